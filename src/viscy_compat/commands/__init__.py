@@ -1,0 +1,1 @@
+"""One file per command: the library call, then the renderer."""

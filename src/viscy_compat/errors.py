@@ -1,0 +1,65 @@
+"""The one exception root of the toolkit, and its few leaves, each named for the user's problem."""
+
+from __future__ import annotations
+
+
+class CompatError(Exception):
+    """Something that the user can act on.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, in one line, without the place.
+    where : str, optional
+        The file, key or argument that it is about.
+    fix : str, optional
+        The next command, or what to do instead.
+    code : str, optional
+        The finding code, where the catalogue has one (``viscy-compat explain CODE``).
+
+    Examples
+    --------
+    >>> str(CompatError("no such file", where="old.ckpt", fix="check the path"))
+    'old.ckpt: no such file; check the path'
+    """
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, where: str = "", fix: str = "", code: str = "") -> None:
+        self.message, self.where, self.fix, self.code = message, where, fix, code
+        line = f"{where}: {message}" if where else message
+        super().__init__(f"{line}; {fix}" if fix else line)
+
+
+class UnreadableCheckpoint(CompatError):
+    """The file is no checkpoint, is damaged or hostile, or lies beyond a limit."""
+
+
+class UsageError(CompatError):
+    """The command line, a configuration or an argument asks for something that cannot be meant."""
+
+
+class MissingExtra(CompatError):
+    """A command needs packages that the light core does not bring."""
+
+
+class SourceUnavailable(CompatError):
+    """The old source could not be had: no clone, no revision, no wheel."""
+
+
+class WorkerFailed(CompatError):
+    """A worker process died, hung, flooded or answered with garbage."""
+
+
+class Unbuildable(CompatError):
+    """A configuration for which the class raises in its constructor."""
+
+
+class PlanRefused(CompatError):
+    """No total plan exists, or a given plan does not fit the file."""
+
+    exit_code = 1
+
+
+class OutputRefused(CompatError):
+    """The output could not be written as asked; nothing was touched."""

@@ -1,0 +1,1 @@
+"""The old code: where it is had from, and what was recorded about it."""

@@ -1,0 +1,193 @@
+"""The vocabulary that every room shares: tensor specs, layouts, their differences, and folded keys.
+
+A *layout* is what a state dict looks like without its numbers: the ordered names, shapes and dtypes of its tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+
+class TensorSpec(NamedTuple):
+    """The shape and dtype of one tensor; the dtype under torch's name, without ``torch.``.
+
+    Examples
+    --------
+    >>> TensorSpec((32, 2, 5, 4, 4)).elements
+    5120
+    >>> str(TensorSpec((), "int64"))
+    '() int64'
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+    @property
+    def elements(self) -> int:
+        """How many elements the tensor has."""
+        count = 1
+        for size in self.shape:
+            count *= size
+        return count
+
+    def __str__(self) -> str:
+        return f"{self.shape} {self.dtype}"
+
+
+Layout = dict[str, TensorSpec]
+"""Tensor names in the order of ``state_dict()``, with their specs."""
+
+
+class Mismatch(NamedTuple):
+    """One tensor that two layouts describe differently."""
+
+    name: str
+    found: TensorSpec
+    expected: TensorSpec
+
+
+class Differences(NamedTuple):
+    """How a found layout differs from an expected one; falsy where they agree, order included."""
+
+    missing: tuple[str, ...] = ()
+    unexpected: tuple[str, ...] = ()
+    reshaped: tuple[Mismatch, ...] = ()
+    retyped: tuple[Mismatch, ...] = ()
+    reordered: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return any(self)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every tensor name that takes part in a difference."""
+        mismatched = (mismatch.name for mismatch in (*self.reshaped, *self.retyped))
+        return (*self.missing, *self.unexpected, *mismatched, *self.reordered)
+
+
+def differences(found: Mapping[str, TensorSpec], expected: Mapping[str, TensorSpec]) -> Differences:
+    """Compare two layouts: names, shapes, dtypes, and the order of the names that both have.
+
+    Parameters
+    ----------
+    found, expected : Mapping[str, TensorSpec]
+        Ordered layouts.
+
+    Returns
+    -------
+    Differences
+        ``reordered`` lists the common names that stand at another place, in the found order.
+
+    Examples
+    --------
+    >>> old = {"a": TensorSpec((2,)), "b": TensorSpec((3,))}
+    >>> new = {"a": TensorSpec((4,)), "c": TensorSpec((3,))}
+    >>> found = differences(old, new)
+    >>> found.missing, found.unexpected, found.reshaped[0].name
+    (('c',), ('b',), 'a')
+    >>> bool(differences(old, old)), differences({"b": old["b"], "a": old["a"]}, old).reordered
+    (False, ('b', 'a'))
+    """
+    here = [name for name in found if name in expected]
+    there = [name for name in expected if name in found]
+    pairs = [Mismatch(name, found[name], expected[name]) for name in there]
+    return Differences(
+        missing=tuple(name for name in expected if name not in found),
+        unexpected=tuple(name for name in found if name not in expected),
+        reshaped=tuple(pair for pair in pairs if pair.found.shape != pair.expected.shape),
+        retyped=tuple(pair for pair in pairs if pair.found.dtype != pair.expected.dtype),
+        reordered=tuple(mine for mine, theirs in zip(here, there, strict=True) if mine != theirs),
+    )
+
+
+def fold(names: Iterable[str]) -> list[str]:
+    """Fold numbered names into patterns, in the order of their first members.
+
+    Each pattern stands for exactly the names that went in: a group is folded only over full products of indices, so
+    that `unfold` gives the same set back. Names that hold braces are left as they are.
+
+    Examples
+    --------
+    >>> fold(f"stages.{s}.blocks.{b}.gamma" for s in range(2) for b in range(3))
+    ['stages.{0..1}.blocks.{0..2}.gamma']
+    >>> fold(["a.0.w", "a.1.w", "a.3.w", "a.0.b", "c"])
+    ['a.{0,1,3}.w', 'a.0.b', 'c']
+    """
+    groups: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
+    for name in names:
+        template, indices = _template(name)
+        groups.setdefault(template, []).append(indices)
+    return [pattern for template, indices in groups.items() for pattern in _fold_group(template, indices)]
+
+
+def unfold(pattern: str) -> list[str]:
+    """List the names that a folded pattern stands for.
+
+    Examples
+    --------
+    >>> unfold("a.{0..1}.{0,2}.w")
+    ['a.0.0.w', 'a.0.2.w', 'a.1.0.w', 'a.1.2.w']
+    """
+    head, brace, rest = pattern.partition("{")
+    if not brace:
+        return [pattern]
+    choice, _, tail = rest.partition("}")
+    return [f"{head}{index}{end}" for index in _spelled(choice) for end in unfold(tail)]
+
+
+def printable(text: str) -> str:
+    r"""Escape what a terminal would act on: control characters, bidi marks, newlines, lone surrogates.
+
+    Examples
+    --------
+    >>> printable("a\x1b[31mb\n")
+    'a\\x1b[31mb\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Split a name into its parts, indices replaced by an empty string, and the indices themselves."""
+    parts = name.split(".")
+    if "{" in name or "" in parts:
+        return (name,), ()
+    counted = [part for part in parts if _is_index(part)]
+    return tuple("" if _is_index(part) else part for part in parts), tuple(map(int, counted))
+
+
+def _is_index(part: str) -> bool:
+    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
+
+
+def _fold_group(template: tuple[str, ...], members: list[tuple[int, ...]]) -> Iterator[str]:
+    for box in _boxes(members):
+        choices = iter(box)
+        yield ".".join(part or _choice(next(choices)) for part in template)
+
+
+def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
+    """Cover index tuples by disjoint full products, first by the last index, then merging outwards."""
+    depth = len(members[0])
+    boxes = list(dict.fromkeys(tuple((index,) for index in member) for member in members))
+    for axis in reversed(range(depth)):
+        merged: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for box in boxes:
+            merged.setdefault(box[:axis] + box[axis + 1 :], []).extend(box[axis])
+        boxes = [rest[:axis] + (tuple(sorted(set(seen))),) + rest[axis:] for rest, seen in merged.items()]
+    return boxes
+
+
+def _choice(indices: tuple[int, ...]) -> str:
+    if len(indices) == 1:
+        return str(indices[0])
+    if indices == tuple(range(indices[0], indices[-1] + 1)):
+        return f"{{{indices[0]}..{indices[-1]}}}"
+    return "{" + ",".join(map(str, indices)) + "}"
+
+
+def _spelled(choice: str) -> list[str]:
+    first, dots, last = choice.partition("..")
+    return [str(index) for index in range(int(first), int(last) + 1)] if dots else choice.split(",")

@@ -1,0 +1,1 @@
+"""Plans: how one layout becomes another, without a tensor left over."""

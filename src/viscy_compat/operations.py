@@ -1,0 +1,102 @@
+"""The rows that plans are made of: what happens to one tensor, or to a few, on the way to the target layout.
+
+Each operation is plain data. What it does to a layout is here; what it does to bytes is in `viscy_compat.rewrite`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Rename(NamedTuple):
+    """The same bytes under another name (or under the same one: a plan names every tensor)."""
+
+    source: str
+    target: str
+
+
+class Drop(NamedTuple):
+    """A source tensor that the target has no place for."""
+
+    source: str
+    reason: str
+
+
+class Fill(NamedTuple):
+    """A target tensor that the old generation lacks; every element has one value, which is neutral for a reason."""
+
+    target: str
+    shape: tuple[int, ...]
+    dtype: str
+    value: float
+    reason: str
+
+
+class Cast(NamedTuple):
+    """float16 or bfloat16 to float32, under a new name or the same one."""
+
+    source: str
+    target: str
+    dtype: str = "float32"
+
+
+class Reshape(NamedTuple):
+    """The same elements in the same order, in another shape."""
+
+    source: str
+    target: str
+    shape: tuple[int, ...]
+
+
+class Transpose(NamedTuple):
+    """The axes permuted: target axis ``i`` is source axis ``axes[i]``."""
+
+    source: str
+    target: str
+    axes: tuple[int, ...]
+
+
+class Split(NamedTuple):
+    """One tensor cut along an axis into several."""
+
+    source: str
+    targets: tuple[str, ...]
+    axis: int
+    sizes: tuple[int, ...]
+
+
+class Concat(NamedTuple):
+    """Several tensors joined along an axis into one."""
+
+    sources: tuple[str, ...]
+    target: str
+    axis: int
+
+
+Operation = Rename | Drop | Fill | Cast | Reshape | Transpose | Split | Concat
+
+
+def sources_of(operation: Operation) -> tuple[str, ...]:
+    """Return the names that an operation takes from the source.
+
+    Examples
+    --------
+    >>> sources_of(Concat(("q", "k"), "qk", 0)), sources_of(Fill("w", (2,), "float32", 0.0, "why"))
+    (('q', 'k'), ())
+    """
+    if isinstance(operation, Concat):
+        return operation.sources
+    return () if isinstance(operation, Fill) else (operation.source,)
+
+
+def targets_of(operation: Operation) -> tuple[str, ...]:
+    """Return the names that an operation gives to the target.
+
+    Examples
+    --------
+    >>> targets_of(Split("qk", ("q", "k"), 0, (1, 1))), targets_of(Drop("w", "why"))
+    (('q', 'k'), ())
+    """
+    if isinstance(operation, Split):
+        return operation.targets
+    return () if isinstance(operation, Drop) else (operation.target,)

@@ -1,0 +1,1 @@
+"""Renderers: a report becomes text, one file for each format."""
