@@ -171,12 +171,12 @@ def _fold_group(template: tuple[str, ...], members: list[tuple[int, ...]]) -> It
 def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
     """Cover index tuples by disjoint full products, first by the last index, then merging outwards."""
     depth = len(members[0])
-    boxes = list(dict.fromkeys(tuple((index,) for index in member) for member in members))
+    boxes: list[tuple[tuple[int, ...], ...]] = [tuple((index,) for index in member) for member in members]
     for axis in reversed(range(depth)):
         merged: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for box in boxes:
             merged.setdefault(box[:axis] + box[axis + 1 :], []).extend(box[axis])
-        boxes = [rest[:axis] + (tuple(sorted(set(seen))),) + rest[axis:] for rest, seen in merged.items()]
+        boxes = [(*rest[:axis], tuple(sorted(set(seen))), *rest[axis:]) for rest, seen in merged.items()]
     return boxes
 
 

@@ -1,4 +1,4 @@
-"""What a shape rule answers: whether a configuration builds, whether it runs on an input, what comes out, what is lost."""
+"""What a shape rule answers: whether a configuration builds, whether it runs, what comes out, what is lost."""
 
 from __future__ import annotations
 
