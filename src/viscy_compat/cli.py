@@ -1,0 +1,109 @@
+"""Arguments to one command to one exit code. Only the parser of the command that was asked for is built."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from importlib import import_module
+from typing import NoReturn
+
+from viscy_compat import __version__
+from viscy_compat.errors import CompatError
+from viscy_compat.layout import printable
+from viscy_compat.report import FORMATS
+
+COMMANDS = {
+    "explain": "what a finding code means and what to do",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 holds, 1 findings, 2 could not decide.
+
+    Parameters
+    ----------
+    argv : list[str], optional
+        The words after the program name; those of the process by default.
+    """
+    words = sys.argv[1:] if argv is None else argv
+    if not words or words[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if words else 2
+    if words[0] == "--version":
+        print(f"viscy-compat {__version__}")
+        return 0
+    return _run(words[0], words[1:])
+
+
+def _run(command: str, words: list[str]) -> int:
+    if command not in COMMANDS:
+        return _complain(_unknown_command(command))
+    module = import_module(f"viscy_compat.commands.{command}")
+    parser = _Parser(prog=f"viscy-compat {command}", description=module.__doc__)
+    _add_common(parser)
+    module.add_arguments(parser)
+    try:
+        arguments: Namespace = parser.parse_args(words)
+        exit_code: int = module.run(arguments)
+        sys.stdout.flush()
+    except CompatError as error:
+        return _complain(error)
+    except BrokenPipeError:
+        # The reader of our pipe left. Python would complain again when it flushes at exit.
+        sys.stdout = None
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return exit_code
+
+
+class _Parser(ArgumentParser):
+    """A parser whose complaints are one line, like those of everything else here."""
+
+    def __init__(self, *, prog: str, description: str | None) -> None:
+        super().__init__(
+            prog=prog, description=description, allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
+
+
+def _add_common(parser: ArgumentParser) -> None:
+    common = parser.add_argument_group("report")
+    common.add_argument("--format", choices=FORMATS, default="text", help="how the report on stdout is written")
+    common.add_argument(
+        "--output",
+        metavar="FORMAT:PATH",
+        action="append",
+        default=[],
+        help="write the report to a file too (repeatable)",
+    )
+    common.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour the text report")
+    common.add_argument("-q", "--quiet", action="store_true", help="no progress, and only what needs attention")
+    common.add_argument("-v", "--verbose", action="store_true", help="say everything: no lists are shortened")
+    common.add_argument("--version", action="version", version=f"viscy-compat {__version__}")
+
+
+def _overview() -> str:
+    rows = "\n".join(f"  {name:<9}{summary}" for name, summary in COMMANDS.items())
+    return (
+        "usage: viscy-compat COMMAND ...\n\n"
+        "Does an old VisCy checkpoint load into the migrated models, how to make it load, and the proof.\n\n"
+        f"commands:\n{rows}\n\n"
+        "'viscy-compat COMMAND --help' tells more. Exit codes: 0 holds, 1 findings, 2 could not decide."
+    )
+
+
+def _unknown_command(command: str) -> CompatError:
+    from difflib import get_close_matches
+
+    near = get_close_matches(command, COMMANDS, n=1)
+    fix = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+    return CompatError(f"there is no command {printable(command)!r}", fix=fix)
+
+
+def _complain(error: CompatError) -> int:
+    code = f" [{error.code}]" if error.code else ""
+    print(f"viscy-compat: {printable(str(error))}{code}", file=sys.stderr)
+    return error.exit_code

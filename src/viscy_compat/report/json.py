@@ -1,0 +1,13 @@
+"""The report as one JSON object, the contract of other programs."""
+
+from __future__ import annotations
+
+from json import dumps
+
+from viscy_compat.findings import Report
+from viscy_compat.report import Style
+
+
+def render(report: Report, style: Style) -> str:
+    """Return the object of the contract, indented."""
+    return dumps(report.to_dict(), indent=2, ensure_ascii=True)

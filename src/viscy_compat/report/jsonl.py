@@ -1,0 +1,13 @@
+"""The report as one JSON object a line, one for each result."""
+
+from __future__ import annotations
+
+from json import dumps
+
+from viscy_compat.findings import Report
+from viscy_compat.report import Style
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a line for each result."""
+    return "\n".join(dumps(result.to_dict(), ensure_ascii=True) for result in report.results)

@@ -1,0 +1,14 @@
+"""The report as a person reads it in a terminal: a file for each command that has something of its own to show."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from viscy_compat.findings import Report
+from viscy_compat.report import Style
+
+
+def render(report: Report, style: Style) -> str:
+    """Return the report as text."""
+    text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
+    return text
