@@ -1,0 +1,45 @@
+"""The command line: one line and exit code 2 for what cannot be meant, and help that lists every command."""
+
+from __future__ import annotations
+
+import pytest
+
+from viscy_compat import __version__
+from viscy_compat.cli import COMMANDS, main
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    assert [name for name in COMMANDS if f"\n  {name} " not in out] == []
+
+
+def test_no_words_print_the_help_and_exit_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: viscy-compat COMMAND")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"viscy-compat {__version__}\n"
+
+
+def test_an_unknown_command_gets_one_line_with_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explian"]) == 2
+    assert capsys.readouterr().err == "viscy-compat: there is no command 'explian'; did you mean 'explain'?\n"
+
+
+def test_an_unknown_flag_gets_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["explain", "--frobnicate"])
+    assert stopped.value.code == 2
+    line = "viscy-compat: unrecognized arguments: --frobnicate; see 'viscy-compat explain --help'\n"
+    assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([command, "--help"])
+    assert stopped.value.code == 0
+    assert "--format" in capsys.readouterr().out

@@ -1,0 +1,80 @@
+"""The house keeps its own rules: style, types, arrows, doctests, and nothing that ties a commit to one machine."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import viscy_compat
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOLS = Path(sys.executable).parent
+
+# These import torch, or are a program of their own that must not run at import.
+UNIMPORTED = {"viscy_compat.__main__", "viscy_compat.proof.worker"}
+
+
+def modules() -> list[str]:
+    """Every module of the toolkit."""
+    found = pkgutil.walk_packages(viscy_compat.__path__, "viscy_compat.")
+    return ["viscy_compat", *(module.name for module in found if module.name not in UNIMPORTED)]
+
+
+def passes(*words: str) -> None:
+    """Run a tool of this environment in the clone and expect exit code 0."""
+    done = subprocess.run([TOOLS / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_ruff_finds_nothing() -> None:
+    passes("ruff", "check", ".")
+    passes("ruff", "format", "--check", ".")
+
+
+def test_mypy_strict_finds_nothing() -> None:
+    passes("mypy")
+
+
+def test_imports_point_downwards() -> None:
+    passes("lint-imports")
+
+
+@pytest.mark.parametrize("name", modules())
+def test_doctests_pass(name: str) -> None:
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert failed == 0
+
+
+def tracked() -> list[Path]:
+    """Every file that git tracks here, or every file of an unpacked sdist."""
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
+    if done.returncode:
+        return [path for path in ROOT.rglob("*") if path.is_file() and ".venv" not in path.parts]
+    return [ROOT / name for name in done.stdout.decode().split("\0") if name]
+
+
+def test_no_file_names_a_machine_or_an_index() -> None:
+    ties = [
+        str(Path.home()) + "/",
+        str(ROOT.parent) + "/",
+        "index" + "-url",
+        "files.python" + "hosted",
+        "pypi" + ".org",
+    ]
+    for path in tracked():
+        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        assert not [tie for tie in ties if tie in text], path
+
+
+def test_no_old_source_is_stored() -> None:
+    """legacy_refs holds data only, and the model code imports nothing of the old package."""
+    assert not [path for path in tracked() if "legacy_refs" in path.parts and path.suffix == ".py"]
+    for path in (ROOT / "src" / "viscy_models").rglob("*.py"):
+        words = path.read_text().split()
+        assert "viscy" not in [word.split(".")[0] for word in words if word.startswith("viscy.")], path

@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+"""Set up this clone and run its jobs; needs Python 3.11 or newer and git, nothing else.
+
+    python3 tools/dev.py demo     run the main job on a real old model
+    python3 tools/dev.py test     pass the tests (further words go to pytest)
+    python3 tools/dev.py setup    only make the environment
+
+The environment is .venv in this folder. It is made once, and again when pyproject.toml changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / "made-for"
+
+
+def say(line: str) -> None:
+    """Print one line of progress."""
+    print(f"[dev] {line}", file=sys.stderr, flush=True)
+
+
+def setup() -> None:
+    """Make or refresh the environment; does nothing where it is up to date."""
+    wanted = _fingerprint()
+    if PYTHON.exists() and STAMP.exists() and STAMP.read_text() == wanted:
+        return
+    started = time.monotonic()
+    if not PYTHON.exists():
+        say(f"making {VENV.relative_to(ROOT)} with Python {sys.version.split()[0]}")
+        venv.create(VENV, with_pip=True)
+    say("installing torch, timm, monai and the test tools (about 5 GB; a minute or a few)")
+    _install()
+    STAMP.write_text(wanted)
+    say(f"environment ready after {time.monotonic() - started:.0f} s")
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    return f"{digest} {sys.version_info.major}.{sys.version_info.minor}\n"
+
+
+def _install() -> None:
+    """Install this clone with all extras: with uv where it can be had, else with pip."""
+    uv = shutil.which("uv") or _uv_of_the_environment()
+    if uv:
+        done = subprocess.run([uv, "pip", "install", "--python", str(PYTHON), "-e", ".[dev]"], cwd=ROOT)
+        if done.returncode == 0:
+            return
+        say("uv could not install it; trying pip")
+    subprocess.run([str(PYTHON), "-m", "pip", "install", "-e", ".[dev]"], cwd=ROOT, check=True)
+
+
+def _uv_of_the_environment() -> str | None:
+    subprocess.run([str(PYTHON), "-m", "pip", "install", "-q", "uv"], cwd=ROOT)
+    return shutil.which("uv", path=str(BIN))
+
+
+def _run(*words: str) -> int:
+    """Run a program of the environment in this folder."""
+    environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
+    return subprocess.run([str(PYTHON), *words], cwd=ROOT, env=environment).returncode
+
+
+def demo(words: list[str]) -> int:
+    """Run the main job on a real old model."""
+    return _run(str(ROOT / "tools" / "demo.py"), *words)
+
+
+def test(words: list[str]) -> int:
+    """Run the tests."""
+    return _run("-m", "pytest", *words)
+
+
+JOBS: dict[str, Callable[[list[str]], int]] = {"demo": demo, "test": test, "setup": lambda words: 0}
+
+
+def main() -> int:
+    """Set up, then run the job that was asked for."""
+    if len(sys.argv) < 2 or sys.argv[1] not in JOBS:
+        print(__doc__)
+        return 0 if sys.argv[1:] in (["-h"], ["--help"]) else 2
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is what an older Python is started with)
+        say(f"this is Python {sys.version.split()[0]}; run it with 3.11 or newer, for example: python3.11 tools/dev.py")
+        return 2
+    try:
+        setup()
+    except subprocess.CalledProcessError as error:
+        say(f"the environment could not be made: {' '.join(map(str, error.cmd))} failed; its reason stands above")
+        return 2
+    return JOBS[sys.argv[1]](sys.argv[2:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

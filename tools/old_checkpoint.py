@@ -1,0 +1,163 @@
+"""Make checkpoints with the real old classes of a released wheel, saved as people saved them.
+
+    python tools/old_checkpoint.py WHEEL.whl JOBS.json
+
+JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
+(the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW moments),
+"hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights). The old code runs in this
+process, which is why this is a tool and not part of the package; pretrained downloads are switched off.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FLAVOURS = ("lightning", "plain", "nested", "ddp", "compiled", "safetensors", "module", "legacy")
+
+MODULES = {
+    "ContrastiveEncoder": "viscy.representation.contrastive",
+    "ResNet3dEncoder": "viscy.representation.contrastive",
+    "BetaVae25D": "viscy.representation.vae",
+    "BetaVaeMonai": "viscy.representation.vae",
+    "UNeXt2": "viscy.unet.networks.unext2",
+    "FullyConvolutionalMAE": "viscy.unet.networks.fcmae",
+    "Unet2d": "viscy.unet.networks.Unet2D",
+    "Unet25d": "viscy.unet.networks.Unet25D",
+}
+
+
+def old_class(name: str) -> type[torch.nn.Module]:
+    """Import an old class from the wheel that is first on the path, with downloads of weights switched off."""
+    import timm
+    from monai.networks.nets.resnet import ResNetFeatures
+
+    timm.create_model = without_download(timm.create_model)
+    ResNetFeatures.__init__ = without_download(ResNetFeatures.__init__)
+    found: type[torch.nn.Module] = getattr(importlib.import_module(MODULES[name]), name)
+    return found
+
+
+def without_download(call: Any) -> Any:
+    """Wrap a callable so that ``pretrained`` is always False."""
+
+    def called(*words: Any, **options: Any) -> Any:
+        return call(*words, **{**options, "pretrained": False})
+
+    return called
+
+
+def built(job: dict[str, Any]) -> torch.nn.Module:
+    """Build the old model of a job, with statistics that look trained."""
+    torch.manual_seed(job.get("seed", 0))
+    model = old_class(job["class"])(**_with_tuples(job["config"])).eval()
+    for name, buffer in model.named_buffers():
+        if name.endswith("num_batches_tracked"):
+            buffer.fill_(1000)
+        elif name.endswith(("running_mean", "running_var")):
+            buffer.copy_(torch.rand_like(buffer) + 0.5)
+    return model.half() if job.get("half") else model
+
+
+def _with_tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _with_tuples(item) for name, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def loss_of(model: torch.nn.Module) -> torch.Tensor:
+    """Return a scalar that every parameter has a gradient of, so that one step gives moments to all."""
+    return torch.stack([parameter.float().square().mean() for parameter in model.parameters()]).sum()
+
+
+def stepped_optimizer(model: torch.nn.Module) -> torch.optim.Optimizer:
+    """Return an AdamW that has taken one step."""
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    loss_of(model).backward()
+    optimizer.step()
+    return optimizer
+
+
+def save_lightning(model: torch.nn.Module, job: dict[str, Any]) -> None:
+    """Train one step as a LightningModule that holds the model as ``self.model``, and save through the Trainer."""
+    import logging
+
+    from lightning.pytorch import LightningModule, Trainer
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+
+    class ContrastiveModule(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+            if job.get("hyper_parameters"):
+                self.save_hyperparameters(job["hyper_parameters"])
+
+        def training_step(self, batch: torch.Tensor) -> torch.Tensor:
+            return loss_of(self.model)
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.model.parameters(), lr=1e-4)
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=1,
+            callbacks=[ModelCheckpoint(dirpath=folder, save_top_k=0)],
+            default_root_dir=folder,
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(ContrastiveModule(), torch.utils.data.DataLoader(torch.zeros(1, 1)))
+        trainer.save_checkpoint(job["out"], weights_only=not job.get("optimizer", True))
+
+
+def save(model: torch.nn.Module, job: dict[str, Any]) -> None:
+    """Save a model in the flavour of its job."""
+    flavour, out = job.get("flavour", "lightning"), job["out"]
+    state = model.state_dict()
+    if flavour == "lightning":
+        save_lightning(model, job)
+    elif flavour == "safetensors":
+        from safetensors.torch import save_file
+
+        save_file(state, out)
+    elif flavour == "nested":
+        optimizer = stepped_optimizer(model)
+        torch.save({"epoch": 3, "model_state_dict": state, "optimizer_state_dict": optimizer.state_dict()}, out)
+    elif flavour == "module":
+        torch.save(model, out)
+    elif flavour == "legacy":
+        torch.save(state, out, _use_new_zipfile_serialization=False)
+    else:
+        prefix = {"plain": "", "ddp": "module.", "compiled": "_orig_mod."}[flavour]
+        torch.save(OrderedDict((prefix + name, tensor) for name, tensor in state.items()), out)
+
+
+def main() -> int:
+    """Unpack the wheel, make every file of the list."""
+    wheel, jobs = sys.argv[1:]
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
+        sys.path.insert(0, folder)
+        for job in json.loads(Path(jobs).read_text()):
+            save(built(job), job)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
