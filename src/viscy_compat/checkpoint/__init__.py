@@ -1,1 +1,38 @@
-"""Bytes to facts: reads any checkpoint with the standard library alone, and executes nothing in it."""
+"""Bytes to `Checkpoint`: reads any checkpoint with the standard library alone; nothing that a file names is called.
+
+`open_checkpoint` reads the facts, `TensorReader` the bytes of tensors.
+"""
+
+from __future__ import annotations
+
+from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+
+__all__ = ["Checkpoint", "Limits", "open_checkpoint"]
+
+
+def open_checkpoint(path: str, *, limits: Limits = DEFAULT_LIMITS, state_dict: str | None = None) -> Checkpoint:
+    """Read what a file says about itself: a few kilobytes of it, never a tensor's bytes.
+
+    Parameters
+    ----------
+    path : str
+        A torch file (zip or pre-1.6), a whole-module pickle, safetensors, or a sharded ``*.index.json``.
+    limits : Limits, optional
+        Beyond these the file is refused (VC404).
+    state_dict : str, optional
+        Which of several state dicts is meant, as a dotted path (``"ema.state_dict"``; ``""`` for the top).
+
+    Returns
+    -------
+    Checkpoint
+        With at least one tensor, or with `Checkpoint.unreadable` saying why there is none.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        With a VC4xx code: no checkpoint, damaged, hostile, or beyond a limit.
+    """
+    from viscy_compat.checkpoint.reading import read_checkpoint
+
+    return read_checkpoint(path, limits, state_dict)

@@ -1,0 +1,160 @@
+"""Bounded reads of one descriptor.
+
+Nothing is mapped into memory: a file that is cut while mapped kills the process. The descriptor is looked at before
+and after, so that a file that changes while it is read is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+
+from viscy_compat.checkpoint.facts import FileFacts
+from viscy_compat.errors import UnreadableCheckpoint
+
+CHUNK = 1 << 20
+"""Bytes of one read: larger ones are no faster, smaller ones are slower (measured against ``cp``)."""
+
+
+class ByteSource:
+    """One regular file, open for reading; a context manager.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    expected : FileFacts, optional
+        What the file was when it was first read; anything else is refused.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC401: no such file, a folder, a fifo, a device, no permission. VC402: it changed.
+    """
+
+    __slots__ = ("_descriptor", "bytes_read", "facts", "path", "size")
+
+    def __init__(self, path: str, *, expected: FileFacts | None = None) -> None:
+        self.path = path
+        self.bytes_read = 0
+        self._descriptor = _open(path)
+        try:
+            self.facts = self._look()
+            if expected is not None and self.facts != expected:
+                raise changed(path)
+        except BaseException:
+            self.close()
+            raise
+        self.size = self.facts.size
+
+    def __enter__(self) -> ByteSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the descriptor; twice is once."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return exactly `length` bytes from `start`.
+
+        Raises
+        ------
+        UnreadableCheckpoint
+            VC402 where the file has become shorter or cannot be read; VC403 where it was never that long.
+        """
+        if start < 0 or length < 0 or start + length > self.size:
+            raise UnreadableCheckpoint(
+                f"the file ends at byte {self.size}, but bytes {start} to {start + length} are needed",
+                where=self.path,
+                fix="the download was probably cut: fetch it again",
+                code="VC403",
+            )
+        parts = []
+        while length:
+            part = self._read_some(start, min(length, CHUNK))
+            parts.append(part)
+            start += len(part)
+            length -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def chunks(self, start: int, length: int, size: int = CHUNK) -> Iterator[bytes]:
+        """Yield the bytes of a range in pieces of at most `size` bytes."""
+        for offset in range(start, start + length, size):
+            yield self.read(offset, min(size, start + length - offset))
+
+    def verify_unchanged(self) -> None:
+        """Raise VC402 where the file is no longer what it was when it was opened."""
+        if self._look() != self.facts:
+            raise changed(self.path)
+
+    def _read_some(self, start: int, length: int) -> bytes:
+        try:
+            part = _read_at(self._descriptor, length, start)
+        except OSError as error:
+            raise UnreadableCheckpoint(
+                f"byte {start} cannot be read ({error.strerror})",
+                where=self.path,
+                fix="copy the file to another disc and try again",
+                code="VC402",
+            ) from error
+        if not part:
+            raise changed(self.path)
+        self.bytes_read += len(part)
+        return part
+
+    def _look(self) -> FileFacts:
+        status = os.fstat(self._descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _no_file(self.path, _kind_of(status.st_mode))
+        return FileFacts(self.path, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns)
+
+
+def changed(path: str) -> UnreadableCheckpoint:
+    """Return the error for a file that changed while it was read.
+
+    Examples
+    --------
+    >>> changed("a.ckpt").code
+    'VC402'
+    """
+    return UnreadableCheckpoint(
+        "the file changed while it was read",
+        where=path,
+        fix="wait until the run that writes it has ended, then try again",
+        code="VC402",
+    )
+
+
+def _open(path: str) -> int:
+    # O_NONBLOCK: opening a fifo without a writer would wait for one for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        return os.open(path, flags)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no valid file name"
+        raise UnreadableCheckpoint(reason, where=path, fix="check the path", code="VC401") from error
+
+
+def _no_file(path: str, kind: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(f"this is {kind}, not a file", where=path, fix="give a checkpoint file", code="VC401")
+
+
+def _kind_of(mode: int) -> str:
+    for test, kind in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket")):
+        if test(mode):
+            return kind
+    return "a device"
+
+
+def _seek_and_read(descriptor: int, length: int, start: int) -> bytes:
+    os.lseek(descriptor, start, os.SEEK_SET)
+    return os.read(descriptor, length)
+
+
+_read_at = getattr(os, "pread", _seek_and_read)

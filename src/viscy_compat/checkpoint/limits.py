@@ -1,0 +1,77 @@
+"""The limits of the reader, in one place: beyond them a file is refused before anything is allocated."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from viscy_compat.errors import UsageError
+
+
+class Limits(NamedTuple):
+    """What a file may ask for. ``str(limits)`` prints them all; ``--limit NAME=VALUE`` raises one.
+
+    Parameters
+    ----------
+    opcodes : int
+        Steps of the pickle machine (about 35 a tensor).
+    pickle_bytes : int
+        Size of one pickle.
+    memo : int
+        Entries of the pickle memo, and the highest index in it.
+    depth : int
+        Open marks of the pickle machine, and nesting of JSON.
+    string : int
+        Bytes of one string, bytes object or persistent id in a pickle.
+    integer : int
+        Bytes of one long integer.
+    entries : int
+        Entries of a zip archive, and files of a sharded checkpoint.
+    directory_bytes : int
+        Size of a zip central directory.
+    header_bytes : int
+        Size of a safetensors header or of a sharded index.
+    rank : int
+        Dimensions of a tensor.
+    tensors : int
+        Tensors of a checkpoint.
+    """
+
+    opcodes: int = 1_500_000
+    pickle_bytes: int = 24_000_000
+    memo: int = 500_000
+    depth: int = 10_000
+    string: int = 4_000_000
+    integer: int = 4_096
+    entries: int = 200_000
+    directory_bytes: int = 24_000_000
+    header_bytes: int = 16_000_000
+    rank: int = 64
+    tensors: int = 60_000
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self._asdict().items())
+
+
+DEFAULT_LIMITS = Limits()
+
+
+def with_limits(settings: list[str], limits: Limits = DEFAULT_LIMITS) -> Limits:
+    """Return limits with some of them set from ``NAME=VALUE`` texts (a bare number sets ``opcodes``).
+
+    Raises
+    ------
+    UsageError
+        For an unknown name or a value that is no positive integer.
+
+    Examples
+    --------
+    >>> with_limits(["opcodes=3000000", "rank=8"]).rank
+    8
+    """
+    for setting in settings:
+        name, _, value = setting.rpartition("=")
+        name = name or "opcodes"
+        if name not in limits._fields or not (value.isascii() and value.isdigit() and int(value)):
+            raise UsageError(f"--limit {setting} is no limit", fix=f"write NAME=NUMBER, with one of: {limits}")
+        limits = limits._replace(**{name: int(value)})
+    return limits

@@ -1,0 +1,220 @@
+"""The bytes of tensors, in pieces, without decoding them; CRCs are verified on the way.
+
+A reader holds one descriptor a file, and refuses a file that is no longer the one that `open_checkpoint` read.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
+from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
+from viscy_compat.errors import UnreadableCheckpoint
+
+
+class TensorReader:
+    """Reads the bytes of a checkpoint's tensors and storages; a context manager.
+
+    Leaving the context verifies once more that no file has changed.
+
+    Examples
+    --------
+    ``with TensorReader(checkpoint) as reader: digest = reader.digest(checkpoint.tensors[key])``
+    """
+
+    __slots__ = ("_sources", "checkpoint")
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        self._sources: dict[FileFacts, ByteSource] = {}
+
+    def __enter__(self) -> TensorReader:
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        try:
+            if kind is None:
+                self.verify_unchanged()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
+
+    def verify_unchanged(self) -> None:
+        """Raise VC402 where a file is no longer what it was when it was parsed."""
+        for source in self._sources.values():
+            source.verify_unchanged()
+
+    def source(self, file: FileFacts) -> ByteSource:
+        """Return the open file; for callers that copy ranges themselves."""
+        if file not in self._sources:
+            self._sources[file] = ByteSource(file.path, expected=file)
+        return self._sources[file]
+
+    def storage_chunks(self, storage: Storage, *, size: int = CHUNK) -> Iterator[bytes]:
+        """Yield all bytes of a storage, unpacked; its CRC is verified when the last piece has been taken.
+
+        Raises
+        ------
+        UnreadableCheckpoint
+            VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
+        """
+        pieces = self.source(storage.file).chunks(storage.start, storage.size, size)
+        total, crc = 0, 0
+        for piece in _inflated(pieces, storage) if storage.compressed else pieces:
+            crc = zlib.crc32(piece, crc) if storage.crc is not None else 0
+            total += len(piece)
+            yield piece
+        if total != storage.nbytes or (storage.crc is not None and crc != storage.crc):
+            raise damaged(storage)
+
+    def verify(self, storage: Storage) -> None:
+        """Read a storage and verify its CRC; without a stored CRC nothing is read."""
+        if storage.crc is not None:
+            for _ in self.storage_chunks(storage):
+                pass
+
+    def chunks(self, tensor: StoredTensor, *, size: int = CHUNK) -> Iterator[bytes]:
+        """Yield the elements of a tensor, packed in row-major order, little-endian, in pieces.
+
+        The CRC of the storage is not looked at unless the tensor is the whole of it: call `verify` for tensors that
+        look into a larger storage.
+        """
+        pieces = self._packed(tensor, size)
+        if tensor.storage.byte_order == "big" and _unit(tensor) > 1:
+            return (_swapped(piece, _unit(tensor)) for piece in pieces)
+        return pieces
+
+    def digest(self, tensor: StoredTensor) -> str:
+        """Return the SHA-256 of what `chunks` yields, in hexadecimal: equal values have equal digests."""
+        import hashlib
+
+        state = hashlib.sha256()
+        for piece in self.chunks(tensor):
+            state.update(piece)
+        return state.hexdigest()
+
+    def _packed(self, tensor: StoredTensor, size: int) -> Iterator[bytes]:
+        storage, first = tensor.storage, tensor.offset * tensor.itemsize
+        size = max(size - size % 16, 16)
+        if not tensor.nbytes:
+            return iter(())
+        if tensor.contiguous and (first, tensor.nbytes) == (0, storage.nbytes):
+            return self.storage_chunks(storage, size=size)
+        if storage.compressed:
+            return _strided(_held(b"".join(self.storage_chunks(storage))), tensor, size)
+        source = self.source(storage.file)
+        if tensor.contiguous:
+            return source.chunks(storage.start + first, tensor.nbytes, size)
+        return _strided(_ranged(source, storage), tensor, size)
+
+
+def damaged(storage: Storage) -> UnreadableCheckpoint:
+    """Return the error for a storage whose bytes are not those that were written."""
+    return UnreadableCheckpoint(
+        f"{storage.name} is damaged: its bytes do not have the CRC-32 that the file states",
+        where=storage.file.path,
+        fix="fetch or copy the file again; the original is the only cure",
+        code="VC414",
+    )
+
+
+_HELD = 64 << 20
+_FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+
+_ReadElements = Callable[[int, int], bytes]
+"""First byte within the storage and length to bytes."""
+
+
+def _inflated(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
+    """Unpack a deflated record, and stop where it grows beyond what the directory states."""
+    unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+    left = storage.nbytes
+    try:
+        for piece in pieces:
+            while piece and left >= 0:
+                unpacked = unpacker.decompress(piece, CHUNK)
+                left -= len(unpacked)
+                piece = unpacker.unconsumed_tail
+                yield unpacked
+    except zlib.error as error:
+        raise damaged(storage) from error
+    if left < 0:
+        raise damaged(storage)
+
+
+def _held(data: bytes) -> _ReadElements:
+    return lambda start, length: data[start : start + length]
+
+
+def _ranged(source: ByteSource, storage: Storage) -> _ReadElements:
+    return lambda start, length: source.read(storage.start + start, length)
+
+
+def _strided(read: _ReadElements, tensor: StoredTensor, size: int) -> Iterator[bytes]:
+    """Yield the elements of a strided tensor in row-major order, in pieces of about `size` bytes."""
+    shape, stride, unit = tensor.spec.shape, tensor.stride, tensor.itemsize
+    first = tensor.offset
+    if unit == 16:
+        # memoryview knows no 16-byte element: a complex number is a row of two.
+        shape, stride, unit, first = (*shape, 2), (*(2 * step for step in stride), 1), 8, 2 * first
+    gathered: list[bytes] = []
+    waiting = 0
+    for row in _rows(read, first, shape, stride, unit):
+        gathered.append(row)
+        waiting += len(row)
+        if waiting >= size:
+            yield b"".join(gathered)
+            gathered, waiting = [], 0
+    if gathered:
+        yield b"".join(gathered)
+
+
+def _rows(
+    read: _ReadElements, first: int, shape: tuple[int, ...], stride: tuple[int, ...], unit: int
+) -> Iterator[bytes]:
+    """Yield rows of the innermost axis; whole spans are held while they are small, else axes are peeled off."""
+    span = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+    if span * unit <= _HELD:
+        elements = memoryview(read(first * unit, span * unit)).cast(_FORMATS[unit])
+        yield from _gathered(elements, 0, shape, stride)
+    elif len(shape) > 1:
+        for index in range(shape[0]):
+            yield from _rows(read, first + index * stride[0], shape[1:], stride[1:], unit)
+    else:
+        step = max(_HELD // (unit * stride[0]), 1)
+        for index in range(0, shape[0], step):
+            count = min(step, shape[0] - index)
+            yield from _rows(read, first + index * stride[0], (count,), stride, unit)
+
+
+def _gathered(
+    elements: memoryview[int], first: int, shape: tuple[int, ...], stride: tuple[int, ...]
+) -> Iterator[bytes]:
+    if not shape:
+        yield elements[first : first + 1].tobytes()
+    elif len(shape) == 1 and stride[0] == 0:
+        yield elements[first : first + 1].tobytes() * shape[0]
+    elif len(shape) == 1:
+        yield elements[first : first + (shape[0] - 1) * stride[0] + 1 : stride[0]].tobytes()
+    else:
+        for index in range(shape[0]):
+            yield from _gathered(elements, first + index * stride[0], shape[1:], stride[1:])
+
+
+def _unit(tensor: StoredTensor) -> int:
+    """Bytes that swap together: half an element of a complex tensor, else an element."""
+    return tensor.itemsize // 2 if tensor.spec.dtype.startswith("complex") else tensor.itemsize
+
+
+def _swapped(piece: bytes, unit: int) -> bytes:
+    swapped = bytearray(len(piece))
+    for index in range(unit):
+        swapped[index::unit] = piece[unit - 1 - index :: unit]
+    return bytes(swapped)
