@@ -4,8 +4,9 @@
 
 JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
 (the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW
-moments), "hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights). The old code runs in this
-process, which is why this is a tool and not part of the package; pretrained downloads are switched off.
+moments), "hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights). The
+old code runs in this process, which is why this is a tool and not part of the package; pretrained downloads are
+switched off.
 """
 
 from __future__ import annotations
