@@ -26,7 +26,156 @@ class Code(NamedTuple):
     remedy: str
 
 
-_ENTRIES: tuple[Code, ...] = ()
+_KEYS: tuple[Code, ...] = (
+    Code(
+        "VC101",
+        "error",
+        "tensors are missing",
+        "The configuration that fits this file best needs tensors that the file does not hold. Without them the module "
+        "would keep random numbers in their place.",
+        "Find the complete checkpoint. If these tensors only have other names, 'viscy-compat remap FILE --as CLASS' looks "
+        "for the renames.",
+    ),
+    Code(
+        "VC102",
+        "error",
+        "tensors have no place",
+        "The file holds tensors that the class does not have in the configuration that fits best.",
+        "If they belong to a fork of the class, say which class is meant: 'viscy-compat remap FILE --as CLASS'.",
+    ),
+    Code(
+        "VC103",
+        "note",
+        "a wrapper prefix is in front of the names",
+        "A wrapper (a LightningModule, DistributedDataParallel, torch.compile) put its prefix in front of every name. It "
+        "is recognised and taken off.",
+        "Nothing, with viscy_compat.load_model or load_state_dict. For plain torch, 'viscy-compat remap FILE -o OUT' "
+        "writes the names without it.",
+    ),
+    Code(
+        "VC104",
+        "note",
+        "the tensors stand in another order",
+        "The names and shapes are those of the class, but not in the order of its state_dict(). Loading goes by name, so "
+        "the order changes nothing but optimizer state, which torch keeps by position.",
+        "Nothing for inference. For going on with training, keep the optimizer state only if it was saved in this order.",
+    ),
+    Code(
+        "VC105",
+        "error",
+        "the layout is that of an older generation",
+        "An older state of the class wrote this file. Its tensors have other names or lack some that today's class has, "
+        "and the way to today's layout is known.",
+        "viscy-compat remap FILE -o OUT writes it; --prove shows that the outputs are the same.",
+    ),
+    Code(
+        "VC106",
+        "warning",
+        "tensors outside the model",
+        "Besides the model the file holds tensors of something else (a loss, an averaging counter), outside the wrapper "
+        "prefix. The migrated class has no place for them.",
+        "viscy-compat remap FILE -o OUT writes the model without them.",
+    ),
+)
+
+_SHAPES: tuple[Code, ...] = (
+    Code(
+        "VC201",
+        "error",
+        "tensors have another shape",
+        "The names are those of the class, but these tensors have shapes that the configuration which fits best does not "
+        "give.",
+        "Nothing can be renamed here: the file was trained with another architecture, or was edited. Compare with the "
+        "configuration it was trained with (--config, --set).",
+    ),
+    Code(
+        "VC202",
+        "error",
+        "half-precision tensors",
+        "The tensors are float16 or bfloat16, the migrated class has float32. Every such value is exactly a float32 value, "
+        "so casting loses nothing.",
+        "viscy-compat remap FILE -o OUT casts them.",
+    ),
+    Code(
+        "VC203",
+        "error",
+        "tensors of a dtype that is not cast",
+        "These tensors have a dtype from which there is no exact way to that of the migrated class (float64 would be "
+        "rounded, integers are no weights).",
+        "Save the checkpoint again in float32 from the program that wrote it.",
+    ),
+)
+
+_ARCHITECTURE: tuple[Code, ...] = (
+    Code(
+        "VC301",
+        "error",
+        "no known class",
+        "The keys and shapes are those of none of the classes that this version knows; the nearest one is named.",
+        "If it is a fork of one of them, say which: 'viscy-compat remap FILE --as CLASS'. 'viscy-compat inspect FILE' shows "
+        "what is in the file.",
+    ),
+    Code(
+        "VC302",
+        "warning",
+        "the weights do not tell an argument that changes predictions",
+        "Several values of a constructor argument give the same tensors, but other outputs. The file does not say which "
+        "one it was trained with.",
+        "Look it up in the training configuration and state it: --set NAME=VALUE or --config FILE.yml.",
+    ),
+    Code(
+        "VC303",
+        "note",
+        "the weights do not tell a harmless argument",
+        "Several values of a constructor argument give the same tensors and the same predictions; the default is assumed.",
+        "Nothing for inference. State it (--set NAME=VALUE) if training goes on.",
+    ),
+    Code(
+        "VC304",
+        "error",
+        "what was stated contradicts the weights",
+        "An argument given by --set, --config or --as cannot be what this file was trained with: no configuration with "
+        "that value has these tensors.",
+        "Correct it, or leave it out: the weights tell the rest.",
+    ),
+    Code(
+        "VC305",
+        "warning",
+        "hyper-parameters in the file contradict its weights",
+        "The file stores hyper-parameters, and one of them gives other tensors than the file holds. The weights count.",
+        "Nothing, if the checkpoint is the right one; else look for the file that these hyper-parameters belong to.",
+    ),
+    Code(
+        "VC306",
+        "note",
+        "the file names a class path that no longer exists",
+        "The hyper-parameters name the import path of an old class. Only LightningCLI reads it; weights load without it.",
+        "Use the new class path in configurations; 'viscy-compat remap FILE --class-path NEW' rewrites it in the file.",
+    ),
+    Code(
+        "VC307",
+        "error",
+        "the configuration uses a custom module",
+        "The tensors are those of a known class with a module of the user's own inside (a Callable as upsample_pre_conv, a "
+        "custom activation). Its code is not in the file, so its place cannot be checked.",
+        "Build the migrated class with the same callable and load the state dict in your own code, strictly.",
+    ),
+    Code(
+        "VC308",
+        "note",
+        "a configuration lies beside the file",
+        "A config.yaml stands in the same folder. LightningCLI writes one for each run; it may tell what the weights do not.",
+        "Give it: --config FILE.yml.",
+    ),
+)
+
+_CONTAINER: tuple[Code, ...] = ()
+
+_NUMBERS: tuple[Code, ...] = ()
+
+_HISTORY: tuple[Code, ...] = ()
+
+_ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_CONTAINER, *_NUMBERS, *_HISTORY)
 
 CATALOGUE: dict[str, Code] = {entry.id: entry for entry in _ENTRIES}
 
