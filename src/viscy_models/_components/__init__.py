@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Parts that several model families are made of."""
