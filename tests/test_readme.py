@@ -1,0 +1,67 @@
+"""The README is true: its commands run, and print what it shows."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+# The suite is what this command runs; the other one of the two runs below like any command.
+NOT_RUN_HERE = {"python3 tools/dev.py test"}
+
+
+class Shown(NamedTuple):
+    """A command of the README with the output that stands below it, and the exit code in ``# exit N``."""
+
+    command: str
+    output: str
+
+
+def shown_commands() -> list[Shown]:
+    """Every ``$ command`` of the README's console blocks, in order."""
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    pieces = [piece for block in blocks for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [Shown(*(part.strip("\n") for part in piece.partition("\n")[::2])) for piece in pieces]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the clone and is nobody's: the README's commands leave their files there."""
+    folder = tmp_path_factory.mktemp("readme")
+    (folder / "tools").symlink_to(ROOT / "tools")
+    return folder
+
+
+def test_the_readme_shows_both_set_up_commands() -> None:
+    assert "python3 tools/dev.py demo" in README
+    assert "python3 tools/dev.py test" in README
+
+
+@pytest.mark.torch
+@pytest.mark.index
+def test_every_command_prints_what_the_readme_shows(place: Path) -> None:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    checker = doctest.OutputChecker()
+    for command, output in shown_commands():
+        if command in NOT_RUN_HERE:
+            continue
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=place,
+            env={**os.environ, "PATH": path},
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        wanted, got = output + "\n", done.stdout
+        assert checker.check_output(wanted, got, doctest.ELLIPSIS), f"$ {command}\n{got}\n{done.stderr}"
