@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from monai.networks.blocks.convolutions import Convolution
 from monai.networks.blocks.upsample import UpSample
 from torch import Tensor, nn
@@ -29,6 +28,11 @@ class PixelToVoxelHead(nn.Module):
         Hidden channels of the 3D convolutions for each of the ``4 * out_channels`` that are shuffled at the end.
     pool : bool
         Blur after the first shuffle (a padded 2 x 2 average), against checkerboard patterns.
+
+    Raises
+    ------
+    ValueError
+        If the 3D convolutions would have no hidden channels.
     """
 
     def __init__(
@@ -43,6 +47,11 @@ class PixelToVoxelHead(nn.Module):
         shuffled, voxels = in_channels // 4, out_channels * 4
         hidden = voxels * expansion_ratio
         padded_depth = out_stack_depth + 2
+        if hidden == 0:
+            raise ValueError(
+                f"out_channels={out_channels} and expansion_ratio={expansion_ratio} leave no channel between the two "
+                f"convolutions of the head; use 1 or more of both"
+            )
         self.upsample = UpSample(
             2, in_channels, shuffled, scale_factor=2, mode="pixelshuffle", pre_conv=None, apply_pad_pool=pool
         )
@@ -56,7 +65,8 @@ class PixelToVoxelHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) to (B, out_channels, out_stack_depth, 4H, 4W)."""
         x = self.upsample(x)  # (B, C / 4, 2H, 2W)
-        x = torch.unflatten(x, 1, (-1, self.out_stack_depth + 2))  # (B, C / 4 / (D + 2), D + 2, 2H, 2W)
+        depth = self.out_stack_depth + 2
+        x = x.reshape(len(x), x.size(1) // depth, depth, *x.shape[2:])  # (B, C / 4 / depth, depth, 2H, 2W)
         x = self.conv(x)  # (B, 4 * out_channels, D, 2H, 2W)
         x = self.out(x.transpose(1, 2))  # (B, D, out_channels, 4H, 4W)
         return x.transpose(1, 2)  # (B, out_channels, D, 4H, 4W)

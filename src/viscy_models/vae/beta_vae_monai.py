@@ -10,8 +10,6 @@ from monai.networks.layers.factories import Norm
 from monai.networks.nets.varautoencoder import VarAutoEncoder
 from torch import Tensor, nn
 
-_NORMS = {"batch": Norm.BATCH, "instance": Norm.INSTANCE}
-
 
 class BetaVaeMonai(nn.Module):
     """MONAI's `VarAutoEncoder` in two or three dimensions.
@@ -69,14 +67,14 @@ class BetaVaeMonai(nn.Module):
         **kwargs: Any,
     ) -> None:
         super().__init__()
-        if norm not in _NORMS:
+        if norm not in ("batch", "instance"):
             raise ValueError(f"norm={norm!r} is not known; use 'batch' or 'instance'")
         self.spatial_dims, self.in_shape = spatial_dims, in_shape
         self.out_channels, self.latent_size = out_channels, latent_size
         self.channels, self.strides = channels, strides
         self.kernel_size, self.up_kernel_size = kernel_size, up_kernel_size
         self.num_res_units, self.use_sigmoid = num_res_units, use_sigmoid
-        self.norm = _NORMS[norm]
+        self.norm = Norm.BATCH if norm == "batch" else Norm.INSTANCE
         self.model = VarAutoEncoder(
             spatial_dims=spatial_dims,
             in_shape=in_shape,
