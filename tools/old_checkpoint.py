@@ -4,9 +4,10 @@
 
 JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
 (the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW
-moments), "hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights). The
-old code runs in this process, which is why this is a tool and not part of the package; pretrained downloads are
-switched off.
+moments), "hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights),
+"io" (the shape of an input: what the saved model makes of it in eval mode is written to OUT.io.safetensors). The old
+code runs in this process, which is why this is a tool and not part of the package; pretrained downloads are switched
+off.
 """
 
 from __future__ import annotations
@@ -147,6 +148,20 @@ def save(model: torch.nn.Module, job: dict[str, Any]) -> None:
         torch.save(OrderedDict((prefix + name, tensor) for name, tensor in state.items()), out)
 
 
+def write_io(model: torch.nn.Module, job: dict[str, Any]) -> None:
+    """Write an input and what the model makes of it, under the names of the outputs."""
+    from safetensors.torch import save_file
+
+    image = torch.rand(job["io"], generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    with torch.inference_mode():
+        answer = model.eval()(image)
+    named = (
+        dict(zip(("embedding", "projection"), answer, strict=True)) if isinstance(answer, tuple) else dict(vars(answer))
+    )
+    save_file({"input": image, **named}, f"{job['out']}.io.safetensors")
+
+
 def main() -> int:
     """Unpack the wheel, make every file of the list."""
     wheel, jobs = sys.argv[1:]
@@ -156,7 +171,10 @@ def main() -> int:
             archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
         sys.path.insert(0, folder)
         for job in json.loads(Path(jobs).read_text()):
-            save(built(job), job)
+            model = built(job)
+            save(model, job)
+            if job.get("io"):
+                write_io(model, job)
     return 0
 
 
