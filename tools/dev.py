@@ -68,10 +68,10 @@ def _uv_of_the_environment() -> str | None:
     return shutil.which("uv", path=str(BIN))
 
 
-def _run(*words: str) -> int:
-    """Run a program of the environment in this folder."""
+def _run(*words: str, folder: Path | None = None) -> int:
+    """Run a program of the environment, in the folder where this was called unless another one is given."""
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
-    return subprocess.run([str(PYTHON), *words], cwd=ROOT, env=environment).returncode
+    return subprocess.run([str(PYTHON), *words], cwd=folder, env=environment).returncode
 
 
 def demo(words: list[str]) -> int:
@@ -81,7 +81,7 @@ def demo(words: list[str]) -> int:
 
 def test(words: list[str]) -> int:
     """Run the tests."""
-    return _run("-m", "pytest", *words)
+    return _run("-m", "pytest", *words, folder=ROOT)
 
 
 JOBS: dict[str, Callable[[list[str]], int]] = {"demo": demo, "test": test, "setup": lambda words: 0}
