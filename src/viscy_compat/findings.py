@@ -76,6 +76,22 @@ _KEYS: tuple[Code, ...] = (
         "prefix. The migrated class has no place for them.",
         "viscy-compat remap FILE -o OUT writes the model without them.",
     ),
+    Code(
+        "VC111",
+        "error",
+        "the candidate has other tensor names",
+        "The old class and the candidate, built with the same arguments, give state dicts with different names. An "
+        "old checkpoint does not load strictly.",
+        "Give the attributes their old names back, or freeze a new generation with its rows to today's layout.",
+    ),
+    Code(
+        "VC112",
+        "error",
+        "the candidate registers its tensors in another order",
+        "The names are the same, but state_dict() lists them in another order. Loading goes by name, but optimizer "
+        "state is kept by position, and the seeded initial weights move.",
+        "Register the layers in the old order.",
+    ),
 )
 
 _SHAPES: tuple[Code, ...] = (
@@ -103,6 +119,21 @@ _SHAPES: tuple[Code, ...] = (
         "These tensors have a dtype from which there is no exact way to that of the migrated class (float64 would be "
         "rounded, integers are no weights).",
         "Save the checkpoint again in float32 from the program that wrote it.",
+    ),
+    Code(
+        "VC211",
+        "error",
+        "the candidate has tensors of another shape",
+        "Under the same name and the same arguments the old class and the candidate have tensors of different shapes."
+        " An old checkpoint does not load.",
+        "Restore the old widths, or freeze a new generation.",
+    ),
+    Code(
+        "VC212",
+        "error",
+        "the candidate has tensors of another dtype",
+        "Under the same name and the same arguments the old class and the candidate have tensors of different dtypes.",
+        "Restore the old dtype.",
     ),
 )
 
@@ -167,13 +198,151 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "A config.yaml stands in the same folder. LightningCLI writes one for each run; it may tell what the weights do not.",
         "Give it: --config FILE.yml.",
     ),
+    Code(
+        "VC311",
+        "error",
+        "the constructor has changed",
+        "An argument of the old constructor is missing, renamed, at another position, or has another default, and the"
+        " change is not a row of the accepted differences. Old calls and old configurations mean something else now.",
+        "Restore the argument and its default; new arguments go last.",
+    ),
+    Code(
+        "VC312",
+        "error",
+        "a public name is gone",
+        "A name that the package promises cannot be imported any more.",
+        "Export it again, or announce the removal in a new major version.",
+    ),
 )
 
 _CONTAINER: tuple[Code, ...] = ()
 
-_NUMBERS: tuple[Code, ...] = ()
+_NUMBERS: tuple[Code, ...] = (
+    Code(
+        "VC501",
+        "error",
+        "the outputs differ",
+        "On identical seeds, weights and inputs the old class and the candidate return different bytes. The first "
+        "module whose output differs is named.",
+        "Look at that module. --save-evidence DIR keeps the tensors of both sides.",
+    ),
+    Code(
+        "VC502",
+        "error",
+        "the seeded initial weights differ",
+        "From one torch.manual_seed the two constructors give different weights: random numbers are drawn in another "
+        "order or by another rule. Old checkpoints are not touched by it; training runs are no longer reproducible.",
+        "Build the layers in the order of the old constructor.",
+    ),
+    Code(
+        "VC503",
+        "error",
+        "the state after a pass in train mode differs",
+        "After the same forward pass in train mode the buffers (running statistics) or the random-number generator "
+        "differ.",
+        "Compare momentum, eps and the places of dropout.",
+    ),
+    Code(
+        "VC504",
+        "error",
+        "one side raises where the other does not",
+        "The old class and the candidate do not refuse the same configurations and inputs with the same kind of "
+        "error, and no row of the accepted differences says that they should not.",
+        "Restore the old behaviour, or write the wanted difference down as a row with its reason.",
+    ),
+    Code(
+        "VC505",
+        "warning",
+        "the comparison says nothing",
+        "The outputs hold infinities or NaN on both sides, so equal bytes prove little.",
+        "Report it: the case needs another input or configuration.",
+    ),
+    Code(
+        "VC506",
+        "error",
+        "the numbers are not those recorded",
+        "Samples of the candidate's weights or outputs are further from the recorded ones than another CPU or another"
+        " torch explains (1e-4 of the root mean square).",
+        "Run verify from history (--repo or --wheel) to see where the models part.",
+    ),
+    Code(
+        "VC507",
+        "error",
+        "the outputs are named or typed differently",
+        "forward returns another type, or tensors under other names or in another number, than the old class did.",
+        "Return what the old class returned.",
+    ),
+)
 
-_HISTORY: tuple[Code, ...] = ()
+_HISTORY: tuple[Code, ...] = (
+    Code(
+        "VC601",
+        "error",
+        "no source for the old code",
+        "The old source could not be had: no clone, no wheel, no network, or a clone that must not be read.",
+        "Name a clone (--repo), a release (--wheel 0.4.0), or compare with the recorded references (--recorded).",
+    ),
+    Code(
+        "VC602",
+        "error",
+        "the revision does not have it",
+        "The clone is there, but not the revision, or not the file in it, or not its content.",
+        "Fetch what is missing, or name another revision.",
+    ),
+    Code(
+        "VC603",
+        "error",
+        "a worker failed",
+        "The process that ran one of the two sides died, hung, flooded its output or answered with garbage. Nothing "
+        "was decided.",
+        "Read its last words; raise --timeout for a slow machine.",
+    ),
+    Code(
+        "VC604",
+        "error",
+        "another candidate was imported than was asked for",
+        "The package that the candidate's worker imported does not lie in the folder that was named, so the "
+        "comparison would be about something else.",
+        "Name the folder that holds the package viscy_models, or the name of an installed package.",
+    ),
+    Code(
+        "VC605",
+        "error",
+        "fell back to the recorded references",
+        "No source of the old code was within reach, so the candidate was compared with what was recorded, which "
+        "nobody had asked for.",
+        "Name a source (--repo, --wheel), or accept the references: --recorded or --allow-recorded.",
+    ),
+    Code(
+        "VC606",
+        "error",
+        "the source is not the recorded one",
+        "The files of the old source do not have the git blob ids that are recorded for this release or revision.",
+        "Get an untouched clone or wheel. A state of the old code of your own is compared with --rev.",
+    ),
+    Code(
+        "VC607",
+        "error",
+        "a reference is damaged or unused",
+        "A file of legacy_refs was edited by hand, does not fit its digest, or belongs to no generation that is known.",
+        "Write the references again: viscy-compat record.",
+    ),
+    Code(
+        "VC608",
+        "error",
+        "a reference is missing",
+        "No reference is recorded for a class, generation or case that the architecture file lists.",
+        "Record it: viscy-compat record.",
+    ),
+    Code(
+        "VC609",
+        "note",
+        "the source is an older generation",
+        "The old source is that of an older generation of the class, whose layout differs from today's; the "
+        "differences are listed as they are.",
+        "viscy-compat remap migrates checkpoints of that generation.",
+    ),
+)
 
 _ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_CONTAINER, *_NUMBERS, *_HISTORY)
 
