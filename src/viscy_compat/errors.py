@@ -56,9 +56,24 @@ class Unbuildable(CompatError):
 
 
 class PlanRefused(CompatError):
-    """No total plan exists, or a given plan does not fit the file."""
+    """No total plan exists, or a given plan does not fit the file.
+
+    ``leftovers`` holds a pair of tensor name and reason for every tensor that stands in the way.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str = "",
+        fix: str = "",
+        code: str = "",
+        leftovers: tuple[tuple[str, str], ...] = (),
+    ) -> None:
+        self.leftovers = leftovers
+        super().__init__(message, where=where, fix=fix, code=code)
 
 
 class OutputRefused(CompatError):

@@ -16,10 +16,15 @@ class Rename(NamedTuple):
 
 
 class Drop(NamedTuple):
-    """A source tensor that the target has no place for."""
+    """A source tensor that the target has no place for.
+
+    Where `holding` is given, the drop is allowed only while every element of the tensor has that value: then nothing
+    is lost, and the drop is the inverse of a `Fill`.
+    """
 
     source: str
     reason: str
+    holding: float | None = None
 
 
 class Fill(NamedTuple):

@@ -1,0 +1,234 @@
+"""Tensor names with ``{i}`` in the place of an index: how a plan file says many rows in one.
+
+A pattern stands for every name of a layout that it matches; it is unfolded in the order of that layout. ``{i}``,
+``{j}``... match one whole part of a name that is a number; ``{{`` and ``}}`` are braces that belong to the name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+VARIABLES = "ijklmnpqrstuvwxyz"
+
+Indices = tuple[str, ...]
+
+
+class Template(NamedTuple):
+    """A name with its indices taken out; ``parts`` has an empty string where one stood."""
+
+    parts: tuple[str, ...]
+    indices: Indices
+
+
+def template_of(name: str) -> Template:
+    """Take the indices out of a name.
+
+    Examples
+    --------
+    >>> template_of("stages.0.blocks.12.gamma")
+    Template(parts=('stages', '', 'blocks', '', 'gamma'), indices=('0', '12'))
+    """
+    parts = name.split(".")
+    if "" in parts:
+        return Template((name,), ())
+    return Template(
+        tuple("" if is_index(part) else part for part in parts), tuple(part for part in parts if is_index(part))
+    )
+
+
+def is_index(part: str) -> bool:
+    """Say whether a part of a name is a number as ``str`` writes it.
+
+    Examples
+    --------
+    >>> is_index("10"), is_index("010"), is_index("gamma")
+    (True, False, False)
+    """
+    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
+
+
+class Names:
+    """The names of a layout, indexed by template, so that matching many patterns stays cheap."""
+
+    __slots__ = ("_groups", "_known")
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._known = dict.fromkeys(names)
+        self._groups: dict[tuple[str, ...], list[tuple[Indices, str]]] = {}
+        for name in self._known:
+            parts, indices = template_of(name)
+            self._groups.setdefault(parts, []).append((indices, name))
+
+    def matches(self, pattern: str) -> list[tuple[str, dict[str, str]]]:
+        """Return each name that a pattern matches, in order, with what its variables stand for.
+
+        Examples
+        --------
+        >>> Names(["a.0.w", "a.1.w", "b"]).matches("a.{i}.w")
+        [('a.0.w', {'i': '0'}), ('a.1.w', {'i': '1'})]
+        """
+        if not variables_of(pattern):
+            name = plain(pattern)
+            return [(name, {})] if name in self._known else []
+        parts, wanted = template_of(pattern)
+        slots = tuple("" if _variable(part) else plain(part) for part in parts)
+        wanted = tuple(part for part in pattern.split(".") if _variable(part) or is_index(part))
+        bound = ((name, _bound(wanted, indices)) for indices, name in self._groups.get(slots, ()))
+        return [(name, values) for name, values in bound if values is not None]
+
+
+def filled(pattern: str, values: Mapping[str, str]) -> str:
+    """Return the name that a pattern gives for the values of its variables; KeyError for an unknown variable.
+
+    Examples
+    --------
+    >>> filled("a.{i}.{{w}}", {"i": "3"})
+    'a.3.{w}'
+    """
+    return ".".join(values[_variable(part)] if _variable(part) else plain(part) for part in pattern.split("."))
+
+
+def variables_of(pattern: str) -> tuple[str, ...]:
+    """Return the variables of a pattern, in order.
+
+    Examples
+    --------
+    >>> variables_of("a.{i}.b.{j}")
+    ('i', 'j')
+    """
+    return tuple(_variable(part) for part in pattern.split(".") if _variable(part))
+
+
+def escaped(name: str) -> str:
+    """Return a pattern that stands for one name only.
+
+    Examples
+    --------
+    >>> escaped("a{i}")
+    'a{{i}}'
+    """
+    return name.replace("{", "{{").replace("}", "}}")
+
+
+def plain(text: str) -> str:
+    """Undo `escaped`; ValueError for a brace that stands alone.
+
+    Examples
+    --------
+    >>> plain("a{{i}}")
+    'a{i}'
+    """
+    bare = text.replace("{{", "").replace("}}", "")
+    if "{" in bare or "}" in bare:
+        raise ValueError(f"{text!r} has a brace that stands alone")
+    return text.replace("{{", "{").replace("}}", "}")
+
+
+def folded(rows: Sequence[tuple[str, ...]], layout: Names) -> Iterator[tuple[str, ...]]:
+    """Fold rows of names, the first of each row being a name of `layout`, into as few rows of patterns as is simple.
+
+    Unfolding each result against the layout gives back exactly the rows that it stands for.
+
+    Examples
+    --------
+    >>> list(folded([("a.0", "b.0"), ("a.1", "b.1"), ("c", "d")], Names(["a.0", "a.1", "c"])))
+    [('a.{i}', 'b.{i}'), ('c', 'd')]
+    """
+    groups: dict[tuple[tuple[str, ...], ...], list[tuple[str, ...]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(template_of(name).parts for name in row), []).append(row)
+    for members in groups.values():
+        yield from _folded_group(members, layout)
+
+
+def unfolded(row: tuple[str, ...], layout: Names) -> list[tuple[str, ...]]:
+    """Return the rows of names that a row of patterns stands for, in the order of the layout.
+
+    Raises
+    ------
+    ValueError
+        Where the first pattern matches nothing, or another one has a variable that the first lacks.
+
+    Examples
+    --------
+    >>> unfolded(("a.{i}", "b.{i}"), Names(["a.0", "a.1"]))
+    [('a.0', 'b.0'), ('a.1', 'b.1')]
+    """
+    first, *rest = row
+    unknown = {variable for pattern in rest for variable in variables_of(pattern)} - set(variables_of(first))
+    if unknown:
+        raise ValueError(f"{first!r} does not say what {{{min(unknown)}}} is")
+    matches = layout.matches(first)
+    if not matches:
+        raise ValueError(f"{first!r} matches no tensor")
+    return [(name, *(filled(pattern, values) for pattern in rest)) for name, values in matches]
+
+
+def _variable(part: str) -> str:
+    """Return the variable that a part of a pattern is, or an empty string."""
+    return part[1] if len(part) == 3 and part[0] == "{" and part[2] == "}" and part[1] in VARIABLES else ""
+
+
+def _bound(wanted: Indices, indices: Indices) -> dict[str, str] | None:
+    """Return the values of the variables, or None where a number or a repeated variable disagrees."""
+    values: dict[str, str] = {}
+    for part, index in zip(wanted, indices, strict=True):
+        variable = _variable(part)
+        if (values.setdefault(variable, index) if variable else part) != index:
+            return None
+    return values
+
+
+def _folded_group(members: list[tuple[str, ...]], layout: Names) -> Iterator[tuple[str, ...]]:
+    """Fold rows of equal templates as one pattern; where that would say too much, by the values of one index."""
+    pattern = _pattern_of(members) if len(members) > 1 else None
+    if pattern is not None and set(unfolded(pattern, layout)) == set(members):
+        yield pattern
+        return
+    halves = _halved(members) if len(members) > 1 else []
+    if not halves:
+        yield from (tuple(map(escaped, row)) for row in members)
+    for half in halves:
+        yield from _folded_group(half, layout)
+
+
+def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
+    """Return one row of patterns for rows of equal templates; None where an index follows from no other."""
+    columns = [list(column) for column in zip(*map(_indices, members), strict=True)]
+    first = len(template_of(members[0][0]).indices)
+    varying = [place for place in range(first) if len(set(columns[place])) > 1]
+    if not varying or len(varying) > len(VARIABLES):
+        return None
+    names = {place: f"{{{variable}}}" for place, variable in zip(varying, VARIABLES, strict=False)}
+    spelled = []
+    for place, column in enumerate(columns):
+        same = next((names[other] for other in varying if columns[other] == column), None)
+        if same is None and len(set(column)) > 1:
+            return None
+        spelled.append(names[place] if place in names else same or column[0])
+    return _spelled(members[0], spelled)
+
+
+def _indices(row: tuple[str, ...]) -> Indices:
+    return tuple(index for name in row for index in template_of(name).indices)
+
+
+def _spelled(row: tuple[str, ...], indices: list[str]) -> tuple[str, ...]:
+    """Put indices or variables into the templates of a row of names."""
+    left = iter(indices)
+    parts = (template_of(name).parts for name in row)
+    return tuple(".".join(escaped(part) or next(left) for part in name) for name in parts)
+
+
+def _halved(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+    """Part rows by the value of the index that has fewest (but more than one) values."""
+    columns = list(zip(*map(_indices, members), strict=True))
+    varying = [place for place, column in enumerate(columns) if len(set(column)) > 1]
+    if not varying:
+        return []
+    place = min(varying, key=lambda each: len(set(columns[each])))
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    for row, index in zip(members, columns[place], strict=True):
+        groups.setdefault(index, []).append(row)
+    return list(groups.values())

@@ -1,0 +1,410 @@
+"""A plan: what happens to every tensor on the way from one layout to another, total and checked.
+
+A plan names each source tensor and each target tensor exactly once, or it does not exist: `plan_of` raises
+`PlanRefused`, which lists every leftover with its reason. Names in a plan are those of the class, without wrapper
+prefixes; source tensors outside the wrapper keep their raw keys, and are dropped with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from viscy_compat.errors import PlanRefused
+from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
+from viscy_compat.operations import (
+    Cast,
+    Concat,
+    Drop,
+    Fill,
+    Operation,
+    Rename,
+    Reshape,
+    Split,
+    Transpose,
+    sources_of,
+    targets_of,
+)
+
+HALVES = ("float16", "bfloat16")
+"""The only dtypes that are cast: float32 holds each of their values exactly."""
+
+
+class Side(NamedTuple):
+    """One end of a plan.
+
+    Parameters
+    ----------
+    layout : Layout
+        The tensors, in order.
+    class_name : str
+        The class (``"ContrastiveEncoder"``); empty where the layout is that of another file.
+    generation : str
+        Which state of the class (``"v0.2"``); empty where it is not known.
+    config : Mapping[str, Any]
+        What is known of the constructor arguments of the migrated class.
+    prefix : str
+        Wrapper prefix that the names had, or shall get (``"module."``).
+    """
+
+    layout: Layout
+    class_name: str = ""
+    generation: str = ""
+    config: Mapping[str, Any] = {}
+    prefix: str = ""
+
+
+class Plan(NamedTuple):
+    """A total plan; made by `plan_of` alone.
+
+    ``operations`` stand in the order of the target layout, drops last. ``loses`` says in sentences what the target
+    does not do as the source did.
+    """
+
+    source: Side
+    target: Side
+    operations: tuple[Operation, ...]
+    loses: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> tuple[Operation, ...]:
+        """Every operation but those that leave a tensor as it is, name included."""
+        return tuple(row for row in self.operations if not (isinstance(row, Rename) and row.source == row.target))
+
+    @property
+    def pure(self) -> bool:
+        """Whether every target tensor has the very bytes of a source tensor, so that equality is exact."""
+        return all(isinstance(row, Rename | Drop) for row in self.operations)
+
+    def count(self, kind: type) -> int:
+        """Count the changes of one kind of operation.
+
+        Examples
+        --------
+        >>> side = Side({"w": TensorSpec((2,))})
+        >>> plan_of(side, side, [Rename("w", "w")]).count(Rename)
+        0
+        """
+        return sum(isinstance(row, kind) for row in self.changes)
+
+
+def plan_of(source: Side, target: Side, operations: Iterable[Operation], *, loses: Iterable[str] = ()) -> Plan:
+    """Make a plan, or say why there is none.
+
+    Parameters
+    ----------
+    source, target : Side
+        Where it starts and where it ends.
+    operations : Iterable[Operation]
+        Rows in any order.
+    loses : Iterable[str], optional
+        What the target does not do as the source did.
+
+    Raises
+    ------
+    PlanRefused
+        Where a tensor of either side is not named exactly once, or an operation does not give what the target needs.
+
+    Examples
+    --------
+    >>> here, there = Side({"a": TensorSpec((2,))}), Side({"b": TensorSpec((2,))})
+    >>> plan_of(here, there, [Rename("a", "b")]).operations
+    (Rename(source='a', target='b'),)
+    >>> plan_of(here, there, [])
+    Traceback (most recent call last):
+    viscy_compat.errors.PlanRefused: no total plan: a (source): no operation takes it; b (target): no operation gives it
+    """
+    rows = _ordered(map(_with_float, operations), source.layout, target.layout)
+    leftovers = leftovers_of(rows, source.layout, target.layout)
+    if leftovers:
+        raise PlanRefused(f"no total plan: {listed(leftovers)}", leftovers=leftovers)
+    return Plan(source, target, rows, tuple(loses))
+
+
+def leftovers_of(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[tuple[str, str], ...]:
+    """Return every tensor that keeps rows from being a total plan, with the reason; empty where they are one.
+
+    Examples
+    --------
+    >>> leftovers_of([Rename("a", "a")], {"a": TensorSpec((2,))}, {"a": TensorSpec((3,))})
+    (('a', '(2,) float32 does not fit (3,) float32'),)
+    """
+    rows = tuple(rows)
+    found = [
+        *_uncounted([name for row in rows for name in sources_of(row)], source, "source", "takes"),
+        *_uncounted([name for row in rows for name in targets_of(row)], target, "target", "gives"),
+    ]
+    return (*found, *(pair for row in rows for pair in _misfits(row, source, target)))
+
+
+def listed(leftovers: Iterable[tuple[str, str]]) -> str:
+    """Return leftovers as one line, grouped by reason, names folded and escaped.
+
+    Examples
+    --------
+    >>> listed([("a.0", "lost"), ("a.1", "lost")])
+    'a.{0..1}: lost'
+    """
+    groups: dict[str, list[str]] = {}
+    for name, reason in leftovers:
+        groups.setdefault(reason, []).append(name)
+    lines = []
+    for reason, names in groups.items():
+        side, bracket, rest = reason.partition("|")
+        shown = printable(", ".join(fold(dict.fromkeys(names))))
+        lines.append(f"{shown} ({side}): {rest}" if bracket else f"{shown}: {reason}")
+    return "; ".join(lines)
+
+
+def identity_rows(layout: Layout) -> tuple[Operation, ...]:
+    """Return the rows that leave every tensor as it is.
+
+    Examples
+    --------
+    >>> identity_rows({"w": TensorSpec((2,))})
+    (Rename(source='w', target='w'),)
+    """
+    return tuple(Rename(name, name) for name in layout)
+
+
+def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
+    """Turn renames of half-precision tensors into casts where the target is float32.
+
+    Examples
+    --------
+    >>> with_casts([Rename("w", "w")], {"w": TensorSpec((2,), "float16")}, {"w": TensorSpec((2,))})
+    (Cast(source='w', target='w', dtype='float32'),)
+    """
+    return tuple(_cast(row, source, target) for row in rows)
+
+
+def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:
+    """Return the tensors that an operation gives for a source layout, or the reason why it cannot.
+
+    Examples
+    --------
+    >>> result_of(Transpose("w", "v", (1, 0)), {"w": TensorSpec((2, 3))})
+    {'v': TensorSpec(shape=(3, 2), dtype='float32')}
+    >>> result_of(Cast("w", "w"), {"w": TensorSpec((2,), "float64")})
+    'float64 cannot be cast to float32 without loss'
+    """
+    if isinstance(row, Fill):
+        return _filled(row)
+    specs = [source[name] for name in sources_of(row)]
+    if isinstance(row, Drop):
+        return {}
+    if isinstance(row, Concat):
+        return _joined(row, specs)
+    return _RESULTS[type(row)](row, specs[0])
+
+
+def inverse_of(plan: Plan) -> Plan:
+    """Return the plan that leads back.
+
+    A fill is undone by a drop that demands the filled value; a drop of that kind by a fill. Other drops, and casts,
+    have no inverse.
+
+    Raises
+    ------
+    PlanRefused
+        Where an operation has no inverse: each is listed with the reason.
+
+    Examples
+    --------
+    >>> there = plan_of(Side({"a": TensorSpec((2, 3))}), Side({"b": TensorSpec((6,))}), [Reshape("a", "b", (6,))])
+    >>> inverse_of(there).operations
+    (Reshape(source='b', target='a', shape=(2, 3)),)
+    >>> inverse_of(inverse_of(there)) == there
+    True
+    """
+    lost = tuple((name, reason) for row in plan.operations for name, reason in _irreversible(row))
+    if lost:
+        raise PlanRefused(f"the plan cannot be reversed: {listed(lost)}", leftovers=lost)
+    rows = [_inverse(row, plan.source.layout) for row in plan.operations]
+    return plan_of(plan.target, plan.source, rows, loses=plan.loses)
+
+
+def fitted(plan: Plan, layout: Layout) -> None:
+    """Make sure that a plan was made for a layout; the order of the tensors does not matter.
+
+    Raises
+    ------
+    PlanRefused
+        Listing every tensor in which they differ.
+
+    Examples
+    --------
+    >>> side = Side({"w": TensorSpec((2,))})
+    >>> fitted(plan_of(side, side, [Rename("w", "w")]), {"v": TensorSpec((2,))})
+    Traceback (most recent call last):
+    viscy_compat.errors.PlanRefused: the plan was made for another layout: w: not in the file; v: not in the plan
+    """
+    found = differences(layout, plan.source.layout)
+    misfits = (
+        *((name, "not in the file") for name in found.missing),
+        *((name, "not in the plan") for name in found.unexpected),
+        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in found.reshaped),
+        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in found.retyped),
+    )
+    if misfits:
+        raise PlanRefused(f"the plan was made for another layout: {listed(misfits)}", leftovers=misfits)
+
+
+def layout_digest(layout: Layout) -> str:
+    """Return the SHA-256 of a layout's names, shapes and dtypes, whatever their order.
+
+    Examples
+    --------
+    >>> a, b = TensorSpec((2,)), TensorSpec((3,))
+    >>> layout_digest({"a": a, "b": b}) == layout_digest({"b": b, "a": a}) != layout_digest({"a": a})
+    True
+    """
+    import hashlib
+
+    lines = sorted(f"{name!a} {spec.dtype} {spec.shape}\n" for name, spec in layout.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _with_float(row: Operation) -> Operation:
+    """Make 0 and 0.0 the same value, so that equal plans are written alike."""
+    return row._replace(value=float(row.value)) if isinstance(row, Fill) else row
+
+
+def _ordered(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
+    """Order rows by their first target, then drops by their source, so that equal plans have equal rows."""
+    places = {name: place for place, name in enumerate(target)}
+    drops = {name: len(target) + place for place, name in enumerate(source)}
+    last = len(places) + len(drops)
+
+    def place_of(row: Operation) -> int:
+        if isinstance(row, Drop):
+            return drops.get(row.source, last)
+        return min((places.get(name, last) for name in targets_of(row)), default=last)
+
+    return tuple(sorted(rows, key=place_of))
+
+
+def _uncounted(named: list[str], layout: Layout, side: str, verb: str) -> Iterable[tuple[str, str]]:
+    counts = dict.fromkeys(layout, 0)
+    for name in named:
+        if name not in counts:
+            yield name, f"{side}|there is no such tensor"
+        counts[name] = counts.get(name, 0) + 1
+    for name in layout:
+        if not counts[name]:
+            yield name, f"{side}|no operation {verb} it"
+        elif counts[name] > 1:
+            yield name, f"{side}|{counts[name]} operations name it"
+
+
+def _misfits(row: Operation, source: Layout, target: Layout) -> Iterable[tuple[str, str]]:
+    if any(name not in source for name in sources_of(row)):
+        return
+    result = result_of(row, source)
+    if isinstance(result, str):
+        yield (sources_of(row) or targets_of(row))[0], result
+        return
+    for name, spec in result.items():
+        if name in target and target[name] != spec:
+            yield name, f"{spec} does not fit {target[name]}"
+
+
+def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
+    if not isinstance(row, Rename) or row.source not in source or row.target not in target:
+        return row
+    halved = source[row.source].dtype in HALVES and target[row.target].dtype == "float32"
+    return Cast(row.source, row.target) if halved else row
+
+
+def _filled(row: Fill) -> dict[str, TensorSpec] | str:
+    if row.value - row.value != 0:
+        return f"{row.value} is no value to fill with"
+    if row.dtype == "float32":
+        return {row.target: TensorSpec(row.shape, row.dtype)}
+    if row.dtype not in ("int64", "int32", "uint8", "bool"):
+        return f"{row.dtype} cannot be filled"
+    if row.value != int(row.value):
+        return f"{row.value} is no {row.dtype}"
+    return {row.target: TensorSpec(row.shape, row.dtype)}
+
+
+def _cast_result(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    if spec.dtype not in HALVES or row.dtype != "float32":
+        return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
+    return {row.target: TensorSpec(spec.shape, row.dtype)}
+
+
+def _reshaped(row: Reshape, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    found = TensorSpec(row.shape, spec.dtype)
+    if min(row.shape, default=1) < 0 or found.elements != spec.elements:
+        return f"{spec} cannot be reshaped to {row.shape}"
+    return {row.target: found}
+
+
+def _transposed(row: Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    if sorted(row.axes) != list(range(len(spec.shape))):
+        return f"{row.axes} does not permute the axes of {spec}"
+    return {row.target: TensorSpec(tuple(spec.shape[axis] for axis in row.axes), spec.dtype)}
+
+
+def _cut(row: Split, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    fits = 0 <= row.axis < len(spec.shape) and len(row.sizes) == len(row.targets) and min(row.sizes, default=-1) >= 0
+    if not fits or sum(row.sizes) != spec.shape[row.axis]:
+        return f"{spec} cannot be split into {row.sizes} along axis {row.axis}"
+    return {
+        name: TensorSpec(_resized(spec.shape, row.axis, size), spec.dtype)
+        for name, size in zip(row.targets, row.sizes, strict=True)
+    }
+
+
+def _joined(row: Concat, specs: list[TensorSpec]) -> dict[str, TensorSpec] | str:
+    first = specs[0]
+    rest = {_resized(spec.shape, row.axis, 0) if 0 <= row.axis < len(spec.shape) else None for spec in specs}
+    if None in rest or len(rest) != 1 or len({spec.dtype for spec in specs}) != 1:
+        return f"{' and '.join(map(str, specs))} cannot be joined along axis {row.axis}"
+    length = sum(spec.shape[row.axis] for spec in specs)
+    return {row.target: TensorSpec(_resized(first.shape, row.axis, length), first.dtype)}
+
+
+def _resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+    return (*shape[:axis], size, *shape[axis + 1 :])
+
+
+_RESULTS: dict[type, Callable[[Any, TensorSpec], dict[str, TensorSpec] | str]] = {
+    Rename: lambda row, spec: {row.target: spec},
+    Cast: _cast_result,
+    Reshape: _reshaped,
+    Transpose: _transposed,
+    Split: _cut,
+}
+
+
+def _irreversible(row: Operation) -> Iterable[tuple[str, str]]:
+    if isinstance(row, Drop) and row.holding is None:
+        yield row.source, f"it was dropped ({row.reason}), and its numbers are gone"
+    if isinstance(row, Cast):
+        yield row.target, "it was cast to float32, and casting back could round what was written since"
+
+
+def _inverse(row: Operation, source: Layout) -> Operation:
+    if isinstance(row, Rename):
+        return Rename(row.target, row.source)
+    if isinstance(row, Fill):
+        return Drop(row.target, row.reason, row.value)
+    if isinstance(row, Drop) and row.holding is not None:
+        spec = source[row.source]
+        return Fill(row.source, spec.shape, spec.dtype, row.holding, row.reason)
+    return _inverse_of_shape(row, source)
+
+
+def _inverse_of_shape(row: Operation, source: Layout) -> Operation:
+    if isinstance(row, Reshape):
+        return Reshape(row.target, row.source, source[row.source].shape)
+    if isinstance(row, Transpose):
+        return Transpose(row.target, row.source, tuple(row.axes.index(axis) for axis in range(len(row.axes))))
+    if isinstance(row, Split):
+        return Concat(row.targets, row.source, row.axis)
+    if isinstance(row, Concat):
+        sizes = tuple(source[name].shape[row.axis] for name in row.sources)
+        return Split(row.target, row.sources, row.axis, sizes)
+    raise TypeError(f"no inverse of {row!r}")

@@ -1,0 +1,389 @@
+"""The plan file: JSON, folded so that a person can read it, parsed strictly.
+
+A plan file carries names, shapes and numbers; it carries no paths, and nothing in it is ever opened or called.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from viscy_compat.errors import PlanRefused
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.migration.patterns import Names, folded, unfolded
+from viscy_compat.migration.plan import Plan, Side, layout_digest, plan_of
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+
+SCHEMA = 1
+LONGEST = 64 << 20
+"""Bytes of a plan file beyond which it is refused."""
+
+
+def plan_id(plan: Plan) -> str:
+    """Return sixteen hexadecimal digits that are the same for equal plans, folded or not.
+
+    Examples
+    --------
+    >>> from viscy_compat.operations import Rename
+    >>> side = Side({"w": TensorSpec((2,))})
+    >>> len(plan_id(plan_of(side, side, [Rename("w", "w")])))
+    16
+    """
+    import hashlib
+
+    rows = [[type(row).__name__, *row] for row in plan.operations]
+    sides = [[layout_digest(side.layout), side.class_name, side.generation] for side in (plan.source, plan.target)]
+    return hashlib.sha256(json.dumps([sides, rows]).encode()).hexdigest()[:16]
+
+
+def dumps(plan: Plan) -> str:
+    """Return a plan as the text of a plan file; equal plans give equal text.
+
+    Examples
+    --------
+    >>> from viscy_compat.operations import Rename
+    >>> layout = {f"a.{i}": TensorSpec((2,)) for i in range(3)}
+    >>> text = dumps(plan_of(Side(layout), Side(layout), [Rename(name, name) for name in layout]))
+    >>> '{"op": "rename", "source": "a.{i}", "target": "a.{i}"}' in text
+    True
+    """
+    rows = ",\n".join(f"    {json.dumps(row)}" for row in _folded_rows(plan))
+    loses = ",\n".join(f"    {json.dumps(line)}" for line in plan.loses)
+    return (
+        f'{{\n  "schema": {SCHEMA},\n'
+        f'  "source": {_side_text(plan.source)},\n'
+        f'  "target": {_side_text(plan.target)},\n'
+        f'  "operations": [\n{rows}\n  ],\n'
+        f'  "loses": [{_block(loses, "  ")}]\n}}\n'
+    )
+
+
+def loads(text: str, *, where: str = "plan") -> Plan:
+    """Read the text of a plan file; the plan is checked to be total.
+
+    Parameters
+    ----------
+    text : str
+        What `dumps` wrote, or what a person wrote in that format.
+    where : str, optional
+        The file, for error messages.
+
+    Raises
+    ------
+    PlanRefused
+        Not JSON, a field that is unknown, missing, repeated or of the wrong type, a pattern that matches nothing, a
+        layout that does not have the digest that the file states, or a plan that is not total.
+
+    Examples
+    --------
+    >>> loads("{}", where="plan.json")
+    Traceback (most recent call last):
+    viscy_compat.errors.PlanRefused: plan.json: the plan has no field 'schema'
+    """
+    try:
+        return _plan(_parsed(text))
+    except _Malformed as error:
+        raise PlanRefused(str(error), where=where) from error
+    except PlanRefused as error:
+        raise PlanRefused(error.message, where=where, leftovers=error.leftovers) from error
+
+
+def read_plan(path: str) -> Plan:
+    """Read a plan file.
+
+    Raises
+    ------
+    PlanRefused
+        As `loads`; also where the file is longer than `LONGEST`.
+    UnreadableCheckpoint
+        Where there is no such regular file.
+    """
+    from viscy_compat.checkpoint.byte_source import ByteSource
+
+    with ByteSource(path) as source:
+        if source.size > LONGEST:
+            raise PlanRefused(f"{source.size} bytes are too many for a plan", where=path)
+        data = source.read(0, source.size)
+    try:
+        return loads(data.decode("utf-8"), where=path)
+    except UnicodeDecodeError as error:
+        raise PlanRefused("this is not UTF-8 text, so no plan", where=path) from error
+
+
+class _Malformed(Exception):
+    """A plan file that does not say what a plan file must say."""
+
+
+def _parsed(text: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise _Malformed(f"this is not JSON ({error.msg} in line {error.lineno}), so no plan") from error
+    except ValueError as error:
+        raise _Malformed(f"this is no plan ({error})") from error
+    except RecursionError as error:
+        raise _Malformed("this is nested too deeply for a plan") from error
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Malformed(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return found
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _Malformed(f"{name} is no number that a plan may hold")
+
+
+def _plan(data: Any) -> Plan:
+    fields = _fields(data, "the plan", "schema", "source", "target", "operations", optional=("loses",))
+    if fields["schema"] is True or fields["schema"] != SCHEMA:
+        raise _Malformed(f"the plan has schema {fields['schema']!r}; this version reads {SCHEMA}")
+    source, target = _side(fields["source"], "source"), _side(fields["target"], "target")
+    loses = _listed(fields.get("loses", []), "loses")
+    rows = _operations(_listed(fields["operations"], "operations"), source.layout, target.layout)
+    return plan_of(source, target, rows, loses=tuple(_text(line, "a line of loses") for line in loses))
+
+
+def _side(data: Any, what: str) -> Side:
+    fields = _fields(data, what, "layout", "tensors", optional=("class", "generation", "config", "prefix"))
+    config = fields.get("config", {})
+    if not isinstance(config, dict):
+        raise _Malformed(f"{what}: 'config' is no object")
+    layout = _layout(fields["tensors"], what)
+    if layout_digest(layout) != _text(fields["layout"], f"{what}: 'layout'"):
+        raise _Malformed(f"{what}: the tensors do not have the digest that 'layout' states: one of them was edited")
+    return Side(
+        layout,
+        class_name=_text(fields.get("class", ""), f"{what}: 'class'"),
+        generation=_text(fields.get("generation", ""), f"{what}: 'generation'"),
+        config={name: _tuples(value) for name, value in config.items()},
+        prefix=_text(fields.get("prefix", ""), f"{what}: 'prefix'"),
+    )
+
+
+def _layout(data: Any, what: str) -> Layout:
+    if not isinstance(data, dict):
+        raise _Malformed(f"{what}: 'tensors' is no object")
+    layout = {}
+    for name, spec in data.items():
+        if not (isinstance(spec, list) and len(spec) == 2):
+            raise _Malformed(f"{what}: {name!r} is no [dtype, shape]")
+        layout[name] = TensorSpec(_integers(spec[1], f"{what}: {name!r}"), _text(spec[0], f"{what}: {name!r}"))
+    return layout
+
+
+def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Operation]:
+    here, there = Names(source), Names(target)
+    for place, row in enumerate(rows):
+        what = f"operation {place}"
+        op = str(row.get("op")) if isinstance(row, dict) else ""
+        if op not in _READERS:
+            raise _Malformed(f"{what}: 'op' must be one of {', '.join(_READERS)}")
+        try:
+            yield from _READERS[op](row, what, there if op == "fill" else here)
+        except ValueError as error:
+            raise _Malformed(f"{what}: {error}") from error
+
+
+def _read_rename(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "target")
+    return (Rename(name, new) for name, new in unfolded(_two(fields, what), names))
+
+
+def _read_drop(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "reason", optional=("holding",))
+    reason = _text(fields["reason"], f"{what}: 'reason'")
+    holding = None if fields.get("holding") is None else _number(fields["holding"], what)
+    pattern = _text(fields["source"], f"{what}: 'source'")
+    return (Drop(name, reason, holding) for (name,) in unfolded((pattern,), names))
+
+
+def _read_fill(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "target", "shape", "dtype", "value", "reason")
+    pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
+    reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
+    shape = _integers(fields["shape"], f"{what}: 'shape'")
+    return (Fill(name, shape, dtype, value, reason) for (name,) in unfolded((pattern,), names))
+
+
+def _read_cast(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "target", "dtype")
+    dtype = _text(fields["dtype"], f"{what}: 'dtype'")
+    return (Cast(name, new, dtype) for name, new in unfolded(_two(fields, what), names))
+
+
+def _read_reshape(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "target", "shape")
+    shape = _integers(fields["shape"], f"{what}: 'shape'")
+    return (Reshape(name, new, shape) for name, new in unfolded(_two(fields, what), names))
+
+
+def _read_transpose(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "target", "axes")
+    axes = _integers(fields["axes"], f"{what}: 'axes'")
+    return (Transpose(name, new, axes) for name, new in unfolded(_two(fields, what), names))
+
+
+def _read_split(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "source", "targets", "axis", "sizes")
+    axis, sizes = _integer(fields["axis"], f"{what}: 'axis'"), _integers(fields["sizes"], f"{what}: 'sizes'")
+    source = _text(fields["source"], f"{what}: 'source'")
+    patterns = (source, *_texts(fields["targets"], f"{what}: 'targets'"))
+    return (Split(name, tuple(parts), axis, sizes) for name, *parts in unfolded(patterns, names))
+
+
+def _read_concat(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+    fields = _fields(row, what, "op", "sources", "target", "axis")
+    axis, target = _integer(fields["axis"], f"{what}: 'axis'"), _text(fields["target"], f"{what}: 'target'")
+    patterns = (*_texts(fields["sources"], f"{what}: 'sources'"), target)
+    return (Concat(tuple(parts), name, axis) for *parts, name in unfolded(patterns, names))
+
+
+_READERS: dict[str, Callable[[dict[str, Any], str, Names], Iterator[Operation]]] = {
+    "rename": _read_rename,
+    "drop": _read_drop,
+    "fill": _read_fill,
+    "cast": _read_cast,
+    "reshape": _read_reshape,
+    "transpose": _read_transpose,
+    "split": _read_split,
+    "concat": _read_concat,
+}
+
+
+def _two(fields: Mapping[str, Any], what: str) -> tuple[str, str]:
+    return _text(fields["source"], f"{what}: 'source'"), _text(fields["target"], f"{what}: 'target'")
+
+
+def _fields(data: Any, what: str, *needed: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return an object that has every needed field and no unknown one."""
+    if not isinstance(data, dict):
+        raise _Malformed(f"{what} is no object")
+    for name in needed:
+        if name not in data:
+            raise _Malformed(f"{what} has no field {name!r}")
+    for name in data:
+        if name not in needed and name not in optional:
+            raise _Malformed(f"{what} has a field {name!r} that is not known")
+    return data
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise _Malformed(f"{what} is no text")
+    return value
+
+
+def _number(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Malformed(f"{what}: a value must be a number")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise _Malformed(f"{what}: the value is too large") from error
+
+
+def _integer(value: Any, what: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise _Malformed(f"{what} must be a whole number, 0 or more")
+    return value
+
+
+def _integers(value: Any, what: str) -> tuple[int, ...]:
+    return tuple(_integer(item, what) for item in _listed(value, what))
+
+
+def _texts(value: Any, what: str) -> list[str]:
+    return [_text(item, what) for item in _listed(value, what)]
+
+
+def _listed(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Malformed(f"{what} must be a list")
+    return value
+
+
+def _tuples(value: Any) -> Any:
+    """Return tuples for lists, at any depth: configurations have tuples where JSON has lists."""
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _side_text(side: Side) -> str:
+    stated = {
+        "class": side.class_name,
+        "generation": side.generation,
+        "config": dict(side.config),
+        "prefix": side.prefix,
+        "layout": layout_digest(side.layout),
+    }
+    lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in stated.items() if value]
+    tensors = [
+        f"      {json.dumps(name)}: {json.dumps([spec.dtype, spec.shape])}" for name, spec in side.layout.items()
+    ]
+    block = _block(",\n".join(tensors), "    ")
+    lines.append(f'    "tensors": {{{block}}}')
+    return "{\n" + ",\n".join(lines) + "\n  }"
+
+
+def _block(lines: str, indent: str) -> str:
+    return f"\n{lines}\n{indent}" if lines else ""
+
+
+def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
+    """Yield operations as JSON objects, folded where that says exactly the same."""
+    here, there = Names(plan.source.layout), Names(plan.target.layout)
+    groups: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
+    for row in plan.operations:
+        names, rest = _parted(row)
+        groups.setdefault((type(row), len(names), rest), []).append(names)
+    for (kind, _, rest), rows in groups.items():
+        for names in folded(rows, there if kind is Fill else here):
+            yield _WRITERS[kind](names, rest)
+
+
+def _parted(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    """Part an operation into its names, the first being what a pattern is matched on, and the rest."""
+    if isinstance(row, Split):
+        return (row.source, *row.targets), (row.axis, row.sizes)
+    if isinstance(row, Concat):
+        return (*row.sources, row.target), (row.axis,)
+    if isinstance(row, Drop | Fill):
+        return (row[0],), tuple(row[1:])
+    return (row.source, row.target), tuple(row[2:])
+
+
+def _written(op: str, *fields: str) -> Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]:
+    def write(names: tuple[str, ...], rest: Iterable[Any]) -> dict[str, Any]:
+        stated = zip(fields, (*names, *rest), strict=True)
+        return {"op": op, **{name: value for name, value in stated if value is not None}}
+
+    return write
+
+
+_WRITERS: dict[type, Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]] = {
+    Rename: _written("rename", "source", "target"),
+    Drop: _written("drop", "source", "reason", "holding"),
+    Fill: _written("fill", "target", "shape", "dtype", "value", "reason"),
+    Cast: _written("cast", "source", "target", "dtype"),
+    Reshape: _written("reshape", "source", "target", "shape"),
+    Transpose: _written("transpose", "source", "target", "axes"),
+    Split: lambda names, rest: {
+        "op": "split",
+        "source": names[0],
+        "targets": list(names[1:]),
+        "axis": rest[0],
+        "sizes": rest[1],
+    },
+    Concat: lambda names, rest: {
+        "op": "concat",
+        "sources": list(names[:-1]),
+        "target": names[-1],
+        "axis": rest[0],
+    },
+}

@@ -1,0 +1,157 @@
+"""A plan file says exactly what the plan says, folded; anything else in it is refused."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.plans import NAMES, plans
+from viscy_compat.errors import CompatError, PlanRefused
+from viscy_compat.layout import TensorSpec
+from viscy_compat.migration.patterns import Names, folded, unfolded
+from viscy_compat.migration.plan import Plan, Side, identity_rows, layout_digest, plan_of
+from viscy_compat.migration.plan_file import dumps, loads, plan_id, read_plan
+from viscy_compat.operations import Rename
+
+LAYOUT = {f"stages.{i}.blocks.{j}.gamma": TensorSpec((4,)) for i in range(3) for j in range(2 + i)}
+
+
+def plan_data() -> dict[str, Any]:
+    """The JSON of a small plan."""
+    data: dict[str, Any] = json.loads(dumps(plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))))
+    return data
+
+
+@given(plans())
+def test_a_plan_comes_back_equal(plan: Plan) -> None:
+    again = loads(dumps(plan))
+    assert again == plan
+    assert (dumps(again), plan_id(again)) == (dumps(plan), plan_id(plan))
+
+
+@given(st.lists(st.tuples(NAMES, NAMES), unique_by=lambda row: row[0]), st.lists(NAMES))
+def test_folding_says_the_same_rows_and_no_others(rows: list[tuple[str, str]], others: list[str]) -> None:
+    layout = Names([*(first for first, _ in rows), *others])
+    said = [row for pattern in folded(rows, layout) for row in unfolded(pattern, layout)]
+    assert sorted(said) == sorted(rows)
+
+
+def test_a_known_layout_folds_to_one_row() -> None:
+    assert plan_data()["operations"] == [
+        {"op": "rename", "source": "stages.{i}.blocks.{j}.gamma", "target": "stages.{i}.blocks.{j}.gamma"}
+    ]
+
+
+def test_a_swap_of_two_indices_survives_folding() -> None:
+    layout = {f"a.{i}.{j}": TensorSpec((i, j)) for i in range(1, 4) for j in range(1, 4)}
+    turned = {f"b.{j}.{i}": spec for (name, spec) in layout.items() for _, i, j in [name.split(".")]}
+    rows = [Rename(name, "b." + ".".join(reversed(name.split(".")[1:]))) for name in layout]
+    plan = plan_of(Side(layout), Side(turned), rows)
+    assert len(json.loads(dumps(plan))["operations"]) == 1
+    assert loads(dumps(plan)) == plan
+
+
+def test_twenty_thousand_tensors_fold_and_unfold() -> None:
+    layout = {f"layers.{i}.{part}": TensorSpec((2,)) for i in range(10_000) for part in ("weight", "bias")}
+    shifted = {f"layers.{int(name.split('.')[1]) + 1}.{name.split('.')[2]}": layout[name] for name in layout}
+    plan = plan_of(Side(layout), Side(shifted), map(Rename, layout, shifted))
+    assert loads(dumps(plan)) == plan
+
+
+def change(path: str, value: Any) -> dict[str, Any]:
+    """The plan with one field set; ``...`` takes it away."""
+    data = plan_data()
+    *parents, last = path.split("/")
+    place: Any = data
+    for part in parents:
+        place = place[int(part)] if isinstance(place, list) else place[part]
+    if value is ...:
+        del place[last]
+    else:
+        place[last] = value
+    return data
+
+
+MALFORMED = {
+    "an unknown field": ("path", "/etc/passwd", "the plan has a field 'path' that is not known"),
+    "an unknown field in a side": ("source/file", "../x", "source has a field 'file' that is not known"),
+    "an unknown field in a row": ("operations/0/why", "", "operation 0 has a field 'why' that is not known"),
+    "a missing field": ("operations", ..., "the plan has no field 'operations'"),
+    "another schema": ("schema", 2, "the plan has schema 2; this version reads 1"),
+    "a true schema": ("schema", True, "the plan has schema True; this version reads 1"),
+    "an unknown operation": ("operations/0/op", "exec", "operation 0: 'op' must be one of"),
+    "a name that is no text": ("operations/0/source", 3, "operation 0: 'source' is no text"),
+    "rows that are no list": ("operations", {}, "operations must be a list"),
+    "a shape of floats": ("source/tensors/x", ["float32", [1.5]], "source: 'x' must be a whole number, 0 or more"),
+    "a true in a shape": ("source/tensors/x", ["float32", [True]], "source: 'x' must be a whole number, 0 or more"),
+    "an edited layout": ("target/tensors/x", ["float32", [1]], "the tensors do not have the digest"),
+    "a pattern that matches nothing": (
+        "operations/0/source",
+        "stem.{i}.{j}",
+        "operation 0: 'stem.{i}.{j}' matches no tensor",
+    ),
+    "a variable from nowhere": ("operations/0/target", "a.{k}", "does not say what {k} is"),
+    "a lone brace": ("operations/0/target", "stages.{0}.{i}.{j}", "has a brace that stands alone"),
+    "a plan that is not total": ("operations", [], "no total plan"),
+    "a configuration that is a list": ("target/config", [], "target: 'config' is no object"),
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_what_a_plan_file_may_not_say_is_refused(case: str) -> None:
+    path, value, message = MALFORMED[case]
+    with pytest.raises(PlanRefused, match=re.escape(message)) as caught:
+        loads(json.dumps(change(path, value)), where="p.json")
+    assert str(caught.value).startswith("p.json: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not JSON"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"schema": 1, "schema": 1}', "stands twice"),
+        ('{"schema": NaN}', "NaN is no number"),
+        ("1" * 5000, "this is no plan|the plan is no object"),
+    ],
+)
+def test_text_that_is_no_plan_is_refused(text: str, message: str) -> None:
+    with pytest.raises(PlanRefused, match=message):
+        loads(text)
+
+
+@given(st.data())
+def test_any_field_of_any_wrong_type_is_refused_in_words(data: st.DataObject) -> None:
+    found = plan_data()
+    place: Any = found
+    while True:
+        key = data.draw(st.sampled_from(range(len(place)) if isinstance(place, list) else sorted(place)))
+        if not (isinstance(place[key], dict | list) and place[key]) or data.draw(st.booleans()):
+            break
+        place = place[key]
+    good = place[key]
+    place[key] = data.draw(
+        st.sampled_from([None, True, -1, 1.5, "", "x", [], {}, [None], 10**400]).filter(lambda x: x != good)
+    )
+    with pytest.raises(CompatError):
+        loads(json.dumps(found))
+
+
+def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "binary", tmp_path / "absent", tmp_path):
+        with pytest.raises(CompatError, match="binary|absent|" + tmp_path.name):
+            read_plan(str(path))
+
+
+def test_a_plan_file_is_read_as_it_was_written(tmp_path: Path) -> None:
+    plan = plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))
+    (tmp_path / "plan.json").write_text(dumps(plan))
+    assert read_plan(str(tmp_path / "plan.json")) == plan
+    assert plan_data()["source"]["layout"] == layout_digest(LAYOUT)
