@@ -6,7 +6,8 @@ configurations of a class. Nothing here imports torch, and nothing here is heavy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from viscy_compat.architectures.outcome import Outcome
@@ -15,6 +16,10 @@ from viscy_compat.operations import Operation
 
 Config = Mapping[str, Any]
 """Constructor arguments by name: JSON values, with tuples where JSON has lists."""
+
+
+NOTHING: Config = MappingProxyType({})
+"""No arguments."""
 
 
 class Choice(NamedTuple):
@@ -53,6 +58,9 @@ class Repeated(NamedTuple):
 
 Domain = Choice | Integers | Floats | Items | Repeated
 
+Effect = Literal["predictions", "training", "initial weights", "nothing"]
+"""What an argument changes besides the layout: outputs in eval mode, training, what a strict load overwrites."""
+
 
 class _Required:
     """The default of an argument that has none."""
@@ -67,14 +75,19 @@ REQUIRED = _Required()
 class Argument(NamedTuple):
     """One constructor argument of the migrated class.
 
-    ``effect`` says what the argument changes besides the layout: the outputs of a forward pass in eval mode
-    (``"predictions"``), training only (``"training"``), or nothing (``"nothing"``).
+    ``domain`` is a function of the arguments before it where it depends on them (as many strides as channels).
+    ``keyword`` marks an argument that the constructor takes through ``**kwargs`` only.
     """
 
     name: str
     default: Any
-    domain: Domain
-    effect: Literal["predictions", "training", "nothing"] = "predictions"
+    domain: Domain | Callable[[Config], Domain]
+    effect: Effect = "predictions"
+    keyword: bool = False
+
+    def values(self, config: Config) -> Domain:
+        """Return the domain, given the arguments that come before this one."""
+        return self.domain(config) if callable(self.domain) else self.domain
 
 
 class Case(NamedTuple):
@@ -107,6 +120,8 @@ class AcceptedDifference(NamedTuple):
         Why the difference is wanted.
     example : Case
         A case on which the row is used; a row that is never used fails the tests.
+    generations : tuple[str, ...]
+        The generations whose old class it is about; empty for all.
     """
 
     id: str
@@ -116,6 +131,7 @@ class AcceptedDifference(NamedTuple):
     applies: Callable[[Config], bool]
     reason: str
     example: Case
+    generations: tuple[str, ...] = ()
 
 
 class Defect(NamedTuple):
@@ -133,8 +149,50 @@ class Signature(NamedTuple):
     keywords: bool = False
 
 
+class Release(NamedTuple):
+    """One released state of a generation: where its source is, and what its constructor takes.
+
+    Parameters
+    ----------
+    wheel : str
+        The newest release that holds these files (``"0.4.0"``).
+    revision : str
+        A git revision that holds them too.
+    sources : Mapping[str, str]
+        Paths of the files that must be at hand to import the class, with their git blob ids.
+    signature : Signature
+        The constructor of that state.
+    fixed : Config
+        Arguments of the migrated class that this state always had at one value (v0.2.0: ``stem_stride``).
+    old_config : Callable[[Config], dict[str, Any]] or None
+        Arguments of the old constructor for a configuration of the migrated class; None where they are the same
+        but for those that it does not have.
+    """
+
+    wheel: str
+    revision: str
+    sources: Mapping[str, str]
+    signature: Signature
+    fixed: Config = NOTHING
+    old_config: Callable[[Config], dict[str, Any]] | None = None
+
+    def arguments(self, config: Config) -> dict[str, Any]:
+        """Return the arguments for the old constructor that correspond to a configuration of the migrated class."""
+        if self.old_config is not None:
+            return self.old_config(config)
+        names = {name for name, _ in self.signature.arguments}
+        return {name: value for name, value in config.items() if name in names or self._passes(name)}
+
+    def _passes(self, name: str) -> bool:
+        return self.signature.keywords and name != "pretrained"
+
+    def fits(self, config: Config) -> bool:
+        """Whether this state could have had a configuration (what it fixes is as fixed, or not given)."""
+        return all(config.get(name, value) == value for name, value in self.fixed.items())
+
+
 class Generation(NamedTuple):
-    """One state of the old class: where its source is, who wrote checkpoints with it, and the way to today's layout.
+    """One state of the old class's layout: the releases that had it, and the way to today's layout.
 
     Parameters
     ----------
@@ -142,22 +200,14 @@ class Generation(NamedTuple):
         Stable name (``"v0.3"``).
     module, qualname : str
         Where the old code defined the class.
-    wheel : str
-        The newest release that holds this state (``"0.4.0"``).
-    revision : str
-        A git revision of the same state.
-    sources : Mapping[str, str]
-        Paths of the files that must be at hand to import it, with their git blob ids.
     written_by : str
         The releases that load a file of this generation as it is.
-    signature : Signature
-        The constructor of that state.
+    releases : tuple[Release, ...]
+        States of the source with this layout that behave differently, oldest first; nearly always one.
     layout : Callable[[Config], Layout]
         The layout for a complete configuration *of the migrated class*; raises `Unbuildable`.
     to_today : Callable[[Layout], tuple[Operation, ...]] or None
         Rows from this layout to today's; None where the layout is today's.
-    old_config : Callable[[Config], dict[str, Any]] or None
-        Arguments of the old constructor for a configuration of the migrated class; None where they are the same.
     loses : tuple[str, ...]
         What the rows to today's layout lose, a sentence each.
     cases : tuple[Case, ...]
@@ -167,16 +217,42 @@ class Generation(NamedTuple):
     name: str
     module: str
     qualname: str
-    wheel: str
-    revision: str
-    sources: Mapping[str, str]
     written_by: str
-    signature: Signature
+    releases: tuple[Release, ...]
     layout: Callable[[Config], Layout]
     to_today: Callable[[Layout], tuple[Operation, ...]] | None = None
-    old_config: Callable[[Config], dict[str, Any]] | None = None
     loses: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
+
+    def release(self, config: Config) -> Release:
+        """Return the newest release that could have had a configuration, else the newest of all."""
+        fitting = [release for release in self.releases if release.fits(config)]
+        return (fitting or self.releases)[-1]
+
+
+class Ambiguity(NamedTuple):
+    """Arguments that weights show only in combination, or only within bounds.
+
+    Parameters
+    ----------
+    name : str
+        The argument under which it is reported.
+    effect : Effect
+        What another value changes.
+    why : str
+        Why the weights cannot tell.
+    values : Callable[[Config, Config], Iterable[Config]]
+        Joint values of the arguments concerned, the most plausible first, for a configuration that fits and for
+        stated arguments, which are taken as they are. The engine keeps those that leave the footprint as it is.
+    complete : bool
+        Whether the values are all that the domains allow (False: the most plausible ones).
+    """
+
+    name: str
+    effect: Effect
+    why: str
+    values: Callable[[Config, Config], Iterable[Config]]
+    complete: bool = True
 
 
 class Published(NamedTuple):
@@ -186,6 +262,10 @@ class Published(NamedTuple):
     file: str
     generation: str
     config: Config
+
+
+def _none(config: Config) -> tuple[str, ...]:
+    return ()
 
 
 class Architecture(NamedTuple):
@@ -201,6 +281,9 @@ class Architecture(NamedTuple):
         Constructor arguments in order, with defaults and domains.
     layout : Callable[[Config], Layout]
         The ordered layout of the migrated class for a complete configuration; raises `Unbuildable`.
+    footprint : Callable[[Config], Hashable]
+        What the layout shows of a complete configuration: two configurations have the same layout exactly if they
+        have the same footprint. Cheap, so that alternatives can be tried by the hundred; raises `Unbuildable`.
     candidates : Callable[[Layout], Iterable[Config]]
         Configurations that a layout could have come from, best first, read off a few anchor tensors. They are
         guesses: the engine accepts one only if its generated layout equals the given one.
@@ -221,13 +304,22 @@ class Architecture(NamedTuple):
     published : tuple[Published, ...]
         Published checkpoints of this class.
     keywords : bool
-        Whether the constructor also takes ``**kwargs``.
+        Whether the constructor also takes ``**kwargs``; the known ones are among the arguments.
+    ambiguities : tuple[Ambiguity, ...]
+        Arguments that weights show only in combination; every other argument is tried by the engine, one at a time.
+    idle : Callable[[Config], tuple[str, ...]]
+        Arguments that a configuration does not read, so that their value changes nothing.
+    anchors : tuple[str, ...]
+        Names of the tensors that tell the class and its configuration: the evidence of a report.
+    notes : Callable[[Config], tuple[str, ...]]
+        Sentences that a report adds to the evidence.
     """
 
     name: str
     target: str
     arguments: tuple[Argument, ...]
     layout: Callable[[Config], Layout]
+    footprint: Callable[[Config], Hashable]
     candidates: Callable[[Layout], Iterable[Config]]
     outcome: Callable[[Config, tuple[int, ...]], Outcome]
     input_shape: Callable[[Config], tuple[int, ...]]
@@ -238,6 +330,23 @@ class Architecture(NamedTuple):
     defects: tuple[Defect, ...] = ()
     published: tuple[Published, ...] = ()
     keywords: bool = False
+    ambiguities: tuple[Ambiguity, ...] = ()
+    idle: Callable[[Config], tuple[str, ...]] = _none
+    anchors: tuple[str, ...] = ()
+    notes: Callable[[Config], tuple[str, ...]] = _none
+
+
+def anchor(found: Layout, name: str, rank: int) -> tuple[int, ...]:
+    """Return the shape of a tensor that should have a number of axes; empty where it is absent or has another rank.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> anchor({"fc.bias": TensorSpec((8,))}, "fc.bias", 1), anchor({}, "fc.bias", 1)
+    ((8,), ())
+    """
+    spec = found.get(name)
+    return spec.shape if spec is not None and len(spec.shape) == rank else ()
 
 
 def complete(architecture: Architecture, config: Config) -> dict[str, Any]:

@@ -1,0 +1,162 @@
+"""Layouts of the backbones that timm and MONAI bring, without the first convolution where our classes take it out.
+
+Measured with timm 1.0.31 and MONAI 1.6.1; the same from timm 0.9.5 and MONAI 1.4.0 on.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm
+from viscy_compat.layout import TensorSpec
+
+CONVNEXT_WIDTHS = (96, 192, 384, 768)
+CONVNEXT_DEPTHS = (3, 3, 9, 3)
+RESNET_PLANES = (64, 128, 256, 512)
+
+
+class Backbone2d(NamedTuple):
+    """A timm backbone: the width that the stem has to deliver, that of its last map, and how often it halves."""
+
+    first: int
+    last: int
+    reduction: int
+
+
+CONVNEXT = Backbone2d(96, 768, 8)
+RESNET = Backbone2d(64, 2048, 16)
+BACKBONES_2D = {"convnext_tiny": CONVNEXT, "convnextv2_tiny": CONVNEXT, "resnet50": RESNET}
+SAME_AS_RESNET50 = ("resnetaa50", "resnetblur50", "resnet50c")
+"""timm backbones that have resnet50's layout once their first convolution is gone."""
+
+
+class Resnet3d(NamedTuple):
+    """A MONAI 3D ResNet: blocks a stage, their kind, and whether shortcuts are convolutions (type B)."""
+
+    blocks: tuple[int, int, int, int]
+    bottleneck: bool
+    projects: bool
+
+    @property
+    def width(self) -> int:
+        """The width of the last map."""
+        return 2048 if self.bottleneck else 512
+
+
+RESNETS_3D = {
+    "resnet10": Resnet3d((1, 1, 1, 1), False, True),
+    "resnet18": Resnet3d((2, 2, 2, 2), False, False),
+    "resnet34": Resnet3d((3, 4, 6, 3), False, False),
+    "resnet50": Resnet3d((3, 4, 6, 3), True, True),
+    "resnet101": Resnet3d((3, 4, 23, 3), True, True),
+    "resnet152": Resnet3d((3, 8, 36, 3), True, True),
+    "resnet200": Resnet3d((3, 24, 36, 3), True, True),
+}
+
+
+def backbone_2d(backbone: str, name: str, *, features_only: bool) -> Entries:
+    """Yield the layout of a timm backbone whose first convolution is gone and whose classifier is the identity.
+
+    Parameters
+    ----------
+    backbone : str
+        A name of `BACKBONES_2D`.
+    name : str
+        The attribute that holds it.
+    features_only : bool
+        Whether timm made it as a list of feature maps: ConvNeXt stages are then named ``stages_0``, without a head.
+
+    Examples
+    --------
+    >>> layout = dict(backbone_2d("convnext_tiny", "encoder", features_only=False))
+    >>> len(layout), layout["encoder.head.norm.weight"].shape
+    (178, (768,))
+    >>> len(dict(backbone_2d("resnet50", "encoder", features_only=True)))
+    317
+    """
+    if backbone == "resnet50":
+        yield from _resnet50(name)
+    else:
+        yield from _convnext(name, "_" if features_only else ".", second=backbone == "convnextv2_tiny")
+        if not features_only:
+            yield from norm(f"{name}.head.norm", CONVNEXT.last)
+
+
+def resnet_3d(backbone: str, name: str, in_channels: int) -> Entries:
+    """Yield the layout of MONAI's ``ResNetFeatures`` in three dimensions, without a classifier.
+
+    Examples
+    --------
+    >>> len(dict(resnet_3d("resnet18", "encoder", 1)))
+    102
+    """
+    kind = RESNETS_3D[backbone]
+    yield from convolution(f"{name}.conv1", 64, in_channels, (7, 7, 7), bias=False)
+    yield from batch_norm(f"{name}.bn1", 64)
+    inputs, expansion = 64, 4 if kind.bottleneck else 1
+    for stage, (planes, count) in enumerate(zip(RESNET_PLANES, kind.blocks, strict=True)):
+        for index in range(count):
+            block = f"{name}.layer{stage + 1}.{index}"
+            outputs = planes * expansion
+            yield from _bottleneck(block, planes, inputs, 3) if kind.bottleneck else _basic(block, planes, inputs)
+            if index == 0 and kind.projects and (stage > 0 or inputs != outputs):
+                yield from _shortcut(f"{block}.downsample", outputs, inputs, 3)
+            inputs = outputs
+
+
+def _convnext(name: str, joint: str, *, second: bool) -> Entries:
+    yield from norm(f"{name}.stem{joint}1", CONVNEXT_WIDTHS[0])
+    inputs = CONVNEXT_WIDTHS[0]
+    for stage, (width, depth) in enumerate(zip(CONVNEXT_WIDTHS, CONVNEXT_DEPTHS, strict=True)):
+        here = f"{name}.stages{joint}{stage}"
+        if stage > 0:
+            yield from norm(f"{here}.downsample.0", inputs)
+            yield from convolution(f"{here}.downsample.1", width, inputs, (2, 2))
+        for index in range(depth):
+            yield from _convnext_block(f"{here}.blocks.{index}", width, second=second)
+        inputs = width
+
+
+def _convnext_block(name: str, width: int, *, second: bool) -> Entries:
+    """Yield one block; the second version has a global response norm in place of the layer scale."""
+    if not second:
+        yield f"{name}.gamma", TensorSpec((width,))
+    yield from convolution(f"{name}.conv_dw", width, 1, (7, 7))
+    yield from norm(f"{name}.norm", width)
+    yield from linear(f"{name}.mlp.fc1", 4 * width, width)
+    if second:
+        yield from norm(f"{name}.mlp.grn", 4 * width)
+    yield from linear(f"{name}.mlp.fc2", width, 4 * width)
+
+
+def _resnet50(name: str) -> Entries:
+    yield from batch_norm(f"{name}.bn1", 64)
+    inputs = 64
+    for stage, (planes, count) in enumerate(zip(RESNET_PLANES, (3, 4, 6, 3), strict=True)):
+        for index in range(count):
+            block = f"{name}.layer{stage + 1}.{index}"
+            yield from _bottleneck(block, planes, inputs, 2)
+            if index == 0:
+                yield from _shortcut(f"{block}.downsample", 4 * planes, inputs, 2)
+            inputs = 4 * planes
+
+
+def _bottleneck(name: str, planes: int, inputs: int, dims: int) -> Entries:
+    yield from convolution(f"{name}.conv1", planes, inputs, (1,) * dims, bias=False)
+    yield from batch_norm(f"{name}.bn1", planes)
+    yield from convolution(f"{name}.conv2", planes, planes, (3,) * dims, bias=False)
+    yield from batch_norm(f"{name}.bn2", planes)
+    yield from convolution(f"{name}.conv3", 4 * planes, planes, (1,) * dims, bias=False)
+    yield from batch_norm(f"{name}.bn3", 4 * planes)
+
+
+def _basic(name: str, planes: int, inputs: int) -> Entries:
+    yield from convolution(f"{name}.conv1", planes, inputs, (3, 3, 3), bias=False)
+    yield from batch_norm(f"{name}.bn1", planes)
+    yield from convolution(f"{name}.conv2", planes, planes, (3, 3, 3), bias=False)
+    yield from batch_norm(f"{name}.bn2", planes)
+
+
+def _shortcut(name: str, outputs: int, inputs: int, dims: int) -> Entries:
+    yield from convolution(f"{name}.0", outputs, inputs, (1,) * dims, bias=False)
+    yield from batch_norm(f"{name}.1", outputs)

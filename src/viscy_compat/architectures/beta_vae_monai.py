@@ -1,0 +1,596 @@
+"""BetaVaeMonai: MONAI's VarAutoEncoder under the attribute ``model``, with our return type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from math import prod
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures.architecture import (
+    REQUIRED,
+    Ambiguity,
+    Architecture,
+    Argument,
+    Case,
+    Choice,
+    Config,
+    Defect,
+    Domain,
+    Generation,
+    Integers,
+    Items,
+    Release,
+    Repeated,
+    Signature,
+    anchor,
+)
+from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.vocabulary import (
+    Entries,
+    Residual,
+    Style,
+    block,
+    linear,
+    norm_activation,
+    residual_unit,
+    transposed,
+)
+from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import Layout
+
+_LARGEST_SIDE = 4096
+_MOST_ALTERNATIVES = 64
+
+
+class Footprint(NamedTuple):
+    """What the layout shows of a configuration.
+
+    ``strided`` tells for each encoder layer whether its shortcut is a strided convolution, where there is one to see;
+    ``inter`` is empty without intermediate blocks, and so is then ``inter_units``; ``area`` counts the places of the
+    last map.
+    """
+
+    in_channels: int
+    out_channels: int
+    latent_size: int
+    channels: tuple[int, ...]
+    kernel: tuple[int, ...]
+    up_kernel: tuple[int, ...]
+    res_units: int
+    strided: tuple[bool, ...]
+    inter: tuple[int, ...]
+    inter_units: int
+    area: int
+    style: Style
+
+    @property
+    def encoded(self) -> int:
+        """The width of the last map."""
+        return (*self.channels, *self.inter)[-1]
+
+
+def footprint(config: Config) -> Footprint:
+    """Return what the layout shows; raises `Unbuildable` for what MONAI refuses to build."""
+    dims, channels = config["spatial_dims"], tuple(config["channels"])
+    kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
+    strides = layer_strides(config)
+    _check(config, kernel, up_kernel)
+    units = max(0, config["num_res_units"])
+    inter = _inter(config)
+    return Footprint(
+        in_channels=config["in_shape"][0],
+        out_channels=config["out_channels"],
+        latent_size=config["latent_size"],
+        channels=channels,
+        kernel=kernel,
+        up_kernel=up_kernel,
+        res_units=units,
+        strided=tuple(units > 0 and prod(kernel) > 1 and prod(stride) > 1 for stride in strides),
+        inter=inter,
+        inter_units=max(0, config["num_inter_units"]) if inter else 0,
+        area=prod(final_size(config["in_shape"][1:], strides)),
+        style=Style(config["norm"] == "batch", activation(config) == "PRELU", config["bias"]),
+    )
+
+
+def activation(config: Config) -> str:
+    """Return the name of the activation in MONAI's spelling; empty where there is none."""
+    act = config["act"]
+    name = act[0] if isinstance(act, tuple) else act
+    return str(name).upper() if name else ""
+
+
+def layer_strides(config: Config) -> tuple[tuple[int, ...], ...]:
+    """Return the stride of each encoder layer along each axis."""
+    return tuple(_axes(stride, config["spatial_dims"]) for stride in config["strides"])
+
+
+def final_size(sides: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the last map's sides: every layer divides them by its stride, rounding up.
+
+    Examples
+    --------
+    >>> final_size((63, 65), ((2, 2), (2, 2)))
+    (16, 17)
+    """
+    for stride in strides:
+        sides = tuple(-(-side // step) for side, step in zip(sides, stride, strict=True))
+    return tuple(sides)
+
+
+def _axes(value: Any, dims: int) -> tuple[int, ...]:
+    return (value,) * dims if isinstance(value, int) else tuple(value)
+
+
+def _inter(config: Config) -> tuple[int, ...]:
+    """Return the widths of the intermediate blocks; there are no more of them than dilations."""
+    inter = tuple(config["inter_channels"] or ())
+    dilations = config["inter_dilations"] or (1,) * len(inter)
+    return inter[: len(dilations)]
+
+
+def _check(config: Config, kernel: tuple[int, ...], up_kernel: tuple[int, ...]) -> None:
+    dims, channels, strides = config["spatial_dims"], config["channels"], config["strides"]
+    if len(channels) != len(strides):
+        raise Unbuildable(f"{len(channels)} channels need as many strides, not {len(strides)}")
+    if len(config["in_shape"]) != dims + 1:
+        raise Unbuildable(f"in_shape={config['in_shape']} needs the channels and {dims} sides")
+    if config["norm"] not in ("batch", "instance"):
+        raise Unbuildable(f"norm={config['norm']!r} is neither 'batch' nor 'instance'")
+    if any(len(sizes) != dims or any(size % 2 == 0 for size in sizes) for sizes in (kernel, up_kernel)):
+        raise Unbuildable(f"kernel sizes must be odd, one for each of {dims} axes")
+
+
+def layout(config: Config) -> Layout:
+    """Return the layout of a complete configuration."""
+    shown = footprint(config)
+    flat = shown.encoded * shown.area
+    found = dict(_encoder(shown))
+    found.update(_intermediate(shown))
+    found.update(_decoder(shown))
+    found.update(linear("model.mu", shown.latent_size, flat))
+    found.update(linear("model.logvar", shown.latent_size, flat))
+    found.update(linear("model.decodeL", flat, shown.latent_size))
+    return found
+
+
+def _encoder(shown: Footprint) -> Entries:
+    inputs = shown.in_channels
+    for index, (outputs, strided) in enumerate(zip(shown.channels, shown.strided, strict=True)):
+        name = f"model.encode.encode_{index}"
+        unit = Residual(outputs, inputs, shown.kernel, shown.res_units, strided)
+        if shown.res_units:
+            yield from residual_unit(name, unit, shown.style)
+        else:
+            yield from block(name, outputs, inputs, shown.kernel, shown.style)
+        inputs = outputs
+
+
+def _intermediate(shown: Footprint) -> Entries:
+    inputs = shown.channels[-1]
+    for index, outputs in enumerate(shown.inter):
+        name = f"model.intermediate.inter_{index}"
+        if shown.inter_units:
+            yield from residual_unit(name, Residual(outputs, inputs, shown.kernel, shown.inter_units), shown.style)
+        else:
+            yield from block(name, outputs, inputs, shown.kernel, shown.style)
+        inputs = outputs
+
+
+def _decoder(shown: Footprint) -> Entries:
+    inputs, style = shown.encoded, shown.style
+    widths = (*shown.channels[-2::-1], shown.out_channels)
+    for index, outputs in enumerate(widths):
+        name = f"model.decode.decode_{index}"
+        last = index == len(widths) - 1
+        yield from transposed(f"{name}.conv.conv", outputs, inputs, shown.up_kernel, bias=style.bias)
+        if shown.res_units or not last:
+            yield from norm_activation(f"{name}.conv.adn", outputs, style)
+        if shown.res_units:
+            unit = Residual(outputs, outputs, shown.kernel, subunits=1, bare_end=last)
+            yield from residual_unit(f"{name}.resunit", unit, style)
+        inputs = outputs
+
+
+def candidates(found: Layout) -> Iterator[dict[str, Any]]:
+    """Yield the configuration that the anchors show, with a last map as cubic as its area allows.
+
+    Strides show only in the shortcuts of residual units; where they do not, each layer is assumed to halve.
+    """
+    units = _count(found, "model.encode.encode_0.conv.unit{}.conv.weight")
+    unit, ended = ("conv.unit0.conv", "conv.unit0.adn") if units else ("conv", "adn")
+    shapes = _widths(found, f"model.encode.encode_{{}}.{unit}.weight")
+    if not shapes or not 3 <= len(shapes[0]) <= 5:
+        return
+    kernel, channels = shapes[0][2:], tuple(shape[0] for shape in shapes)
+    inter, inter_units = _intermediates(found)
+    strides = _shown_strides(found, len(channels), kernel, units)
+    flat = (anchor(found, "model.decodeL.bias", 1) or (1,))[0]
+    aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
+    up = anchor(found, "model.decode.decode_0.conv.conv.weight", len(shapes[0])) or shapes[0]
+    last = f"model.decode.decode_{len(channels) - 1}.conv.conv.weight"
+    first = "model.encode.encode_0"
+    yield {
+        "spatial_dims": len(kernel),
+        "in_shape": (shapes[0][1], *_enlarged(aspect, strides)),
+        "out_channels": (anchor(found, last, len(shapes[0])) or (1, 1))[1],
+        "latent_size": (anchor(found, "model.mu.bias", 1) or (1,))[0],
+        "channels": channels,
+        "strides": tuple(stride[0] for stride in strides),
+        "kernel_size": _short(kernel),
+        "up_kernel_size": _short(up[2:]),
+        "num_res_units": units,
+        "norm": "batch" if f"{first}.{ended}.N.weight" in found else "instance",
+        "act": "PRELU" if f"{first}.{ended}.A.weight" in found else "RELU",
+        "bias": f"{first}.{unit}.bias" in found,
+        "inter_channels": inter or None,
+        **({"num_inter_units": inter_units} if inter else {}),
+    }
+
+
+def _widths(found: Layout, pattern: str) -> list[tuple[int, ...]]:
+    """Return the shapes of numbered tensors, from 0 on."""
+    return [found[pattern.format(index)].shape for index in range(_count(found, pattern))]
+
+
+def _count(found: Layout, pattern: str) -> int:
+    count = 0
+    while pattern.format(count) in found:
+        count += 1
+    return count
+
+
+def _intermediates(found: Layout) -> tuple[tuple[int, ...], int]:
+    """Return the widths of the intermediate blocks, and their residual units (0 for plain blocks)."""
+    units = _count(found, "model.intermediate.inter_0.conv.unit{}.conv.weight")
+    unit = "conv.unit0.conv" if units else "conv"
+    shapes = _widths(found, f"model.intermediate.inter_{{}}.{unit}.weight")
+    return tuple(shape[0] for shape in shapes if shape), units
+
+
+def _shown_strides(found: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:
+    """Return 2 for each layer but those whose shortcut shows that they do not stride."""
+    shortcuts = (
+        anchor(found, f"model.encode.encode_{index}.residual.weight", len(kernel) + 2) for index in range(layers)
+    )
+    hidden = not units or prod(kernel) == 1
+    return [(2 if hidden or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
+
+
+def _short(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
+    return kernel[0] if len(set(kernel)) == 1 else kernel
+
+
+def _enlarged(sides: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Return the input's sides that the strides divide into a last map without rounding."""
+    return tuple(side * prod(stride[axis] for stride in strides) for axis, side in enumerate(sides))
+
+
+def _most_cubic(area: int, dims: int) -> tuple[int, ...]:
+    root = round(area ** (1 / dims))
+    return (root,) * dims if root**dims == area else aspects(area, dims)[0]
+
+
+def aspects(area: int, dims: int) -> list[tuple[int, ...]]:
+    """Return the sides that a last map of an area can have, the most cubic first; the longest alone if too many.
+
+    Examples
+    --------
+    >>> aspects(6, 2)
+    [(2, 3), (3, 2), (1, 6), (6, 1)]
+    """
+    if area > _LARGEST_SIDE**2:
+        return [(area,) + (1,) * (dims - 1)]
+    divisors = [side for side in range(1, min(area, _LARGEST_SIDE) + 1) if area % side == 0]
+    rests = ((*sides, area // prod(sides)) for sides in product(divisors, repeat=dims - 1) if area % prod(sides) == 0)
+    return sorted(rests, key=lambda sides: (max(sides) / min(sides), sides))
+
+
+def _placements(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+    """Yield strides, each with the input shape that gives the same last map."""
+    shown = footprint(config)
+    last = final_size(config["in_shape"][1:], layer_strides(config))
+    for strides in _strides_to_try(config, stated, shown):
+        sides = _enlarged(last, [_axes(stride, len(last)) for stride in strides])
+        yield {"strides": strides, "in_shape": stated.get("in_shape", (shown.in_channels, *sides))}
+
+
+def _strides_to_try(config: Config, stated: Config, shown: Footprint) -> Iterator[tuple[Any, ...]]:
+    if "strides" in stated:
+        yield tuple(stated["strides"])
+        return
+    yield tuple(config["strides"])
+    hidden = not shown.res_units or prod(shown.kernel) == 1
+    steps = [_steps(stride, hidden, shown, "in_shape" in stated) for stride in shown.strided]
+    for count, strides in enumerate(product(*steps)):
+        if count >= _MOST_ALTERNATIVES**2 or (count >= _MOST_ALTERNATIVES and "in_shape" not in stated):
+            return
+        if strides != config["strides"]:
+            yield strides
+
+
+def _steps(strided: bool, hidden: bool, shown: Footprint, per_axis: bool) -> tuple[Any, ...]:
+    """Return the strides that a layer could have: alike along all axes, and where it helps one for each axis."""
+    alike: tuple[Any, ...] = (2, 1) if hidden else ((2, 3, 4) if strided else (1,))
+    if not per_axis or not (hidden or strided):
+        return alike
+    return (*alike, *(steps for steps in product((2, 1), repeat=len(shown.kernel)) if len(set(steps)) > 1))
+
+
+def _shapes(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+    """Yield input shapes of another aspect whose last map has the same area."""
+    if "in_shape" in stated:
+        yield {"in_shape": stated["in_shape"]}
+        return
+    shown, strides = footprint(config), layer_strides(config)
+    yield {"in_shape": config["in_shape"]}
+    for sides in aspects(shown.area, len(shown.kernel))[:_MOST_ALTERNATIVES]:
+        shape = (shown.in_channels, *_enlarged(sides, strides))
+        if shape != config["in_shape"]:
+            yield {"in_shape": shape}
+
+
+def _rounded(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+    """Yield the two ends of the input sizes that are rounded up to the same last map."""
+    if "in_shape" in stated:
+        yield {"in_shape": stated["in_shape"]}
+        return
+    strides = layer_strides(config)
+    last = final_size(config["in_shape"][1:], strides)
+    largest = _enlarged(last, strides)
+    smallest = tuple(side - prod(step[axis] for step in strides) + 1 for axis, side in enumerate(largest))
+    for sides in (largest, smallest):
+        yield {"in_shape": (config["in_shape"][0], *sides)}
+
+
+def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
+    """Say what comes out for a fed shape ``(B, C, *sides)``.
+
+    Each encoder layer divides the sides by its stride, rounding up; the decoder multiplies them again. The input needs
+    a last map of the area that ``in_shape`` gives.
+    """
+    try:
+        shown = footprint(config)
+    except Unbuildable as error:
+        return refuses_to_build(error.message)
+    why = _refusal(config, shown, fed)
+    if why:
+        return refuses_to_run(why)
+    strides = layer_strides(config)
+    built = final_size(config["in_shape"][1:], strides)
+    latent = (fed[0], shown.latent_size)
+    recon = (fed[0], shown.out_channels, *_enlarged(built, strides))
+    outputs = {"recon_x": recon, "mean": latent, "logvar": latent, "z": latent}
+    losses = (*_unread(shown, strides, fed), *_rounding(fed, recon))
+    alone = shown.style.batch and fed[0] * shown.area == 1
+    why = "batch norm on a map of one element needs a batch of at least 2 in train mode" if alone else ""
+    return Outcome(builds=True, runs=True, outputs=outputs, losses=losses, why=why, trains=not alone)
+
+
+def _refusal(config: Config, shown: Footprint, fed: tuple[int, ...]) -> str:
+    dims = config["spatial_dims"]
+    if len(fed) != dims + 2 or min(fed) < 1:
+        return f"the input must be (B, C) and {dims} sides, with sizes of at least 1, not {fed}"
+    if fed[1] != shown.in_channels:
+        return f"the input has {fed[1]} channels, in_shape says {shown.in_channels}"
+    if shown.encoded != shown.channels[-1]:
+        return f"the intermediate blocks end with {shown.encoded} channels, the decoder expects {shown.channels[-1]}"
+    area = prod(final_size(fed[2:], layer_strides(config)))
+    if area != shown.area:
+        return f"the last map has {area} places, in_shape={config['in_shape']} asks for {shown.area}"
+    if not shown.style.batch and area == 1:
+        return "instance norm refuses a map of one element"
+    return ""
+
+
+def _rounding(fed: tuple[int, ...], recon: tuple[int, ...]) -> Iterator[Loss]:
+    for axis in range(2, len(fed)):
+        if fed[axis] != recon[axis]:
+            yield Loss("rounding", f"side {axis - 1} of {fed[axis]} comes back as {recon[axis]}", axis)
+
+
+def _unread(shown: Footprint, strides: Sequence[tuple[int, ...]], fed: tuple[int, ...]) -> Iterator[Loss]:
+    for axis, size in enumerate(fed[2:]):
+        lost = unread(size, shown, [stride[axis] for stride in strides], axis)
+        if lost:
+            detail = f"{len(lost)} of {size} places along side {axis + 1} are never read"
+            yield Loss("pixels", detail, axis + 2, lost)
+
+
+def unread(size: int, shown: Footprint, strides: Sequence[int], axis: int) -> tuple[int, ...]:
+    """Return the places along one axis that no layer reads, from the last layer back to the input.
+
+    An instance norm takes every place into its statistics, so that with it only the first layer can leave some out.
+    """
+    sizes = [size]
+    for stride in strides:
+        sizes.append(-(-sizes[-1] // stride))
+    needed = set(range(sizes[-1]))
+    for index in reversed(range(len(strides))):
+        if not shown.style.batch:
+            needed = set(range(sizes[index + 1]))
+        needed = _read(needed, sizes[index : index + 2], strides[index], (shown.kernel[axis] // 2, shown.res_units))
+    return tuple(place for place in range(size) if place not in needed)
+
+
+def _read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int, int]) -> set[int]:
+    """Return the inputs of one layer that its needed outputs depend on; ``reach`` is half a kernel, and its units."""
+    half, units = reach
+    spread = half * max(0, units - 1)
+    wide = {place + step for place in needed for step in range(-spread, spread + 1)} & set(range(sizes[1]))
+    return {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[0]))
+
+
+def input_shape(config: Config) -> tuple[int, ...]:
+    """Return a batch of two of the shape that the configuration states."""
+    return (2, *config["in_shape"])
+
+
+def idle(config: Config) -> tuple[str, ...]:
+    """Return the arguments that a model without intermediate blocks does not read."""
+    return () if config["inter_channels"] else ("inter_dilations", "num_inter_units")
+
+
+def _sides(config: Config) -> Domain:
+    return Items((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"]))
+
+
+def _strides(config: Config) -> Domain:
+    mixed = ((1, 2), (2, 1)) if config["spatial_dims"] == 2 else ((1, 2, 2), (2, 1, 1))
+    return Items((Choice((1, 2, 3, *mixed)),) * len(config["channels"]))
+
+
+def _kernels(config: Config) -> Domain:
+    return Choice((1, 3, 5, (3, 5) if config["spatial_dims"] == 2 else (1, 3, 3)))
+
+
+def _inter_channels(config: Config) -> Domain:
+    last = config["channels"][-1]
+    return Choice((None, (last,), (last + 2, last), (last + 1,)))
+
+
+def _dilations(config: Config) -> Domain:
+    count = len(config["inter_channels"] or ())
+    return Choice((None, (1,) * count, (2,) * count) if count else (None,))
+
+
+_ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", "SIGMOID")
+
+_ARGUMENTS = (
+    Argument("spatial_dims", REQUIRED, Choice((2, 3))),
+    Argument("in_shape", REQUIRED, _sides),
+    Argument("out_channels", REQUIRED, Integers(1, 3)),
+    Argument("latent_size", REQUIRED, Integers(1, 32)),
+    Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
+    Argument("strides", REQUIRED, _strides),
+    Argument("kernel_size", 3, _kernels),
+    Argument("up_kernel_size", 3, _kernels),
+    Argument("num_res_units", 0, Integers(0, 3)),
+    Argument("use_sigmoid", False, Choice((False, True))),
+    Argument("norm", "instance", Choice(("batch", "instance"))),
+    Argument("inter_channels", None, _inter_channels, keyword=True),
+    Argument("inter_dilations", None, _dilations, keyword=True),
+    Argument("num_inter_units", 2, Integers(0, 3), keyword=True),
+    Argument("act", "PRELU", Choice(_ACTIVATIONS), keyword=True),
+    Argument("dropout", None, Choice((None, 0.1, 0.5)), "training", keyword=True),
+    Argument("bias", True, Choice((True, False)), keyword=True),
+)
+
+_RELEASE = Release(
+    wheel="0.4.0",
+    revision="fe7a5da^",
+    sources={
+        "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
+        "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
+        "viscy/representation/vae.py": "f34c2828d565814b93eb8c1d1296efa9ab88c98f",
+    },
+    signature=Signature(
+        tuple((argument.name, argument.default) for argument in _ARGUMENTS if not argument.keyword), keywords=True
+    ),
+)
+
+_FLAT = {
+    "spatial_dims": 2,
+    "in_shape": (1, 16, 16),
+    "out_channels": 1,
+    "latent_size": 8,
+    "channels": (4, 8),
+    "strides": (2, 2),
+}
+_DEEP = {**_FLAT, "spatial_dims": 3, "in_shape": (1, 8, 16, 16), "channels": (4, 6, 8), "strides": (1, 2, 2)}
+
+_CASES = (
+    Case("flat", _FLAT, (2, 1, 16, 16)),
+    Case("deep", _DEEP, (2, 1, 8, 16, 16)),
+    Case("sigmoid", {**_FLAT, "use_sigmoid": True}, (2, 1, 16, 16)),
+    Case("batch-norm", {**_FLAT, "norm": "batch"}, (2, 1, 16, 16)),
+    Case("residual-units", {**_FLAT, "num_res_units": 2, "norm": "batch"}, (2, 1, 16, 16)),
+    Case("deep-residual-units", {**_DEEP, "num_res_units": 1}, (2, 1, 8, 16, 16)),
+    Case("deep-residual-batch", {**_DEEP, "num_res_units": 2, "norm": "batch"}, (2, 1, 8, 16, 16)),
+    Case(
+        "stride-for-each-axis",
+        {**_DEEP, "strides": ((1, 2, 2), (1, 2, 2), (2, 2, 2)), "num_res_units": 2},
+        (2, 1, 8, 16, 16),
+    ),
+    Case("kernel-for-each-axis", {**_FLAT, "kernel_size": (3, 5), "up_kernel_size": (5, 3)}, (2, 1, 16, 16)),
+    Case("rounded-up", {**_FLAT, "in_shape": (1, 15, 17)}, (2, 1, 15, 17)),
+    Case("fed-another-aspect", _FLAT, (2, 1, 8, 32)),
+    Case("relu", {**_FLAT, "act": "RELU"}, (2, 1, 16, 16)),
+    Case(
+        "leaky-relu-with-arguments",
+        {**_FLAT, "act": ("LEAKYRELU", {"negative_slope": 0.3}), "norm": "batch"},
+        (2, 1, 16, 16),
+    ),
+    Case("no-bias", {**_FLAT, "bias": False, "norm": "batch", "num_res_units": 2}, (2, 1, 16, 16)),
+    Case("dropout", {**_FLAT, "dropout": 0.2}, (4, 1, 16, 16)),
+    Case(
+        "intermediate-units",
+        {**_FLAT, "inter_channels": (6, 8), "inter_dilations": (1, 2), "num_inter_units": 1, "norm": "batch"},
+        (2, 1, 16, 16),
+    ),
+    Case("intermediate-blocks", {**_DEEP, "inter_channels": (8,), "num_inter_units": 0}, (2, 1, 8, 16, 16)),
+    Case("channels-in-and-out", {**_FLAT, "in_shape": (3, 16, 16), "out_channels": 2}, (1, 3, 16, 16)),
+)
+
+ARCHITECTURE = Architecture(
+    name="BetaVaeMonai",
+    target="viscy_models.vae.BetaVaeMonai",
+    arguments=_ARGUMENTS,
+    layout=layout,
+    footprint=footprint,
+    candidates=candidates,
+    outcome=outcome,
+    input_shape=input_shape,
+    outputs=("recon_x", "mean", "logvar", "z"),
+    generations=(
+        Generation(
+            name="v0.4",
+            module="viscy.representation.vae",
+            qualname="BetaVaeMonai",
+            written_by="v0.4.0 to v0.4.1",
+            releases=(_RELEASE,),
+            layout=layout,
+        ),
+    ),
+    cases=_CASES,
+    defects=(
+        Defect(
+            "monai-rounds-up",
+            lambda config, fed: any(
+                side % prod(stride[axis] for stride in layer_strides(config)) for axis, side in enumerate(fed[2:])
+            ),
+            "a side that the product of the strides does not divide comes back rounded up",
+        ),
+        Defect(
+            "monai-fixed-aspect",
+            lambda config, fed: fed[2:] != tuple(config["in_shape"][1:]),
+            "the decoder starts from the last map of in_shape, so that another shape with the same area comes back in "
+            "the shape of in_shape",
+        ),
+    ),
+    keywords=True,
+    ambiguities=(
+        Ambiguity(
+            "strides",
+            "predictions",
+            "strides are not in the weights, only the area of the last map is",
+            _placements,
+            complete=False,
+        ),
+        Ambiguity("in_shape", "predictions", "the last map shows its area, not its aspect", _shapes, complete=False),
+        Ambiguity(
+            "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False
+        ),
+    ),
+    idle=idle,
+    anchors=(
+        "model.encode.encode_0.conv.weight",
+        "model.encode.encode_0.conv.unit0.conv.weight",
+        "model.decode.decode_0.conv.conv.weight",
+        "model.mu.weight",
+        "model.decodeL.weight",
+    ),
+)

@@ -1,0 +1,412 @@
+"""ContrastiveEncoder: a stem that turns depth into channels, a timm backbone, a projection head.
+
+Generations: v0.2 (releases 0.2.0 and 0.2.1, which differ in the stem stride only) and v0.3 (unchanged since).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures import stems
+from viscy_compat.architectures.architecture import (
+    REQUIRED,
+    AcceptedDifference,
+    Ambiguity,
+    Architecture,
+    Argument,
+    Case,
+    Choice,
+    Config,
+    Floats,
+    Generation,
+    Integers,
+    Published,
+    Release,
+    Signature,
+    anchor,
+)
+from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d
+from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.vocabulary import convolution, linear, projection
+from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import Layout
+from viscy_compat.operations import Fill, Operation, Rename
+
+_BATCH_NORM_EPS = 1e-5
+_NEUTRAL = "a batch norm with these values is the identity"
+
+
+class Footprint(NamedTuple):
+    """What the layout shows of a configuration."""
+
+    backbone: str
+    in_channels: int
+    kernel: tuple[int, int, int]
+    stem: int
+    embedding_dim: int
+    projection_dim: int
+
+
+def footprint(config: Config) -> Footprint:
+    """Return what the layout shows; raises `Unbuildable` where the stem cannot be built."""
+    return Footprint(
+        config["backbone"],
+        config["in_channels"],
+        config["stem_kernel_size"],
+        stems.stem_width(config, BACKBONES_2D[config["backbone"]].first),
+        config["embedding_dim"],
+        config["projection_dim"],
+    )
+
+
+def layout(config: Config) -> Layout:
+    """Return today's layout, that of v0.3."""
+    shown = footprint(config)
+    found = _trunk(shown)
+    found.update(projection("projection", BACKBONES_2D[shown.backbone].last, shown.embedding_dim, shown.projection_dim))
+    return found
+
+
+def layout_v02(config: Config) -> Layout:
+    """Return the layout of v0.2, whose head is linear, ReLU, linear with a hidden width of three times the output."""
+    shown = footprint(config)
+    if shown.embedding_dim != 3 * shown.projection_dim:
+        raise Unbuildable(f"v0.2 has embedding_dim = 3 * projection_dim, not {shown.embedding_dim}")
+    found = _trunk(shown)
+    found.update(linear("projection.0", shown.embedding_dim, BACKBONES_2D[shown.backbone].last))
+    found.update(linear("projection.2", shown.projection_dim, shown.embedding_dim))
+    return found
+
+
+def _trunk(shown: Footprint) -> Layout:
+    found = dict(convolution("stem.conv", shown.stem, shown.in_channels, shown.kernel))
+    found.update(backbone_2d(shown.backbone, "encoder", features_only=False))
+    return found
+
+
+def to_today(found: Layout) -> tuple[Operation, ...]:
+    """Return the rows from v0.2 to today: the second linear layer moves, two batch norms become the identity."""
+    hidden = anchor(found, "projection.0.bias", 1)[0]
+    outputs = anchor(found, "projection.2.bias", 1)[0]
+    moved = [Rename(name, name.replace("projection.2.", "projection.3.")) for name in found]
+    return (*moved, *_identity("projection.1", hidden), *_identity("projection.4", outputs))
+
+
+def _identity(name: str, width: int) -> Iterator[Fill]:
+    weight = (1 + _BATCH_NORM_EPS) ** 0.5
+    for part, value in (("weight", weight), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
+        yield Fill(f"{name}.{part}", (width,), "float32", value, _NEUTRAL)
+    yield Fill(f"{name}.num_batches_tracked", (), "int64", 0, "nothing was counted")
+
+
+def candidates(found: Layout) -> Iterator[dict[str, Any]]:
+    """Yield the configuration that the anchors show, with the stride like the kernel."""
+    stem = anchor(found, "stem.conv.weight", 5) or (1, 1, 5, 4, 4)
+    backbone = _backbone(found)
+    last = anchor(found, "projection.3.weight", 2) or anchor(found, "projection.2.weight", 2) or (128, 768)
+    slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
+    kernel = stem[2:]
+    yield {
+        "backbone": backbone,
+        "in_channels": stem[1],
+        "in_stack_depth": stems.depths(slices, kernel[0], max(1, kernel[0]))[0],
+        "stem_kernel_size": kernel,
+        "stem_stride": tuple(max(1, width) for width in kernel),
+        "embedding_dim": last[1],
+        "projection_dim": last[0],
+    }
+
+
+def _backbone(found: Layout) -> str:
+    if "encoder.layer1.0.conv1.weight" in found:
+        return "resnet50"
+    return "convnextv2_tiny" if "encoder.stages.0.blocks.0.mlp.grn.weight" in found else "convnext_tiny"
+
+
+def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
+    """Say what comes out for a fed shape ``(B, C, D, H, W)``.
+
+    ConvNeXt needs at least 8 rows and columns after the stem, because it halves three times without padding. In train
+    mode the batch norms of the projection need a batch of two.
+    """
+    try:
+        shown = footprint(config)
+    except Unbuildable as error:
+        return refuses_to_build(error.message)
+    why = stems.refusal(config, fed) or _too_small(config, fed)
+    if why:
+        return refuses_to_run(why)
+    outputs = {
+        "embedding": (fed[0], BACKBONES_2D[shown.backbone].last),
+        "projection": (fed[0], shown.projection_dim),
+    }
+    losses = tuple(stems.stem_losses(config, fed))
+    why = "" if fed[0] > 1 else "batch norm needs a batch of at least 2 in train mode"
+    return Outcome(builds=True, runs=True, outputs=outputs, losses=losses, why=why, trains=fed[0] > 1)
+
+
+def _too_small(config: Config, fed: tuple[int, ...]) -> str:
+    _, rows, columns = stems.fed_windows(config, fed)
+    if config["backbone"] == "resnet50" or min(rows, columns) >= 8:
+        return ""
+    return f"the stem gives a map of {rows} x {columns}, ConvNeXt needs at least 8 x 8"
+
+
+def input_shape(config: Config) -> tuple[int, ...]:
+    """Return a batch of two with the depth of the configuration and the smallest map that both backbones take."""
+    kernel, stride = config["stem_kernel_size"], config["stem_stride"]
+    sides = (max(32, kernel[axis] + 7 * stride[axis]) for axis in (1, 2))
+    return (2, config["in_channels"], config["in_stack_depth"], *sides)
+
+
+def notes(config: Config) -> tuple[str, ...]:
+    """Return what the evidence for resnet50 does not exclude."""
+    if config["backbone"] != "resnet50":
+        return ()
+    return (f"{', '.join(SAME_AS_RESNET50)} have the same layout as resnet50 without its first convolution",)
+
+
+def _v02(config: Config) -> dict[str, Any]:
+    kept = {name: config[name] for name in ("backbone", "in_channels", "in_stack_depth", "stem_kernel_size")}
+    return {**kept, "embedding_len": config["projection_dim"]}
+
+
+def _v021(config: Config) -> dict[str, Any]:
+    return {**_v02(config), "drop_path_rate": config["drop_path_rate"]}
+
+
+_ARGUMENTS = (
+    Argument("backbone", REQUIRED, Choice(tuple(BACKBONES_2D))),
+    Argument("in_channels", REQUIRED, Integers(1, 4)),
+    Argument("in_stack_depth", REQUIRED, stems.DEPTH),
+    Argument("stem_kernel_size", (5, 4, 4), stems.KERNEL),
+    Argument("stem_stride", (5, 4, 4), stems.STRIDE),
+    Argument("embedding_dim", 768, Integers(8, 1024)),
+    Argument("projection_dim", 128, Integers(2, 512)),
+    Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
+    Argument("pretrained", False, Choice((False, True)), "initial weights"),
+)
+
+_TODAY = Signature(tuple((argument.name, argument.default) for argument in _ARGUMENTS[:-1]))
+
+
+def _signature_v02(kernel: tuple[int, int, int], *more: tuple[str, Any]) -> Signature:
+    first = (("backbone", "convnext_tiny"), ("in_channels", 2), ("in_stack_depth", 12), ("stem_kernel_size", kernel))
+    return Signature((*first, ("embedding_len", 256), ("stem_stride", 2), ("predict", False), *more))
+
+
+_STEMS = {
+    "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
+    "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
+}
+_STEMS_V020 = {**_STEMS, "viscy/unet/networks/unext2.py": "fc8a19a256b7d2d1a9699f53972db3879359105b"}
+_FILE = "viscy/representation/contrastive.py"
+
+_RELEASES_V02 = (
+    Release(
+        wheel="0.2.0",
+        revision="0a72176412",
+        sources={**_STEMS_V020, _FILE: "1fdb8d45b3f7a05cdfa006dce0f9aa3cc3f31945"},
+        signature=_signature_v02((5, 3, 3)),
+        fixed={"stem_stride": (2, 2, 2), "drop_path_rate": 0.2},
+        old_config=_v02,
+    ),
+    Release(
+        wheel="0.2.1",
+        revision="224cc451aa",
+        sources={**_STEMS, _FILE: "13be2b15b476384500d84ceafecca7be8dfa5540"},
+        signature=_signature_v02((5, 4, 4), ("drop_path_rate", 0.2)),
+        fixed={"stem_stride": (5, 4, 4)},
+        old_config=_v021,
+    ),
+)
+_RELEASE_V03 = Release(
+    wheel="0.4.0",
+    revision="fe7a5da^",
+    sources={**_STEMS, _FILE: "1b08e089a26cba3b2eaea9a4bb2768b43ae55c68"},
+    signature=_TODAY,
+)
+
+
+def _old(backbone: str, *, length: int, stride: tuple[int, int, int] = (2, 2, 2), **more: Any) -> dict[str, Any]:
+    """Return a configuration of v0.2, in arguments of the migrated class."""
+    fixed = {"embedding_dim": 3 * length, "projection_dim": length, "stem_stride": stride, "drop_path_rate": 0.2}
+    return {"backbone": backbone, "in_channels": 2, **fixed, **more}
+
+
+_CASES_V02 = (
+    Case(
+        "v0.2.0-defaults",
+        _old("convnext_tiny", length=256, in_stack_depth=12, stem_kernel_size=(5, 3, 3)),
+        (2, 2, 12, 24, 24),
+    ),
+    Case(
+        "v0.2.0-length-128",
+        _old("convnext_tiny", length=128, in_stack_depth=9, stem_kernel_size=(5, 4, 4)),
+        (2, 2, 9, 24, 24),
+    ),
+    Case(
+        "v0.2.0-second-convnext",
+        _old("convnextv2_tiny", length=128, in_stack_depth=10, stem_kernel_size=(5, 3, 3)),
+        (2, 2, 10, 25, 21),
+    ),
+    Case(
+        "v0.2.0-resnet50",
+        _old("resnet50", length=128, in_stack_depth=12, stem_kernel_size=(5, 3, 3)),
+        (2, 2, 12, 24, 24),
+    ),
+    Case(
+        "v0.2.1-defaults",
+        _old("convnext_tiny", length=256, stride=(5, 4, 4), in_stack_depth=12, stem_kernel_size=(5, 4, 4)),
+        (2, 2, 12, 32, 32),
+    ),
+    Case(
+        "v0.2.1-length-128",
+        _old("convnext_tiny", length=128, stride=(5, 4, 4), in_stack_depth=15, stem_kernel_size=(5, 4, 4)),
+        (2, 2, 15, 32, 32),
+    ),
+    Case(
+        "v0.2.1-second-convnext",
+        _old(
+            "convnextv2_tiny",
+            length=256,
+            stride=(5, 4, 4),
+            in_stack_depth=15,
+            stem_kernel_size=(5, 4, 4),
+            in_channels=1,
+        ),
+        (2, 1, 15, 32, 40),
+    ),
+    Case(
+        "v0.2.1-resnet50",
+        _old("resnet50", length=128, stride=(5, 4, 4), in_stack_depth=10, stem_kernel_size=(5, 4, 4)),
+        (2, 2, 10, 32, 32),
+    ),
+)
+
+_DENV = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 30, "projection_dim": 32}
+_MICROGLIA = {
+    "backbone": "convnext_tiny",
+    "in_channels": 1,
+    "in_stack_depth": 1,
+    "stem_kernel_size": (1, 4, 4),
+    "stem_stride": (1, 4, 4),
+    "projection_dim": 32,
+}
+_RESNET = {"backbone": "resnet50", "in_channels": 2, "in_stack_depth": 10}
+
+
+def _new(backbone: str, in_channels: int, in_stack_depth: int, **more: Any) -> dict[str, Any]:
+    return {"backbone": backbone, "in_channels": in_channels, "in_stack_depth": in_stack_depth, **more}
+
+
+_CASES = (
+    Case("defaults", _new("convnext_tiny", 2, 15), (2, 2, 15, 32, 32)),
+    Case("second-convnext", _new("convnextv2_tiny", 2, 15), (2, 2, 15, 32, 32)),
+    Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
+    Case("dynaclr-denv", _DENV, (2, 2, 30, 32, 32)),
+    Case("dynaclr-microglia", _MICROGLIA, (2, 1, 1, 32, 32)),
+    Case("one-slice-left", _new("convnextv2_tiny", 1, 5), (2, 1, 5, 32, 32)),
+    Case("not-square", _new("convnext_tiny", 1, 10), (2, 1, 10, 32, 48)),
+    Case("odd-sides", _new("convnext_tiny", 1, 5, projection_dim=16), (3, 1, 5, 37, 45)),
+    Case("slices-never-read", _new("convnextv2_tiny", 1, 19), (2, 1, 17, 32, 32)),
+    Case(
+        "overlapping-stem",
+        _new("convnext_tiny", 2, 9, stem_kernel_size=(5, 3, 3), stem_stride=(2, 2, 2)),
+        (2, 2, 9, 19, 24),
+    ),
+    Case(
+        "gaps-in-the-stem",
+        _new("convnextv2_tiny", 1, 8, stem_kernel_size=(2, 2, 2), stem_stride=(3, 4, 4)),
+        (2, 1, 8, 32, 34),
+    ),
+    Case("narrow-head", _new("convnext_tiny", 1, 5, embedding_dim=64, projection_dim=8), (2, 1, 5, 32, 32)),
+    Case("drop-path", _new("convnext_tiny", 1, 5, drop_path_rate=0.3), (4, 1, 5, 32, 32)),
+    Case("drop-path-second-convnext", _new("convnextv2_tiny", 1, 5, drop_path_rate=0.5), (4, 1, 5, 32, 32)),
+    Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
+    Case(
+        "resnet50-eight-slices",
+        {**_RESNET, "in_stack_depth": 16, "stem_kernel_size": (2, 4, 4), "stem_stride": (2, 4, 4)},
+        (2, 2, 16, 20, 24),
+    ),
+)
+
+_ACCEPTED = (
+    AcceptedDifference(
+        id="contrastive-resnet50",
+        side="old-refuses",
+        error="AttributeError",
+        stage="build",
+        applies=lambda config: config["backbone"] == "resnet50",
+        reason="v0.3 looks for head.fc, which timm's ResNet does not have; the migrated class finds the classifier.",
+        example=Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
+        generations=("v0.3",),
+    ),
+    AcceptedDifference(
+        id="stem-without-slices",
+        side="new-refuses",
+        error="ValueError",
+        stage="build",
+        applies=stems.has_no_slices,
+        reason="A stack thinner than the stem kernel divides by zero or asks for negative channels in the old class.",
+        example=Case("thin-stack", _new("convnext_tiny", 1, 3), (2, 1, 3, 32, 32)),
+    ),
+)
+
+ARCHITECTURE = Architecture(
+    name="ContrastiveEncoder",
+    target="viscy_models.contrastive.ContrastiveEncoder",
+    arguments=_ARGUMENTS,
+    layout=layout,
+    footprint=footprint,
+    candidates=candidates,
+    outcome=outcome,
+    input_shape=input_shape,
+    outputs=("embedding", "projection"),
+    generations=(
+        Generation(
+            name="v0.2",
+            module="viscy.representation.contrastive",
+            qualname="ContrastiveEncoder",
+            written_by="v0.2.0 to v0.2.1",
+            releases=_RELEASES_V02,
+            layout=layout_v02,
+            to_today=to_today,
+            loses=(
+                "v0.2 returns projections of length 1 (L2); today's class does not normalise them",
+                "in train mode the filled batch norms start to normalise, which v0.2 did not do",
+            ),
+            cases=_CASES_V02,
+        ),
+        Generation(
+            name="v0.3",
+            module="viscy.representation.contrastive",
+            qualname="ContrastiveEncoder",
+            written_by="v0.3.0 to v0.4.1",
+            releases=(_RELEASE_V03,),
+            layout=layout,
+        ),
+    ),
+    cases=_CASES,
+    accepted=_ACCEPTED,
+    published=(
+        Published("DynaCLR-DENV VS+Ph", "epoch=94-step=2375.ckpt", "v0.3", _DENV),
+        Published("DynaCLR microglia", "epoch=19-step=12960.ckpt", "v0.3", _MICROGLIA),
+    ),
+    ambiguities=(
+        Ambiguity("stem_stride", "predictions", stems.WHY_STRIDE, stems.joint_strides, complete=False),
+        Ambiguity("in_stack_depth", "nothing", stems.WHY_DEPTH, stems.remaining_depths),
+    ),
+    anchors=(
+        "stem.conv.weight",
+        "encoder.stages.0.blocks.0.conv_dw.weight",
+        "encoder.layer1.0.conv1.weight",
+        "projection.0.weight",
+        "projection.2.weight",
+        "projection.3.weight",
+    ),
+    notes=notes,
+)

@@ -1,0 +1,185 @@
+"""ResNet3dEncoder: MONAI's 3D ResNet features and the projection head of ContrastiveEncoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures.architecture import (
+    REQUIRED,
+    AcceptedDifference,
+    Architecture,
+    Argument,
+    Case,
+    Choice,
+    Config,
+    Generation,
+    Integers,
+    Release,
+    Signature,
+    anchor,
+)
+from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
+from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.vocabulary import projection
+from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import Layout
+
+
+class Footprint(NamedTuple):
+    """What the layout shows of a configuration: all of it."""
+
+    backbone: str
+    in_channels: int
+    embedding_dim: int
+    projection_dim: int
+
+
+def footprint(config: Config) -> Footprint:
+    """Return what the layout shows; raises `Unbuildable` where the head does not fit the backbone."""
+    backbone, given = config["backbone"], config["embedding_dim"]
+    if backbone not in RESNETS_3D:
+        raise Unbuildable(f"backbone={backbone!r} is none of {', '.join(RESNETS_3D)}")
+    width = RESNETS_3D[backbone].width
+    if given != width:
+        raise Unbuildable(f"embedding_dim={given}, but {backbone} gives {width} features: use embedding_dim={width}")
+    return Footprint(backbone, config["in_channels"], given, config["projection_dim"])
+
+
+def layout(config: Config) -> Layout:
+    """Return the layout of a complete configuration."""
+    shown = footprint(config)
+    found = dict(resnet_3d(shown.backbone, "encoder", shown.in_channels))
+    found.update(projection("projection", shown.embedding_dim, shown.embedding_dim, shown.projection_dim))
+    return found
+
+
+def candidates(found: Layout) -> Iterator[dict[str, Any]]:
+    """Yield the configuration that the anchors show."""
+    stem = anchor(found, "encoder.conv1.weight", 5) or (64, 1)
+    last = anchor(found, "projection.3.weight", 2) or (128, 512)
+    backbone = _backbone(found)
+    yield {
+        "backbone": backbone,
+        "in_channels": stem[1],
+        "embedding_dim": RESNETS_3D[backbone].width,
+        "projection_dim": last[0],
+    }
+
+
+def _backbone(found: Layout) -> str:
+    """Return the backbone whose kind of block and numbers of blocks are nearest."""
+    bottleneck = "encoder.layer1.0.conv3.weight" in found
+    counts = [_blocks(found, f"encoder.layer{stage}") for stage in (1, 2, 3, 4)]
+
+    def distance(name: str) -> int:
+        kind = RESNETS_3D[name]
+        apart = sum(abs(mine - theirs) for mine, theirs in zip(counts, kind.blocks, strict=True))
+        return apart + 1000 * (kind.bottleneck != bottleneck)
+
+    return min(RESNETS_3D, key=distance)
+
+
+def _blocks(found: Layout, stage: str) -> int:
+    count = 0
+    while f"{stage}.{count}.conv1.weight" in found:
+        count += 1
+    return count
+
+
+def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
+    """Say what comes out for a fed shape ``(B, C, D, H, W)``: any size runs, since every layer pads."""
+    try:
+        shown = footprint(config)
+    except Unbuildable as error:
+        return refuses_to_build(error.message)
+    if len(fed) != 5 or min(fed) < 1:
+        return refuses_to_run(f"the input must be (B, C, D, H, W) with sizes of at least 1, not {fed}")
+    if fed[1] != shown.in_channels:
+        return refuses_to_run(f"the input has {fed[1]} channels, in_channels is {shown.in_channels}")
+    outputs = {"embedding": (fed[0], shown.embedding_dim), "projection": (fed[0], shown.projection_dim)}
+    why = "" if fed[0] > 1 else "batch norm needs a batch of at least 2 in train mode"
+    return Outcome(builds=True, runs=True, outputs=outputs, why=why, trains=fed[0] > 1)
+
+
+def input_shape(config: Config) -> tuple[int, ...]:
+    """Return a small batch of two; the configuration fixes the channels only."""
+    return (2, config["in_channels"], 16, 32, 32)
+
+
+def _mismatched(config: Config) -> bool:
+    backbone = config["backbone"]
+    return backbone in RESNETS_3D and config["embedding_dim"] != RESNETS_3D[backbone].width
+
+
+_ARGUMENTS = (
+    Argument("backbone", REQUIRED, Choice(tuple(RESNETS_3D))),
+    Argument("in_channels", 1, Integers(1, 4)),
+    Argument("embedding_dim", 512, lambda config: Choice((RESNETS_3D[config["backbone"]].width,))),
+    Argument("projection_dim", 128, Integers(2, 512)),
+    Argument("pretrained", False, Choice((False, True)), "initial weights"),
+)
+
+_RELEASE = Release(
+    wheel="0.4.0",
+    revision="fe7a5da^",
+    sources={
+        "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
+        "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+        "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
+        "viscy/representation/contrastive.py": "1b08e089a26cba3b2eaea9a4bb2768b43ae55c68",
+    },
+    signature=Signature(tuple((argument.name, argument.default) for argument in _ARGUMENTS[:-1])),
+)
+
+_CASES = (
+    Case("resnet18-defaults", {"backbone": "resnet18"}, (2, 1, 8, 16, 16)),
+    Case("resnet10", {"backbone": "resnet10"}, (2, 1, 8, 16, 16)),
+    Case("resnet34", {"backbone": "resnet34"}, (2, 1, 8, 16, 16)),
+    Case("resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 8, 16, 16)),
+    Case("two-channels", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 8, 16, 16)),
+    Case("four-channels-resnet18", {"backbone": "resnet18", "in_channels": 4, "projection_dim": 16}, (2, 4, 6, 10, 12)),
+    Case("narrow-projection", {"backbone": "resnet10", "projection_dim": 8}, (3, 1, 8, 16, 16)),
+    Case("one-voxel", {"backbone": "resnet10"}, (2, 1, 1, 1, 1)),
+    Case("one-voxel-resnet18", {"backbone": "resnet18"}, (2, 1, 1, 1, 1)),
+    Case("odd-sizes", {"backbone": "resnet18"}, (2, 1, 5, 17, 23)),
+    Case("flat-stack", {"backbone": "resnet34", "projection_dim": 32}, (2, 1, 1, 24, 20)),
+    Case("batch-of-one", {"backbone": "resnet10"}, (1, 1, 8, 16, 16)),
+    Case("resnet50-two-channels", {"backbone": "resnet50", "in_channels": 2, "embedding_dim": 2048}, (2, 2, 4, 12, 12)),
+)
+
+ARCHITECTURE = Architecture(
+    name="ResNet3dEncoder",
+    target="viscy_models.contrastive.ResNet3dEncoder",
+    arguments=_ARGUMENTS,
+    layout=layout,
+    footprint=footprint,
+    candidates=candidates,
+    outcome=outcome,
+    input_shape=input_shape,
+    outputs=("embedding", "projection"),
+    generations=(
+        Generation(
+            name="v0.4",
+            module="viscy.representation.contrastive",
+            qualname="ResNet3dEncoder",
+            written_by="v0.4.0 to v0.4.1",
+            releases=(_RELEASE,),
+            layout=layout,
+        ),
+    ),
+    cases=_CASES,
+    accepted=(
+        AcceptedDifference(
+            id="resnet3d-embedding-dim",
+            side="new-refuses",
+            error="ValueError",
+            stage="build",
+            applies=_mismatched,
+            reason="The head is fed with the backbone's width; any other embedding_dim built and failed in forward.",
+            example=Case("resnet50-default-embedding", {"backbone": "resnet50"}, (2, 1, 8, 16, 16)),
+        ),
+    ),
+    anchors=("encoder.conv1.weight", "encoder.layer1.0.conv1.weight", "projection.0.weight", "projection.3.weight"),
+)

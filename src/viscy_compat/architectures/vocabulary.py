@@ -1,0 +1,170 @@
+"""What each kind of layer contributes to a layout: names, shapes and dtypes in the order of registration.
+
+Each function yields ``(name, spec)`` pairs below a name, so that a class's layout reads like its constructor. Layers
+without tensors (activations but PReLU, dropout, instance norms without affine) contribute nothing and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from viscy_compat.layout import TensorSpec
+
+Entries = Iterator[tuple[str, TensorSpec]]
+"""Tensors in order; ``dict`` of them is a layout."""
+
+_COUNTER = TensorSpec((), "int64")
+
+
+def convolution(name: str, outputs: int, inputs: int, kernel: Sequence[int], *, bias: bool = True) -> Entries:
+    """Yield a convolution; ``inputs`` counts the channels that one filter reads (1 for a depthwise one).
+
+    Examples
+    --------
+    >>> [f"{name} {spec.shape}" for name, spec in convolution("stem.conv", 32, 2, (5, 4, 4))]
+    ['stem.conv.weight (32, 2, 5, 4, 4)', 'stem.conv.bias (32,)']
+    """
+    yield f"{name}.weight", TensorSpec((outputs, inputs, *kernel))
+    if bias:
+        yield f"{name}.bias", TensorSpec((outputs,))
+
+
+def transposed(name: str, outputs: int, inputs: int, kernel: Sequence[int], *, bias: bool = True) -> Entries:
+    """Yield a transposed convolution, whose weight has the input channels first.
+
+    Examples
+    --------
+    >>> [spec.shape for _, spec in transposed("up", 4, 8, (2, 2), bias=False)]
+    [(8, 4, 2, 2)]
+    """
+    yield f"{name}.weight", TensorSpec((inputs, outputs, *kernel))
+    if bias:
+        yield f"{name}.bias", TensorSpec((outputs,))
+
+
+def linear(name: str, outputs: int, inputs: int) -> Entries:
+    """Yield a linear layer with a bias.
+
+    Examples
+    --------
+    >>> [spec.shape for _, spec in linear("fc", 3, 2)]
+    [(3, 2), (3,)]
+    """
+    return convolution(name, outputs, inputs, ())
+
+
+def norm(name: str, width: int) -> Entries:
+    """Yield a norm with weight and bias and no statistics (layer norm, global response norm).
+
+    Examples
+    --------
+    >>> [name for name, _ in norm("norm", 96)]
+    ['norm.weight', 'norm.bias']
+    """
+    spec = TensorSpec((width,))
+    yield f"{name}.weight", spec
+    yield f"{name}.bias", spec
+
+
+def batch_norm(name: str, width: int) -> Entries:
+    """Yield a batch norm: weight, bias, running statistics, and the batch counter (int64, 0-d).
+
+    Examples
+    --------
+    >>> [name for name, _ in batch_norm("bn1", 64)][2:]
+    ['bn1.running_mean', 'bn1.running_var', 'bn1.num_batches_tracked']
+    """
+    yield from norm(name, width)
+    spec = TensorSpec((width,))
+    yield f"{name}.running_mean", spec
+    yield f"{name}.running_var", spec
+    yield f"{name}.num_batches_tracked", _COUNTER
+
+
+class Style(NamedTuple):
+    """What MONAI's convolutions of one model have in common besides their widths.
+
+    ``batch`` says whether the norm keeps tensors (batch norm) or not (instance norm), ``prelu`` whether the activation
+    has its one weight, ``bias`` whether convolutions have a bias.
+    """
+
+    batch: bool = True
+    prelu: bool = True
+    bias: bool = True
+
+
+def norm_activation(name: str, width: int, style: Style) -> Entries:
+    """Yield MONAI's norm and activation (``N``, then ``A``).
+
+    Examples
+    --------
+    >>> [name for name, _ in norm_activation("adn", 4, Style(batch=False))]
+    ['adn.A.weight']
+    """
+    if style.batch:
+        yield from batch_norm(f"{name}.N", width)
+    if style.prelu:
+        yield f"{name}.A.weight", TensorSpec((1,))
+
+
+def block(name: str, outputs: int, inputs: int, kernel: Sequence[int], style: Style, *, bare: bool = False) -> Entries:
+    """Yield MONAI's convolution block: a convolution, and unless it is bare a norm and an activation.
+
+    Examples
+    --------
+    >>> [name for name, _ in block("unit0", 4, 2, (3, 3), Style(batch=False))]
+    ['unit0.conv.weight', 'unit0.conv.bias', 'unit0.adn.A.weight']
+    """
+    yield from convolution(f"{name}.conv", outputs, inputs, kernel, bias=style.bias)
+    if not bare:
+        yield from norm_activation(f"{name}.adn", outputs, style)
+
+
+class Residual(NamedTuple):
+    """The shape of a MONAI residual unit.
+
+    ``strided`` says whether it changes the size of the map: then the shortcut has the kernel of the unit, otherwise
+    one of size 1, and none at all where the width stays too. ``bare_end`` leaves norm and activation out of the last
+    convolution.
+    """
+
+    outputs: int
+    inputs: int
+    kernel: tuple[int, ...]
+    subunits: int = 2
+    strided: bool = False
+    bare_end: bool = False
+
+
+def residual_unit(name: str, shape: Residual, style: Style) -> Entries:
+    """Yield MONAI's residual unit: its convolutions, then the shortcut where it has one.
+
+    Examples
+    --------
+    >>> unit = Residual(4, 2, (3, 3), subunits=1)
+    >>> [f"{name} {spec.shape}" for name, spec in residual_unit("u", unit, Style(False, False, False))]
+    ['u.conv.unit0.conv.weight (4, 2, 3, 3)', 'u.residual.weight (4, 2, 1, 1)']
+    """
+    inputs, last = shape.inputs, max(1, shape.subunits) - 1
+    for index in range(last + 1):
+        bare = shape.bare_end and index == last
+        yield from block(f"{name}.conv.unit{index}", shape.outputs, inputs, shape.kernel, style, bare=bare)
+        inputs = shape.outputs
+    if shape.strided or shape.inputs != shape.outputs:
+        kernel = shape.kernel if shape.strided else (1,) * len(shape.kernel)
+        yield from convolution(f"{name}.residual", shape.outputs, shape.inputs, kernel, bias=style.bias)
+
+
+def projection(name: str, inputs: int, hidden: int, outputs: int) -> Entries:
+    """Yield today's projection head: linear, batch norm, (ReLU), linear, batch norm.
+
+    Examples
+    --------
+    >>> sorted({name.split(".")[1] for name, _ in projection("projection", 8, 4, 2)})
+    ['0', '1', '3', '4']
+    """
+    yield from linear(f"{name}.0", hidden, inputs)
+    yield from batch_norm(f"{name}.1", hidden)
+    yield from linear(f"{name}.3", outputs, hidden)
+    yield from batch_norm(f"{name}.4", outputs)
