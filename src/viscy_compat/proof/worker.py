@@ -683,7 +683,7 @@ class _Trace:
 
     def _begin(self, module: Any, inputs: Any) -> None:
         # digests are taken before the call, since a module may work in place
-        self.stack.append(_combined(inputs))
+        self.stack.append(_combined(inputs[0] if len(inputs) == 1 else inputs))
 
     def _end(self, name: str) -> Callable[[Any, Any, Any], None]:
         def note(module: Any, inputs: Any, outputs: Any) -> None:

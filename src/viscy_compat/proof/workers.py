@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
 
-from viscy_compat.errors import MissingExtra, WorkerFailed
+from viscy_compat.errors import CompatError, MissingExtra, WorkerFailed
 from viscy_compat.layout import printable
 
 Side = Literal["old", "candidate"]
@@ -132,6 +132,7 @@ class Worker:
         self.side, self.python, self.limits = side, python or sys.executable, limits or Limits()
         self._conditions: Conditions | None = None
         self._streams = _Streams()
+        self._end: CompatError | None = None
         self._folder = tempfile.mkdtemp(prefix="viscy-compat-worker-")
         self._process = self._launch()
         self._threads = [self._thread(self._read_answers), self._thread(self._read_noise)]
@@ -158,7 +159,7 @@ class Worker:
     def conditions(self) -> Conditions:
         """The conditions under which it computes; waits for the import of the stack."""
         if self._conditions is None:
-            self._conditions = _conditions(self._next(self.limits.start))
+            self._conditions = self._understood(self._next(self.limits.start))
         return self._conditions
 
     def source(
@@ -183,11 +184,10 @@ class Worker:
         """Send one request without waiting."""
         pipe = self._process.stdin
         assert pipe is not None
-        try:
+        # what became of a worker that reads no more is said by the next answer
+        with _Ignoring():
             pipe.write(json.dumps(message).encode() + b"\n")
             pipe.flush()
-        except (BrokenPipeError, OSError) as error:
-            raise self._died() from error
 
     def receive(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to the oldest request that is still without one."""
@@ -207,6 +207,12 @@ class Worker:
             if pipe:
                 pipe.close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _understood(self, answer: Mapping[str, Any]) -> Conditions:
+        try:
+            return _conditions(answer)
+        except (KeyError, TypeError) as error:
+            raise self._failed("did not say under what conditions it computes") from error
 
     def _launch(self) -> subprocess.Popen[bytes]:
         arguments = [self.python, "-I", str(PROGRAM)]
@@ -253,31 +259,33 @@ class Worker:
                 return self._kill()
 
     def _next(self, timeout: float) -> dict[str, Any]:
+        if self._end is None:
+            answer = self._line(timeout)
+            if isinstance(answer, dict):
+                return answer
+            self._kill()
+            self._end = answer
+        raise self._end
+
+    def _line(self, timeout: float) -> dict[str, Any] | CompatError:
+        """Return the next answer, or what ended the worker."""
         try:
             line = self._streams.answers.get(timeout=timeout)
         except queue.Empty:
-            self._kill()
-            raise self._failed(
-                f"gave no answer within {timeout:g} s", fix="raise --timeout, or name fewer classes"
-            ) from None
+            fix = "raise --timeout, or name fewer classes"
+            return self._failed(f"gave no answer within {timeout:g} s", fix=fix)
         if line == "flooded":
-            raise self._failed("printed more than an answer may hold")
-        if line == "ended":
-            raise self._died()
-        return self._parsed(line)
+            return self._failed("printed more than an answer may hold")
+        return self._died() if line == "ended" else self._parsed(line)
 
-    def _parsed(self, line: bytes | str) -> dict[str, Any]:
+    def _parsed(self, line: bytes | str) -> dict[str, Any] | CompatError:
         try:
             answer = json.loads(line)
-        except ValueError as error:
-            self._kill()
-            raise self._failed("answered with something that is not JSON") from error
+        except ValueError:
+            return self._failed("answered with something that is not JSON")
         if not isinstance(answer, dict):
-            self._kill()
-            raise self._failed("answered with something that is not an object")
-        if answer.get("failed"):
-            raise self._refused(answer["failed"])
-        return answer
+            return self._failed("answered with something that is not an object")
+        return self._refused(answer["failed"]) if answer.get("failed") else answer
 
     def _refused(self, failed: Mapping[str, Any]) -> WorkerFailed | MissingExtra:
         message = printable(f"{failed.get('type')}: {failed.get('message')}")
@@ -286,7 +294,10 @@ class Worker:
         return self._failed(f"refused a request ({message})")
 
     def _died(self) -> WorkerFailed:
-        self._kill()
+        with _Ignoring():
+            self._process.wait(timeout=5)
+        if self._process.poll() is None:
+            return self._failed("closed its answers and went on")
         code = self._process.wait()
         how = f"was ended by signal {-code} ({_signal(-code)})" if code < 0 else f"ended with exit code {code}"
         self._threads[1].join(timeout=1)
@@ -314,7 +325,7 @@ class _Ignoring:
         return None
 
     def __exit__(self, kind: type[BaseException] | None, value: object, trace: object) -> bool:
-        return kind is not None and issubclass(kind, OSError)
+        return kind is not None and issubclass(kind, (OSError, subprocess.TimeoutExpired))
 
 
 def _read(stream: IO[bytes]) -> bytes:

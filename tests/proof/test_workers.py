@@ -1,0 +1,358 @@
+"""A worker answers with facts, alike in every run; whatever goes wrong in it is one line of its parent."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from viscy_compat.errors import MissingExtra, WorkerFailed
+from viscy_compat.proof.workers import Limits, Worker
+
+TOY = """
+import os, socket, subprocess, sys
+import torch
+from torch import nn
+from toys.parts.width import WIDTH
+
+class Toy(nn.Module):
+    def __init__(self, width=WIDTH, sizes=(1, 2), *, kind="plain", pretrained=False):
+        super().__init__()
+        if not isinstance(sizes, tuple):
+            raise TypeError("sizes is no tuple")
+        if width < 1:
+            raise ValueError(f"width {width} is too small")
+        self.first = nn.Linear(4, width)
+        self.norm = nn.BatchNorm1d(width)
+        self.act = nn.ReLU(inplace=True)
+        self.drop = nn.Dropout(0.5)
+        self.last = nn.Linear(width, 2)
+        self.register_buffer("index", torch.arange(3))
+
+    def forward(self, x):
+        hidden = self.act(self.norm(self.first(x)))
+        return {"hidden": hidden, "pair": (self.last(self.drop(hidden)), x.mean())}
+
+class Noisy(Toy):
+    def forward(self, x):
+        print("what old code prints")
+        os.write(1, b"what it writes to the descriptor")
+        return x
+
+class Reaches(Toy):
+    def forward(self, x):
+        socket.create_connection(("127.0.0.1", 9), timeout=1)
+
+class Spawns(Toy):
+    def forward(self, x):
+        subprocess.run(["true"])
+
+class Exits(Toy):
+    def forward(self, x):
+        os._exit(3)
+
+class Grows(Toy):
+    def forward(self, x):
+        return torch.zeros(1 << 40)
+
+class Environment(Toy):
+    def forward(self, x):
+        raise RuntimeError(",".join(sorted(os.environ)))
+
+class Reads(Toy):
+    def forward(self, x):
+        raise RuntimeError(repr(sys.stdin.read()))
+"""
+FILES = {"toys/toy.py": TOY, "toys/parts/width.py": "WIDTH = 8\n", "toys/missing.py": "import nowhere_at_all\n"}
+
+
+def run(worker: Worker, name: str = "Toy", *report: str, **extra: Any) -> dict[str, Any]:
+    request = {"op": "run", "source": "toys", "class": f"toys.toy:{name}", "config": {}, "input": [3, 4], "seed": 5}
+    return worker.request({**request, "report": list(report) or ["eval"], **extra})
+
+
+def start(**extra: Any) -> Worker:
+    worker = Worker("old", **extra)
+    worker.source("toys", root="toys", files=FILES)
+    return worker
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Worker]:
+    with start(cache=2) as started:
+        yield started
+
+
+@pytest.mark.torch
+class TestFacts:
+    """What a worker says of a model."""
+
+    def test_the_conditions_are_those_under_which_bytes_compare(self, worker: Worker) -> None:
+        conditions = worker.conditions
+        assert conditions.threads == 1
+        assert conditions.python.split(".") == [str(part) for part in sys.version_info[:3]]
+        assert {"own process", "isolated interpreter", "sockets refused", "built environment"} <= {
+            *conditions.isolation
+        }
+
+    def test_the_layout_is_that_of_the_state_dict(self, worker: Worker) -> None:
+        layout = run(worker, "Toy", "layout", config={"width": 5})["layout"]
+        # a module's own buffers stand before its children
+        assert layout[:4] == [
+            ["index", [3], "int64"],
+            ["first.weight", [5, 4], "float32"],
+            ["first.bias", [5], "float32"],
+            ["norm.weight", [5], "float32"],
+        ]
+        assert layout[7:] == [
+            ["norm.num_batches_tracked", [], "int64"],
+            ["last.weight", [2, 5], "float32"],
+            ["last.bias", [2], "float32"],
+        ]
+
+    def test_the_same_request_has_the_same_answer(self, worker: Worker) -> None:
+        report = ("layout", "initial", "eval", "train", "gradients", "modules")
+        ours, theirs = run(worker, "Toy", *report), run(worker, "Toy", *report)
+        del ours["seconds"], theirs["seconds"]
+        assert ours == theirs
+
+    def test_the_seed_moves_initial_weights_and_dropout_only(self, worker: Worker) -> None:
+        ours, theirs = (run(worker, "Toy", "initial", "eval", "train", seed=seed) for seed in (5, 6))
+        pairs = list(zip(ours["initial"]["digests"], theirs["initial"]["digests"], strict=True))
+        # the two linear layers are random; the norm, its buffers and the index are not
+        assert [one == two for one, two in pairs] == [True] + [False] * 2 + [True] * 5 + [False] * 2
+        assert ours["eval"]["outputs"] == theirs["eval"]["outputs"]
+        assert ours["train"]["outputs"][0] == theirs["train"]["outputs"][0]
+        assert ours["train"]["outputs"][1] != theirs["train"]["outputs"][1]
+
+    def test_outputs_are_named_by_key_and_place(self, worker: Worker) -> None:
+        outputs = run(worker)["eval"]["outputs"]
+        assert [(row["name"], row["shape"], row["finite"]) for row in outputs] == [
+            ("hidden", [3, 8], True),
+            ("pair.0", [3, 2], True),
+            ("pair.1", [], True),
+        ]
+
+    def test_train_mode_moves_buffers_and_eval_mode_does_not(self, worker: Worker) -> None:
+        answer = run(worker, "Toy", "eval", "train")
+        still, moved = answer["eval"]["buffers"], answer["train"]["buffers"]
+        changed = {name for name in still if still[name] != moved[name]}
+        assert changed == {"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}
+        assert answer["eval"]["generator"] != answer["train"]["generator"]
+
+    def test_modules_end_innermost_first_and_in_place_work_is_seen(self, worker: Worker) -> None:
+        calls = run(worker, "Toy", "modules")["modules"]["eval"]["calls"]
+        assert [call[0] for call in calls] == ["first", "norm", "act", "drop", "last", ""]
+        given, returned = zip(*[call[2:] for call in calls[:4]], strict=True)
+        assert list(given[1:3]) == list(returned[0:2])
+        assert returned[1] != returned[2]
+
+    def test_gradients_reach_every_parameter_that_counts(self, worker: Worker) -> None:
+        told = run(worker, "Toy", "gradients")["gradients"]
+        parameters = {"first.weight", "first.bias", "norm.weight", "norm.bias", "last.weight", "last.bias"}
+        for mode in ("eval", "train"):
+            assert set(told[mode]["parameters"]) == parameters
+            assert None not in told[mode]["parameters"].values()
+        assert told["eval"]["scalar"] != told["train"]["scalar"]
+
+    def test_the_signature_is_told_with_its_defaults(self, worker: Worker) -> None:
+        told = worker.request({"op": "class", "source": "toys", "class": "toys.toy:Toy"})
+        assert told["file"] == "<toys/toy.py>"
+        assert told["signature"] == [
+            ["width", "POSITIONAL_OR_KEYWORD", True, 8],
+            ["sizes", "POSITIONAL_OR_KEYWORD", True, [1, 2]],
+            ["kind", "KEYWORD_ONLY", True, "plain"],
+            ["pretrained", "KEYWORD_ONLY", True, False],
+        ]
+
+    def test_names_say_what_can_be_imported(self, worker: Worker) -> None:
+        names = ["toys.toy:Toy", "toys.toy:Nobody", "toys.missing", "toys.absent"]
+        told = worker.request({"op": "names", "source": "toys", "names": names})["names"]
+        assert [told[name] and told[name]["type"] for name in names] == [
+            None,
+            "AttributeError",
+            "ModuleNotFoundError",
+            "ModuleNotFoundError",
+        ]
+
+    def test_the_meta_device_tells_shapes_without_numbers(self, worker: Worker) -> None:
+        answer = run(worker, "Toy", "layout", "eval", device="meta", input=[7, 4])
+        assert [row["shape"] for row in answer["eval"]["outputs"]] == [[7, 8], [7, 2], []]
+        assert "digest" not in answer["eval"]["outputs"][0]
+        assert answer["layout"] == run(worker, "Toy", "layout")["layout"]
+
+
+@pytest.mark.torch
+class TestFill:
+    """The weights that both sides compute from the tensors' names."""
+
+    def kept(self, worker: Worker, folder: Path, name: str = "Toy", **extra: Any) -> dict[str, Any]:
+        from safetensors.torch import load_file
+
+        path = folder / "kept.safetensors"
+        keep = ["weights", "input", "initial", "eval"]
+        run(worker, name, "initial", "eval", save=str(path), keep=keep, **extra)
+        return load_file(path)
+
+    def test_every_element_of_every_tensor_is_different(self, worker: Worker, tmp_path: Path) -> None:
+        for name, tensor in self.kept(worker, tmp_path, config={"width": 3000}).items():
+            floats = name.startswith(("weights/", "input/")) and tensor.is_floating_point()
+            assert not floats or tensor.unique().numel() == tensor.numel(), name
+
+    def test_more_elements_than_the_pool_are_still_different(self, worker: Worker, tmp_path: Path) -> None:
+        weight = self.kept(worker, tmp_path, config={"width": (1 << 22) + 99})["weights/first.weight"]
+        assert weight.numel() > 1 << 24
+        assert weight.unique().numel() == weight.numel()
+
+    def test_variances_are_positive_and_counters_count(self, worker: Worker, tmp_path: Path) -> None:
+        kept = self.kept(worker, tmp_path)
+        assert 0.75 <= kept["weights/norm.running_var"].min() <= kept["weights/norm.running_var"].max() < 1.25
+        assert 1 <= kept["weights/norm.num_batches_tracked"] <= 7
+        assert kept["weights/index"].tolist() == [0, 1, 2]
+
+    def test_what_is_kept_are_the_tensors_of_the_digests(self, worker: Worker, tmp_path: Path) -> None:
+        import hashlib
+
+        kept = self.kept(worker, tmp_path)
+        answer = run(worker, "Toy", "eval", "initial")
+        digest = hashlib.sha256(kept["eval/hidden"].numpy().tobytes()).hexdigest()
+        assert digest == answer["eval"]["outputs"][0]["digest"]
+        digest = hashlib.sha256(kept["initial/first.weight"].numpy().tobytes()).hexdigest()
+        assert digest == answer["initial"]["digests"][1]
+
+    def test_the_state_dict_of_another_layout_is_loaded_strictly(self, worker: Worker) -> None:
+        layout = run(worker, "Toy", "layout")["layout"]
+        assert run(worker, "Toy", "eval", load=layout)["eval"] == run(worker)["eval"]
+        error = run(worker, "Toy", "eval", load=[layout[0], *layout[2:]])["error"]
+        assert (error["stage"], error["type"]) == ("load", "RuntimeError")
+        assert "first.weight" in error["message"]
+
+    def test_saved_weights_and_inputs_are_taken(self, worker: Worker, tmp_path: Path) -> None:
+        from safetensors.torch import save_file
+
+        kept = self.kept(worker, tmp_path)
+        weights = {name[len("weights/") :]: tensor for name, tensor in kept.items() if name.startswith("weights/")}
+        save_file(weights, tmp_path / "weights.safetensors")
+        save_file({"input": kept["input/input"]}, tmp_path / "input.safetensors")
+        files = {"weights": str(tmp_path / "weights.safetensors"), "inputs": str(tmp_path / "input.safetensors")}
+        assert run(worker, "Toy", "eval", **files)["eval"] == run(worker)["eval"]
+
+
+@pytest.mark.torch
+class TestStrangeCode:
+    """Whatever a class does, the answer is data or one line."""
+
+    def error(self, worker: Worker, name: str, **extra: Any) -> tuple[str, str, str]:
+        answer = run(worker, name, **extra)
+        error = answer.get("error") or answer["eval"]["error"]
+        return error["stage"], error["type"], error["message"]
+
+    def test_what_it_raises_is_told_with_its_stage(self, worker: Worker) -> None:
+        assert self.error(worker, "Toy", config={"width": 0}) == ("build", "ValueError", "width 0 is too small")
+        assert self.error(worker, "Toy", input=[3, 5])[:2] == ("forward", "RuntimeError")
+
+    def test_lists_stand_for_tuples(self, worker: Worker) -> None:
+        assert "error" not in run(worker, "Toy", config={"sizes": [1, 2]})
+
+    def test_what_it_prints_does_not_mix_with_the_answers(self, worker: Worker) -> None:
+        assert run(worker, "Noisy")["eval"]["outputs"][0]["shape"] == [3, 4]
+
+    def test_it_cannot_read_the_requests(self, worker: Worker) -> None:
+        assert self.error(worker, "Reads")[2] == "''"
+
+    def test_the_network_and_new_processes_are_refused(self, worker: Worker) -> None:
+        for name in ("Reaches", "Spawns"):
+            stage, kind, message = self.error(worker, name)
+            assert (stage, kind) == ("forward", "PermissionError"), message
+            assert "refused in this worker" in message
+
+    def test_memory_is_limited(self, worker: Worker) -> None:
+        assert self.error(worker, "Grows")[:2] == ("forward", "RuntimeError")
+
+    def test_the_environment_is_built_from_nothing(self, worker: Worker) -> None:
+        os.environ["A_SECRET"] = "x"
+        names = self.error(worker, "Environment")[2].split(",")
+        del os.environ["A_SECRET"]
+        assert "HOME" in names
+        assert not [name for name in names if "SECRET" in name or name.startswith(("GIT", "AWS", "SSH"))]
+
+    def test_a_class_that_ends_the_worker_is_one_line_now_and_later(self) -> None:
+        with start() as started:
+            for _ in range(2):
+                with pytest.raises(WorkerFailed) as raised:
+                    run(started, "Exits")
+                assert str(raised.value) == "the old worker: ended with exit code 3"
+                assert raised.value.exit_code == 2
+
+
+def pretender(folder: Path, script: str) -> str:
+    """An interpreter that is none."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the pretenders are shell scripts")
+class TestPretenders:
+    """Interpreters that do not do what they should."""
+
+    def failure(self, folder: Path, script: str, **limits: Any) -> str:
+        begun = time.monotonic()
+        with Worker("candidate", python=pretender(folder, script), limits=Limits(**limits)) as started:
+            with pytest.raises((WorkerFailed, MissingExtra)) as raised:
+                started.conditions  # noqa: B018
+            assert time.monotonic() - begun < 10
+        assert raised.value.exit_code == 2
+        assert "\n" not in str(raised.value)
+        return str(raised.value)
+
+    def test_garbage(self, tmp_path: Path) -> None:
+        line = self.failure(tmp_path, "echo garbage; sleep 60")
+        assert line == "the candidate worker: answered with something that is not JSON"
+        assert "not an object" in self.failure(tmp_path, "echo '[1]'; sleep 60")
+        assert "did not say under what conditions" in self.failure(tmp_path, "echo '{}'; sleep 60")
+
+    def test_silence(self, tmp_path: Path) -> None:
+        assert "gave no answer within 0.5 s" in self.failure(tmp_path, "sleep 60", start=0.5)
+
+    def test_a_flood_of_answers(self, tmp_path: Path) -> None:
+        flood = "exec cat /dev/zero"
+        assert "printed more than" in self.failure(tmp_path, flood, answer=1 << 20)
+
+    def test_a_flood_of_noise(self, tmp_path: Path) -> None:
+        assert "printed more than" in self.failure(tmp_path, "cat /dev/zero >&2; sleep 60", noise=1 << 20)
+
+    def test_death_with_last_words(self, tmp_path: Path) -> None:
+        line = self.failure(tmp_path, "echo first >&2; printf 'no \\033[31mtorch' >&2; exit 7")
+        assert line == "the candidate worker: ended with exit code 7, last words: no \\x1b[31mtorch"
+
+    def test_what_ends_after_it_has_started(self, tmp_path: Path) -> None:
+        names = ("python", "torch", "timm", "monai", "cpu", "threads", "isolation")
+        started = json.dumps(dict.fromkeys(names, ""))
+        for script, words in (("kill -9 $$", "signal 9 (SIGKILL)"), ("sleep 60", "gave no answer within 0.5 s")):
+            python = pretender(tmp_path, f"echo '{started}'; {script}")
+            with Worker("old", python=python) as worker, pytest.raises(WorkerFailed) as raised:
+                worker.request({"op": "run"}, timeout=0.5)
+            assert words in str(raised.value)
+
+    def test_a_missing_stack(self, tmp_path: Path) -> None:
+        answer = json.dumps({"failed": {"type": "ModuleNotFoundError", "message": "No module named 'timm'"}})
+        assert self.failure(tmp_path, f"echo '{answer}'; sleep 60").endswith("pip install 'viscy-compat[models]'")
+
+    def test_no_interpreter(self, tmp_path: Path) -> None:
+        with pytest.raises(WorkerFailed) as raised:
+            Worker("old", python=str(tmp_path / "nothing"))
+        assert "cannot be started with" in str(raised.value)
+
+    def test_children_end_with_the_worker(self, tmp_path: Path) -> None:
+        marker = tmp_path / "alive"
+        self.failure(tmp_path, f"(sleep 2; touch {marker}) & echo garbage; sleep 60")
+        time.sleep(2.5)
+        assert not marker.exists()
