@@ -29,6 +29,10 @@ OLD_MODULES = {
     "PixelToVoxelHead": "viscy.unet.networks.unext2",
     "UnsqueezeHead": "viscy.unet.networks.unext2",
     "icnr_init": "viscy.unet.networks.unext2",
+    "UNeXt2": "viscy.unet.networks.unext2",
+    "FullyConvolutionalMAE": "viscy.unet.networks.fcmae",
+    "Unet2d": "viscy.unet.networks.Unet2D",
+    "Unet25d": "viscy.unet.networks.Unet25D",
 }
 NEW_MODULES = {
     "ContrastiveEncoder": "viscy_models.contrastive",
@@ -44,6 +48,10 @@ NEW_MODULES = {
     "PixelToVoxelHead": "viscy_models._components.heads",
     "UnsqueezeHead": "viscy_models._components.heads",
     "icnr_init": "viscy_models._components.blocks",
+    "UNeXt2": "viscy_models.unet",
+    "FullyConvolutionalMAE": "viscy_models.unet",
+    "Unet2d": "viscy_models.unet",
+    "Unet25d": "viscy_models.unet",
 }
 
 Answer = dict[str, Any]

@@ -418,9 +418,11 @@ _capacity = 0
 
 
 def _tuples(value: Json) -> Any:
-    """Lists stand for tuples, at any depth."""
+    """Lists stand for tuples, at any depth; ``{"list": [...]}`` for a list, where old code takes nothing else."""
     if isinstance(value, list):
         return tuple(_tuples(item) for item in value)
+    if isinstance(value, dict) and list(value) == ["list"]:
+        return list(_tuples(value["list"]))
     return {key: _tuples(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
@@ -446,9 +448,9 @@ def _run(request: Json) -> Json:
 
     Options: ``device`` (``"cpu"`` or ``"meta"``), ``samples`` (how many elements of each tensor are reported as
     numbers), ``load`` (the layout of a state dict to load strictly instead of the model's own), ``weights`` (a
-    safetensors file to load strictly), ``inputs`` (a safetensors file with the tensor ``input``), ``modes`` (which of
-    eval and train the gradients and modules are about), ``save`` (a safetensors file to write, with ``keep``: any of
-    initial, weights, input, eval, train, buffers).
+    safetensors file to load strictly), ``inputs`` (a safetensors file with the tensor ``input``), ``arguments`` (what
+    ``forward`` gets besides the input), ``modes`` (which of eval and train the gradients and modules are about),
+    ``save`` (a safetensors file to write, with ``keep``: any of initial, weights, input, eval, train, buffers).
     """
     attempt = _Attempt("build")
     with attempt:
@@ -589,7 +591,7 @@ class _Session:
         self._restore()
         self.module.train(mode == "train")
         _seed(int(self.request.get("seed", 0)))
-        return self.module(x)
+        return self.module(x, **self.request.get("arguments", {}))
 
     def _forward(self, mode: str) -> Json:
         import torch
