@@ -311,6 +311,8 @@ class Architecture(NamedTuple):
         Arguments that a configuration does not read, so that their value changes nothing.
     anchors : tuple[str, ...]
         Names of the tensors that tell the class and its configuration: the evidence of a report.
+    custom : tuple[tuple[str, str], ...]
+        Parts of tensor names that a module of the user's own brings, each with the sentence that says so.
     notes : Callable[[Config], tuple[str, ...]]
         Sentences that a report adds to the evidence.
     """
@@ -333,6 +335,7 @@ class Architecture(NamedTuple):
     ambiguities: tuple[Ambiguity, ...] = ()
     idle: Callable[[Config], tuple[str, ...]] = _none
     anchors: tuple[str, ...] = ()
+    custom: tuple[tuple[str, str], ...] = ()
     notes: Callable[[Config], tuple[str, ...]] = _none
 
 

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from viscy_compat.architectures.architecture import Config
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm
+from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import TensorSpec
 
 CONVNEXT_WIDTHS = (96, 192, 384, 768)
@@ -28,6 +30,25 @@ RESNET = Backbone2d(64, 2048, 16)
 BACKBONES_2D = {"convnext_tiny": CONVNEXT, "convnextv2_tiny": CONVNEXT, "resnet50": RESNET}
 SAME_AS_RESNET50 = ("resnetaa50", "resnetblur50", "resnet50c")
 """timm backbones that have resnet50's layout once their first convolution is gone."""
+
+
+def backbone_of(config: Config) -> Backbone2d:
+    """Return the timm backbone of a configuration.
+
+    Raises
+    ------
+    Unbuildable
+        For a backbone whose layout is not known here.
+
+    Examples
+    --------
+    >>> backbone_of({"backbone": "convnext_tiny"}).reduction
+    8
+    """
+    found = BACKBONES_2D.get(config["backbone"])
+    if found is None:
+        raise Unbuildable(f"backbone={config['backbone']!r} is none of {', '.join(BACKBONES_2D)}")
+    return found
 
 
 class Resnet3d(NamedTuple):

@@ -6,7 +6,7 @@ The decoder knows one side only, that of the built map's height: what comes out 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import islice, pairwise, product
 from math import isqrt
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from viscy_compat.architectures.architecture import (
     Signature,
     anchor,
 )
-from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d
+from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
     Entries,
@@ -42,6 +42,9 @@ from viscy_compat.architectures.vocabulary import (
 )
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+
+_MOST_SIDES = 64
+_MOST_STAGES = 9
 
 
 class Footprint(NamedTuple):
@@ -87,7 +90,11 @@ def decoder_widths(config: Config) -> tuple[int, ...]:
 
 def footprint(config: Config) -> Footprint:
     """Return what the layout shows; raises `Unbuildable` for what can never run."""
-    backbone = BACKBONES_2D[config["backbone"]]
+    backbone = backbone_of(config)
+    if config["upsample_mode"] not in ("deconv", "pixelshuffle"):
+        raise Unbuildable(f"upsample_mode={config['upsample_mode']!r} is neither 'deconv' nor 'pixelshuffle'")
+    if config["decoder_stages"] > _MOST_STAGES:
+        raise Unbuildable(f"decoder_stages={config['decoder_stages']} halves the {backbone.last} channels to nothing")
     stem = stems.stem_width(config, backbone.first)
     height, width = built_map(config)
     if min(height, width) < 1:
@@ -357,10 +364,23 @@ def _joint_strides(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
     """Yield stem strides with the depth and the input size that go with them."""
     height, width = built_map(config)
     reduction = BACKBONES_2D[config["backbone"]].reduction
-    for joint in stems.joint_strides(config, stated):
+    sides = (
+        _sides_for((height, width), stated["input_spatial_size"], reduction) if "input_spatial_size" in stated else None
+    )
+    for joint in stems.joint_strides(config, stated, sides) if sides else stems.joint_strides(config, stated):
         _, rows, columns = joint["stem_stride"]
         size = (height * rows * reduction, width * columns * reduction)
         yield {**joint, "input_spatial_size": stated.get("input_spatial_size", size)}
+
+
+def _sides_for(built: tuple[int, int], size: tuple[int, int], reduction: int) -> list[tuple[int, int]]:
+    """Return the strides in xy that round a size down to the built map, equal ones first."""
+    rows, columns = (
+        range(side // ((count + 1) * reduction) + 1, side // (count * reduction) + 1)
+        for side, count in zip(size, built, strict=True)
+    )
+    found = islice(product(rows, columns), _MOST_SIDES)
+    return sorted(found, key=lambda side: abs(side[0] - side[1]))
 
 
 def _sizes(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
@@ -558,6 +578,12 @@ ARCHITECTURE = Architecture(
         "decoder.latent_proj.weight",
         "decoder.head.conv.0.conv.weight",
         "decoder.head.conv.1.bias",
+    ),
+    custom=(
+        (
+            ".upsample.pixelshuffle.conv_block",
+            "upsample_pre_conv was a module of the user's own, whose code no file holds",
+        ),
     ),
     notes=notes,
 )

@@ -76,6 +76,7 @@ def footprint(config: Config) -> Footprint:
     kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
     strides = layer_strides(config)
     _check(config, kernel, up_kernel)
+    _check_activation(config)
     units = max(0, config["num_res_units"])
     inter = _inter(config)
     return Footprint(
@@ -140,6 +141,12 @@ def _check(config: Config, kernel: tuple[int, ...], up_kernel: tuple[int, ...]) 
         raise Unbuildable(f"norm={config['norm']!r} is neither 'batch' nor 'instance'")
     if any(len(sizes) != dims or any(size % 2 == 0 for size in sizes) for sizes in (kernel, up_kernel)):
         raise Unbuildable(f"kernel sizes must be odd, one for each of {dims} axes")
+
+
+def _check_activation(config: Config) -> None:
+    act = config["act"]
+    if isinstance(act, tuple) and act[1].get("num_parameters", 1) != 1:
+        raise Unbuildable("act is a PReLU with several weights, which this version does not know")
 
 
 def layout(config: Config) -> Layout:
@@ -455,7 +462,7 @@ def _dilations(config: Config) -> Domain:
     return Choice((None, (1,) * count, (2,) * count) if count else (None,))
 
 
-_ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", "SIGMOID")
+_ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", None, ("LEAKYRELU", {"negative_slope": 0.3}))
 
 _ARGUMENTS = (
     Argument("spatial_dims", REQUIRED, Choice((2, 3))),
@@ -593,4 +600,5 @@ ARCHITECTURE = Architecture(
         "model.mu.weight",
         "model.decodeL.weight",
     ),
+    custom=((".adn.A.", "act was an activation with weights of its own, which this version does not know"),),
 )

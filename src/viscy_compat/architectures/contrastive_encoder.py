@@ -26,7 +26,7 @@ from viscy_compat.architectures.architecture import (
     Signature,
     anchor,
 )
-from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d
+from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
 from viscy_compat.errors import Unbuildable
@@ -54,7 +54,7 @@ def footprint(config: Config) -> Footprint:
         config["backbone"],
         config["in_channels"],
         config["stem_kernel_size"],
-        stems.stem_width(config, BACKBONES_2D[config["backbone"]].first),
+        stems.stem_width(config, backbone_of(config).first),
         config["embedding_dim"],
         config["projection_dim"],
     )

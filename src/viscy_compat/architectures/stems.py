@@ -6,7 +6,7 @@ channels; so ``od`` must divide the width that the backbone expects. Measured: 0
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from viscy_compat.architectures.architecture import Config, Integers, Items
@@ -18,7 +18,7 @@ STRIDE = Items((Integers(1, 8), Integers(1, 8), Integers(1, 8)))
 DEPTH = Integers(1, 48)
 WHY_STRIDE = "the kernel is in the weights, the stride is not: any stride with a depth that gives as many slices fits"
 WHY_DEPTH = "slices behind the last stem window are never read, so these depths give the same model"
-_COMMON_XY = (1, 2, 4, 8)
+_COMMON_SIDES = ((1, 1), (2, 2), (4, 4), (8, 8))
 _AXES = {2: "slices", 3: "rows", 4: "columns"}
 
 
@@ -121,23 +121,45 @@ def depths(slices: int, kernel: int, stride: int) -> range:
     return range(exact, exact + stride)
 
 
-def strides(config: Config, stated: Config) -> list[tuple[int, int, int]]:
-    """Return the stem strides to try: the stated one, else those like the kernel first, then all common ones."""
-    if "stem_stride" in stated:
-        return [stated["stem_stride"]]
+def strides_for(windows_wanted: int, size: int, kernel: int) -> range:
+    """Return the strides with which a kernel has a number of windows in a size, as far as they are not endless.
+
+    Examples
+    --------
+    >>> strides_for(3, 15, 5), strides_for(1, 7, 5), strides_for(4, 5, 5)
+    (range(4, 6), range(3, 4), range(1, 1))
+    """
+    room = size - kernel
+    if windows_wanted < 2:
+        return range(max(1, room + 1), max(1, room + 1) + (room >= 0))
+    return range(max(1, room // windows_wanted + 1), max(1, room // (windows_wanted - 1) + 1))
+
+
+def joint_strides(
+    config: Config, stated: Config, sides: Iterable[tuple[int, int]] = _COMMON_SIDES
+) -> Iterator[dict[str, Any]]:
+    """Yield stem strides, each with stack depths that go with it: all for a stated stride, else the exact one.
+
+    Parameters
+    ----------
+    config, stated
+        A configuration that fits, and the arguments that are known.
+    sides : Iterable[tuple[int, int]], optional
+        Strides in xy to try after those of the kernel.
+    """
     kernel: tuple[int, int, int] = config["stem_kernel_size"]
-    sides = [kernel[1:], *((side, side) for side in _COMMON_XY)]
-    found = [(depth, *side) for side in sides for depth in (kernel[0], *range(1, 9))]
-    return list(dict.fromkeys(found))
-
-
-def joint_strides(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
-    """Yield stem strides, each with stack depths that go with it: all for a stated stride, else the exact one."""
-    slices = windows(config["in_stack_depth"], config["stem_kernel_size"][0], config["stem_stride"][0])
-    for stride in strides(config, stated):
-        fitting = depths(slices, config["stem_kernel_size"][0], stride[0])
-        for depth in _depths_to_try(fitting, stated):
+    slices = windows(config["in_stack_depth"], kernel[0], config["stem_stride"][0])
+    deep = _deep_strides(slices, kernel[0], stated)
+    tried = [(depth, *side) for side in (kernel[1:], *sides) for depth in deep]
+    for stride in [stated["stem_stride"]] if "stem_stride" in stated else dict.fromkeys(tried):
+        for depth in _depths_to_try(depths(slices, kernel[0], stride[0]), stated):
             yield {"stem_stride": stride, "in_stack_depth": depth}
+
+
+def _deep_strides(slices: int, kernel: int, stated: Config) -> list[int]:
+    """Return the strides in z to try, that of the kernel first; all that fit where the depth is stated."""
+    fitting = strides_for(slices, stated["in_stack_depth"], kernel) if "in_stack_depth" in stated else range(0)
+    return [kernel, *range(1, 9), *fitting]
 
 
 def _depths_to_try(fitting: range, stated: Config) -> Sequence[int]:

@@ -1,0 +1,388 @@
+"""From a layout back to the class, the generation and the configuration, and to what the weights leave open.
+
+A configuration is accepted only if its generated layout has every name and shape of the given one. What the weights do
+not tell is computed: another value of an argument that leaves the footprint as it is, is another answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures import CLASSES, find
+from viscy_compat.architectures.architecture import (
+    NOTHING,
+    Ambiguity,
+    Architecture,
+    Argument,
+    Config,
+    Effect,
+    Generation,
+    complete,
+)
+from viscy_compat.architectures.domains import is_a_value, some_values
+from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import Differences, Layout, Mismatch, differences
+
+_MOST_DROPPED_ANCHORS = 12
+
+
+class Undetermined(NamedTuple):
+    """An argument that the weights do not tell.
+
+    ``candidates`` are joint values: what else changes with the argument stands beside it. The first one is assumed.
+    ``complete`` is False where more values than these are possible.
+    """
+
+    name: str
+    assumed: Any
+    candidates: tuple[Config, ...]
+    effect: Effect
+    why: str
+    complete: bool = True
+
+    @property
+    def changes_predictions(self) -> bool:
+        """Whether another value changes what the model returns in eval mode."""
+        return self.effect == "predictions"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as the JSON of the contract has it."""
+        return {
+            "assumed": self.assumed,
+            "candidates": [dict(candidate) for candidate in self.candidates],
+            "changes_predictions": self.changes_predictions,
+            "complete": self.complete,
+            "why": self.why,
+        }
+
+
+class Contradiction(NamedTuple):
+    """Stated arguments that no configuration with this layout has.
+
+    ``shown`` are the values that the weights show for the same arguments; ``mismatches`` are tensors of the file beside
+    what the stated values would need.
+    """
+
+    stated: Config
+    shown: Config
+    why: str
+    mismatches: tuple[Mismatch, ...] = ()
+
+
+class Inference(NamedTuple):
+    """A configuration whose layout is that of the file, and what is known about its certainty.
+
+    Parameters
+    ----------
+    architecture, generation
+        The class, and the generation whose layout the file has.
+    config : dict[str, Any]
+        Every argument of the migrated class; where weights leave a choice, the most plausible value.
+    undetermined : tuple[Undetermined, ...]
+        The choices that are left.
+    contradictions : tuple[Contradiction, ...]
+        What was stated and cannot be.
+    unknown : tuple[str, ...]
+        Stated names that are no arguments of the class.
+    evidence : tuple[str, ...]
+        What the answer rests on, a line each.
+    retyped : tuple[Mismatch, ...]
+        Tensors of another dtype than the class has; shapes are right.
+    reordered : bool
+        Whether the names stand in another order than in ``state_dict()``.
+    """
+
+    architecture: Architecture
+    generation: Generation
+    config: dict[str, Any]
+    undetermined: tuple[Undetermined, ...]
+    contradictions: tuple[Contradiction, ...]
+    unknown: tuple[str, ...]
+    evidence: tuple[str, ...]
+    retyped: tuple[Mismatch, ...]
+    reordered: bool
+
+
+class Nearest(NamedTuple):
+    """The known class and configuration that a layout comes nearest to.
+
+    ``differences`` compares the file with the layout of that configuration; ``custom`` says which argument was a module
+    of the user's own, where the differences show one.
+    """
+
+    architecture: Architecture
+    generation: Generation
+    config: dict[str, Any]
+    differences: Differences
+    shared: int
+    custom: str = ""
+
+    def __str__(self) -> str:
+        count = distance(self.differences)
+        return f"{self.architecture.name} ({self.generation.name}) but for {count} key{'s' if count > 1 else ''}"
+
+
+def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
+    """Find the class whose layout this is; only classes that share a telling name are imported.
+
+    Returns
+    -------
+    Inference or None
+        None where no known class has such a layout.
+    """
+    for row in CLASSES:
+        if all(name in layout for name in row.telling):
+            inference = infer(find(row.name), layout, stated)
+            if inference is not None:
+                return inference
+    return None
+
+
+def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) -> Inference | None:
+    """Find the generation and configuration of a class that have exactly the names and shapes of a layout.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    layout : Layout
+        Names without wrapper prefixes. Order and dtypes are compared apart.
+    stated : Config, optional
+        Arguments known from elsewhere; they confirm, narrow down or contradict what the weights show.
+    """
+    found = _accepted(architecture, layout)
+    if found is None:
+        return None
+    generation, config, expected = found
+    choices = _Choices(architecture, generation, config, stated, layout)
+    choices.settle()
+    same_order = all(mine == theirs for mine, theirs in zip(layout, expected, strict=True))
+    return Inference(
+        architecture,
+        generation,
+        choices.config,
+        tuple(choices.undetermined),
+        tuple(choices.contradictions),
+        tuple(name for name in stated if name not in choices.config),
+        evidence(architecture, layout, choices.config),
+        () if layout == expected else differences(layout, expected).retyped,
+        not same_order,
+    )
+
+
+def evidence(architecture: Architecture, layout: Layout, config: Config) -> tuple[str, ...]:
+    """Return the tensors that tell the class and its configuration, and what they leave open."""
+    lines = (f"{name} {layout[name].shape}" for name in architecture.anchors if name in layout)
+    return (*lines, *architecture.notes(config))
+
+
+def _accepted(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
+    for generation, config, expected in _generated(architecture, layout):
+        if len(expected) == len(layout) and (expected == layout or _same_shapes(expected, layout)):
+            return generation, config, expected
+    return None
+
+
+def _generated(architecture: Architecture, layout: Layout) -> Iterator[tuple[Generation, dict[str, Any], Layout]]:
+    """Yield what each candidate would look like in each generation, newest first."""
+    for candidate in architecture.candidates(layout):
+        config = complete(architecture, candidate)
+        for generation in reversed(architecture.generations):
+            try:
+                yield generation, config, generation.layout(config)
+            except Unbuildable:
+                continue
+
+
+def _same_shapes(expected: Layout, layout: Layout) -> bool:
+    return all(name in layout and layout[name].shape == spec.shape for name, spec in expected.items())
+
+
+class _Choices:
+    """Settles the arguments of an accepted configuration one after the other."""
+
+    def __init__(
+        self, architecture: Architecture, generation: Generation, config: dict[str, Any], stated: Config, layout: Layout
+    ) -> None:
+        self.architecture, self.generation, self.config, self.layout = architecture, generation, config, layout
+        self.footprint = architecture.footprint(config)
+        self.arguments = {argument.name: argument for argument in architecture.arguments}
+        self.undetermined: list[Undetermined] = []
+        self.contradictions: list[Contradiction] = []
+        self.stated = {name: value for name, value in stated.items() if self._can_be(name, value)}
+
+    def settle(self) -> None:
+        """Take what was stated, then ask each argument whether the weights leave it open."""
+        joint = {ambiguity.name for ambiguity in self.architecture.ambiguities}
+        for name in [name for name in self.stated if name not in joint]:
+            self._take(name)
+        for ambiguity in self.architecture.ambiguities:
+            self._choose(ambiguity)
+        idle = self.architecture.idle(self.config)
+        for argument in self.architecture.arguments:
+            if argument.name not in joint and argument.name not in self.stated:
+                self._scan(argument, argument.name in idle)
+        places = {name: place for place, name in enumerate(self.arguments)}
+        self.undetermined.sort(key=lambda entry: places[entry.name])
+
+    def fits(self, change: Config) -> bool:
+        """Whether the configuration has the same layout after a change."""
+        try:
+            return self.architecture.footprint({**self.config, **change}) == self.footprint
+        except Unbuildable:
+            return False
+
+    def _can_be(self, name: str, value: Any) -> bool:
+        """Whether a stated value is one that its argument could have; if not, that is a contradiction."""
+        argument = self.arguments.get(name)
+        if argument is None:
+            return False
+        if is_a_value(argument.values(self.config), value):
+            return True
+        why = f"{value!r} is no value that {name} takes"
+        self.contradictions.append(Contradiction({name: value}, {name: self.config[name]}, why))
+        return False
+
+    def _take(self, name: str) -> None:
+        change = {name: self.stated[name]}
+        if self.fits(change):
+            self.config.update(change)
+        else:
+            self._contradict(change)
+
+    def _contradict(self, change: Config) -> None:
+        shown = {name: self.config[name] for name in change}
+        try:
+            needed = self.generation.layout({**self.config, **change})
+        except Unbuildable as error:
+            self.contradictions.append(Contradiction(change, shown, error.message))
+            return
+        found = differences(self.layout, needed)
+        why = (
+            f"{len(found.reshaped)} tensors would have other shapes"
+            if found.reshaped
+            else "other tensors would be there"
+        )
+        self.contradictions.append(Contradiction(change, shown, why, found.reshaped))
+
+    def _choose(self, ambiguity: Ambiguity) -> None:
+        options = self._options(ambiguity, self.stated)
+        if not options:
+            self._contradict({name: self.stated[name] for name in self._concerned(ambiguity)})
+            for name in self._concerned(ambiguity):
+                del self.stated[name]
+            options = self._options(ambiguity, self.stated)
+        self.config.update(options[0])
+        already = any(entry.name == ambiguity.name for entry in self.undetermined)
+        if ambiguity.name in self.stated or already or len(options) < 2:
+            return
+        assumed = self.config[ambiguity.name]
+        entry = Undetermined(
+            ambiguity.name, assumed, tuple(options), ambiguity.effect, ambiguity.why, ambiguity.complete
+        )
+        self.undetermined.append(entry)
+
+    def _options(self, ambiguity: Ambiguity, stated: Config) -> list[Config]:
+        """Return the joint values that fit, over all releases of the generation that could be meant."""
+        found: list[Config] = []
+        for fixed in self._fixed(stated):
+            for option in ambiguity.values(self.config, {**stated, **fixed}):
+                agrees = all(fixed.get(name, value) == value for name, value in option.items())
+                if agrees and option not in found and self._agrees(option, stated) and self.fits(option):
+                    found.append(option)
+        return found
+
+    def _fixed(self, stated: Config) -> Iterable[Config]:
+        releases = [release for release in self.generation.releases if release.fits(stated)]
+        releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
+        return [release.fixed for release in releases]
+
+    def _defaults_met(self, arguments: tuple[tuple[str, Any], ...]) -> int:
+        return sum(name in self.config and self.config[name] == default for name, default in arguments)
+
+    @staticmethod
+    def _agrees(option: Config, stated: Config) -> bool:
+        return all(stated.get(name, value) == value for name, value in option.items())
+
+    def _concerned(self, ambiguity: Ambiguity) -> list[str]:
+        """Return the stated arguments that an ambiguity is about."""
+        names = {name for option in self._options(ambiguity, NOTHING) for name in option}
+        return [name for name in self.stated if name in names]
+
+    def _scan(self, argument: Argument, idle: bool) -> None:
+        """List the other values of one argument that leave the footprint as it is."""
+        if argument.effect == "initial weights":
+            return
+        name, now = argument.name, self.config[argument.name]
+        values = some_values(argument.values(self.config), now)
+        others = [value for value in values if value != now and self.fits({name: value})]
+        if not others:
+            return
+        effect: Effect = "nothing" if idle else argument.effect
+        why = "this configuration does not read it" if idle else _WHY[effect]
+        options = tuple({name: value} for value in (now, *others))
+        self.undetermined.append(Undetermined(name, now, options, effect, why))
+
+
+_WHY: dict[Effect, str] = {
+    "predictions": "it adds no tensor, so that the weights are the same with every value",
+    "training": "it adds no tensor and acts in train mode only",
+    "nothing": "it changes nothing here",
+    "initial weights": "loading overwrites what it sets",
+}
+
+
+def nearest(layout: Layout, name: str = "") -> Nearest | None:
+    """Find the known class and configuration whose layout differs least from one that no class accepts.
+
+    Parameters
+    ----------
+    layout : Layout
+        Names without wrapper prefixes.
+    name : str, optional
+        The class, where it was stated; otherwise each that shares a telling name is tried.
+
+    Returns
+    -------
+    Nearest or None
+        None where no class has at least half of its tensors in the layout.
+    """
+    rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
+    found = [near for row in rows for near in _near(find(row.name), layout)]
+    found = [near for near in found if 2 * near.shared >= near.shared + len(near.differences.missing)]
+    return min(found, key=lambda near: distance(near.differences), default=None)
+
+
+def distance(found: Differences) -> int:
+    """Count the tensors that are missing, unexpected or of another shape."""
+    return len(found.missing) + len(found.unexpected) + len(found.reshaped)
+
+
+def _shares(telling: tuple[str, ...], layout: Layout) -> bool:
+    return not telling or any(name in layout for name in telling)
+
+
+def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
+    """Yield comparisons with the candidates, then with those read without one anchor that disagrees with the first."""
+    found = list(_compared(architecture, layout, layout))
+    yield from found
+    if not found or distance(found[0].differences) < 2:
+        return
+    for anchor in [name for name in architecture.anchors if name in layout][:_MOST_DROPPED_ANCHORS]:
+        yield from _compared(architecture, layout, {name: spec for name, spec in layout.items() if name != anchor})
+
+
+def _compared(architecture: Architecture, layout: Layout, read: Layout) -> Iterator[Nearest]:
+    for generation, config, expected in _generated(architecture, read):
+        found = differences(layout, expected)
+        shared = len(expected) - len(found.missing) - len(found.reshaped)
+        yield Nearest(architecture, generation, config, found, shared, _custom(architecture, found))
+
+
+def _custom(architecture: Architecture, found: Differences) -> str:
+    names = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped))
+    for part, sentence in architecture.custom:
+        if any(part in name for name in names):
+            return sentence
+    return ""
