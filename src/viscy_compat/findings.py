@@ -58,7 +58,8 @@ _KEYS: tuple[Code, ...] = (
         "the tensors stand in another order",
         "The names and shapes are those of the class, but not in the order of its state_dict(). Loading goes by name, so "
         "the order changes nothing but optimizer state, which torch keeps by position.",
-        "Nothing for inference. For going on with training, keep the optimizer state only if it was saved in this order.",
+        "Nothing for inference. For going on with training, keep the optimizer state only if it was saved in this "
+        "order.",
     ),
     Code(
         "VC105",
@@ -158,7 +159,8 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "VC303",
         "note",
         "the weights do not tell a harmless argument",
-        "Several values of a constructor argument give the same tensors and the same predictions; the default is assumed.",
+        "Several values of a constructor argument give the same tensors and the same predictions; the default is "
+        "assumed.",
         "Nothing for inference. State it (--set NAME=VALUE) if training goes on.",
     ),
     Code(
@@ -180,7 +182,8 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "VC306",
         "note",
         "the file names a class path that no longer exists",
-        "The hyper-parameters name the import path of an old class. Only LightningCLI reads it; weights load without it.",
+        "The hyper-parameters name the import path of an old class. Only LightningCLI reads it; weights load "
+        "without it.",
         "Use the new class path in configurations; 'viscy-compat remap FILE --class-path NEW' rewrites it in the file.",
     ),
     Code(
@@ -195,7 +198,8 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "VC308",
         "note",
         "a configuration lies beside the file",
-        "A config.yaml stands in the same folder. LightningCLI writes one for each run; it may tell what the weights do not.",
+        "A config.yaml stands in the same folder. LightningCLI writes one for each run; it may tell what the "
+        "weights do not.",
         "Give it: --config FILE.yml.",
     ),
     Code(
@@ -215,7 +219,254 @@ _ARCHITECTURE: tuple[Code, ...] = (
     ),
 )
 
-_CONTAINER: tuple[Code, ...] = ()
+_CONTAINER: tuple[Code, ...] = (
+    Code(
+        "VC401",
+        "error",
+        "there is no file to read",
+        "The path leads to nothing, to a folder, a fifo or a device, or the file may not be read.",
+        "Check the path and its permissions. A folder can be given to 'viscy-compat check', which looks for "
+        "checkpoints in it.",
+    ),
+    Code(
+        "VC402",
+        "error",
+        "the file changed or could not be read",
+        "The file became another one while it was read, or the disc refused to give its bytes.",
+        "Wait until the run that writes it has ended. If the disc is failing, copy the file elsewhere first.",
+    ),
+    Code(
+        "VC403",
+        "error",
+        "the file is cut",
+        "The file promises more bytes than it has: a download or a copy stopped, or the disc was full when it was "
+        "saved.",
+        "Fetch or copy it again, and compare its size with the original.",
+    ),
+    Code(
+        "VC404",
+        "error",
+        "the file goes beyond a limit",
+        "The file asks for more steps, entries, memory or nesting than an honest checkpoint needs. Limits keep a "
+        "stranger's file from filling the memory or running for hours.",
+        "If you trust the file, raise the limit that the message names: '--limit NAME=NUMBER'.",
+    ),
+    Code(
+        "VC405",
+        "error",
+        "the file is empty",
+        "The file has no bytes at all.",
+        "Fetch it again: the download or the save did not finish.",
+    ),
+    Code(
+        "VC406",
+        "error",
+        "this is something else than a checkpoint",
+        "The content is that of another kind of file (a web page, a git-LFS pointer, a TorchScript or ONNX model, "
+        "an archive, an image). The message says which.",
+        "The message says how to get from this file to the checkpoint.",
+    ),
+    Code(
+        "VC407",
+        "error",
+        "the content is unknown",
+        "No checkpoint format, and no other format that is known here, begins like this file.",
+        "Give a file that torch.save or safetensors wrote. If it is one, its beginning is damaged: fetch it again.",
+    ),
+    Code(
+        "VC410",
+        "error",
+        "the zip archive is broken or lies",
+        "The archive's directory does not describe the file, or disagrees with the entries' own headers. No writer"
+        " of checkpoints makes such a file; readers would take different bytes from it.",
+        "Fetch the file again. Repairing tools guess: do not trust what they make of it.",
+    ),
+    Code(
+        "VC411",
+        "error",
+        "two entries of the archive have one name",
+        "Readers differ in which of the two they take (torch the first, Python the last), so one of them can be "
+        "shown an innocent file and the other a hostile one.",
+        "Do not use the file. Fetch it from its source again.",
+    ),
+    Code(
+        "VC412",
+        "error",
+        "entries of the archive overlap",
+        "Two entries share bytes, which no honest writer does.",
+        "Do not use the file. Fetch it from its source again.",
+    ),
+    Code(
+        "VC413",
+        "error",
+        "an entry is encrypted or packed in a way that cannot be",
+        "The archive is encrypted, packed by a method that torch cannot read, or states sizes that its packing "
+        "cannot have (a bomb).",
+        "Unpack it with the tool that made it, or fetch the checkpoint again.",
+    ),
+    Code(
+        "VC414",
+        "error",
+        "bytes are damaged",
+        "The bytes do not have the checksum (CRC-32) that the file states for them. torch would load them as other"
+        " values without a word.",
+        "Fetch or copy the file again. Only the original can cure this.",
+    ),
+    Code(
+        "VC415",
+        "error",
+        "the archive has several roots",
+        "Everything in a torch file lies in one folder. Readers differ in which of several they take.",
+        "Do not use the file. Fetch it from its source again.",
+    ),
+    Code(
+        "VC416",
+        "error",
+        "the torch stream is broken",
+        "The file begins like those of torch before 1.6, and its parts contradict each other.",
+        "Fetch the file again.",
+    ),
+    Code(
+        "VC420",
+        "error",
+        "the pickle is broken",
+        "The pickle in the file does what no pickler writes: unknown opcodes, missing values, unknown memo "
+        "entries, a structure within itself.",
+        "Fetch the file again. The message names the byte.",
+    ),
+    Code(
+        "VC430",
+        "error",
+        "the file would run something",
+        "Loaded the ordinary way (torch.load with weights_only=False, and always before torch 2.6), the file calls"
+        " the functions that the finding names. Nothing was called here: they were read as data.",
+        "Do not load this file with weights_only=False. If its tensors are what you need, 'viscy-compat remap FILE"
+        " -o OUT.safetensors' writes them into a file that cannot run anything.",
+    ),
+    Code(
+        "VC431",
+        "note",
+        "the file names classes",
+        "Loaded the ordinary way, the file imports these packages and makes objects of their classes. Honest "
+        "Lightning files and whole modules do. torch.load with weights_only=True refuses such a file.",
+        "If you do not trust where the file comes from, write its tensors into a safetensors file: 'viscy-compat "
+        "remap FILE -o OUT.safetensors'.",
+    ),
+    Code(
+        "VC440",
+        "error",
+        "a tensor lies about its bytes",
+        "Its shape, strides or offset reach beyond its storage, or its parts are not what torch writes.",
+        "Fetch the file again. The message names the tensors.",
+    ),
+    Code(
+        "VC441",
+        "error",
+        "a tensor of a kind that cannot be read exactly",
+        "Quantised, sparse, nested and meta tensors, tensor subclasses and numpy arrays cannot be read without "
+        "guessing.",
+        "Save a plain state dict: '{k: v.dequantize() ...}' or '.to_dense()', with the torch that wrote the file.",
+    ),
+    Code(
+        "VC442",
+        "error",
+        "a tensor's storage is missing",
+        "The pickle refers to a record that is not in the archive.",
+        "Fetch the file again, or take a complete checkpoint.",
+    ),
+    Code(
+        "VC443",
+        "error",
+        "something else stands where a tensor should be",
+        "An entry of the state dict is made by a function that is no way to make a tensor.",
+        "Find out who wrote the file. Save a plain state dict with torch.save(model.state_dict(), PATH).",
+    ),
+    Code(
+        "VC444",
+        "error",
+        "no weights in this file",
+        "The file was read, and holds neither a state dict nor a module with parameters.",
+        "Give the checkpoint itself; optimizer states, datasets and configurations are often saved beside it.",
+    ),
+    Code(
+        "VC445",
+        "error",
+        "several state dicts, and none is the usual one",
+        "The file holds several sets of weights, and it cannot be known which one is meant.",
+        "Choose one: '--state-dict PATH'. The message lists them.",
+    ),
+    Code(
+        "VC446",
+        "error",
+        "no state dict at that place",
+        "'--state-dict' names a place that holds no weights.",
+        "The message lists the places that do.",
+    ),
+    Code(
+        "VC447",
+        "warning",
+        "keys that are no text",
+        "The state dict has entries whose keys are numbers or objects. No module's state dict does; they are left out.",
+        "Look at the file with 'viscy-compat inspect FILE'.",
+    ),
+    Code(
+        "VC448",
+        "note",
+        "other state dicts are in the file",
+        "The usual one was read; the file holds more, such as an average of the weights.",
+        "Choose another one with '--state-dict PATH'.",
+    ),
+    Code(
+        "VC450",
+        "error",
+        "the safetensors header is broken",
+        "The header is not the JSON that the format asks for: UTF-8, no name twice, dtype, shape and two offsets "
+        "for each tensor.",
+        "Fetch the file again.",
+    ),
+    Code(
+        "VC451",
+        "error",
+        "the safetensors header does not describe the file",
+        "Byte ranges overlap, leave holes, or do not fit the shapes.",
+        "Fetch the file again. No writer makes such a file.",
+    ),
+    Code(
+        "VC452",
+        "error",
+        "a dtype that is not known",
+        "The header names a dtype that this version does not know, or that torch has no exact type for.",
+        "Save the tensor in a dtype that torch has.",
+    ),
+    Code(
+        "VC460",
+        "error",
+        "the index of a sharded checkpoint is broken",
+        "The '*.index.json' is not the JSON that it should be, or has fields that no writer makes.",
+        "Fetch the index again.",
+    ),
+    Code(
+        "VC461",
+        "error",
+        "a shard lies outside of the folder",
+        "The index names a file by a path, or a shard is a link. Followed, it could read any file of this machine.",
+        "Do not use this index. Shards lie beside it, under their bare names, as files.",
+    ),
+    Code(
+        "VC462",
+        "error",
+        "a shard is missing",
+        "The index names a file that is not beside it.",
+        "Fetch the missing shard into the same folder.",
+    ),
+    Code(
+        "VC463",
+        "error",
+        "index and shards disagree",
+        "A tensor is in two shards, in none, or in another one than the index says.",
+        "Fetch index and shards of one revision.",
+    ),
+)
 
 _NUMBERS: tuple[Code, ...] = (
     Code(

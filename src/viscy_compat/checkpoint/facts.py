@@ -7,11 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout, TensorSpec
+
+if TYPE_CHECKING:
+    from viscy_compat.checkpoint.zip_archive import Entry
 
 Format = Literal["torch-zip", "torch-legacy", "safetensors", "sharded-torch", "sharded-safetensors"]
 """``torch-legacy`` is the stream that torch wrote before 1.6."""
@@ -41,8 +44,11 @@ class Storage:
         Its name in the file: a zip record (``archive/data/0``), a legacy storage key, or a safetensors name.
     file : FileFacts
         The file that holds it.
-    start, size : int
-        Byte range in that file; for a compressed record the packed bytes.
+    start : int
+        First byte in that file; -1 until `viscy_compat.checkpoint.tensor_bytes.TensorReader.locate` has looked at the
+        record's own header (20,000 of them are too many to look at for `check`).
+    size : int
+        Bytes in that file; packed ones for a compressed record.
     nbytes : int
         Bytes once unpacked; the same as `size` unless `compressed`.
     dtype : str
@@ -55,9 +61,23 @@ class Storage:
         Whether the record is deflated (torch never does; rezipped files are).
     location : str
         Where torch would put it (``cpu``, ``cuda:0``).
+    entry : object
+        The zip entry, for `TensorReader.locate`; None outside of archives.
     """
 
-    __slots__ = ("byte_order", "compressed", "crc", "dtype", "file", "location", "name", "nbytes", "size", "start")
+    __slots__ = (
+        "byte_order",
+        "compressed",
+        "crc",
+        "dtype",
+        "entry",
+        "file",
+        "location",
+        "name",
+        "nbytes",
+        "size",
+        "start",
+    )
 
     def __init__(
         self,
@@ -71,10 +91,12 @@ class Storage:
         crc: int | None = None,
         nbytes: int | None = None,
         location: str = "cpu",
+        entry: Entry | None = None,
     ) -> None:
         self.name, self.file, self.start, self.size, self.dtype = name, file, start, size, dtype
-        self.byte_order, self.crc, self.location = byte_order, crc, location
-        self.nbytes, self.compressed = (size, False) if nbytes is None else (nbytes, True)
+        self.byte_order, self.crc, self.location, self.entry = byte_order, crc, location, entry
+        self.nbytes = size if nbytes is None else nbytes
+        self.compressed = entry is not None and entry.deflated
 
 
 class StoredTensor:
@@ -257,12 +279,18 @@ class Checkpoint:
         The ``__metadata__`` of a safetensors file.
     globals : tuple[GlobalUse, ...]
         Every name that the pickles mention, in order of appearance.
-    absolute_paths : tuple[str, ...]
-        Absolute paths of some machine found in the pickle's strings.
     versions : dict[str, str]
         Versions that the file states (``"pytorch-lightning"``, ``"archive"``: torch's own format, ``"pickle"``).
     storages : dict[str, Storage]
-        Every storage of the file by name, those of optimizer states too.
+        Every storage that the file refers to by name, those of optimizer states too.
+    records : dict[str, Storage]
+        Every record of a torch zip file in the order of its directory, `storages` among them; empty for others.
+    pickle_name : str
+        The record that holds the pickle (``archive/data.pkl``).
+    state_node : Node
+        The node of the chosen state dict (or module); None for safetensors.
+    module_class : str
+        Import path of the class of a pickled module (``viscy.representation.contrastive.ContrastiveEncoder``).
     checked_crcs : tuple[str, ...]
         Records whose CRC-32 was verified while reading (the pickle).
     root : Node
@@ -275,7 +303,6 @@ class Checkpoint:
 
     __slots__ = (
         "_views",
-        "absolute_paths",
         "checked_crcs",
         "dropped",
         "entries",
@@ -286,10 +313,14 @@ class Checkpoint:
         "globals",
         "hyper_parameters",
         "metadata",
+        "module_class",
         "path",
+        "pickle_name",
+        "records",
         "root",
         "site",
         "sites",
+        "state_node",
         "storages",
         "tensors",
         "unreadable",
@@ -311,9 +342,12 @@ class Checkpoint:
         self.hyper_parameters: Node = facts.get("hyper_parameters")
         self.metadata: dict[str, str] = facts.get("metadata", {})
         self.globals: tuple[GlobalUse, ...] = facts.get("globals", ())
-        self.absolute_paths: tuple[str, ...] = facts.get("absolute_paths", ())
         self.versions: dict[str, str] = facts.get("versions", {})
         self.storages: dict[str, Storage] = facts.get("storages", {})
+        self.records: dict[str, Storage] = facts.get("records", {})
+        self.pickle_name: str = facts.get("pickle_name", "")
+        self.state_node: Node = facts.get("state_node")
+        self.module_class: str = facts.get("module_class", "")
         self.checked_crcs: tuple[str, ...] = facts.get("checked_crcs", ())
         self.root: Node = facts.get("root")
         self.dropped: tuple[Node, ...] = facts.get("dropped", ())
@@ -329,6 +363,13 @@ class Checkpoint:
     def tensor_bytes(self) -> int:
         """Bytes of all tensors of the state dict, each counted packed."""
         return sum(tensor.nbytes for tensor in self.tensors.values())
+
+    @property
+    def absolute_paths(self) -> tuple[str, ...]:
+        """Absolute paths of some machine among the pickle's texts, keys of the state dict left out."""
+        from viscy_compat.checkpoint.plain import absolute_paths
+
+        return absolute_paths(self.entries)
 
     @property
     def views(self) -> tuple[View, ...]:

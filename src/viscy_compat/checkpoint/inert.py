@@ -40,13 +40,21 @@ class _Absent:
 ABSENT: Final = _Absent()
 
 
-class Global:
-    """A module-level name that an unpickler would import: ``GLOBAL``, ``STACK_GLOBAL`` or ``INST``."""
+Use = Literal["named", "newobj", "called"]
+"""What a pickle does with a global: only mentions it, makes an object with ``cls.__new__``, or calls it."""
 
-    __slots__ = ("module", "name")
+
+class Global:
+    """A module-level name that an unpickler would import: ``GLOBAL``, ``STACK_GLOBAL`` or ``INST``.
+
+    A pickle's globals are interned: one object for each name. ``use`` is the most that the pickle does with it.
+    """
+
+    __slots__ = ("module", "name", "use")
 
     def __init__(self, module: str, name: str) -> None:
         self.module, self.name = module, name
+        self.use: Use = "named"
 
     @property
     def path(self) -> str:
@@ -150,7 +158,7 @@ def entries_of(node: Node) -> list[Node] | None:
     if type(node) is Dict:
         return node.entries
     if type(node) is Call and type(node.function) is Global and node.function.path in _MAPPINGS:
-        return _given_entries(node) + (node.entries or [])
+        return _given_entries(node) if node.entries is None else node.entries
     return None
 
 

@@ -25,15 +25,21 @@ class Limits(NamedTuple):
     integer : int
         Bytes of one long integer.
     entries : int
-        Entries of a zip archive, and files of a sharded checkpoint.
+        Entries of a zip archive.
     directory_bytes : int
         Size of a zip central directory.
     header_bytes : int
         Size of a safetensors header or of a sharded index.
+    shards : int
+        Files of a sharded checkpoint.
     rank : int
         Dimensions of a tensor.
     tensors : int
-        Tensors of a checkpoint.
+        Tensors of a checkpoint, and modules of a pickled one.
+    key : int
+        Characters of one key.
+    expansion : int
+        Bytes by which a tensor may be larger than its storage (zero strides repeat elements).
     """
 
     opcodes: int = 1_500_000
@@ -45,8 +51,11 @@ class Limits(NamedTuple):
     entries: int = 200_000
     directory_bytes: int = 24_000_000
     header_bytes: int = 16_000_000
+    shards: int = 200
     rank: int = 64
     tensors: int = 60_000
+    key: int = 4_096
+    expansion: int = 1 << 30
 
     def __str__(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self._asdict().items())

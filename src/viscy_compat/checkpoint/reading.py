@@ -1,11 +1,51 @@
-"""Which reader a file needs."""
+"""Which reader a file needs, by its first bytes: names and endings say nothing."""
 
 from __future__ import annotations
 
+from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.limits import Limits
+
+_HEAD = 512
 
 
 def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkpoint:
     """Read a checkpoint of any format; see `viscy_compat.checkpoint.open_checkpoint`."""
-    raise NotImplementedError
+    with ByteSource(path) as source:
+        checkpoint = _read(source, limits, state_dict)
+        source.verify_unchanged()
+    return checkpoint
+
+
+def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    head = source.read(0, min(source.size, _HEAD))
+    if head.startswith(b"PK\x03\x04"):
+        from viscy_compat.checkpoint.torch_file import read_torch_zip
+
+        return read_torch_zip(source, limits, wanted)
+    if _is_pickle(head):
+        from viscy_compat.checkpoint.legacy_file import read_torch_legacy
+
+        return read_torch_legacy(source, limits, wanted)
+    if _is_safetensors(head, source.size):
+        from viscy_compat.checkpoint.safetensors_file import read_safetensors
+
+        return read_safetensors(source, limits, wanted)
+    if head.lstrip(b" \t\r\n")[:1] == b"{" and source.path.endswith(".json"):
+        from viscy_compat.checkpoint.sharded import read_sharded
+
+        return read_sharded(source, limits, wanted)
+    raise foreign(head, source.path, source.size)
+
+
+def _is_pickle(head: bytes) -> bool:
+    """Say whether a file begins like a pickle of protocol 2 to 5, or like torch's magic number in protocol 0 or 1."""
+    return (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2) or head.startswith(
+        (b"L119547037146038801333356L\n", b"I119547037146038801333356\n")
+    )
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """Say whether eight bytes of length stand before JSON, or could: the reader says what is wrong with it."""
+    return len(head) > 8 and head[8:].lstrip()[:1] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 27)

@@ -11,6 +11,7 @@ from typing import Literal
 
 from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
+from viscy_compat.checkpoint.zip_archive import start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 
@@ -57,6 +58,18 @@ class TensorReader:
             self._sources[file] = ByteSource(file.path, expected=file)
         return self._sources[file]
 
+    def locate(self, storage: Storage) -> int:
+        """Return the offset of a storage's first byte in its file.
+
+        Raises
+        ------
+        UnreadableCheckpoint
+            VC410, VC412 where the record's own header disagrees with the archive's directory.
+        """
+        if storage.start < 0 and storage.entry is not None:
+            storage.start = start_of(self.source(storage.file), storage.entry)
+        return storage.start
+
     def storage_chunks(self, storage: Storage, *, size: int = CHUNK) -> Iterator[bytes]:
         """Yield all bytes of a storage, unpacked; its CRC is verified when the last piece has been taken.
 
@@ -65,7 +78,7 @@ class TensorReader:
         UnreadableCheckpoint
             VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
         """
-        pieces = self.source(storage.file).chunks(storage.start, storage.size, size)
+        pieces = self.source(storage.file).chunks(self.locate(storage), storage.size, size)
         total, crc = 0, 0
         for piece in _inflated(pieces, storage) if storage.compressed else pieces:
             crc = zlib.crc32(piece, crc) if storage.crc is not None else 0
@@ -109,10 +122,10 @@ class TensorReader:
             return self.storage_chunks(storage, size=size)
         if storage.compressed:
             return _strided(_held(b"".join(self.storage_chunks(storage))), tensor, size)
-        source = self.source(storage.file)
+        source, start = self.source(storage.file), self.locate(storage)
         if tensor.contiguous:
-            return source.chunks(storage.start + first, tensor.nbytes, size)
-        return _strided(_ranged(source, storage), tensor, size)
+            return source.chunks(start + first, tensor.nbytes, size)
+        return _strided(lambda begin, length: source.read(start + begin, length), tensor, size)
 
 
 def damaged(storage: Storage) -> UnreadableCheckpoint:
@@ -151,10 +164,6 @@ def _inflated(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
 
 def _held(data: bytes) -> _ReadElements:
     return lambda start, length: data[start : start + length]
-
-
-def _ranged(source: ByteSource, storage: Storage) -> _ReadElements:
-    return lambda start, length: source.read(storage.start + start, length)
 
 
 def _strided(read: _ReadElements, tensor: StoredTensor, size: int) -> Iterator[bytes]:

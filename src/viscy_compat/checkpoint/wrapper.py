@@ -8,6 +8,8 @@ from viscy_compat.checkpoint.facts import View, Wrapper
 
 _PREFIXES = ("model.", "module.", "_orig_mod.")
 _INNER = ("module", "_orig_mod")
+_NESTING = 8
+_COMPARISONS = 2_000_000
 
 
 def views_of(keys: Iterable[str], wrapper: Wrapper) -> tuple[View, ...]:
@@ -48,13 +50,14 @@ def common_prefixes(keys: list[str]) -> list[str]:
     ['', 'module.', 'module.model.']
     """
     prefixes = [""]
-    while True:
+    while len(prefixes) <= _NESTING:
         longer = [prefixes[-1] + part for part in _PREFIXES]
         counted = [(sum(key.startswith(prefix) for key in keys), prefix) for prefix in longer]
         count, prefix = max(counted, key=lambda pair: pair[0])
         if 2 * count <= len(keys):
-            return prefixes
+            break
         prefixes.append(prefix)
+    return prefixes
 
 
 def _views_below(raw: list[str], prefix: str) -> list[View]:
@@ -65,7 +68,8 @@ def _views_below(raw: list[str], prefix: str) -> list[View]:
     inner = _inner_wrappers(list(keys))
     if not inner:
         return [plain]
-    unwrapped = {_without(name, inner): key for name, key in keys.items()}
+    innermost_first = sorted(inner, key=len, reverse=True)
+    unwrapped = {_without(name, innermost_first): key for name, key in keys.items()}
     return [View(prefix, unwrapped, outside, inner), plain] if len(unwrapped) == len(keys) else [plain]
 
 
@@ -78,6 +82,8 @@ def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
         for place, part in enumerate(parts[1:-1], 1):
             if part in _INNER:
                 found[".".join(parts[: place + 1]) + "."] = None
+    if len(found) * len(names) > _COMPARISONS:
+        return ()
     return tuple(inner for inner in found if _is_only_child(inner, names))
 
 
@@ -86,9 +92,8 @@ def _is_only_child(inner: str, names: list[str]) -> bool:
     return all(name.startswith(inner) for name in names if name.startswith(parent))
 
 
-def _without(name: str, inner: tuple[str, ...]) -> str:
-    """Take every inner wrapper out of a name, the innermost first."""
-    for path in sorted(inner, key=len, reverse=True):
+def _without(name: str, innermost_first: list[str]) -> str:
+    for path in innermost_first:
         if name.startswith(path):
             parent = path[:-1].rpartition(".")[0] + "."
             name = parent + name[len(path) :]

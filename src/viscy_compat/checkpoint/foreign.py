@@ -1,0 +1,141 @@
+"""Files that are no checkpoint, called by their name, with what to do."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from viscy_compat.errors import UnreadableCheckpoint
+
+_MAGIC: Final = (
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, AnnData)", "convert it to a state dict with the tool that wrote it"),
+    (b"\x93NUMPY", "a numpy array", "give the checkpoint that the model was saved to"),
+    (b"\x89PNG\r\n\x1a\n", "a PNG image", "give a checkpoint file"),
+    (b"\xff\xd8\xff", "a JPEG image", "give a checkpoint file"),
+    (b"II*\x00", "a TIFF image", "give a checkpoint file"),
+    (b"MM\x00*", "a TIFF image", "give a checkpoint file"),
+    (b"II+\x00", "a TIFF image", "give a checkpoint file"),
+    (b"GIF8", "a GIF image", "give a checkpoint file"),
+    (b"%PDF", "a PDF document", "give a checkpoint file"),
+    (b"\x1f\x8b", "packed with gzip", "unpack it first: gunzip FILE"),
+    (b"BZh", "packed with bzip2", "unpack it first: bunzip2 FILE"),
+    (b"\xfd7zXZ\x00", "packed with xz", "unpack it first: unxz FILE"),
+    (b"(\xb5/\xfd", "packed with zstandard", "unpack it first: unzstd FILE"),
+    (b'\x04"M\x18', "packed with lz4", "unpack it first: unlz4 FILE"),
+    (b"7z\xbc\xaf'\x1c", "a 7-Zip archive", "unpack it first"),
+    (b"Rar!", "a RAR archive", "unpack it first"),
+    (b"GGUF", "a GGUF model", "no VisCy model was saved like this: give the original checkpoint"),
+    (b"SQLite format 3\x00", "an SQLite database", "give a checkpoint file"),
+    (b"\x7fELF", "a program", "give a checkpoint file"),
+    (b"MZ", "a Windows program", "give a checkpoint file"),
+    (b"TFL3", "a TensorFlow Lite model", "no VisCy model was saved like this: give the original checkpoint"),
+    (b"version https://git-lfs", "a git-LFS pointer, not the file it stands for", "fetch the file: git lfs pull"),
+    (b"# v2 git-annex", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
+    (b"/annex/objects/", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
+)
+_PAGE: Final = "a web page, not the file behind it"
+_FETCH: Final = (
+    "open the address in a browser, or download with the link of the file itself (on a hub: /resolve/, not /blob/)"
+)
+
+
+def foreign(head: bytes, path: str, size: int) -> UnreadableCheckpoint:
+    """Return the error for a file that is no checkpoint, by its first bytes.
+
+    Examples
+    --------
+    >>> str(foreign(b"version https://git-lfs.github.com/spec/v1", "a.ckpt", 130))
+    'a.ckpt: this is a git-LFS pointer, not the file it stands for; fetch the file: git lfs pull'
+    """
+    if not size:
+        return UnreadableCheckpoint(
+            "the file is empty", where=path, fix="fetch it again: the download or the save did not finish", code="VC405"
+        )
+    for magic, what, fix in _MAGIC:
+        if head.startswith(magic):
+            return _named(path, what, fix)
+    return _by_content(head, path)
+
+
+def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script", b"<body", b"<!--")):
+        return _named(path, _PAGE, _FETCH)
+    if head[257:262] == b"ustar" or (head[:1].isalnum() and head[100:108].rstrip(b"\0 ").isdigit() and len(head) > 500):
+        return _named(path, "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)", "unpack it first")
+    if head[4:8] == b"ftyp":
+        return _named(path, "a video", "give a checkpoint file")
+    if head[:1] == b"\x08" and (b"onnx" in text or b"pytorch" in text or b"\x12" in head[2:3]):
+        return _named(path, "an ONNX model", "it holds no state dict: give the checkpoint that it was exported from")
+    if not head.strip(b"\0"):
+        return _named(
+            path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
+        )
+    if text.startswith((b"{", b"[")):
+        return _named(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
+    if _is_text(head):
+        return _named(path, f"a text file, which begins with {_first_words(head)!a}", "give a checkpoint file")
+    return UnreadableCheckpoint(
+        f"no checkpoint format begins with the bytes {head[:8].hex(' ')}",
+        where=path,
+        fix="give a file written by torch.save or safetensors; if it is one, fetch it again",
+        code="VC407",
+    )
+
+
+def foreign_pickle(path: str) -> UnreadableCheckpoint:
+    """Return the error for a pickle that torch did not write."""
+    return _named(
+        path,
+        "a pickle that torch.save did not write (pickle.dump, joblib)",
+        "load it with the program that wrote it and save model.state_dict() with torch.save",
+    )
+
+
+def other_archive(path: str, names: list[str], pickles: list[str]) -> UnreadableCheckpoint:
+    """Return the error for a zip archive that is no torch checkpoint, by what is in it.
+
+    Examples
+    --------
+    >>> str(other_archive("a.pt", ["m/data.pkl", "m/constants.pkl", "m/code/a.py"], ["m/data.pkl"])).split(";")[0]
+    'a.pt: this is a TorchScript archive'
+    """
+    last = {name.rpartition("/")[2] for name in names}
+    if "constants.pkl" in last:
+        fix = "it is a program with weights: load it with torch.jit.load where you trust it, and save its state_dict()"
+        return _named(path, "a TorchScript archive", fix)
+    if len(pickles) > 1 or (pickles and len({name.partition("/")[0] for name in names}) > 1):
+        return UnreadableCheckpoint(
+            "the archive has several roots, and readers differ in which one they take",
+            where=path,
+            fix="do not use this file: fetch it from its source again",
+            code="VC415",
+        )
+    if "archive_format" in last or any(name.endswith(".json") and "/models/" in name for name in names):
+        return _named(
+            path, "a torch.export archive", "it holds no state dict: give the checkpoint it was exported from"
+        )
+    if "config.json" in last and "model.weights.h5" in last:
+        return _named(path, "a Keras model", "no VisCy model was saved like this: give the original checkpoint")
+    if names and all(name.endswith(".npy") for name in names):
+        return _named(path, "a numpy archive (.npz)", "give the checkpoint that the model was saved to")
+    if any(name.rpartition(".")[2] in ("ckpt", "pt", "pth", "safetensors") for name in names):
+        return _named(path, "a zip archive with checkpoints in it", "unpack it first, then check the folder")
+    if "[Content_Types].xml" in names:
+        return _named(path, "an Office document", "give a checkpoint file")
+    return _named(path, "a zip archive without a checkpoint in it", "unpack it first; torch.save writes 'data.pkl'")
+
+
+def _named(path: str, what: str, fix: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(f"this is {what}", where=path, fix=fix, code="VC406")
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[:400].decode("utf-8", "strict" if len(head) <= 400 else "ignore")
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\r\n\t" for char in text)
+
+
+def _first_words(head: bytes) -> str:
+    return head[:40].decode("utf-8", "replace").split("\n")[0].strip()

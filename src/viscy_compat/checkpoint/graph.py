@@ -1,0 +1,194 @@
+"""From an inert graph to a `Checkpoint`: what torch zip files and pre-1.6 streams have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import (
+    Checkpoint,
+    Format,
+    GlobalUse,
+    Storage,
+    StoredTensor,
+    UnreadableTensor,
+    Wrapper,
+    WrapperKind,
+)
+from viscy_compat.checkpoint.inert import Node, mapping_of
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.names import uses_of
+from viscy_compat.checkpoint.pickle_machine import Pickled
+from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView
+from viscy_compat.checkpoint.state_dicts import (
+    Site,
+    chosen,
+    has_other_keys,
+    listed,
+    module_class,
+    module_entries,
+    sites_of,
+)
+from viscy_compat.checkpoint.wrapper import default_prefix
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.findings import Finding
+from viscy_compat.layout import fold
+
+_LIGHTNING = "pytorch-lightning_version"
+
+
+class Contents(NamedTuple):
+    """A decoded torch file: its graph, and what each persistent id in it stands for (by ``id``)."""
+
+    source: ByteSource
+    format: Format
+    pickled: Pickled
+    storages: dict[int, StorageView | NotExact]
+    records: dict[str, Storage]
+    versions: dict[str, str]
+    checked: tuple[str, ...]
+    pickle_name: str = ""
+
+
+class _Entries(NamedTuple):
+    tensors: dict[str, StoredTensor]
+    unreadable: tuple[UnreadableTensor, ...]
+    extras: dict[str, Node]
+
+
+def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Return the checkpoint that a decoded torch file holds; see `viscy_compat.checkpoint.open_checkpoint`."""
+    path, pickled = contents.source.path, contents.pickled
+    sites = sites_of(pickled.root)
+    site = chosen(sites, wanted, path)
+    entries = _entries(_named_nodes(site, limits, path), Rebuilder(contents.storages, limits))
+    _refuse_unusable(entries, limits, path)
+    top = mapping_of(pickled.root) or {}
+    uses = uses_of(pickled.globals, pickled.computed)
+    version = top.get(_LIGHTNING)
+    wrapper = _wrapper(entries.tensors, site, version)
+    return Checkpoint(
+        path,
+        contents.format,
+        files=(contents.source.facts,),
+        tensors=entries.tensors,
+        unreadable=entries.unreadable,
+        extras=entries.extras,
+        wrapper=wrapper,
+        site=site.path,
+        sites=listed(sites),
+        entries={key: value for key, value in top.items() if site.path and key != site.path.partition(".")[0]},
+        hyper_parameters=top.get("hyper_parameters"),
+        globals=uses,
+        versions={**contents.versions, "pickle": str(pickled.protocol), **_stated(_LIGHTNING[:-8], version)},
+        storages={view.storage.name: view.storage for view in contents.storages.values() if type(view) is StorageView},
+        records=contents.records,
+        pickle_name=contents.pickle_name,
+        state_node=site.node,
+        module_class=module_class(site.node) if site.is_module else "",
+        checked_crcs=contents.checked,
+        root=pickled.root,
+        dropped=pickled.dropped,
+        findings=tuple(_findings(contents, entries.unreadable, uses, site, sites, wanted)),
+    )
+
+
+def _stated(name: str, value: Node) -> dict[str, str]:
+    return {name: value} if type(value) is str else {}
+
+
+def _named_nodes(site: Site, limits: Limits, path: str) -> Iterable[tuple[str, Node]]:
+    if site.is_module:
+        return module_entries(site.node, limits, path)
+    return (mapping_of(site.node) or {}).items()
+
+
+def _entries(named: Iterable[tuple[str, Node]], rebuilder: Rebuilder) -> _Entries:
+    tensors: dict[str, StoredTensor] = {}
+    unreadable: list[UnreadableTensor] = []
+    extras: dict[str, Node] = {}
+    for key, node in named:
+        found = rebuilder.entry(key, node)
+        if type(found) is StoredTensor:
+            tensors[key] = found
+        elif type(found) is UnreadableTensor:
+            unreadable.append(found)
+        else:
+            extras[key] = node
+    return _Entries(tensors, tuple(unreadable), extras)
+
+
+def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
+    count = len(entries.tensors) + len(entries.unreadable)
+    if count > limits.tensors:
+        raise UnreadableCheckpoint(
+            f"{count} tensors, and the limit is {limits.tensors}",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit tensors={count}",
+            code="VC404",
+        )
+    longest = max(map(len, entries.tensors), default=0)
+    if longest > limits.key:
+        raise UnreadableCheckpoint(
+            f"a key has {longest} characters, and the limit is {limits.key}",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit key={longest}",
+            code="VC404",
+        )
+    if not count:
+        raise UnreadableCheckpoint(
+            "the state dict in this file holds no tensor", where=path, fix="save model.state_dict()", code="VC444"
+        )
+
+
+def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wrapper:
+    lightning = type(version) is str and site.path == "state_dict"
+    kind: WrapperKind = "lightning" if lightning else "module" if site.is_module else "plain"
+    return Wrapper(kind, default_prefix(tensors, kind), version if type(version) is str else "")
+
+
+def _findings(
+    contents: Contents,
+    unreadable: tuple[UnreadableTensor, ...],
+    uses: tuple[GlobalUse, ...],
+    site: Site,
+    sites: list[Site],
+    wanted: str | None,
+) -> Iterable[Finding]:
+    yield from _name_findings(uses, contents.pickled.computed)
+    yield from unreadable_findings(unreadable)
+    missing = {view.reason for view in contents.storages.values() if type(view) is NotExact and view.code == "VC442"}
+    if missing and not any(tensor.code == "VC442" for tensor in unreadable):
+        yield Finding("VC442", f"outside of the weights: {len(missing)} storages are not in the file")
+    if not site.is_module and has_other_keys(site.node):
+        yield Finding("VC447", "the state dict has keys that are no text; they are left out")
+    if len(sites) > 1 and wanted is None:
+        others = tuple(other.path or "(top)" for other in sites if other is not site)
+        yield Finding("VC448", f"read {site.path or 'the top'!r}; the file also holds other state dicts", others)
+
+
+def _name_findings(uses: tuple[GlobalUse, ...], computed: bool) -> Iterable[Finding]:
+    calls = tuple(use.path for use in uses if use.role == "call")
+    if calls:
+        yield Finding("VC430", f"loading this file the ordinary way would call {_some(calls)}", calls)
+    elif computed:
+        yield Finding("VC430", "loading this file the ordinary way would call what other calls return")
+    classes = tuple(use.path for use in uses if use.role == "class")
+    if classes:
+        yield Finding("VC431", f"loading this file the ordinary way would import {_some(classes)}", classes)
+
+
+def unreadable_findings(unreadable: tuple[UnreadableTensor, ...]) -> Iterable[Finding]:
+    """Yield one finding for each cause, with the folded keys of its tensors."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for tensor in unreadable:
+        causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
+    for (code, reason), keys in causes.items():
+        many = f"{len(keys)} tensors cannot" if len(keys) > 1 else "a tensor cannot"
+        yield Finding(code, f"{many} be read exactly: {reason}", tuple(fold(keys)))
+
+
+def _some(names: tuple[str, ...], most: int = 4) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

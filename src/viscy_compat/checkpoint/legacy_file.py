@@ -1,0 +1,167 @@
+"""The stream that torch wrote before 1.6, and still writes on request: five pickles, then the storages one by one.
+
+The pickles are a magic number, a protocol number, facts about the writing machine, the object, and the keys of the
+storages. Each storage is its number of elements (8 bytes, little-endian) and its bytes; torch reads them as
+little-endian whatever the machine was (``torch.serialization._legacy_load``).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple, NoReturn
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import Checkpoint, Storage
+from viscy_compat.checkpoint.foreign import foreign_pickle
+from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.inert import Node, Persistent
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
+from viscy_compat.errors import UnreadableCheckpoint
+
+_MAGIC: Final = 0x1950A86A20F9469CFC6C
+_PROTOCOL: Final = 1001
+_WINDOW: Final = 1 << 14
+
+
+def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read a pre-1.6 stream; see `viscy_compat.checkpoint.open_checkpoint`."""
+    pickles = _Pickles(source, limits)
+    magic = pickles.first()
+    if magic != _MAGIC:
+        raise foreign_pickle(source.path)
+    protocol, _, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
+    if protocol.root != _PROTOCOL:
+        _broken(source.path, f"protocol {ascii(protocol.root)[:20]} of the stream is unknown")
+    storages = _read_storages(source, keys.root, _roots(main), keys.end)
+    contents = Contents(
+        source=source,
+        format="torch-legacy",
+        pickled=main,
+        storages={id(node): _view(node, storages) for node in main.persistents},
+        records={},
+        versions={"archive": str(_PROTOCOL)},
+        checked=(),
+    )
+    return checkpoint_of(contents, limits, wanted)
+
+
+class _Pickles:
+    """Pickles one after the other, of lengths that nobody states: decoded in a window that grows."""
+
+    __slots__ = ("_at", "_limits", "_source", "_window")
+
+    def __init__(self, source: ByteSource, limits: Limits) -> None:
+        self._source, self._limits = source, limits
+        self._at = 0
+        self._window = source.read(0, min(source.size, _WINDOW))
+
+    def first(self) -> Node:
+        """Return the magic number; anything that is no pickle is no torch stream either."""
+        try:
+            return self.next().root
+        except UnreadableCheckpoint as error:
+            if error.code == "VC403":
+                raise
+            raise foreign_pickle(self._source.path) from error
+
+    def next(self) -> Pickled:
+        while True:
+            try:
+                pickled = decode(self._window, self._limits, start=self._at, where=self._source.path)
+            except EndOfData as error:
+                if len(self._window) == self._source.size:
+                    raise _cut(self._source.path) from error
+                self._grow()
+            else:
+                self._at = pickled.end
+                return pickled
+
+    def _grow(self) -> None:
+        size = min(4 * len(self._window), self._source.size)
+        if len(self._window) - self._at > self._limits.pickle_bytes:
+            raise UnreadableCheckpoint(
+                f"a pickle has more bytes than the limit of {self._limits.pickle_bytes}",
+                where=self._source.path,
+                fix=f"if you trust the file, raise the limit with --limit pickle_bytes={10 * self._limits.pickle_bytes}",
+                code="VC404",
+            )
+        self._window += self._source.read(len(self._window), size - len(self._window))
+
+
+class _Root(NamedTuple):
+    """What the pickle says about a root storage: element type, number of elements, location."""
+
+    dtype: str
+    elements: int
+    location: str
+
+
+def _roots(main: Pickled) -> dict[str, _Root]:
+    """Return the root storages that the object refers to, in order; ids that are none are dealt with by `_view`."""
+    roots: dict[str, _Root] = {}
+    for node in main.persistents:
+        try:
+            key, dtype, elements, location = storage_id(node)
+        except NotExact:
+            continue
+        roots.setdefault(key, _Root(dtype, elements, location))
+    return roots
+
+
+def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], start: int) -> dict[str, StorageView]:
+    """Find every storage of the stream: a storage's place follows from the sizes of those before it."""
+    if type(keys) is not list or any(type(key) is not str for key in keys) or len(set(keys)) != len(keys):
+        _broken(source.path, "the list of its storages is broken")
+    found: dict[str, StorageView] = {}
+    for key in keys:
+        root = roots.get(key)
+        if root is None:
+            _broken(source.path, f"storage {key[:40]!a} belongs to no tensor, so its size is unknown")
+        if start + 8 > source.size:
+            raise _cut(source.path)
+        elements = int.from_bytes(source.read(start, 8), "little", signed=True)
+        size = elements * STORAGE_ITEMSIZES[root.dtype]
+        if elements != root.elements:
+            _broken(source.path, f"storage {key[:40]!a} has {elements} elements, and {root.elements} in the pickle")
+        if start + 8 + size > source.size:
+            raise _cut(source.path)
+        storage = Storage(key, source.facts, start=start + 8, size=size, dtype=root.dtype, location=root.location)
+        found[key] = StorageView(storage, root.dtype)
+        start += 8 + size
+    return found
+
+
+def _view(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:
+    """Return what a persistent id stands for; a sixth field says which part of the root storage."""
+    try:
+        key, dtype, elements, _ = storage_id(node)
+    except NotExact as error:
+        return error
+    root = storages.get(key)
+    if root is None:
+        return NotExact("VC442", f"its storage {key!a:.60} is not in the file")
+    if root.dtype != dtype or root.storage.nbytes != elements * STORAGE_ITEMSIZES[dtype]:
+        return NotExact("VC440", f"its storage {key!a:.60} is described in two ways")
+    part = node.id[5] if len(node.id) == 6 else None
+    if part is None:
+        return root
+    sound = type(part) is tuple and len(part) == 3 and all(type(value) is int and value >= 0 for value in part[1:])
+    if not sound or part[1] + part[2] > elements:
+        return NotExact("VC440", "a view that reaches beyond its storage")
+    return StorageView(root.storage, dtype, part[1])
+
+
+def _cut(path: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        "the file ends before its storages do: it was cut",
+        where=path,
+        fix="fetch the file again and compare its size with the original",
+        code="VC403",
+    )
+
+
+def _broken(path: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"broken torch stream: {what}", where=path, fix="fetch the file again; no torch writes this", code="VC416"
+    )

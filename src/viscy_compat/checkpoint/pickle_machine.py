@@ -1,0 +1,672 @@
+"""An inert pickle interpreter: opcodes to the nodes of `viscy_compat.checkpoint.inert`. Calls and imports nothing.
+
+Protocols 0 to 5. What an unpickler would call becomes a `Call`, what it would import a `Global`. The machine accepts no
+more than an unpickler would: an operand of the wrong kind, an empty stack or an unknown memo index is an error.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from itertools import repeat
+from typing import Final, NamedTuple, NoReturn
+
+from viscy_compat.checkpoint.inert import Call, CallKind, Dict, Global, Items, Node, Persistent
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.errors import UnreadableCheckpoint
+
+
+class Pickled(NamedTuple):
+    """One decoded pickle.
+
+    ``end`` is the offset after its ``STOP``; ``globals`` and ``persistents`` are in order of appearance; ``dropped``
+    holds the calls that were popped off the stack; ``computed`` says whether a call's function is itself computed.
+    """
+
+    root: Node
+    end: int
+    protocol: int
+    globals: tuple[Global, ...]
+    persistents: tuple[Persistent, ...]
+    dropped: tuple[Node, ...]
+    computed: bool
+
+
+class EndOfData(Exception):
+    """The data ends before the pickle does; the caller may have more of it."""
+
+
+class BrokenPickle(Exception):
+    """What is wrong, without the place; `decode` adds that."""
+
+
+def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle") -> Pickled:
+    r"""Decode one pickle.
+
+    Parameters
+    ----------
+    data : bytes
+        Holds the pickle; bytes after its ``STOP`` are not looked at.
+    limits : Limits
+        Opcodes, memo, depth, string, integer.
+    start : int, optional
+        Where the pickle starts.
+    where : str, optional
+        What error messages call the data.
+
+    Raises
+    ------
+    EndOfData
+        The data ends within the pickle.
+    UnreadableCheckpoint
+        VC420 for what no pickler writes, VC404 beyond a limit.
+
+    Examples
+    --------
+    >>> from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+    >>> decode(b"cos\nsystem\n(S'echo'\ntR.", DEFAULT_LIMITS).root.function
+    Global('os', 'system')
+    """
+    machine = _Machine(data, start, limits)
+    try:
+        root = machine.run()
+    except (IndexError, KeyError) as error:
+        if machine.lacks_operand():
+            raise EndOfData from error
+        what = "it takes more off the stack than is there"
+        missing = f"memo entry {error.args[0]} does not exist"
+        raise _broken(where, machine, missing if type(error) is KeyError else what) from error
+    except UnicodeDecodeError as error:
+        raise _broken(where, machine, "a text is not UTF-8") from error
+    except BrokenPickle as error:
+        raise _broken(where, machine, str(error)) from error
+    except _BeyondLimit as error:
+        raise _beyond(where, error.args[0], getattr(limits, error.args[0])) from error
+    return machine.result(root)
+
+
+class _BeyondLimit(Exception):
+    """The name of the limit."""
+
+
+def _broken(where: str, machine: _Machine, why: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        f"broken pickle at byte {machine.at}: {why}",
+        where=where,
+        fix="fetch the file again; no pickler writes this",
+        code="VC420",
+    )
+
+
+def _beyond(where: str, name: str, limit: int) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        f"the pickle goes beyond the limit of {limit} ({name.replace('_', ' ')})",
+        where=where,
+        fix=f"if you trust the file, raise the limit with --limit {name}={10 * limit}",
+        code="VC404",
+    )
+
+
+_U8: Final = struct.Struct("<B").unpack_from
+_U16: Final = struct.Struct("<H").unpack_from
+_I32: Final = struct.Struct("<i").unpack_from
+_U32: Final = struct.Struct("<I").unpack_from
+_U64: Final = struct.Struct("<Q").unpack_from
+_F64: Final = struct.Struct(">d").unpack_from
+
+
+class _Machine:
+    """The state of one run: data, position, stack, the stacks below open marks, and the memo."""
+
+    __slots__ = (
+        "at",
+        "below",
+        "computed",
+        "data",
+        "dropped",
+        "globals",
+        "limits",
+        "memo",
+        "persistents",
+        "protocol",
+        "size",
+        "stack",
+    )
+
+    def __init__(self, data: bytes, start: int, limits: Limits) -> None:
+        # Operands that the data lacks read as zeros, so that running out of data is noticed in one place.
+        self.data, self.size = data + bytes(16), len(data)
+        self.at, self.limits = start, limits
+        self.stack: list[Node] = []
+        self.below: list[list[Node]] = []
+        self.memo: dict[int, Node] = {}
+        self.globals: dict[tuple[str, str], Global] = {}
+        self.persistents: list[Persistent] = []
+        self.dropped: list[Node] = []
+        self.computed = False
+        self.protocol = 0
+
+    def result(self, root: Node) -> Pickled:
+        found, persistents, dropped = tuple(self.globals.values()), tuple(self.persistents), tuple(self.dropped)
+        return Pickled(root, self.at, self.protocol, found, persistents, dropped, self.computed)
+
+    def run(self) -> Node:
+        """Interpret opcodes until ``STOP``.
+
+        The eighteen opcodes that make up a state dict are handled in the loop, most frequent first: 20,000 tensors
+        are 750,000 opcodes, and a call for each doubles the time. The others go through a table of methods.
+        """
+        data, memo, stack, below = self.data, self.memo, self.stack, self.below
+        at = self.at
+        handlers, string, depth, end = _HANDLERS, self.limits.string, self.limits.depth, self.size
+        for _ in repeat(None, self.limits.opcodes):
+            self.at = at
+            op = data[at]
+            at += 1
+            if op == 0x71:  # BINPUT
+                memo[data[at]] = stack[-1]
+                at += 1
+            elif op == 0x4B:  # BININT1
+                stack.append(data[at])
+                at += 1
+            elif op == 0x68:  # BINGET
+                stack.append(memo[data[at]])
+                at += 1
+            elif op == 0x72:  # LONG_BINPUT
+                memo[_U32(data, at)[0]] = stack[-1]
+                at += 4
+            elif op == 0x28:  # MARK
+                below.append(stack)
+                stack = self.stack = []
+                if len(below) > depth:
+                    raise _BeyondLimit("depth")
+            elif op == 0x74:  # TUPLE
+                items = tuple(stack)
+                stack = self.stack = below.pop()
+                stack.append(items)
+            elif op == 0x58:  # BINUNICODE
+                size = _U32(data, at)[0]
+                at += 4 + size
+                if size > string or at > end:
+                    self.refuse_length(size, at)
+                stack.append(str(data[at - size : at], "utf-8", "surrogatepass"))
+            elif op == 0x52:  # REDUCE
+                args = stack.pop()
+                function = stack.pop()
+                if type(function) is Global:
+                    function.use = "called"
+                else:
+                    self.check_function(function)
+                if type(args) is not tuple:
+                    raise BrokenPickle("the arguments of a call are no tuple")
+                stack.append(Call(function, args))
+            elif op == 0x29:  # EMPTY_TUPLE
+                stack.append(())
+            elif op == 0x4D:  # BININT2
+                stack.append(_U16(data, at)[0])
+                at += 2
+            elif op == 0x6A:  # LONG_BINGET
+                stack.append(memo[_U32(data, at)[0]])
+                at += 4
+            elif op == 0x51:  # BINPERSID
+                stack[-1] = persistent = Persistent(stack[-1])
+                self.persistents.append(persistent)
+            elif op == 0x85:  # TUPLE1
+                stack[-1] = (stack[-1],)
+            elif op == 0x86:  # TUPLE2
+                last = stack.pop()
+                stack[-1] = (stack[-1], last)
+            elif op == 0x89:  # NEWFALSE
+                stack.append(False)
+            elif op == 0x4A:  # BININT
+                stack.append(_I32(data, at)[0])
+                at += 4
+            elif op == 0x87:  # TUPLE3
+                last = stack.pop()
+                middle = stack.pop()
+                stack[-1] = (stack[-1], middle, last)
+            elif op == 0x2E:  # STOP
+                self.at = at
+                return self.stopped()
+            else:
+                self.at = at
+                handler = handlers.get(op)
+                if handler is None:
+                    self.refuse_opcode(op)
+                else:
+                    handler(self)
+                at, stack = self.at, self.stack
+        raise _BeyondLimit("opcodes")
+
+    def lacks_operand(self) -> bool:
+        """Say whether the opcode at hand is one that needs more bytes than there are."""
+        return self.at + _OPERANDS.get(self.data[self.at], 0) >= self.size
+
+    def refuse_opcode(self, op: int) -> NoReturn:
+        if self.at > self.size:
+            raise EndOfData
+        raise BrokenPickle(f"0x{op:02x} is no opcode")
+
+    def refuse_length(self, size: int, end: int) -> NoReturn:
+        if size > self.limits.string:
+            raise _BeyondLimit("string")
+        raise EndOfData
+
+    def check_function(self, function: Node) -> None:
+        """Accept what an unpickler could call besides a global: the result of a call, or a persistent id."""
+        if type(function) is Call:
+            self.computed = True
+        elif type(function) is not Persistent:
+            raise BrokenPickle("it calls what is no function")
+
+    def stopped(self) -> Node:
+        if self.at > self.size:
+            raise EndOfData
+        if self.below:
+            raise BrokenPickle("it stops within a mark")
+        if len(self.memo) > self.limits.memo:
+            raise _BeyondLimit("memo")
+        if len(self.stack) != 1:
+            raise BrokenPickle(f"it stops with {len(self.stack)} values on the stack")
+        return self.stack[0]
+
+    # Operands -----------------------------------------------------------------------------------------------------
+
+    def take(self, length: int, *, limit: int) -> bytes:
+        """Return the next bytes, whose number the file chose."""
+        if length > limit:
+            raise _BeyondLimit("string" if limit == self.limits.string else "integer")
+        start = self.at
+        self.at = start + length
+        if self.at > self.size:
+            raise EndOfData
+        return self.data[start : self.at]
+
+    def counted(self, read: _Read, width: int) -> bytes:
+        """Return bytes that stand after their own number."""
+        length = int(read(self.data, self.at)[0])
+        self.at += width
+        if length < 0:
+            raise BrokenPickle("a length is negative")
+        return self.take(length, limit=self.limits.string)
+
+    def line(self) -> bytes:
+        end = self.data.find(b"\n", self.at, self.size)
+        if end < 0:
+            raise EndOfData
+        text = self.take(end - self.at, limit=self.limits.string)
+        self.at += 1
+        return text
+
+    def number(self, read: _Read, width: int) -> int:
+        value = int(read(self.data, self.at)[0])
+        self.at += width
+        return value
+
+    def marked(self) -> list[Node]:
+        """Return the values above the topmost mark, and take both off."""
+        items = self.stack
+        self.stack = self.below.pop()
+        return items
+
+    # Values -------------------------------------------------------------------------------------------------------
+
+    def none(self) -> None:
+        self.stack.append(None)
+
+    def true(self) -> None:
+        self.stack.append(True)
+
+    def decimal_int(self) -> None:
+        text = self.line()
+        if text in (b"00", b"01"):
+            self.stack.append(text == b"01")
+        else:
+            self.stack.append(self.parsed_int(text))
+
+    def decimal_long(self) -> None:
+        self.stack.append(self.parsed_int(self.line().removesuffix(b"L")))
+
+    def parsed_int(self, text: bytes) -> int:
+        if len(text) > self.limits.integer:
+            raise _BeyondLimit("integer")
+        try:
+            return int(text)
+        except ValueError as error:
+            raise BrokenPickle("a number is not decimal") from error
+
+    def decimal_float(self) -> None:
+        try:
+            self.stack.append(float(self.line()))
+        except ValueError as error:
+            raise BrokenPickle("a number is not decimal") from error
+
+    def binary_float(self) -> None:
+        self.stack.append(_F64(self.data, self.at)[0])
+        self.at += 8
+
+    def long1(self) -> None:
+        length = self.number(_U8, 1)
+        self.stack.append(int.from_bytes(self.take(length, limit=255), "little", signed=True))
+
+    def long4(self) -> None:
+        length = self.number(_I32, 4)
+        if length < 0:
+            raise BrokenPickle("a length is negative")
+        self.stack.append(int.from_bytes(self.take(length, limit=self.limits.integer), "little", signed=True))
+
+    def quoted_string(self) -> None:
+        text = self.line().strip()
+        if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
+            raise BrokenPickle("a string has no quotes")
+        self.push_string(_unescaped(text[1:-1]))
+
+    def binary_string(self) -> None:
+        self.push_string(self.counted(_I32, 4))
+
+    def short_binary_string(self) -> None:
+        self.push_string(self.counted(_U8, 1))
+
+    def push_string(self, raw: bytes) -> None:
+        """Push a string of Python 2: torch reads it as UTF-8; where it is not, it stays bytes."""
+        try:
+            self.stack.append(str(raw, "utf-8"))
+        except UnicodeDecodeError:
+            self.stack.append(raw)
+
+    def unicode_line(self) -> None:
+        self.stack.append(str(_unescaped_unicode(self.line()), "utf-8", "surrogatepass"))
+
+    def short_unicode(self) -> None:
+        self.stack.append(str(self.counted(_U8, 1), "utf-8", "surrogatepass"))
+
+    def unicode8(self) -> None:
+        self.stack.append(str(self.counted(_U64, 8), "utf-8", "surrogatepass"))
+
+    def bytes4(self) -> None:
+        self.stack.append(self.counted(_U32, 4))
+
+    def bytes1(self) -> None:
+        self.stack.append(self.counted(_U8, 1))
+
+    def bytes8(self) -> None:
+        self.stack.append(self.counted(_U64, 8))
+
+    def bytearray8(self) -> None:
+        self.stack.append(Items("bytearray", [self.counted(_U64, 8)]))
+
+    # Containers ---------------------------------------------------------------------------------------------------
+
+    def empty_list(self) -> None:
+        self.stack.append([])
+
+    def marked_list(self) -> None:
+        items = self.marked()
+        self.stack.append(items)
+
+    def append(self) -> None:
+        value = self.stack.pop()
+        self.extend([value])
+
+    def appends(self) -> None:
+        self.extend(self.marked())
+
+    def extend(self, items: list[Node]) -> None:
+        target = self.stack[-1]
+        if type(target) is list:
+            target.extend(items)
+        elif type(target) is Call:
+            target.items = items if target.items is None else _extended(target.items, items)
+        else:
+            raise BrokenPickle("it appends to what is no list")
+
+    def empty_dict(self) -> None:
+        self.stack.append(Dict())
+
+    def marked_dict(self) -> None:
+        entries = self.marked()
+        self.stack.append(Dict(_paired(entries)))
+
+    def set_item(self) -> None:
+        value = self.stack.pop()
+        self.fill([self.stack.pop(), value])
+
+    def set_items(self) -> None:
+        self.fill(_paired(self.marked()))
+
+    def fill(self, entries: list[Node]) -> None:
+        target = self.stack[-1]
+        if type(target) is Dict:
+            target.entries.extend(entries)
+        elif type(target) is Call:
+            target.entries = entries if target.entries is None else _extended(target.entries, entries)
+        else:
+            raise BrokenPickle("it stores into what is no dictionary")
+
+    def empty_set(self) -> None:
+        self.stack.append(Items("set", []))
+
+    def add_items(self) -> None:
+        items = self.marked()
+        target = self.stack[-1]
+        if type(target) is Items and target.kind == "set":
+            target.items.extend(items)
+        elif type(target) is Call:
+            target.items = items if target.items is None else _extended(target.items, items)
+        else:
+            raise BrokenPickle("it adds to what is no set")
+
+    def frozen_set(self) -> None:
+        items = self.marked()
+        self.stack.append(Items("frozenset", items))
+
+    # Stack and memo -----------------------------------------------------------------------------------------------
+
+    def pop(self) -> None:
+        if self.stack:
+            self.drop(self.stack.pop())
+        else:
+            self.marked()
+
+    def pop_mark(self) -> None:
+        for node in self.marked():
+            self.drop(node)
+
+    def drop(self, node: Node) -> None:
+        if type(node) is Call:
+            self.dropped.append(node)
+
+    def duplicate(self) -> None:
+        self.stack.append(self.stack[-1])
+
+    def get_line(self) -> None:
+        self.stack.append(self.memo[self.parsed_int(self.line())])
+
+    def put_line(self) -> None:
+        index = self.parsed_int(self.line())
+        if index < 0:
+            raise BrokenPickle("a memo index is negative")
+        self.memo[index] = self.stack[-1]
+
+    def memoize(self) -> None:
+        self.memo[len(self.memo)] = self.stack[-1]
+
+    # Names, calls and ids -----------------------------------------------------------------------------------------
+
+    def named(self, module: str, name: str) -> Global:
+        found = self.globals.get((module, name))
+        if found is None:
+            found = self.globals[module, name] = Global(module, name)
+        return found
+
+    def global_line(self) -> None:
+        module, name = self.line(), self.line()
+        self.stack.append(self.named(str(module, "utf-8"), str(name, "utf-8")))
+
+    def stack_global(self) -> None:
+        name, module = self.stack.pop(), self.stack.pop()
+        if type(name) is not str or type(module) is not str:
+            raise BrokenPickle("the name of a global is no text")
+        self.stack.append(self.named(module, name))
+
+    def inst(self) -> None:
+        module, name = self.line(), self.line()
+        function = self.named(str(module, "utf-8"), str(name, "utf-8"))
+        function.use = "called"
+        args = tuple(self.marked())
+        self.stack.append(Call(function, args, "inst"))
+
+    def obj(self) -> None:
+        operands = self.marked()
+        function = operands.pop(0)
+        self.call(function, tuple(operands), "obj")
+
+    def new_object(self) -> None:
+        args, function = self.stack.pop(), self.stack.pop()
+        self.call(function, args, "newobj")
+
+    def new_object_ex(self) -> None:
+        kwargs, args, function = self.stack.pop(), self.stack.pop(), self.stack.pop()
+        if type(kwargs) is not Dict:
+            raise BrokenPickle("the named arguments of a call are no dictionary")
+        self.call(function, args, "newobj_ex")
+        self.stack[-1].kwargs = kwargs
+
+    def call(self, function: Node, args: Node, kind: CallKind) -> None:
+        if type(args) is not tuple:
+            raise BrokenPickle("the arguments of a call are no tuple")
+        if type(function) is not Global:
+            self.check_function(function)
+        elif kind == "obj":
+            function.use = "called"
+        elif function.use == "named":
+            function.use = "newobj"
+        self.stack.append(Call(function, args, kind))
+
+    def build(self) -> None:
+        state = self.stack.pop()
+        target = self.stack[-1]
+        if type(target) is not Call:
+            raise BrokenPickle("it sets the state of what is no object")
+        target.states = [state] if target.states is None else _extended(target.states, [state])
+
+    def persistent_line(self) -> None:
+        self.push_persistent(str(self.line(), "utf-8"))
+
+    def push_persistent(self, identity: Node) -> None:
+        persistent = Persistent(identity)
+        self.persistents.append(persistent)
+        self.stack.append(persistent)
+
+    # Framing ------------------------------------------------------------------------------------------------------
+
+    def proto(self) -> None:
+        self.protocol = self.number(_U8, 1)
+        if self.protocol > 5 and self.at <= self.size:
+            raise BrokenPickle(f"protocol {self.protocol} does not exist")
+
+    def frame(self) -> None:
+        length = self.number(_U64, 8)
+        if length > self.limits.pickle_bytes:
+            raise _BeyondLimit("pickle_bytes")
+        if self.at + length > self.size:
+            raise EndOfData
+
+    def extension(self) -> None:
+        raise BrokenPickle("it uses the registry of extension codes, which no checkpoint can rely on")
+
+    def buffer(self) -> None:
+        raise BrokenPickle("it refers to buffers outside of the pickle")
+
+
+_Read = Callable[..., tuple[int, ...]]
+
+
+def _extended(items: list[Node], more: list[Node]) -> list[Node]:
+    items.extend(more)
+    return items
+
+
+def _paired(entries: list[Node]) -> list[Node]:
+    if len(entries) % 2:
+        raise BrokenPickle("a key has no value")
+    return entries
+
+
+def _unescaped(text: bytes) -> bytes:
+    r"""Undo the escapes of a Python 2 string literal.
+
+    Examples
+    --------
+    >>> _unescaped(rb"a\x41\n")
+    b'aA\n'
+    """
+    from codecs import escape_decode
+
+    try:
+        return escape_decode(text)[0]
+    except ValueError as error:
+        raise BrokenPickle("a string has a broken escape") from error
+
+
+def _unescaped_unicode(text: bytes) -> bytes:
+    try:
+        return str(text, "raw-unicode-escape").encode("utf-8", "surrogatepass")
+    except UnicodeDecodeError as error:
+        raise BrokenPickle("a text has a broken escape") from error
+
+
+_OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}
+
+_HANDLERS: Final[dict[int, Callable[[_Machine], None]]] = {
+    0x30: _Machine.pop,
+    0x31: _Machine.pop_mark,
+    0x32: _Machine.duplicate,
+    0x42: _Machine.bytes4,
+    0x43: _Machine.bytes1,
+    0x46: _Machine.decimal_float,
+    0x47: _Machine.binary_float,
+    0x49: _Machine.decimal_int,
+    0x4C: _Machine.decimal_long,
+    0x4E: _Machine.none,
+    0x50: _Machine.persistent_line,
+    0x53: _Machine.quoted_string,
+    0x54: _Machine.binary_string,
+    0x55: _Machine.short_binary_string,
+    0x56: _Machine.unicode_line,
+    0x5D: _Machine.empty_list,
+    0x61: _Machine.append,
+    0x62: _Machine.build,
+    0x63: _Machine.global_line,
+    0x64: _Machine.marked_dict,
+    0x65: _Machine.appends,
+    0x67: _Machine.get_line,
+    0x69: _Machine.inst,
+    0x6C: _Machine.marked_list,
+    0x6F: _Machine.obj,
+    0x70: _Machine.put_line,
+    0x73: _Machine.set_item,
+    0x75: _Machine.set_items,
+    0x7D: _Machine.empty_dict,
+    0x80: _Machine.proto,
+    0x81: _Machine.new_object,
+    0x82: _Machine.extension,
+    0x83: _Machine.extension,
+    0x84: _Machine.extension,
+    0x88: _Machine.true,
+    0x8A: _Machine.long1,
+    0x8B: _Machine.long4,
+    0x8C: _Machine.short_unicode,
+    0x8D: _Machine.unicode8,
+    0x8E: _Machine.bytes8,
+    0x8F: _Machine.empty_set,
+    0x90: _Machine.add_items,
+    0x91: _Machine.frozen_set,
+    0x92: _Machine.new_object_ex,
+    0x93: _Machine.stack_global,
+    0x94: _Machine.memoize,
+    0x95: _Machine.frame,
+    0x96: _Machine.bytearray8,
+    0x97: _Machine.buffer,
+    0x98: _Machine.buffer,
+}

@@ -1,0 +1,260 @@
+"""Tensors out of inert nodes: torch's rebuild functions, pattern-matched as data and never called.
+
+The functions and their arguments are those of ``torch._utils`` (torch 1.0 to 2.15).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from viscy_compat.checkpoint.facts import ITEMSIZES, Storage, StoredTensor, UnreadableTensor
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.layout import TensorSpec
+
+STORAGE_DTYPES: Final = {
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
+    "UntypedStorage": "uint8",
+    "QInt8Storage": "qint8",
+    "QUInt8Storage": "quint8",
+    "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2",
+    "QUInt2x4Storage": "quint2x4",
+}
+"""Element types of torch's storage classes, by class name."""
+
+STORAGE_ITEMSIZES: Final = {**ITEMSIZES, "qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
+
+_STORAGE_MODULES: Final = ("torch", "torch.storage", "torch.cuda")
+
+_KINDS: Final = {
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
+    "torch._utils._rebuild_sparse_csr_tensor": "a sparse tensor",
+    "torch._utils._rebuild_qtensor": "a quantised tensor",
+    "torch._utils._rebuild_nested_tensor": "a nested tensor",
+    "torch._utils._rebuild_meta_tensor_no_storage": "a meta tensor, which has no values",
+    "torch._utils._rebuild_device_tensor_from_numpy": "a tensor of a device, stored as a numpy array",
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": "a tensor of a device",
+    "torch._utils._rebuild_xla_tensor": "a tensor of a device, stored as a numpy array",
+    "torch._utils._rebuild_wrapper_subclass": "a tensor subclass",
+    "torch._tensor._rebuild_from_type": "a tensor subclass",
+    "torch._tensor._rebuild_from_type_v2": "a tensor subclass",
+    "numpy.core.multiarray._reconstruct": "a numpy array",
+    "numpy._core.multiarray._reconstruct": "a numpy array",
+    "numpy.core.multiarray.scalar": "a numpy scalar",
+    "numpy._core.multiarray.scalar": "a numpy scalar",
+}
+
+_TENSORS: Final = {
+    "torch._utils._rebuild_tensor": 4,
+    "torch._utils._rebuild_tensor_v2": 6,
+    "torch._utils._rebuild_tensor_v3": 7,
+}
+_PARAMETERS: Final = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
+_PLAIN_TYPES: Final = ("torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.Parameter")
+
+TENSOR_FUNCTIONS: Final = frozenset({*_TENSORS, *_PARAMETERS, *(path for path in _KINDS if path[:6] == "torch.")})
+"""Every function that rebuilds a tensor of some kind."""
+
+
+def is_tensor(node: Node) -> bool:
+    """Say whether a node stands for a tensor of any kind, readable or not."""
+    return type(node) is Call and type(node.function) is Global and node.function.path in TENSOR_FUNCTIONS
+
+
+def storage_dtype(node: Node) -> str | None:
+    """Return the element type that a storage class stands for; None where the node is no storage class."""
+    if type(node) is Global and node.module in _STORAGE_MODULES:
+        return STORAGE_DTYPES.get(node.name)
+    return None
+
+
+class NotExact(Exception):
+    """A tensor that cannot be read exactly: its VC4xx code, and a phrase that says why."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        self.code, self.reason = code, reason
+        super().__init__(reason)
+
+
+def _refuse(code: str, reason: str) -> NoReturn:
+    raise NotExact(code, reason)
+
+
+class StorageView:
+    """What a persistent id stands for: a storage, its element type, and where in it the view starts (elements)."""
+
+    __slots__ = ("dtype", "first", "storage")
+
+    def __init__(self, storage: Storage, dtype: str, first: int = 0) -> None:
+        self.storage, self.dtype, self.first = storage, dtype, first
+
+
+def storage_id(node: Persistent) -> tuple[str, str, int, str]:
+    """Return key, element type, number of elements and location out of torch's persistent id.
+
+    Raises
+    ------
+    NotExact
+        Where the id is not torch's.
+    """
+    identity = node.id
+    if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
+        _refuse("VC440", "a persistent id that is not torch's")
+    _, kind, key, location, elements = identity[:5]
+    dtype = storage_dtype(kind)
+    if dtype is None:
+        _refuse("VC441", f"a storage of an unknown class ({ascii(kind.path)[1:-1] if type(kind) is Global else '?'})")
+    if type(key) is not str or type(elements) is not int or elements < 0:
+        _refuse("VC440", "a storage without a key or a size")
+    return key, dtype, elements, location if type(location) is str else ""
+
+
+class Rebuilder:
+    """Reads tensor nodes, given what each persistent id stands for.
+
+    Parameters
+    ----------
+    storages : dict[int, StorageView | NotExact]
+        By ``id`` of the `Persistent` node; `NotExact` says why a storage cannot be had.
+    limits : Limits
+        Rank of a tensor.
+    """
+
+    __slots__ = ("_expansion", "_rank", "_storages")
+
+    def __init__(self, storages: dict[int, StorageView | NotExact], limits: Limits) -> None:
+        self._storages = storages
+        self._rank = limits.rank
+        self._expansion = limits.expansion
+
+    def entry(self, key: str, node: Node) -> StoredTensor | UnreadableTensor | None:
+        """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
+        if type(node) is Persistent:
+            return UnreadableTensor(key, "VC441", "a bare storage, without a shape")
+        if type(node) is not Call:
+            return None
+        try:
+            return self._tensor(key, node)
+        except NotExact as error:
+            return UnreadableTensor(key, error.code, error.reason)
+
+    def _tensor(self, key: str, node: Call) -> StoredTensor:
+        path = node.function.path if type(node.function) is Global else ""
+        arity = _TENSORS.get(path)
+        if arity is not None:
+            if len(node.args) not in (arity, arity + 1) or (arity == 4 and len(node.args) != 4):
+                _refuse("VC440", f"{path} with {len(node.args)} arguments")
+            return self._strided(key, node, arity)
+        if path in _PARAMETERS:
+            return self._parameter(key, node)
+        if path == "torch._tensor._rebuild_from_type_v2":
+            return self._typed(key, node)
+        if path in _KINDS:
+            _refuse("VC441", f"{_KINDS[path]} ({path})")
+        _refuse("VC443", f"made by {ascii(path)[1:-1] or 'a computed function'}, which is no way to make a tensor")
+
+    def _strided(self, key: str, node: Call, arity: int) -> StoredTensor:
+        args = node.args
+        view = self._storages.get(id(args[0]))
+        if type(view) is not StorageView:
+            _refuse_storage(view)
+        dtype = view.dtype if arity != 7 else _dtype_of(args[6])
+        itemsize = ITEMSIZES.get(dtype)
+        if itemsize is None:
+            _refuse("VC441", f"a quantised tensor ({dtype})")
+        if len(args) > arity:
+            _without_flags(args[arity])
+        shape, stride, offset = _sizes(args[2], self._rank), _sizes(args[3], self._rank), args[1]
+        if type(offset) is not int or offset < 0 or len(shape) != len(stride):
+            _refuse("VC440", f"offset {offset!a:.40}, {len(shape)} sizes and {len(stride)} strides")
+        offset += view.first
+        self._check_bounds(shape, stride, offset, itemsize, view.storage)
+        grad = arity > 4 and args[4] is True
+        return StoredTensor(
+            key, TensorSpec(shape, dtype), view.storage, stride=stride, offset=offset, requires_grad=grad, node=node
+        )
+
+    def _check_bounds(
+        self, shape: tuple[int, ...], stride: tuple[int, ...], offset: int, itemsize: int, storage: Storage
+    ) -> None:
+        """Compare what a tensor needs with what its storage holds, before anything is read."""
+        if 0 in shape:
+            return
+        last, elements = offset, 1
+        for size, step in zip(shape, stride, strict=True):
+            last += (size - 1) * step
+            elements *= size
+        if (last + 1) * itemsize > storage.nbytes:
+            _refuse(
+                "VC440",
+                f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, "
+                f"but its storage has {storage.nbytes}",
+            )
+        if elements * itemsize > storage.nbytes + self._expansion:
+            _refuse("VC404", f"shape {shape} is expanded beyond the limit of {self._expansion} bytes")
+
+    def _parameter(self, key: str, node: Call) -> StoredTensor:
+        if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:
+            _refuse("VC440", "a parameter without a tensor")
+        if node.args[0].function.path in _PARAMETERS:
+            _refuse("VC440", "a parameter of a parameter")
+        tensor = self._tensor(key, node.args[0])
+        tensor.parameter, tensor.requires_grad, tensor.node = True, node.args[1] is True, node
+        return tensor
+
+    def _typed(self, key: str, node: Call) -> StoredTensor:
+        """Read a tensor that carries attributes; only torch's own two types, others may change what values mean."""
+        if len(node.args) != 4 or type(node.args[0]) is not Global or type(node.args[1]) is not Global:
+            _refuse("VC440", "a tensor subclass without a type")
+        function, kind, args, _ = node.args
+        if kind.path not in _PLAIN_TYPES or function.path not in _TENSORS or type(args) is not tuple:
+            _refuse("VC441", f"a tensor subclass ({ascii(kind.path)[1:-1]})")
+        tensor = self._tensor(key, Call(function, args))
+        tensor.parameter, tensor.node = kind.name == "Parameter", node
+        return tensor
+
+
+def _refuse_storage(view: object) -> NoReturn:
+    if isinstance(view, NotExact):
+        raise view
+    _refuse("VC440", "no storage where one should be")
+
+
+def _dtype_of(node: Node) -> str:
+    if type(node) is Global and node.module == "torch" and node.name in ITEMSIZES:
+        return node.name
+    _refuse("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
+
+
+def _sizes(node: Node, rank: int) -> tuple[int, ...]:
+    """Return a tuple of sizes, which old versions wrap into ``torch.Size``."""
+    if type(node) is Call and type(node.function) is Global and node.function.path == "torch.Size" and node.args:
+        node = node.args[0]
+    if type(node) is not tuple:
+        _refuse("VC440", "sizes that are no tuple")
+    if len(node) > rank:
+        _refuse("VC404", f"{len(node)} dimensions, and the limit is {rank}")
+    for size in node:
+        if type(size) is not int or size < 0:
+            _refuse("VC440", "a size or stride that is no number, or negative")
+    return node
+
+
+def _without_flags(metadata: Node) -> None:
+    """Refuse lazily conjugated or negated tensors: their bytes are not their values."""
+    if metadata is None:
+        return
+    if type(metadata) is not Dict or len(metadata.entries) > 8 or any(item is True for item in metadata.entries[1::2]):
+        _refuse("VC441", "a lazily conjugated or negated tensor")

@@ -1,0 +1,253 @@
+"""safetensors files, held to the format's own README, which is stricter than its library.
+
+Eight bytes of header length, a JSON header that begins with ``{`` and may end with spaces, then the tensors' bytes,
+without holes and without overlaps.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final, NoReturn
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import (
+    ITEMSIZES,
+    Checkpoint,
+    StateDictSite,
+    Storage,
+    StoredTensor,
+    UnreadableTensor,
+    Wrapper,
+)
+from viscy_compat.checkpoint.graph import unreadable_findings
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.wrapper import default_prefix
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import TensorSpec
+
+DTYPES: Final = {
+    "F64": "float64",
+    "F32": "float32",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "I64": "int64",
+    "I32": "int32",
+    "I16": "int16",
+    "I8": "int8",
+    "U8": "uint8",
+    "U16": "uint16",
+    "U32": "uint32",
+    "U64": "uint64",
+    "BOOL": "bool",
+    "C64": "complex64",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E4M3FNUZ": "float8_e4m3fnuz",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+"""torch's names of the format's dtypes (safetensors 0.8)."""
+
+
+def read_safetensors(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`."""
+    path = source.path
+    if wanted:
+        raise UnreadableCheckpoint(
+            f"no state dict at {wanted!a}",
+            where=path,
+            fix="a safetensors file holds one: leave --state-dict out",
+            code="VC446",
+        )
+    start, header = _header(source, limits)
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    tensors, unreadable = _tensors(source, header, start, limits)
+    if not header:
+        raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
+    return Checkpoint(
+        path,
+        "safetensors",
+        files=(source.facts,),
+        tensors=tensors,
+        unreadable=unreadable,
+        wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
+        sites=(StateDictSite("", len(tensors)),),
+        metadata=metadata,
+        storages={tensor.storage.name: tensor.storage for tensor in tensors.values()},
+        findings=tuple(unreadable_findings(unreadable)),
+    )
+
+
+def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
+    """Return where the tensors' bytes start, and the header."""
+    path = source.path
+    length = int.from_bytes(source.read(0, 8), "little")
+    if 8 + length > source.size:
+        raise UnreadableCheckpoint(
+            f"the header states {length} bytes, and the file has {source.size}",
+            where=path,
+            fix="the download was probably cut: fetch it again",
+            code="VC403",
+        )
+    if length > limits.header_bytes:
+        raise UnreadableCheckpoint(
+            f"the header has {length} bytes, and the limit is {limits.header_bytes}",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit header_bytes={length}",
+            code="VC404",
+        )
+    raw = source.read(8, length)
+    if raw[:1] != b"{":
+        _broken(path, "the header does not begin with '{'")
+    header = parsed_json(raw, path)
+    if len(header) > limits.tensors + 1:
+        raise UnreadableCheckpoint(
+            f"{len(header)} tensors, and the limit is {limits.tensors}",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit tensors={len(header)}",
+            code="VC404",
+        )
+    return 8 + length, header
+
+
+def parsed_json(raw: bytes, path: str, code: str = "VC450") -> dict[str, Any]:
+    """Return a JSON object from bytes of a stranger: UTF-8, no name twice, no endless nesting.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        With the given code.
+
+    Examples
+    --------
+    >>> parsed_json(b'{"a": 1} ', "x")
+    {'a': 1}
+    """
+    if raw.count(b"[") + raw.count(b"{") > 200_000:
+        _broken(path, "it nests or repeats without end", code)
+    try:
+        value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+        raise UnreadableCheckpoint(
+            f"the header is no JSON: {ascii(what)[1:-1]}", where=path, fix="fetch the file again", code=code
+        ) from error
+    if type(value) is not dict:
+        _broken(path, "the header is no JSON object", code)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice")
+    return found
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
+
+
+def _metadata(path: str, value: Any) -> dict[str, str]:
+    if type(value) is not dict or any(type(text) is not str for text in value.values()):
+        _broken(path, "__metadata__ does not map texts to texts")
+    return dict(value)
+
+
+def _tensors(
+    source: ByteSource, header: dict[str, Any], start: int, limits: Limits
+) -> tuple[dict[str, StoredTensor], tuple[UnreadableTensor, ...]]:
+    path = source.path
+    tensors: dict[str, StoredTensor] = {}
+    unreadable: list[UnreadableTensor] = []
+    ranges: list[tuple[int, int]] = []
+    for key, row in header.items():
+        name, shape, begin, end = _row(path, key, row, limits)
+        ranges.append((begin, end))
+        dtype = DTYPES.get(name)
+        if dtype is None:
+            unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name)[1:41]})"))
+            continue
+        storage = Storage(key, source.facts, start=start + begin, size=end - begin, dtype=dtype)
+        tensors[key] = _tensor(path, key, TensorSpec(shape, dtype), storage)
+    _refuse_holes(path, ranges, source.size - start)
+    return tensors, tuple(unreadable)
+
+
+def _row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int, ...], int, int]:
+    """Return dtype, shape and byte range of one entry of the header, whose fields must be these and no others."""
+    fields = row if type(row) is dict and row.keys() == {"dtype", "shape", "data_offsets"} else {}
+    name: Any = fields.get("dtype")
+    shape: Any = fields.get("shape")
+    offsets: Any = fields.get("data_offsets")
+    if type(name) is not str or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
+        _broken(path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets")
+    if len(shape) > limits.rank or len(key) > limits.key:
+        raise UnreadableCheckpoint(
+            f"{key[:80]!a} goes beyond the limits: {len(shape)} dimensions, a key of {len(key)} characters",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit rank={len(shape)}",
+            code="VC404",
+        )
+    return name, tuple(shape), offsets[0], offsets[1]
+
+
+def _counts(value: Any) -> bool:
+    return type(value) is list and all(type(item) is int and item >= 0 for item in value)
+
+
+def _tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTensor:
+    needed = spec.elements * ITEMSIZES[spec.dtype]
+    if needed != storage.size:
+        raise UnreadableCheckpoint(
+            f"{key[:80]!a}: {spec} needs {needed} bytes, and its offsets give it {storage.size}",
+            where=path,
+            fix="fetch the file again; no writer of checkpoints makes such a file",
+            code="VC451",
+        )
+    return StoredTensor(key, spec, storage, stride=packed(spec.shape))
+
+
+def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a tensor whose elements lie packed in row-major order.
+
+    Examples
+    --------
+    >>> packed((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def _refuse_holes(path: str, ranges: list[tuple[int, int]], size: int) -> None:
+    expected = 0
+    for begin, end in sorted(ranges):
+        if begin != expected or end < begin:
+            _lie(path, f"bytes {min(begin, expected)} to {max(begin, expected)} belong to no tensor or to two")
+        expected = end
+    if expected > size:
+        raise UnreadableCheckpoint(
+            f"the tensors need {expected} bytes, and the file has {size} of them",
+            where=path,
+            fix="the download was probably cut: fetch it again",
+            code="VC403",
+        )
+    if expected != size:
+        _lie(path, f"{size - expected} bytes at the end belong to no tensor")
+
+
+def _broken(path: str, what: str, code: str = "VC450") -> NoReturn:
+    raise UnreadableCheckpoint(f"broken header: {what}", where=path, fix="fetch the file again", code=code)
+
+
+def _lie(path: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"the header does not describe the file: {what}",
+        where=path,
+        fix="fetch the file again; no writer of checkpoints makes such a file",
+        code="VC451",
+    )

@@ -1,0 +1,134 @@
+"""Sharded checkpoints: a ``*.index.json`` that says which tensor is in which file of the same folder."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Final, NoReturn
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper
+from viscy_compat.checkpoint.foreign import foreign
+from viscy_compat.checkpoint.graph import unreadable_findings
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.safetensors_file import parsed_json
+from viscy_compat.checkpoint.wrapper import default_prefix
+from viscy_compat.errors import UnreadableCheckpoint
+
+_SHARDS: Final = ("safetensors", "torch-zip", "torch-legacy")
+
+
+def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read an index and the headers of its shards; see `viscy_compat.checkpoint.open_checkpoint`."""
+    path = source.path
+    shards = _shards_of(source, limits)
+    checkpoints = {name: _shard(path, name, limits, wanted) for name in shards}
+    kinds = {"safetensors" if shard.format == "safetensors" else "torch" for shard in checkpoints.values()}
+    if len(kinds) != 1:
+        _broken(path, "its shards are of two kinds")
+    tensors = _joined(path, shards, checkpoints)
+    unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
+    findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
+    globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
+    return Checkpoint(
+        path,
+        "sharded-safetensors" if kinds == {"safetensors"} else "sharded-torch",
+        files=(source.facts, *(shard.files[0] for shard in checkpoints.values())),
+        tensors=tensors,
+        unreadable=unreadable,
+        extras={key: node for shard in checkpoints.values() for key, node in shard.extras.items()},
+        wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
+        sites=(StateDictSite("", len(tensors)),),
+        globals=tuple(globals_.values()),
+        storages={
+            f"{name}/{key}": storage for name, shard in checkpoints.items() for key, storage in shard.storages.items()
+        },
+        checked_crcs=tuple(record for shard in checkpoints.values() for record in shard.checked_crcs),
+        findings=(*findings, *unreadable_findings(unreadable)),
+    )
+
+
+def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
+    """Return the keys of each shard, as the index has them."""
+    path = source.path
+    if source.size > limits.header_bytes:
+        raise UnreadableCheckpoint(
+            f"the index has {source.size} bytes, and the limit is {limits.header_bytes}",
+            where=path,
+            fix=f"if you trust the file, raise the limit with --limit header_bytes={source.size}",
+            code="VC404",
+        )
+    raw = source.read(0, source.size)
+    index = parsed_json(raw, path, code="VC460")
+    if "weight_map" not in index:
+        raise foreign(raw[:512], path, source.size)
+    weights = index["weight_map"]
+    if index.keys() - {"metadata", "weight_map"} or type(weights) is not dict or not weights:
+        _broken(path, "it must hold 'weight_map', 'metadata' and nothing else")
+    shards: dict[str, list[str]] = {}
+    for key, name in weights.items():
+        shards.setdefault(_shard_name(path, name), []).append(key)
+    if len(shards) > limits.shards or len(weights) > limits.tensors:
+        raise UnreadableCheckpoint(
+            f"{len(weights)} tensors in {len(shards)} files go beyond the limits of {limits.tensors} and {limits.shards}",
+            where=path,
+            fix=f"if you trust the file, raise the limits with --limit tensors={len(weights)}",
+            code="VC404",
+        )
+    return shards
+
+
+def _shard_name(path: str, name: Any) -> str:
+    if type(name) is not str or not name.isprintable():
+        _broken(path, "the name of a shard is no plain text")
+    if os.path.basename(name) != name or "\\" in name or ":" in name or name in ("", ".", ".."):
+        raise UnreadableCheckpoint(
+            f"the shard {name[:80]!a} is not in the folder of the index",
+            where=path,
+            fix="do not use this index: shards lie beside it, under their bare names",
+            code="VC461",
+        )
+    return name
+
+
+def _shard(path: str, name: str, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read one shard, which must be a file of its own and no link: a link leads out of the folder."""
+    from viscy_compat.checkpoint.reading import read_checkpoint
+
+    place = os.path.join(os.path.dirname(path), name)
+    if os.path.islink(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is a link", where=path, fix="replace the link by the file", code="VC461"
+        )
+    if not os.path.exists(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is not there", where=path, fix="fetch it into the folder of the index", code="VC462"
+        )
+    shard = read_checkpoint(place, limits, wanted)
+    if shard.format not in _SHARDS:
+        _broken(path, f"the shard {name!a} is an index itself")
+    return shard
+
+
+def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:
+    """Return the tensors in the order of the index; each is in the shard that the index names, and in no other."""
+    places: dict[str, str] = {}
+    for name, shard in checkpoints.items():
+        for key in (*shard.tensors, *(tensor.key for tensor in shard.unreadable)):
+            if key in places:
+                _clash(path, f"{key[:80]!a} is in the shards {places[key]!a} and {name!a}")
+            places[key] = name
+    stated = {key: name for name, keys in shards.items() for key in keys}
+    if places != stated:
+        key = min(places.keys() ^ stated.keys() or {key for key in places if places[key] != stated[key]})
+        _clash(path, f"{key[:80]!a} is in {places.get(key, 'no shard')!a}, and the index says {stated.get(key)!a}")
+    return {key: tensor for name in checkpoints for key, tensor in checkpoints[name].tensors.items()}
+
+
+def _clash(path: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"index and shards disagree: {what}", where=path, fix="fetch index and shards of one revision", code="VC463"
+    )
+
+
+def _broken(path: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(f"broken index: {what}", where=path, fix="fetch the index again", code="VC460")

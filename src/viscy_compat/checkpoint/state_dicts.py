@@ -1,0 +1,249 @@
+"""Where in an inert graph the weights are: state dicts under any name, and whole modules.
+
+A module is pickled as an object whose ``__dict__`` holds ``_parameters``, ``_buffers``, ``_modules``, and the names of
+the buffers that its state dict leaves out; this is what ``Module.state_dict`` reads too (torch 1.0 to 2.15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from viscy_compat.checkpoint.facts import StateDictSite
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.rebuild import is_tensor
+from viscy_compat.errors import UnreadableCheckpoint
+
+_DEPTH: Final = 4
+_NAME: Final = 200
+_NO_WEIGHTS: Final = frozenset(
+    {
+        "optimizer_states",
+        "optimizer",
+        "optimizers",
+        "lr_schedulers",
+        "scheduler",
+        "callbacks",
+        "loops",
+        "hyper_parameters",
+    }
+)
+_USUAL: Final = ("state_dict", "model_state_dict")
+
+
+class Site(NamedTuple):
+    """A place that holds weights: its dotted path, its node, and whether that is a module."""
+
+    path: str
+    node: Node
+    is_module: bool
+    tensors: int
+
+
+def sites_of(root: Node) -> list[Site]:
+    """Return every place that holds weights, the top first.
+
+    Examples
+    --------
+    >>> from viscy_compat.checkpoint.inert import Dict
+    >>> weight = Call(Global("torch._utils", "_rebuild_tensor_v2"), ())
+    >>> [site.path for site in sites_of(Dict(["epoch", 3, "state_dict", Dict(["w", weight])]))]
+    ['state_dict']
+    """
+    return list(_sites(root))
+
+
+def _sites(root: Node) -> Iterator[Site]:
+    """Look into dictionaries, breadth first; each node and each shared state is looked at once."""
+    seen = {id(root)}
+    states = _States()
+    waiting: list[tuple[str, Node, int]] = [("", root, 0)]
+    for path, node, depth in waiting:
+        if states.module_of(node) is not None:
+            yield Site(path, node, True, 0)
+            continue
+        mapping = mapping_of(node) if states.is_new(node) else None
+        if mapping is None:
+            continue
+        tensors = sum(is_tensor(value) for value in mapping.values())
+        if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
+            yield Site(path, node, False, tensors)
+        for key, value in mapping.items() if depth < _DEPTH else ():
+            named = key not in _NO_WEIGHTS and len(key) <= _NAME
+            if named and type(value) in (Dict, Call) and id(value) not in seen and not is_tensor(value):
+                seen.add(id(value))
+                waiting.append((f"{path}.{key}" if path else key, value, depth + 1))
+
+
+class _States:
+    """The ``__dict__`` of each pickled object, decoded once however many objects share it."""
+
+    __slots__ = ("_decoded", "_given")
+
+    def __init__(self) -> None:
+        self._decoded: dict[int, dict[str, Node] | None] = {}
+        self._given: set[int] = set()
+
+    def is_new(self, node: Node) -> bool:
+        """Say whether a dictionary's entries have not been looked at under another node."""
+        given = node.args[0] if type(node) is Call and node.args and node.entries is None else node
+        known = id(given) in self._given
+        self._given.add(id(given))
+        return not known
+
+    def module_of(self, node: Node) -> dict[str, Node] | None:
+        """Return the ``__dict__`` of a pickled module; None where the node is none.
+
+        ``torch.compile`` wraps a module when it is unpickled: its argument becomes the child ``_orig_mod``.
+        """
+        if type(node) is not Call:
+            return None
+        state = self._state_of(node)
+        if state is not None and "_modules" in state and "_parameters" in state:
+            return state
+        inner = _compiled(node)
+        if inner is None or "_modules" not in (self._state_of(inner) or {}):
+            return None
+        return {"_modules": Dict(["_orig_mod", inner])}
+
+    def _state_of(self, node: Call) -> dict[str, Node] | None:
+        state = node.state
+        if type(state) is tuple and len(state) == 2:
+            state = state[0]
+        if id(state) not in self._decoded:
+            self._decoded[id(state)] = mapping_of(state)
+        return self._decoded[id(state)]
+
+
+def _compiled(node: Call) -> Call | None:
+    """Return the module that a call of ``OptimizedModule`` wraps."""
+    name = node.function.name if type(node.function) is Global else ""
+    inner = node.args[0] if name == "OptimizedModule" and node.args else None
+    return inner if type(inner) is Call else None
+
+
+def chosen(sites: list[Site], wanted: str | None, where: str) -> Site:
+    """Return the site that is meant.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC444 where there is none; VC445 where several could be meant; VC446 where `wanted` is none of them.
+    """
+    by_path = {site.path: site for site in sites}
+    paths = ", ".join(repr(site.path) for site in sites[:12])
+    if wanted is not None and wanted not in by_path:
+        raise UnreadableCheckpoint(
+            f"no state dict at {wanted!a}",
+            where=where,
+            fix=f"choose one of: {paths}" if sites else "the file holds none: give one that does",
+            code="VC446",
+        )
+    if not sites:
+        raise UnreadableCheckpoint(
+            "no state dict and no module in this file", where=where, fix="save model.state_dict()", code="VC444"
+        )
+    usual = [path for path in ("state_dict", "") if path in by_path]
+    if wanted is not None or len(sites) == 1 or usual:
+        return sites[0] if len(sites) == 1 else by_path[usual[0] if wanted is None else wanted]
+    raise UnreadableCheckpoint(
+        f"{len(sites)} state dicts in this file: {paths}",
+        where=where,
+        fix=f"choose one with --state-dict {sites[0].path}",
+        code="VC445",
+    )
+
+
+def listed(sites: list[Site]) -> tuple[StateDictSite, ...]:
+    """Return the sites as facts."""
+    return tuple(StateDictSite(site.path, site.tensors) for site in sites)
+
+
+def module_entries(root: Node, limits: Limits, where: str) -> list[tuple[str, Node]]:
+    """Return what ``state_dict()`` of a pickled module would hold, in its order.
+
+    A module that hangs in two places is listed twice, as ``state_dict()`` does.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC420 for a module within itself; VC404 for too many entries or too long names.
+    """
+    return _ModuleWalk(limits, where).entries_of(root)
+
+
+class _ModuleWalk:
+    """Depth first through ``_modules``, without recursion and without end where the graph has none."""
+
+    __slots__ = ("_left", "_limits", "_open", "_states", "_where", "entries")
+
+    def __init__(self, limits: Limits, where: str) -> None:
+        self._limits, self._where, self._left = limits, where, 8 * limits.tensors
+        self._states = _States()
+        self._open: set[int] = set()
+        self.entries: list[tuple[str, Node]] = []
+
+    def entries_of(self, root: Node) -> list[tuple[str, Node]]:
+        waiting: list[tuple[str, Node, bool]] = [("", root, True)]
+        while waiting:
+            prefix, node, entering = waiting.pop()
+            state = self._states.module_of(node)
+            if not entering:
+                self._open.discard(id(node))
+            elif state is not None:
+                children = self._enter(prefix, node, state)
+                waiting.append((prefix, node, False))
+                waiting.extend((f"{prefix}{name}.", child, True) for name, child in children)
+        return self.entries
+
+    def _enter(self, prefix: str, node: Node, state: dict[str, Node]) -> list[tuple[str, Node]]:
+        """Take a module's own entries, and return its children, last one first."""
+        children = mapping_of(state.get("_modules")) or {}
+        before = len(self.entries)
+        self.entries.extend((prefix + name, value) for name, value in _own_entries(state))
+        self._left -= 1 + len(state) + len(children) + len(self.entries) - before
+        if id(node) in self._open:
+            raise UnreadableCheckpoint(
+                "a module contains itself", where=self._where, fix="save model.state_dict() instead", code="VC420"
+            )
+        if self._left < 0 or len(prefix) > self._limits.key:
+            raise UnreadableCheckpoint(
+                f"the modules go beyond the limit of {self._limits.tensors} tensors or {self._limits.key} characters",
+                where=self._where,
+                fix="if you trust the file, raise the limit with --limit tensors=NUMBER",
+                code="VC404",
+            )
+        self._open.add(id(node))
+        return list(reversed(children.items()))
+
+
+def _own_entries(state: dict[str, Node]) -> Iterator[tuple[str, Node]]:
+    hidden = _texts(state.get("_non_persistent_buffers_set"))
+    parameters, buffers = mapping_of(state.get("_parameters")) or {}, mapping_of(state.get("_buffers")) or {}
+    yield from ((name, value) for name, value in parameters.items() if value is not None)
+    yield from ((name, value) for name, value in buffers.items() if value is not None and name not in hidden)
+
+
+def _texts(node: Node) -> frozenset[str]:
+    """Return the texts of a set, however it was pickled."""
+    items = node.items if type(node) is Items else []
+    if type(node) is Call and node.args and type(node.args[0]) in (list, tuple):
+        items = node.args[0]
+    return frozenset(item for item in items if type(item) is str)
+
+
+def module_class(node: Node) -> str:
+    """Return the import path of the class of a pickled module, that of the module within a compiled one."""
+    node = _compiled(node) or node if type(node) is Call else node
+    function = node.function if type(node) is Call else None
+    if type(function) is Persistent and type(function.id) is tuple and len(function.id) > 1:
+        function = function.id[1]
+    reconstructed = type(function) is Global and function.name == "_reconstructor" and len(node.args) > 0
+    target = node.args[0] if reconstructed else function
+    return target.path if type(target) is Global else ""
+
+
+def has_other_keys(node: Node) -> bool:
+    """Say whether a dictionary has keys that are no text."""
+    return any(type(key) is not str for key in (entries_of(node) or [])[::2])

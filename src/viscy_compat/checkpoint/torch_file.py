@@ -1,0 +1,128 @@
+"""Torch files: a zip archive with one pickle and a record for each storage (torch 1.6 and later)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage
+from viscy_compat.checkpoint.foreign import other_archive
+from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.inert import Persistent
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
+from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive
+from viscy_compat.errors import UnreadableCheckpoint
+
+_SMALL: Final = 4096
+
+
+def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read a torch zip file; see `viscy_compat.checkpoint.open_checkpoint`."""
+    archive = ZipArchive(source, limits)
+    root = _root_of(archive)
+    archive.verify_headers()
+    pickle_name = root + "data.pkl"
+    where = f"{source.path}: {pickle_name!a}"
+    try:
+        pickled = decode(archive.read(pickle_name, limits.pickle_bytes), limits, where=where)
+    except EndOfData as error:
+        raise UnreadableCheckpoint(
+            "broken pickle: it has no end", where=where, fix="fetch the file again", code="VC420"
+        ) from error
+    records = _records(archive, _byte_order(archive, root))
+    contents = Contents(
+        source=source,
+        format="torch-zip",
+        pickled=pickled,
+        storages=_storages(pickled, records, root + "data/"),
+        records=records,
+        versions=_versions(archive, root),
+        checked=(pickle_name,) if archive.has_crcs else (),
+        pickle_name=pickle_name,
+    )
+    return checkpoint_of(contents, limits, wanted)
+
+
+def _root_of(archive: ZipArchive) -> str:
+    """Return the folder that holds everything, with its slash; only it may hold ``data.pkl``."""
+    names = archive.entries
+    roots = {name.partition("/")[0] for name in names}
+    pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl" and name.count("/") == 1]
+    root = pickles[0].removesuffix("data.pkl") if len(pickles) == 1 else ""
+    if len(roots) == 1 and root and f"{root}constants.pkl" not in names:
+        return root
+    raise other_archive(archive.source.path, list(names), pickles)
+
+
+def _byte_order(archive: ZipArchive, root: str) -> ByteOrder:
+    """Return the order of bytes; files of torch below 2.1 do not state it and are little-endian."""
+    name = root + "byteorder"
+    if name not in archive.entries:
+        return "little"
+    stated = archive.read(name, _SMALL)
+    if stated not in (b"little", b"big"):
+        raise UnreadableCheckpoint(
+            f"the byte order is stated as {stated[:20]!r}",
+            where=archive.source.path,
+            fix="fetch it again",
+            code="VC410",
+        )
+    return "big" if stated == b"big" else "little"
+
+
+def _versions(archive: ZipArchive, root: str) -> dict[str, str]:
+    """Return what the small records say; torch calls its own format's version ``version``."""
+    found = {}
+    for record, name in (("version", "archive"), (".format_version", "format"), (".storage_alignment", "alignment")):
+        if root + record in archive.entries:
+            found[name] = archive.read(root + record, _SMALL).decode("ascii", "replace").strip()
+    return found
+
+
+def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:
+    has_crcs, file = archive.has_crcs, archive.source.facts
+    return {name: _record(entry, order, has_crcs, file) for name, entry in archive.entries.items()}
+
+
+def _record(entry: Entry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
+    crc = entry.crc if has_crcs else None
+    return Storage(
+        entry.name,
+        file,
+        start=-1,
+        size=entry.size,
+        dtype="uint8",
+        byte_order=order,
+        crc=crc,
+        nbytes=entry.nbytes,
+        entry=entry,
+    )
+
+
+def _storages(pickled: Pickled, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
+    """Return what each persistent id stands for; the first one that names a record decides its element type."""
+    views: dict[str, StorageView] = {}
+    return {id(node): _storage_of(node, records, folder, views) for node in pickled.persistents}
+
+
+def _storage_of(
+    node: Persistent, records: dict[str, Storage], folder: str, views: dict[str, StorageView]
+) -> StorageView | NotExact:
+    try:
+        key, dtype, elements, location = storage_id(node)
+    except NotExact as error:
+        return error
+    view = views.get(key)
+    if view is None:
+        record = records.get(folder + key)
+        if record is None:
+            return NotExact("VC442", f"its storage {key!a:.60} is not in the file")
+        record.dtype, record.location = dtype, location
+        view = views[key] = StorageView(record, dtype)
+    if view.dtype != dtype:
+        return NotExact("VC440", f"its storage {key!a:.60} is called {view.dtype} and {dtype}")
+    if elements * STORAGE_ITEMSIZES[dtype] != view.storage.nbytes:
+        return NotExact("VC440", f"its storage states {elements} elements and holds {view.storage.nbytes} bytes")
+    return view
