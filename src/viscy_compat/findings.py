@@ -6,9 +6,12 @@ The catalogue of finding codes is data. A code never changes its meaning; a new 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from viscy_compat import __version__
+
+if TYPE_CHECKING:
+    from viscy_compat.exhibits import Exhibits
 
 Severity = Literal["error", "warning", "note"]
 Verdict = Literal["compatible", "remappable", "incompatible", "unknown", "unreadable"]
@@ -659,12 +662,23 @@ class Report:
         What must be said first: the source that was compared with, a fall-back.
     exit_code : int, optional
         At least this, whatever the results say (a fall-back that nobody asked for is 2).
+    exhibits : Exhibits, optional
+        Facts, tables and maps about the run as a whole. A result shows its own in a method ``exhibits()``.
     """
 
-    __slots__ = ("_floor", "command", "headline", "results")
+    __slots__ = ("_floor", "command", "exhibits", "headline", "results")
 
-    def __init__(self, command: str, results: Iterable[Result], *, headline: str = "", exit_code: int = 0) -> None:
+    def __init__(
+        self,
+        command: str,
+        results: Iterable[Result],
+        *,
+        headline: str = "",
+        exit_code: int = 0,
+        exhibits: Exhibits | None = None,
+    ) -> None:
         self.command, self.results, self.headline, self._floor = command, tuple(results), headline, exit_code
+        self.exhibits = exhibits
 
     @property
     def exit_code(self) -> int:

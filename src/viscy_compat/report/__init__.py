@@ -1,7 +1,7 @@
 """Renderers: a report becomes text, one file for each format.
 
 `emit` is what commands call: it prints the report on stdout in the format that was asked for, and writes the files
-that ``--output`` names.
+that ``--output`` names. In the format ``github`` it also adds to the job summary, where GitHub names a file for it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 from argparse import Namespace
 from importlib import import_module
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from viscy_compat.errors import OutputRefused, UsageError
 from viscy_compat.findings import Report
@@ -63,6 +63,8 @@ def emit(report: Report, arguments: Namespace) -> int:
     print(render(report, arguments.format, style_for(arguments)))
     for format, path in targets:
         _write(path, render(report, format, Style(verbose=True)))
+    if "github" in (arguments.format, *(format for format, _ in targets)):
+        _add_job_summary(report)
     return report.exit_code
 
 
@@ -96,9 +98,17 @@ def _target(output: str) -> tuple[str, str]:
     return format, path
 
 
-def _write(path: str, text: str) -> None:
+def _add_job_summary(report: Report) -> None:
+    path = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if path:
+        from viscy_compat.report.github import summary
+
+        _write(path, summary(report), mode="a")
+
+
+def _write(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
     try:
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path, mode, encoding="utf-8") as file:
             file.write(text + "\n")
     except OSError as error:
         raise OutputRefused(

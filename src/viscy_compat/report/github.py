@@ -1,0 +1,91 @@
+"""The report as GitHub workflow commands: an annotation for each finding, and the verdict as the last line.
+
+Every line is a command of ours or made of our own words, and everything else is escaped: what a checkpoint names can
+neither end a command nor begin one. `summary` is what belongs into the file that ``GITHUB_STEP_SUMMARY`` names.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from viscy_compat.findings import Report, Severity
+from viscy_compat.layout import printable
+from viscy_compat.report import Style
+from viscy_compat.report.markdown import render as markdown
+from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+
+COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
+
+SHOWN = 10
+"""GitHub shows this many annotations of each kind for a step and drops the rest in silence."""
+
+KEYS = 6
+SUMMARY_BYTES = 1024 * 1024
+"""GitHub refuses a longer job summary whole."""
+
+
+def render(report: Report, style: Style) -> str:
+    """Return the workflow commands."""
+    page = page_of(report)
+    return "\n".join([*_annotations(page), f"{page.title}: {page.verdict}. {page.sentence}"])
+
+
+def summary(report: Report) -> str:
+    """Return the job summary: the report as Markdown, cut where GitHub would refuse it."""
+    whole = markdown(report, Style())
+    if len(whole.encode()) < SUMMARY_BYTES:
+        return whole
+    note = "\n\nThe rest was left out: a job summary holds 1 MiB."
+    cut = whole.encode()[: SUMMARY_BYTES - len(note) - 1].decode(errors="ignore")
+    return cut.rpartition("\n\n")[0] + note
+
+
+def data(words: str) -> str:
+    """Escape the message of a command.
+
+    Examples
+    --------
+    >>> data("100%\\n::error::x")
+    '100%25%0A::error::x'
+    """
+    return words.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def attribute(words: str) -> str:
+    """Escape the value of an attribute of a command.
+
+    Examples
+    --------
+    >>> attribute("a:b,c")
+    'a%3Ab%2Cc'
+    """
+    return data(words).replace(":", "%3A").replace(",", "%2C")
+
+
+def _annotations(page: Page) -> Iterator[str]:
+    said: Counter[Severity] = Counter()
+    for section in page.sections:
+        for message in section.messages:
+            said[message.severity] += 1
+            if said[message.severity] < SHOWN:
+                yield _annotation(section, message)
+    for severity, count in said.items():
+        if count >= SHOWN:
+            left = count - SHOWN + 1
+            yield f"::{COMMANDS[severity]} title=viscy-compat::{left} more of this kind; the job summary has all"
+
+
+def _annotation(section: Section, message: Message) -> str:
+    title = f"{message.code} {section.title}".strip()
+    attributes = [f"title={attribute(printable(title))}"]
+    if section.file:
+        attributes.insert(0, f"file={attribute(printable(section.file))}")
+    return f"::{COMMANDS[message.severity]} {','.join(attributes)}::{data(_words(message))}"
+
+
+def _words(message: Message) -> str:
+    keys, left = shortened(message.keys, limit=KEYS)
+    listed = ", ".join(map(printable, keys)) + (f" and {left} more" if left else "")
+    lines = [message.text, listed, f"Fix: {message.fix}" if message.fix else ""]
+    return "\n".join(printable(line) for line in lines if line)

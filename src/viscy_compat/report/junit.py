@@ -1,0 +1,92 @@
+"""The report as JUnit XML: a suite for each stage, a test case for each result.
+
+The document is valid under both schemas that are in use (that of Jenkins and the older one of Ant), so it has the
+elements that either of them asks for. Times are those of no test: a report does not measure.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from xml.sax.saxutils import escape, quoteattr
+
+from viscy_compat.findings import Report
+from viscy_compat.layout import printable
+from viscy_compat.report import Style
+from viscy_compat.report.page import Message, Page, Section, page_of
+
+
+def render(report: Report, style: Style) -> str:
+    """Return the document."""
+    page = page_of(report)
+    groups = dict.fromkeys(section.group for section in page.sections) or {page.title: None}
+    suites = [_suite(page, group, number) for number, group in enumerate(groups)]
+    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", *suites, "</testsuites>"])
+
+
+def _suite(page: Page, group: str, number: int) -> str:
+    sections = [section for section in page.sections if section.group == group]
+    codes = [section.exit_code for section in sections]
+    stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    attributes = {
+        "name": group,
+        "package": "viscy_compat",
+        "id": str(number),
+        "timestamp": stamp,
+        "hostname": "localhost",
+        "tests": str(len(sections)),
+        "failures": str(codes.count(1)),
+        "errors": str(codes.count(2)),
+        "time": "0",
+    }
+    said = [page.sentence, *([page.headline] if page.headline else [])]
+    parts = [
+        _open("testsuite", attributes),
+        _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline}),
+        *(_case(section) for section in sections),
+        f"<system-out>{_body(said)}</system-out>",
+        "<system-err/>",
+        "</testsuite>",
+    ]
+    return "\n".join(parts)
+
+
+def _case(section: Section) -> str:
+    attributes = {"name": section.title, "classname": f"viscy_compat.{section.group}", "time": "0"}
+    if not section.exit_code:
+        return _open("testcase", attributes, closed=True)
+    return f"{_open('testcase', attributes)}\n{_outcome(section)}\n</testcase>"
+
+
+def _outcome(section: Section) -> str:
+    first = next(message for message in section.messages if message.severity == "error")
+    name = "failure" if section.exit_code == 1 else "error"
+    attributes = {"type": first.code or section.verdict, "message": first.text}
+    return f"{_open(name, attributes)}{_body(_lines(section.messages))}</{name}>"
+
+
+def _lines(messages: tuple[Message, ...]) -> list[str]:
+    lines = []
+    for message in messages:
+        lines.append(f"{message.code} {message.severity}: {message.text}".strip())
+        lines += [f"  {key}" for key in message.keys]
+        lines += [f"  Fix: {message.fix}"] if message.fix else []
+    return lines
+
+
+def _properties(values: dict[str, str]) -> str:
+    rows = [_open("property", {"name": name, "value": value}, closed=True) for name, value in values.items() if value]
+    return "\n".join(["<properties>", *rows, "</properties>"])
+
+
+def _open(name: str, attributes: dict[str, str], *, closed: bool = False) -> str:
+    words = [name, *(f"{key}={quoteattr(_clean(value))}" for key, value in attributes.items())]
+    return f"<{' '.join(words)}{'/' if closed else ''}>"
+
+
+def _body(lines: list[str]) -> str:
+    return escape("\n".join(_clean(line) for line in lines))
+
+
+def _clean(words: str) -> str:
+    """Escape what XML cannot hold, even as a character reference."""
+    return "".join(char if char == "\n" else printable(char) for char in words).replace("\n", " / ")

@@ -1,0 +1,143 @@
+"""The report as GitHub-flavoured Markdown: for job summaries, pull requests and issues.
+
+Everything that a file can have named is escaped: it becomes text or a code span, never markup, a link or a mention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from viscy_compat.exhibits import Exhibits, Map, Table
+from viscy_compat.findings import Report
+from viscy_compat.layout import printable
+from viscy_compat.report import Style
+from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+
+KEYS = 12
+_SPECIAL = str.maketrans(
+    {
+        **{char: f"\\{char}" for char in "\\`*_[]<>|~$!"},
+        "&": "&amp;",
+        "@": "@&#8203;",
+        "#": "#&#8203;",
+    }
+)
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a document: the verdict, a row for each result, and a part for each that needs attention."""
+    page = page_of(report)
+    parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits)]
+    for section in page.sections:
+        if style.verbose or section.exit_code or section.messages:
+            parts += _part(section, style)
+    return "\n\n".join(parts)
+
+
+def text(words: str) -> str:
+    r"""Escape words so that Markdown shows them as they are.
+
+    Examples
+    --------
+    >>> text("a*b <c> @you")
+    'a\\*b \\<c\\> @&#8203;you'
+    """
+    line = printable(words).strip().translate(_SPECIAL)
+    line = line.replace("://", ":&#8203;//").replace("www.", "www&#46;")
+    # what begins a line could make it a list, a rule or a heading
+    number = len(line) - len(line.lstrip("0123456789"))
+    begins = line[number : number + 1] in tuple("-+=.)") and line != ""
+    return f"{line[:number]}\\{line[number:]}" if begins else line
+
+
+def code(words: str) -> str:
+    """Return a code span that shows words as they are, backticks included.
+
+    Examples
+    --------
+    >>> code("model.stem"), code("a`b"), code("a|b")
+    ('`model.stem`', '`` a`b ``', '`a\\\\|b`')
+    """
+    line = printable(words).replace("|", "\\|") or " "
+    if "`" not in line:
+        # spaces at both ends would be taken off, unless there is nothing else
+        return f"` {line} `" if line[0] == line[-1] == " " and line.strip() else f"`{line}`"
+    fence = "`" * (1 + max(len(run) for run in _backticks(line)))
+    return f"{fence} {line} {fence}"
+
+
+def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """Return a table of cells that are escaped already."""
+    heads = list(columns)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _head(page: Page) -> Iterator[str]:
+    yield f"# {text(page.title)}: {page.verdict}"
+    if page.headline:
+        yield text(page.headline)
+    yield f"**{text(page.sentence)}**"
+
+
+def _overview(page: Page) -> Iterator[str]:
+    if page.sections:
+        rows = [[code(part.title), text(part.verdict), _codes(part)] for part in page.sections]
+        yield table(["about", "verdict", "findings"], rows)
+
+
+def _codes(section: Section) -> str:
+    return ", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-"
+
+
+def _part(section: Section, style: Style) -> Iterator[str]:
+    yield f"## {code(section.title)}: {text(section.verdict)}"
+    if section.lead:
+        yield text(section.lead)
+    if section.messages:
+        yield "\n".join(_item(message, None if style.verbose else KEYS) for message in section.messages)
+    yield from _exhibits(section.exhibits)
+
+
+def _item(message: Message, limit: int | None) -> str:
+    name = f"**{message.code}** ({message.severity}) " if message.code else ""
+    lines = [f"- {name}{text(message.text)}"]
+    keys, left = shortened(message.keys, limit=limit)
+    if keys:
+        more = f" and {left} more" if left else ""
+        lines.append(f"  <br>{', '.join(code(key) for key in keys)}{more}")
+    if message.fix:
+        lines.append(f"  <br>Fix: {text(message.fix)}")
+    return "\n".join(lines)
+
+
+def _exhibits(exhibits: Exhibits) -> Iterator[str]:
+    if exhibits.facts:
+        rows = [[text(fact.name), text(fact.value)] for fact in exhibits.facts]
+        yield _folded("facts", table(["fact", "value"], rows))
+    for shown in exhibits.tables:
+        yield _folded(shown.title, _cells(shown))
+    for drawn in exhibits.maps:
+        yield _folded(drawn.title, _grid(drawn))
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{text(title)}</summary>\n\n{body}\n\n</details>"
+
+
+def _cells(shown: Table) -> str:
+    return table(map(text, shown.columns), [map(text, row) for row in shown.rows])
+
+
+def _grid(drawn: Map) -> str:
+    corner = f"{text(drawn.y.name)} \\\\ {text(drawn.x.name)}"
+    rows = [[text(name), *map(text, row)] for name, row in zip(drawn.rows, drawn.outcomes, strict=True)]
+    return table([corner, *map(text, drawn.columns)], rows)
+
+
+def _backticks(line: str) -> list[str]:
+    runs, current = [""], ""
+    for char in line:
+        current = current + char if char == "`" else ""
+        runs.append(current)
+    return runs

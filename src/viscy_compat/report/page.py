@@ -1,0 +1,128 @@
+"""What every document-like renderer starts from: a report with its verdict, its sections, and what they show."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from viscy_compat.exhibits import MARKS, Exhibitor, Exhibits, laid_out
+from viscy_compat.findings import Finding, Report, Result, Severity
+
+WORDS = {code: word for word, code in MARKS.items()}
+
+
+class Message(NamedTuple):
+    """A finding as documents show it. Without a code where a result did not hold and named no finding."""
+
+    code: str
+    severity: Severity
+    text: str
+    keys: tuple[str, ...] = ()
+    fix: str = ""
+
+
+class Section(NamedTuple):
+    """One result: what it is about, how it went, and what there is to see.
+
+    ``file`` is the checkpoint that it is about, or empty; ``group`` is the stage or command that made it; ``lead`` names
+    the first module in which old and new differ, where the result knows it.
+    """
+
+    title: str
+    verdict: str
+    exit_code: int
+    messages: tuple[Message, ...]
+    exhibits: Exhibits
+    file: str
+    group: str
+    lead: str
+
+
+class Page(NamedTuple):
+    """A whole report, verdict first."""
+
+    title: str
+    verdict: str
+    sentence: str
+    headline: str
+    exit_code: int
+    sections: tuple[Section, ...]
+    exhibits: Exhibits
+
+
+def page_of(report: Report) -> Page:
+    """Return the page of a report."""
+    sections = tuple(_section(result, report.command) for result in report.results)
+    return Page(
+        title=f"viscy-compat {report.command}",
+        verdict=WORDS[report.exit_code],
+        sentence=sentence(report),
+        headline=report.headline,
+        exit_code=report.exit_code,
+        sections=sections,
+        exhibits=report.exhibits or Exhibits(),
+    )
+
+
+def sentence(report: Report) -> str:
+    """Say in one sentence how a report went.
+
+    Examples
+    --------
+    >>> sentence(Report("check", ()))
+    'Nothing was looked at.'
+    """
+    codes = [result.exit_code for result in report.results]
+    if not codes:
+        return "Nothing was looked at."
+    counts = [(codes.count(1), "with findings"), (codes.count(2), "could not be decided")]
+    parts = [f"{count} of {len(codes)} {what}" for count, what in counts if count]
+    if not parts and report.exit_code:
+        return f"All {len(codes)} hold, but the run itself is in doubt."
+    return (", ".join(parts) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")) + "."
+
+
+def shortened(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ...], int]:
+    """Return the first keys, and how many are left out.
+
+    Examples
+    --------
+    >>> shortened(("a", "b", "c"), limit=2), shortened(("a", "b"), limit=None)
+    ((('a', 'b'), 1), (('a', 'b'), 0))
+    """
+    shown = keys if limit is None else keys[:limit]
+    return shown, len(keys) - len(shown)
+
+
+def _section(result: Result, command: str) -> Section:
+    data = result.to_dict()
+    shown = result.exhibits() if isinstance(result, Exhibitor) else laid_out(data)
+    return Section(
+        title=result.title,
+        verdict=str(data.get("verdict", WORDS[result.exit_code])),
+        exit_code=result.exit_code,
+        messages=_messages(result),
+        exhibits=shown,
+        file=str(data.get("file", "")),
+        group=str(data.get("stage", "")).strip() or command,
+        lead=_first_diverging(shown),
+    )
+
+
+def _first_diverging(shown: Exhibits) -> str:
+    found = (
+        row[table.columns.index("module")] for table in shown.tables if "module" in table.columns for row in table.rows
+    )
+    first = next((name for name in found if name not in ("", "-")), "")
+    return f"First diverging module: {first}" if first else ""
+
+
+def _messages(result: Result) -> tuple[Message, ...]:
+    """Say at least one thing about a result that did not hold: a failure without a word would be lost."""
+    said = tuple(_message(finding) for finding in result.findings)
+    if result.exit_code and not any(message.severity == "error" for message in said):
+        return (Message("", "error", f"{result.title}: {WORDS[result.exit_code]}"), *said)
+    return said
+
+
+def _message(finding: Finding) -> Message:
+    return Message(finding.code, finding.severity, finding.message, finding.keys, finding.fix)

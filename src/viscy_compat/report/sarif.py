@@ -1,0 +1,92 @@
+"""The report as SARIF 2.1.0: the finding codes as rules, the findings as results."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from json import dumps
+from typing import Any
+from urllib.parse import quote
+
+from viscy_compat import __version__
+from viscy_compat.findings import CATALOGUE, Code, Report
+from viscy_compat.layout import printable
+from viscy_compat.report import Style
+from viscy_compat.report.page import Message, Page, Section, page_of
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+KEYS = 20
+
+
+def render(report: Report, style: Style) -> str:
+    """Return the log, with one run."""
+    page = page_of(report)
+    log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(page)]}
+    return dumps(log, indent=2, ensure_ascii=True)
+
+
+def _run(page: Page) -> dict[str, Any]:
+    driver = {
+        "name": "viscy-compat",
+        "version": __version__,
+        "semanticVersion": __version__,
+        "rules": [_rule(entry) for entry in CATALOGUE.values()],
+    }
+    return {
+        "tool": {"driver": driver},
+        "automationDetails": {"id": f"{page.title.replace(' ', '/')}/"},
+        "invocations": [_invocation(page)],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(section, message) for section in page.sections for message in section.messages],
+    }
+
+
+def _invocation(page: Page) -> dict[str, Any]:
+    """A run that could not decide was no successful one, whatever its findings."""
+    level = "note" if page.exit_code == 0 else "error"
+    text = " ".join(filter(None, (page.sentence, page.headline)))
+    return {
+        "executionSuccessful": page.exit_code != 2,
+        "exitCode": page.exit_code,
+        "toolExecutionNotifications": [{"level": level, "message": {"text": printable(text)}}],
+    }
+
+
+def _rule(entry: Code) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "shortDescription": {"text": entry.title},
+        "fullDescription": {"text": entry.meaning},
+        "help": {"text": entry.remedy},
+        "defaultConfiguration": {"level": entry.severity},
+    }
+
+
+def _result(section: Section, message: Message) -> dict[str, Any]:
+    rule = {"ruleId": message.code, "ruleIndex": list(CATALOGUE).index(message.code)} if message.code else {}
+    return {
+        **rule,
+        "level": message.severity,
+        "message": {"text": _words(section, message)},
+        "locations": [_location(section, message)],
+        "partialFingerprints": {"finding/v1": _fingerprint(section, message)},
+    }
+
+
+def _words(section: Section, message: Message) -> str:
+    fix = f" Fix: {message.fix}" if message.fix else ""
+    return printable(f"{section.title}: {message.text}{fix}")
+
+
+def _location(section: Section, message: Message) -> dict[str, Any]:
+    logical = [{"fullyQualifiedName": printable(section.title), "kind": "type"}]
+    keys = [{"fullyQualifiedName": printable(key), "kind": "member"} for key in message.keys[:KEYS]]
+    if not section.file:
+        return {"logicalLocations": logical + keys}
+    address = quote(section.file.encode("utf-8", "surrogatepass"), safe="/._-~")
+    place = {"physicalLocation": {"artifactLocation": {"uri": address}}}
+    return {**place, **({"logicalLocations": keys} if keys else {})}
+
+
+def _fingerprint(section: Section, message: Message) -> str:
+    told = "\0".join((section.group, section.title, message.code, message.text, *message.keys))
+    return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

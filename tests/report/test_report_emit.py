@@ -1,0 +1,63 @@
+"""`emit` prints one format, writes the others, and gives the report's exit code."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+from support.reports import clean, hostile, mixed
+from viscy_compat.errors import OutputRefused, UsageError
+from viscy_compat.findings import Report
+from viscy_compat.report import emit, render
+
+
+def asked(format: str, *outputs: str) -> Namespace:
+    return Namespace(format=format, output=list(outputs), color="never", verbose=False, quiet=False)
+
+
+@pytest.mark.parametrize("report", [clean(), mixed()])
+def test_the_exit_code_is_that_of_the_report(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+    assert emit(report, asked("json")) == report.exit_code
+    assert json.loads(capsys.readouterr().out) == report.to_dict()
+
+
+def test_outputs_are_written_beside_what_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page, log = tmp_path / "a=b report.html", tmp_path / "log.sarif"
+    emit(mixed(), asked("json", f"html:{page}", f"sarif:{log}"))
+    assert page.read_text() == render(mixed(), "html") + "\n"
+    assert json.loads(log.read_text())["version"] == "2.1.0"
+    assert json.loads(capsys.readouterr().out)["schema"] == 1
+
+
+@pytest.mark.parametrize("output", ["report.json", "pdf:x", "json:", ":x"])
+def test_an_output_that_cannot_be_meant_is_refused_before_anything_is_printed(
+    output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UsageError, match="FORMAT:PATH"):
+        emit(clean(), asked("json", output))
+    assert capsys.readouterr().out == ""
+
+
+def test_an_output_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(OutputRefused, match="No such file or directory; choose another place"):
+        emit(clean(), asked("json", f"html:{tmp_path / 'no' / 'page.html'}"))
+
+
+@pytest.mark.parametrize("words", [("github",), ("json", "github:/dev/null")])
+def test_github_reports_add_to_the_job_summary(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    summary = tmp_path / "summary.md"
+    summary.write_text("# before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    emit(mixed(), asked(*words))
+    assert summary.read_text() == f"# before\n{render(mixed(), 'markdown')}\n"
+
+
+def test_other_reports_leave_the_job_summary_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    emit(hostile("x"), asked("json"))
+    assert not (tmp_path / "summary.md").exists()
