@@ -1,8 +1,38 @@
 """viscy-compat: does an old VisCy checkpoint load, how to make it load, and the proof.
 
 The public functions are resolved when they are first used, so importing this package imports nothing heavy.
+
+Examples
+--------
+>>> import viscy_compat as vc
+>>> vc.check("nowhere.ckpt").verdict
+'unreadable'
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from viscy_compat.diagnosis import check as check
+
+_PUBLIC = {
+    "check": "viscy_compat.diagnosis",
+}
+
+__all__ = ["__version__", "check"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public function when it is first asked for (PEP 562)."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

@@ -13,6 +13,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report import FORMATS
 
 COMMANDS = {
+    "check": "does each checkpoint load into the migrated class, and what fixes it",
     "explain": "what a finding code means and what to do",
 }
 
@@ -57,13 +58,18 @@ def _run(command: str, words: list[str]) -> int:
     return exit_code
 
 
+class _Formatter(RawDescriptionHelpFormatter):
+    """argparse makes a formatter for every argument; told the width, it need not import `shutil` to measure it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
 class _Parser(ArgumentParser):
     """A parser whose complaints are one line, like those of everything else here."""
 
     def __init__(self, *, prog: str, description: str | None) -> None:
-        super().__init__(
-            prog=prog, description=description, allow_abbrev=False, formatter_class=RawDescriptionHelpFormatter
-        )
+        super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")

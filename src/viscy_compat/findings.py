@@ -690,6 +690,12 @@ class Report:
         """The findings of all results."""
         return tuple(finding for result in self.results for finding in result.findings)
 
+    @property
+    def verdict(self) -> Verdict | None:
+        """The verdict on the worst file; None where the results have none (`verify`, `explore`)."""
+        verdicts = [result.verdict for result in self.results if hasattr(result, "verdict")]
+        return max(verdicts, key=lambda verdict: EXIT_CODES[verdict], default=None)
+
     def __bool__(self) -> bool:
         return self.exit_code == 0
 

@@ -77,11 +77,51 @@ def read_config(path: str) -> tuple[Statement, ...]:
         Where the file cannot be read, is no YAML mapping, or states nothing.
     """
     document = _load_yaml(path)
-    found = tuple(_statements(document, path))
+    found = tuple(statements_in(document, path))
     if not found:
         fix = "arguments stand under init_args beside a class_path, or under model_config"
         raise UsageError("states no constructor arguments", where=path, fix=fix)
     return found
+
+
+def spelled(value: Any) -> str:
+    """Spell a value as ``--set`` takes it.
+
+    Examples
+    --------
+    >>> spelled((5, 4, 4)), spelled(None), spelled(True), spelled(((2, 2), (1, 1)))
+    ('5,4,4', 'none', 'true', '[[2,2],[1,1]]')
+    """
+    if isinstance(value, tuple | list):
+        nested = any(isinstance(item, tuple | list | dict) for item in value)
+        inner = ",".join(_as_json(item) if nested else spelled(item) for item in value)
+        return f"[{inner}]" if nested else inner + ("," if len(value) == 1 else "")
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return printable(str(value))
+
+
+def quoted(path: str) -> str:
+    """Spell a path as a shell takes it.
+
+    Examples
+    --------
+    >>> quoted("my model.ckpt"), quoted("epoch=48-step=18130.ckpt")
+    ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
+    """
+    from shlex import quote
+
+    text = printable(path)
+    return text if set(text) <= _UNQUOTED else quote(text)
+
+
+_UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")
+
+
+def _as_json(value: Any) -> str:
+    from json import dumps
+
+    return dumps(value, separators=(",", ":"))
 
 
 def _load_yaml(path: str) -> Any:
@@ -106,8 +146,16 @@ def _load_yaml(path: str) -> Any:
         raise UsageError(f"is no YAML: {printable(problem)}{place}", where=path, fix="correct the file") from error
 
 
-def _statements(document: Any, path: str) -> Iterator[Statement]:
-    """Walk a YAML document once, however often its aliases share a node."""
+def statements_in(document: Any, origin: str) -> Iterator[Statement]:
+    """Find the constructor arguments that a document of dictionaries and lists states, outermost first.
+
+    Each node is walked once, however often aliases share it.
+
+    Examples
+    --------
+    >>> [row.arguments for row in statements_in({"model": {"class_path": "a.B", "init_args": {"n": 1}}}, "here")]
+    [{'n': 1}]
+    """
     pending: list[tuple[str, Any]] = [("", document)]
     seen: set[int] = set()
     while pending:
@@ -122,11 +170,18 @@ def _statements(document: Any, path: str) -> Iterator[Statement]:
         owner = class_path.rpartition(".")[2] if isinstance(class_path, str) else owner
         for name in ("init_args", "model_config"):
             if isinstance(node.get(name), dict):
-                yield Statement(path, _plain_arguments(node[name]), owner)
+                yield Statement(origin, plain_arguments(node[name]), owner)
         pending.extend((owner, item) for item in node.values())
 
 
-def _plain_arguments(mapping: Mapping[Any, Any]) -> dict[str, Any]:
+def plain_arguments(mapping: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the entries of a mapping that could be constructor arguments, lists as tuples.
+
+    Examples
+    --------
+    >>> plain_arguments({"stride": [5, 4, 4], "loss": {"a": 1}})
+    {'stride': (5, 4, 4)}
+    """
     return {name: _with_tuples(value) for name, value in mapping.items() if isinstance(name, str) and _is_plain(value)}
 
 

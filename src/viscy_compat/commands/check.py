@@ -1,0 +1,51 @@
+"""Does each checkpoint load into the migrated class? Names the class, its configuration, and the command that fixes it."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from viscy_compat.diagnosis import CheckResult, check_paths
+from viscy_compat.findings import Report
+from viscy_compat.report import emit, render, style_for
+from viscy_compat.stated import Statement, parse_settings, read_config
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``check``."""
+    parser.add_argument("paths", metavar="FILE", nargs="+", help="checkpoints, or folders that hold some")
+    add_statements(parser)
+
+
+def add_statements(parser: ArgumentParser) -> None:
+    """Add the arguments with which users state what weights cannot tell; ``remap`` has them too."""
+    stated = parser.add_argument_group("what the weights cannot tell")
+    stated.add_argument("--as", dest="class_name", metavar="CLASS", help="state the class")
+    stated.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="state a constructor argument")
+    stated.add_argument("--config", metavar="FILE.yml", action="append", default=[], help="a training configuration")
+    stated.add_argument("--state-dict", metavar="PATH", help="which sub-dictionary, where a file holds several")
+    stated.add_argument(
+        "--limit", metavar="NAME=VALUE", action="append", default=[], help="raise a limit of the reader"
+    )
+
+
+def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
+    """Return what the user states; ``--set`` comes first and so outweighs a configuration."""
+    configs = [statement for path in arguments.config for statement in read_config(path)]
+    settings = parse_settings(arguments.set)
+    return (Statement("--set", settings), *configs) if settings else tuple(configs)
+
+
+def run(arguments: Namespace) -> int:
+    """Check every file; ``--format jsonl`` prints each result as it comes."""
+    results: list[CheckResult] = []
+    for result in check_paths(
+        arguments.paths,
+        class_name=arguments.class_name,
+        statements=statements_of(arguments),
+        state_dict=arguments.state_dict,
+        limits=arguments.limit,
+    ):
+        results.append(result)
+        if arguments.format == "jsonl":
+            print(render(Report("check", [result]), "jsonl", style_for(arguments)), flush=True)
+    return emit(Report("check", results), arguments)

@@ -1,0 +1,117 @@
+"""What a checkpoint is: class, generation, configuration, verdict, plan. This is `check`.
+
+Identification goes by keys and shapes alone; file names, hyper-parameters and what the user states only confirm or
+contradict. Facts come from `viscy_compat.checkpoint`, knowledge from `viscy_compat.architectures`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
+from viscy_compat.diagnosis.folders import checkpoint_files
+from viscy_compat.diagnosis.judgement import judge, unreadable
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.findings import Report
+from viscy_compat.stated import Statement
+
+__all__ = ["CheckResult", "Diagnosis", "Identity", "check", "check_paths", "diagnose", "judge"]
+
+
+def check(
+    path: str | os.PathLike[str],
+    *,
+    class_name: str = "",
+    config: Mapping[str, Any] | None = None,
+    state_dict: str | None = None,
+) -> Report:
+    """Say whether a checkpoint loads into the migrated class, without torch.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The checkpoint, or a folder that holds some.
+    class_name : str, optional
+        The class that it is stated to be.
+    config : Mapping[str, Any], optional
+        Constructor arguments that are stated.
+    state_dict : str, optional
+        Which state dict is meant, where the file holds several (``"ema"``).
+
+    Returns
+    -------
+    Report
+        With `verdict` and `findings`; true where the exit code would be 0. A file that cannot be read is a result
+        (``unreadable``), not an exception.
+
+    Examples
+    --------
+    >>> report = check("nowhere.ckpt")
+    >>> report.verdict, bool(report)
+    ('unreadable', False)
+    """
+    statements = (Statement("config", config),) if config else ()
+    return Report(
+        "check", check_paths([os.fspath(path)], class_name=class_name, statements=statements, state_dict=state_dict)
+    )
+
+
+def check_paths(
+    paths: Iterable[str],
+    *,
+    class_name: str | None = None,
+    statements: tuple[Statement, ...] = (),
+    state_dict: str | None = None,
+    limits: Iterable[str] = (),
+) -> Iterator[CheckResult]:
+    """Check files, and every checkpoint below folders, one after the other; a bad one never stops the rest.
+
+    Raises
+    ------
+    UsageError
+        Where a limit or the class is not known, or a folder holds no checkpoint.
+    """
+    reader_limits = with_limits(list(limits))
+    for path in checkpoint_files(paths):
+        yield diagnose(
+            path, class_name=class_name or "", statements=statements, state_dict=state_dict, limits=reader_limits
+        ).result
+
+
+def diagnose(
+    path: str,
+    *,
+    class_name: str = "",
+    statements: tuple[Statement, ...] = (),
+    state_dict: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Diagnosis:
+    """Read one checkpoint and judge it.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    class_name : str, optional
+        The class that the user states.
+    statements : tuple[Statement, ...], optional
+        Constructor arguments that the user states, the most binding first.
+    state_dict : str, optional
+        Which state dict is meant.
+    limits : Limits, optional
+        Of the reader.
+
+    Returns
+    -------
+    Diagnosis
+        A file that cannot be read gives the verdict ``unreadable``, not an exception.
+    """
+    try:
+        checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict)
+    except UnreadableCheckpoint as error:
+        return Diagnosis(unreadable(path, error))
+    return judge(checkpoint, class_name=class_name, statements=statements)

@@ -1,0 +1,177 @@
+"""Findings about a checkpoint: one for each cause, in the words of its keys and numbers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from viscy_compat.architectures.inference import Inference, Nearest, Undetermined
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.findings import Finding
+from viscy_compat.layout import fold
+from viscy_compat.migration.plan import HALVES
+from viscy_compat.stated import quoted, spelled
+
+_CONFIGS = ("config.yaml", "config.yml")
+_SEVERITIES = ("error", "warning", "note")
+
+
+def most_severe_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Sort findings by severity, and leave equal ones in their order.
+
+    Examples
+    --------
+    >>> [finding.code for finding in most_severe_first([Finding("VC103", ""), Finding("VC201", "")])]
+    ['VC201', 'VC103']
+    """
+    return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
+
+
+def about_halves(found: Inference) -> list[Finding]:
+    """Say which tensors are half precision."""
+    halves = [pair for pair in found.retyped if pair.found.dtype in HALVES]
+    if not halves:
+        return []
+    dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
+    names = tuple(fold(pair.name for pair in halves))
+    return [Finding("VC202", f"{len(halves)} tensors are {dtypes}; float32 holds every such value exactly", names)]
+
+
+def about_dtypes(found: Inference) -> list[Finding]:
+    """Say which tensors have a dtype from which there is no exact way to the class's."""
+    others = [pair for pair in found.retyped if pair.found.dtype not in HALVES]
+    causes: dict[tuple[str, str], list[str]] = {}
+    for pair in others:
+        causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
+    return [
+        Finding("VC203", f"{len(names)} tensors are {has}, and there is no exact way to {needs}", tuple(fold(names)))
+        for (has, needs), names in causes.items()
+    ]
+
+
+def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
+    """Say what the reader found, the tensors that it could not read, and those outside the model."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for tensor in checkpoint.unreadable:
+        causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
+    findings = [
+        Finding(code, f"{len(keys)} tensors: {reason}", tuple(fold(keys))) for (code, reason), keys in causes.items()
+    ]
+    if view.outside:
+        said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
+        findings.append(Finding("VC106", said, tuple(fold(view.outside))))
+    return [*checkpoint.findings, *findings]
+
+
+def about_statements(found: Inference, binding: Mapping[str, Any]) -> list[Finding]:
+    """Say what was stated and cannot be: by the user (an error) or by the file's hyper-parameters (a warning)."""
+    findings = [
+        Finding(
+            "VC304" if any(name in binding for name in row.stated) else "VC305",
+            f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}"
+            + "".join(f"; {pair.name} is {pair.found.shape}, not {pair.expected.shape}" for pair in row.mismatches[:1]),
+            tuple(fold(pair.name for pair in row.mismatches)),
+        )
+        for row in found.contradictions
+    ]
+    unknown = [name for name in found.unknown if name in binding]
+    if unknown:
+        has = ", ".join(argument.name for argument in found.architecture.arguments)
+        said = f"{found.architecture.name} has no argument {', '.join(unknown)}"
+        findings.append(Finding("VC304", said, fix=f"its arguments are {has}"))
+    return findings
+
+
+def about_layout(view: View, found: Inference) -> list[Finding]:
+    """Say what generation, wrapper and order the names show."""
+    findings = []
+    if found.generation.to_today:
+        said = f"written by {found.generation.written_by}: the layout of {found.generation.name}, not today's"
+        losses = f"; a remap loses this: {'; '.join(found.generation.loses)}" if found.generation.loses else ""
+        findings.append(Finding("VC105", said + losses))
+    if view.prefix or view.inner:
+        wrappers = " and ".join(filter(None, (view.prefix, *view.inner)))
+        findings.append(
+            Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", tuple(fold(view.keys.values()))[:1])
+        )
+    if found.reordered:
+        findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
+    return findings
+
+
+def about_choices(found: Inference) -> list[Finding]:
+    """Say which arguments the weights do not tell: those that change predictions one by one, the rest in one line."""
+    findings = [
+        Finding("VC302", _alternatives(row), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
+        for row in found.undetermined
+        if row.changes_predictions
+    ]
+    harmless = [f"{row.name}={spelled(row.assumed)}" for row in found.undetermined if not row.changes_predictions]
+    if harmless:
+        findings.append(
+            Finding("VC303", f"assumed, and the same predictions with any other value: {', '.join(harmless)}")
+        )
+    return findings
+
+
+def _alternatives(row: Undetermined) -> str:
+    others = [settings(candidate) for candidate in row.candidates if candidate.get(row.name) != row.assumed]
+    shown = "; ".join(dict.fromkeys(others[:4])) + ("; ..." if len(others) > 4 or not row.complete else "")
+    return f"{row.name}={spelled(row.assumed)} is assumed: {row.why}. Other predictions with {shown}"
+
+
+def about_surroundings(checkpoint: Checkpoint, found: Inference, stated: bool) -> list[Finding]:
+    """Say where an old class path went, and which configuration lies beside the file."""
+    findings = []
+    told = plain(checkpoint.hyper_parameters)
+    old_path = told.get("_class_path") if isinstance(told, dict) else None
+    if isinstance(old_path, str) and old_path.startswith("viscy."):
+        said = f"the hyper-parameters name {old_path}, which the monorepo does not have; the model is {found.architecture.target}"
+        findings.append(Finding("VC306", said))
+    beside = _config_beside(checkpoint.path)
+    if beside and not stated and any(row.changes_predictions for row in found.undetermined):
+        findings.append(
+            Finding("VC308", f"{beside} may tell what the weights do not", fix=f"--config {quoted(beside)}")
+        )
+    return findings
+
+
+def _config_beside(path: str) -> str:
+    """Return a training configuration in the folder of the file, or in the one above (checkpoints/ of a run)."""
+    folder = os.path.dirname(path)
+    places = [os.path.join(above, name) for above in (folder, os.path.join(folder, os.pardir)) for name in _CONFIGS]
+    return next((os.path.normpath(place) for place in places if os.path.isfile(place)), "")
+
+
+def about_the_nearest(near: Nearest) -> list[Finding]:
+    """Say in which tensors a file differs from the nearest configuration of a class."""
+    found, whose = near.differences, settings(near.config)
+    findings = [Finding("VC307", near.custom)] if near.custom else []
+    if found.missing:
+        findings.append(
+            Finding("VC101", f"{near}: {len(found.missing)} tensors are missing", tuple(fold(found.missing)))
+        )
+    if found.unexpected:
+        said = f"{near}: {len(found.unexpected)} tensors have no place"
+        findings.append(Finding("VC102", said, tuple(fold(found.unexpected))))
+    if found.reshaped:
+        lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in found.reshaped)
+        findings.append(Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", lines))
+    return findings
+
+
+def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, class_name: str) -> Finding:
+    """Say that no class accepts a file, and what its tensors are called."""
+    whom = class_name or "any class that this version knows"
+    said = f"{len(checkpoint.tensors)} tensors, not those of {whom}"
+    if near:
+        said += f"; nearest is {near}"
+    tops = dict.fromkeys(name.split(".")[0] for name in view.keys)
+    return Finding("VC301", said, tuple(f"{top}.*" for top in list(tops)[:12]))
+
+
+def settings(values: Mapping[str, Any]) -> str:
+    """Spell arguments as a user would state them."""
+    return " ".join(f"{name}={spelled(value)}" for name, value in values.items())

@@ -1,0 +1,195 @@
+"""Facts to verdict: which class, generation and configuration a checkpoint holds, and what that means for loading it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.architectures.inference import Inference, Nearest, distance, identify, infer, nearest
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.diagnosis import causes
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
+from viscy_compat.errors import CompatError, PlanRefused
+from viscy_compat.findings import Finding, Verdict
+from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
+from viscy_compat.operations import Drop
+from viscy_compat.stated import Statement, plain_arguments, quoted, statements_in
+
+
+def judge(checkpoint: Checkpoint, *, class_name: str = "", statements: tuple[Statement, ...] = ()) -> Diagnosis:
+    """Judge a checkpoint that was read; see `diagnose`."""
+    for view in _plausible_views(checkpoint):
+        layout = checkpoint.layout_of(view)
+        found = infer(find(class_name), layout) if class_name else identify(layout)
+        if found:
+            return _recognised(checkpoint, view, found, statements)
+    return _not_recognised(checkpoint, class_name)
+
+
+def _plausible_views(checkpoint: Checkpoint) -> list[View]:
+    """Return the views to try; what a LightningModule holds always stands below an attribute of it."""
+    held = [view for view in checkpoint.views if view.prefix]
+    return held if checkpoint.wrapper.kind == "lightning" and held else list(checkpoint.views)
+
+
+def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements: tuple[Statement, ...]) -> Diagnosis:
+    """Judge a file whose names and shapes are those of a known class."""
+    binding, hints = (
+        _statements_about(found.architecture, statements),
+        _hyper_parameters(checkpoint, found.architecture),
+    )
+    if binding or hints:
+        found = infer(found.architecture, checkpoint.layout_of(view), {**hints, **binding}) or found
+    plan, refusals = _plan(checkpoint, view, found)
+    findings = (
+        *causes.about_container(checkpoint, view),
+        *refusals,
+        *causes.about_statements(found, binding),
+        *causes.about_layout(view, found),
+        *causes.about_choices(found),
+        *causes.about_surroundings(checkpoint, found, bool(statements)),
+    )
+    verdict = _verdict(plan, findings)
+    result = CheckResult(
+        checkpoint.path,
+        verdict,
+        causes.most_severe_first(findings),
+        **_facts(checkpoint, view),
+        identity=_identity(found),
+        plan=plan if verdict != "incompatible" else None,
+        next=_next_command(checkpoint, view, verdict),
+        python=_load_line(checkpoint, found) if verdict != "incompatible" else "",
+    )
+    return Diagnosis(result, checkpoint, view, found)
+
+
+def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
+    """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
+    views = _plausible_views(checkpoint)
+    pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
+    near = min(
+        ((view, near) for view, near in pairs if near), key=lambda pair: distance(pair[1].differences), default=None
+    )
+    view = near[0] if near else views[0]
+    findings = [*causes.about_container(checkpoint, view), *(causes.about_the_nearest(near[1]) if near else [])]
+    verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
+    if verdict == "unknown":
+        findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
+    result = CheckResult(
+        checkpoint.path,
+        verdict,
+        causes.most_severe_first(findings),
+        **_facts(checkpoint, view),
+        next=_next_for_stranger(checkpoint, near[1] if near else None),
+    )
+    return Diagnosis(result, checkpoint, view)
+
+
+def _verdict(plan: Plan | None, findings: Iterable[Finding]) -> Verdict:
+    """Return the verdict on a recognised file: a total plan that changes nothing but the prefix is `compatible`."""
+    blocking = {finding.code for finding in findings if finding.severity == "error"} - {"VC105", "VC202"}
+    if plan is None or blocking:
+        return "incompatible"
+    return "remappable" if plan.changes else "compatible"
+
+
+def _is_close(near: Nearest) -> bool:
+    """Whether a file is one of the class but for some tensors, rather than something else that shares a few."""
+    return 4 * distance(near.differences) <= near.shared or bool(near.custom)
+
+
+def _plan(checkpoint: Checkpoint, view: View, found: Inference) -> tuple[Plan | None, list[Finding]]:
+    """Make the total plan to today's layout, or say in findings why there is none."""
+    layout = checkpoint.layout_of(view)
+    rows = found.generation.to_today(layout) if found.generation.to_today else identity_rows(layout)
+    drops = [Drop(key, "it stands outside the model") for key in view.outside]
+    here = {**layout, **{key: checkpoint.tensors[key].spec for key in view.outside}}
+    there = found.architecture.layout(found.config)
+    name = found.architecture.name
+    source = Side(here, name, found.generation.name, found.config, view.prefix)
+    target = Side(there, name, found.architecture.generations[-1].name, found.config)
+    try:
+        rows = (*with_casts(rows, here, there), *drops)
+        return plan_of(source, target, rows, loses=found.generation.loses), causes.about_halves(found)
+    except PlanRefused:
+        return None, [*causes.about_halves(found), *causes.about_dtypes(found)]
+
+
+def unreadable(path: str, error: CompatError) -> CheckResult:
+    """Return the verdict on a file that the reader refused."""
+    message = f"{error.where}: {error.message}" if error.where and error.where != path else error.message
+    return CheckResult(path, "unreadable", (Finding(error.code, message, fix=error.fix),))
+
+
+def _facts(checkpoint: Checkpoint, view: View) -> dict[str, Any]:
+    wrapper = {"kind": checkpoint.wrapper.kind, "prefix": view.prefix, "version": checkpoint.wrapper.version}
+    return {
+        "format": checkpoint.format,
+        "wrapper": wrapper,
+        "tensors": len(checkpoint.tensors),
+        "bytes": checkpoint.tensor_bytes,
+    }
+
+
+def _identity(found: Inference) -> Identity:
+    return Identity(
+        found.architecture.name,
+        found.architecture.target,
+        found.generation.name,
+        found.generation.written_by,
+        found.config,
+        {row.name: row for row in found.undetermined},
+        found.evidence,
+    )
+
+
+def _statements_about(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:
+    """Merge the statements that are about a class: those that name it, else those that fit its arguments."""
+    names = {argument.name for argument in architecture.arguments}
+    unnamed = [row for row in statements if row.origin in ("--set", "config")]
+    named = [row for row in statements if row.class_name == architecture.name and row not in unnamed]
+    fitting = [row for row in statements if row not in unnamed and names.issuperset(row.arguments)]
+    merged: dict[str, Any] = {}
+    for row in reversed([*unnamed, *(named or fitting)]):
+        merged.update(row.arguments)
+    return merged
+
+
+def _hyper_parameters(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
+    """Return what the file's own hyper-parameters say about the arguments of a class."""
+    told = plain(checkpoint.hyper_parameters)
+    if not isinstance(told, dict):
+        return {}
+    rows = (Statement("hyper_parameters", plain_arguments(told)), *statements_in(told, "hyper_parameters"))
+    names = {argument.name for argument in architecture.arguments}
+    return {name: value for row in rows for name, value in row.arguments.items() if name in names}
+
+
+def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict) -> str:
+    if verdict == "incompatible":
+        return f"viscy-compat inspect {quoted(checkpoint.path)}"
+    if verdict == "compatible" and not view.prefix and not view.inner:
+        return ""
+    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(_target_beside(checkpoint.path))}"
+
+
+def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None) -> str:
+    if near:
+        return f"viscy-compat remap {quoted(checkpoint.path)} --as {near.architecture.name}"
+    return f"viscy-compat inspect {quoted(checkpoint.path)}"
+
+
+def _target_beside(path: str) -> str:
+    stem, ending = os.path.splitext(path)
+    return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
+
+
+def _load_line(checkpoint: Checkpoint, found: Inference) -> str:
+    """Return the line of Python that loads the file, with what must be stated filled in as assumed."""
+    stated = {row.name: row.assumed for row in found.undetermined if row.changes_predictions}
+    config = f", config={stated!r}" if stated else ""
+    return f"model = viscy_compat.load_model({checkpoint.path!r}{config})"

@@ -1,0 +1,101 @@
+"""What `check` answers about one file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures.inference import Inference, Undetermined
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.findings import EXIT_CODES, Finding, Verdict
+from viscy_compat.migration.plan import Plan
+from viscy_compat.operations import Cast, Drop, Fill, Rename
+
+
+class Identity(NamedTuple):
+    """The class, generation and configuration that a file holds, with what its weights cannot tell."""
+
+    class_name: str
+    target: str
+    generation: str
+    written_by: str
+    config: Mapping[str, Any]
+    undetermined: Mapping[str, Undetermined]
+    evidence: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``architecture`` object of the contract."""
+        return {
+            "class": self.class_name,
+            "target": self.target,
+            "generation": self.generation,
+            "written_by": self.written_by,
+            "config": dict(self.config),
+            "undetermined": {name: row.to_dict() for name, row in self.undetermined.items()},
+            "evidence": list(self.evidence),
+        }
+
+
+class CheckResult(NamedTuple):
+    """The verdict on one file, as `check` reports it."""
+
+    file: str
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    format: str = ""
+    wrapper: Mapping[str, str] = {}
+    identity: Identity | None = None
+    tensors: int = 0
+    bytes: int = 0
+    plan: Plan | None = None
+    next: str = ""
+    python: str = ""
+
+    @property
+    def title(self) -> str:
+        """The file."""
+        return self.file
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code that the contract gives to the verdict."""
+        return EXIT_CODES[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as the JSON of the contract has it; keys without a value are left out."""
+        told = {
+            "file": self.file,
+            "verdict": self.verdict,
+            "format": self.format,
+            "wrapper": dict(self.wrapper),
+            "architecture": self.identity.to_dict() if self.identity else None,
+            "tensors": self.tensors,
+            "bytes": self.bytes,
+            "plan": _plan_summary(self.plan) if self.plan else None,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "next": self.next,
+            "python": self.python,
+        }
+        return {
+            name: value for name, value in told.items() if value or name in ("findings", "next", "tensors", "bytes")
+        }
+
+
+class Diagnosis(NamedTuple):
+    """What `check` found, with the facts that `remap` goes on from."""
+
+    result: CheckResult
+    checkpoint: Checkpoint | None = None
+    view: View | None = None
+    inference: Inference | None = None
+
+
+def _plan_summary(plan: Plan) -> dict[str, Any]:
+    renames = sum(row.source != row.target for row in plan.operations if isinstance(row, Rename))
+    return {
+        "total": True,
+        "renames": renames,
+        "drops": plan.count(Drop),
+        "fills": plan.count(Fill),
+        "casts": plan.count(Cast),
+    }

@@ -1,0 +1,105 @@
+"""What `check` says, as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from viscy_compat.findings import EXIT_CODES, Finding, Report
+from viscy_compat.layout import printable
+from viscy_compat.report import Style
+from viscy_compat.stated import spelled
+
+if TYPE_CHECKING:
+    from viscy_compat.diagnosis import CheckResult, Identity
+
+_COLORS = {"compatible": 32, "remappable": 33, "incompatible": 31, "unknown": 35, "unreadable": 31}
+_SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
+_MARGIN = "  "
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a paragraph for each file, and a summary where there are several."""
+    shown = [result for result in report.results if result.exit_code or not style.quiet]
+    paragraphs = ["\n".join(_paragraph(result, style)) for result in shown]  # type: ignore[arg-type]
+    if len(report.results) > 1:
+        paragraphs.append(summary(report, style))
+    return "\n\n".join(paragraphs)
+
+
+def summary(report: Report, style: Style) -> str:
+    """Return one line that counts the verdicts."""
+    counts = dict.fromkeys(EXIT_CODES, 0)
+    for result in report.results:
+        counts[result.verdict] += 1  # type: ignore[attr-defined]
+    told = [style.paint(f"{count} {verdict}", _COLORS[verdict]) for verdict, count in counts.items() if count]
+    return f"{len(report.results)} checkpoints: {', '.join(told)}"
+
+
+def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
+    verdict = style.paint(result.verdict, 1, _COLORS[result.verdict])
+    yield f"{style.paint(printable(result.file), 1)}: {verdict}"
+    if result.identity:
+        yield from _indented(_identity(result.identity, style))
+    if result.format:
+        yield _MARGIN + _file_line(result)
+    for finding in result.findings:
+        if style.verbose or finding.severity != "note" or result.exit_code:
+            yield from _finding(finding, style)
+    if result.python:
+        yield _MARGIN + style.paint("load it   ", 2) + result.python
+    if result.next:
+        yield _MARGIN + style.paint("next      ", 2) + result.next
+
+
+def _identity(identity: Identity, style: Style) -> Iterator[str]:
+    yield f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
+    yield from _wrapped([f"{name}={spelled(value)}" for name, value in identity.config.items()], style)
+    if style.verbose:
+        yield from (f"seen: {printable(line)}" for line in identity.evidence)
+
+
+def _file_line(result: CheckResult) -> str:
+    by = f", saved by {result.wrapper['kind'].capitalize()}" if result.wrapper.get("kind") == "lightning" else ""
+    version = f" {printable(result.wrapper['version'])}" if by and result.wrapper.get("version") else ""
+    prefix = f" under {printable(result.wrapper['prefix'])}*" if result.wrapper.get("prefix") else ""
+    return f"{result.tensors} tensors, {megabytes(result.bytes)}, {result.format}{by}{version}{prefix}"
+
+
+def _finding(finding: Finding, style: Style) -> Iterator[str]:
+    label = style.paint(f"{finding.severity} {finding.code}", _SEVERITY_COLORS[finding.severity])
+    yield f"{_MARGIN}{label}: {printable(finding.message)}"
+    limit = len(finding.keys) if style.verbose else 5
+    yield from (f"{_MARGIN * 2}{printable(key)}" for key in finding.keys[:limit])
+    if len(finding.keys) > limit:
+        yield f"{_MARGIN * 2}... and {len(finding.keys) - limit} more (-v shows all)"
+    if finding.fix:
+        yield f"{_MARGIN * 2}{style.paint('fix:', 2)} {printable(finding.fix)}"
+
+
+def _wrapped(words: list[str], style: Style) -> Iterator[str]:
+    """Lay out words in lines of the width of the terminal."""
+    line = ""
+    for word in words:
+        if line and len(line) + len(word) + 2 > style.width - len(_MARGIN):
+            yield line
+            line = ""
+        line += f"  {word}" if line else word
+    yield line
+
+
+def _indented(lines: Iterator[str]) -> Iterator[str]:
+    return (_MARGIN + line for line in lines)
+
+
+def megabytes(count: int) -> str:
+    """Spell a number of bytes in decimal units.
+
+    Examples
+    --------
+    >>> megabytes(114_063_360), megabytes(900), megabytes(3_100_000_000)
+    ('114.1 MB', '900 bytes', '3.10 GB')
+    """
+    if count < 100_000:
+        return f"{count} bytes"
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
