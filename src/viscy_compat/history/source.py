@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -86,6 +87,11 @@ class OldTree:
     absent: frozenset[str] = frozenset()
     others: tuple[str, ...] = ()
 
+    @cached_property
+    def blobs(self) -> Mapping[str, str]:
+        """Git blob ids of all contents that are there."""
+        return {path: blob_id(content) for path, content in self.contents.items()}
+
     @property
     def title(self) -> str:
         """What a headline calls it.
@@ -127,7 +133,7 @@ class OldTree:
             if path and path not in paths:
                 paths[path] = self._text(path)
                 wanted.extend(self._path(name) for name in _imports(path, paths[path]))
-        return OldSource(paths, {path: blob_id(self.contents[path]) for path in sorted(paths)})
+        return OldSource(paths, {path: self.blobs[path] for path in sorted(paths)})
 
     def _path(self, module: str, *, required: bool = False) -> str:
         stem = module.replace(".", "/")

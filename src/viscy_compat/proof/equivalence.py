@@ -1,0 +1,408 @@
+"""`verify`: the old classes rebuilt from history against the migrated ones, case by case, bit by bit. No torch here."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from viscy_compat.architectures import find, known
+from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
+from viscy_compat.errors import OutputRefused, UsageError
+from viscy_compat.findings import CATALOGUE, Finding, Report
+from viscy_compat.history.origin import OldClass, Wanted, resolve
+from viscy_compat.layout import printable
+from viscy_compat.proof.answers import Answer, Described, Mode, Run
+from viscy_compat.proof.candidate import PACKAGE, Candidate
+from viscy_compat.proof.candidate import candidate as read_candidate
+from viscy_compat.proof.comparison import Failure, compare, parting, signature_failures
+from viscy_compat.proof.sides import Progress, Setup, Sides, sides
+from viscy_compat.proof.workers import Conditions, Limits
+
+REPORT = ("layout", "initial", "eval", "train")
+"""What both sides are asked for in every case."""
+
+_KEPT = {
+    "VC501": ("weights", "input", "eval", "train"),
+    "VC502": ("initial",),
+    "VC503": ("weights", "input", "buffers"),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one class was compared with, and under what conditions.
+
+    Parameters
+    ----------
+    kind : {"git", "wheel", "recorded"}
+        The kind of source.
+    revision : str
+        Commit, version, or the generation's name.
+    blobs : Mapping[str, str]
+        Git blob ids by path.
+    proven : bool
+        Whether they are those recorded for the generation.
+    conditions : tuple[Conditions, ...]
+        Of the old worker and of the candidate's; of the latter alone where references were compared with.
+    """
+
+    kind: Literal["git", "wheel", "recorded"]
+    revision: str
+    blobs: Mapping[str, str]
+    proven: bool
+    conditions: tuple[Conditions, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``source`` of the contract."""
+        return {"kind": self.kind, "revision": self.revision, "blobs": dict(self.blobs), "proven": self.proven}
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What comparing one class came to: a result of the report.
+
+    Parameters
+    ----------
+    name, generation : str
+        The class and the generation of its old side.
+    origin : Origin
+        What it was compared with.
+    configurations : int
+        How many cases were compared.
+    failures : tuple[Failure, ...]
+        Every difference that no row accepts.
+    accepted : tuple[str, ...]
+        The accepted differences that were used.
+    notes : tuple[Finding, ...]
+        Findings that are no failures.
+    """
+
+    name: str
+    generation: str
+    origin: Origin
+    configurations: int
+    failures: tuple[Failure, ...] = ()
+    accepted: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """The class."""
+        return self.name
+
+    @property
+    def exit_code(self) -> int:
+        """1 where anything differs."""
+        return int(any(CATALOGUE[failure.code].severity == "error" for failure in self.failures))
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """One finding for each code, module and set of keys, with the cases in which it was seen."""
+        groups: dict[tuple[str, str, tuple[str, ...]], list[Failure]] = {}
+        for failure in self.failures:
+            groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
+        told = [_finding(failures) for failures in groups.values()]
+        return sorted([*told, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as the JSON of the contract has it."""
+        isolation = [list(conditions.isolation) for conditions in self.origin.conditions]
+        versions = [_versions(conditions) for conditions in self.origin.conditions]
+        return {
+            "class": self.name,
+            "generation": self.generation,
+            "source": self.origin.to_dict(),
+            "configurations": self.configurations,
+            "failures": [failure.to_dict() for failure in self.failures],
+            "accepted": list(self.accepted),
+            "notes": [note.to_dict() for note in self.notes],
+            "conditions": versions,
+            "isolation": isolation,
+        }
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Where the tensors of failing cases are kept, if anywhere."""
+
+    folder: str = ""
+
+    def place(self, name: str, case: Case, side: str) -> str:
+        """Return the file for one side of one case; its folder is made.
+
+        Raises
+        ------
+        OutputRefused
+            The folder cannot be made.
+        """
+        folder = Path(self.folder).absolute() / name / case.name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the folder cannot be made ({error.strerror})"
+            raise OutputRefused(message, where=str(folder), fix="choose another --save-evidence") from error
+        return str(folder / f"{side}.safetensors")
+
+    def note(self, name: str, failures: Iterable[Failure]) -> None:
+        """Write the failures beside their tensors."""
+        cases: dict[str, list[Failure]] = {}
+        for failure in failures if self.folder else ():
+            if failure.case:
+                cases.setdefault(failure.case.name, []).append(failure)
+        for told in cases.values():
+            if case := told[0].case:
+                path = Path(self.place(name, case, "failures")).with_suffix(".json")
+                path.write_text(json.dumps([failure.to_dict() for failure in told], indent=2) + "\n")
+
+
+def verify(
+    classes: Iterable[str] | None = None,
+    *,
+    repo: str | os.PathLike[str] | None = None,
+    rev: str | None = None,
+    wheel: str | None = None,
+    recorded: bool = False,
+    allow_recorded: bool = False,
+    trust_repo: bool = False,
+    candidate: str = PACKAGE,
+    candidate_python: str | None = None,
+    legacy_python: str | None = None,
+    seed: int = 0,
+    jobs: int = 2,
+    timeout: float | None = None,
+    save_evidence: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+) -> Report:
+    """Rebuild the old classes from history and compare the migrated ones with them.
+
+    Constructor, ordered names, shapes, dtypes, seeded initial weights, and under equal weights the outputs in eval and
+    train mode, buffers and random-number generator afterwards: all must be equal, byte for byte, at one thread.
+
+    Parameters
+    ----------
+    classes : Iterable[str], optional
+        Class names; all known ones by default.
+    repo, rev, wheel, recorded, trust_repo
+        Where the old code comes from; see `viscy_compat.history.origin.Wanted`.
+    allow_recorded : bool
+        Whether falling back to the recorded references may count as a pass.
+    candidate : str
+        An importable package, or a folder that holds a package ``viscy_models``.
+    candidate_python, legacy_python : str, optional
+        Interpreters of the two workers.
+    seed : int
+        Set before every construction and every forward pass.
+    jobs : int
+        Workers that compute at once, in pairs; never threads.
+    timeout : float, optional
+        Seconds for one case.
+    save_evidence : path, optional
+        A folder for the tensors of both sides where numbers differ.
+    progress : Callable[[str], None], optional
+        Is told what is going on.
+
+    Returns
+    -------
+    Report
+        A result for each class; true where everything holds.
+
+    Raises
+    ------
+    CompatError
+        Nothing could be decided: no source, no such class, a worker that failed.
+    """
+    chosen = [find(name) for name in (classes or known())]
+    package = read_candidate(candidate)
+    if jobs < 1 or seed < 0:
+        raise UsageError("--jobs counts from 1 and --seed from 0")
+    wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, recorded, trust_repo)
+    limits = Limits() if timeout is None else Limits(request=timeout)
+    setup = Setup(legacy_python, candidate_python, limits, jobs)
+    tell = progress or _silent
+    olds = resolve(chosen, wanted)
+    evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
+    tell("starting one worker for each side (torch, timm, MONAI)")
+    comparison = _Comparison(chosen, olds, package, seed, evidence, tell)
+    return Report("verify", comparison.results(setup), headline=_headline(olds.values(), package))
+
+
+class _Comparison:
+    """One run of `verify` from sources."""
+
+    def __init__(
+        self,
+        chosen: Sequence[Architecture],
+        olds: Mapping[str, OldClass],
+        package: Candidate,
+        seed: int,
+        evidence: Evidence,
+        tell: Progress,
+    ) -> None:
+        self.chosen, self.olds, self.package, self.seed = chosen, olds, package, seed
+        self.evidence, self.tell = evidence, tell
+
+    def results(self, setup: Setup) -> list[ClassResult]:
+        """Compare class by class on one pair of workers, or several classes at once on several pairs."""
+        pairs = min(max(1, setup.jobs // 2), len(self.chosen))
+        with ThreadPoolExecutor(pairs) as pool:
+            shares = pool.map(lambda share: self._share(setup, share), [self.chosen[k::pairs] for k in range(pairs)])
+            found = {result.name: result for results in shares for result in results}
+        return [found[architecture.name] for architecture in self.chosen]
+
+    def _share(self, setup: Setup, share: Sequence[Architecture]) -> list[ClassResult]:
+        with sides(setup, self.package) as both:
+            return [self._class(both, architecture) for architecture in share]
+
+    def _class(self, both: Sides, architecture: Architecture) -> ClassResult:
+        old = self.olds[architecture.name]
+        described = both.describe(architecture, old)
+        origin = Origin(old.kind, old.revision, old.source.blobs, old.proven, both.conditions)
+        notes = tuple(_notes(old, architecture))
+        result = ClassResult(architecture.name, old.generation.name, origin, 0, notes=notes)
+        if described[1].error:
+            message = f"{self.package.target(architecture)} cannot be imported ({printable(str(described[1].error))})"
+            return replace(result, failures=(Failure("VC312", message),))
+        return self._cases(both, architecture, old, described, result)
+
+    def _cases(
+        self,
+        both: Sides,
+        architecture: Architecture,
+        old: OldClass,
+        described: tuple[Described, Described],
+        result: ClassResult,
+    ) -> ClassResult:
+        cases = cases_of(architecture, old)
+        failures = list(_signatures(described, old, architecture))
+        accepted: dict[str, None] = {}
+        runs = [self._runs(architecture, old, case) for case in cases]
+        for case, (ours, theirs) in zip(cases, both.both(runs), strict=True):
+            judged = compare(ours, theirs, case, rows_for(architecture, old.generation.name, case.config))
+            failures += judged.failures
+            accepted.update(dict.fromkeys(judged.accepted))
+        located = tuple(self._located(both, architecture, old, failures))
+        self.evidence.note(architecture.name, located)
+        self.tell(f"{architecture.name}: {len(cases)} cases, {len(located) or 'no'} differences")
+        return replace(result, configurations=len(cases), failures=located, accepted=tuple(accepted))
+
+    def _runs(self, architecture: Architecture, old: OldClass, case: Case, **more: Any) -> tuple[Run, Run]:
+        """Return the requests for one case; ``report`` and ``options`` may be given."""
+        report = more.get("report", REPORT)
+        options = more.get("options", ({}, {}))
+        name = f"{old.title} {architecture.name}"
+        theirs = old_arguments(architecture, old, case.config)
+        return (
+            Run(name, old.target, theirs, case.input, report, self.seed, options[0]),
+            Run("candidate", self.package.target(architecture), case.config, case.input, report, self.seed, options[1]),
+        )
+
+    def _located(
+        self, both: Sides, architecture: Architecture, old: OldClass, failures: Sequence[Failure]
+    ) -> Iterator[Failure]:
+        """Name the module where the models part, for every failure of a forward pass, and keep the tensors."""
+        asked = {f.case.name: f.case for f in failures if f.code in _KEPT and f.case}
+        traced = {}
+        for case in asked.values():
+            report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
+            codes = {failure.code for failure in failures if failure.case is case}
+            runs = self._runs(architecture, old, case, report=report, options=self._options(architecture, case, codes))
+            traced[case.name] = next(iter(both.both([runs])))
+        for failure in failures:
+            about = failure.case.name if failure.case and failure.code in ("VC501", "VC503") else ""
+            known_calls = traced.get(about)
+            yield _with_module(failure, known_calls) if known_calls else failure
+
+    def _options(self, architecture: Architecture, case: Case, codes: set[str]) -> tuple[dict[str, Any], ...]:
+        if not self.evidence.folder:
+            return {}, {}
+        keep = sorted({kind for code in codes for kind in _KEPT.get(code, ())})
+        places = [self.evidence.place(architecture.name, case, side) for side in ("old", "candidate")]
+        return tuple({"save": place, "keep": keep} for place in places)
+
+
+def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
+    """Return the cases of one class: those of the generation that its old source could have had.
+
+    The cases of the class, its published checkpoints, and the examples of its accepted differences; equal ones once.
+    """
+    generation = old.generation
+    listed = list(generation.cases or architecture.cases)
+    if not generation.cases:
+        listed += [_published(architecture, row.nickname, row.config) for row in architecture.published]
+        rows = [row for row in architecture.accepted if not row.generations or generation.name in row.generations]
+        listed += [row.example for row in rows]
+    fitting = [case for case in listed if old.release.fits(complete(architecture, case.config))]
+    unique: dict[str, Case] = {}
+    for case in fitting:
+        unique.setdefault(f"{sorted(case.config.items())} {case.input}", case)
+    return tuple(unique.values())
+
+
+def old_arguments(architecture: Architecture, old: OldClass, config: Config) -> dict[str, Any]:
+    """Return the old constructor's arguments for a configuration of the migrated class."""
+    whole = config if old.release.old_config is None else complete(architecture, config)
+    return old.release.arguments(whole)
+
+
+def rows_for(architecture: Architecture, generation: str, config: Config) -> list[AcceptedDifference]:
+    """Return the accepted differences that apply to a configuration."""
+    whole = complete(architecture, config)
+    rows = [row for row in architecture.accepted if not row.generations or generation in row.generations]
+    return [row for row in rows if row.applies(whole)]
+
+
+def _published(architecture: Architecture, nickname: str, config: Config) -> Case:
+    whole = complete(architecture, config)
+    return Case(nickname.lower().replace(" ", "-"), config, architecture.input_shape(whole))
+
+
+def _signatures(described: tuple[Described, Described], old: OldClass, architecture: Architecture) -> Iterator[Failure]:
+    """Compare constructors; those of an older generation differ, which its own finding says."""
+    if old.generation.name == architecture.generations[-1].name:
+        yield from signature_failures(described[0].signature, described[1].signature)
+
+
+def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
+    newest = architecture.generations[-1].name
+    if old.generation.name != newest:
+        message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
+        yield Finding("VC609", message, fix=CATALOGUE["VC609"].remedy)
+
+
+def _with_module(failure: Failure, traced: tuple[Answer, Answer]) -> Failure:
+    modes: list[Mode] = ["train"] if failure.mode == "train" else ["eval"]
+    found = [parting(traced[0].calls.get(mode, ()), traced[1].calls.get(mode, ())) for mode in modes]
+    module = next(filter(None, found), "")
+    return replace(failure, module=module, message=f"{failure.message}; they part in {module}") if module else failure
+
+
+def _finding(failures: Sequence[Failure]) -> Finding:
+    first = failures[0]
+    names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
+    cases = f" (in {_cases(names)})" if names else ""
+    return Finding(first.code, f"{first.message}{cases}", first.keys, CATALOGUE[first.code].remedy)
+
+
+def _cases(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{len(names)} case{'s' * (len(names) > 1)}: {shown}{', ...' if len(names) > 3 else ''}"
+
+
+def _versions(conditions: Conditions) -> dict[str, Any]:
+    names = ("python", "torch", "timm", "monai", "cpu", "threads")
+    return {name: getattr(conditions, name) for name in names}
+
+
+def _headline(olds: Iterable[OldClass], package: Candidate) -> str:
+    sources = {old.title: old.proven for old in olds}
+    told = [f"{title}{', proven by git blob ids' if proven else ''}" for title, proven in sources.items()]
+    return f"{package.title} against {' and '.join(told)}"
+
+
+def _silent(message: str) -> None:
+    return None
