@@ -73,9 +73,8 @@ class Sides:
     def both(self, runs: Sequence[tuple[Run, Run]]) -> Iterator[tuple[Answer, Answer]]:
         """Run pairs of requests, and give their answers as they come."""
         if not self._at_once:
-            yield from zip(
-                _asked(self._old, [old for old, _ in runs]), _asked(self._candidate, [new for _, new in runs])
-            )
+            ours = _asked(self._old, [old for old, _ in runs])
+            yield from zip(ours, _asked(self._candidate, [new for _, new in runs]), strict=True)
             return
         for old, new in runs:
             self._old.send(old.to_json())
