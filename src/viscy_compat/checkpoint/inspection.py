@@ -1,0 +1,189 @@
+"""What `inspect` reports: the facts of one file as JSON values, without judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
+from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage_id
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.findings import Finding
+
+
+class OptimizerFacts(NamedTuple):
+    """One optimizer's state: parameters with state, names of what is kept for each, bytes, and its settings."""
+
+    parameters: int
+    slots: tuple[str, ...]
+    nbytes: int
+    groups: list[Any]
+
+
+class Inspection:
+    """One file that could be read (`checkpoint`), or why not (`error`); a result of a report.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    checkpoint : Checkpoint, optional
+        None where the file could not be read.
+    error : UnreadableCheckpoint, optional
+        Why.
+    damaged : tuple[str, ...] or None
+        Records whose CRC-32 is wrong; None where not every byte was read.
+    """
+
+    __slots__ = ("checkpoint", "damaged", "error", "path")
+
+    def __init__(
+        self,
+        path: str,
+        *,
+        checkpoint: Checkpoint | None = None,
+        error: UnreadableCheckpoint | None = None,
+        damaged: tuple[str, ...] | None = None,
+    ) -> None:
+        self.path, self.checkpoint, self.error, self.damaged = path, checkpoint, error, damaged
+
+    @property
+    def title(self) -> str:
+        """The file."""
+        return self.path
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the file could be read, 2 where not; damage and what would run are for `check` to judge."""
+        return 2 if self.error is not None or self.damaged else 0
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """VC4xx findings, or the error as one."""
+        if self.error is not None:
+            return (Finding(self.error.code, self.error.message, fix=self.error.fix),)
+        found = self.checkpoint.findings if self.checkpoint else ()
+        broken = (Finding("VC414", f"{len(self.damaged)} records are damaged", self.damaged),) if self.damaged else ()
+        return (*broken, *found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what ``--format json`` prints for the file."""
+        findings = {"findings": [finding.to_dict() for finding in self.findings]}
+        if self.checkpoint is None:
+            return {"file": self.path, "readable": False, **findings}
+        return {"file": self.path, "readable": True, **_facts(self.checkpoint), **self._crcs(), **findings}
+
+    def _crcs(self) -> dict[str, Any]:
+        checkpoint = self.checkpoint
+        if checkpoint is None:
+            return {}
+        stored = sum(record.crc is not None for record in checkpoint.records.values())
+        verified = list(checkpoint.checked_crcs) if self.damaged is None else "all"
+        return {"crcs": {"stored": stored, "verified": verified, "damaged": list(self.damaged or ())}}
+
+
+def inspected(checkpoint: Checkpoint, *, every_byte: bool = False) -> Inspection:
+    """Return the inspection of a checkpoint; with `every_byte`, every stored CRC-32 is verified."""
+    return Inspection(checkpoint.path, checkpoint=checkpoint, damaged=_damaged(checkpoint) if every_byte else None)
+
+
+def _damaged(checkpoint: Checkpoint) -> tuple[str, ...]:
+    found = []
+    storages: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
+    with TensorReader(checkpoint) as reader:
+        for storage in storages:
+            try:
+                reader.verify(storage)
+            except UnreadableCheckpoint as error:
+                if error.code != "VC414":
+                    raise
+                found.append(storage.name)
+    return tuple(found)
+
+
+def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {
+        "format": checkpoint.format,
+        "size": checkpoint.size,
+        "files": [file.path for file in checkpoint.files],
+        "wrapper": checkpoint.wrapper._asdict(),
+        "module_class": checkpoint.module_class,
+        "state_dict": checkpoint.site,
+        "state_dicts": [site._asdict() for site in checkpoint.sites],
+        "versions": checkpoint.versions,
+        "metadata": checkpoint.metadata,
+        "tensors": [_tensor(tensor) for tensor in checkpoint.tensors.values()],
+        "bytes": checkpoint.tensor_bytes,
+        "unreadable": [tensor._asdict() for tensor in checkpoint.unreadable],
+        "extras": {key: plain(node, most=200) for key, node in checkpoint.extras.items()},
+        "hyper_parameters": plain(checkpoint.hyper_parameters),
+        "optimizers": [optimizer._asdict() for optimizer in optimizers_of(checkpoint)],
+        "entries": {key: plain(node, most=500) for key, node in other_entries(checkpoint).items()},
+        "globals": [use._asdict() for use in checkpoint.globals],
+        "absolute_paths": list(checkpoint.absolute_paths),
+    }
+
+
+def _tensor(tensor: StoredTensor) -> dict[str, Any]:
+    return {
+        "name": tensor.key,
+        "shape": list(tensor.spec.shape),
+        "dtype": tensor.spec.dtype,
+        "bytes": tensor.nbytes,
+        "stride": list(tensor.stride),
+        "offset": tensor.offset,
+        "storage": tensor.storage.name,
+    }
+
+
+def other_entries(checkpoint: Checkpoint) -> dict[str, Node]:
+    """Return the top-level entries that have no part of their own in the report."""
+    told = ("hyper_parameters", *_OPTIMIZERS)
+    return {key: node for key, node in checkpoint.entries.items() if key not in told}
+
+
+_OPTIMIZERS = ("optimizer_states", "optimizer", "optimizers", "optimizer_state_dict")
+
+
+def optimizers_of(checkpoint: Checkpoint) -> list[OptimizerFacts]:
+    """Return the facts of every optimizer state: Lightning's list of them, or a single one under a usual name."""
+    found: list[OptimizerFacts] = []
+    for name in _OPTIMIZERS:
+        node: Node = checkpoint.entries.get(name)
+        states: Node = node if type(node) in (list, tuple) else [node]
+        found.extend(_optimizer(state) for state in states[:100] if mapping_of(state) is not None)
+    return found
+
+
+def _optimizer(node: Node) -> OptimizerFacts:
+    parts = mapping_of(node) or {}
+    state = parts.get("state")
+    entries = getattr(state, "entries", None) or []
+    slots: dict[str, None] = {}
+    for value in entries[1:40:2]:
+        slots.update(dict.fromkeys(mapping_of(value) or {}))
+    groups = plain(parts.get("param_groups"), most=5_000)
+    settings = [_without_params(group) for group in groups] if type(groups) is list else []
+    return OptimizerFacts(len(entries) // 2, tuple(slots), _bytes_below(node), settings)
+
+
+def _without_params(group: Any) -> Any:
+    if type(group) is not dict or type(group.get("params")) is not list:
+        return group
+    return {**group, "params": len(group["params"])}
+
+
+def _bytes_below(root: Node) -> int:
+    """Return the bytes of all storages below a node, each counted once."""
+    sizes: dict[str, int] = {}
+    for node in walk(root):
+        if type(node) is Persistent:
+            try:
+                key, dtype, elements, _ = storage_id(node)
+            except NotExact:
+                continue
+            sizes[key] = elements * STORAGE_ITEMSIZES[dtype]
+    return sum(sizes.values())

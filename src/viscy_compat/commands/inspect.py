@@ -1,0 +1,38 @@
+"""What is in this file: wrapper, tensors, hyper-parameters, optimizer state, and the names that the pickle mentions."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.inspection import Inspection, inspected
+from viscy_compat.checkpoint.limits import with_limits
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.findings import Report
+from viscy_compat.report import emit
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``inspect``."""
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a checkpoint, or the index of a sharded one")
+    parser.add_argument(
+        "--state-dict", metavar="PATH", help="which state dict, where a file holds several ('ema.state_dict')"
+    )
+    parser.add_argument(
+        "--limit", metavar="NAME=NUMBER", action="append", default=[], help="raise a limit of the reader (repeatable)"
+    )
+    parser.add_argument("--crc", action="store_true", help="read every byte and verify every stored CRC-32")
+
+
+def run(arguments: Namespace) -> int:
+    """Inspect each file and print the report."""
+    return emit(Report("inspect", [_inspection(path, arguments) for path in arguments.files]), arguments)
+
+
+def _inspection(path: str, arguments: Namespace) -> Inspection:
+    limits = with_limits(arguments.limit)
+    try:
+        checkpoint = open_checkpoint(path, limits=limits, state_dict=arguments.state_dict)
+        return inspected(checkpoint, every_byte=arguments.crc)
+    except UnreadableCheckpoint as error:
+        return Inspection(path, error=error)

@@ -1,0 +1,293 @@
+"""What `inspect` says, as a person reads it: what wrote the file, a folded tree of tensors, then the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from viscy_compat.findings import Finding, Report
+from viscy_compat.layout import TensorSpec, fold, printable
+from viscy_compat.report import Style
+
+if TYPE_CHECKING:
+    from viscy_compat.checkpoint.facts import Checkpoint
+    from viscy_compat.checkpoint.inspection import Inspection, OptimizerFacts
+
+_MARGIN = "  "
+_LINES = 120
+_SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a section for each file."""
+    return "\n\n".join("\n".join(_section(result, style)) for result in report.results)  # type: ignore[arg-type]
+
+
+def _section(result: Inspection, style: Style) -> Iterator[str]:
+    yield style.paint(printable(result.path), 1)
+    if result.checkpoint is not None:
+        yield from _head(result.checkpoint)
+        yield ""
+        yield from _tree(result.checkpoint, style)
+        yield from _rest(result, style)
+    for finding in result.findings:
+        yield from _finding(finding, style)
+
+
+def _head(checkpoint: Checkpoint) -> Iterator[str]:
+    count = len(checkpoint.tensors)
+    yield f"{_MARGIN}{checkpoint.format}, {size_of(checkpoint.size)}; {count} tensors, {size_of(checkpoint.tensor_bytes)}"
+    yield from (_MARGIN + line for line in _origin(checkpoint))
+
+
+def _origin(checkpoint: Checkpoint) -> Iterator[str]:
+    wrapper = checkpoint.wrapper
+    if wrapper.kind == "lightning":
+        yield f"saved by a Lightning trainer, version {printable(wrapper.version)}"
+    if checkpoint.module_class:
+        yield f"a whole module: {printable(checkpoint.module_class)}"
+    if checkpoint.site:
+        others = [printable(site.path or "(top)") for site in checkpoint.sites if site.path != checkpoint.site]
+        also = f" (also: {', '.join(others)}; --state-dict chooses)" if others else ""
+        yield f"state dict: {printable(checkpoint.site)}{also}"
+    if wrapper.prefix:
+        yield f"wrapper prefix: {printable(wrapper.prefix)}"
+    if len(checkpoint.files) > 1:
+        yield f"{len(checkpoint.files) - 1} shards"
+    shown = {"archive": "torch file format", "pickle": "pickle protocol", "pytorch-lightning": "pytorch-lightning"}
+    stated = [f"{shown[name]} {printable(text)}" for name, text in checkpoint.versions.items() if name in shown]
+    if stated:
+        yield f"versions: {', '.join(stated)}"
+
+
+class _Leaf(NamedTuple):
+    """A folded name: how many tensors it stands for, their spec, and their bytes together."""
+
+    pattern: str
+    copies: int
+    spec: TensorSpec
+    nbytes: int
+
+
+def _leaves(checkpoint: Checkpoint) -> list[_Leaf]:
+    """Fold the names of tensors that have one spec, in the order of the file."""
+    groups: dict[TensorSpec, list[str]] = {}
+    for key, tensor in checkpoint.tensors.items():
+        groups.setdefault(tensor.spec, []).append(key)
+    order = {key: place for place, key in enumerate(checkpoint.tensors)}
+    leaves = []
+    for spec, keys in groups.items():
+        itemsize = checkpoint.tensors[keys[0]].itemsize
+        for pattern in fold(keys):
+            members = members_of(pattern) if pattern not in order else 1
+            first = order.get(pattern, order.get(first_of(pattern), 0))
+            leaves.append((first, _Leaf(pattern, members, spec, members * spec.elements * itemsize)))
+    return [leaf for _, leaf in sorted(leaves, key=lambda pair: pair[0])]
+
+
+def first_of(pattern: str) -> str:
+    """Return the first name that a folded pattern stands for.
+
+    Examples
+    --------
+    >>> first_of("a.{0..1}.{2,5}.w")
+    'a.0.2.w'
+    """
+    return ".".join(_choices(part)[0] if part[:1] == "{" else part for part in parts_of(pattern))
+
+
+def members_of(pattern: str) -> int:
+    """Return how many names a folded pattern stands for.
+
+    Examples
+    --------
+    >>> members_of("a.{0..2}.{2,5}.w")
+    6
+    """
+    count = 1
+    for part in parts_of(pattern):
+        count *= len(_choices(part)) if part[:1] == "{" else 1
+    return count
+
+
+def parts_of(pattern: str) -> list[str]:
+    """Split a folded pattern at its dots, but for those within braces.
+
+    Examples
+    --------
+    >>> parts_of("a.{0..2}.w")
+    ['a', '{0..2}', 'w']
+    """
+    if "{" not in pattern:
+        return pattern.split(".")
+    return [part.replace("\0", "..") for part in pattern.replace("..", "\0").split(".")]
+
+
+def _choices(part: str) -> list[str]:
+    first, dots, last = part.strip("{}").partition("..")
+    return [str(index) for index in range(int(first), int(last) + 1)] if dots else part.strip("{}").split(",")
+
+
+class _Branch:
+    """A node of the tree: what stands under one part of the names."""
+
+    __slots__ = ("children", "leaves")
+
+    def __init__(self) -> None:
+        self.children: dict[str, _Branch] = {}
+        self.leaves: list[_Leaf] = []
+
+    def add(self, leaf: _Leaf) -> None:
+        """Hang a leaf under the parts of its name; very deep names stay in one piece."""
+        branch = self
+        for part in parts_of(leaf.pattern)[:40]:
+            branch = branch.children.setdefault(part, _Branch())
+        branch.leaves.append(leaf)
+
+
+class _Row(NamedTuple):
+    """One line of the tree; without a leaf it is a heading."""
+
+    depth: int
+    name: str
+    leaf: _Leaf | None
+
+
+def _rows(branch: _Branch, depth: int) -> Iterator[_Row]:
+    """Yield the lines below a branch; a branch with one child shares its line with it."""
+    for name, child in branch.children.items():
+        while len(child.children) == 1 and not child.leaves:
+            (part, child), *_ = child.children.items()
+            name = f"{name}.{part}"
+        yield from (_Row(depth, name, leaf) for leaf in child.leaves)
+        if child.children:
+            yield _Row(depth, name, None)
+            yield from _rows(child, depth + 1)
+
+
+def _tree(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
+    root = _Branch()
+    for leaf in _leaves(checkpoint):
+        root.add(leaf)
+    rows = list(_rows(root, 0))
+    shown = rows if style.verbose else rows[:_LINES]
+    width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), 60)
+    yield from (_line(row, width, style) for row in shown)
+    if len(rows) > len(shown):
+        yield f"{_MARGIN}... and {len(rows) - len(shown)} more lines (-v shows all)"
+
+
+def _line(row: _Row, width: int, style: Style) -> str:
+    name = _MARGIN + "  " * row.depth + printable(row.name)
+    if row.leaf is None:
+        return style.paint(name, 2)
+    times = f"{row.leaf.copies} x " if row.leaf.copies > 1 else ""
+    return f"{name:<{width + 2}}  {times}{row.leaf.spec}, {size_of(row.leaf.nbytes)}"
+
+
+def _rest(result: Inspection, style: Style) -> Iterator[str]:
+    """Tell everything that is in the file besides tensors."""
+    from viscy_compat.checkpoint.inspection import optimizers_of, other_entries
+    from viscy_compat.checkpoint.plain import plain
+
+    checkpoint = result.checkpoint
+    if checkpoint is None:
+        return
+    parts = {
+        "not tensors": _values(checkpoint.extras, style),
+        "hyper-parameters": _nested(plain(checkpoint.hyper_parameters), style),
+        "optimizers": [_optimizer(optimizer) for optimizer in optimizers_of(checkpoint)],
+        "other entries": _values(other_entries(checkpoint), style),
+        "metadata": [f"{printable(name)}: {_short(text, style)}" for name, text in checkpoint.metadata.items()],
+        "names in the pickle": _names(checkpoint, style),
+        "absolute paths": [printable(path) for path in checkpoint.absolute_paths],
+        "checksums": list(_checksums(result)),
+    }
+    for title, lines in parts.items():
+        if lines:
+            yield ""
+            yield _MARGIN + style.paint(title, 1)
+            yield from (f"{_MARGIN * 2}{line}" for line in _limited(lines, style))
+
+
+def _limited(lines: list[str], style: Style, most: int = 20) -> Iterable[str]:
+    if style.verbose or len(lines) <= most:
+        return lines
+    return [*lines[:most], f"... and {len(lines) - most} more (-v shows all)"]
+
+
+def _values(nodes: dict[str, Any], style: Style) -> list[str]:
+    from viscy_compat.checkpoint.plain import plain
+
+    return [f"{printable(name)}: {_short(plain(node, most=200), style)}" for name, node in nodes.items()]
+
+
+def _nested(value: Any, style: Style) -> list[str]:
+    if type(value) is dict:
+        return [f"{printable(name)}: {_short(item, style)}" for name, item in value.items()]
+    return [] if value is None else [_short(value, style)]
+
+
+def _short(value: Any, style: Style) -> str:
+    text = printable(value if type(value) is str else repr(value))
+    room = 4096 if style.verbose else max(style.width - 24, 40)
+    return text if len(text) <= room else f"{text[:room]} ..."
+
+
+def _optimizer(optimizer: OptimizerFacts) -> str:
+    slots = f" ({', '.join(map(printable, optimizer.slots))})" if optimizer.slots else ""
+    rates = [group.get("lr") for group in optimizer.groups if type(group) is dict]
+    settings = f", lr {', '.join(map(str, rates))}" if rates else ""
+    return f"state of {optimizer.parameters} parameters{slots}, {size_of(optimizer.nbytes)}{settings}"
+
+
+_ROLES = {
+    "call": "would run when the file is loaded the ordinary way",
+    "class": "imported, and made into objects or only named",
+    "data": "tensors and containers",
+}
+
+
+def _names(checkpoint: Checkpoint, style: Style) -> list[str]:
+    lines = []
+    for role, told in _ROLES.items():
+        names = [printable(use.path) for use in checkpoint.globals if use.role == role]
+        if names:
+            lines.append(f"{style.paint(told, 31) if role == 'call' else told}: {', '.join(names)}")
+    return lines
+
+
+def _checksums(result: Inspection) -> Iterator[str]:
+    checkpoint = result.checkpoint
+    stored = sum(record.crc is not None for record in checkpoint.records.values()) if checkpoint else 0
+    if not stored:
+        yield "the file holds none: damage cannot be seen"
+    elif result.damaged is None:
+        yield f"CRC-32 of {stored} records; the pickle's is right, the others were not looked at (--crc reads them all)"
+    else:
+        yield f"CRC-32 of {stored} records, every byte read: {len(result.damaged)} are wrong"
+
+
+def _finding(finding: Finding, style: Style) -> Iterator[str]:
+    yield ""
+    label = style.paint(f"{finding.severity} {finding.code}", _SEVERITY_COLORS[finding.severity])
+    yield f"{_MARGIN}{label}: {printable(finding.message)}"
+    keys = [printable(key) for key in finding.keys]
+    yield from (f"{_MARGIN * 2}{line}" for line in _limited(keys, style, 5))
+    if finding.fix:
+        yield f"{_MARGIN * 2}{style.paint('fix:', 2)} {printable(finding.fix)}"
+
+
+def size_of(count: int) -> str:
+    """Return a number of bytes as people read it, in units of 1000.
+
+    Examples
+    --------
+    >>> size_of(114_063_360), size_of(128), size_of(3_200_000_000)
+    ('114 MB', '128 B', '3.2 GB')
+    """
+    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= size:
+            value = count / size
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
+    return f"{count} B"
