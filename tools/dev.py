@@ -3,6 +3,9 @@
 
     python3 tools/dev.py demo     run the main job on a real old model
     python3 tools/dev.py test     pass the tests (further words go to pytest)
+    python3 tools/dev.py gate     run the gate, as the workflows do (further words go to viscy-compat gate)
+    python3 tools/dev.py build    build wheel and sdist, and try both in empty environments
+    python3 tools/dev.py look     take pictures of report pages in headless Chromium
     python3 tools/dev.py setup    only make the environment
 
 The environment is .venv in this folder. It is made once, and again when pyproject.toml changes.
@@ -69,9 +72,13 @@ def _uv_of_the_environment() -> str | None:
 
 
 def _run(*words: str, folder: Path | None = None) -> int:
-    """Run a program of the environment, in the folder where this was called unless another one is given."""
+    """Run a program of the environment, in the folder where this was called unless another one is given.
+
+    A job that needs no environment runs with this Python where none was made.
+    """
+    python = PYTHON if PYTHON.exists() else sys.executable
     environment = {**os.environ, "PATH": f"{BIN}{os.pathsep}{os.environ.get('PATH', '')}"}
-    return subprocess.run([str(PYTHON), *words], cwd=folder, env=environment).returncode
+    return subprocess.run([str(python), *words], cwd=folder, env=environment).returncode
 
 
 def demo(words: list[str]) -> int:
@@ -84,7 +91,22 @@ def test(words: list[str]) -> int:
     return _run("-m", "pytest", *words, folder=ROOT)
 
 
-JOBS: dict[str, Callable[[list[str]], int]] = {"demo": demo, "test": test, "setup": lambda words: 0}
+def tool(name: str) -> Callable[[list[str]], int]:
+    """Return a job that runs a program of tools/."""
+    return lambda words: _run(str(ROOT / "tools" / f"{name}.py"), *words)
+
+
+JOBS: dict[str, Callable[[list[str]], int]] = {
+    "demo": demo,
+    "test": test,
+    "gate": tool("gate"),
+    "build": tool("build"),
+    "look": tool("look"),
+    "require-success": tool("require_success"),
+    "setup": lambda words: 0,
+}
+NEEDS_NOTHING = {"require-success"}
+"""Jobs for which no environment is made: any Python runs them."""
 
 
 def main() -> int:
@@ -96,7 +118,8 @@ def main() -> int:
         say(f"this is Python {sys.version.split()[0]}; run it with 3.11 or newer, for example: python3.11 tools/dev.py")
         return 2
     try:
-        setup()
+        if sys.argv[1] not in NEEDS_NOTHING:
+            setup()
     except subprocess.CalledProcessError as error:
         say(f"the environment could not be made: {' '.join(map(str, error.cmd))} failed; its reason stands above")
         return 2

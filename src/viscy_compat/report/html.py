@@ -34,12 +34,13 @@ header p{margin:.25rem 0 0;color:var(--ink)}
 p.lead{margin:.5rem 0}
 small,footer{color:var(--soft);font-size:.875rem}
 code{font:.875em ui-monospace,monospace;overflow-wrap:anywhere;background:var(--tint);border-radius:.2rem;padding:0 .2rem}
-section{border-top:1px solid var(--line);padding:1rem 0}
+section{border-top:1px solid var(--line);padding:.75rem 0}
+section h2{display:inline}
 ul{padding-left:1.25rem;margin:.5rem 0}
 li{margin:.5rem 0;overflow-wrap:anywhere}
 details{margin:.5rem 0}
 summary{cursor:pointer;padding:.25rem 0}
-.wide{overflow-x:auto;max-width:100%}
+.wide{overflow-x:auto;max-width:100%;margin:.5rem 0 1.25rem}
 table{border-collapse:collapse;font-size:.875rem}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{border:1px solid var(--line);padding:.3rem .55rem;text-align:left;vertical-align:top}
@@ -72,8 +73,8 @@ def render(report: Report, style: Style) -> str:
         f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
     ]
-    body = ["<main>", *_head(page), *_overview(page), *_exhibits(page.exhibits, open_tables=True)]
-    body += [line for section in page.sections for line in _section(section)]
+    body = ["<main>", *_head(page), *_exhibits(page.exhibits, unfolded=True), *_overview(page)]
+    body += [line for section in sorted(page.sections, key=_calm) for line in _section(section)]
     body += [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
     return "\n".join(
         ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
@@ -126,15 +127,31 @@ def _codes(section: Section) -> str:
     return text(", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-")
 
 
+def _calm(section: Section) -> bool:
+    """What needs attention stands first; the rest keeps its order below."""
+    return section.exit_code == 0
+
+
 def _section(section: Section) -> Iterator[str]:
-    yield "<section>"
-    yield f"<h2><code>{text(section.title)}</code> {_verdict(section)}</h2>"
+    """Show a result; one that holds is folded to its line."""
+    title = f"<h2><code>{text(section.title)}</code> {_verdict(section)}</h2>"
+    if section.exit_code:
+        yield f"<section>{title}"
+        yield from _inside(section)
+        yield "</section>"
+    else:
+        unfolded = " open" if section.exhibits.maps else ""
+        yield f"<section><details{unfolded}><summary>{title}</summary>"
+        yield from _inside(section)
+        yield "</details></section>"
+
+
+def _inside(section: Section) -> Iterator[str]:
     if section.lead:
         yield f'<p class="lead">{text(section.lead)}</p>'
     if section.messages:
         yield f"<ul>{''.join(map(_item, section.messages))}</ul>"
-    yield from _exhibits(section.exhibits, open_tables=False)
-    yield "</section>"
+    yield from _exhibits(section.exhibits, unfolded=section.exit_code != 0)
 
 
 def _item(message: Message) -> str:
@@ -157,9 +174,9 @@ def _listed(keys: Iterable[str]) -> str:
     return ", ".join(f"<code>{text(key)}</code>" for key in keys)
 
 
-def _exhibits(exhibits: Exhibits, *, open_tables: bool) -> Iterator[str]:
+def _exhibits(exhibits: Exhibits, *, unfolded: bool) -> Iterator[str]:
     for table in exhibits.tables:
-        yield _table(table) if open_tables else _folded(f"{table.title} ({len(table.rows)})", _table(table))
+        yield _table(table) if unfolded else _folded(f"{table.title} ({len(table.rows)})", _table(table))
     for drawn in exhibits.maps:
         yield f'<div class="wide">{drawing(drawn)}</div>'
     if exhibits.facts:
