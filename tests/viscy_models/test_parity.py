@@ -31,13 +31,12 @@ def accepted(architecture: Architecture, case: Case) -> list[AcceptedDifference]
 EQUAL = [(name, case) for name, case in PAIRS if not accepted(find(name), case)]
 WANTED = [(name, row) for name in NAMES for row in find(name).accepted]
 
-by_case = pytest.mark.parametrize(("name", "case"), EQUAL, ids=[f"{name}-{case.name}" for name, case in EQUAL])
-
 
 class Told:
     """What both sides say about one case."""
 
     def __init__(self, sides: Sides, name: str, case: Case) -> None:
+        self.name, self.case = name, case
         self.built = sides.run(name, case.config, report=["layout", "initial"])
         self.layouts = [answer["layout"] for answer in self.built]
         passes: dict[str, Any] = {"input": case.input, "report": [*MODES, "gradients"], "modes": MODES}
@@ -45,51 +44,36 @@ class Told:
         self.ran = sides.run_each(name, case.config, old, new)
 
 
-@pytest.fixture(scope="module")
-def told(sides: Sides) -> Any:
+@pytest.fixture(scope="module", params=EQUAL, ids=[f"{name}-{case.name}" for name, case in EQUAL])
+def told(sides: Sides, request: pytest.FixtureRequest) -> Told:
     """Ask both sides once for each case."""
-    answers: dict[str, Told] = {}
-
-    def ask(name: str, case: Case) -> Told:
-        key = f"{name} {case.name}"
-        if key not in answers:
-            answers[key] = Told(sides, name, case)
-        return answers[key]
-
-    return ask
+    return Told(sides, *request.param)
 
 
-@by_case
-def test_keys_shapes_and_dtypes_are_equal_and_in_the_same_order(told: Any, name: str, case: Case) -> None:
-    old, new = told(name, case).layouts
+def test_keys_shapes_and_dtypes_are_equal_and_in_the_same_order(told: Told) -> None:
+    old, new = told.layouts
     assert new == old
     assert len(old) > 10
 
 
-@by_case
-def test_one_seed_gives_the_same_initial_weights_and_leaves_the_generator_in_the_same_state(
-    told: Any, name: str, case: Case
-) -> None:
-    old, new = (answer["initial"] for answer in told(name, case).built)
+def test_one_seed_gives_the_same_initial_weights_and_leaves_the_generator_in_the_same_state(told: Told) -> None:
+    old, new = (answer["initial"] for answer in told.built)
     assert new["digests"] == old["digests"]
     assert new["generator"] == old["generator"]
 
 
-@by_case
-def test_state_dicts_load_strictly_both_ways(told: Any, name: str, case: Case) -> None:
-    both = told(name, case)
-    for answer in both.ran:
+def test_state_dicts_load_strictly_both_ways(told: Told) -> None:
+    for answer in told.ran:
         assert "error" not in answer
-        assert answer["loaded"] == len(both.layouts[0])
+        assert answer["loaded"] == len(told.layouts[0])
 
 
-@by_case
 @pytest.mark.parametrize("mode", MODES)
-def test_outputs_are_the_same_bytes(told: Any, name: str, case: Case, mode: str) -> None:
-    old, new = (answer[mode] for answer in told(name, case).ran)
+def test_outputs_are_the_same_bytes(told: Told, mode: str) -> None:
+    old, new = (answer[mode] for answer in told.ran)
     if failed_alike(old, new):
         # one value for each channel cannot be normalised over the batch
-        assert (mode, old["error"]["type"], case.input[0]) == ("train", "ValueError", 1)
+        assert (mode, old["error"]["type"], told.case.input[0]) == ("train", "ValueError", 1)
         return
     assert new["type"] == old["type"]
     assert new["outputs"] == old["outputs"]
@@ -97,19 +81,17 @@ def test_outputs_are_the_same_bytes(told: Any, name: str, case: Case, mode: str)
     assert all(output["finite"] for output in old["outputs"])
 
 
-@by_case
-def test_buffers_and_generator_are_the_same_after_a_step_in_train_mode(told: Any, name: str, case: Case) -> None:
-    old, new = (answer["train"] for answer in told(name, case).ran)
+def test_buffers_and_generator_are_the_same_after_a_step_in_train_mode(told: Told) -> None:
+    old, new = (answer["train"] for answer in told.ran)
     if not failed_alike(old, new):
         assert new["buffers"] == old["buffers"]
         assert new["generator"] == old["generator"]
 
 
-@by_case
 @pytest.mark.parametrize("mode", MODES)
-def test_gradients_are_the_same_bytes(told: Any, name: str, case: Case, mode: str) -> None:
-    old, new = (answer["gradients"][mode] for answer in told(name, case).ran)
-    if name == "BetaVaeMonai" and mode == "eval":
+def test_gradients_are_the_same_bytes(told: Told, mode: str) -> None:
+    old, new = (answer["gradients"][mode] for answer in told.ran)
+    if told.name == "BetaVaeMonai" and mode == "eval":
         # MONAI adds in place there
         assert failed_alike(old, new)
         assert old["error"]["stage"] == "backward"
@@ -117,7 +99,7 @@ def test_gradients_are_the_same_bytes(told: Any, name: str, case: Case, mode: st
         assert new == old
         assert any(old["parameters"].values())
     else:
-        assert (mode, old["error"]["stage"], case.input[0]) == ("train", "forward", 1)
+        assert (mode, old["error"]["stage"], told.case.input[0]) == ("train", "forward", 1)
 
 
 def failed_alike(old: Answer, new: Answer) -> bool:
