@@ -20,15 +20,23 @@ class TensorReader:
 
     Leaving the context verifies once more that no file has changed.
 
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What was read of the file.
+    crcs : {"verify", "ignore"}, optional
+        ``ignore`` for a second reading of bytes whose CRCs were verified at the first.
+
     Examples
     --------
     ``with TensorReader(checkpoint) as reader: digest = reader.digest(checkpoint.tensors[key])``
     """
 
-    __slots__ = ("_sources", "checkpoint")
+    __slots__ = ("_sources", "_verifies", "checkpoint")
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *, crcs: Literal["verify", "ignore"] = "verify") -> None:
         self.checkpoint = checkpoint
+        self._verifies = crcs == "verify"
         self._sources: dict[FileFacts, ByteSource] = {}
 
     def __enter__(self) -> TensorReader:
@@ -79,12 +87,13 @@ class TensorReader:
             VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
         """
         pieces = self.source(storage.file).chunks(self.locate(storage), storage.size, size)
+        expected = storage.crc if self._verifies else None
         total, crc = 0, 0
         for piece in _inflated(pieces, storage) if storage.compressed else pieces:
-            crc = zlib.crc32(piece, crc) if storage.crc is not None else 0
+            crc = zlib.crc32(piece, crc) if expected is not None else 0
             total += len(piece)
             yield piece
-        if total != storage.nbytes or (storage.crc is not None and crc != storage.crc):
+        if total != storage.nbytes or (expected is not None and crc != expected):
             raise damaged(storage)
 
     def verify(self, storage: Storage) -> None:

@@ -1,0 +1,286 @@
+"""A file that appears whole or not at all.
+
+Everything is written to a temporary file beside the target, which takes the target's place in one step. A run that
+dies leaves at most that temporary file; it is locked while its run lives, so the next run can tell and sweeps it.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+from viscy_compat.checkpoint.facts import FileFacts
+from viscy_compat.errors import OutputRefused
+
+ENDING = ".viscy-compat-tmp"
+"""Ending of the temporary files; they also start with a dot."""
+
+BACKUP = ".bak"
+
+Existing = Literal["refuse", "overwrite", "back up"]
+"""What happens to a file that stands at the target: ``back up`` keeps it as ``FILE.bak``."""
+
+
+class Output:
+    """One output file in the making; `opened` makes it.
+
+    Attributes
+    ----------
+    path : str
+        Where the file shall be.
+    temporary : str
+        Where it is until `commit`.
+    position : int
+        Bytes written so far.
+    """
+
+    __slots__ = ("_descriptor", "_existing", "_inputs", "path", "position", "temporary")
+
+    def __init__(self, path: str, existing: Existing, inputs: tuple[FileFacts, ...]) -> None:
+        self.path, self._existing, self._inputs = path, existing, inputs
+        self.temporary, self._descriptor = _locked_file(path)
+        self.position = 0
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        self.position += len(data)
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            data = data[written:]
+            written = os.write(self._descriptor, data)
+
+    def patch(self, position: int, data: bytes) -> None:
+        """Overwrite bytes that were written before."""
+        os.lseek(self._descriptor, position, os.SEEK_SET)
+        os.write(self._descriptor, data)
+        os.lseek(self._descriptor, self.position, os.SEEK_SET)
+
+    def free_bytes(self) -> int | None:
+        """Return how many bytes the disc has left for us; None where the system does not tell."""
+        try:
+            disc = os.fstatvfs(self._descriptor)
+        except (AttributeError, OSError):
+            return None
+        return disc.f_bavail * disc.f_frsize
+
+    def sync(self) -> None:
+        """Wait until the disc has everything."""
+        os.fsync(self._descriptor)
+
+    def commit(self) -> None:
+        """Put the file in its place, in one step.
+
+        Raises
+        ------
+        OutputRefused
+            Where another file has appeared at the target, or the backup exists.
+        """
+        if self._existing == "refuse":
+            self._take_free_place()
+        else:
+            refuse_target(self.path, self._existing, self._inputs)
+            if self._existing == "back up":
+                _link(self.path, self.path + BACKUP)
+            os.replace(self.temporary, self.path)
+        _sync_folder(self.path)
+
+    def close(self) -> None:
+        """Remove the temporary file, where it is still there, and let go of the lock."""
+        with suppress(FileNotFoundError):
+            os.unlink(self.temporary)
+        os.close(self._descriptor)
+
+    def _take_free_place(self) -> None:
+        try:
+            os.link(self.temporary, self.path)
+        except FileExistsError as error:
+            raise _exists(self.path) from error
+        except OSError:
+            # Some file systems have no hard links, and Python no rename that keeps what stands there.
+            refuse_target(self.path, "refuse", self._inputs)
+            os.rename(self.temporary, self.path)
+
+
+@contextmanager
+def opened(path: str, existing: Existing, *, inputs: tuple[FileFacts, ...] = ()) -> Iterator[Output]:
+    """Open an output; whatever happens, the temporary file is gone afterwards.
+
+    Parameters
+    ----------
+    path : str
+        The target.
+    existing : {"refuse", "overwrite", "back up"}
+        What to do where it exists.
+    inputs : tuple[FileFacts, ...], optional
+        Files that must not be overwritten, unless backed up.
+
+    Raises
+    ------
+    OutputRefused
+        As `refuse_target`; also for a folder that is read-only, a full disc, a limit on file sizes.
+    """
+    refuse_target(path, existing, inputs)
+    with _explained(path):
+        sweep(os.path.dirname(path) or ".")
+        output = Output(path, existing, inputs)
+        try:
+            yield output
+        finally:
+            output.close()
+
+
+def refuse_target(path: str, existing: Existing, inputs: Iterable[FileFacts] = ()) -> None:
+    """Refuse a target that must not be written to; nothing is touched.
+
+    Raises
+    ------
+    OutputRefused
+        The folder does not exist; the target is an input, a link, a folder, a device, or exists where that was not
+        allowed for; the backup exists.
+    """
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise OutputRefused("there is no such folder", where=folder, fix="make it, or choose another place")
+    found = _status(path)
+    if found is None:
+        if path.endswith(("/", os.sep)):
+            raise OutputRefused("this is a folder's name, not a file's", where=path, fix="give the name of a file")
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise _no_file(path, found.st_mode)
+    if existing == "back up":
+        _refuse_backup(path, found)
+        return
+    if any((file.device, file.inode) == (found.st_dev, found.st_ino) for file in inputs):
+        raise OutputRefused(
+            "the output is the input itself", where=path, fix="choose another name, or --in-place to keep FILE.bak"
+        )
+    if existing == "refuse":
+        raise _exists(path)
+
+
+def sweep(folder: str) -> list[str]:
+    """Remove the temporary files of runs that died, and return their names."""
+    swept = []
+    with suppress(OSError), os.scandir(folder) as entries:
+        names = [entry.path for entry in entries if entry.name[0] == "." and entry.name.endswith(ENDING)]
+        swept = [name for name in names if _swept(name)]
+    return swept
+
+
+@contextmanager
+def _explained(path: str) -> Iterator[None]:
+    """Say in one line what the system refused."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputRefused(f"{reason}; nothing was written", where=path, fix=_remedy(error)) from error
+
+
+def _remedy(error: OSError) -> str:
+    import errno
+
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room, or choose another disc"
+    if error.errno == errno.EFBIG:
+        return "raise the limit on file sizes (ulimit -f), or choose another disc"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "choose a folder that you may write to"
+    return "choose another place"
+
+
+def _locked_file(path: str) -> tuple[str, int]:
+    """Make a temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
+    folder, name = os.path.split(path)
+    while True:
+        temporary = os.path.join(folder, f".{name[:60]}.{os.urandom(8).hex()}{ENDING}")
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)
+
+
+def _swept(path: str) -> bool:
+    """Remove a temporary file unless a living run holds its lock."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return False
+    try:
+        dead = _lock(descriptor) is True
+        if dead:
+            os.unlink(path)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return dead
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Take the lock of a temporary file: whether that was possible; None where the system has no such locks."""
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _status(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise OutputRefused(f"no file can be there ({error})", where=path, fix="choose another name") from error
+
+
+def _no_file(path: str, mode: int) -> OutputRefused:
+    if stat.S_ISLNK(mode):
+        return OutputRefused("this is a symbolic link", where=path, fix="name the file that it points to")
+    kind = "a folder" if stat.S_ISDIR(mode) else "a fifo" if stat.S_ISFIFO(mode) else "a device or socket"
+    return OutputRefused(f"this is {kind}, not a file", where=path, fix="choose another name")
+
+
+def _exists(path: str) -> OutputRefused:
+    return OutputRefused("the file exists", where=path, fix="choose another name, or --force to replace it")
+
+
+def _refuse_backup(path: str, found: os.stat_result) -> None:
+    """Refuse where the backup is another file; a hard link to the file itself is what a killed run left."""
+    backup = _status(path + BACKUP)
+    if backup is not None and (backup.st_dev, backup.st_ino) != (found.st_dev, found.st_ino):
+        raise OutputRefused("the backup exists, and is never overwritten", where=path + BACKUP, fix="move it away")
+
+
+def _link(path: str, backup: str) -> None:
+    """Give a file a second name; where the file system has no hard links, the first one goes."""
+    try:
+        os.link(path, backup)
+    except FileExistsError:
+        if not os.path.samefile(path, backup):
+            raise OutputRefused(
+                "the backup exists, and is never overwritten", where=backup, fix="move it away"
+            ) from None
+    except OSError:
+        os.rename(path, backup)
+
+
+def _sync_folder(path: str) -> None:
+    """Make the new name last; file systems that cannot do that say so with an error, which changes nothing."""
+    with suppress(OSError):
+        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

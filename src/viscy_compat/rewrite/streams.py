@@ -1,0 +1,185 @@
+"""What operations do to bytes: each target tensor as a stream of its elements, packed, row-major, little-endian.
+
+Only casts look at numbers; everything else is a matter of ranges and strides.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from viscy_compat.checkpoint.facts import ITEMSIZES, StoredTensor
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.layout import TensorSpec
+from viscy_compat.migration.plan import Plan
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
+
+PIECE = 1 << 20
+"""Bytes of one piece at most, before a cast."""
+
+
+class TargetTensor(NamedTuple):
+    """One tensor of the output: its name and spec, the source tensors that it is made of, and its bytes.
+
+    ``kept`` is the source tensor where the bytes are the very same ones, so that its storage can be kept as it is.
+    """
+
+    name: str
+    spec: TensorSpec
+    parts: tuple[StoredTensor, ...]
+    chunks: Callable[[TensorReader], Iterator[bytes]]
+    kept: StoredTensor | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements, packed."""
+        return self.spec.elements * ITEMSIZES[self.spec.dtype]
+
+
+def target_tensors(plan: Plan, stored: Mapping[str, StoredTensor]) -> list[TargetTensor]:
+    """Return the tensors of a plan's target, in the order of its layout.
+
+    Parameters
+    ----------
+    plan : Plan
+        A plan that fits the file.
+    stored : Mapping[str, StoredTensor]
+        The tensors of the file under the names that the plan has for them.
+    """
+    made = {tensor.name: tensor for row in plan.operations for tensor in _made(row, plan, stored)}
+    return [made[name] for name in plan.target.layout]
+
+
+def _made(row: Operation, plan: Plan, stored: Mapping[str, StoredTensor]) -> Iterable[TargetTensor]:
+    if isinstance(row, Drop):
+        return ()
+    if isinstance(row, Split):
+        return _cut(row, plan, stored[row.source])
+    return (_MAKERS[type(row)](row, plan.target.layout[row.target], stored),)
+
+
+def _renamed(row: Rename, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    tensor = stored[row.source]
+    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE), kept=tensor)
+
+
+def _reshaped(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    tensor = stored[row.source]
+    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE))
+
+
+def _transposed(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    whole = stored[row.source]
+    turned = _seen(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
+    return TargetTensor(row.target, spec, (whole,), lambda reader: reader.chunks(turned, size=PIECE))
+
+
+def _cut(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
+    offset = whole.offset
+    for name, size in zip(row.targets, row.sizes, strict=True):
+        spec = plan.target.layout[name]
+        yield _slice(name, spec, whole, offset)
+        offset += size * whole.stride[row.axis]
+
+
+def _slice(name: str, spec: TensorSpec, whole: StoredTensor, offset: int) -> TargetTensor:
+    part = _seen(whole, spec, whole.stride, offset)
+    return TargetTensor(name, spec, (whole,), lambda reader: reader.chunks(part, size=PIECE))
+
+
+def _seen(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:
+    """Return another view of the same storage."""
+    return StoredTensor(whole.key, spec, whole.storage, stride=stride, offset=offset)
+
+
+def _cast(row: Cast, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    tensor = stored[row.source]
+    widen = float32_of_float16 if tensor.spec.dtype == "float16" else float32_of_bfloat16
+    return TargetTensor(row.target, spec, (tensor,), lambda reader: map(widen, reader.chunks(tensor, size=PIECE // 4)))
+
+
+def _filled(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    return TargetTensor(row.target, spec, (), lambda reader: repeated(row.value, spec))
+
+
+def _joined(row: Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    parts = tuple(stored[name] for name in row.sources)
+    return TargetTensor(row.target, spec, parts, lambda reader: _interleaved(reader, parts, row.axis))
+
+
+_MAKERS: dict[type, Callable[[Any, TensorSpec, Mapping[str, StoredTensor]], TargetTensor]] = {
+    Rename: _renamed,
+    Reshape: _reshaped,
+    Transpose: _transposed,
+    Cast: _cast,
+    Fill: _filled,
+    Concat: _joined,
+}
+
+_CODES = {"float32": "<f", "int64": "<q", "int32": "<i", "uint8": "<B", "bool": "<?"}
+
+
+def element_bytes(value: float, dtype: str) -> bytes:
+    """Return the bytes of one element of a fill.
+
+    Examples
+    --------
+    >>> element_bytes(1.0, "float32"), element_bytes(3.0, "int64")
+    (b'\\x00\\x00\\x80?', b'\\x03\\x00\\x00\\x00\\x00\\x00\\x00\\x00')
+    """
+    return struct.pack(_CODES[dtype], value if dtype == "float32" else int(value))
+
+
+def repeated(value: float, spec: TensorSpec) -> Iterator[bytes]:
+    """Yield the bytes of a tensor whose elements all have one value.
+
+    Examples
+    --------
+    >>> b"".join(repeated(0.0, TensorSpec((3,)))) == bytes(12)
+    True
+    """
+    element = element_bytes(value, spec.dtype)
+    most = PIECE // len(element)
+    for start in range(0, spec.elements, most):
+        yield element * min(most, spec.elements - start)
+
+
+def holds(reader: TensorReader, tensor: StoredTensor, value: float) -> bool:
+    """Say whether every element of a tensor still has the value of a fill, to the last bit."""
+    if tensor.spec.dtype not in _CODES:
+        return False
+    return all(
+        found == element_bytes(value, tensor.spec.dtype) * (len(found) // tensor.itemsize)
+        for found in reader.chunks(tensor, size=PIECE)
+    )
+
+
+def _interleaved(reader: TensorReader, parts: tuple[StoredTensor, ...], axis: int) -> Iterator[bytes]:
+    """Yield what lies below the joined axis of each part in turn, for every place above that axis."""
+    rows = 1
+    for size in parts[0].spec.shape[:axis]:
+        rows *= size
+    streams = [_Stream(reader.chunks(part, size=PIECE)) for part in parts]
+    for _ in range(rows):
+        for part, stream in zip(parts, streams, strict=True):
+            yield from stream.take(part.nbytes // rows)
+
+
+class _Stream:
+    """Pieces of bytes, taken in lengths of the taker's choice."""
+
+    __slots__ = ("_held", "_pieces", "_place")
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._held, self._place = pieces, b"", 0
+
+    def take(self, length: int) -> Iterator[bytes]:
+        while length:
+            if self._place == len(self._held):
+                self._held, self._place = next(self._pieces), 0
+            piece = self._held[self._place : self._place + length]
+            self._place += len(piece)
+            length -= len(piece)
+            yield piece

@@ -1,0 +1,198 @@
+"""The inert graph of the output: the source's own, with another state dict in it, or a plain one made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from viscy_compat.checkpoint.facts import Checkpoint, Storage
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
+from viscy_compat.rewrite.pickle_emitter import emitted
+from viscy_compat.rewrite.streams import TargetTensor
+
+STORAGE_CLASSES = {
+    "float32": "FloatStorage",
+    "float64": "DoubleStorage",
+    "float16": "HalfStorage",
+    "bfloat16": "BFloat16Storage",
+    "int64": "LongStorage",
+    "int32": "IntStorage",
+    "int16": "ShortStorage",
+    "int8": "CharStorage",
+    "uint8": "ByteStorage",
+    "bool": "BoolStorage",
+    "complex64": "ComplexFloatStorage",
+    "complex128": "ComplexDoubleStorage",
+}
+"""torch's storage classes; a tensor of any other dtype lies in an untyped storage (``torch._utils``)."""
+
+KEPT_ENTRIES = (
+    "epoch",
+    "global_step",
+    "pytorch-lightning_version",
+    "state_dict",
+    "hparams_name",
+    "hyper_parameters",
+    "hparams_type",
+)
+"""What Lightning needs to load weights; ``--weights-only`` keeps no more."""
+
+
+ModulePath = Callable[[str], str | None]
+"""Path of a module in the source to its path in the output, or None where it is gone."""
+
+
+class TorchContents(NamedTuple):
+    """What a torch zip file shall hold: the pickle, and what each storage key stands for."""
+
+    pickle: bytes
+    storages: dict[str, Storage | TargetTensor]
+
+
+def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
+    """Return a plain state dict; tensors that share a storage in the source share it in the output."""
+    graph = _Graph(iter(map(str, range(1 << 62))))
+    shared: dict[int, Persistent] = {}
+    entries: list[Node] = []
+    for tensor in tensors:
+        entries += (tensor.name, _node_of(tensor, graph, shared))
+    root = Call(Global("collections", "OrderedDict"), ())
+    root.entries = entries
+    return TorchContents(emitted(root).data, graph.storages)
+
+
+def edited_contents(
+    checkpoint: Checkpoint,
+    tensors: Iterable[TargetTensor],
+    *,
+    module_path: ModulePath,
+    replacements: Mapping[int, Node],
+    weights_only: bool,
+) -> TorchContents:
+    """Return the source's own graph with another state dict in it.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        A torch zip file.
+    tensors : Iterable[TargetTensor]
+        The state dict of the output; those with `TargetTensor.kept` keep their node and storage.
+    module_path : Callable[[str], str or None]
+        New path of a module, for torch's ``_metadata``; None where it is gone.
+    replacements : Mapping[int, Node]
+        Further nodes that take the place of others, by ``id``.
+    weights_only : bool
+        Whether everything but the weights, and what Lightning needs to load them, is left out.
+    """
+    prefix = checkpoint.pickle_name.removesuffix("data.pkl") + "data/"
+    taken = {name.removeprefix(prefix) for name in checkpoint.records}
+    graph = _Graph(key for key in map(str, range(1 << 62)) if key not in taken)
+    entries: list[Node] = []
+    for tensor in tensors:
+        node = tensor.kept.node if tensor.kept is not None else graph.new(tensor)
+        entries += (tensor.name, node)
+    state = _state_dict(checkpoint.state_node, entries, module_path)
+    root = _lean_root(checkpoint) if weights_only else checkpoint.root
+    pickle = emitted(root, replacements={**replacements, id(checkpoint.state_node): state})
+    keys = dict.fromkeys(node.id[2] for node in pickle.persistents)
+    kept = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
+    return TorchContents(pickle.data, {**kept, **graph.storages})
+
+
+class _Graph:
+    """New tensor nodes, and the storages that they need."""
+
+    __slots__ = ("_keys", "storages")
+
+    def __init__(self, keys: Iterator[str]) -> None:
+        self._keys = keys
+        self.storages: dict[str, Storage | TargetTensor] = {}
+
+    def new(self, tensor: TargetTensor) -> Call:
+        """Return the node of a tensor in a storage of its own."""
+        storage = self.storage(tensor, tensor.spec.dtype, tensor.nbytes, tensor.spec.elements)
+        return _rebuilt(storage, tensor, 0, _packed_stride(tensor.spec.shape))
+
+    def storage(self, content: Storage | TargetTensor, dtype: str, nbytes: int, elements: int) -> Persistent:
+        """Return the persistent node of a new storage."""
+        key = next(self._keys)
+        self.storages[key] = content
+        kind = STORAGE_CLASSES.get(dtype)
+        if kind is None:
+            return Persistent(("storage", Global("torch.storage", "UntypedStorage"), key, "cpu", nbytes))
+        return Persistent(("storage", Global("torch", kind), key, "cpu", elements))
+
+
+def _node_of(tensor: TargetTensor, graph: _Graph, shared: dict[int, Persistent]) -> Call:
+    """Return the node of a tensor in a graph that is made anew; big-endian bytes are never kept."""
+    kept = tensor.kept
+    if kept is None or kept.storage.byte_order == "big":
+        return graph.new(tensor)
+    storage = kept.storage
+    node = shared.get(id(storage))
+    if node is None:
+        elements = storage.nbytes // kept.itemsize
+        node = shared[id(storage)] = graph.storage(storage, kept.spec.dtype, storage.nbytes, elements)
+    return _rebuilt(node, tensor, kept.offset, kept.stride)
+
+
+def _rebuilt(storage: Persistent, tensor: TargetTensor, offset: int, stride: tuple[int, ...]) -> Call:
+    args = (storage, offset, tensor.spec.shape, stride, False, Call(Global("collections", "OrderedDict"), ()))
+    if tensor.spec.dtype in STORAGE_CLASSES:
+        return Call(Global("torch._utils", "_rebuild_tensor_v2"), args)
+    return Call(Global("torch._utils", "_rebuild_tensor_v3"), (*args, Global("torch", tensor.spec.dtype)))
+
+
+def _packed_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
+    stride, step = [], 1
+    for size in reversed(shape):
+        stride.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(stride))
+
+
+def _state_dict(found: Node, entries: list[Node], module_path: ModulePath) -> Node:
+    """Return a dictionary of the kind of the one found, with other entries."""
+    if type(found) is not Call:
+        return Dict(entries)
+    state = Call(Global("collections", "OrderedDict"), ())
+    state.entries = entries
+    state.states = [_with_metadata(each, module_path) for each in found.states or ()] or None
+    return state
+
+
+def _with_metadata(state: Node, module_path: ModulePath) -> Node:
+    """Return the attributes of a state dict; those of torch hold the version of each module by its path."""
+    attributes = mapping_of(state)
+    versions = mapping_of(attributes.get("_metadata")) if attributes else None
+    if attributes is None or versions is None:
+        return state
+    moved: list[Node] = []
+    for path, facts in versions.items():
+        moved_path = module_path(path)
+        if moved_path is not None:
+            moved += (moved_path, facts)
+    metadata = Call(Global("collections", "OrderedDict"), ())
+    metadata.entries = moved
+    kept = [item for name, value in attributes.items() for item in (name, metadata if name == "_metadata" else value)]
+    return Dict(kept)
+
+
+def _lean_root(checkpoint: Checkpoint) -> Node:
+    """Return a root that holds the state dict where it was, and what Lightning needs, and nothing else."""
+    if not checkpoint.site:
+        return checkpoint.state_node
+    first, _, rest = checkpoint.site.partition(".")
+    if rest:
+        return Dict([first, _nested(rest, checkpoint.state_node)])
+    if checkpoint.wrapper.kind != "lightning":
+        return Dict([first, checkpoint.state_node])
+    entries = entries_of(checkpoint.root) or []
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    return Dict([item for key, value in pairs if key in KEPT_ENTRIES for item in (key, value)])
+
+
+def _nested(path: str, node: Node) -> Node:
+    for part in reversed(path.split(".")):
+        node = Dict([part, node])
+    return node

@@ -1,0 +1,358 @@
+"""A plan and a file to a new file: tensor bytes are streamed and never decoded, but for casts.
+
+The new file is written beside its place, read again by our own reader, compared with the source byte by byte, and only
+then put in its place (`viscy_compat.rewrite.output`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from viscy_compat.checkpoint import Limits, open_checkpoint
+from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
+from viscy_compat.checkpoint.inert import Node
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import OutputRefused, PlanRefused, UnreadableCheckpoint
+from viscy_compat.layout import fold, printable
+from viscy_compat.migration.plan import Plan
+from viscy_compat.operations import Drop, Rename, targets_of
+from viscy_compat.rewrite.output import Existing, Output, opened
+from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
+from viscy_compat.rewrite.streams import TargetTensor, holds, target_tensors
+from viscy_compat.rewrite.torch_graph import TorchContents, edited_contents, plain_contents
+from viscy_compat.rewrite.zip_writer import ZipWriter
+
+Kind = Literal["safetensors", "torch"]
+
+LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
+"""Records besides the pickle and the storages that ``--weights-only`` keeps."""
+
+
+class Job(NamedTuple):
+    """What is written, and where.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The source.
+    keys : Mapping[str, str]
+        Raw keys by the names that the plan has for the tensors.
+    plan : Plan
+        A plan that fits the source.
+    out : str
+        The new file.
+    kind : {"safetensors", "torch"}
+        Its format.
+    existing : {"refuse", "overwrite", "back up"}, optional
+        What happens to a file that stands there.
+    prefix : str, optional
+        Put in front of every name (``"model."`` for Lightning).
+    source_prefix : str, optional
+        The prefix that the names had in the source.
+    weights_only : bool, optional
+        Leave out everything but the weights and what is needed to load them.
+    replacements : Mapping[int, Node], optional
+        Other nodes of the graph that change (optimizer state).
+    metadata : Mapping[str, str], optional
+        For the header of a safetensors file.
+    limits : Limits, optional
+        With which the new file is read again.
+    """
+
+    checkpoint: Checkpoint
+    keys: Mapping[str, str]
+    plan: Plan
+    out: str
+    kind: Kind
+    existing: Existing = "refuse"
+    prefix: str = ""
+    source_prefix: str = ""
+    weights_only: bool = False
+    replacements: Mapping[int, Node] = {}
+    metadata: Mapping[str, str] = {}
+    limits: Limits = DEFAULT_LIMITS
+
+
+class Written(NamedTuple):
+    """What was written: the file, its size in bytes, how many tensors it holds, and those that share bytes.
+
+    ``tied`` maps the name of a tensor to that of the first one with the same bytes in the source's storage.
+    """
+
+    path: str
+    size: int
+    tensors: int
+    tied: Mapping[str, str]
+
+
+class _Record(NamedTuple):
+    """One record of a torch zip file to be written."""
+
+    name: str
+    nbytes: int
+    chunks: Callable[[TensorReader], Iterator[bytes]]
+    crc: int | None = None
+
+
+def write(job: Job, recheck: Callable[[str], None]) -> Written:
+    """Write a job's file, or touch nothing.
+
+    Parameters
+    ----------
+    job : Job
+        What to write.
+    recheck : Callable[[str], None]
+        Called with the path of the finished temporary file; whatever it raises keeps the file from its place.
+
+    Raises
+    ------
+    OutputRefused
+        Where the file cannot be written as asked.
+    PlanRefused
+        Where a tensor that was filled once no longer holds that value, so that dropping it would lose numbers.
+    UnreadableCheckpoint
+        Where the source is damaged or changes meanwhile.
+    """
+    tensors = [tensor._replace(name=job.prefix + tensor.name) for tensor in target_tensors(job.plan, _stored(job))]
+    with TensorReader(job.checkpoint) as reader:
+        _refuse_changed_fills(job, reader)
+        with opened(job.out, job.existing, inputs=job.checkpoint.files) as output:
+            records = _write_file(job, tensors, output, reader)
+            output.sync()
+            recheck(output.temporary)
+            _compare(job, tensors, records, output.temporary)
+            reader.verify_unchanged()
+            output.commit()
+            return Written(job.out, output.position, len(tensors), tied_names(tensors))
+
+
+def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
+    """Return the tensors that are the same bytes as an earlier one, with that one's name."""
+    first: dict[tuple[object, ...], str] = {}
+    tied: dict[str, str] = {}
+    for tensor in tensors:
+        kept = tensor.kept
+        if kept is not None and kept.nbytes:
+            place = (id(kept.storage), kept.offset, kept.spec, kept.stride)
+            original = first.setdefault(place, tensor.name)
+            if original != tensor.name:
+                tied[tensor.name] = original
+    return tied
+
+
+def _stored(job: Job) -> dict[str, StoredTensor]:
+    return {name: job.checkpoint.tensors[key] for name, key in job.keys.items()}
+
+
+def _refuse_changed_fills(job: Job, reader: TensorReader) -> None:
+    """A drop that undoes a fill loses nothing only while the tensor holds what was filled in."""
+    stored = _stored(job)
+    demands = [row for row in job.plan.operations if isinstance(row, Drop) and row.holding is not None]
+    changed = [row.source for row in demands if not holds(reader, stored[row.source], row.holding or 0.0)]
+    if changed:
+        names = printable(", ".join(fold(changed)))
+        raise PlanRefused(
+            f"the plan cannot be reversed: {names} no longer hold the values that were filled in",
+            where=job.checkpoint.path,
+            fix="the model was trained since; there is no way back without losing that",
+            leftovers=tuple((name, "no longer holds the value that was filled in") for name in changed),
+        )
+
+
+def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> list[_Record]:
+    """Write the file; return the records of a torch zip file."""
+    if job.kind == "safetensors":
+        _write_safetensors(job, tensors, output, reader)
+        return []
+    records = _records(job, tensors)
+    _refuse_small_disc(output, sum(record.nbytes for record in records))
+    writer = ZipWriter(output)
+    for record in records:
+        writer.add(record.name, record.nbytes, record.chunks(reader), crc=record.crc)
+    writer.finish()
+    return records
+
+
+def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> None:
+    metadata = dict(job.metadata)
+    tied = tied_names(tensors)
+    if tied:
+        from json import dumps
+
+        metadata["viscy_compat.tied"] = dumps(tied)
+    header = header_of(tensors, metadata, where=job.out)
+    _refuse_small_disc(output, len(header) + sum(tensor.nbytes for tensor in tensors))
+    output.write(header)
+    for tensor in laid_out(tensors):
+        for chunk in tensor.chunks(reader):
+            output.write(chunk)
+    _verify_partly_read(tensors, reader)
+
+
+def _verify_partly_read(tensors: list[TargetTensor], reader: TensorReader) -> None:
+    """Verify the CRC of storages that no tensor was the whole of: reading a part of one verifies nothing."""
+    parts = [part for tensor in tensors for part in tensor.parts]
+    whole = {id(part.storage) for part in parts if _is_whole(part)}
+    partly = {id(part.storage): part.storage for part in parts if id(part.storage) not in whole}
+    for storage in partly.values():
+        reader.verify(storage)
+
+
+def _is_whole(tensor: StoredTensor) -> bool:
+    return tensor.contiguous and tensor.offset == 0 and tensor.nbytes == tensor.storage.nbytes
+
+
+def _refuse_small_disc(output: Output, needed: int) -> None:
+    free = output.free_bytes()
+    if free is not None and needed > free:
+        raise OutputRefused(
+            f"{needed} bytes are needed, and the disc has {free} left; nothing was written",
+            where=output.path,
+            fix="make room, or choose another disc",
+        )
+
+
+def _records(job: Job, tensors: list[TargetTensor]) -> list[_Record]:
+    """Return every record of the output, the pickle first."""
+    checkpoint = job.checkpoint
+    if becomes_plain(checkpoint):
+        contents = plain_contents(tensors)
+        order = _Record("archive/byteorder", 6, lambda reader: iter((b"little",)))
+        version = _Record("archive/version", 2, lambda reader: iter((b"3\n",)))
+        return [_pickle_record("archive/data.pkl", contents), order, *_storage_records("archive/", contents), version]
+    contents = edited_contents(
+        checkpoint,
+        tensors,
+        module_path=_module_path(job),
+        replacements=job.replacements,
+        weights_only=job.weights_only,
+    )
+    root = checkpoint.pickle_name.removesuffix("data.pkl")
+    written = {record.name: record for record in _storage_records(root, contents)}
+    kept = [_in_place(record, written) for record in _other_records(job, root, written)]
+    added = [record for name, record in written.items() if name not in checkpoint.records]
+    return [_pickle_record(checkpoint.pickle_name, contents), *kept, *added]
+
+
+def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Iterator[Storage]:
+    """Yield the source's records that stay, in their order; storages that nothing refers to any more are left out."""
+    checkpoint = job.checkpoint
+    for name, record in checkpoint.records.items():
+        lean = job.weights_only and name.removeprefix(root) not in LEAN_RECORDS
+        left_out = name == checkpoint.pickle_name or name in checkpoint.storages or lean
+        if name in written or not left_out:
+            yield record
+
+
+def _in_place(storage: Storage, written: Mapping[str, _Record]) -> _Record:
+    return written.get(storage.name) or _kept_record(storage.name, storage)
+
+
+def _pickle_record(name: str, contents: TorchContents) -> _Record:
+    return _Record(name, len(contents.pickle), lambda reader: iter((contents.pickle,)))
+
+
+def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:
+    for key, content in contents.storages.items():
+        name = f"{root}data/{key}"
+        if isinstance(content, TargetTensor):
+            yield _Record(name, content.nbytes, content.chunks)
+        else:
+            yield _kept_record(name, content)
+
+
+def _kept_record(name: str, storage: Storage) -> _Record:
+    """Return a record with the very bytes of one of the source."""
+    return _Record(name, storage.nbytes, lambda reader: reader.storage_chunks(storage), storage.crc)
+
+
+def _module_path(job: Job) -> Callable[[str], str | None]:
+    """Return the map of module paths that goes with the renames of their tensors."""
+    before, after = job.source_prefix, job.prefix
+    moved: dict[str, str] = {}
+    for row in job.plan.operations:
+        if isinstance(row, Rename):
+            moved[_module(job.keys[row.source])] = _module(after + row.target)
+    changed = {_module(after + name) for row in job.plan.changes for name in targets_of(row)}
+    taken = changed | set(moved.values())
+
+    def module_path(path: str) -> str | None:
+        if path in moved:
+            return moved[path]
+        inside = f"{path}.".startswith(before) if path else not before
+        found = after.removesuffix(".") if f"{path}." == before else after + path[len(before) :]
+        if not path and (after or not before):
+            return ""
+        return found if inside and found not in taken else None
+
+    return module_path
+
+
+def _module(name: str) -> str:
+    return name.rpartition(".")[0]
+
+
+def _compare(job: Job, tensors: list[TargetTensor], records: list[_Record], path: str) -> None:
+    """Read the new file as anybody would, and compare every byte with the source."""
+    found = open_checkpoint(path, limits=job.limits, state_dict=_site(job))
+    names = [tensor.name for tensor in tensors]
+    if list(found.tensors) != names:
+        raise _differs(job.out, "its tensors have other names")
+    with TensorReader(job.checkpoint, crcs="ignore") as old, TensorReader(found, crcs="ignore") as new:
+        covered = set()
+        for tensor in tensors:
+            mine = found.tensors[tensor.name]
+            if mine.spec != tensor.spec or not same_bytes(tensor.chunks(old), new.chunks(mine)):
+                raise _differs(job.out, printable(tensor.name))
+            if _is_whole(mine):
+                covered.add(mine.storage.name)
+        for record in records:
+            if record.name not in covered and not same_bytes(
+                record.chunks(old), new.storage_chunks(found.records[record.name])
+            ):
+                raise _differs(job.out, printable(record.name))
+
+
+def becomes_plain(checkpoint: Checkpoint) -> bool:
+    """Say whether a torch file made of a checkpoint is a plain state dict, without anything else the source holds.
+
+    Only torch zip files of this machine's kind keep their graph: not pickled modules, not pre-1.6 streams, and not
+    big-endian files, whose bytes are turned.
+    """
+    big = any(storage.byte_order == "big" for storage in checkpoint.storages.values())
+    return checkpoint.format != "torch-zip" or checkpoint.wrapper.kind == "module" or big
+
+
+def _site(job: Job) -> str | None:
+    """Return where the state dict of the output is."""
+    return None if job.kind == "safetensors" or becomes_plain(job.checkpoint) else job.checkpoint.site
+
+
+def same_bytes(first: Iterator[bytes], second: Iterator[bytes]) -> bool:
+    """Say whether two streams hold the same bytes, however they are cut into pieces.
+
+    Examples
+    --------
+    >>> same_bytes(iter((b"ab", b"c")), iter((b"a", b"bc"))), same_bytes(iter((b"ab",)), iter((b"a",)))
+    (True, False)
+    """
+    mine = theirs = b""
+    while True:
+        mine = mine or next(first, b"")
+        theirs = theirs or next(second, b"")
+        length = min(len(mine), len(theirs))
+        if not length:
+            return mine == theirs
+        if (mine if len(mine) == length else mine[:length]) != (theirs if len(theirs) == length else theirs[:length]):
+            return False
+        mine, theirs = mine[length:], theirs[length:]
+
+
+def _differs(out: str, what: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        f"the new file, read again, is not what was written ({what}); it was removed",
+        where=out,
+        fix="check the disc and try again; if it happens twice, report it as a defect",
+    )
