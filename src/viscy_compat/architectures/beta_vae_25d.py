@@ -44,7 +44,7 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 
 _MOST_SIDES = 64
-_MOST_STAGES = 9
+_MOST_STAGES = 32
 
 
 class Footprint(NamedTuple):
@@ -94,7 +94,7 @@ def footprint(config: Config) -> Footprint:
     if config["upsample_mode"] not in ("deconv", "pixelshuffle"):
         raise Unbuildable(f"upsample_mode={config['upsample_mode']!r} is neither 'deconv' nor 'pixelshuffle'")
     if config["decoder_stages"] > _MOST_STAGES:
-        raise Unbuildable(f"decoder_stages={config['decoder_stages']} halves the {backbone.last} channels to nothing")
+        raise Unbuildable(f"decoder_stages={config['decoder_stages']} is beyond the {_MOST_STAGES} that are known here")
     stem = stems.stem_width(config, backbone.first)
     height, width = built_map(config)
     if min(height, width) < 1:

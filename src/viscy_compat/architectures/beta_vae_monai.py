@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import pairwise, product
 from math import prod
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ from viscy_compat.layout import Layout
 
 _LARGEST_SIDE = 4096
 _MOST_ALTERNATIVES = 64
+_MOST_UNITS = 256
 
 
 class Footprint(NamedTuple):
@@ -72,11 +73,9 @@ class Footprint(NamedTuple):
 
 def footprint(config: Config) -> Footprint:
     """Return what the layout shows; raises `Unbuildable` for what MONAI refuses to build."""
-    dims, channels = config["spatial_dims"], tuple(config["channels"])
+    _check(config)
+    dims, channels, strides = config["spatial_dims"], tuple(config["channels"]), layer_strides(config)
     kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
-    strides = layer_strides(config)
-    _check(config, kernel, up_kernel)
-    _check_activation(config)
     units = max(0, config["num_res_units"])
     inter = _inter(config)
     return Footprint(
@@ -87,12 +86,23 @@ def footprint(config: Config) -> Footprint:
         kernel=kernel,
         up_kernel=up_kernel,
         res_units=units,
-        strided=tuple(units > 0 and prod(kernel) > 1 and prod(stride) > 1 for stride in strides),
+        strided=tuple(
+            prod(stride) > 1 and not hidden
+            for stride, hidden in zip(strides, _hidden(units, kernel, (config["in_shape"][0], *channels)), strict=True)
+        ),
         inter=inter,
         inter_units=max(0, config["num_inter_units"]) if inter else 0,
         area=prod(final_size(config["in_shape"][1:], strides)),
         style=Style(config["norm"] == "batch", activation(config) == "PRELU", config["bias"]),
     )
+
+
+def _hidden(units: int, kernel: tuple[int, ...], widths: tuple[int, ...]) -> tuple[bool, ...]:
+    """Tell for each encoder layer whether nothing shows its stride.
+
+    A shortcut of size 1 that also changes the width would be there with and without a stride.
+    """
+    return tuple(not units or (prod(kernel) == 1 and inputs != outputs) for inputs, outputs in pairwise(widths))
 
 
 def activation(config: Config) -> str:
@@ -131,19 +141,22 @@ def _inter(config: Config) -> tuple[int, ...]:
     return inter[: len(dilations)]
 
 
-def _check(config: Config, kernel: tuple[int, ...], up_kernel: tuple[int, ...]) -> None:
+def _check(config: Config) -> None:
+    """Refuse what does not belong together; everything after may count on it."""
     dims, channels, strides = config["spatial_dims"], config["channels"], config["strides"]
     if len(channels) != len(strides):
         raise Unbuildable(f"{len(channels)} channels need as many strides, not {len(strides)}")
     if len(config["in_shape"]) != dims + 1:
         raise Unbuildable(f"in_shape={config['in_shape']} needs the channels and {dims} sides")
+    if any(len(_axes(stride, dims)) != dims for stride in strides):
+        raise Unbuildable(f"strides={strides} need one number for each of {dims} axes")
     if config["norm"] not in ("batch", "instance"):
         raise Unbuildable(f"norm={config['norm']!r} is neither 'batch' nor 'instance'")
-    if any(len(sizes) != dims or any(size % 2 == 0 for size in sizes) for sizes in (kernel, up_kernel)):
-        raise Unbuildable(f"kernel sizes must be odd, one for each of {dims} axes")
-
-
-def _check_activation(config: Config) -> None:
+    for kernel in (_axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)):
+        if len(kernel) != dims or any(size % 2 == 0 for size in kernel):
+            raise Unbuildable(f"kernel sizes must be odd, one for each of {dims} axes")
+    if max(config["num_res_units"], config["num_inter_units"]) > _MOST_UNITS:
+        raise Unbuildable(f"more than {_MOST_UNITS} residual units are beyond what is known here")
     act = config["act"]
     if isinstance(act, tuple) and act[1].get("num_parameters", 1) != 1:
         raise Unbuildable("act is a PReLU with several weights, which this version does not know")
@@ -261,8 +274,7 @@ def _shown_strides(found: Layout, layers: int, kernel: tuple[int, ...], units: i
     shortcuts = (
         anchor(found, f"model.encode.encode_{index}.residual.weight", len(kernel) + 2) for index in range(layers)
     )
-    hidden = not units or prod(kernel) == 1
-    return [(2 if hidden or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
+    return [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
 
 
 def _short(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -308,8 +320,9 @@ def _strides_to_try(config: Config, stated: Config, shown: Footprint) -> Iterato
         yield tuple(stated["strides"])
         return
     yield tuple(config["strides"])
-    hidden = not shown.res_units or prod(shown.kernel) == 1
-    steps = [_steps(stride, hidden, shown, "in_shape" in stated) for stride in shown.strided]
+    hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
+    layers = zip(shown.strided, hidden, strict=True)
+    steps = [_steps(strided, unseen, shown, "in_shape" in stated) for strided, unseen in layers]
     for count, strides in enumerate(product(*steps)):
         if count >= _MOST_ALTERNATIVES**2 or (count >= _MOST_ALTERNATIVES and "in_shape" not in stated):
             return
