@@ -1,0 +1,104 @@
+"""Accepted differences are rows with a reason and an expiry; anything else is refused, and an old row counts no more."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from viscy_compat.errors import UsageError
+from viscy_compat.waivers import Waiver, numbers, read_waivers
+
+ROW = 'class = "BetaVae25D"\ncode = "VC501"\nreason = "because"\nexpires = 2027-01-31\n'
+DAY = date(2026, 12, 1)
+
+
+def written(folder: Path, text: str, name: str = "viscy-compat.toml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_a_row_is_read_with_everything_that_it_says(tmp_path: Path) -> None:
+    (row,) = read_waivers(written(tmp_path, f"[accepted.eps]\n{ROW}"), today=DAY)
+    assert row == Waiver("eps", "BetaVae25D", "VC501", "because", date(2027, 1, 31), expired=False)
+    assert str(row) == "eps (BetaVae25D VC501, until 2027-01-31): because"
+
+
+@pytest.mark.parametrize(("day", "expired"), [("2027-01-30", False), ("2027-01-31", True), ("2030-01-01", True)])
+def test_a_date_expires_on_its_day(tmp_path: Path, day: str, expired: bool) -> None:
+    path = written(tmp_path, f"[accepted.eps]\n{ROW}")
+    assert read_waivers(path, today=date.fromisoformat(day))[0].expired is expired
+
+
+def test_the_day_can_be_stated_for_reproducible_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, f"[accepted.eps]\n{ROW}")
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1000000000")
+    assert read_waivers(path)[0].expired is False
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1900000000")
+    assert read_waivers(path)[0].expired is True
+
+
+@pytest.mark.parametrize(
+    ("version", "expired"),
+    [("1.1.9", False), ("1.2.0", True), ("1.2", True), ("1.2.0rc1", True), ("1.10", True), ("0.9", False)],
+)
+def test_a_version_expires_when_the_project_reaches_it(tmp_path: Path, version: str, expired: bool) -> None:
+    row = ROW.replace("2027-01-31", '"1.2.0"')
+    text = f'[project]\nversion = "{version}"\n[tool.viscy-compat.accepted.eps]\n{row}'
+    assert read_waivers(written(tmp_path, text, "pyproject.toml"))[0].expired is expired
+
+
+def test_a_version_without_a_known_project_version_is_refused(tmp_path: Path) -> None:
+    row = ROW.replace("2027-01-31", '"1.2.0"')
+    text = f'[project]\ndynamic = ["version"]\n[tool.viscy-compat.accepted.eps]\n{row}'
+    with pytest.raises(UsageError, match="give a date"):
+        read_waivers(written(tmp_path, text, "pyproject.toml"))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (("reason", "note"), "has no field note"),
+        (('reason = "because"\n', ""), "lacks reason"),
+        (('"because"', '""'), "lacks reason"),
+        (("expires = 2027-01-31\n", ""), "lacks expires"),
+        (('code = "VC501"\n', ""), "needs either code or law"),
+        (("code", 'law = "layout"\ncode'), "needs either code or law"),
+        (('"BetaVae25D"', "3"), "lacks class"),
+        (("2027-01-31", '"some day"'), "neither a date nor a version"),
+    ],
+)
+def test_a_row_that_is_none_is_refused(tmp_path: Path, change: tuple[str, str], complaint: str) -> None:
+    text = f"[accepted.eps]\n{ROW}".replace(*change)
+    with pytest.raises(UsageError, match=complaint) as refused:
+        read_waivers(written(tmp_path, text))
+    assert "accepted.eps" in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["accepted = 3", "[[accepted]]\na=1", "[accepted]\neps = 1", "nonsense"])
+def test_a_file_without_proper_rows_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(UsageError):
+        read_waivers(written(tmp_path, text))
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="No such file"):
+        read_waivers(tmp_path / "absent.toml")
+
+
+def test_the_files_of_the_current_folder_are_looked_at_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read_waivers() == ()
+    written(tmp_path, f'[project]\nname = "x"\n[tool.viscy-compat.accepted.second]\n{ROW}', "pyproject.toml")
+    assert [row.id for row in read_waivers(today=DAY)] == ["second"]
+    written(tmp_path, f"[accepted.first]\n{ROW}")
+    assert [row.id for row in read_waivers(today=DAY)] == ["first"]
+
+
+def test_versions_are_compared_by_their_numbers() -> None:
+    assert numbers("1.10") > numbers("1.9.9")
+    assert numbers("1.0") == numbers("1")
