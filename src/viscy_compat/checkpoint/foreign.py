@@ -21,6 +21,7 @@ _MAGIC: Final = (
     (b"\xfd7zXZ\x00", "packed with xz", "unpack it first: unxz FILE"),
     (b"(\xb5/\xfd", "packed with zstandard", "unpack it first: unzstd FILE"),
     (b'\x04"M\x18', "packed with lz4", "unpack it first: unlz4 FILE"),
+    (b"PK\x05\x06", "an empty zip archive", "fetch it again"),
     (b"7z\xbc\xaf'\x1c", "a 7-Zip archive", "unpack it first"),
     (b"Rar!", "a RAR archive", "unpack it first"),
     (b"GGUF", "a GGUF model", "no VisCy model was saved like this: give the original checkpoint"),

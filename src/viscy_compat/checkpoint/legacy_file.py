@@ -30,20 +30,27 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
     magic = pickles.first()
     if magic != _MAGIC:
         raise foreign_pickle(source.path)
-    protocol, _, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
+    protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
         _broken(source.path, f"protocol {ascii(protocol.root)[:20]} of the stream is unknown")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)
     contents = Contents(
         source=source,
         format="torch-legacy",
-        pickled=main,
+        pickled=_with_names_of(main, machine),
         storages={id(node): _view(node, storages) for node in main.persistents},
         records={},
         versions={"archive": str(_PROTOCOL)},
         checked=(),
     )
     return checkpoint_of(contents, limits, wanted)
+
+
+def _with_names_of(main: Pickled, machine: Pickled) -> Pickled:
+    """Return the main pickle with the names that the facts about the machine mention: those are unpickled too."""
+    names = tuple({name.path: name for name in (*main.globals, *machine.globals)}.values())
+    called = machine.computed or main.computed
+    return main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=called)
 
 
 class _Pickles:

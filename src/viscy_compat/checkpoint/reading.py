@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.foreign import foreign
@@ -12,9 +14,16 @@ _HEAD = 512
 
 def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkpoint:
     """Read a checkpoint of any format; see `viscy_compat.checkpoint.open_checkpoint`."""
-    with ByteSource(path) as source:
-        checkpoint = _read(source, limits, state_dict)
-        source.verify_unchanged()
+    # A graph of a million small containers has the collector walk it again and again, for nothing: it is all in use.
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        with ByteSource(path) as source:
+            checkpoint = _read(source, limits, state_dict)
+            source.verify_unchanged()
+    finally:
+        if collecting:
+            gc.enable()
     return checkpoint
 
 

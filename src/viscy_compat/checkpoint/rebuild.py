@@ -25,16 +25,24 @@ STORAGE_DTYPES: Final = {
     "BoolStorage": "bool",
     "ComplexFloatStorage": "complex64",
     "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "uint8",
+    "UntypedStorage": "untyped",
     "QInt8Storage": "qint8",
     "QUInt8Storage": "quint8",
     "QInt32Storage": "qint32",
     "QUInt4x2Storage": "quint4x2",
     "QUInt2x4Storage": "quint2x4",
 }
-"""Element types of torch's storage classes, by class name."""
+"""Element types of torch's storage classes, by class name; tensors over an untyped one bring their dtype along."""
 
-STORAGE_ITEMSIZES: Final = {**ITEMSIZES, "qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1}
+STORAGE_ITEMSIZES: Final = {
+    **ITEMSIZES,
+    "untyped": 1,
+    "qint8": 1,
+    "quint8": 1,
+    "qint32": 4,
+    "quint4x2": 1,
+    "quint2x4": 1,
+}
 
 _STORAGE_MODULES: Final = ("torch", "torch.storage", "torch.cuda")
 
@@ -170,7 +178,8 @@ class Rebuilder:
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
             _refuse_storage(view)
-        dtype = view.dtype if arity != 7 else _dtype_of(args[6])
+        held = "uint8" if view.dtype == "untyped" else view.dtype
+        dtype = held if arity != 7 else _dtype_of(args[6])
         itemsize = ITEMSIZES.get(dtype)
         if itemsize is None:
             _refuse("VC441", f"a quantised tensor ({dtype})")

@@ -25,12 +25,7 @@ def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Ch
     archive.verify_headers()
     pickle_name = root + "data.pkl"
     where = f"{source.path}: {pickle_name!a}"
-    try:
-        pickled = decode(archive.read(pickle_name, limits.pickle_bytes), limits, where=where)
-    except EndOfData as error:
-        raise UnreadableCheckpoint(
-            "broken pickle: it has no end", where=where, fix="fetch the file again", code="VC420"
-        ) from error
+    pickled = _decoded(archive.read(pickle_name, limits.pickle_bytes), limits, where)
     records = _records(archive, _byte_order(archive, root))
     contents = Contents(
         source=source,
@@ -43,6 +38,24 @@ def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Ch
         pickle_name=pickle_name,
     )
     return checkpoint_of(contents, limits, wanted)
+
+
+def _decoded(data: bytes, limits: Limits, where: str) -> Pickled:
+    """Decode the pickle, which fills its record: another one behind it would go unseen by some readers."""
+    try:
+        pickled = decode(data, limits, where=where)
+    except EndOfData as error:
+        raise UnreadableCheckpoint(
+            "broken pickle: it has no end", where=where, fix="fetch the file again", code="VC420"
+        ) from error
+    if pickled.end != len(data):
+        raise UnreadableCheckpoint(
+            f"broken pickle: {len(data) - pickled.end} bytes follow its end",
+            where=where,
+            fix="do not use this file: no writer of checkpoints makes such a record",
+            code="VC420",
+        )
+    return pickled
 
 
 def _root_of(archive: ZipArchive) -> str:
@@ -119,8 +132,10 @@ def _storage_of(
         record = records.get(folder + key)
         if record is None:
             return NotExact("VC442", f"its storage {key!a:.60} is not in the file")
-        record.dtype, record.location = dtype, location
+        record.dtype, record.location = "uint8" if dtype == "untyped" else dtype, location
         view = views[key] = StorageView(record, dtype)
+    if dtype == "untyped":
+        view = StorageView(view.storage, dtype)
     if view.dtype != dtype:
         return NotExact("VC440", f"its storage {key!a:.60} is called {view.dtype} and {dtype}")
     if elements * STORAGE_ITEMSIZES[dtype] != view.storage.nbytes:
