@@ -4,10 +4,10 @@
 
 JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
 (the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW
-moments), "hyper_parameters" (an object, stored as Lightning does) and "half" (true: float16 weights),
-"io" (the shape of an input: what the saved model makes of it in eval mode is written to OUT.io.safetensors). The old
-code runs in this process, which is why this is a tool and not part of the package; pretrained downloads are switched
-off.
+moments), "hyper_parameters" (an object, stored as Lightning does), "shuffle" (true: entries in another order), "half"
+(true: float16 weights) and "io" (the shape of an input: what the saved model makes of it in eval mode is written to
+OUT.io.safetensors). The old code runs in this process, which is why this is a tool and not part of the package;
+pretrained downloads are switched off.
 """
 
 from __future__ import annotations
@@ -130,6 +130,9 @@ def save(model: torch.nn.Module, job: dict[str, Any]) -> None:
     """Save a model in the flavour of its job."""
     flavour, out = job.get("flavour", "lightning"), job["out"]
     state = model.state_dict()
+    if job.get("shuffle"):
+        order = torch.randperm(len(state), generator=torch.Generator().manual_seed(1)).tolist()
+        state = OrderedDict((name, state[name]) for name in (list(state)[place] for place in order))
     if flavour == "lightning":
         save_lightning(model, job)
     elif flavour == "safetensors":
@@ -137,8 +140,8 @@ def save(model: torch.nn.Module, job: dict[str, Any]) -> None:
 
         save_file(state, out)
     elif flavour == "nested":
-        optimizer = stepped_optimizer(model)
-        torch.save({"epoch": 3, "model_state_dict": state, "optimizer_state_dict": optimizer.state_dict()}, out)
+        moments = stepped_optimizer(model).state_dict() if job.get("optimizer", True) else {}
+        torch.save({"epoch": 3, "model_state_dict": state, "optimizer_state_dict": moments}, out)
     elif flavour == "module":
         torch.save(model, out)
     elif flavour == "legacy":

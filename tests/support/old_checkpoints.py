@@ -8,7 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import Architecture, Generation, Release, complete
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,3 +43,75 @@ def make(version: str, jobs: Iterable[Mapping[str, Any]]) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     lists.unlink()
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+class OldCheckpoint(NamedTuple):
+    """A checkpoint that a real old class wrote: what it is, and how it was saved."""
+
+    path: Path
+    class_name: str
+    generation: str
+    config: dict[str, Any]
+    job: dict[str, Any]
+
+
+FIRST_CLASSES = ("ContrastiveEncoder", "ResNet3dEncoder", "BetaVae25D", "BetaVaeMonai")
+FLAVOURS = ("lightning", "ddp", "plain", "module", "safetensors", "compiled", "nested", "legacy")
+NAMES = ("last.{}", "epoch=48-step=18130.{}", "ResNet3dEncoder v0.2.{}", "best model (1).{}")
+
+
+def catalogue(folder: Path) -> dict[str, list[OldCheckpoint]]:
+    """List, by release, a checkpoint for the seven smallest verification cases of each generation of the first classes.
+
+    Flavours take turns; every second file has its entries shuffled, and names say nothing or lie. The first eight files
+    carry optimizer state, which triples their size.
+    """
+    listed: dict[str, list[OldCheckpoint]] = {}
+    for architecture in map(find, FIRST_CLASSES):
+        for generation in architecture.generations:
+            for config in _smallest(architecture, generation, 7):
+                release = next(release for release in generation.releases if release.fits(config))
+                wheels = listed.setdefault(release.wheel, [])
+                place = sum(map(len, listed.values()))
+                wheels.append(_listed(folder, place, architecture.name, generation.name, config, release))
+    return listed
+
+
+def _smallest(architecture: Architecture, generation: Generation, count: int) -> list[dict[str, Any]]:
+    """Return the configurations with the fewest weights: what is tested does not depend on their number."""
+    cases = [complete(architecture, case.config) for case in generation.cases or architecture.cases]
+    buildable = [config for config in cases if not _old_refuses(architecture, generation, config)]
+    weights = [sum(spec.elements for spec in generation.layout(config).values()) for config in buildable]
+    order = sorted(range(len(buildable)), key=weights.__getitem__)
+    return [buildable[place] for place in order[:count]]
+
+
+def _old_refuses(architecture: Architecture, generation: Generation, config: dict[str, Any]) -> bool:
+    rows = [row for row in architecture.accepted if not row.generations or generation.name in row.generations]
+    return any(row.stage == "build" and row.applies(config) for row in rows)
+
+
+def _listed(
+    folder: Path, place: int, class_name: str, generation: str, config: dict[str, Any], release: Release
+) -> OldCheckpoint:
+    flavour = FLAVOURS[place % len(FLAVOURS)]
+    ending = {"safetensors": "safetensors", "module": "pt", "legacy": "pth"}.get(flavour, "ckpt")
+    path = folder / str(place) / NAMES[place % len(NAMES)].format(ending)
+    path.parent.mkdir(parents=True)
+    job = {
+        "class": class_name,
+        "config": release.arguments(config),
+        "out": str(path),
+        "flavour": flavour,
+        "seed": place,
+        "optimizer": place < 8,
+    }
+    return OldCheckpoint(path, class_name, generation, config, {**job, "shuffle": place % 2 == 1})
+
+
+def written(folder: Path) -> list[OldCheckpoint]:
+    """Write the whole catalogue."""
+    listed = catalogue(folder)
+    for version, checkpoints in listed.items():
+        make(version, [checkpoint.job for checkpoint in checkpoints])
+    return [checkpoint for checkpoints in listed.values() for checkpoint in checkpoints]

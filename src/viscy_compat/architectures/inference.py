@@ -15,6 +15,7 @@ from viscy_compat.architectures.architecture import (
     Ambiguity,
     Architecture,
     Argument,
+    Choice,
     Config,
     Effect,
     Generation,
@@ -315,14 +316,15 @@ class _Choices:
         if argument.effect == "initial weights":
             return
         name, now = argument.name, self.config[argument.name]
-        values = some_values(argument.values(self.config), now)
+        domain = argument.values(self.config)
+        values = some_values(domain, now)
         others = [value for value in values if value != now and self.fits({name: value})]
         if not others:
             return
         effect: Effect = "nothing" if idle else argument.effect
         why = "this configuration does not read it" if idle else _WHY[effect]
         options = tuple({name: value} for value in (now, *others))
-        self.undetermined.append(Undetermined(name, now, options, effect, why))
+        self.undetermined.append(Undetermined(name, now, options, effect, why, isinstance(domain, Choice)))
 
 
 _WHY: dict[Effect, str] = {
