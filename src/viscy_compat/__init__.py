@@ -17,12 +17,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis import check as check
+    from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
     "check": "viscy_compat.diagnosis",
+    "remap": "viscy_compat.rewrite.remapping",
 }
 
-__all__ = ["__version__", "check"]
+__all__ = ["__version__", "check", "remap"]
 
 
 def __getattr__(name: str) -> Any:

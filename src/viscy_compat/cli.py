@@ -14,6 +14,7 @@ from viscy_compat.report import FORMATS
 
 COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
+    "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
     "explain": "what a finding code means and what to do",
 }

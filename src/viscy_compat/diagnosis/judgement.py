@@ -64,7 +64,7 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         next=_next_command(checkpoint, view, verdict),
         python=_load_line(checkpoint, found) if verdict != "incompatible" else "",
     )
-    return Diagnosis(result, checkpoint, view, found)
+    return Diagnosis(result, checkpoint, view, found, plan)
 
 
 def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:

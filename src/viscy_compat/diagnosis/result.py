@@ -82,12 +82,17 @@ class CheckResult(NamedTuple):
 
 
 class Diagnosis(NamedTuple):
-    """What `check` found, with the facts that `remap` goes on from."""
+    """What `check` found, with the facts that `remap` goes on from.
+
+    ``plan`` is the total plan to today's layout, where there is one; the result has it only where the verdict lets it
+    be applied as it stands.
+    """
 
     result: CheckResult
     checkpoint: Checkpoint | None = None
     view: View | None = None
     inference: Inference | None = None
+    plan: Plan | None = None
 
 
 def _plan_summary(plan: Plan) -> dict[str, Any]:

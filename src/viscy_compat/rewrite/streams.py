@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 from viscy_compat.checkpoint.facts import ITEMSIZES, StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Plan
+from viscy_compat.migration.plan import Plan, listed
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
 
@@ -154,6 +155,28 @@ def holds(reader: TensorReader, tensor: StoredTensor, value: float) -> bool:
         found == element_bytes(value, tensor.spec.dtype) * (len(found) // tensor.itemsize)
         for found in reader.chunks(tensor, size=PIECE)
     )
+
+
+def refuse_changed_fills(plan: Plan, stored: Mapping[str, StoredTensor], reader: TensorReader) -> None:
+    """Refuse a plan that drops what was filled in once, where the tensor no longer holds that value.
+
+    Raises
+    ------
+    PlanRefused
+        Listing the tensors that were trained since.
+    """
+    changed = tuple(
+        (row.source, "no longer holds the value filled in")
+        for row in plan.operations
+        if isinstance(row, Drop) and row.holding is not None and not holds(reader, stored[row.source], row.holding)
+    )
+    if changed:
+        raise PlanRefused(
+            f"the plan cannot be reversed: {listed(changed)}",
+            where=reader.checkpoint.path,
+            fix="the model was trained since; there is no way back without losing that",
+            leftovers=changed,
+        )
 
 
 def _interleaved(reader: TensorReader, parts: tuple[StoredTensor, ...], axis: int) -> Iterator[bytes]:

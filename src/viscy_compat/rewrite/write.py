@@ -14,13 +14,13 @@ from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
-from viscy_compat.errors import OutputRefused, PlanRefused, UnreadableCheckpoint
-from viscy_compat.layout import fold, printable
+from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
+from viscy_compat.layout import printable
 from viscy_compat.migration.plan import Plan
-from viscy_compat.operations import Drop, Rename, targets_of
+from viscy_compat.operations import Rename, targets_of
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
-from viscy_compat.rewrite.streams import TargetTensor, holds, target_tensors
+from viscy_compat.rewrite.streams import TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import TorchContents, edited_contents, plain_contents
 from viscy_compat.rewrite.zip_writer import ZipWriter
 
@@ -115,9 +115,10 @@ def write(job: Job, recheck: Callable[[str], None]) -> Written:
     UnreadableCheckpoint
         Where the source is damaged or changes meanwhile.
     """
-    tensors = [tensor._replace(name=job.prefix + tensor.name) for tensor in target_tensors(job.plan, _stored(job))]
+    stored = stored_tensors(job.checkpoint, job.keys)
+    tensors = [tensor._replace(name=job.prefix + tensor.name) for tensor in target_tensors(job.plan, stored)]
     with TensorReader(job.checkpoint) as reader:
-        _refuse_changed_fills(job, reader)
+        refuse_changed_fills(job.plan, stored, reader)
         with opened(job.out, job.existing, inputs=job.checkpoint.files) as output:
             records = _write_file(job, tensors, output, reader)
             output.sync()
@@ -142,23 +143,9 @@ def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
     return tied
 
 
-def _stored(job: Job) -> dict[str, StoredTensor]:
-    return {name: job.checkpoint.tensors[key] for name, key in job.keys.items()}
-
-
-def _refuse_changed_fills(job: Job, reader: TensorReader) -> None:
-    """A drop that undoes a fill loses nothing only while the tensor holds what was filled in."""
-    stored = _stored(job)
-    demands = [row for row in job.plan.operations if isinstance(row, Drop) and row.holding is not None]
-    changed = [row.source for row in demands if not holds(reader, stored[row.source], row.holding or 0.0)]
-    if changed:
-        names = printable(", ".join(fold(changed)))
-        raise PlanRefused(
-            f"the plan cannot be reversed: {names} no longer hold the values that were filled in",
-            where=job.checkpoint.path,
-            fix="the model was trained since; there is no way back without losing that",
-            leftovers=tuple((name, "no longer holds the value that was filled in") for name in changed),
-        )
+def stored_tensors(checkpoint: Checkpoint, keys: Mapping[str, str]) -> dict[str, StoredTensor]:
+    """Return the tensors of a file under the names that a plan has for them."""
+    return {name: checkpoint.tensors[key] for name, key in keys.items()}
 
 
 def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> list[_Record]:

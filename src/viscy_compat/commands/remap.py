@@ -1,0 +1,56 @@
+"""Write a checkpoint that loads into the migrated class; without -o or --in-place, only print the plan."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from viscy_compat.checkpoint.limits import with_limits
+from viscy_compat.commands.check import add_statements, statements_of
+from viscy_compat.errors import UsageError
+from viscy_compat.findings import Report
+from viscy_compat.report import emit
+from viscy_compat.rewrite.choosing import Question
+from viscy_compat.rewrite.remapping import Wish, fulfil
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``remap``."""
+    parser.add_argument("path", metavar="FILE", help="the checkpoint; it is never changed without --in-place")
+    place = parser.add_mutually_exclusive_group()
+    place.add_argument("-o", dest="out", metavar="OUT", default="", help="write .safetensors, or .ckpt/.pt/.pth")
+    place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
+    parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
+    parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
+    plans = parser.add_argument_group("the plan")
+    plans.add_argument("--write-plan", metavar="PLAN.json", default="", help="write the plan down")
+    plans.add_argument("--plan", metavar="PLAN.json", default="", help="apply a plan that was written down")
+    plans.add_argument("--reverse", action="store_true", help="go back to the older layout")
+    plans.add_argument("--against", metavar="FILE", default="", help="the target layout is that of this checkpoint")
+    plans.add_argument("--shim", metavar="SHIM.py", default="", help="write the plan as Python that needs torch alone")
+    add_statements(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Remap one file and report."""
+    question = Question(
+        arguments.path,
+        arguments.class_name or "",
+        statements_of(arguments),
+        arguments.state_dict,
+        with_limits(arguments.limit),
+        arguments.plan,
+        arguments.against,
+        "back" if arguments.reverse else "forward",
+    )
+    return emit(Report("remap", [fulfil(question, _wish(arguments))]), arguments)
+
+
+def _wish(arguments: Namespace) -> Wish:
+    if arguments.in_place:
+        existing = "back up"
+    else:
+        existing = "overwrite" if arguments.force else "refuse"
+    out = arguments.path if arguments.in_place else arguments.out
+    if arguments.weights_only and not out:
+        raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
+    return Wish(out, existing, arguments.weights_only, arguments.write_plan, arguments.shim)

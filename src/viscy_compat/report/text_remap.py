@@ -1,0 +1,128 @@
+"""What `remap` says, as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+from viscy_compat.findings import Finding, Report
+from viscy_compat.layout import fold, printable
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.report import Style
+from viscy_compat.report.text_check import megabytes
+from viscy_compat.report.text_check import render as render_check
+
+if TYPE_CHECKING:
+    from viscy_compat.migration.plan import Plan
+    from viscy_compat.rewrite.remapping import RemapResult
+
+_MARGIN = "  "
+_SHORT = 12
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a paragraph for each file."""
+    return "\n\n".join("\n".join(_paragraph(result, style)) for result in report.results)  # type: ignore[arg-type]
+
+
+def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
+    if result.plan is None:
+        yield f"{style.paint(printable(result.file), 1)}: {style.paint('no plan, nothing was written', 1, 31)}"
+        if result.check:
+            yield render_check(Report("check", [result.check]), style)
+        return
+    yield _headline(result, style)
+    yield from _indented(_plan_lines(result.plan, style))
+    yield from (f"{_MARGIN}{style.paint('loses     ', 2)}{printable(line)}" for line in result.loses)
+    if result.left_behind:
+        yield f"{_MARGIN}{style.paint('left out  ', 2)}{printable(', '.join(fold(result.left_behind)))}"
+    yield from _indented(_written_lines(result, style))
+    yield from _indented(line for finding in result.findings for line in _finding(finding, style))
+    if result.written is None:
+        yield f"{_MARGIN}{style.paint('nothing was written', 2)}: add -o OUT, or --in-place"
+
+
+def _headline(result: RemapResult, style: Style) -> str:
+    name = style.paint(printable(result.file), 1)
+    if result.written is None:
+        return f"{name}: {style.paint('a total plan exists', 1, 32)}"
+    return f"{name}: {style.paint('written', 1, 32)} to {style.paint(printable(result.written.path), 1)}"
+
+
+def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
+    source, target = plan.source, plan.target
+    if target.class_name:
+        same = source.generation == target.generation
+        way = target.generation if same else f"{source.generation} to {target.generation}"
+        yield f"{target.class_name}, {way}"
+    kept = len(plan.operations) - len(plan.changes)
+    yield f"plan      {', '.join([f'{kept} tensors as they are', *_counts(plan)])}"
+    lines = list(_change_lines(plan.changes))
+    shown = lines if style.verbose or len(lines) <= _SHORT else lines[: _SHORT - 2]
+    yield from (f"{_MARGIN}{printable(line)}" for line in shown)
+    if len(shown) < len(lines):
+        yield f"{_MARGIN}... and {len(lines) - len(shown)} more (-v shows all)"
+
+
+def _counts(plan: Plan) -> Iterator[str]:
+    words = {Rename: "renamed", Fill: "filled", Drop: "dropped", Cast: "cast to float32"}
+    for kind, word in words.items():
+        if plan.count(kind):
+            yield f"{plan.count(kind)} {word}"
+    others = sum(not isinstance(row, tuple(words)) for row in plan.changes)
+    if others:
+        yield f"{others} reshaped"
+
+
+def _change_lines(rows: Iterable[Operation]) -> Iterator[str]:
+    """Yield a line for each change; those that say the same of several tensors share one."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        name, rest = _said(row)
+        groups.setdefault((type(row).__name__, rest), []).append(name)
+    for (_, rest), names in groups.items():
+        yield f"{', '.join(fold(names))} {rest}"
+
+
+def _said(row: Operation) -> tuple[str, str]:
+    """Return a tensor's name and what happens to it."""
+    if isinstance(row, Fill):
+        return row.target, f"= {row.value:.8g} ({row.reason})"
+    if isinstance(row, Drop):
+        return row.source, f"dropped: {row.reason}"
+    if isinstance(row, Cast):
+        return row.source, f"cast to {row.dtype}"
+    if isinstance(row, Split):
+        return row.source, f"-> {', '.join(row.targets)} (cut along axis {row.axis})"
+    if isinstance(row, Concat):
+        return ", ".join(row.sources), f"-> {row.target} (joined along axis {row.axis})"
+    return row.source, f"-> {row.target}{_reshaping(row)}"
+
+
+def _reshaping(row: Rename | Reshape | Transpose) -> str:
+    if isinstance(row, Reshape):
+        return f" as {row.shape}"
+    return f" with axes {row.axes}" if isinstance(row, Transpose) else ""
+
+
+def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
+    if result.written:
+        size = megabytes(result.written.size)
+        yield f"{style.paint('wrote     ', 2)}{result.written.tensors} tensors, {size}; every byte compared"
+        for name, original in result.written.tied.items():
+            yield f"{style.paint('tied      ', 2)}{printable(name)} is {printable(original)}"
+    for kind, path in result.files.items():
+        yield f"{style.paint(f'{kind:<10}', 2)}{printable(path)}"
+    for name, value in (result.proof or {}).items():
+        yield f"{style.paint(f'{name:<10}', 2)}{printable(str(value))}"
+
+
+def _finding(finding: Finding, style: Style) -> Iterator[str]:
+    if finding.severity != "note" or style.verbose:
+        yield f"{finding.severity} {finding.code}: {printable(finding.message)}"
+        if finding.fix:
+            yield f"{_MARGIN}{style.paint('fix:', 2)} {printable(finding.fix)}"
+
+
+def _indented(lines: Iterable[str]) -> Iterator[str]:
+    return (_MARGIN + line for line in lines)

@@ -1,0 +1,396 @@
+"""`remap`: the plan for a checkpoint, and the file that loads. No torch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from viscy_compat import __version__
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
+from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
+from viscy_compat.layout import differences
+from viscy_compat.migration.plan import Plan, layout_digest
+from viscy_compat.migration.plan_file import dumps, plan_id
+from viscy_compat.operations import Cast, Drop, Fill, Rename
+from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
+from viscy_compat.rewrite.optimizer import reindexed
+from viscy_compat.rewrite.output import Existing, opened, refuse_target
+from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
+from viscy_compat.rewrite.write import Job, Kind, Written, becomes_plain, stored_tensors, write
+from viscy_compat.stated import Statement
+
+ENDINGS: dict[str, Kind] = {
+    ".safetensors": "safetensors",
+    ".ckpt": "torch",
+    ".pt": "torch",
+    ".pth": "torch",
+    ".bin": "torch",
+}
+"""Formats by the ending of the output's name."""
+
+LIGHTNING_PREFIX = "model."
+
+
+class Wish(NamedTuple):
+    """What shall become of the plan.
+
+    Parameters
+    ----------
+    out : str, optional
+        The new file; empty where only the plan is wanted.
+    existing : {"refuse", "overwrite", "back up"}, optional
+        What happens to a file that stands there; ``back up`` is ``--in-place``.
+    weights_only : bool, optional
+        Leave optimizer and trainer state out.
+    plan_out, shim_out : str, optional
+        Where the plan, and the Python shim, are written.
+    """
+
+    out: str = ""
+    existing: Existing = "refuse"
+    weights_only: bool = False
+    plan_out: str = ""
+    shim_out: str = ""
+
+
+class RemapResult(NamedTuple):
+    """What `remap` answers about one file.
+
+    ``written`` is None where nothing was written; ``left_behind`` names what the new file does not hold besides the
+    tensors; ``check`` is the verdict on the source, where its class was asked for.
+    """
+
+    file: str
+    verdict: Verdict
+    plan: Plan | None = None
+    written: Written | None = None
+    left_behind: tuple[str, ...] = ()
+    loses: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    files: Mapping[str, str] = {}
+    check: CheckResult | None = None
+    proof: Mapping[str, Any] | None = None
+    next: str = ""
+
+    @property
+    def title(self) -> str:
+        """The file."""
+        return self.file
+
+    @property
+    def exit_code(self) -> int:
+        """0 where there is a plan, and the file if one was asked for; else that of the verdict."""
+        return 0 if self.plan is not None else EXIT_CODES[self.verdict]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it; keys without a value are left out."""
+        identity = self.check.identity if self.check else None
+        told = {
+            "file": self.file,
+            "verdict": self.verdict,
+            "written": self.written.path if self.written else None,
+            "bytes": self.written.size if self.written else None,
+            "tensors": self.written.tensors if self.written else None,
+            "tied": dict(self.written.tied) if self.written else None,
+            "architecture": identity.to_dict() if identity else None,
+            "plan": plan_summary(self.plan) if self.plan else None,
+            "loses": list(self.loses),
+            "left_behind": list(self.left_behind),
+            "files": dict(self.files),
+            "proof": dict(self.proof) if self.proof else None,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "next": self.next,
+        }
+        return {name: value for name, value in told.items() if value or name in ("findings", "written", "next")}
+
+
+def plan_summary(plan: Plan) -> dict[str, Any]:
+    """Return how many tensors a plan keeps, renames, drops, fills, casts and otherwise changes."""
+    renames = sum(isinstance(row, Rename) for row in plan.changes)
+    told = {"renames": renames, "drops": plan.count(Drop), "fills": plan.count(Fill), "casts": plan.count(Cast)}
+    others = len(plan.changes) - sum(told.values())
+    kept = len(plan.operations) - len(plan.changes)
+    return {"id": plan_id(plan), "total": True, "kept": kept, **told, **({"others": others} if others else {})}
+
+
+Prover = Callable[[Chosen, str], Mapping[str, Any]]
+"""Proves that the file at a path does what the source did; raises where it does not."""
+
+
+def remap(
+    path: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    in_place: bool = False,
+    force: bool = False,
+    weights_only: bool = False,
+    plan: str | os.PathLike[str] | None = None,
+    reverse: bool = False,
+    against: str | os.PathLike[str] | None = None,
+    write_plan: str | os.PathLike[str] | None = None,
+    shim: str | os.PathLike[str] | None = None,
+    class_name: str = "",
+    config: Mapping[str, Any] | None = None,
+    state_dict: str | None = None,
+) -> Report:
+    """Write a checkpoint that loads into the migrated class, or only say how that would be done; without torch.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The checkpoint; it is never changed, unless `in_place`.
+    out : str or os.PathLike, optional
+        The new file; its ending says whether it is safetensors or a torch file.
+    in_place : bool, optional
+        Replace `path`, and keep it as ``PATH.bak``.
+    force : bool, optional
+        Replace what stands at `out`.
+    weights_only : bool, optional
+        Leave optimizer and trainer state out.
+    plan : str or os.PathLike, optional
+        A plan file to apply, in place of the plan that the class's history gives.
+    reverse : bool, optional
+        Go back to the older layout.
+    against : str or os.PathLike, optional
+        A checkpoint whose layout is the target.
+    write_plan, shim : str or os.PathLike, optional
+        Where to write the plan as JSON, and as Python that needs torch alone.
+    class_name, config, state_dict
+        As `viscy_compat.check` has them.
+
+    Returns
+    -------
+    Report
+        True where the exit code would be 0.
+
+    Raises
+    ------
+    PlanRefused, OutputRefused, UnreadableCheckpoint, UsageError
+        Where the plan does not fit, the output cannot be written, or a file cannot be read.
+
+    Examples
+    --------
+    >>> remap("nowhere.ckpt").results[0].verdict
+    'unreadable'
+    """
+    if in_place and out is not None:
+        raise UsageError("an output and --in-place exclude each other", fix="give one of them")
+    statements = (Statement("config", config),) if config else ()
+    question = Question(
+        os.fspath(path),
+        class_name,
+        statements,
+        state_dict,
+        plan=_text(plan),
+        against=_text(against),
+        direction="back" if reverse else "forward",
+    )
+    wish = Wish(
+        os.fspath(path) if in_place else _text(out),
+        "back up" if in_place else "overwrite" if force else "refuse",
+        weights_only,
+        _text(write_plan),
+        _text(shim),
+    )
+    return Report("remap", [fulfil(question, wish)])
+
+
+def fulfil(question: Question, wish: Wish, *, prover: Prover | None = None) -> RemapResult:
+    """Choose the plan, write what is wished for, and say what was done; see `remap` for what is raised."""
+    chosen = choose(question)
+    if isinstance(chosen, NoPlan):
+        result = chosen.result
+        return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
+    job = _job(chosen, question, wish) if wish.out else None
+    for path in filter(None, (wish.plan_out, wish.shim_out)):
+        refuse_target(path, _existing(wish), chosen.checkpoint.files)
+    proof: dict[str, Any] = {}
+    written = None
+    if job:
+        written = write(job, lambda path: proof.update(_rechecked(chosen, question, job, path, prover)))
+    files = dict(_extra_files(chosen.plan, wish))
+    return RemapResult(
+        question.path,
+        chosen.result.verdict if chosen.result else "remappable",
+        chosen.plan,
+        written,
+        left_behind(chosen.checkpoint, job) if job else (),
+        chosen.plan.loses if question.direction == "forward" else (),
+        _findings(chosen),
+        files,
+        chosen.result,
+        proof or None,
+    )
+
+
+def kind_of(path: str, checkpoint: Checkpoint, existing: Existing) -> Kind:
+    """Return the format that a file's ending asks for.
+
+    Raises
+    ------
+    UsageError
+        Where the ending is none of `ENDINGS`; in place, the format of the source is kept then.
+    """
+    ending = os.path.splitext(path)[1].lower()
+    if ending in ENDINGS:
+        return ENDINGS[ending]
+    if existing == "back up" and not checkpoint.format.startswith("sharded"):
+        return "safetensors" if checkpoint.format == "safetensors" else "torch"
+    raise UsageError(f"the ending {ending!a} says no format", where=path, fix=f"choose one of {', '.join(ENDINGS)}")
+
+
+def left_behind(checkpoint: Checkpoint, job: Job) -> tuple[str, ...]:
+    """Return what the source holds besides the tensors and the new file does not, by name."""
+    entries = [name for name in checkpoint.entries if name != checkpoint.site.partition(".")[0]]
+    if job.kind == "torch" and not becomes_plain(checkpoint):
+        entries = [name for name in entries if job.weights_only and not _is_kept(name, checkpoint)]
+    return (*entries, *checkpoint.extras)
+
+
+def _is_kept(name: str, checkpoint: Checkpoint) -> bool:
+    return checkpoint.wrapper.kind == "lightning" and name in KEPT_ENTRIES
+
+
+def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
+    checkpoint, plan = chosen.checkpoint, chosen.plan
+    kind = kind_of(wish.out, checkpoint, wish.existing)
+    edits = kind == "torch" and not becomes_plain(checkpoint)
+    if edits and not wish.weights_only:
+        _refuse_to_copy_calls(checkpoint)
+    follows = edits and not wish.weights_only
+    stored = stored_tensors(checkpoint, chosen.keys)
+    return Job(
+        checkpoint,
+        chosen.keys,
+        plan,
+        wish.out,
+        kind,
+        wish.existing,
+        prefix=_prefix(chosen, edits=edits),
+        source_prefix=chosen.prefix,
+        weights_only=wish.weights_only,
+        replacements=reindexed(checkpoint, plan, stored, order=chosen.order) if follows else {},
+        metadata=_metadata(chosen) if kind == "safetensors" else {},
+        limits=question.limits,
+    )
+
+
+def _prefix(chosen: Chosen, *, edits: bool) -> str:
+    """Return the prefix of the output: Lightning files keep theirs, since their module holds the model as before."""
+    lightning = edits and chosen.checkpoint.wrapper.kind == "lightning" and chosen.prefix.startswith(LIGHTNING_PREFIX)
+    return LIGHTNING_PREFIX if lightning else chosen.plan.target.prefix
+
+
+def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
+    """Refuse to write again what would run when it is loaded."""
+    calls = [use.path for use in checkpoint.globals if use.role == "call"]
+    if calls or checkpoint.dropped:
+        what = f"would call {calls[0]}" if calls else "makes calls and throws their results away"
+        raise PlanRefused(
+            f"loaded the ordinary way, the file {what}, and so would a copy",
+            where=checkpoint.path,
+            fix="--weights-only writes the weights alone",
+            code="VC430",
+        )
+
+
+def _metadata(chosen: Chosen) -> dict[str, str]:
+    """Return what the header of a safetensors file says about where the tensors come from."""
+    from json import dumps as to_json
+
+    target = chosen.plan.target
+    told = {
+        "class": target.class_name,
+        "generation": target.generation,
+        "config": to_json(dict(target.config), sort_keys=True) if target.config else "",
+        "source_generation": chosen.plan.source.generation,
+        "plan": plan_id(chosen.plan),
+        "source": source_digest(chosen.checkpoint),
+        "version": __version__,
+    }
+    kept = {key: value for key, value in chosen.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
+    return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in told.items() if value}}
+
+
+def source_digest(checkpoint: Checkpoint) -> str:
+    """Return what identifies a source without reading all of it, with the name of what was digested.
+
+    ``crc32:...`` is the SHA-256 over every record's name, size and CRC-32, which the file states and `remap` verifies;
+    ``layout:...`` that over names, shapes and dtypes, where the format states no CRCs.
+    """
+    import hashlib
+
+    records = [record for record in checkpoint.records.values() if record.crc is not None]
+    if not records:
+        return f"layout:{layout_digest({key: tensor.spec for key, tensor in checkpoint.tensors.items()})}"
+    lines = sorted(f"{record.name!a} {record.nbytes} {record.crc:08x}\n" for record in records)
+    return f"crc32:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
+
+
+def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:
+    """Read the new file as `check` would, and hold it against the target of the plan."""
+    target = chosen.plan.target
+    plain = job.kind == "safetensors" or becomes_plain(chosen.checkpoint)
+    site = None if plain else chosen.checkpoint.site
+    if target.class_name and question.direction == "forward":
+        found = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
+        if found.result.verdict != "compatible":
+            raise _failed(job.out, "; ".join(finding.message for finding in found.result.findings))
+    else:
+        checkpoint = open_checkpoint(path, limits=question.limits, state_dict=site)
+        expected = {job.prefix + name: spec for name, spec in target.layout.items()}
+        layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
+        if differences(layout, expected):
+            raise _failed(job.out, "its layout is not that of the plan")
+    return prover(chosen, path) if prover else {}
+
+
+def _failed(out: str, why: str) -> OutputRefused:
+    return OutputRefused(
+        f"the new file did not pass its check and was removed: {why}",
+        where=out,
+        fix="please report this; viscy-compat inspect shows what the source holds",
+    )
+
+
+def _extra_files(plan: Plan, wish: Wish) -> Iterator[tuple[str, str]]:
+    """Write the plan and the shim, where they are wished for; they never replace a file without ``--force``."""
+    if wish.plan_out:
+        _write_text(wish.plan_out, dumps(plan), _existing(wish))
+        yield "plan", wish.plan_out
+    if wish.shim_out:
+        from viscy_compat.rewrite.shim_source import shim_source
+
+        module = os.path.splitext(os.path.basename(wish.shim_out))[0]
+        text = shim_source(plan, module=module if module.isidentifier() else "shim")
+        _write_text(wish.shim_out, text, _existing(wish))
+        yield "shim", wish.shim_out
+
+
+def _existing(wish: Wish) -> Existing:
+    """Return what happens to an existing plan or shim: there is no backup of those."""
+    return "overwrite" if wish.existing == "overwrite" else "refuse"
+
+
+def _write_text(path: str, text: str, existing: Existing) -> None:
+    with opened(path, existing) as output:
+        output.write(text.encode("utf-8"))
+        output.sync()
+        output.commit()
+
+
+def _findings(chosen: Chosen) -> tuple[Finding, ...]:
+    """Return what stays to be said about the source: not the errors that the plan cures."""
+    found = chosen.result.findings if chosen.result else chosen.checkpoint.findings
+    return tuple(finding for finding in found if finding.severity != "error" and finding.code not in _CURED)
+
+
+_CURED = {"VC103", "VC104", "VC106"}
+
+
+def _text(path: str | os.PathLike[str] | None) -> str:
+    return "" if path is None else os.fspath(path)

@@ -1,0 +1,203 @@
+"""A plan as Python: a file that a person can read, that needs torch alone, and that is as strict as the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viscy_compat import __version__
+from viscy_compat.layout import Layout, printable
+from viscy_compat.migration.plan import Plan
+from viscy_compat.migration.plan_file import plan_id
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+
+_HEAD = '''"""{title}
+
+    import torch
+    from {example} import remap_state_dict
+
+    checkpoint = torch.load("old.ckpt", map_location="cpu", weights_only=True)
+    model.load_state_dict(remap_state_dict(checkpoint["state_dict"]))
+
+Or once, so that every later load_state_dict takes both layouts:
+
+    accept_older_layout(model)
+{loses}
+Written by viscy-compat {version} from plan {plan}; needs torch and nothing else. It accounts for every tensor of both
+layouts, or raises ValueError.
+"""
+
+from __future__ import annotations
+
+import torch
+
+PREFIXES = ("model.", "module.", "_orig_mod.")
+
+
+def remap_state_dict(state_dict, prefix=None):
+    """Return a state dict of today's layout; one that has it already is returned as it is, but for the prefix.
+
+    ``prefix`` is what stands in front of every name; where it is None, the usual wrappers are recognised.
+    """
+    if prefix is None:
+        prefix = _prefix_of(state_dict)
+    old = {{name[len(prefix) :] if name.startswith(prefix) else name: tensor for name, tensor in state_dict.items()}}
+    if _facts(old) == TARGET:
+        return old
+    _compare(_facts(old), SOURCE, "the state dict")
+    new = _rebuild(old)
+    if old:
+        raise ValueError("not used: " + ", ".join(sorted(old)))
+    _compare(_facts(new), TARGET, "the result")
+    return {{name: new[name] for name in TARGET}}
+
+
+def accept_older_layout(module):
+    """Let ``module.load_state_dict`` take the older layout too; ``remove()`` of what is returned undoes it."""
+    return module.register_load_state_dict_pre_hook(_before_loading)
+
+
+def _before_loading(module, state_dict, prefix, *_):
+    mine = {{name: tensor for name, tensor in state_dict.items() if name.startswith(prefix)}}
+    new = remap_state_dict(mine, prefix)
+    for name in mine:
+        del state_dict[name]
+    state_dict.update({{prefix + name: tensor for name, tensor in new.items()}})
+
+
+def _prefix_of(state_dict):
+    prefix = ""
+    while not any(name.startswith(prefix) and name[len(prefix) :] in SOURCE for name in state_dict):
+        longer = [prefix + part for part in PREFIXES if all(name.startswith(prefix + part) for name in state_dict)]
+        if not longer or not state_dict:
+            return ""
+        prefix = longer[0]
+    return prefix
+
+
+def _facts(tensors):
+    return {{name: (str(tensor.dtype).replace("torch.", ""), tuple(tensor.shape)) for name, tensor in tensors.items()}}
+
+
+def _compare(found, expected, what):
+    wrong = [f"{{name}} is missing" for name in expected if name not in found]
+    wrong += [f"{{name}} is not expected" for name in found if name not in expected]
+    wrong += [
+        f"{{name}} is {{found[name]}}, not {{expected[name]}}"
+        for name in expected
+        if name in found and found[name] != expected[name]
+    ]
+    if wrong:
+        raise ValueError(what + " does not have the layout that this file was made for: " + "; ".join(wrong))
+
+
+def _rebuild(old):
+    """Take every tensor out of `old`, and return those of today."""
+    new = {{}}
+    for name in KEPT:
+        new[name] = old.pop(name)
+'''
+
+_HELD = '''
+
+def _drop(old, name, value):
+    """Take out a tensor that was filled in once; refuse where it was trained since."""
+    if not bool((old.pop(name) == value).all()):
+        raise ValueError(name + " no longer holds the value that was filled in: dropping it would lose numbers")
+'''
+
+
+def shim_source(plan: Plan, *, module: str = "shim") -> str:
+    """Return the text of a Python file that does what a plan says.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan.
+    module : str, optional
+        The name that the file's own example imports.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> from viscy_compat.migration.plan import Side, plan_of
+    >>> text = shim_source(plan_of(Side({"a": TensorSpec((2,))}), Side({"b": TensorSpec((2,))}), [Rename("a", "b")]))
+    >>> '    new["b"] = old.pop("a")' in text.splitlines()
+    True
+    """
+    head = _HEAD.format(
+        title=_title(plan), example=module, loses=_losses(plan), version=__version__, plan=plan_id(plan)
+    )
+    statements = [f"    {line}" for row in plan.changes for line in _statement(row)]
+    held = _HELD if any(isinstance(row, Drop) and row.holding is not None for row in plan.operations) else ""
+    kept = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
+    body = "\n".join([*statements, "    return new"])
+    tables = f"\n\nKEPT = (\n{_lines(kept)})\n\n{_table('SOURCE', plan.source.layout)}\n{_table('TARGET', plan.target.layout)}"
+    return f"{head}{body}\n{held}{tables}"
+
+
+def _title(plan: Plan) -> str:
+    source, target = plan.source, plan.target
+    if source.class_name and source.generation and source.generation != target.generation:
+        names = (source.class_name, source.generation, target.generation)
+        return "Load {} checkpoints of {} into the class of {}.".format(*map(_prose, names))
+    return "Load checkpoints of another layout."
+
+
+def _losses(plan: Plan) -> str:
+    lines = "".join(f"\n* {_prose(line)}" for line in plan.loses)
+    return f"\nWhat the new model does not do as the old one did:\n{lines}\n" if lines else ""
+
+
+def _statement(row: Operation) -> Iterator[str]:
+    """Yield the lines of `_rebuild` for one operation."""
+    if isinstance(row, Fill):
+        value = _value(row.value, row.dtype)
+        yield f"# {_prose(row.reason)}"
+        yield f"new[{_quoted(row.target)}] = torch.full({row.shape}, {value}, dtype=torch.{row.dtype})"
+    elif isinstance(row, Drop):
+        yield f"# {_prose(row.reason)}"
+        yield f"old.pop({_quoted(row.source)})" if row.holding is None else _drop_call(row)
+    elif isinstance(row, Split):
+        names = ", ".join(f"new[{_quoted(name)}]" for name in row.targets)
+        yield f"({names},) = old.pop({_quoted(row.source)}).split({list(row.sizes)}, {row.axis})"
+    elif isinstance(row, Concat):
+        parts = ", ".join(f"old.pop({_quoted(name)})" for name in row.sources)
+        yield f"new[{_quoted(row.target)}] = torch.cat([{parts}], {row.axis})"
+    else:
+        yield f"new[{_quoted(row.target)}] = old.pop({_quoted(row.source)}){_change(row)}"
+
+
+def _change(row: Rename | Cast | Reshape | Transpose) -> str:
+    if isinstance(row, Cast):
+        return f".to(torch.{row.dtype})"
+    if isinstance(row, Reshape):
+        return f".reshape({row.shape})"
+    return f".permute({row.axes}).contiguous()" if isinstance(row, Transpose) else ""
+
+
+def _drop_call(row: Drop) -> str:
+    return f"_drop(old, {_quoted(row.source)}, {row.holding!r})"
+
+
+def _value(value: float, dtype: str) -> str:
+    return repr(value) if dtype == "float32" else repr(bool(value)) if dtype == "bool" else repr(int(value))
+
+
+def _table(name: str, layout: Layout) -> str:
+    rows = "".join(f"    {_quoted(key)}: ({_quoted(spec.dtype)}, {spec.shape}),\n" for key, spec in layout.items())
+    return f"{name} = {{\n{rows}}}\n"
+
+
+def _lines(names: list[str]) -> str:
+    return "".join(f"    {_quoted(name)},\n" for name in names)
+
+
+def _quoted(text: str) -> str:
+    """Return a Python literal in ASCII."""
+    plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+    return f'"{text}"' if plain else ascii(text)
+
+
+def _prose(text: str) -> str:
+    """Return text that can end neither a docstring nor a comment, whoever wrote it."""
+    return " ".join(printable(text).split()).replace("\\", "/").replace('"', "'")
