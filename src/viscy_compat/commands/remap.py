@@ -10,6 +10,7 @@ from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
 from viscy_compat.rewrite.choosing import Question
+from viscy_compat.rewrite.output import Existing
 from viscy_compat.rewrite.remapping import Wish, fulfil
 
 
@@ -46,10 +47,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _wish(arguments: Namespace) -> Wish:
-    if arguments.in_place:
-        existing = "back up"
-    else:
-        existing = "overwrite" if arguments.force else "refuse"
+    existing: Existing = "back up" if arguments.in_place else "overwrite" if arguments.force else "refuse"
     out = arguments.path if arguments.in_place else arguments.out
     if arguments.weights_only and not out:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")

@@ -306,7 +306,7 @@ def _metadata(chosen: Chosen) -> dict[str, str]:
     told = {
         "class": target.class_name,
         "generation": target.generation,
-        "config": to_json(dict(target.config), sort_keys=True) if target.config else "",
+        "config": to_json(_decided(chosen), sort_keys=True) if target.config else "",
         "source_generation": chosen.plan.source.generation,
         "plan": plan_id(chosen.plan),
         "source": source_digest(chosen.checkpoint),
@@ -314,6 +314,14 @@ def _metadata(chosen: Chosen) -> dict[str, str]:
     }
     kept = {key: value for key, value in chosen.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
     return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in told.items() if value}}
+
+
+def _decided(chosen: Chosen) -> dict[str, Any]:
+    """Return the constructor arguments that are known, and not merely assumed."""
+    identity = chosen.result.identity if chosen.result else None
+    rows = identity.undetermined.values() if identity else ()
+    open_names = {name for row in rows for candidate in row.candidates for name in (row.name, *candidate)}
+    return {name: value for name, value in chosen.plan.target.config.items() if name not in open_names}
 
 
 def source_digest(checkpoint: Checkpoint) -> str:
