@@ -58,8 +58,8 @@ class ContrastiveEncoder(nn.Module):
     Notes
     -----
     A feature map that gets too small fails in `forward`: the ConvNeXt backbones need at least 8 x 8 after the stem,
-    32 x 32 pixels at stride 4. Slices and pixels beyond the last whole step of the stem are never read. Weights
-    cannot tell these two apart from their neighbours, so the shape of the input must be known from elsewhere.
+    32 x 32 pixels at stride 4. Slices and pixels beyond the last whole step of the stem are never read, and nothing
+    reports that. A batch of one fails in train mode (see `projection_mlp`).
     """
 
     def __init__(
