@@ -28,6 +28,10 @@ CLASSES = (
     Known("ResNet3dEncoder", "resnet3d_encoder", ("encoder.conv1.weight", "projection.0.weight")),
     Known("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
     Known("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
+    Known("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),
+    Known("FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight")),
+    Known("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight")),
+    Known("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight")),
 )
 """The known classes in the order of reports: one row for each, and nothing else lists them."""
 

@@ -268,6 +268,10 @@ def _none(config: Config) -> tuple[str, ...]:
     return ()
 
 
+def _as_stated(stated: Config, config: Config) -> Config:
+    return stated
+
+
 class Architecture(NamedTuple):
     """Everything that is known about one class.
 
@@ -315,6 +319,9 @@ class Architecture(NamedTuple):
         Parts of tensor names that a module of the user's own brings, each with the sentence that says so.
     notes : Callable[[Config], tuple[str, ...]]
         Sentences that a report adds to the evidence.
+    spelling : Callable[[Config, Config], Config]
+        Stated arguments, beside a configuration that fits, in the one spelling that candidates use, where the
+        constructor takes several for the same thing (``kernel_size=3`` and ``(3, 3)``).
     """
 
     name: str
@@ -337,6 +344,7 @@ class Architecture(NamedTuple):
     anchors: tuple[str, ...] = ()
     custom: tuple[tuple[str, str], ...] = ()
     notes: Callable[[Config], tuple[str, ...]] = _none
+    spelling: Callable[[Config, Config], Config] = _as_stated
 
 
 def anchor(found: Layout, name: str, rank: int) -> tuple[int, ...]:

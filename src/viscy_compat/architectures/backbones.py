@@ -8,12 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from viscy_compat.architectures.architecture import Config
-from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm
+from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, norm
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import TensorSpec
 
-CONVNEXT_WIDTHS = (96, 192, 384, 768)
-CONVNEXT_DEPTHS = (3, 3, 9, 3)
 RESNET_PLANES = (64, 128, 256, 512)
 
 
@@ -51,6 +49,39 @@ def backbone_of(config: Config) -> Backbone2d:
     return found
 
 
+class ConvNext(NamedTuple):
+    """A ConvNeXt of timm: the width of its first map, doubled at every stage, and the blocks of each stage.
+
+    ``second`` says whether it is a ConvNeXt V2, ``pointwise`` whether its linear layers are 1 x 1 convolutions.
+    """
+
+    width: int
+    blocks: tuple[int, int, int, int]
+    second: bool = False
+    pointwise: bool = False
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """The widths of the maps, finest first."""
+        return tuple(self.width << stage for stage in range(len(self.blocks)))
+
+
+_SIZES = {
+    "atto": ConvNext(40, (2, 2, 6, 2), pointwise=True),
+    "femto": ConvNext(48, (2, 2, 6, 2), pointwise=True),
+    "pico": ConvNext(64, (2, 2, 6, 2), pointwise=True),
+    "nano": ConvNext(80, (2, 2, 8, 2), pointwise=True),
+    "tiny": ConvNext(96, (3, 3, 9, 3)),
+    "small": ConvNext(96, (3, 3, 27, 3)),
+    "base": ConvNext(128, (3, 3, 27, 3)),
+    "large": ConvNext(192, (3, 3, 27, 3)),
+}
+CONVNEXTS = {
+    **{f"convnextv2_{size}": kind._replace(second=True) for size, kind in _SIZES.items()},
+    **{f"convnext_{size}": kind for size, kind in _SIZES.items()},
+}
+
+
 class Resnet3d(NamedTuple):
     """A MONAI 3D ResNet: blocks a stage, their kind, and whether shortcuts are convolutions (type B)."""
 
@@ -81,7 +112,7 @@ def backbone_2d(backbone: str, name: str, *, features_only: bool) -> Entries:
     Parameters
     ----------
     backbone : str
-        A name of `BACKBONES_2D`.
+        A name of `BACKBONES_2D` or `CONVNEXTS`.
     name : str
         The attribute that holds it.
     features_only : bool
@@ -98,9 +129,10 @@ def backbone_2d(backbone: str, name: str, *, features_only: bool) -> Entries:
     if backbone == "resnet50":
         yield from _resnet50(name)
     else:
-        yield from _convnext(name, "_" if features_only else ".", second=backbone == "convnextv2_tiny")
+        kind = CONVNEXTS[backbone]
+        yield from _convnext(name, "_" if features_only else ".", kind)
         if not features_only:
-            yield from norm(f"{name}.head.norm", CONVNEXT.last)
+            yield from norm(f"{name}.head.norm", kind.widths[-1])
 
 
 def resnet_3d(backbone: str, name: str, in_channels: int) -> Entries:
@@ -125,29 +157,37 @@ def resnet_3d(backbone: str, name: str, in_channels: int) -> Entries:
             inputs = outputs
 
 
-def _convnext(name: str, joint: str, *, second: bool) -> Entries:
-    yield from norm(f"{name}.stem{joint}1", CONVNEXT_WIDTHS[0])
-    inputs = CONVNEXT_WIDTHS[0]
-    for stage, (width, depth) in enumerate(zip(CONVNEXT_WIDTHS, CONVNEXT_DEPTHS, strict=True)):
+def _convnext(name: str, joint: str, kind: ConvNext) -> Entries:
+    yield from norm(f"{name}.stem{joint}1", kind.width)
+    inputs = kind.width
+    for stage, (width, depth) in enumerate(zip(kind.widths, kind.blocks, strict=True)):
         here = f"{name}.stages{joint}{stage}"
         if stage > 0:
             yield from norm(f"{here}.downsample.0", inputs)
             yield from convolution(f"{here}.downsample.1", width, inputs, (2, 2))
         for index in range(depth):
-            yield from _convnext_block(f"{here}.blocks.{index}", width, second=second)
+            yield from convnext_block(f"{here}.blocks.{index}", width, kind.second, kind.pointwise)
         inputs = width
 
 
-def _convnext_block(name: str, width: int, *, second: bool) -> Entries:
-    """Yield one block; the second version has a global response norm in place of the layer scale."""
+def convnext_block(name: str, width: int, second: bool, pointwise: bool) -> Entries:
+    """Yield one block; the second version has a global response norm in place of the layer scale.
+
+    Examples
+    --------
+    >>> block = dict(convnext_block("b", 8, second=True, pointwise=True))
+    >>> block["b.mlp.fc1.weight"].shape, "b.gamma" in block
+    ((32, 8, 1, 1), False)
+    """
+    kernel = (1, 1) if pointwise else ()
     if not second:
         yield f"{name}.gamma", TensorSpec((width,))
     yield from convolution(f"{name}.conv_dw", width, 1, (7, 7))
     yield from norm(f"{name}.norm", width)
-    yield from linear(f"{name}.mlp.fc1", 4 * width, width)
+    yield from convolution(f"{name}.mlp.fc1", 4 * width, width, kernel)
     if second:
         yield from norm(f"{name}.mlp.grn", 4 * width)
-    yield from linear(f"{name}.mlp.fc2", width, 4 * width)
+    yield from convolution(f"{name}.mlp.fc2", width, 4 * width, kernel)
 
 
 def _resnet50(name: str) -> Entries:

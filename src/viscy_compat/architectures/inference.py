@@ -211,7 +211,8 @@ class _Choices:
         self.arguments = {argument.name: argument for argument in architecture.arguments}
         self.undetermined: list[Undetermined] = []
         self.contradictions: list[Contradiction] = []
-        self.stated = {name: value for name, value in stated.items() if self._can_be(name, value)}
+        spelled = architecture.spelling(stated, config)
+        self.stated = {name: value for name, value in spelled.items() if self._can_be(name, value)}
 
     def settle(self) -> None:
         """Take what was stated, then ask each argument whether the weights leave it open."""
