@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.findings import Report
-from viscy_compat.report import emit, render, style_for
+from viscy_compat.report import emit, outputs_of, render, style_for, write_outputs
 from viscy_compat.stated import Statement, parse_settings, read_config
 
 
@@ -37,6 +37,7 @@ def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
 
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
+    outputs_of(arguments)
     results: list[CheckResult] = []
     for result in check_paths(
         arguments.paths,
@@ -48,4 +49,5 @@ def run(arguments: Namespace) -> int:
         results.append(result)
         if arguments.format == "jsonl":
             print(render(Report("check", [result]), "jsonl", style_for(arguments)), flush=True)
-    return emit(Report("check", results), arguments)
+    report = Report("check", results)
+    return write_outputs(report, arguments) if arguments.format == "jsonl" else emit(report, arguments)

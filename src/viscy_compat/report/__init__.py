@@ -59,13 +59,26 @@ def emit(report: Report, arguments: Namespace) -> int:
     UsageError, OutputRefused
         Where ``--output`` names no format, or a file that cannot be written.
     """
-    targets = [_target(output) for output in arguments.output]
-    print(render(report, arguments.format, style_for(arguments)))
+    outputs_of(arguments)
+    text = render(report, arguments.format, style_for(arguments))
+    if text:
+        print(text)
+    return write_outputs(report, arguments)
+
+
+def write_outputs(report: Report, arguments: Namespace) -> int:
+    """Write the files that were asked for, and return the report's exit code; for a report that was printed already."""
+    targets = outputs_of(arguments)
     for format, path in targets:
         _write(path, render(report, format, Style(verbose=True)))
     if "github" in (arguments.format, *(format for format, _ in targets)):
         _add_job_summary(report)
     return report.exit_code
+
+
+def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
+    """Return the format and path of each ``--output``; raises `UsageError` before any work is done in vain."""
+    return [_target(output) for output in arguments.output]
 
 
 def style_for(arguments: Namespace) -> Style:

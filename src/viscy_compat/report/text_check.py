@@ -44,7 +44,7 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
     if result.format:
         yield _MARGIN + _file_line(result)
     for finding in result.findings:
-        if style.verbose or finding.severity != "note" or result.exit_code:
+        if style.verbose or finding.severity != "note" or finding.fix or result.exit_code:
             yield from _finding(finding, style)
     if result.python:
         yield _MARGIN + style.paint("load it   ", 2) + result.python
