@@ -1,0 +1,84 @@
+"""Run commands in turns and print ratios: the machine's moods then hit all of them alike."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process used: seconds of wall clock and of CPU, peak memory in MB, bytes read by system calls."""
+
+    wall: float
+    cpu: float
+    memory: float
+    read: int = 0
+
+
+@dataclass
+class Contender:
+    """A command that is measured; `rounds` of its own where it is too slow for as many as the others."""
+
+    name: str
+    command: Sequence[str]
+    rounds: int = 0
+    runs: list[Run] = field(default_factory=list)
+
+    def median(self, what: str) -> float:
+        """The median over the runs of one quantity of `Run`."""
+        return statistics.median(getattr(run, what) for run in self.runs)
+
+
+def once(command: Sequence[str]) -> Run:
+    """Run a command to its end, its output thrown away, and say what it used (exit codes 0, 1 and 2 are answers)."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+    said = process.stderr.read() if process.stderr else b""
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode not in (0, 1, 2):
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}: {said.decode()[-500:]}")
+    return Run(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def alternate(contenders: Sequence[Contender], rounds: int) -> None:
+    """Measure all contenders in turns, after one round that warms the caches and compiles."""
+    for contender in contenders:
+        once(contender.command)
+    for number in range(rounds):
+        for contender in contenders:
+            if number < (contender.rounds or rounds):
+                contender.runs.append(once(contender.command))
+        print(f"\rround {number + 1} of {rounds}", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def table(title: str, contenders: Sequence[Contender]) -> str:
+    """Spell the medians as a Markdown table, ratios to the first contender."""
+    base = contenders[0]
+    rows = [
+        f"| {one.name} | {one.median('wall') / base.median('wall'):.1f} x | {one.median('cpu') / base.median('cpu'):.1f} x "
+        f"| {one.median('memory'):.0f} MB | {len(one.runs)} |"
+        for one in contenders
+    ]
+    return "\n".join([f"| {title} | wall | CPU | peak memory | runs |", "|---|---|---|---|---|", *rows])
+
+
+def record(path: Path, title: str, contenders: Sequence[Contender]) -> None:
+    """Add the medians to a result file, which the README is held against."""
+    known = json.loads(path.read_text()) if path.exists() else {}
+    known[title] = {
+        one.name: {key: round(one.median(key), 4) for key in asdict(one.runs[0])} | {"runs": len(one.runs)}
+        for one in contenders
+    }
+    path.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
