@@ -17,14 +17,18 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis import check as check
+    from viscy_compat.loading import load_model as load_model
+    from viscy_compat.loading import load_state_dict as load_state_dict
     from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
     "check": "viscy_compat.diagnosis",
+    "load_model": "viscy_compat.loading",
+    "load_state_dict": "viscy_compat.loading",
     "remap": "viscy_compat.rewrite.remapping",
 }
 
-__all__ = ["__version__", "check", "remap"]
+__all__ = ["__version__", "check", "load_model", "load_state_dict", "remap"]
 
 
 def __getattr__(name: str) -> Any:

@@ -175,10 +175,10 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, re
     for tensor in laid_out(tensors):
         for chunk in tensor.chunks(reader):
             output.write(chunk)
-    _verify_partly_read(tensors, reader)
+    verify_partly_read(tensors, reader)
 
 
-def _verify_partly_read(tensors: list[TargetTensor], reader: TensorReader) -> None:
+def verify_partly_read(tensors: list[TargetTensor], reader: TensorReader) -> None:
     """Verify the CRC of storages that no tensor was the whole of: reading a part of one verifies nothing."""
     parts = [part for tensor in tensors for part in tensor.parts]
     whole = {id(part.storage) for part in parts if _is_whole(part)}

@@ -1,0 +1,192 @@
+"""Checkpoints as torch objects: the state dict of the migrated class, or the model itself, strictly.
+
+The file is read by our own reader, so nothing that it names is imported or called, and its CRCs are verified. Bytes are
+read and not mapped into memory: a file that is cut while it is mapped kills the process.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.diagnosis import Identity
+from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
+from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
+from viscy_compat.rewrite.streams import TargetTensor, target_tensors
+from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
+from viscy_compat.stated import Statement, spelled
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_state_dict(
+    path: str | os.PathLike[str],
+    *,
+    class_name: str = "",
+    config: Mapping[str, Any] | None = None,
+    state_dict: str | None = None,
+) -> dict[str, torch.Tensor]:
+    """Return the weights of a checkpoint with the names, shapes and dtypes of the migrated class.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The checkpoint, of any generation and in any wrapper.
+    class_name, config, state_dict
+        As `viscy_compat.check` has them.
+
+    Returns
+    -------
+    dict[str, torch.Tensor]
+        On the CPU, contiguous, in the order of the class's own ``state_dict()``; it loads with ``strict=True``.
+
+    Raises
+    ------
+    PlanRefused
+        Where the file has no total plan to the migrated class.
+    UnreadableCheckpoint
+        Where the file cannot be read, is damaged, or is of no known class.
+    MissingExtra
+        Without torch.
+
+    Examples
+    --------
+    >>> load_state_dict("nowhere.ckpt")
+    Traceback (most recent call last):
+    viscy_compat.errors.UnreadableCheckpoint: nowhere.ckpt: No such file or directory; check the path
+    """
+    return _tensors(_chosen(path, class_name, config, state_dict))
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    class_name: str = "",
+    config: Mapping[str, Any] | None = None,
+    state_dict: str | None = None,
+) -> torch.nn.Module:
+    """Return the migrated model with the weights of a checkpoint, in eval mode.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The checkpoint, of any generation and in any wrapper.
+    class_name, config, state_dict
+        As `viscy_compat.check` has them. `config` must state the arguments that weights do not tell and that change
+        predictions.
+
+    Raises
+    ------
+    UsageError
+        Where such an argument is not stated: its candidates are listed.
+    PlanRefused, UnreadableCheckpoint, MissingExtra
+        As `load_state_dict`.
+
+    Warns
+    -----
+    UserWarning
+        Names the arguments that were assumed and change no prediction.
+    """
+    chosen = _chosen(path, class_name, config, state_dict)
+    identity = chosen.result.identity if chosen.result else None
+    if identity is None:
+        raise PlanRefused("no class was recognised", where=chosen.checkpoint.path, fix="state it: class_name=...")
+    _refuse_open_choices(identity, chosen.checkpoint.path)
+    build = _imported(identity.target)
+    with _torch().random.fork_rng(devices=[]):
+        model: torch.nn.Module = build(**identity.config)
+    model.load_state_dict(_tensors(chosen), strict=True)
+    return model.eval()
+
+
+def _chosen(
+    path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
+) -> Chosen:
+    statements = (Statement("config", config),) if config else ()
+    found = choose(Question(os.fspath(path), class_name, statements, state_dict))
+    if isinstance(found, NoPlan):
+        raise _refusal(found)
+    return found
+
+
+def _refusal(found: NoPlan) -> CompatError:
+    """Return the error that says what the verdict says; the first finding is the most severe."""
+    result = found.result
+    first = result.findings[0]
+    told = "; ".join(finding.message for finding in result.findings if finding.severity == "error")
+    fix = first.fix or f"viscy-compat check {result.file} says more"
+    kind = PlanRefused if result.verdict == "incompatible" else UnreadableCheckpoint
+    return kind(told or first.message, where=result.file, fix=fix, code=first.code)
+
+
+def _refuse_open_choices(identity: Identity, path: str) -> None:
+    """Refuse to guess what would change predictions; say what else was assumed."""
+    rows = identity.undetermined.values()
+    for row in rows:
+        if row.changes_predictions:
+            candidates = "; ".join(_settings(candidate) for candidate in row.candidates[:6])
+            raise UsageError(
+                f"the weights do not tell {row.name}, and it changes predictions: {row.why}",
+                where=path,
+                fix=f"state it: config={{{row.name!r}: ...}}; candidates: {candidates}",
+            )
+    assumed = [f"{row.name}={spelled(row.assumed)}" for row in rows]
+    if assumed:
+        told = ", ".join(assumed)
+        warnings.warn(f"{path}: assumed, and no prediction depends on it: {told}", stacklevel=3)
+
+
+def _settings(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={spelled(value)}" for name, value in values.items())
+
+
+def _tensors(chosen: Chosen) -> dict[str, torch.Tensor]:
+    targets = target_tensors(chosen.plan, stored_tensors(chosen.checkpoint, chosen.keys))
+    with TensorReader(chosen.checkpoint) as reader:
+        tensors = {target.name: _tensor(target, reader) for target in targets}
+        verify_partly_read(targets, reader)
+    return tensors
+
+
+def _tensor(target: TargetTensor, reader: TensorReader) -> torch.Tensor:
+    """Return a tensor with memory of its own."""
+    library = _torch()
+    dtype = getattr(library, target.spec.dtype)
+    tensor: torch.Tensor
+    if not target.nbytes:
+        tensor = library.empty(target.spec.shape, dtype=dtype)
+        return tensor
+    memory, place = bytearray(target.nbytes), 0
+    for piece in target.chunks(reader):
+        memory[place : place + len(piece)] = piece
+        place += len(piece)
+    tensor = library.frombuffer(memory, dtype=dtype).reshape(target.spec.shape)
+    return tensor
+
+
+def _imported(path: str) -> Any:
+    from importlib import import_module
+
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(import_module(module), name)
+    except ImportError as error:
+        raise _missing(error) from error
+
+
+def _torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise _missing(error) from error
+    return torch
+
+
+def _missing(error: ImportError) -> MissingExtra:
+    return MissingExtra(
+        f"{error.name or 'a package'} is not installed", fix="pip install 'viscy-compat[models]', then try again"
+    )
