@@ -226,8 +226,8 @@ def children(node: Node) -> Iterator[Node]:
 _CONTAINERS: Final = (list, tuple, Dict, Items, Persistent, Call, Global)
 
 
-def walk(root: Node) -> Iterator[Node]:
-    """Yield every container, call and global below a node once, by identity, without recursion.
+def walk(root: Node, *, most: int | None = None) -> Iterator[Node]:
+    """Yield every container, call and global below a node once, by identity, without recursion; at most `most`.
 
     Examples
     --------
@@ -237,7 +237,7 @@ def walk(root: Node) -> Iterator[Node]:
     """
     seen = {id(root)}
     waiting = [root]
-    while waiting:
+    while waiting and (most is None or len(seen) < most):
         node = waiting.pop()
         yield node
         for child in children(node):

@@ -10,6 +10,7 @@ from viscy_compat.checkpoint.rebuild import is_tensor
 
 _DEPTH = 32
 _MOST = 20_000
+_NODES = 400_000
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
 
 
@@ -84,7 +85,9 @@ def _opaque(node: Node) -> str:
 
 
 def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str, ...]:
-    """Return texts that are absolute paths of some machine, in order, without repetitions.
+    """Return texts that are absolute paths of some machine, without repetitions.
+
+    A graph of more than 400,000 nodes is searched in part.
 
     Examples
     --------
@@ -92,7 +95,7 @@ def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str
     ('/home/ada/runs', 'C:\\\\runs\\\\1')
     """
     found: dict[str, None] = {}
-    for node in walk(list(entries.values())):
+    for node in walk(list(entries.values()), most=_NODES):
         for child in children(node):
             if type(child) is str and len(found) < most and is_absolute(child):
                 found[child] = None

@@ -1,0 +1,69 @@
+"""The real command on hostile files: no traceback, within 256 MB and two seconds, and nothing heavy imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM, bombs
+
+COMMAND = Path(sys.executable).parent / "viscy-compat"
+BOMBS = list(bombs())
+HEAVY = {"torch", "numpy", "deepdiff", "git", "hypothesis", "yaml", "pickle", "safetensors", "dataclasses", "pathlib"}
+
+
+def measured(*words: str) -> tuple[int, str, float, float]:
+    """Exit code, output, CPU seconds and megabytes of a command."""
+    process = subprocess.Popen([COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout
+    output = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, output, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+
+
+@pytest.mark.parametrize("case", BOMBS, ids=[case.name for case in BOMBS])
+def test_a_bomb_costs_check_less_than_two_seconds_and_256_megabytes(tmp_path: Path, case: object) -> None:
+    path = tmp_path / f"bomb{case.ending}"  # type: ignore[attr-defined]
+    path.write_bytes(case.content)  # type: ignore[attr-defined]
+    code, output, seconds, megabytes = measured("check", str(path))
+    assert code in (0, 1, 2)
+    assert "Traceback" not in output
+    assert seconds < 2
+    assert megabytes < 256
+
+
+@pytest.mark.parametrize("format", ["text", "json", "jsonl", "markdown", "github", "junit", "sarif", "html"])
+def test_inspect_shows_hostile_names_escaped_in_every_format(tmp_path: Path, format: str) -> None:
+    from support.assembly import lightning, mapping, tensor, text, zipped
+
+    evil = "a\x1b[31m\x07\n\u202e<script>"
+    root = lightning(**{evil: text(evil)}, hyper_parameters=mapping({evil: text(evil)}))
+    path = tmp_path / "evil.ckpt"
+    path.write_bytes(
+        zipped(root.replace(mapping({"model.w": tensor()}), mapping({evil: tensor(), "model.w": tensor()})))
+    )
+    code, output, _, _ = measured("inspect", "--format", format, str(path))
+    assert code == 0
+    assert not set("\x1b\x07\u202e") & set(output)
+    assert "<script>" not in output or format != "html"
+
+
+@pytest.mark.parametrize("content", [HONEST_LIGHTNING, HONEST_STREAM, HONEST_SAFETENSORS])
+@pytest.mark.parametrize("words", [["inspect"], ["inspect", "--format", "json"], ["inspect", "--crc"]])
+def test_inspect_imports_nothing_heavy(tmp_path: Path, content: bytes, words: list[str]) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(content)
+    program = (
+        "import sys, json\nfrom viscy_compat.cli import main\n"
+        "code = main(sys.argv[1:])\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *words, str(path)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    loaded = {module.partition(".")[0] for module in json.loads(done.stderr)}
+    assert not loaded & HEAVY
