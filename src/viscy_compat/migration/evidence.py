@@ -1,0 +1,335 @@
+"""What names say about units that shapes cannot tell apart: which of them belong together, and on what ground.
+
+A *unit* is a tensor or a module, named by its *label*: its path below the place where the search stands. Everything
+here compares a few units of the source with as many of the target, all of one profile. What the names do not say is
+left out of the answer; nothing is ever filled in by place alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from viscy_compat.migration.name_tree import Label, Node, OrderState, Token, tokens
+
+Ground = Literal[
+    "same name",
+    "same inside",
+    "known synonym",
+    "learned parts",
+    "shared parts",
+    "same numbers",
+    "numbering in order",
+    "the only one of its shape",
+    "the only place that fits",
+    "hint",
+    "goes with its layer",
+    "outputs",
+]
+"""Why a pair is decided. The first words are the strongest: the same name below a matched module."""
+
+_SYNONYMS = {
+    "gamma": "weight",
+    "scale": "weight",
+    "kernel": "weight",
+    "w": "weight",
+    "beta": "bias",
+    "shift": "bias",
+    "offset": "bias",
+    "b": "bias",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "moving_var": "running_var",
+}
+"""Last parts that frameworks use for the same parameter of a layer."""
+
+
+class Unit(NamedTuple):
+    """A tensor or a module, and its label where the search stands."""
+
+    node: Node
+    label: Label
+
+
+class Pairing(NamedTuple):
+    """Two units that belong together, by their places in the two lists, and the ground for it."""
+
+    here: int
+    there: int
+    ground: Ground
+
+
+class Theory(NamedTuple):
+    """What the search believes while it reads names.
+
+    Parameters
+    ----------
+    order : OrderState
+        The worth of the order, the lesser of the two sides.
+    words : Mapping[str, str]
+        Parts of source names that were found to be called otherwise in the target.
+    total : bool
+        Whether the source is believed to hold everything that the target asks for.
+    """
+
+    order: OrderState = "registered"
+    words: Mapping[str, str] = {}
+    total: bool = True
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of both sides is that in which modules were registered."""
+        return self.order in ("registered", "frayed")
+
+
+def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Pair as many units of a class as the names decide.
+
+    Parameters
+    ----------
+    here, there : Sequence[Unit]
+        Units of one profile, of the source and of the target.
+    theory : Theory
+        What is believed; where both orders are those of registration, a pair against the order is left out.
+
+    Returns
+    -------
+    list[Pairing]
+        Pairs that are right if names do not lie without a trace. Empty where they say nothing.
+    """
+    if len(here) != len(there):
+        return _pair_uneven(here, there)
+    for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts):
+        pairings = _undisputed(step(here, there, theory), here, there)
+        if pairings:
+            return pairings if not theory.ordered else _in_order(pairings, here, there)
+    return []
+
+
+def shares_parts(one: Unit, other: Unit, common: frozenset[Token]) -> bool:
+    """Whether two labels have a word in common that not every unit around them has.
+
+    A number counts as well where the units are modules with the same last parts inside: a `3` alone is no name.
+
+    Examples
+    --------
+    >>> moved = Unit(Node(()), ("downsample_layers", "1")), Unit(Node(()), ("stages", "1", "downsample"))
+    >>> shares_parts(*moved, frozenset()), shares_parts(*moved, frozenset(["downsample", 1]))
+    (True, False)
+    """
+    shared = (set(tokens(one.label)) & set(tokens(other.label))) - common
+    return any(isinstance(token, str) for token in shared) or (bool(shared) and _alike(one.node, other.node))
+
+
+def _alike(one: Node, other: Node) -> bool:
+    return one.name is None and one.kin == other.kin
+
+
+def translate(label: Label, words: Mapping[str, str]) -> Label:
+    """Write a source label with the parts that the target is known to use."""
+    return tuple(words.get(part, part) for part in label) if words else label
+
+
+def _undisputed(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
+    """Drop pairs whose labels agree while the names inside say that each belongs to another one."""
+    if Counter(unit.node.inside for unit in here) != Counter(unit.node.inside for unit in there):
+        return pairings
+    return [pair for pair in pairings if here[pair.here].node.inside == there[pair.there].node.inside]
+
+
+def _in_order(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
+    """Keep the pairs that stand at the same place among their equals on both sides.
+
+    Names that agree may lie: two siblings of equal shape may have exchanged their names. Where they did, the order in
+    which they were registered stays, so that names and order contradict each other.
+    """
+    ranks, places = _ranks(here), _ranks(there)
+    nested = any(pairing.ground == "same inside" for pairing in pairings)
+    return pairings if nested else [pair for pair in pairings if ranks[pair.here] == places[pair.there]]
+
+
+def _ranks(units: Sequence[Unit]) -> dict[int, int]:
+    ordered = sorted(range(len(units)), key=lambda index: units[index].node.first)
+    return {index: rank for rank, index in enumerate(ordered)}
+
+
+def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
+    """Pair units of equal label where the sides differ in number, unless numbers alone tell them apart.
+
+    Which one of `blocks.0` to `blocks.6` is missing in `blocks.0` to `blocks.5` is not said by the numbers.
+    """
+    places = {unit.label: index for index, unit in enumerate(there)}
+    families = Counter(_words(unit.label) for unit in (here if len(here) > len(there) else there))
+    return [
+        Pairing(index, places[unit.label], "same name")
+        for index, unit in enumerate(here)
+        if unit.label in places and families[_words(unit.label)] == 1
+    ]
+
+
+def _same_labels(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    return _by_key(here, there, lambda unit: unit.label, lambda unit: unit.label, "same name")
+
+
+def _same_words(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    known = _by_key(here, there, _canonical, _canonical, "known synonym")
+    if known or not theory.words or theory.order == "shuffled":
+        return known
+    return _by_key(
+        here, there, lambda unit: translate(unit.label, theory.words), lambda unit: unit.label, "learned parts"
+    )
+
+
+def _canonical(unit: Unit) -> Label:
+    last = unit.label[-1] if unit.label else ""
+    return (*unit.label[:-1], _SYNONYMS.get(last, last)) if unit.node.name is not None else unit.label
+
+
+def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Compare what distinguishes the labels of each side among themselves."""
+    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinguishing([unit.label for unit in there])
+    if len(set(mine)) != len(mine) or set(mine) != set(theirs):
+        return []
+    wordless = not any(words for words, _ in mine)
+    if wordless and not _related(here, there):
+        return []
+    places = {key: index for index, key in enumerate(theirs)}
+    ground: Ground = "same numbers" if wordless else "shared parts"
+    return [Pairing(index, places[key], ground) for index, key in enumerate(mine)]
+
+
+def _related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
+    """Whether numbers may be compared at all: the units are alike inside, or their labels share a word."""
+    if here[0].node.name is None and {unit.node.kin for unit in here} == {unit.node.kin for unit in there}:
+        return True
+    return bool(set(_words(here[0].label)) & set(_words(there[0].label)))
+
+
+def _by_inside(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Split a class by the names inside its units, and pair within each part."""
+    kinds = Counter(unit.node.inside for unit in here)
+    if len(kinds) == 1 or kinds != Counter(unit.node.inside for unit in there):
+        return []
+    found: list[Pairing] = []
+    for kind in kinds:
+        mine = [index for index, unit in enumerate(here) if unit.node.inside == kind]
+        theirs = [index for index, unit in enumerate(there) if unit.node.inside == kind]
+        found.extend(_within(mine, theirs, here, there, theory))
+    return found
+
+
+def _within(
+    mine: list[int], theirs: list[int], here: Sequence[Unit], there: Sequence[Unit], theory: Theory
+) -> list[Pairing]:
+    if len(mine) == 1:
+        return [Pairing(mine[0], theirs[0], "same inside")]
+    inner = pair_by_names([here[index] for index in mine], [there[index] for index in theirs], theory)
+    return [Pairing(mine[pair.here], theirs[pair.there], "same inside") for pair in inner]
+
+
+def _by_numbers(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Pair by the order of numbers where the numbers differ: `stages_0` and `stage.1`, `0.1` and `3`."""
+    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinguishing([unit.label for unit in there])
+    kinds = Counter(words for words, _ in mine)
+    distinct = len(set(mine)) == len(mine) and len(set(theirs)) == len(theirs)
+    if theory.order == "shuffled" or not distinct or kinds != Counter(words for words, _ in theirs):
+        return []
+    if not _related(here, there):
+        return []
+    places = _places_by_number(mine, theirs)
+    return [Pairing(index, place, "numbering in order") for index, place in places.items()]
+
+
+def _places_by_number(mine: list[Key], theirs: list[Key]) -> dict[int, int]:
+    """Map keys to keys in the order of their numbers: column by column, or as a whole where one side was flattened."""
+    depths = {len(numbers) for _, numbers in mine}, {len(numbers) for _, numbers in theirs}
+    if any(len(depth) != 1 for depth in depths):
+        return {}
+    if depths[0] == depths[1]:
+        mine, theirs = _by_columns(mine), _by_columns(theirs)
+        known = {key: index for index, key in enumerate(theirs)}
+        return {index: known[key] for index, key in enumerate(mine)} if set(mine) == set(theirs) else {}
+    rising, matching = (
+        sorted(range(len(mine)), key=mine.__getitem__),
+        sorted(range(len(theirs)), key=theirs.__getitem__),
+    )
+    return dict(zip(rising, matching, strict=True))
+
+
+def _by_columns(keys: list[Key]) -> list[Key]:
+    """Replace each number by its rank among those at the same place after the same numbers."""
+    columns: dict[Key, set[int]] = {}
+    for words, numbers in keys:
+        for place, number in enumerate(numbers):
+            columns.setdefault((words, numbers[:place]), set()).add(number)
+    ranks = {(*prefix, number): rank for prefix, seen in columns.items() for rank, number in enumerate(sorted(seen))}
+    return [
+        (words, tuple(ranks[words, numbers[:place], number] for place, number in enumerate(numbers)))
+        for words, numbers in keys
+    ]
+
+
+def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Pair by parts that one unit of each side has and no other: `bn3` and `norm3` beside `downsample.1`."""
+    if theory.order == "shuffled":
+        return []
+    numbers = theory.ordered and _related(here, there)
+    mine, theirs = _holders(here, theory.words, numbers), _holders(there, {}, numbers)
+    votes = {(mine[token], theirs[token]) for token in mine.keys() & theirs.keys()}
+    votes = {(one, other) for one, other in votes if one >= 0 and other >= 0}
+    if len({one for one, _ in votes}) != len(votes) or len({other for _, other in votes}) != len(votes):
+        return []
+    if not theory.ordered and len(votes) != len(here):
+        return []
+    return [Pairing(one, other, "shared parts") for one, other in sorted(votes)]
+
+
+def _holders(units: Sequence[Unit], words: Mapping[str, str], numbers: bool) -> dict[Token, int]:
+    """Map each part to the only unit that has it, or to -1 where several have it."""
+    holders: dict[Token, int] = {}
+    for index, unit in enumerate(units):
+        for token in set(tokens(translate(unit.label, words))):
+            if isinstance(token, str) or numbers:
+                holders[token] = -1 if token in holders else index
+    return holders
+
+
+def _by_key(
+    here: Sequence[Unit],
+    there: Sequence[Unit],
+    mine: Callable[[Unit], Hashable],
+    theirs: Callable[[Unit], Hashable],
+    ground: Ground,
+) -> list[Pairing]:
+    """Pair by keys where both sides have the same ones, each once."""
+    left = {mine(unit): index for index, unit in enumerate(here)}
+    right = {theirs(unit): index for index, unit in enumerate(there)}
+    if len(left) != len(here) or left.keys() != right.keys():
+        return []
+    return [Pairing(index, right[key], ground) for key, index in left.items()]
+
+
+Key = tuple[tuple[str, ...], tuple[int, ...]]
+
+
+def _distinguishing(labels: Sequence[Label]) -> list[Key]:
+    """Reduce labels to the words that not all of them have, and the numbers that are not the same in all."""
+    split = [tokens(label) for label in labels]
+    common = set.intersection(*(set(_strings(one)) for one in split))
+    numbers = [tuple(token for token in one if isinstance(token, int)) for one in split]
+    if len({len(row) for row in numbers}) == 1:
+        columns = [column for column in zip(*numbers, strict=True) if len(set(column)) > 1]
+        numbers = [tuple(row) for row in zip(*columns, strict=True)] if columns else [()] * len(labels)
+    words = [tuple(word for word in _strings(one) if word not in common) for one in split]
+    return list(zip(words, numbers, strict=True))
+
+
+def _strings(split: tuple[Token, ...]) -> list[str]:
+    return [token for token in split if isinstance(token, str)]
+
+
+def _words(label: Label) -> tuple[str, ...]:
+    return tuple(_strings(tokens(label)))

@@ -1,0 +1,147 @@
+"""Hints: what the user knows about renamed tensors and modules, as anchored patterns.
+
+``OLD=NEW`` states that the tensor or module OLD of the source is NEW in the target. Both are whole dotted paths from
+the start of the name. ``{i}`` stands for one whole number, ``*`` for one whole part or what is left of it; NEW may
+say ``{i+1}``. ``OLD=`` states that the target has no place for OLD.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from viscy_compat.errors import UsageError
+from viscy_compat.layout import printable
+
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:([+-])([0-9]{1,9}))?\}|(\*)")
+
+
+class Hint(NamedTuple):
+    """One hint, as it was given and taken apart.
+
+    ``new`` is empty where the tensor is to be dropped.
+    """
+
+    text: str
+    old: re.Pattern[str]
+    new: str
+
+
+class Placed(NamedTuple):
+    """Where hints send paths of the source: ``moves`` maps a path to its target path, None where it is dropped."""
+
+    moves: Mapping[str, str | None]
+
+
+def parse_hint(text: str) -> Hint:
+    """Read a hint.
+
+    Raises
+    ------
+    UsageError
+        If it has no ``=``, an empty OLD, braces that make no placeholder, or a NEW with a placeholder that OLD lacks.
+
+    Examples
+    --------
+    >>> hint = parse_hint("stages_{i}.norm=stage.{i+1}.ln")
+    >>> destination(hint, "stages_2.norm"), destination(hint, "model.stages_2.norm")
+    ('stage.3.ln', None)
+    """
+    old, equals, new = text.partition("=")
+    if not equals or not old:
+        raise UsageError("a hint is OLD=NEW", where=f"--hint {printable(text)}", fix="OLD= drops a tensor")
+    names = [match[1] or "*" for match in _PLACEHOLDER.finditer(old)]
+    wanted = [match[1] or "*" for match in _PLACEHOLDER.finditer(new)]
+    loose = _PLACEHOLDER.sub("", old + new)
+    if "{" in loose or "}" in loose or any(match[2] for match in _PLACEHOLDER.finditer(old)):
+        raise UsageError("braces hold one name, as {i}", where=f"--hint {printable(text)}", fix="{i+1} only in NEW")
+    if not set(wanted) <= set(names) or wanted.count("*") > names.count("*"):
+        raise UsageError("NEW has a placeholder that OLD lacks", where=f"--hint {printable(text)}")
+    return Hint(text, _compiled(old), new)
+
+
+def destination(hint: Hint, path: str) -> str | None:
+    """Return the path that a hint sends a path to, or None where the hint is not about it."""
+    match = hint.old.fullmatch(path)
+    return None if match is None else _filled(hint.new, match)
+
+
+def place(hints: Sequence[str], paths: Iterable[str], targets: frozenset[str]) -> Placed:
+    """Apply hints to every path of the source.
+
+    Parameters
+    ----------
+    hints : Sequence[str]
+        As given on the command line.
+    paths : Iterable[str]
+        The paths of every tensor and module of the source.
+    targets : frozenset[str]
+        The paths of every tensor and module of the target.
+
+    Raises
+    ------
+    UsageError
+        If a hint fits nothing, names a target path that does not exist, or contradicts another.
+
+    Examples
+    --------
+    >>> dict(place(["a.{i}=b.{i}"], ["a", "a.0", "a.1", "c.a.0"], frozenset(["b.0", "b.1"])).moves)
+    {'a.0': 'b.0', 'a.1': 'b.1'}
+    """
+    moves: dict[str, str | None] = {}
+    for hint in map(parse_hint, hints):
+        _place_one(hint, paths := list(paths), targets, moves)
+    taken = [new for new in moves.values() if new is not None]
+    twice = sorted({new for new in taken if taken.count(new) > 1}) if len(set(taken)) < len(taken) else []
+    if twice:
+        raise UsageError(f"two tensors or modules would become {printable(twice[0])}", where="--hint")
+    return Placed(moves)
+
+
+def _place_one(hint: Hint, paths: list[str], targets: frozenset[str], moves: dict[str, str | None]) -> None:
+    where, used = f"--hint {printable(hint.text)}", False
+    for path in paths:
+        new = destination(hint, path)
+        if new is None:
+            continue
+        used = True
+        if new and new not in targets:
+            raise UsageError(f"the target has no {printable(new)}", where=where, fix="hints are anchored: whole paths")
+        if moves.setdefault(path, new or None) != (new or None):
+            raise UsageError(f"another hint sends {printable(path)} elsewhere", where=where)
+    if not used:
+        raise UsageError(
+            "no tensor or module of the file has this name", where=where, fix="hints are anchored: whole paths"
+        )
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    expression, end, seen = "", 0, set[str]()
+    for match in _PLACEHOLDER.finditer(pattern):
+        expression += re.escape(pattern[end : match.start()]) + _group(match[1], seen)
+        end = match.end()
+    return re.compile(expression + re.escape(pattern[end:]))
+
+
+def _group(name: str | None, seen: set[str]) -> str:
+    if name is None:
+        return r"([^.]+)"
+    if name in seen:
+        return f"(?P={name})"
+    seen.add(name)
+    return f"(?P<{name}>[0-9]{{1,9}})"
+
+
+def _filled(new: str, match: re.Match[str]) -> str | None:
+    named = match.groupdict()
+    taken = set(match.re.groupindex.values())
+    stars = iter([text for index, text in enumerate(match.groups(), 1) if index not in taken])
+
+    def fill(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return next(stars)
+        step = int(found[3] or 0) * (-1 if found[2] == "-" else 1)
+        return str(int(named[found[1]]) + step) if found[2] else named[found[1]]
+
+    return _PLACEHOLDER.sub(fill, new)

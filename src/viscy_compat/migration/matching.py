@@ -1,0 +1,295 @@
+"""The answer of a match: decided pairs with their grounds, refusals with their alternatives, and the rows of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import permutations
+from math import perm, prod
+from typing import NamedTuple
+
+from viscy_compat.errors import PlanRefused
+from viscy_compat.layout import Layout, TensorSpec, fold, printable
+from viscy_compat.migration.evidence import Ground
+from viscy_compat.migration.name_tree import OrderState
+from viscy_compat.migration.shapes import Change, computed_reason, neutral_reason
+from viscy_compat.operations import Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
+
+
+class Match(NamedTuple):
+    """One decided pair: which source tensor is which target tensor, how its shape changes, and on what ground."""
+
+    source: str
+    target: str
+    ground: Ground
+    change: Change = "none"
+
+
+class Refusal(NamedTuple):
+    """Tensors that could not be told apart, with all alternatives.
+
+    Each member of ``sources`` and ``targets`` is the tensors of one module, which go together; any member of the one
+    may be any of the other, tensor by tensor in the given order. ``turned`` says that these are square matrices, of
+    which only the orientation is open, for all of them alike.
+    """
+
+    sources: tuple[tuple[str, ...], ...]
+    targets: tuple[tuple[str, ...], ...]
+    why: str
+    turned: bool = False
+
+
+class Matching(NamedTuple):
+    """What is known about the way from one layout to another.
+
+    Parameters
+    ----------
+    source, target : Layout
+        The two layouts.
+    matches : tuple[Match, ...]
+        Decided pairs, in the order of the target.
+    refusals : tuple[Refusal, ...]
+        What could not be decided, with the alternatives.
+    drops : tuple[Drop, ...]
+        Source tensors without weights of their own that the target lacks, and those that a hint drops.
+    fills : tuple[Fill, ...]
+        Target tensors without weights of their own that the source lacks.
+    leftover_sources, leftover_targets : tuple[str, ...]
+        Tensors for which the other side has nothing of their shape.
+    order : OrderState
+        What the order of the two layouts was worth, the lesser of the two.
+    """
+
+    source: Layout
+    target: Layout
+    matches: tuple[Match, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
+    drops: tuple[Drop, ...] = ()
+    fills: tuple[Fill, ...] = ()
+    leftover_sources: tuple[str, ...] = ()
+    leftover_targets: tuple[str, ...] = ()
+    order: OrderState = "registered"
+
+    @property
+    def total(self) -> bool:
+        """Whether every tensor of both sides has its place."""
+        return not (self.refusals or self.leftover_sources or self.leftover_targets)
+
+    def operations(self) -> tuple[Operation, ...]:
+        """Return the rows of a total plan.
+
+        Raises
+        ------
+        PlanRefused
+            If something is undecided or left over, or a tensor would need two operations or an inexact cast.
+        """
+        if not self.total:
+            raise PlanRefused(why_not_total(self), fix="settle it with --hint OLD=NEW (OLD= drops) or --expect")
+        moves = [_operation(match, self.source[match.source], self.target[match.target]) for match in self.matches]
+        return (*moves, *self.drops, *self.fills)
+
+    def alternatives(self) -> Iterator[Matching]:
+        """Enumerate the total answers that the evidence leaves open, those in the order of both files first.
+
+        Lazy: there are as many as the product of the arrangements of the refused groups. There are none where
+        something is left over, or where a group has fewer sources than targets.
+        """
+        if self.leftover_sources or self.leftover_targets:
+            return
+        for choice in _choices(self.refusals):
+            yield conclude(self.source, self.target, [*self.matches, *choice], drops=self.drops, order=self.order)
+
+    @property
+    def open_count(self) -> int:
+        """How many total answers the evidence leaves open."""
+        if self.leftover_sources or self.leftover_targets:
+            return 0
+        return prod(_arrangement_count(refusal) for refusal in self.refusals)
+
+
+def settle(matching: Matching, try_candidate: Callable[[Matching], bool], *, limit: int = 64) -> Matching:
+    """Try the alternatives that are left, and return the one that holds.
+
+    Parameters
+    ----------
+    matching : Matching
+        An answer with refusals.
+    try_candidate : Callable[[Matching], bool]
+        Says whether a total candidate gives the outputs that are expected.
+    limit : int
+        How many candidates are tried at most.
+
+    Raises
+    ------
+    PlanRefused
+        If there are more candidates than that, if none holds, or if several do: then the outputs do not decide.
+
+    Examples
+    --------
+    >>> layouts = dict.fromkeys("ab", TensorSpec((4,))), dict.fromkeys("xy", TensorSpec((4,)))
+    >>> left = Matching(*layouts, refusals=(Refusal((("a",), ("b",)), (("x",), ("y",)), "equal shapes"),))
+    >>> crossed = settle(left, lambda candidate: candidate.matches[0].source == "b")
+    >>> [(pair.source, pair.target, pair.ground) for pair in crossed.matches]
+    [('b', 'x', 'outputs'), ('a', 'y', 'outputs')]
+    """
+    if matching.total:
+        return matching
+    count = matching.open_count
+    if not 0 < count <= limit:
+        said = f"more than {limit} candidates" if count else "no total candidate"
+        raise PlanRefused(f"{said}: {why_not_total(matching)}", fix="narrow them down with --hint OLD=NEW")
+    holding = [candidate for candidate in matching.alternatives() if try_candidate(candidate)]
+    if len(holding) != 1:
+        said = "none gives" if not holding else f"{len(holding)} give"
+        raise PlanRefused(f"of {count} candidates {said} the expected outputs", fix="state one with --hint OLD=NEW")
+    return holding[0]
+
+
+def why_not_total(matching: Matching) -> str:
+    """Say in a line what keeps an answer from being total.
+
+    Examples
+    --------
+    >>> why_not_total(Matching({}, {}, leftover_sources=("a.0", "a.1")))
+    '2 tensors of the file without a place (a.{0..1})'
+    """
+    undecided = [name for refusal in matching.refusals for member in refusal.targets for name in member]
+    causes = (
+        (undecided, "of the target undecided"),
+        (matching.leftover_sources, "of the file without a place"),
+        (matching.leftover_targets, "of the target without a source"),
+    )
+    return "; ".join(f"{_counted(names)} {cause} ({_shown(names)})" for names, cause in causes if names)
+
+
+def _counted(names: Sequence[str]) -> str:
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
+
+
+def _shown(names: Sequence[str]) -> str:
+    patterns = fold(names)
+    return ", ".join(map(printable, patterns[:4])) + (", ..." if len(patterns) > 4 else "")
+
+
+def conclude(
+    source: Layout,
+    target: Layout,
+    matches: Iterable[Match],
+    *,
+    refusals: Sequence[Refusal] = (),
+    drops: Sequence[Drop] = (),
+    order: OrderState = "registered",
+) -> Matching:
+    """Complete decided pairs by what goes with them, and account for the rest.
+
+    Parameters
+    ----------
+    source, target : Layout
+        The two layouts.
+    matches : Iterable[Match]
+        Decided pairs; those of tensors without weights of their own may be missing.
+    refusals : Sequence[Refusal]
+        What is undecided.
+    drops : Sequence[Drop]
+        Source tensors that are known to have no place.
+    order : OrderState
+        What the order of the layouts was worth.
+
+    Examples
+    --------
+    >>> flat, count = TensorSpec((4,)), TensorSpec((), "int64")
+    >>> old = {"bn.weight": flat, "bn.num_batches_tracked": count}
+    >>> new = {"norm.weight": flat, "norm.num_batches_tracked": count}
+    >>> [pair.target for pair in conclude(old, new, [Match("bn.weight", "norm.weight", "hint")]).matches]
+    ['norm.weight', 'norm.num_batches_tracked']
+    """
+    decided = {pair.target: pair for pair in matches}
+    open_here = {name for refusal in refusals for member in refusal.sources for name in member}
+    open_there = {name for refusal in refusals for member in refusal.targets for name in member}
+    _add_companions(source, target, decided, open_there)
+    taken = {pair.source for pair in decided.values()} | {drop.source for drop in drops} | open_here
+    unused = [name for name in source if name not in taken]
+    lacking = [name for name in target if name not in decided and name not in open_there]
+    fills = [_fill(name, target[name]) for name in lacking if neutral_reason(name, target[name])]
+    dropped = [Drop(name, reason) for name in unused if (reason := _idle(name, source[name]))]
+    return Matching(
+        source,
+        target,
+        tuple(decided[name] for name in target if name in decided),
+        tuple(refusals),
+        (*drops, *dropped),
+        tuple(fills),
+        tuple(name for name in unused if not _idle(name, source[name])),
+        tuple(name for name in lacking if not neutral_reason(name, target[name])),
+        order,
+    )
+
+
+def _idle(name: str, spec: TensorSpec) -> str:
+    reason = neutral_reason(name, spec)
+    return f"the target has none, and it {reason}" if reason else computed_reason(name, spec)
+
+
+def _fill(name: str, spec: TensorSpec) -> Fill:
+    return Fill(name, spec.shape, spec.dtype, 0.0, f"the file has none, and it {neutral_reason(name, spec)}")
+
+
+def _add_companions(source: Layout, target: Layout, decided: dict[str, Match], open_there: set[str]) -> None:
+    """Pair tensors without weights of their own where their layers are paired."""
+    layers: dict[str, set[str]] = {}
+    for pair in decided.values():
+        layers.setdefault(pair.target.rpartition(".")[0], set()).add(pair.source.rpartition(".")[0])
+    taken = {pair.source for pair in decided.values()}
+    for name, spec in target.items():
+        layer, _, last = name.rpartition(".")
+        if name in decided or name in open_there or not neutral_reason(name, spec):
+            continue
+        for candidate in (f"{old}.{last}" if old else last for old in layers.get(layer, ())):
+            if len(layers[layer]) == 1 and candidate in source and candidate not in taken:
+                decided[name] = Match(candidate, name, "goes with its layer")
+
+
+def _operation(pair: Match, spec: TensorSpec, wanted: TensorSpec) -> Operation:
+    casts = spec.dtype != wanted.dtype
+    if casts and (wanted.dtype != "float32" or spec.dtype not in ("float16", "bfloat16")):
+        raise PlanRefused(f"no exact way from {spec.dtype} to {wanted.dtype}", where=printable(pair.source))
+    if casts and pair.change != "none":
+        raise PlanRefused(
+            f"{pair.change} and cast at once", where=printable(pair.source), fix="save it in float32 first"
+        )
+    if casts:
+        return Cast(pair.source, pair.target, wanted.dtype)
+    if pair.change == "transpose":
+        return Transpose(pair.source, pair.target, (1, 0))
+    return (
+        Reshape(pair.source, pair.target, wanted.shape)
+        if pair.change == "reshape"
+        else Rename(pair.source, pair.target)
+    )
+
+
+def _choices(refusals: Sequence[Refusal]) -> Iterator[list[Match]]:
+    """Combine the arrangements of all groups, one at a time."""
+    if not refusals:
+        yield []
+        return
+    for rest in _choices(refusals[1:]):
+        for arrangement in _arrangements(refusals[0]):
+            yield [*arrangement, *rest]
+
+
+def _arrangements(refusal: Refusal) -> Iterator[list[Match]]:
+    if refusal.turned:
+        for change in ("none", "transpose"):
+            pairs = zip(refusal.sources[0], refusal.targets[0], strict=True)
+            yield [Match(source, target, "outputs", change) for source, target in pairs]
+        return
+    for chosen in permutations(refusal.sources, len(refusal.targets)):
+        yield [
+            Match(source, target, "outputs")
+            for member, place in zip(chosen, refusal.targets, strict=True)
+            for source, target in zip(member, place, strict=True)
+        ]
+
+
+def _arrangement_count(refusal: Refusal) -> int:
+    return 2 if refusal.turned else perm(len(refusal.sources), len(refusal.targets))

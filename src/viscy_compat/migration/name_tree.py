@@ -1,0 +1,258 @@
+"""Names as trees of dotted parts, with what is under each part summed up so that subtrees compare in one step."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from typing import Literal
+
+Token = str | int
+Label = tuple[str, ...]
+
+OrderState = Literal["registered", "frayed", "sorted", "shuffled"]
+"""What the order of a layout is worth: `registered` is the order in which modules were registered; `frayed` is that
+order but for a few tensors; `sorted` is alphabetical; `shuffled` is none of these."""
+
+
+_SIGNS = 3
+"""How many modules must show an order that torch would not give: one or two could be somebody's own way."""
+
+
+class Interner:
+    """Gives equal things equal small integers, for both trees alike."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[Hashable, int] = {}
+
+    def __call__(self, thing: Hashable) -> int:
+        """Return the number of a thing, a new one where it is new."""
+        return self._known.setdefault(thing, len(self._known))
+
+
+class Node:
+    """One dotted part of the names: a tensor, or a module with what is below it.
+
+    ``shapes`` counts the shape keys below and ``tails`` the last parts with their shape keys; ``profile`` and ``kin``
+    stand for these counts, ``inside`` for the relative names with their shape keys. ``first`` and ``last`` are the places of
+    the outermost tensors in the file.
+    """
+
+    __slots__ = ("children", "first", "inside", "kin", "last", "name", "path", "profile", "shapes", "size", "tails")
+
+    def __init__(self, path: Label, name: str | None = None) -> None:
+        self.path, self.name = path, name
+        self.children: list[Node] = []
+        self.shapes: dict[int, int] = {}
+        self.tails: dict[tuple[str, int], int] = {}
+        self.size = self.first = self.last = self.profile = self.inside = self.kin = 0
+
+    def leaves(self) -> list[Node]:
+        """Return the tensors below, in the order of the tree."""
+        found, waiting = [], [self]
+        while waiting:
+            node = waiting.pop()
+            found.extend([node] if node.name is not None else [])
+            waiting.extend(reversed(node.children))
+        return found
+
+
+def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> Node:
+    """Grow the tree of some names and sum it up.
+
+    Parameters
+    ----------
+    names : Iterable[str]
+        Tensor names in the order of the file.
+    keys : Mapping[str, int]
+        The shape key of each name.
+    interner : Interner
+        Shared by the trees that will be compared.
+
+    Examples
+    --------
+    >>> root = grow(["a.w", "a.b", "c"], {"a.w": 0, "a.b": 1, "c": 1}, Interner())
+    >>> [(node.path, node.size) for node in root.children], root.shapes
+    ([(('a',), 2), (('c',), 1)], {0: 1, 1: 2})
+    """
+    root = Node(())
+    modules: dict[Label, Node] = {(): root}
+    for place, name in enumerate(names):
+        path = tuple(name.split("."))
+        leaf = Node(path, name)
+        leaf.first = leaf.last = place
+        _module(path[:-1], modules).children.append(leaf)
+        _sum_leaf(leaf, keys[name], interner)
+    for node in reversed(list(modules.values())):
+        _sum_module(node, interner)
+    return root
+
+
+def _module(path: Label, modules: dict[Label, Node]) -> Node:
+    depth = len(path)
+    while path[:depth] not in modules:
+        depth -= 1
+    for end in range(depth + 1, len(path) + 1):
+        modules[path[:end]] = Node(path[:end])
+        modules[path[: end - 1]].children.append(modules[path[:end]])
+    return modules[path]
+
+
+def _sum_leaf(leaf: Node, key: int, interner: Interner) -> None:
+    leaf.size, leaf.shapes, leaf.tails = 1, {key: 1}, {(leaf.path[-1], key): 1}
+    leaf.profile = interner(frozenset(leaf.shapes.items()))
+    leaf.kin = interner(frozenset(leaf.tails.items()))
+    leaf.inside = interner(("tensor", key))
+
+
+def _sum_module(node: Node, interner: Interner) -> None:
+    for child in node.children:
+        for key, count in child.shapes.items():
+            node.shapes[key] = node.shapes.get(key, 0) + count
+        for tail, count in child.tails.items():
+            node.tails[tail] = node.tails.get(tail, 0) + count
+    node.size = sum(child.size for child in node.children)
+    if node.children:
+        node.first = min(child.first for child in node.children)
+        node.last = max(child.last for child in node.children)
+    node.profile = interner(frozenset(node.shapes.items()))
+    node.inside = interner(frozenset((child.path[-1], child.inside) for child in node.children))
+    node.kin = interner(frozenset(node.tails.items()))
+
+
+def heart(node: Node) -> Node:
+    """Walk down while there is only one way: the node where a chain of single children ends.
+
+    Examples
+    --------
+    >>> heart(grow(["a.b.w"], {"a.b.w": 0}, Interner())).path
+    ('a', 'b', 'w')
+    """
+    while len(node.children) == 1:
+        node = node.children[0]
+    return node
+
+
+def tokens(label: Label) -> tuple[Token, ...]:
+    """Split a label into words and numbers: at dots, underscores, hyphens, and between letters and digits.
+
+    Examples
+    --------
+    >>> tokens(("stages_0", "convBlock", "fc1"))
+    ('stages', 0, 'conv', 'Block', 'fc', 1)
+    """
+    return tuple(token for part in label for token in part_tokens(part))
+
+
+_SPLIT: dict[str, tuple[Token, ...]] = {}
+
+
+def part_tokens(part: str) -> tuple[Token, ...]:
+    """Split one dotted part into words and numbers.
+
+    Examples
+    --------
+    >>> part_tokens("layer10_norm")
+    ('layer', 10, 'norm')
+    """
+    if part not in _SPLIT:
+        if len(_SPLIT) > 65536:
+            _SPLIT.clear()
+        _SPLIT[part] = tuple(_token(run) for run in _runs(part))
+    return _SPLIT[part]
+
+
+def _runs(part: str) -> list[str]:
+    runs: list[str] = []
+    previous = ""
+    for char in part:
+        kind = _kind(char)
+        if kind == "between":
+            previous = ""
+            continue
+        joins = kind == previous or (kind == "lower" and previous == "upper" and len(runs[-1]) == 1)
+        if joins:
+            runs[-1] += char
+        else:
+            runs.append(char)
+        previous = kind
+    return runs
+
+
+def _kind(char: str) -> str:
+    if char in "_- ":
+        return "between"
+    if char.isascii() and char.isdigit():
+        return "digit"
+    return "upper" if char.isupper() else "lower"
+
+
+def _token(run: str) -> Token:
+    # A run of a thousand digits is a name, not a number: int() of it would cost, and refuse beyond 4,300 digits.
+    return int(run) if run.isascii() and run.isdigit() and len(run) < 10 else run
+
+
+def order_state(root: Node) -> OrderState:
+    """Judge what the order of a layout is worth.
+
+    ``state_dict()`` walks the module tree, so that everything below a module stands together. An alphabetical order
+    does that too; it shows by a bias before its weight, or by a 10 before a 2.
+
+    Examples
+    --------
+    >>> def state(*names):
+    ...     return order_state(grow(names, dict.fromkeys(names, 0), Interner()))
+    >>> state("a.weight", "a.bias", "b"), state("a.weight", "b.w", "a.bias", "b.v")
+    ('registered', 'shuffled')
+    >>> state(*(f"{layer}.{leaf}" for layer in "abc" for leaf in ("bias", "weight")))
+    'sorted'
+    """
+    modules = _modules(root)
+    torn = sum(node.last - node.first + 1 != node.size for node in modules)
+    if torn * 2 >= len(modules) and torn:
+        return "shuffled"
+    if torn:
+        return "frayed"
+    unlike = sum(map(_unlike_torch, [root, *modules]))
+    return "sorted" if unlike >= _SIGNS and _alphabetical(root) else "registered"
+
+
+def torn_modules(root: Node) -> set[Label]:
+    """Return the paths of the modules whose tensors do not stand together.
+
+    Examples
+    --------
+    >>> names = ["a.w", "b.w", "a.b", "b.v"]
+    >>> sorted(torn_modules(grow(names, dict.fromkeys(names, 0), Interner())))
+    [('a',), ('b',)]
+    """
+    return {node.path for node in _modules(root) if node.last - node.first + 1 != node.size}
+
+
+def _modules(root: Node) -> list[Node]:
+    found, waiting = [], list(root.children)
+    while waiting:
+        node = waiting.pop()
+        waiting.extend(node.children)
+        if len(node.children) > 1:
+            found.append(node)
+    return found
+
+
+def _alphabetical(root: Node) -> bool:
+    names = [leaf.name or "" for leaf in sorted(root.leaves(), key=lambda leaf: leaf.first)]
+    return names == sorted(names) or names == sorted(names, key=lambda name: name.split("."))
+
+
+def _unlike_torch(node: Node) -> bool:
+    """Whether a module shows an order that ``state_dict()`` would hardly have."""
+    places = {child.path[-1]: child.first for child in node.children}
+    if "weight" in places and places.get("bias", places["weight"]) < places["weight"]:
+        return True
+    numbered = sorted((split[0], place) for part, place in places.items() if _is_number(split := part_tokens(part)))
+    in_order = [place for _, place in numbered]
+    return in_order != sorted(in_order)
+
+
+def _is_number(split: tuple[Token, ...]) -> bool:
+    return len(split) == 1 and isinstance(split[0], int)

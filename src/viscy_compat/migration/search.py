@@ -1,0 +1,353 @@
+"""The search: two name trees, walked together from the root, split only where a split is justified.
+
+A *context* is a set of source units and a set of target units of which is known that they hold the same tensors. Units
+of one profile (the same counts of shape keys) are paired where names, the names inside, or the lack of any rival
+justify it, and each pair becomes a context of its own. Where nothing more is justified, the largest units of both
+sides are opened: what they knew about their members is given up, and their members stand in the context themselves.
+At the end only tensors are left, and those that still have rivals are refused, all together, with the alternatives.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect, insort
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from viscy_compat.migration.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shares_parts, translate
+from viscy_compat.migration.name_tree import Label, Node, Token, heart, tokens
+
+
+class Found(NamedTuple):
+    """One decided pair of tensors."""
+
+    source: str
+    target: str
+    ground: Ground
+
+
+class Group(NamedTuple):
+    """Units that could not be told apart: each member is the tensors that go together, in one order for all."""
+
+    sources: tuple[tuple[str, ...], ...]
+    targets: tuple[tuple[str, ...], ...]
+    why: str
+
+
+class Outcome(NamedTuple):
+    """What a search found, and the renamed parts that it saw."""
+
+    found: list[Found]
+    groups: list[Group]
+    renamed: list[tuple[str, str]]
+
+
+Words = tuple[str, ...]
+Numbers = tuple[int, ...]
+
+
+class Context:
+    """Source and target units that hold the same tensors, and what was decided among them."""
+
+    __slots__ = ("common", "here", "labels_here", "labels_there", "numbered", "there", "totals_here", "totals_there")
+
+    def __init__(self, here: list[Unit], there: list[Unit]) -> None:
+        self.here, self.there = here, there
+        self.numbered: dict[tuple[Words, Words], list[tuple[Numbers, Numbers]]] = {}
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Count again what is left."""
+        self.totals_here, self.totals_there = _totals(self.here), _totals(self.there)
+        self.labels_here = {unit.label: unit for unit in self.here}
+        self.labels_there = {unit.label: unit for unit in self.there}
+        self.common = _common([unit.label for unit in (*self.here, *self.there)])
+
+    def remove(self, here: set[int], there: set[int]) -> None:
+        """Take units out, by their places."""
+        self.here = [unit for index, unit in enumerate(self.here) if index not in here]
+        self.there = [unit for index, unit in enumerate(self.there) if index not in there]
+        self.refresh()
+
+    def even(self, unit: Unit) -> bool:
+        """Whether both sides have equally many tensors of every shape key of a unit."""
+        return all(self.totals_here[key] == self.totals_there[key] for key in unit.node.shapes)
+
+    def anchored(self, unit: Unit, members: int) -> bool:
+        """Whether some shape key is found nowhere but in the units of one profile, of which each side has so many."""
+        shapes = unit.node.shapes.items()
+        return any(self.totals_here[key] == self.totals_there[key] == count * members for key, count in shapes)
+
+    def closed(self, one: Unit, other: Unit) -> bool:
+        """Whether no tensor outside the two units could be confused with one inside."""
+        return all(self.totals_here[key] == count == self.totals_there[key] for key, count in one.node.shapes.items())
+
+
+def _totals(units: Sequence[Unit]) -> Counter[int]:
+    totals: Counter[int] = Counter()
+    for unit in units:
+        totals.update(unit.node.shapes)
+    return totals
+
+
+def _common(labels: Sequence[Label]) -> frozenset[Token]:
+    return frozenset.intersection(*(frozenset(tokens(label)) for label in labels)) if len(labels) > 2 else frozenset()
+
+
+def search(here: list[Unit], there: list[Unit], theory: Theory) -> Outcome:
+    """Search for the pairs of two lists of units, which are all that the two sides have.
+
+    Parameters
+    ----------
+    here, there : list[Unit]
+        What stands below the roots of the source tree and of the target tree (`units_below`).
+    theory : Theory
+        What is believed about order, renamed parts and completeness.
+    """
+    outcome = Outcome([], [], [])
+    waiting = [Context(here, there)]
+    while waiting:
+        waiting.extend(_solve(waiting.pop(), theory, outcome))
+    return outcome
+
+
+def units_below(root: Node, base: Label = ()) -> list[Unit]:
+    """List the units at a wrapper prefix, and those outside of it under a label that nothing else has.
+
+    Parameters
+    ----------
+    root : Node
+        The root of a tree.
+    base : Label
+        The path of the module that is believed to be the model; labels below it are read without it.
+    """
+    units: list[Unit] = []
+    node = root
+    for depth in range(len(base)):
+        inner = next(child for child in node.children if child.path == base[: depth + 1] and child.name is None)
+        units.extend(Unit(heart(child), ("", *heart(child).path)) for child in node.children if child is not inner)
+        node = inner
+    return [*units, *_members(node, len(base))]
+
+
+def _members(node: Node, depth: int) -> list[Unit]:
+    inner = heart(node)
+    members = inner.children or [inner]
+    return [Unit(heart(child), heart(child).path[depth:]) for child in members]
+
+
+def _solve(context: Context, theory: Theory, outcome: Outcome) -> Iterator[Context]:
+    while context.here and context.there:
+        decided = list(_decide(context, theory))
+        if decided:
+            yield from _commit(context, decided, outcome)
+        elif not (_set_aside(context, theory, outcome) or _open_largest(context)):
+            break
+    _refuse_rest(context, outcome)
+
+
+def _decide(context: Context, theory: Theory) -> Iterator[Pairing]:
+    classes_here, classes_there = _classes(context.here), _classes(context.there)
+    for profile, mine in classes_here.items():
+        theirs = classes_there.get(profile, [])
+        if len(mine) == len(theirs) == 1:
+            yield from _single(context, mine[0], theirs[0], theory)
+        elif theirs:
+            yield from _several(context, mine, theirs, theory)
+
+
+def _classes(units: Sequence[Unit]) -> dict[int, list[int]]:
+    classes: dict[int, list[int]] = {}
+    for index, unit in enumerate(units):
+        classes.setdefault(unit.node.profile, []).append(index)
+    return classes
+
+
+def _single(context: Context, here: int, there: int, theory: Theory) -> Iterator[Pairing]:
+    """Pair the only two units of a profile, if they have no rivals, or if names or order rule the rivals out."""
+    one, other = context.here[here], context.there[there]
+    ground = _ground_of_single(one, other, context, theory)
+    if context.closed(one, other) and (theory.total or ground):
+        alone: Ground = "the only one of its shape" if one.node.name is not None else "the only place that fits"
+        yield Pairing(here, there, "same name" if ground == "same name" else alone)
+    elif ground and not _claimed(context, one, other) and _orderly(context, one, other, theory):
+        yield Pairing(here, there, ground)
+
+
+def _ground_of_single(one: Unit, other: Unit, context: Context, theory: Theory) -> Ground | None:
+    """Say what names have for a pair of units that are the only ones of their profile."""
+    if one.label == other.label:
+        return "same name"
+    even = context.even(one)
+    if one.node.name is None and one.node.inside == other.node.inside and (even or context.anchored(one, 1)):
+        return "same inside"
+    if theory.order == "shuffled" or not even:
+        return None
+    if translate(one.label, theory.words) == other.label:
+        return "learned parts"
+    return "shared parts" if shares_parts(one, other, context.common) else None
+
+
+def _claimed(context: Context, one: Unit, other: Unit) -> bool:
+    """Whether a unit of another profile, with tensors of equal shape, bears the name of one of the two."""
+    if one.label == other.label:
+        return False
+    rivals = (context.labels_there.get(one.label), context.labels_here.get(other.label))
+    return any(
+        rival.node.profile != one.node.profile and rival.node.shapes.keys() & one.node.shapes.keys()
+        for rival in rivals
+        if rival is not None
+    )
+
+
+def _orderly(context: Context, one: Unit, other: Unit, theory: Theory) -> bool:
+    """Whether the order of registration, where it says anything, does not speak against a pair of units.
+
+    It is overruled where structure and names agree against it: a module may have moved.
+    """
+    if not theory.ordered or one.label == other.label or shares_parts(one, other, context.common):
+        return True
+    return all(
+        context.totals_here[key] != context.totals_there[key]
+        or _ranks(context.here, one.node, key) == _ranks(context.there, other.node, key)
+        for key in one.node.shapes
+    )
+
+
+def _ranks(units: Sequence[Unit], node: Node, key: int) -> list[int]:
+    """Count, for each tensor of a shape key below a node, how many of that key stand before it in the context."""
+    places = sorted(leaf.first for unit in units for leaf in unit.node.leaves() if key in leaf.shapes)
+    own = {leaf.first for leaf in node.leaves()}
+    return [rank for rank, place in enumerate(places) if place in own]
+
+
+def _several(context: Context, mine: list[int], theirs: list[int], theory: Theory) -> Iterator[Pairing]:
+    here, there = [context.here[index] for index in mine], [context.there[index] for index in theirs]
+    aligned: dict[tuple[Words, Words], bool] = {}
+    even = len(mine) == len(theirs) and context.even(here[0])
+    anchored = len(mine) == len(theirs) and context.anchored(here[0], len(mine))
+    for pair in pair_by_names(here, there, theory):
+        one, other = here[pair.here], there[pair.there]
+        alike = anchored and one.node.name is None and one.node.inside == other.node.inside
+        if not (even or alike or one.label == other.label):
+            continue
+        if pair.ground == "numbering in order" and not _same_sequence(context, one, other, aligned):
+            continue
+        if _rises(context, one, other) and not _claimed(context, one, other):
+            yield Pairing(mine[pair.here], theirs[pair.there], pair.ground)
+
+
+def _same_sequence(context: Context, one: Unit, other: Unit, known: dict[tuple[Words, Words], bool]) -> bool:
+    """Whether everything that is numbered beside the two units follows in the same sequence of profiles."""
+    key = (_words(one.label), _words(other.label))
+    if key not in known:
+        known[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
+    return known[key]
+
+
+def _sequence(units: Sequence[Unit], words: Words) -> list[int]:
+    beside = [unit for unit in units if _words(unit.label) == words]
+    return [unit.node.profile for unit in sorted(beside, key=lambda unit: _numbers(unit.label))]
+
+
+def _words(label: Label) -> Words:
+    return tuple(token for token in tokens(label) if isinstance(token, str))
+
+
+def _numbers(label: Label) -> Numbers:
+    return tuple(token for token in tokens(label) if isinstance(token, int))
+
+
+def _rises(context: Context, one: Unit, other: Unit) -> bool:
+    """Whether the numbers of a pair rise together with those that were decided beside them."""
+    known = context.numbered.get((_words(one.label), _words(other.label)), [])
+    pair = (_numbers(one.label), _numbers(other.label))
+    place = bisect(known, pair)
+    after_lower = place == 0 or known[place - 1][1] <= pair[1]
+    before_higher = place == len(known) or pair[1] <= known[place][1]
+    return after_lower and before_higher
+
+
+def _commit(context: Context, decided: list[Pairing], outcome: Outcome) -> Iterator[Context]:
+    for here, there, ground in decided:
+        one, other = context.here[here], context.there[there]
+        _remember(context, one, other, outcome)
+        if one.node.name is not None and other.node.name is not None:
+            outcome.found.append(Found(one.node.name, other.node.name, ground))
+        else:
+            yield Context(_members(one.node, len(one.node.path)), _members(other.node, len(other.node.path)))
+    context.remove({pair.here for pair in decided}, {pair.there for pair in decided})
+
+
+def _remember(context: Context, one: Unit, other: Unit, outcome: Outcome) -> None:
+    if _numbers(one.label) and _numbers(other.label):
+        key = (_words(one.label), _words(other.label))
+        insort(context.numbered.setdefault(key, []), (_numbers(one.label), _numbers(other.label)))
+    if len(one.label) == len(other.label):
+        changed = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
+        outcome.renamed.extend(changed if len(changed) == 1 else ())
+        outcome.renamed.extend((part, part) for part in set(one.label) & set(other.label))
+
+
+def _set_aside(context: Context, theory: Theory, outcome: Outcome) -> bool:
+    """Refuse modules that are alike inside as wholes, so that the alternatives stay few; say whether there were any."""
+    classes_there = _classes(context.there)
+    for profile, mine in _classes(context.here).items():
+        theirs = classes_there.get(profile, [])
+        group = _group([context.here[i] for i in mine], [context.there[i] for i in theirs], theory)
+        if group:
+            outcome.groups.append(group)
+            context.remove(set(mine), set(theirs))
+            return True
+    return False
+
+
+def _group(here: list[Unit], there: list[Unit], theory: Theory) -> Group | None:
+    if not there or len(here) + len(there) < 3 or here[0].node.name is not None or there[0].node.name is not None:
+        return None
+    if len({unit.node.inside for unit in here}) > 1 or len({unit.node.inside for unit in there}) > 1:
+        return None
+    one, other = here[0].node, there[0].node
+    inner = search(_members(one, len(one.path)), _members(other, len(other.path)), theory)
+    if inner.groups or len(inner.found) != one.size:
+        return None
+    return _aligned(here, there, inner.found)
+
+
+def _aligned(here: list[Unit], there: list[Unit], found: list[Found]) -> Group:
+    first, other = ".".join(here[0].node.path), ".".join(there[0].node.path)
+    mine = [pair.source[len(first) :] for pair in found]
+    theirs = [pair.target[len(other) :] for pair in found]
+    return Group(
+        tuple(tuple(".".join(unit.node.path) + tail for tail in mine) for unit in here),
+        tuple(tuple(".".join(unit.node.path) + tail for tail in theirs) for unit in there),
+        "equal inside, and neither names nor order tell them apart without contradiction",
+    )
+
+
+def _open_largest(context: Context) -> bool:
+    """Open the largest modules of both sides; say whether there were any."""
+    size = max((unit.node.size for unit in (*context.here, *context.there) if unit.node.name is None), default=0)
+    if not size:
+        return False
+    context.here = [member for unit in context.here for member in _opened(unit, size)]
+    context.there = [member for unit in context.there for member in _opened(unit, size)]
+    context.refresh()
+    return True
+
+
+def _opened(unit: Unit, size: int) -> list[Unit]:
+    if unit.node.name is not None or unit.node.size != size:
+        return [unit]
+    return [Unit(heart(child), unit.label + heart(child).path[len(unit.node.path) :]) for child in unit.node.children]
+
+
+def _refuse_rest(context: Context, outcome: Outcome) -> None:
+    """Refuse the tensors of each shape key that both sides still have."""
+    classes_there = _classes(context.there)
+    for profile, mine in _classes(context.here).items():
+        theirs = classes_there.get(profile, [])
+        if theirs and context.here[mine[0]].node.name is not None:
+            sources = tuple((context.here[index].node.name or "",) for index in mine)
+            targets = tuple((context.there[index].node.name or "",) for index in theirs)
+            outcome.groups.append(Group(sources, targets, "equal shapes, and nothing else tells them apart"))
