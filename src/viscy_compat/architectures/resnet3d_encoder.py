@@ -145,6 +145,7 @@ _CASES = (
     Case("one-voxel-resnet18", {"backbone": "resnet18"}, (2, 1, 1, 1, 1)),
     # oneDNN 3.13 (torch 2.15) writes out of bounds in the weight gradient of the first convolution at depths 5 to 7
     Case("odd-sizes", {"backbone": "resnet18"}, (2, 1, 9, 17, 23)),
+    Case("several-voxels-to-pool", {"backbone": "resnet10", "projection_dim": 16}, (2, 1, 8, 40, 36)),
     Case("flat-stack", {"backbone": "resnet34", "projection_dim": 32}, (2, 1, 1, 24, 20)),
     Case("batch-of-one", {"backbone": "resnet10"}, (1, 1, 8, 16, 16)),
     Case("resnet50-two-channels", {"backbone": "resnet50", "in_channels": 2, "embedding_dim": 2048}, (2, 2, 4, 12, 12)),
