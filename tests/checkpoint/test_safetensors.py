@@ -1,0 +1,140 @@
+"""What the safetensors library reads, this reads too: alone and in shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.assembly import row, safetensors, state, tensor, zipped
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.safetensors_file import DTYPES
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import UnreadableCheckpoint
+
+
+@pytest.mark.torch
+def test_reads_what_the_library_writes_and_reads(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("safetensors.torch")
+    tensors = {
+        dtype: torch.arange(48, dtype=torch.uint8).remainder_(2).view(getattr(torch, dtype)).reshape(-1, 2)
+        for dtype in DTYPES.values()
+    }
+    tensors |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(1.5), "long.name.0.weight": torch.zeros(2, 1, 2)}
+    path = str(tmp_path / "a.safetensors")
+    library.save_file(tensors, path, metadata={"format": "pt", "note": "a b"})
+    checkpoint = open_checkpoint(path)
+    read = library.load_file(path)
+    assert set(checkpoint.tensors) == set(read)
+    assert checkpoint.metadata == {"format": "pt", "note": "a b"}
+    with TensorReader(checkpoint) as reader:
+        for key, found in checkpoint.tensors.items():
+            assert found.spec.shape == tuple(read[key].shape)
+            assert f"torch.{found.spec.dtype}" == str(read[key].dtype)
+            assert found.stride == read[key].stride()
+            raw = read[key].reshape(-1).view(torch.uint8).numpy().tobytes() if read[key].numel() else b""
+            assert b"".join(reader.chunks(found)) == raw
+
+
+def index(folder: Path, weights: Any, **more: Any) -> str:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"metadata": {"total_size": 48}, "weight_map": weights, **more}))
+    return str(path)
+
+
+def two_shards(folder: Path) -> dict[str, str]:
+    (folder / "1.safetensors").write_bytes(safetensors({"b": row()}))
+    (folder / "2.safetensors").write_bytes(safetensors({"a": row()}))
+    return {"a": "2.safetensors", "b": "1.safetensors"}
+
+
+def test_shards_are_read_as_one_checkpoint(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(index(tmp_path, two_shards(tmp_path)))
+    assert checkpoint.format == "sharded-safetensors"
+    assert sorted(checkpoint.tensors) == ["a", "b"]
+    assert [os.path.basename(file.path) for file in checkpoint.files[1:]] == ["2.safetensors", "1.safetensors"]
+    with TensorReader(checkpoint) as reader:
+        assert len({reader.digest(found) for found in checkpoint.tensors.values()}) == 1
+
+
+def test_shards_of_torch_files_are_read_as_one_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "1.bin").write_bytes(zipped(state()))
+    (tmp_path / "2.bin").write_bytes(zipped(tensor_as("v")))
+    checkpoint = open_checkpoint(index(tmp_path, {"w": "1.bin", "v": "2.bin"}))
+    assert checkpoint.format == "sharded-torch"
+    assert list(checkpoint.tensors) == ["w", "v"]
+    assert len(checkpoint.storages) == 2
+
+
+def tensor_as(key: str) -> bytes:
+    return state(**{key: tensor()}).replace(b"X\x01\x00\x00\x00w" + tensor(), b"")
+
+
+def refused(path: str) -> str:
+    with pytest.raises(UnreadableCheckpoint) as caught:
+        open_checkpoint(path)
+    assert caught.value.fix
+    return caught.value.code
+
+
+LIES: dict[str, tuple[str, Any]] = {
+    "a path upwards": ("VC461", {"a": "../1.safetensors", "b": "1.safetensors"}),
+    "an absolute path": ("VC461", {"a": "/etc/passwd", "b": "1.safetensors"}),
+    "a path downwards": ("VC461", {"a": "x/2.safetensors", "b": "1.safetensors"}),
+    "a path of Windows": ("VC461", {"a": "x\\2.safetensors", "b": "1.safetensors"}),
+    "a drive": ("VC461", {"a": "C:2.safetensors", "b": "1.safetensors"}),
+    "the folder": ("VC461", {"a": "..", "b": "1.safetensors"}),
+    "an empty name": ("VC461", {"a": "", "b": "1.safetensors"}),
+    "a control character": ("VC460", {"a": "2\x1b.safetensors", "b": "1.safetensors"}),
+    "a number": ("VC460", {"a": 2, "b": "1.safetensors"}),
+    "a list": ("VC460", ["a", "b"]),
+    "nothing": ("VC460", {}),
+    "a missing shard": ("VC462", {"a": "3.safetensors", "b": "1.safetensors"}),
+    "the wrong shard": ("VC463", {"a": "1.safetensors", "b": "2.safetensors"}),
+    "a key of nowhere": ("VC463", {"a": "2.safetensors", "b": "1.safetensors", "c": "1.safetensors"}),
+    "a key too few": ("VC463", {"a": "2.safetensors", "x": "1.safetensors"}),
+    "the index itself": ("VC460", {"a": "model.safetensors.index.json"}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_index_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
+    two_shards(tmp_path)
+    code, weights = LIES[lie]
+    assert refused(index(tmp_path, weights)) == code
+
+
+def test_an_index_with_unknown_fields_is_refused(tmp_path: Path) -> None:
+    assert refused(index(tmp_path, two_shards(tmp_path), odd=1)) == "VC460"
+
+
+def test_an_index_that_is_no_json_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.index.json"
+    path.write_text('{"weight_map": ')
+    assert refused(str(path)) == "VC460"
+
+
+def test_a_key_in_two_shards_is_refused(tmp_path: Path) -> None:
+    weights = two_shards(tmp_path)
+    (tmp_path / "1.safetensors").write_bytes(safetensors({"b": row((3,), 0, 12), "a": row((3,), 12, 24)}))
+    assert refused(index(tmp_path, weights)) == "VC463"
+
+
+def test_a_shard_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    weights = two_shards(tmp_path)
+    (tmp_path / "3.safetensors").symlink_to(tmp_path / "2.safetensors")
+    assert refused(index(tmp_path, {**weights, "a": "3.safetensors"})) == "VC461"
+
+
+def test_shards_of_two_kinds_are_refused(tmp_path: Path) -> None:
+    weights = two_shards(tmp_path)
+    (tmp_path / "2.safetensors").write_bytes(zipped(tensor_as("a")))
+    assert refused(index(tmp_path, weights)) == "VC460"
+
+
+def test_many_shards_are_refused_beyond_the_limit(tmp_path: Path) -> None:
+    assert refused(index(tmp_path, {f"{place}": f"{place}.safetensors" for place in range(300)})) == "VC404"
