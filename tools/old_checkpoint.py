@@ -71,6 +71,9 @@ def built(job: dict[str, Any]) -> torch.nn.Module:
 
 
 def _with_tuples(value: Any) -> Any:
+    """Turn JSON into arguments: lists into tuples, but for {"list": [...]}, which stands for a list."""
+    if isinstance(value, dict) and list(value) == ["list"]:
+        return list(_with_tuples(value["list"]))
     if isinstance(value, dict):
         return {name: _with_tuples(item) for name, item in value.items()}
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

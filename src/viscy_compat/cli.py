@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
     "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
+    "zoo": "the published checkpoints, and what each needs",
     "explain": "what a finding code means and what to do",
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from viscy_compat.architectures import find
+from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Generation, Release, complete
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,22 +55,22 @@ class OldCheckpoint(NamedTuple):
     job: dict[str, Any]
 
 
-FIRST_CLASSES = ("ContrastiveEncoder", "ResNet3dEncoder", "BetaVae25D", "BetaVaeMonai")
 FLAVOURS = ("lightning", "ddp", "plain", "module", "safetensors", "compiled", "nested", "legacy")
 NAMES = ("last.{}", "epoch=48-step=18130.{}", "ResNet3dEncoder v0.2.{}", "best model (1).{}")
 
 
 def catalogue(folder: Path) -> dict[str, list[OldCheckpoint]]:
-    """List, by release, a checkpoint for the seven smallest verification cases of each generation of the first classes.
+    """List, by release, a checkpoint for the smallest verification cases of each released generation of each class.
 
-    Flavours take turns; every second file has its entries shuffled, and names say nothing or lie. The first eight files
-    carry optimizer state, which triples their size.
+    Seven for the first four classes, three for the others. Flavours take turns; every second file has its entries
+    shuffled, and names say nothing or lie. The first eight files carry optimizer state, which triples their size.
     """
     listed: dict[str, list[OldCheckpoint]] = {}
-    for architecture in map(find, FIRST_CLASSES):
+    for number, architecture in enumerate(map(find, known())):
         for generation in architecture.generations:
-            for config in _smallest(architecture, generation, 7):
-                release = next(release for release in generation.releases if release.fits(config))
+            released = [release for release in generation.releases if release.wheel]
+            for config in _smallest(architecture, generation, 7 if number < 4 else 3) if released else ():
+                release = next(release for release in released if release.fits(config))
                 wheels = listed.setdefault(release.wheel, [])
                 place = sum(map(len, listed.values()))
                 wheels.append(_listed(folder, place, architecture.name, generation.name, config, release))

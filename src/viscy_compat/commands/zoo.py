@@ -1,0 +1,21 @@
+"""List the published VisCy checkpoints, and what each needs to load as it was meant."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from viscy_compat.diagnosis.zoo import zoo
+from viscy_compat.findings import Report
+from viscy_compat.report import emit
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``zoo``."""
+    parser.add_argument(
+        "words", metavar="WORD", nargs="*", help="only those with this in the nickname, file name or class"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Print the list."""
+    return emit(Report("zoo", zoo(arguments.words)), arguments)

@@ -1,0 +1,163 @@
+"""The published checkpoints, and what each needs beyond its weights to give the predictions it was published for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures import find, known
+from viscy_compat.architectures.architecture import Architecture, Generation, Published, complete
+from viscy_compat.architectures.inference import infer
+from viscy_compat.errors import UsageError
+from viscy_compat.findings import Finding
+from viscy_compat.layout import Layout
+
+
+class ZooEntry(NamedTuple):
+    """One published checkpoint.
+
+    Parameters
+    ----------
+    nickname, file : str
+        What it is called, and the name of the published file.
+    class_name, target, generation, written_by : str
+        The class, the import path of the migrated one, and the generation that wrote the file.
+    config : Mapping[str, Any]
+        Every constructor argument, as it was trained.
+    needs : Mapping[str, Any]
+        The arguments that the weights do not tell and that change predictions, as they were trained.
+    harmless : tuple[str, ...]
+        The arguments that the weights do not tell either, and that change nothing in eval mode.
+    tensors, bytes : int
+        Of the weights alone; optimizer state triples the size of a file.
+    changes : bool
+        Whether the names must be remapped, beyond the prefix.
+    """
+
+    nickname: str
+    file: str
+    class_name: str
+    target: str
+    generation: str
+    written_by: str
+    config: Mapping[str, Any]
+    needs: Mapping[str, Any]
+    harmless: tuple[str, ...]
+    tensors: int
+    bytes: int
+    changes: bool
+
+    @property
+    def title(self) -> str:
+        """The nickname and the file."""
+        return f"{self.nickname} ({self.file})"
+
+    @property
+    def exit_code(self) -> int:
+        """A list finds nothing wrong."""
+        return 0
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """None."""
+        return ()
+
+    @property
+    def python(self) -> str:
+        """The line of Python that loads the file as it was meant."""
+        config = f", config={dict(self.needs)!r}" if self.needs else ""
+        return f"model = viscy_compat.load_model({self.file!r}{config})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry as the JSON has it."""
+        return {
+            "nickname": self.nickname,
+            "file": self.file,
+            "class": self.class_name,
+            "target": self.target,
+            "generation": self.generation,
+            "written_by": self.written_by,
+            "config": dict(self.config),
+            "needs": dict(self.needs),
+            "harmless": list(self.harmless),
+            "tensors": self.tensors,
+            "bytes": self.bytes,
+            "remap": self.changes,
+            "python": self.python,
+            "findings": [],
+        }
+
+
+def zoo(words: Iterable[str] = ()) -> tuple[ZooEntry, ...]:
+    """List the published checkpoints; with words, those whose nickname, file or class has one of them.
+
+    Raises
+    ------
+    UsageError
+        Where a word is in none of them.
+
+    Examples
+    --------
+    >>> [entry.class_name for entry in zoo(["vscyto3d"])]
+    ['UNeXt2', 'UNeXt2', 'FullyConvolutionalMAE']
+    >>> zoo(["vsneuromast"])[0].needs
+    {'head_pool': True}
+    """
+    everything = tuple(_entries())
+    wanted = [word.lower() for word in words]
+    for word in wanted:
+        if not any(_has(entry, word) for entry in everything):
+            names = ", ".join(dict.fromkeys(entry.nickname for entry in everything))
+            raise UsageError(
+                f"no published checkpoint has {word!r} in its name, file or class", fix=f"there are {names}"
+            )
+    return tuple(entry for entry in everything if not wanted or any(_has(entry, word) for word in wanted))
+
+
+def _has(entry: ZooEntry, word: str) -> bool:
+    return any(word in text.lower() for text in (entry.nickname, entry.file, entry.class_name))
+
+
+def _entries() -> Iterator[ZooEntry]:
+    for architecture in map(find, known()):
+        for row in architecture.published:
+            yield _entry(architecture, row)
+
+
+def _entry(architecture: Architecture, row: Published) -> ZooEntry:
+    generation = next(generation for generation in architecture.generations if generation.name == row.generation)
+    config = complete(architecture, row.config)
+    layout = generation.layout(config)
+    needs, harmless = _open_arguments(architecture, config, layout)
+    return ZooEntry(
+        row.nickname,
+        row.file,
+        architecture.name,
+        architecture.target,
+        generation.name,
+        generation.written_by,
+        config,
+        needs,
+        harmless,
+        len(layout),
+        sum(_bytes(spec.dtype) * spec.elements for spec in layout.values()),
+        _is_older(architecture, generation),
+    )
+
+
+def _open_arguments(
+    architecture: Architecture, config: Mapping[str, Any], layout: Layout
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return what the weights of this layout leave open: what matters, as it was trained, and what does not."""
+    inference = infer(architecture, layout)
+    rows = inference.undetermined if inference else ()
+    needs = {entry.name: config[entry.name] for entry in rows if entry.changes_predictions}
+    return needs, tuple(entry.name for entry in rows if not entry.changes_predictions)
+
+
+def _is_older(architecture: Architecture, generation: Generation) -> bool:
+    return generation is not architecture.generations[-1]
+
+
+def _bytes(dtype: str) -> int:
+    return 8 if dtype == "int64" else 4
