@@ -17,6 +17,7 @@ COMMANDS = {
     "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
     "zoo": "the published checkpoints, and what each needs",
+    "gate": "everything that must hold before a release",
     "explain": "what a finding code means and what to do",
 }
 

@@ -596,6 +596,35 @@ _HISTORY: tuple[Code, ...] = (
         "differences are listed as they are.",
         "viscy-compat remap migrates checkpoints of that generation.",
     ),
+    Code(
+        "VC620",
+        "error",
+        "a stage of the gate could not run",
+        "Something that the gate must look at was not looked at: a stage ended early, or said nothing about a class.",
+        "Read why in the message; a stage that could not run never counts as a pass.",
+    ),
+    Code(
+        "VC621",
+        "error",
+        "a waiver has expired",
+        "A row of the accepted differences has reached its date or its version, so it accepts nothing any more.",
+        "Mend what it accepted, or give the row a new expiry and a reason that still holds.",
+    ),
+    Code(
+        "VC622",
+        "error",
+        "a waiver is not used",
+        "Nothing that the gate found is covered by this row of the accepted differences.",
+        "Remove the row.",
+    ),
+    Code(
+        "VC623",
+        "error",
+        "a file of a known generation is taken for something else",
+        "A file with the tensors of a known class and generation is not recognised as such, so 'check' and 'remap' would "
+        "mislead those who have one.",
+        "Look at the architecture file of the class: its layout, its anchors, the rows of the generation.",
+    ),
 )
 
 _ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_CONTAINER, *_NUMBERS, *_HISTORY)

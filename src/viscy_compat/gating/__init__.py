@@ -1,0 +1,1 @@
+"""What must hold before a release: stages that each look at every class, waivers, and one verdict."""

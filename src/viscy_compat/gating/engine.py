@@ -1,0 +1,118 @@
+"""The gate: runs its stages over every class, applies waivers, and lets nothing pass that was not looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from viscy_compat.errors import CompatError
+from viscy_compat.exhibits import Exhibits, Table
+from viscy_compat.findings import CATALOGUE, Finding, Report
+from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
+from viscy_compat.waivers import Waiver, unused
+
+WAIVERS = "waivers"
+
+
+def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = (), *, whole: bool = False) -> Report:
+    """Run stages and return one result for each stage and class.
+
+    Parameters
+    ----------
+    setting : Setting
+        What is judged.
+    stages : Sequence[Stage]
+        What is run, in this order.
+    waivers : Sequence[Waiver]
+        Accepted differences. They never cover a stage that could not run.
+    whole : bool
+        Whether these are all stages that there are; only then a waiver can be called unused.
+
+    Returns
+    -------
+    Report
+        True where everything holds. A stage that could not run, or that left out a class, is never a pass.
+    """
+    with Workshop(setting) as workshop:
+        found = [waive(result, waivers) for stage in stages for result in results_of(stage, workshop)]
+    used = [row.waiver.id for result in found for row in result.waived]
+    if waivers:
+        found.append(_waivers(waivers, used if whole else None))
+    headline = f"{setting.candidate.title}: {_named(stages)}"
+    return Report("gate", found, headline=headline, exhibits=Exhibits(tables=tuple(_tables(found, setting, waivers))))
+
+
+def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
+    """Run one stage, and say of every class that it could not be decided where the stage does not say anything."""
+    workshop.setting.progress(f"{stage.name}: {stage.what}")
+    found, failed = [], None
+    try:
+        for result in stage.run(workshop):
+            found.append(result)
+    except CompatError as error:
+        failed = could_not_run(stage.name, error)
+        found.append(failed)
+    said = {result.subject for result in found}
+    silent = [architecture.name for architecture in workshop.setting.classes if architecture.name not in said]
+    why = "the stage ended before" if failed else "the stage said nothing about it"
+    return found + [_undecided(stage.name, name, why) for name in silent]
+
+
+def could_not_run(stage: str, error: CompatError) -> StageResult:
+    """Return the result of a stage that could not run."""
+    code = error.code if error.code in CATALOGUE else "VC620"
+    where = f"{error.where}: " if error.where else ""
+    return StageResult(stage, "", (Finding(code, f"{where}{error.message}", fix=error.fix),), undecided=True)
+
+
+def waive(result: StageResult, waivers: Sequence[Waiver]) -> StageResult:
+    """Move the errors that a row accepts out of the findings; rows that have expired accept nothing."""
+    kept, waived = [], list(result.waived)
+    for finding in result.findings:
+        row = None if result.undecided else _row_for(finding, result.subject, waivers)
+        if row is None:
+            kept.append(finding)
+        else:
+            waived.append(Waived(row, finding))
+    return replace(result, findings=tuple(kept), waived=tuple(waived))
+
+
+def _row_for(finding: Finding, subject: str, waivers: Iterable[Waiver]) -> Waiver | None:
+    if finding.severity != "error":
+        return None
+    rows = (row for row in waivers if not row.expired and row.covers(subject, finding.code))
+    return next(rows, None)
+
+
+def _undecided(stage: str, name: str, why: str) -> StageResult:
+    return StageResult(stage, name, (Finding("VC620", f"{name}: {why}"),), undecided=True)
+
+
+def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResult:
+    """Judge the rows themselves; ``used`` is None where not every stage ran."""
+    findings = [Finding("VC621", str(row), fix=CATALOGUE["VC621"].remedy) for row in waivers if row.expired]
+    for row in unused(waivers, used) if used is not None else ():
+        if not row.expired:
+            findings.append(Finding("VC622", str(row), fix=CATALOGUE["VC622"].remedy))
+    rows = [{"id": row.id, "class": row.class_name, "about": row.about, "expires": str(row.expires)} for row in waivers]
+    return StageResult(WAIVERS, "", tuple(findings), details={"rows": rows})
+
+
+def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:
+    """Give the matrix of classes and stages, worst verdict of each, and every waiver."""
+    stages = list(dict.fromkeys(result.stage for result in found if result.stage != WAIVERS))
+    names = [architecture.name for architecture in setting.classes]
+    rows = [(name, *(_mark(found, name, stage) for stage in stages)) for name in names]
+    yield Table("classes", ("class", *stages), tuple(rows))
+    if waivers:
+        told = [(row.id, row.class_name, row.about, str(row.expires), row.reason) for row in waivers]
+        yield Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(told))
+
+
+def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:
+    mine = [result for result in found if result.stage == stage and result.subject in (name, "")]
+    return max(mine, key=lambda result: result.exit_code).verdict if mine else "-"
+
+
+def _named(stages: Sequence[Stage]) -> str:
+    return ", ".join(stage.name for stage in stages)

@@ -1,0 +1,52 @@
+"""Stage ``layouts``: what the candidate builds has the names, order, shapes and dtypes that old checkpoints have.
+
+Nothing is computed: the models are built on the meta device, or on the CPU where a dependency cannot do that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from viscy_compat.architectures.architecture import Architecture, Case, complete
+from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.layout import printable
+from viscy_compat.proof.answers import Answer, Run, read_answer
+from viscy_compat.proof.comparison import Failure, layout_failures
+
+NAME = "layouts"
+
+
+def judged(workshop: Workshop) -> Iterator[StageResult]:
+    """Yield a result for each class."""
+    for architecture in workshop.setting.classes:
+        failures = [failure for case in architecture.cases for failure in _case(workshop, architecture, case)]
+        details = {"configurations": len(architecture.cases), "failures": [row.to_dict() for row in failures]}
+        yield StageResult(NAME, architecture.name, tuple(findings_of(failures)), details=details)
+
+
+def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
+    """Say each failure once, with the cases in which it was seen."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Failure]] = {}
+    for failure in failures:
+        groups.setdefault((failure.code, failure.keys), []).append(failure)
+    for (code, keys), seen in groups.items():
+        names = list(dict.fromkeys(row.case.name for row in seen if row.case))
+        more = f", and {len(names) - 1} more" if len(names) > 1 else ""
+        yield Finding(code, f"{seen[0].message} (case {names[0]}{more})", keys, CATALOGUE[code].remedy)
+
+
+def _case(workshop: Workshop, architecture: Architecture, case: Case) -> Iterator[Failure]:
+    answer = _built(workshop, architecture, case, "meta")
+    if answer.error and answer.error.type == "NotImplementedError":
+        answer = _built(workshop, architecture, case, "cpu")
+    if answer.error:
+        yield Failure("VC504", f"the candidate raises {printable(str(answer.error))}", case)
+    else:
+        yield from layout_failures(architecture.layout(complete(architecture, case.config)), answer.layout, case)
+
+
+def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> Answer:
+    target = workshop.setting.candidate.target(architecture)
+    run = Run("candidate", target, case.config, case.input, ("layout",), 0, {"device": device})
+    return read_answer(workshop.worker.request(run.to_json()), "candidate")

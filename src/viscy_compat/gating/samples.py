@@ -1,0 +1,77 @@
+"""Stage ``check``: a file of every class and generation, made on the spot, is still taken for what it is.
+
+The files hold the tensors of the generation without their numbers (a hole instead of bytes), so they cost nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tempfile
+from collections.abc import Iterator
+
+from viscy_compat.architectures.architecture import Architecture, Case, Generation, complete
+from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.layout import Layout
+
+NAME = "check"
+
+_CODES = {"float32": ("F32", 4), "int64": ("I64", 8), "bool": ("BOOL", 1), "float64": ("F64", 8)}
+
+
+def judged(workshop: Workshop) -> Iterator[StageResult]:
+    """Yield a result for each class."""
+    with tempfile.TemporaryDirectory() as folder:
+        for architecture in workshop.setting.classes:
+            findings, looked_at = [], []
+            for generation in architecture.generations:
+                for case in generation.cases or architecture.cases:
+                    told = f"{generation.name} {case.name}"
+                    findings += list(_complaints(folder, architecture, generation, case))
+                    looked_at.append(told)
+            yield StageResult(NAME, architecture.name, tuple(findings), details={"files": len(looked_at)})
+
+
+def hollow(path: str, layout: Layout) -> None:
+    """Write a safetensors file with the tensors of a layout, all bytes of which are a hole.
+
+    Parameters
+    ----------
+    path : str
+        The file to write.
+    layout : Layout
+        Names, shapes and dtypes.
+    """
+    header: dict[str, object] = {}
+    end = 0
+    for name, spec in layout.items():
+        code, width = _CODES[spec.dtype]
+        begin, end = end, end + spec.elements * width
+        header[name] = {"dtype": code, "shape": list(spec.shape), "data_offsets": [begin, end]}
+    words = json.dumps(header).encode()
+    words += b" " * (-len(words) % 8)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(words)) + words)
+        file.truncate(8 + len(words) + end)
+
+
+def _complaints(folder: str, architecture: Architecture, generation: Generation, case: Case) -> Iterator[Finding]:
+    path = os.path.join(folder, f"{architecture.name} {generation.name} {case.name}.safetensors".replace(os.sep, "_"))
+    hollow(path, generation.layout(complete(architecture, case.config)))
+    result = diagnose(path).result
+    os.remove(path)
+    wanted = "compatible" if generation is architecture.generations[-1] else "remappable"
+    seen = _identity(result)
+    if (result.verdict, seen) != (wanted, (architecture.name, generation.name)):
+        message = (
+            f"a file of {architecture.name} {generation.name} ({case.name}) is {result.verdict}"
+            f"{f' as {seen[0]} {seen[1]}' if seen else ''} and should be {wanted}"
+        )
+        yield Finding("VC623", message, fix=CATALOGUE["VC623"].remedy)
+
+
+def _identity(result: CheckResult) -> tuple[str, str] | None:
+    return (result.identity.class_name, result.identity.generation) if result.identity else None

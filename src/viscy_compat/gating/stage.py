@@ -1,0 +1,178 @@
+"""A stage of the gate and what it says of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.exhibits import MARKS
+from viscy_compat.findings import Finding
+from viscy_compat.proof.candidate import Candidate
+from viscy_compat.proof.workers import Worker
+from viscy_compat.waivers import Waiver
+
+Kind = Literal["static", "numeric"]
+_WORDS = {code: word for word, code in MARKS.items()}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is judged, and how.
+
+    Parameters
+    ----------
+    classes : tuple[Architecture, ...]
+        The classes that every stage looks at.
+    candidate : Candidate
+        The package that is judged.
+    options : Mapping[str, Any]
+        What `verify` takes besides classes and candidate: sources, interpreters, seed, jobs.
+    profile : str
+        How much is explored: dev, ci or release.
+    progress : Callable[[str], None]
+        Is told what is going on.
+    """
+
+    classes: tuple[Architecture, ...]
+    candidate: Candidate
+    options: Mapping[str, Any] = field(default_factory=dict)
+    profile: str = "ci"
+    progress: Callable[[str], None] = lambda line: None
+
+    @property
+    def candidate_python(self) -> str | None:
+        """The interpreter of the candidate's worker; None for the running one."""
+        return self.options.get("candidate_python")
+
+
+class Workshop:
+    """A setting, and the candidate's worker for those stages that need one; it is started when first asked for.
+
+    Parameters
+    ----------
+    setting : Setting
+        What is judged.
+    worker : Worker, optional
+        A running worker to use; it is not ended here.
+    """
+
+    def __init__(self, setting: Setting, worker: Worker | None = None) -> None:
+        self.setting = setting
+        self._given, self._prepared = worker, False
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def worker(self) -> Worker:
+        """The candidate's worker, with the candidate at hand.
+
+        Raises
+        ------
+        MissingExtra, WorkerFailed
+            It cannot be started, or has another candidate than the one that is judged.
+        """
+        if self._given is None:
+            self._given = self._stack.enter_context(Worker("candidate", python=self.setting.candidate_python))
+        if not self._prepared:
+            self.setting.candidate.prepare(self._given)
+            self._prepared = True
+        return self._given
+
+
+@dataclass(frozen=True)
+class Waived:
+    """A finding that a row of the configuration accepts."""
+
+    waiver: Waiver
+    finding: Finding
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON."""
+        row = {"id": self.waiver.id, "reason": self.waiver.reason, "expires": str(self.waiver.expires)}
+        return {**row, "code": self.finding.code, "message": self.finding.message}
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage says of one class.
+
+    Parameters
+    ----------
+    stage : str
+        The name of the stage.
+    subject : str
+        The class; empty where it is about the candidate as a whole.
+    findings : Sequence[Finding]
+        What was found; errors block.
+    undecided : bool
+        Whether the stage could not run to its end.
+    waived : tuple[Waived, ...]
+        Findings that are accepted.
+    details : Mapping[str, Any]
+        What was looked at, as JSON.
+    """
+
+    stage: str
+    subject: str
+    findings: Sequence[Finding] = ()
+    undecided: bool = False
+    waived: tuple[Waived, ...] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The stage and the class."""
+        return f"{self.stage}: {self.subject}" if self.subject else self.stage
+
+    @property
+    def exit_code(self) -> int:
+        """2 where it could not run, 1 where an error stands."""
+        if self.undecided:
+            return 2
+        return int(any(finding.severity == "error" for finding in self.findings))
+
+    @property
+    def verdict(self) -> str:
+        """One of the words of `viscy_compat.exhibits.MARKS`."""
+        return _WORDS[self.exit_code]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        return {
+            "stage": self.stage,
+            "class": self.subject,
+            "verdict": self.verdict,
+            "findings": [finding.to_dict() for finding in self.findings],
+            "waived": [row.to_dict() for row in self.waived],
+            **({"details": dict(self.details)} if self.details else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage.
+
+    Parameters
+    ----------
+    name : str
+        Its name, the heading of its column.
+    kind : {"static", "numeric"}
+        Whether it runs any forward pass.
+    what : str
+        What it makes sure of, in a sentence.
+    run : Callable[[Workshop], Iterator[StageResult]]
+        Looks at every class of the setting; may raise `CompatError` where it cannot go on.
+    """
+
+    name: str
+    kind: Kind
+    what: str
+    run: Callable[[Workshop], Iterator[StageResult]]

@@ -1,0 +1,36 @@
+"""Stage ``verify``: the old classes from history and the candidate give the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viscy_compat.findings import Finding
+from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.proof.equivalence import ClassResult, verify
+
+NAME = "verify"
+
+
+def judged(workshop: Workshop) -> Iterator[StageResult]:
+    """Yield a result for each class, and one where the run as a whole is in doubt (a fall-back nobody asked for)."""
+    setting = workshop.setting
+    names = [architecture.name for architecture in setting.classes]
+    package = setting.candidate.folder or setting.candidate.name
+    report = verify(names, candidate=package, progress=setting.progress, **setting.options)
+    for result in report.results:
+        yield _told(result)  # type: ignore[arg-type]
+    floor = max([0, *(result.exit_code for result in report.results)])
+    if report.exit_code > floor:
+        yield StageResult(NAME, "", (Finding("VC620", report.headline),), undecided=True)
+    else:
+        yield StageResult(NAME, "", details={"source": report.headline})
+
+
+def _told(result: ClassResult) -> StageResult:
+    told = result.to_dict()
+    details = {name: told[name] for name in ("generation", "configurations", "failures", "accepted", "source")}
+    findings = tuple(result.findings)
+    if not result.configurations and not result.exit_code:
+        findings = (Finding("VC620", f"{result.name}: no case was compared"), *findings)
+        return StageResult(NAME, result.name, findings, undecided=True, details=details)
+    return StageResult(NAME, result.name, findings, undecided=result.exit_code == 2, details=details)
