@@ -47,15 +47,12 @@ class Output:
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self.position += len(data)
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            data = data[written:]
-            written = os.write(self._descriptor, data)
+        self._write(data)
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
         os.lseek(self._descriptor, position, os.SEEK_SET)
-        os.write(self._descriptor, data)
+        self._write(data)
         os.lseek(self._descriptor, self.position, os.SEEK_SET)
 
     def free_bytes(self) -> int | None:
@@ -93,6 +90,13 @@ class Output:
             os.unlink(self.temporary)
         os.close(self._descriptor)
 
+    def _write(self, data: bytes) -> None:
+        """Write all of it: the system may take less than it is given."""
+        written = os.write(self._descriptor, data)
+        while written < len(data):
+            data = data[written:]
+            written = os.write(self._descriptor, data)
+
     def _take_free_place(self) -> None:
         try:
             os.link(self.temporary, self.path)
@@ -122,9 +126,9 @@ def opened(path: str, existing: Existing, *, inputs: tuple[FileFacts, ...] = ())
     OutputRefused
         As `refuse_target`; also for a folder that is read-only, a full disc, a limit on file sizes.
     """
+    sweep(os.path.dirname(path) or ".")
     refuse_target(path, existing, inputs)
     with _explained(path):
-        sweep(os.path.dirname(path) or ".")
         output = Output(path, existing, inputs)
         try:
             yield output

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Literal, NamedTuple
+from zlib import crc32
 
 from viscy_compat.checkpoint import Limits, open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
@@ -206,9 +207,8 @@ def _records(job: Job, tensors: list[TargetTensor]) -> list[_Record]:
     checkpoint = job.checkpoint
     if becomes_plain(checkpoint):
         contents = plain_contents(tensors)
-        order = _Record("archive/byteorder", 6, lambda reader: iter((b"little",)))
-        version = _Record("archive/version", 2, lambda reader: iter((b"3\n",)))
-        return [_pickle_record("archive/data.pkl", contents), order, *_storage_records("archive/", contents), version]
+        first = (_held_record("archive/data.pkl", contents.pickle), _held_record("archive/byteorder", b"little"))
+        return [*first, *_storage_records("archive/", contents), _held_record("archive/version", b"3\n")]
     contents = edited_contents(
         checkpoint,
         tensors,
@@ -220,7 +220,7 @@ def _records(job: Job, tensors: list[TargetTensor]) -> list[_Record]:
     written = {record.name: record for record in _storage_records(root, contents)}
     kept = [_in_place(record, written) for record in _other_records(job, root, written)]
     added = [record for name, record in written.items() if name not in checkpoint.records]
-    return [_pickle_record(checkpoint.pickle_name, contents), *kept, *added]
+    return [_held_record(checkpoint.pickle_name, contents.pickle), *kept, *added]
 
 
 def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Iterator[Storage]:
@@ -237,8 +237,8 @@ def _in_place(storage: Storage, written: Mapping[str, _Record]) -> _Record:
     return written.get(storage.name) or _kept_record(storage.name, storage)
 
 
-def _pickle_record(name: str, contents: TorchContents) -> _Record:
-    return _Record(name, len(contents.pickle), lambda reader: iter((contents.pickle,)))
+def _held_record(name: str, data: bytes) -> _Record:
+    return _Record(name, len(data), lambda reader: iter((data,)), crc32(data))
 
 
 def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:

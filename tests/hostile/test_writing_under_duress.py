@@ -1,0 +1,275 @@
+"""Killed at any moment, on a full disc, under a limit, without permission, twice at once: the input is untouched, the
+output is whole or absent, and the next run sweeps what is left."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.files import renaming_plan, torch_file
+from viscy_compat.errors import OutputRefused
+from viscy_compat.rewrite.output import ENDING
+from viscy_compat.rewrite.remapping import remap
+
+SIZES = [70_000, 1, 0, 300_000, 5_000] * 3
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Place:
+    """A folder with an input, a plan, and the output that a quiet run gives."""
+
+    def __init__(self, folder: Path, ending: str) -> None:
+        self.folder, self.plan = folder, folder / "plan.json"
+        self.source, self.out = folder / "old.ckpt", folder / "out" / f"new{ending}"
+        self.out.parent.mkdir()
+        torch_file(self.source, SIZES, wrapped=True)
+        renaming_plan(self.plan, SIZES)
+        self.run()
+        self.original, self.whole = self.source.read_bytes(), self.out.read_bytes()
+        self.out.unlink()
+
+    def run(self, *, in_place: bool = False) -> None:
+        out = None if in_place else str(self.out)
+        remap(str(self.source), out, in_place=in_place, plan=str(self.plan))
+
+    def left(self) -> list[str]:
+        return sorted(entry.name for entry in self.out.parent.iterdir())
+
+    def holds(self) -> bool:
+        """Whether the input is untouched and the output whole or absent, leftovers aside."""
+        visible = [name for name in self.left() if not name.endswith(ENDING)]
+        return self.source.read_bytes() == self.original and (
+            visible == [] or (visible == [self.out.name] and self.out.read_bytes() == self.whole)
+        )
+
+
+@pytest.fixture(params=[".safetensors", ".ckpt"])
+def place(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
+    return Place(tmp_path, request.param)
+
+
+def in_a_child(work: Callable[[], None]) -> int:
+    """Run something in a forked child and return the child's process id."""
+    child = os.fork()
+    if child:
+        return child
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def test_killed_at_a_hundred_random_moments_fifty_for_each_format(place: Place) -> None:
+    started = time.monotonic()
+    os.waitpid(in_a_child(place.run), 0)
+    usual = time.monotonic() - started
+    assert place.holds()
+    chance = random.Random(0)
+    seen = set()
+    for _ in range(50):
+        place.out.unlink(missing_ok=True)
+        child = in_a_child(place.run)
+        time.sleep(chance.uniform(0, 1.1 * usual))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        assert place.holds()
+        seen.add(tuple(name.endswith(ENDING) for name in place.left()))
+    assert len(seen) > 1
+    place.out.unlink(missing_ok=True)
+    place.run()
+    assert place.left() == [place.out.name]
+
+
+# What a run calls to change anything, and what it calls in between.
+MOMENTS = ("open", "write", "fsync", "link", "replace", "unlink", "lseek", "close")
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_killed_at_each_call_of_the_system(place: Place, in_place: bool) -> None:
+    """Dies right before its first call, its second, and so on, until a run gets through."""
+    backup = place.source.with_name("old.ckpt.bak")
+    for moment in range(1000):
+        place.out.unlink(missing_ok=True)
+        if backup.exists():
+            os.replace(backup, place.source)
+        _, status = os.waitpid(in_a_child(lambda moment=moment: _doomed(place, moment, in_place)), 0)  # type: ignore[misc]
+        if in_place:
+            original = backup if backup.exists() else place.source
+            assert original.read_bytes() == place.original
+            assert place.source.exists()
+        else:
+            assert place.holds()
+        if not os.WIFSIGNALED(status):
+            break
+    assert moment > 20
+    assert not os.WIFSIGNALED(status)
+    assert place.left() == ([] if in_place else [place.out.name])
+    assert [entry.name for entry in place.folder.iterdir() if entry.name.endswith(ENDING)] == []
+
+
+def _doomed(place: Place, moment: int, in_place: bool) -> None:
+    left = [moment]
+
+    def counting(call: Callable[..., object]) -> Callable[..., object]:
+        def called(*words: object, **options: object) -> object:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return call(*words, **options)
+
+        return called
+
+    for name in MOMENTS:
+        setattr(os, name, counting(getattr(os, name)))
+    place.run(in_place=in_place)
+
+
+def test_a_limit_on_file_sizes_is_said_and_leaves_nothing(place: Place) -> None:
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+        with pytest.raises(OutputRefused, match="File too large; nothing was written; raise the limit"):
+            place.run()
+        os._exit(7)
+
+    _, status = os.waitpid(in_a_child(limited), 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+    assert place.left() == []
+    assert place.holds()
+
+
+def test_a_full_disc_is_said_and_leaves_nothing(place: Place) -> None:
+    """On a tmpfs of 1 MB in a mount namespace of its own."""
+    command = (
+        f"mount -t tmpfs -o size=1m none {place.out.parent} && "
+        f"{sys.executable} -m viscy_compat remap {place.source} --plan {place.plan} -o {place.out}; "
+        f"echo exit $? left $(ls -A {place.out.parent})"
+    )
+    done = subprocess.run(["unshare", "-m", "-r", "sh", "-c", command], capture_output=True, text=True)
+    if "mount:" in done.stderr or "unshare:" in done.stderr:
+        pytest.skip("no mount namespaces here")
+    assert done.stdout.splitlines()[-1] == "exit 2 left"
+    assert "the disc has" in done.stderr
+    assert "make room" in done.stderr
+
+
+def test_a_disc_that_fills_up_on_the_way_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The free space that the system states is not always what one gets (quotas)."""
+    real, left = os.write, [1 << 20]
+
+    def full(descriptor: int, data: bytes) -> int:
+        left[0] -= len(data)
+        if left[0] < 0:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    monkeypatch.setattr(os, "write", full)
+    with pytest.raises(OutputRefused, match="No space left on device; nothing was written; make room"):
+        place.run()
+    assert place.left() == []
+
+
+def test_short_writes_are_continued(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: max(1, len(data) // 2)]))
+    place.run()
+    assert place.out.read_bytes() == place.whole
+
+
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+def test_a_read_only_folder_is_said(ending: str) -> None:
+    def unprivileged() -> None:
+        if os.getuid() == 0:
+            os.setuid(65534)
+        with pytest.raises(OutputRefused, match="Permission denied; nothing was written; choose a folder"):
+            place.run()
+        os._exit(7)
+
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), ending)
+        place.folder.chmod(0o755)
+        place.out.parent.chmod(0o555)
+        _, status = os.waitpid(in_a_child(unprivileged), 0)
+        assert os.waitstatus_to_exitcode(status) == 7
+        assert place.left() == []
+
+
+def test_of_two_runs_at_once_one_writes_and_the_other_is_refused(place: Place) -> None:
+    def timid() -> None:
+        try:
+            place.run()
+        except OutputRefused:
+            os._exit(2)
+        os._exit(0)
+
+    for _ in range(5):
+        place.out.unlink(missing_ok=True)
+        children = [in_a_child(timid) for _ in range(3)]
+        codes = sorted(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children)
+        assert codes[0] == 0
+        assert set(codes) <= {0, 2}
+        assert codes.count(0) == 1
+        assert place.holds()
+        assert place.left() == [place.out.name]
+
+
+def test_an_input_that_changes_meanwhile_gives_no_output(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viscy_compat.errors import UnreadableCheckpoint
+    from viscy_compat.rewrite.output import Output
+
+    sync = Output.sync
+
+    def disturbed(output: Output) -> None:
+        sync(output)
+        os.utime(place.source)
+
+    monkeypatch.setattr(Output, "sync", disturbed)
+    with pytest.raises(UnreadableCheckpoint, match="changed while it was read"):
+        place.run()
+    assert place.left() == []
+
+
+@pytest.mark.parametrize("where", ["header", "middle", "end"])
+def test_bytes_that_the_disc_turns_are_noticed(place: Place, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from viscy_compat.errors import CompatError
+    from viscy_compat.rewrite.output import Output
+
+    sync = Output.sync
+
+    def turned(output: Output) -> None:
+        position = {"header": 20, "middle": output.position // 2, "end": output.position - 200}[where]
+        with open(output.temporary, "r+b") as file:
+            file.seek(position)
+            byte = file.read(1)
+            file.seek(position)
+            file.write(bytes((byte[0] ^ 4,)))
+        sync(output)
+
+    monkeypatch.setattr(Output, "sync", turned)
+    with pytest.raises(CompatError):
+        place.run()
+    assert place.left() == []
+    assert place.source.read_bytes() == place.original
+
+
+def test_a_flipped_bit_in_the_source_is_refused(place: Place) -> None:
+    from viscy_compat.errors import UnreadableCheckpoint
+
+    data = bytearray(place.original)
+    position = data.index(struct.pack("<3f", 3005, 3006, 3007))
+    data[position] ^= 1
+    place.source.write_bytes(bytes(data))
+    with pytest.raises(UnreadableCheckpoint, match="is damaged") as caught:
+        place.run()
+    assert caught.value.code == "VC414"
+    assert place.left() == []

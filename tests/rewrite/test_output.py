@@ -1,0 +1,187 @@
+"""A target that must not be written to is refused before anything is touched; leftovers are swept, living runs are not."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import FileFacts
+from viscy_compat.errors import OutputRefused
+from viscy_compat.rewrite.output import ENDING, Existing, opened, sweep
+
+
+def written(path: Path, existing: Existing = "refuse", inputs: tuple[FileFacts, ...] = ()) -> None:
+    with opened(str(path), existing, inputs=inputs) as output:
+        output.write(b"new")
+        output.sync()
+        output.commit()
+
+
+def facts(path: Path) -> FileFacts:
+    with ByteSource(str(path)) as source:
+        return source.facts
+
+
+def refused(path: Path, existing: Existing, inputs: tuple[FileFacts, ...] = ()) -> str:
+    before = snapshot(path.parent) if path.parent.is_dir() else {}
+    with pytest.raises(OutputRefused) as caught:
+        written(path, existing, inputs)
+    assert not path.parent.is_dir() or snapshot(path.parent) == before
+    return str(caught.value)
+
+
+def snapshot(folder: Path) -> dict[str, object]:
+    return {entry.name: (entry.lstat().st_ino, entry.lstat().st_size) for entry in folder.iterdir()}
+
+
+def test_a_new_file_appears_whole_and_nothing_else(tmp_path: Path) -> None:
+    written(tmp_path / "new")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["new"]
+    assert (tmp_path / "new").read_bytes() == b"new"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o666 & ~current_umask()
+
+
+def current_umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_an_existing_file_needs_force(tmp_path: Path) -> None:
+    (tmp_path / "old").write_bytes(b"old")
+    assert "exists; choose another name, or --force" in refused(tmp_path / "old", "refuse")
+    written(tmp_path / "old", "overwrite")
+    assert (tmp_path / "old").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("existing", ["refuse", "overwrite", "back up"])
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("folder", "this is a folder"),
+        ("fifo", "this is a fifo"),
+        ("link", "this is a symbolic link"),
+        ("dangling link", "this is a symbolic link"),
+    ],
+)
+def test_what_is_no_regular_file_is_refused_with_and_without_force(
+    tmp_path: Path, kind: str, words: str, existing: Existing
+) -> None:
+    target = tmp_path / "target"
+    (tmp_path / "real").write_bytes(b"real")
+    if kind == "folder":
+        target.mkdir()
+    elif kind == "fifo":
+        os.mkfifo(target)
+    else:
+        target.symlink_to(tmp_path / ("real" if kind == "link" else "nowhere"))
+    assert words in refused(target, existing)
+    assert (tmp_path / "real").read_bytes() == b"real"
+
+
+def test_a_device_is_refused() -> None:
+    with pytest.raises(OutputRefused, match="a device or socket"):
+        written(Path("/dev/null"), "overwrite")
+
+
+def test_the_input_itself_and_its_hard_links_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "input").write_bytes(b"in")
+    os.link(tmp_path / "input", tmp_path / "again")
+    inputs = (facts(tmp_path / "input"),)
+    for name in ("input", "again"):
+        assert "the output is the input itself" in refused(tmp_path / name, "overwrite", inputs)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    assert f"{tmp_path / 'no'}: there is no such folder" in refused(tmp_path / "no" / "file", "refuse")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "nul\0byte"])
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
+    assert refused(tmp_path / name, "refuse")
+
+
+def test_a_long_name_still_gets_a_temporary_one(tmp_path: Path) -> None:
+    written(tmp_path / ("x" * 255))
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_in_place_keeps_the_original_beside_it(tmp_path: Path) -> None:
+    (tmp_path / "a.ckpt").write_bytes(b"old")
+    before = (tmp_path / "a.ckpt").stat().st_ino
+    written(tmp_path / "a.ckpt", "back up", (facts(tmp_path / "a.ckpt"),))
+    assert (tmp_path / "a.ckpt").read_bytes() == b"new"
+    assert (tmp_path / "a.ckpt.bak").read_bytes() == b"old"
+    assert (tmp_path / "a.ckpt.bak").stat().st_ino == before
+
+
+def test_a_backup_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    (tmp_path / "a.bak").write_bytes(b"older")
+    assert "the backup exists, and is never overwritten" in refused(tmp_path / "a", "back up")
+    assert (tmp_path / "a.bak").read_bytes() == b"older"
+
+
+def test_a_backup_that_a_killed_run_made_is_no_obstacle(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"old")
+    os.link(tmp_path / "a", tmp_path / "a.bak")
+    written(tmp_path / "a", "back up")
+    assert (tmp_path / "a.bak").read_bytes() == b"old"
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
+    def race() -> None:
+        with opened(str(tmp_path / "a"), "refuse") as output:
+            output.write(b"mine")
+            (tmp_path / "a").write_bytes(b"theirs")
+            output.commit()
+
+    with pytest.raises(OutputRefused, match="the file exists"):
+        race()
+    assert snapshot(tmp_path).keys() == {"a"}
+    assert (tmp_path / "a").read_bytes() == b"theirs"
+
+
+def test_without_hard_links_the_place_is_still_taken_only_while_free(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(source: str, target: str) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    written(tmp_path / "a")
+    assert "exists" in refused(tmp_path / "a", "refuse")
+    written(tmp_path / "a", "back up")
+    assert snapshot(tmp_path).keys() == {"a", "a.bak"}
+
+
+def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_are_not(tmp_path: Path) -> None:
+    (tmp_path / f".dead.0123{ENDING}").write_bytes(b"half")
+    (tmp_path / f"visible{ENDING}").write_bytes(b"somebody's own")
+    (tmp_path / f".link{ENDING}").symlink_to(tmp_path / f"visible{ENDING}")
+    with opened(str(tmp_path / "slow"), "refuse") as living:
+        living.write(b"half")
+        written(tmp_path / "quick")
+        assert os.path.exists(living.temporary)
+        assert not (tmp_path / f".dead.0123{ENDING}").exists()
+        living.commit()
+    assert snapshot(tmp_path).keys() == {"slow", "quick", f"visible{ENDING}", f".link{ENDING}"}
+
+
+def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
+    def broken() -> None:
+        with opened(str(tmp_path / "a"), "refuse") as output:
+            output.write(b"half")
+            raise KeyError("whatever")
+
+    with pytest.raises(KeyError):
+        broken()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sweeping_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
+    assert sweep(str(tmp_path / "no")) == []

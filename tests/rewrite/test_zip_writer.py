@@ -1,0 +1,93 @@
+"""A zip that we write is read alike by Python, by us, and by torch; entries are aligned; beyond 4 GiB it is zip64."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
+from viscy_compat.rewrite.output import Output, opened
+from viscy_compat.rewrite.zip_writer import ALIGNMENT, ZipWriter
+
+
+def written(path: Path, entries: dict[str, bytes], *, known_crc: bool) -> None:
+    with opened(str(path), "overwrite") as output:
+        writer = ZipWriter(output)
+        for name, data in entries.items():
+            halves = iter((data[: len(data) // 2], data[len(data) // 2 :]))
+            writer.add(name, len(data), halves, crc=zlib.crc32(data) if known_crc else None)
+        writer.finish()
+        output.commit()
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z\u00e9]{1,9}(/[a-z]{1,3})?", fullmatch=True), st.binary()), st.booleans())
+def test_python_reads_what_was_written(
+    tmp_path_factory: pytest.TempPathFactory, entries: dict[str, bytes], known_crc: bool
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.zip"
+    written(path, entries, known_crc=known_crc)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+        assert {name: archive.read(name) for name in archive.namelist()} == entries
+        assert archive.namelist() == list(entries)
+
+
+def test_our_strict_reader_agrees_and_every_entry_is_aligned(tmp_path: Path) -> None:
+    entries = {f"archive/{name}": bytes(range(size)) for size, name in enumerate(["a", "long" * 30, "data/0", "e"])}
+    written(tmp_path / "a.zip", entries, known_crc=False)
+    with ByteSource(str(tmp_path / "a.zip")) as source:
+        archive = ZipArchive(source, DEFAULT_LIMITS)
+        assert {name: archive.read(name, 1000) for name in archive.entries} == entries
+        assert all(start_of(source, entry) % ALIGNMENT == 0 for entry in archive.entries.values())
+
+
+class _Sparse(Output):
+    """An output that skips zeros, so that gigabytes cost nothing."""
+
+    def write(self, data: bytes) -> None:
+        if data.count(0) == len(data) > 1 << 16:
+            self.position += len(data)
+            os.lseek(self._descriptor, self.position, os.SEEK_SET)
+        else:
+            super().write(data)
+
+
+def zeros(size: int) -> Iterator[bytes]:
+    piece = bytes(1 << 24)
+    return (piece[: min(len(piece), size - start)] for start in range(0, size, len(piece)))
+
+
+def test_more_than_4_gib_in_an_entry_and_before_one(tmp_path: Path) -> None:
+    size = (1 << 32) + 12_345
+    output = _Sparse(str(tmp_path / "large.zip"), "refuse", ())
+    writer = ZipWriter(output)
+    writer.add("archive/data/0", size, zeros(size), crc=0)
+    writer.add("archive/data/1", 5, iter((b"after",)))
+    writer.finish()
+    output.commit()
+    output.close()
+    with zipfile.ZipFile(tmp_path / "large.zip") as archive:
+        assert [info.file_size for info in archive.infolist()] == [size, 5]
+        assert archive.read("archive/data/1") == b"after"
+    with ByteSource(str(tmp_path / "large.zip")) as source:
+        entries = ZipArchive(source, DEFAULT_LIMITS).entries
+        assert entries["archive/data/0"].nbytes == size
+        assert start_of(source, entries["archive/data/1"]) > 1 << 32
+        assert start_of(source, entries["archive/data/1"]) % ALIGNMENT == 0
+
+
+def test_a_zip64_end_is_always_written(tmp_path: Path) -> None:
+    written(tmp_path / "a.zip", {"a": b"b"}, known_crc=False)
+    data = (tmp_path / "a.zip").read_bytes()
+    assert data[-98:-94] == b"PK\x06\x06"
+    assert struct.unpack("<Q", data[-98 + 32 : -98 + 40]) == (1,)

@@ -1,0 +1,35 @@
+"""Small real files without torch: a torch zip with given float tensors, and a plan for it that renames all of them."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from support.assembly import lightning, mapping, storage, tensor, zipped
+from viscy_compat.layout import TensorSpec
+from viscy_compat.migration.plan import Side, plan_of
+from viscy_compat.migration.plan_file import dumps
+from viscy_compat.operations import Rename
+
+
+def torch_file(path: Path, sizes: list[int], *, wrapped: bool = False) -> None:
+    """Write a state dict ``t.0``, ``t.1``... of float vectors with these lengths; every value tells its place."""
+    entries = {
+        f"t.{place}": tensor((size,), (1,), of=storage(str(place), elements=size)) for place, size in enumerate(sizes)
+    }
+    data = {str(place): floats(place, size) for place, size in enumerate(sizes)}
+    root = lightning(state_dict=mapping({f"model.{name}": node for name, node in entries.items()}))
+    path.write_bytes(zipped(root if wrapped else mapping(entries), data))
+
+
+def floats(seed: int, size: int) -> bytes:
+    """The bytes of a vector: different for each seed, and at each place."""
+    pattern = struct.pack("<256f", *(1000.0 * seed + place for place in range(256)))
+    return (pattern * (size // 256 + 1))[: 4 * size]
+
+
+def renaming_plan(path: Path, sizes: list[int]) -> None:
+    """Write the plan that renames ``t.N`` to ``u.N``."""
+    here = {f"t.{place}": TensorSpec((size,)) for place, size in enumerate(sizes)}
+    there = {name.replace("t", "u"): spec for name, spec in here.items()}
+    path.write_text(dumps(plan_of(Side(here), Side(there), map(Rename, here, there))))
