@@ -17,7 +17,8 @@ COMMANDS = {
     "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
     "zoo": "the published checkpoints, and what each needs",
-    "gate": "everything that must hold before a release",
+    "explore": "hunt for shape breakage; ask what a configuration does before you train it",
+    "gate": "everything that must hold before a release, as one command",
     "explain": "what a finding code means and what to do",
 }
 

@@ -54,7 +54,7 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
 
 def _identity(identity: Identity, style: Style) -> Iterator[str]:
     yield f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
-    yield from _wrapped([f"{name}={spelled(value)}" for name, value in identity.config.items()], style)
+    yield from wrapped([f"{name}={spelled(value)}" for name, value in identity.config.items()], style)
     if style.verbose:
         yield from (f"seen: {printable(line)}" for line in identity.evidence)
 
@@ -77,7 +77,7 @@ def _finding(finding: Finding, style: Style) -> Iterator[str]:
         yield f"{_MARGIN * 2}{style.paint('fix:', 2)} {printable(finding.fix)}"
 
 
-def _wrapped(words: list[str], style: Style) -> Iterator[str]:
+def wrapped(words: list[str], style: Style) -> Iterator[str]:
     """Lay out words in lines of the width of the terminal."""
     line = ""
     for word in words:

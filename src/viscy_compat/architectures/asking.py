@@ -1,0 +1,205 @@
+"""What a configuration does with an input, before anybody trains it: `explore CLASS --ask`. No torch, only shape rules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures.architecture import (
+    REQUIRED,
+    Architecture,
+    Choice,
+    Config,
+    Domain,
+    Integers,
+    Items,
+    complete,
+)
+from viscy_compat.architectures.domains import is_a_value
+from viscy_compat.architectures.outcome import Outcome
+from viscy_compat.errors import UsageError
+from viscy_compat.findings import Finding
+
+_MOST_NEARBY = 5
+_MOST_TRIED = 3000
+_STEPS = (1, 2, 3, 4)
+_ROUND = (5, 8, 16, 32, 64, 128)
+
+
+class Answer(NamedTuple):
+    """What comes out of a configuration for an input, and what would be exact instead.
+
+    ``nearby`` holds the changed arguments of exact neighbours, the nearest first; ``input`` among them is another input.
+    """
+
+    architecture: Architecture
+    config: Mapping[str, Any]
+    input: tuple[int, ...]
+    outcome: Outcome
+    nearby: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The class."""
+        return self.architecture.name
+
+    @property
+    def exit_code(self) -> int:
+        """0 where the answer is exact, else 1."""
+        return 0 if self.outcome.exact else 1
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """None: losses are an answer, not a finding."""
+        return ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as the JSON of the contract has it."""
+        outcome = self.outcome
+        return {
+            "class": self.architecture.name,
+            "config": dict(self.config),
+            "input": list(self.input),
+            "builds": outcome.builds,
+            "runs": outcome.runs,
+            "trains": outcome.trains,
+            "outputs": {name: list(shape) for name, shape in outcome.outputs.items()},
+            "exact": outcome.exact,
+            "losses": [{"kind": loss.kind, "detail": loss.detail} for loss in outcome.losses],
+            "why": outcome.why,
+            "nearby": [dict(change) for change in self.nearby],
+        }
+
+
+def ask(architecture: Architecture, asked: Config, fed: tuple[int, ...] | None = None) -> Answer:
+    """Answer what a configuration does with an input.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    asked : Config
+        Constructor arguments; defaults stand for the rest.
+    fed : tuple[int, ...], optional
+        Shape of the input, batch first; by default the one that the configuration is made for, with a batch of two.
+
+    Raises
+    ------
+    UsageError
+        Where an argument is unknown, missing, or has a value that it cannot have.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> answer = ask(find("BetaVae25D"), {"backbone": "convnext_tiny"})
+    >>> answer.outcome.outputs["recon_x"], answer.exit_code, dict(answer.nearby[0])
+    ((2, 2, 16, 512, 512), 1, {'decoder_stages': 3})
+    """
+    config = _checked(architecture, asked)
+    shape = architecture.input_shape(config) if fed is None else fed
+    outcome = architecture.outcome(config, shape)
+    nearby = () if outcome.exact else tuple(_exact_neighbours(architecture, config, fed))
+    return Answer(architecture, config, shape, outcome, nearby)
+
+
+def _checked(architecture: Architecture, asked: Config) -> dict[str, Any]:
+    known = {argument.name: argument for argument in architecture.arguments}
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        has = ", ".join(known)
+        raise UsageError(f"{architecture.name} has no argument {', '.join(unknown)}", fix=f"its arguments are {has}")
+    missing = [name for name, argument in known.items() if argument.default is REQUIRED and name not in asked]
+    if missing:
+        fix = " ".join(f"--ask {name}=VALUE" for name in missing)
+        raise UsageError(f"{architecture.name} needs {', '.join(missing)}", fix=f"add {fix}")
+    config = complete(architecture, asked)
+    for name, value in asked.items():
+        if not is_a_value(known[name].values(config), value):
+            raise UsageError(f"{name}={value!r} is no value that {architecture.name} takes", fix="see its docstring")
+    return config
+
+
+def _exact_neighbours(
+    architecture: Architecture, config: Config, fed: tuple[int, ...] | None
+) -> Iterator[Mapping[str, Any]]:
+    """Yield changes of one or two arguments (or of the input) after which the answer is exact, the nearest first."""
+    choices = {name: values for name, values in _neighbours(architecture, config, fed).items() if values}
+    found: list[Mapping[str, Any]] = []
+    for size in (1, 2):
+        changes = [
+            dict(zip(names, values, strict=True))
+            for names in combinations(choices, size)
+            for values in product(*(choices[name] for name in names))
+        ]
+        changes.sort(key=lambda change: sum(_distance(_before(config, fed, name), change[name]) for name in change))
+        for change in changes[:_MOST_TRIED]:
+            if (
+                len(found) < _MOST_NEARBY
+                and not _contains(change, found)
+                and _is_exact(architecture, config, fed, change)
+            ):
+                found.append(change)
+                yield change
+
+
+def _contains(change: Mapping[str, Any], smaller: list[Mapping[str, Any]]) -> bool:
+    return any(change.items() >= one.items() for one in smaller)
+
+
+def _is_exact(
+    architecture: Architecture, config: Config, fed: tuple[int, ...] | None, change: Mapping[str, Any]
+) -> bool:
+    changed = {**config, **{name: value for name, value in change.items() if name != "input"}}
+    shape = change.get("input", fed) or architecture.input_shape(changed)
+    return architecture.outcome(changed, shape).exact
+
+
+def _neighbours(architecture: Architecture, config: Config, fed: tuple[int, ...] | None) -> dict[str, list[Any]]:
+    """Return, for the input and for each argument that has numbers, a few other values, the nearest first."""
+    choices: dict[str, list[Any]] = {"input": _other_inputs(fed)} if fed else {}
+    for argument in architecture.arguments:
+        if argument.effect == "predictions" and not _is_choice(argument.values(config)):
+            now = config[argument.name]
+            values = [value for value in _others(argument.values(config), now) if value != now]
+            choices[argument.name] = sorted(values, key=lambda value: _distance(now, value))[:24]
+    return choices
+
+
+def _is_choice(domain: Domain) -> bool:
+    return isinstance(domain, Choice)
+
+
+def _other_inputs(fed: tuple[int, ...]) -> list[Any]:
+    """Return inputs with another depth, other sides, or a square of them."""
+    found = [(*fed[:axis], size, *fed[axis + 1 :]) for axis in range(2, len(fed)) for size in _other_sizes(fed[axis])]
+    squares = [(*fed[:-2], size, size) for size in (*_other_sizes(fed[-1]), fed[-1], fed[-2])]
+    return sorted({*found, *squares} - {fed}, key=lambda other: _distance(fed, other))[:40]
+
+
+def _others(domain: Domain, now: Any) -> Iterator[Any]:
+    if isinstance(domain, Integers):
+        yield from _other_sizes(now)
+    elif isinstance(domain, Items) and all(isinstance(item, Integers) for item in domain.domains):
+        yield from (
+            (*now[:axis], size, *now[axis + 1 :]) for axis in range(len(now)) for size in _other_sizes(now[axis])
+        )
+        yield from ((*now[:-2], size, size) for size in (*_other_sizes(now[-1]), now[-1]))
+
+
+def _other_sizes(now: int) -> list[int]:
+    steps = _STEPS if now < 32 else ()
+    near = {now + step for step in steps} | {now - step for step in steps}
+    rounded = {now // unit * unit for unit in _ROUND} | {-(-now // unit) * unit for unit in _ROUND}
+    return sorted(size for size in near | rounded if size > 0 and size != now)
+
+
+def _before(config: Config, fed: tuple[int, ...] | None, name: str) -> Any:
+    return fed if name == "input" else config[name]
+
+
+def _distance(before: Any, after: Any) -> float:
+    """Say how far two values are apart: relative changes, added up; equal changes of both sides count once."""
+    if isinstance(before, tuple):
+        return max(map(_distance, before, after)) + 0.1 * sum(map(_distance, before, after))
+    return float(abs(after - before) / max(abs(before), 1))

@@ -1,0 +1,46 @@
+"""What `explore` says, as a person reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from viscy_compat.findings import Report
+from viscy_compat.report import Style
+from viscy_compat.report.text_check import wrapped
+from viscy_compat.stated import spelled
+
+if TYPE_CHECKING:
+    from viscy_compat.architectures.asking import Answer
+
+
+def render(report: Report, style: Style) -> str:
+    """Return a paragraph for each answer."""
+    return "\n\n".join("\n".join(_answer(result, style)) for result in report.results)  # type: ignore[arg-type]
+
+
+def _answer(answer: Answer, style: Style) -> Iterator[str]:
+    outcome = answer.outcome
+    verdict = style.paint(_verdict(answer), 1, 32 if outcome.exact else 31)
+    yield f"{style.paint(answer.title, 1)}: {verdict}"
+    settings = [f"{name}={spelled(value)}" for name, value in answer.config.items()]
+    yield from (f"  {line}" for line in wrapped(settings, style))
+    yield f"  input      {spelled(answer.input)}"
+    yield from (f"  {name:<10} {spelled(shape)}" for name, shape in outcome.outputs.items())
+    yield from (f"  lost       {loss.detail}" for loss in outcome.losses)
+    if outcome.why:
+        yield f"  why        {outcome.why}"
+    if answer.nearby:
+        yield "  exact nearby:"
+        yield from (
+            "    " + "  ".join(f"{name}={spelled(value)}" for name, value in row.items()) for row in answer.nearby
+        )
+
+
+def _verdict(answer: Answer) -> str:
+    outcome = answer.outcome
+    if not outcome.builds:
+        return "does not build"
+    if not outcome.runs:
+        return "builds, but does not run"
+    return "exact" if outcome.exact else "runs, but not exactly"
