@@ -340,7 +340,9 @@ def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     unique: dict[str, Case] = {}
     for case in fitting:
         unique.setdefault(f"{sorted(case.config.items())} {case.input}", case)
-    return tuple(unique.values())
+    # equal configurations in a row: the workers keep the last model
+    order = {str(sorted(case.config.items())): place for place, case in reversed([*enumerate(unique.values())])}
+    return tuple(sorted(unique.values(), key=lambda case: order[str(sorted(case.config.items()))]))
 
 
 def old_arguments(architecture: Architecture, old: OldClass, config: Config) -> dict[str, Any]:

@@ -87,8 +87,10 @@ class Sides:
 def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Start both workers, and end them whatever happens."""
     with ExitStack() as stack:
-        old = stack.enter_context(Worker("old", python=setup.legacy_python, limits=setup.limits))
-        candidate = stack.enter_context(Worker("candidate", python=setup.candidate_python, limits=setup.limits))
+        old = stack.enter_context(Worker("old", python=setup.legacy_python, cache=1, limits=setup.limits))
+        candidate = stack.enter_context(
+            Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits)
+        )
         package.prepare(candidate)
         yield Sides(old, candidate, package, at_once=setup.jobs > 1)
 

@@ -8,6 +8,7 @@ Requests (``op``):
 
 ``start``
     Must come first. Takes the isolation (``namespace``, ``memory``, ``file``), then imports the stack with one thread.
+    ``cache`` is how many built models are kept, ``backbones`` how many bytes of backbones are remembered.
     Answers with the versions, the CPU capability and the ``isolation`` that is in force.
 ``source``
     Names a source (``id``): ``files`` maps paths to texts that are imported under their dotted names, packages without
@@ -26,7 +27,9 @@ seed is set right before every forward pass.
 
 from __future__ import annotations
 
+import copy
 import ctypes
+import gc
 import hashlib
 import importlib
 import importlib.abc
@@ -165,6 +168,9 @@ def _start(request: Json) -> Json:
     versions = {name: getattr(importlib.import_module(name), "__version__", "") for name in ("torch", "timm", "monai")}
     import monai.networks.nets  # noqa: F401  the old classes need it, and it is part of the price of the import
 
+    _backbones.room = int(request.get("backbones", _backbones.room))
+    _backbones.install()
+    gc.freeze()
     _sealed = True
     sys.dont_write_bytecode = True
     force.append("no new processes")
@@ -227,7 +233,7 @@ class _Source:
         self.modules: dict[str, Any] = {}
         self.classes: dict[str, Any] = {}
         if not request.get("pretrained", True):
-            _switch_off_downloads()
+            _backbones.downloads = False
 
     def __enter__(self) -> None:
         """Give this source the import names that it wants."""
@@ -258,34 +264,101 @@ class _Source:
         return self.classes[dotted]
 
 
-_downloads_off = False
+class _Backbones:
+    """The backbones that timm and MONAI build for models, remembered: building one anew is most of a case.
+
+    What a constructor builds is told by its arguments and the random-number generator. Where both are as they were
+    before, a copy of what was built then is returned, and the generator is left as it was left then. Models change
+    their copies, never what is remembered.
+    """
+
+    def __init__(self) -> None:
+        self.downloads, self.room = True, 320 << 20
+        self.built: OrderedDict[str, tuple[Any, Any, int]] = OrderedDict()
+        self.seen: set[str] = set()
+
+    def install(self) -> None:
+        """Stand before `timm.create_model` and MONAI's `ResNetFeatures`."""
+        import timm
+        from monai.networks.nets import resnet
+
+        create = timm.create_model
+        timm.create_model = self._before(create, create)
+        features = getattr(resnet, "ResNetFeatures", None)  # MONAI has it since 1.4
+        if features is None:
+            return
+        initialise = features.__init__
+
+        def make(*args: Any, **kwargs: Any) -> Any:
+            fresh = features.__new__(features)
+            initialise(fresh, *args, **kwargs)
+            return fresh
+
+        remembered = self._before(make, features)
+
+        def initialise_alike(module: Any, *args: Any, **kwargs: Any) -> None:
+            if type(module) is features:
+                module.__dict__.update(remembered(*args, **kwargs).__dict__)
+            else:
+                initialise(module, *args, **kwargs)
+
+        initialise_alike.__signature__ = inspect.signature(initialise)  # type: ignore[attr-defined]
+        features.__init__ = initialise_alike
+
+    def _before(self, make: Callable[..., Any], described: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(described)
+
+        def remembered(*args: Any, **kwargs: Any) -> Any:
+            bound = signature.bind(*args, **kwargs)
+            if not self.downloads:
+                bound.arguments["pretrained"] = False
+            return self._recall(described.__name__, bound, make)
+
+        remembered.__signature__ = signature  # type: ignore[attr-defined]
+        return remembered
+
+    def _recall(self, name: str, bound: Any, make: Callable[..., Any]) -> Any:
+        import torch
+
+        key = _key(name, bound.arguments)
+        if not key:
+            return make(*bound.args, **bound.kwargs)
+        if key not in self.built:
+            module = make(*bound.args, **bound.kwargs)
+            if key in self.seen:
+                self._remember(key, module)
+            self.seen.add(key)
+            return module
+        self.built.move_to_end(key)
+        module, generator, _ = self.built[key]
+        torch.set_rng_state(generator)
+        return copy.deepcopy(module)
+
+    def _remember(self, key: str, module: Any) -> None:
+        import torch
+
+        size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
+        if self.room <= 0 or size > self.room:
+            return
+        self.built[key] = copy.deepcopy(module), torch.get_rng_state(), size
+        while sum(row[2] for row in self.built.values()) > self.room:
+            self.built.popitem(last=False)
 
 
-def _switch_off_downloads() -> None:
-    """Make the two constructors that old code calls build the same modules without pretrained weights."""
-    global _downloads_off
-    if _downloads_off:
-        return
-    import timm
-    from monai.networks.nets import resnet
+def _key(name: str, arguments: Any) -> str:
+    """Tell a construction by its arguments and the generator; empty where it cannot or must not be remembered."""
+    import torch
 
-    timm.create_model = _without_pretrained(timm.create_model)
-    features = getattr(resnet, "ResNetFeatures", None)  # MONAI has it since 1.4
-    if features is not None:
-        features.__init__ = _without_pretrained(features.__init__)
-    _downloads_off = True
+    if arguments.get("pretrained") or torch.empty(0).device.type != "cpu":
+        return ""
+    try:
+        told = json.dumps(arguments, sort_keys=True)
+    except (TypeError, ValueError):
+        return ""
+    return f"{name} {told} {_digest(torch.get_rng_state())}"
 
 
-def _without_pretrained(function: Callable[..., Any]) -> Callable[..., Any]:
-    signature = inspect.signature(function)
-
-    def quiet(*args: Any, **kwargs: Any) -> Any:
-        bound = signature.bind(*args, **kwargs)
-        bound.arguments["pretrained"] = False
-        return function(*bound.args, **bound.kwargs)
-
-    quiet.__signature__ = signature  # type: ignore[attr-defined]
-    return quiet
+_backbones = _Backbones()
 
 
 # --- values ------------------------------------------------------------------------------------------------------
@@ -329,7 +402,7 @@ def _number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _filled(name: str, tensor: Any) -> Any:
+def _filled(name: str, tensor: Any, room: Any = None) -> Any:
     """Return a tensor of the same shape and dtype with different values everywhere, told by the name alone.
 
     Weights have a spread that keeps activations near one; what scales or divides lies in [0.75, 1.25). Integers that
@@ -342,7 +415,7 @@ def _filled(name: str, tensor: Any) -> Any:
         return torch.full_like(tensor, 1 + _number(name) % 7) if last == "num_batches_tracked" else tensor
     if tensor.is_complex() or tensor.numel() == 0:
         return tensor
-    values = torch.empty(tensor.numel(), dtype=torch.float32)
+    values = room if room is not None else torch.empty(tensor.numel(), dtype=torch.float32)
     if tensor.dim() < 2 and last not in ("bias", "running_mean"):
         _near_one(values, name)
     else:
@@ -395,21 +468,43 @@ def _state_of(layout: list[Json], own: Any) -> Any:
     import torch
 
     state: OrderedDict[str, Any] = OrderedDict()
+    total, place = sum(math.prod(shape) for _, shape, _ in layout), 0
+    room = _arena.of(total)
     for name, shape, dtype in layout:
-        mine = own.get(name)
+        mine, count = own.get(name), math.prod(shape)
         known = mine is not None and list(mine.shape) == list(shape) and _dtype(mine) == dtype
-        state[name] = _filled(name, mine if known else torch.zeros(shape, dtype=getattr(torch, dtype)))
+        like = mine if known else torch.zeros(shape, dtype=getattr(torch, dtype))
+        state[name] = _filled(name, like, room[place : place + count])
+        place += count
     return state
+
+
+class _Arena:
+    """Memory for one filled state dict at a time: fresh pages for each would cost more than the values in them."""
+
+    def __init__(self) -> None:
+        self.memory: Any = None
+
+    def of(self, count: int) -> Any:
+        import torch
+
+        if self.memory is None or self.memory.numel() < count:
+            self.memory = torch.empty(count, dtype=torch.float32)
+        return self.memory[:count]
+
+
+_arena = _Arena()
 
 
 # --- running -----------------------------------------------------------------------------------------------------
 
 
 class _Model(NamedTuple):
-    """A built model with its state as it was right after construction."""
+    """A built model, how long that took, and what was told of it while its weights were the initial ones."""
 
     module: Any
     seconds: float
+    told: dict[str, Json]
 
 
 _sources: dict[str, _Source] = {}
@@ -463,17 +558,22 @@ def _run(request: Json) -> Json:
 
 def _built(request: Json) -> _Model:
     wanted = {key: request.get(key) for key in ("source", "class", "config", "seed", "device")}
-    # what was built for its initial weights must be fresh; anything else may be reused, since it is filled anew
     key = json.dumps(wanted, sort_keys=True)
-    if key in _models and "initial" not in request["report"]:
+    if key in _models and ("initial" not in request["report"] or _retold(_models[key], request)):
         _models.move_to_end(key)
         return _models[key]
+    _models.pop(key, None)
+    while len(_models) >= max(1, _capacity):
+        _models.popitem(last=False)
     model = _build(request)
     if _capacity:
         _models[key] = model
-        while len(_models) > _capacity:
-            _models.popitem(last=False)
     return model
+
+
+def _retold(model: _Model, request: Json) -> bool:
+    """Whether the initial weights of a reused model, which is filled by now, were told as they are asked for now."""
+    return not request.get("save") and request.get("samples", 0) == model.told.get("samples")
 
 
 def _build(request: Json) -> _Model:
@@ -482,18 +582,20 @@ def _build(request: Json) -> _Model:
     source = _sources[request["source"]]
     kind = source.find(request["class"])
     config = _tuples(request["config"])
+    # modules may lie in cycles; without this the last models stay until some later collection
+    gc.collect()
     begun = time.perf_counter()
     with source, torch.device(request.get("device") or "cpu"):
         _seed(int(request.get("seed", 0)))
         module = kind(**config)
-    return _Model(module, time.perf_counter() - begun)
+    return _Model(module, time.perf_counter() - begun, {})
 
 
 class _Session:
     """One ``run`` request at work."""
 
     def __init__(self, request: Json, model: _Model) -> None:
-        self.request, self.module = request, model.module
+        self.request, self.module, self.told = request, model.module, model.told
         self.report = set(request["report"])
         self.samples = int(request.get("samples", 0))
         self.meta = request.get("device") == "meta"
@@ -508,7 +610,8 @@ class _Session:
         generator = torch.get_rng_state()
         result: Json = {"layout": _layout(self.module.state_dict())} if "layout" in self.report else {}
         if "initial" in self.report:
-            result["initial"] = self._timed("digest", self._initial, generator)
+            result["initial"] = self.told.get("initial") or self._timed("digest", self._initial, generator)
+            self.told.update(initial=result["initial"], samples=self.samples)
         if self.report & {"eval", "train", "gradients", "modules"}:
             result.update(self._passes())
         if self.kept:

@@ -344,6 +344,8 @@ def _environment(folder: str) -> dict[str, str]:
     homes = dict.fromkeys(
         ("HOME", "USERPROFILE", "TMPDIR", "TMP", "TEMP", "TORCH_HOME", "HF_HOME", "MPLCONFIGDIR"), folder
     )
+    # a model's memory is kept for the next one: fresh pages would cost as much as the numbers in them
+    kept.update(dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(4 << 30)))
     quiet = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
     return {"PATH": os.defpath, **kept, **one, **homes, **quiet}
 
