@@ -27,6 +27,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     plans.add_argument("--plan", metavar="PLAN.json", default="", help="apply a plan that was written down")
     plans.add_argument("--reverse", action="store_true", help="go back to the older layout")
     plans.add_argument("--against", metavar="FILE", default="", help="the target layout is that of this checkpoint")
+    plans.add_argument(
+        "--hint", metavar="OLD=NEW", action="append", default=[], help="settle a rename that is inferred (OLD= drops)"
+    )
     plans.add_argument("--shim", metavar="SHIM.py", default="", help="write the plan as Python that needs torch alone")
     add_statements(parser)
 
@@ -42,6 +45,7 @@ def run(arguments: Namespace) -> int:
         arguments.plan,
         arguments.against,
         "back" if arguments.reverse else "forward",
+        tuple(arguments.hint),
     )
     return emit(Report("remap", [fulfil(question, _wish(arguments))]), arguments)
 

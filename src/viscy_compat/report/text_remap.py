@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Finding, Report
 from viscy_compat.layout import fold, printable
+from viscy_compat.migration.patterns import Names, folded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.report import Style
 from viscy_compat.report.text_check import megabytes
@@ -33,6 +34,7 @@ def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
         return
     yield _headline(result, style)
     yield from _indented(_plan_lines(result.plan, style))
+    yield from _indented(_ground_lines(result, style))
     yield from (f"{_MARGIN}{style.paint('loses     ', 2)}{printable(line)}" for line in result.loses)
     if result.left_behind:
         yield f"{_MARGIN}{style.paint('left out  ', 2)}{printable(', '.join(fold(result.left_behind)))}"
@@ -53,11 +55,11 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
     source, target = plan.source, plan.target
     if target.class_name:
         same = source.generation == target.generation
-        way = target.generation if same else f"{source.generation} to {target.generation}"
+        way = target.generation if same or not source.generation else f"{source.generation} to {target.generation}"
         yield f"{target.class_name}, {way}"
     kept = len(plan.operations) - len(plan.changes)
     yield f"plan      {', '.join([f'{kept} tensors as they are', *_counts(plan)])}"
-    lines = list(_change_lines(plan.changes))
+    lines = list(_change_lines(plan))
     shown = lines if style.verbose or len(lines) <= _SHORT else lines[: _SHORT - 2]
     yield from (f"{_MARGIN}{printable(line)}" for line in shown)
     if len(shown) < len(lines):
@@ -74,10 +76,14 @@ def _counts(plan: Plan) -> Iterator[str]:
         yield f"{others} reshaped"
 
 
-def _change_lines(rows: Iterable[Operation]) -> Iterator[str]:
+def _change_lines(plan: Plan) -> Iterator[str]:
     """Yield a line for each change; those that say the same of several tensors share one."""
+    renames = [(row.source, row.target) for row in plan.changes if isinstance(row, Rename)]
+    yield from (f"{source} -> {target}" for source, target in folded(renames, Names(plan.source.layout)))
     groups: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
+    for row in plan.changes:
+        if isinstance(row, Rename):
+            continue
         name, rest = _said(row)
         groups.setdefault((type(row).__name__, rest), []).append(name)
     for (_, rest), names in groups.items():
@@ -99,10 +105,20 @@ def _said(row: Operation) -> tuple[str, str]:
     return row.source, f"-> {row.target}{_reshaping(row)}"
 
 
-def _reshaping(row: Rename | Reshape | Transpose) -> str:
+def _reshaping(row: Operation) -> str:
     if isinstance(row, Reshape):
         return f" as {row.shape}"
     return f" with axes {row.axes}" if isinstance(row, Transpose) else ""
+
+
+def _ground_lines(result: RemapResult, style: Style) -> Iterator[str]:
+    """Yield why the inferred pairs belong together: how many for each reason, in full where that was asked for."""
+    groups: dict[str, list[str]] = {}
+    for name, ground in result.grounds.items():
+        groups.setdefault(ground, []).append(name)
+    for ground, names in groups.items():
+        yield f"{style.paint('why       ', 2)}{len(names)} tensors: {printable(ground)}"
+        yield from (f"{_MARGIN * 2}{printable(name)}" for name in (fold(names) if style.verbose else ()))
 
 
 def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:

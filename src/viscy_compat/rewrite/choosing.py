@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
 from viscy_compat.architectures.architecture import Generation
@@ -13,9 +13,8 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
-from viscy_compat.migration.plan import Plan, Side, fitted, identity_rows, inverse_of, plan_of, with_casts
+from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, plan_of
 from viscy_compat.migration.plan_file import read_plan
-from viscy_compat.operations import Drop, Operation
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
 
@@ -43,6 +42,8 @@ class Question(NamedTuple):
         A file whose layout is the target.
     direction : {"forward", "back"}, optional
         ``back`` undoes the plan.
+    hints : tuple[str, ...], optional
+        ``OLD=NEW`` patterns, where renames are inferred.
     """
 
     path: str
@@ -53,13 +54,15 @@ class Question(NamedTuple):
     plan: str = ""
     against: str = ""
     direction: Direction = "forward"
+    hints: tuple[str, ...] = ()
 
 
 class Chosen(NamedTuple):
     """A plan that fits a file, with what is needed to apply it.
 
     ``keys`` are the raw keys by the names of the plan; ``prefix`` is the wrapper prefix of the file; ``order`` lists
-    the source tensors in the order in which its class registers them; ``result`` is the verdict on the source.
+    the source tensors in the order in which its class registers them; ``result`` is the verdict on the source;
+    ``grounds`` says why each target tensor has its source, where that was inferred.
     """
 
     checkpoint: Checkpoint
@@ -68,6 +71,7 @@ class Chosen(NamedTuple):
     prefix: str
     order: Layout
     result: CheckResult | None = None
+    grounds: Mapping[str, str] = {}
 
 
 class NoPlan(NamedTuple):
@@ -76,8 +80,15 @@ class NoPlan(NamedTuple):
     result: CheckResult
 
 
-def choose(question: Question) -> Chosen | NoPlan:
+def choose(question: Question, *, settler: Callable[[Chosen], bool] | None = None) -> Chosen | NoPlan:
     """Return the plan that is meant.
+
+    Parameters
+    ----------
+    question : Question
+        What is asked.
+    settler : Callable[[Chosen], bool], optional
+        Says whether a candidate gives the outputs that are expected; asked where renames stay undecided.
 
     Raises
     ------
@@ -86,15 +97,30 @@ def choose(question: Question) -> Chosen | NoPlan:
     UnreadableCheckpoint
         Where a file cannot be read.
     """
+    _refuse_contradictions(question)
     if question.plan:
         return _from_file(question)
     if question.against:
-        return _against(question)
-    return _back(question) if question.direction == "back" else _forward(question)
+        return _against(question, settler)
+    return _back(question) if question.direction == "back" else _forward(question, settler)
 
 
-def _forward(question: Question) -> Chosen | NoPlan:
+def _refuse_contradictions(question: Question) -> None:
+    given = [name for name, value in (("--plan", question.plan), ("--against", question.against)) if value]
+    if question.direction == "back" and question.against:
+        raise UsageError("--against and --reverse exclude each other", fix="give the files the other way round")
+    if len(given) > 1 or (given and question.class_name):
+        raise UsageError(f"{' and '.join([*given, '--as'][:2])} exclude each other", fix="give one of them")
+    if question.hints and (question.plan or question.direction == "back"):
+        raise UsageError("--hint is for renames that are inferred, and this plan is given", fix="leave it out")
+    if question.hints and not (question.against or question.class_name):
+        raise UsageError("--hint needs to know the target", fix="say it: --as CLASS or --against FILE")
+
+
+def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen | NoPlan:
     found = _diagnosed(question)
+    if question.class_name and found.checkpoint and (question.hints or not found.inference):
+        return _to_class(question, found.checkpoint, settler)
     if found.checkpoint is None or found.view is None or found.inference is None or found.plan is None:
         return NoPlan(found.result)
     blocking = {finding.code for finding in found.result.findings if finding.severity == "error"}
@@ -145,21 +171,37 @@ def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
     return views[0]
 
 
-def _against(question: Question) -> Chosen:
+def _to_class(question: Question, checkpoint: Checkpoint, settler: Callable[[Chosen], bool] | None) -> Chosen:
+    """Infer the renames that lead from a fork's names to those of the class."""
+    from viscy_compat.rewrite.inferred import target_side
+
+    stated = {name: value for row in reversed(question.statements) for name, value in row.arguments.items()}
+    target = target_side(question.class_name, checkpoint.layout, stated, where=question.path)
+    return _inferred(question, checkpoint, target, settler)
+
+
+def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
     wanted = open_checkpoint(question.against, limits=question.limits)
     checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
+    return _inferred(question, checkpoint, Side(wanted.layout), settler)
+
+
+def _inferred(
+    question: Question, checkpoint: Checkpoint, target: Side, settler: Callable[[Chosen], bool] | None
+) -> Chosen:
+    from viscy_compat.rewrite.inferred import infer_plan
+
     _refuse_unreadable(checkpoint)
-    view, there = checkpoint.views[0], wanted.layout
+    view = checkpoint.views[0]
     here = layout_with_outside(checkpoint, view)
-    rows = (*_rows_between(checkpoint.layout_of(view), there), *_outside_drops(view))
-    plan = plan_of(Side(here, prefix=view.prefix), Side(there), with_casts(rows, here, there))
-    if question.direction == "back":
-        raise UsageError("--against and --reverse exclude each other", fix="give the files the other way round")
-    return Chosen(checkpoint, _keys(view), plan, view.prefix, checkpoint.layout_of(view))
+    source, keys = Side(here, prefix=view.prefix), _keys(view)
 
+    def chosen(plan: Plan) -> Chosen:
+        return Chosen(checkpoint, keys, plan, view.prefix, here)
 
-def _rows_between(here: Layout, there: Layout) -> tuple[Operation, ...]:
-    return identity_rows(here)
+    holds = (lambda plan: settler(chosen(plan))) if settler else None
+    found = infer_plan(source, target, hints=question.hints, settler=holds, where=question.path)
+    return chosen(found.plan)._replace(grounds=found.grounds)
 
 
 def _back(question: Question) -> Chosen | NoPlan:
@@ -203,12 +245,17 @@ def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
 
 
 def layout_with_outside(checkpoint: Checkpoint, view: View) -> Layout:
-    """Return the layout that a plan's source has: the view's, and then the raw keys outside of it."""
+    """Return the layout that a plan's source has: the view's, and then the raw keys outside of it.
+
+    Raises
+    ------
+    PlanRefused
+        Where a raw key is also a name inside of the view.
+    """
+    for key in view.outside:
+        if key in view.keys:
+            raise PlanRefused(f"{key!a} stands inside and outside of {view.prefix!a}", where=checkpoint.path)
     return {**checkpoint.layout_of(view), **{key: checkpoint.tensors[key].spec for key in view.outside}}
-
-
-def _outside_drops(view: View) -> Iterator[Drop]:
-    return (Drop(key, "it stands outside the model") for key in view.outside)
 
 
 def _keys(view: View) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from viscy_compat import __version__
@@ -12,7 +12,7 @@ from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
-from viscy_compat.layout import differences
+from viscy_compat.layout import differences, fold
 from viscy_compat.migration.plan import Plan, layout_digest
 from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.operations import Cast, Drop, Fill, Rename
@@ -61,7 +61,8 @@ class RemapResult(NamedTuple):
     """What `remap` answers about one file.
 
     ``written`` is None where nothing was written; ``left_behind`` names what the new file does not hold besides the
-    tensors; ``check`` is the verdict on the source, where its class was asked for.
+    tensors; ``check`` is the verdict on the source, where its class was asked for; ``grounds`` says why each target
+    tensor has its source, where that was inferred.
     """
 
     file: str
@@ -74,6 +75,7 @@ class RemapResult(NamedTuple):
     files: Mapping[str, str] = {}
     check: CheckResult | None = None
     proof: Mapping[str, Any] | None = None
+    grounds: Mapping[str, str] = {}
     next: str = ""
 
     @property
@@ -102,10 +104,25 @@ class RemapResult(NamedTuple):
             "left_behind": list(self.left_behind),
             "files": dict(self.files),
             "proof": dict(self.proof) if self.proof else None,
+            "grounds": {ground: fold(names) for ground, names in grouped(self.grounds).items()},
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
         }
         return {name: value for name, value in told.items() if value or name in ("findings", "written", "next")}
+
+
+def grouped(grounds: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the names that each ground decided.
+
+    Examples
+    --------
+    >>> grouped({"a": "same name", "b": "same name"})
+    {'same name': ['a', 'b']}
+    """
+    groups: dict[str, list[str]] = {}
+    for name, ground in grounds.items():
+        groups.setdefault(ground, []).append(name)
+    return groups
 
 
 def plan_summary(plan: Plan) -> dict[str, Any]:
@@ -131,6 +148,7 @@ def remap(
     plan: str | os.PathLike[str] | None = None,
     reverse: bool = False,
     against: str | os.PathLike[str] | None = None,
+    hints: Iterable[str] = (),
     write_plan: str | os.PathLike[str] | None = None,
     shim: str | os.PathLike[str] | None = None,
     class_name: str = "",
@@ -157,6 +175,8 @@ def remap(
         Go back to the older layout.
     against : str or os.PathLike, optional
         A checkpoint whose layout is the target.
+    hints : Iterable[str], optional
+        ``OLD=NEW`` patterns, where renames are inferred.
     write_plan, shim : str or os.PathLike, optional
         Where to write the plan as JSON, and as Python that needs torch alone.
     class_name, config, state_dict
@@ -188,6 +208,7 @@ def remap(
         plan=_text(plan),
         against=_text(against),
         direction="back" if reverse else "forward",
+        hints=tuple(hints),
     )
     wish = Wish(
         os.fspath(path) if in_place else _text(out),
@@ -215,7 +236,7 @@ def fulfil(question: Question, wish: Wish, *, prover: Prover | None = None) -> R
     files = dict(_extra_files(chosen.plan, wish))
     return RemapResult(
         question.path,
-        chosen.result.verdict if chosen.result else "remappable",
+        "compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
         chosen.plan,
         written,
         left_behind(chosen.checkpoint, job) if job else (),
@@ -224,6 +245,7 @@ def fulfil(question: Question, wish: Wish, *, prover: Prover | None = None) -> R
         files,
         chosen.result,
         proof or None,
+        chosen.grounds,
     )
 
 
