@@ -16,6 +16,7 @@ COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
     "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
+    "verify": "old classes from history against the migrated ones, byte for byte",
     "zoo": "the published checkpoints, and what each needs",
     "explore": "hunt for shape breakage; ask what a configuration does before you train it",
     "gate": "everything that must hold before a release, as one command",

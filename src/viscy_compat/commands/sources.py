@@ -1,0 +1,49 @@
+"""The arguments that say what the two sides are; ``verify``, ``record``, ``explore`` and ``gate`` share them."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import Any
+
+PACKAGE = "viscy_models"
+
+OLD = ("repo", "rev", "wheel", "recorded", "allow_recorded", "trust_repo", "legacy_python")
+NEW = ("candidate", "candidate_python")
+RUNNING = ("seed", "jobs", "timeout")
+
+
+def add_sources(parser: ArgumentParser) -> None:
+    """Add the arguments about the old code, the candidate, and how both are run."""
+    old = parser.add_argument_group("the old code")
+    old.add_argument("--repo", metavar="PATH", help="a VisCy clone (else $VISCY_COMPAT_REPO, else the released wheel)")
+    old.add_argument("--rev", metavar="REV", help="a revision of the clone (default fe7a5da^)")
+    old.add_argument("--wheel", metavar="VERSION", help="a release, for example 0.4.0")
+    old.add_argument("--recorded", action="store_true", help="compare with the recorded references alone")
+    old.add_argument("--allow-recorded", action="store_true", help="accept them where no source can be had")
+    old.add_argument("--trust-repo", action="store_true", help="read a clone that belongs to another user")
+    old.add_argument("--legacy-python", metavar="PATH", help="the interpreter that runs it")
+    new = parser.add_argument_group("the candidate")
+    told = "a package, or a folder that holds a package viscy_models"
+    new.add_argument("--candidate", metavar="NAME-OR-FOLDER", default=PACKAGE, help=told)
+    new.add_argument("--candidate-python", metavar="PATH", help="the interpreter that runs it")
+    running = parser.add_argument_group("running")
+    running.add_argument("--seed", metavar="N", type=int, default=0, help="set before every construction and forward")
+    running.add_argument("--jobs", metavar="N", type=int, default=2, help="processes that compute at once (default 2)")
+    running.add_argument("--timeout", metavar="SECONDS", type=float, help="patience for one case (default 600)")
+
+
+def options_of(arguments: Namespace, *groups: tuple[str, ...]) -> dict[str, Any]:
+    """Return arguments as keywords for the public functions."""
+    return {name: getattr(arguments, name) for group in groups or (OLD, NEW, RUNNING) for name in group}
+
+
+def teller(arguments: Namespace, command: str) -> Callable[[str], None]:
+    """Return what prints progress on stderr; nothing with ``--quiet``."""
+
+    def tell(line: str) -> None:
+        if not arguments.quiet:
+            print(f"{command}: {line}", file=sys.stderr, flush=True)
+
+    return tell

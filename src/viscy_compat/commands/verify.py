@@ -1,0 +1,28 @@
+"""Rebuild the old classes from history and compare the migrated ones with them, byte for byte.
+
+Constructors, names, order, shapes and dtypes of tensors, seeded initial weights, and under equal weights the outputs in
+eval and train mode. The old code runs in a process of its own, without network.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+from viscy_compat.commands.sources import add_sources, options_of, teller
+from viscy_compat.proof.equivalence import verify
+from viscy_compat.report import emit
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``verify``."""
+    parser.add_argument("classes", metavar="CLASS", nargs="*", help="classes to compare; all by default")
+    parser.add_argument("--save-evidence", metavar="DIR", help="keep the tensors of both sides where numbers differ")
+    add_sources(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Compare and print the report."""
+    progress = teller(arguments, "verify")
+    evidence = arguments.save_evidence
+    report = verify(arguments.classes or None, save_evidence=evidence, progress=progress, **options_of(arguments))
+    return emit(report, arguments)
