@@ -127,6 +127,7 @@ class _Machine:
         "globals",
         "limits",
         "memo",
+        "op",
         "persistents",
         "protocol",
         "size",
@@ -145,6 +146,7 @@ class _Machine:
         self.dropped: list[Node] = []
         self.computed = False
         self.protocol = 0
+        self.op = 0
 
     def result(self, root: Node) -> Pickled:
         found, persistents, dropped = tuple(self.globals.values()), tuple(self.persistents), tuple(self.dropped)
@@ -153,114 +155,115 @@ class _Machine:
     def run(self) -> Node:
         """Interpret opcodes until ``STOP``.
 
-        The eighteen opcodes that make up a state dict are handled in the loop, most frequent first: 20,000 tensors
-        are 750,000 opcodes, and a call for each doubles the time. The others go through a table of methods.
+        The opcodes that make up a state dict are handled in the loop, most frequent first: 20,000 tensors are 750,000
+        opcodes, and a call for each doubles the time. The others go through a table of methods.
         """
         data, memo, stack, below = self.data, self.memo, self.stack, self.below
-        at = self.at
-        handlers, string, depth, end = _HANDLERS, self.limits.string, self.limits.depth, self.size
-        for _ in repeat(None, self.limits.opcodes):
-            self.at = at
-            op = data[at]
-            at += 1
-            if op == 0x71:  # BINPUT
-                memo[data[at]] = stack[-1]
+        string, depth, end = self.limits.string, self.limits.depth, self.size
+        at, op = self.at, 0
+        try:
+            for _ in repeat(None, self.limits.opcodes):
+                op = data[at]
                 at += 1
-            elif op == 0x4B:  # BININT1
-                stack.append(data[at])
-                at += 1
-            elif op == 0x68:  # BINGET
-                stack.append(memo[data[at]])
-                at += 1
-            elif op == 0x72:  # LONG_BINPUT
-                memo[_U32(data, at)[0]] = stack[-1]
-                at += 4
-            elif op == 0x28:  # MARK
-                below.append(stack)
-                stack = self.stack = []
-                if len(below) > depth:
-                    raise _BeyondLimit("depth")
-            elif op == 0x74:  # TUPLE
-                items = tuple(stack)
-                stack = self.stack = below.pop()
-                stack.append(items)
-            elif op == 0x58:  # BINUNICODE
-                size = _U32(data, at)[0]
-                at += 4 + size
-                if size > string or at > end:
-                    self.refuse_length(size, at)
-                stack.append(str(data[at - size : at], "utf-8", "surrogatepass"))
-            elif op == 0x52:  # REDUCE
-                args = stack.pop()
-                function = stack.pop()
-                if type(function) is Global:
-                    function.use = "called"
+                if op == 0x72:  # LONG_BINPUT
+                    memo[_U32(data, at)[0]] = stack[-1]
+                    at += 4
+                elif op == 0x4B:  # BININT1
+                    stack.append(data[at])
+                    at += 1
+                elif op == 0x68:  # BINGET
+                    stack.append(memo[data[at]])
+                    at += 1
+                elif op == 0x28:  # MARK
+                    below.append(stack)
+                    stack = self.stack = []
+                    if len(below) > depth:
+                        raise _BeyondLimit("depth")
+                elif op == 0x74:  # TUPLE
+                    items = tuple(stack)
+                    stack = self.stack = below.pop()
+                    stack.append(items)
+                elif op == 0x58:  # BINUNICODE
+                    size = _U32(data, at)[0]
+                    at += 4 + size
+                    if size > string or at > end:
+                        self.refuse_length(size)
+                    stack.append(str(data[at - size : at], "utf-8", "surrogatepass"))
+                elif op == 0x52:  # REDUCE
+                    args = stack.pop()
+                    function = stack[-1]
+                    if type(function) is not Global or type(args) is not tuple:
+                        self.check_call(function, args)
+                    else:
+                        function.use = "called"
+                    stack[-1] = Call(function, args)
+                elif op == 0x71:  # BINPUT
+                    memo[data[at]] = stack[-1]
+                    at += 1
+                elif op == 0x29:  # EMPTY_TUPLE
+                    stack.append(())
+                elif op == 0x4D:  # BININT2
+                    stack.append(_U16(data, at)[0])
+                    at += 2
+                elif op == 0x6A:  # LONG_BINGET
+                    stack.append(memo[_U32(data, at)[0]])
+                    at += 4
+                elif op == 0x51:  # BINPERSID
+                    stack[-1] = persistent = Persistent(stack[-1])
+                    self.persistents.append(persistent)
+                elif op == 0x85:  # TUPLE1
+                    stack[-1] = (stack[-1],)
+                elif op == 0x86:  # TUPLE2
+                    last = stack.pop()
+                    stack[-1] = (stack[-1], last)
+                elif op == 0x89:  # NEWFALSE
+                    stack.append(False)
+                elif op == 0x4A:  # BININT
+                    stack.append(_I32(data, at)[0])
+                    at += 4
+                elif op == 0x87:  # TUPLE3
+                    last = stack.pop()
+                    middle = stack.pop()
+                    stack[-1] = (stack[-1], middle, last)
+                elif op == 0x2E:  # STOP
+                    return self.stopped(at)
                 else:
-                    self.check_function(function)
-                if type(args) is not tuple:
-                    raise BrokenPickle("the arguments of a call are no tuple")
-                stack.append(Call(function, args))
-            elif op == 0x29:  # EMPTY_TUPLE
-                stack.append(())
-            elif op == 0x4D:  # BININT2
-                stack.append(_U16(data, at)[0])
-                at += 2
-            elif op == 0x6A:  # LONG_BINGET
-                stack.append(memo[_U32(data, at)[0]])
-                at += 4
-            elif op == 0x51:  # BINPERSID
-                stack[-1] = persistent = Persistent(stack[-1])
-                self.persistents.append(persistent)
-            elif op == 0x85:  # TUPLE1
-                stack[-1] = (stack[-1],)
-            elif op == 0x86:  # TUPLE2
-                last = stack.pop()
-                stack[-1] = (stack[-1], last)
-            elif op == 0x89:  # NEWFALSE
-                stack.append(False)
-            elif op == 0x4A:  # BININT
-                stack.append(_I32(data, at)[0])
-                at += 4
-            elif op == 0x87:  # TUPLE3
-                last = stack.pop()
-                middle = stack.pop()
-                stack[-1] = (stack[-1], middle, last)
-            elif op == 0x2E:  # STOP
-                self.at = at
-                return self.stopped()
-            else:
-                self.at = at
-                handler = handlers.get(op)
-                if handler is None:
-                    self.refuse_opcode(op)
-                else:
-                    handler(self)
-                at, stack = self.at, self.stack
+                    self.at = at
+                    _HANDLERS.get(op, _Machine.unknown)(self)
+                    at, stack = self.at, self.stack
+        finally:
+            self.at, self.op = max(at, self.at), op
         raise _BeyondLimit("opcodes")
 
     def lacks_operand(self) -> bool:
-        """Say whether the opcode at hand is one that needs more bytes than there are."""
-        return self.at + _OPERANDS.get(self.data[self.at], 0) >= self.size
+        """Say whether the opcode that failed is one whose operand the data does not hold."""
+        return self.at + _OPERANDS.get(self.op, 0) > self.size
 
-    def refuse_opcode(self, op: int) -> NoReturn:
+    def unknown(self) -> None:
         if self.at > self.size:
             raise EndOfData
-        raise BrokenPickle(f"0x{op:02x} is no opcode")
+        raise BrokenPickle(f"0x{self.data[self.at - 1]:02x} is no opcode")
 
-    def refuse_length(self, size: int, end: int) -> NoReturn:
+    def refuse_length(self, size: int) -> NoReturn:
         if size > self.limits.string:
             raise _BeyondLimit("string")
         raise EndOfData
 
-    def check_function(self, function: Node) -> None:
+    def check_call(self, function: Node, args: Node) -> None:
         """Accept what an unpickler could call besides a global: the result of a call, or a persistent id."""
-        if type(function) is Call:
+        if type(args) is not tuple:
+            raise BrokenPickle("the arguments of a call are no tuple")
+        if type(function) is Global:
+            function.use = "called"
+        elif type(function) is Call:
             self.computed = True
         elif type(function) is not Persistent:
             raise BrokenPickle("it calls what is no function")
 
-    def stopped(self) -> Node:
-        if self.at > self.size:
+    def stopped(self, end: int) -> Node:
+        """Return the only value that is left, if that is how it ends."""
+        self.at = end
+        if end > self.size:
             raise EndOfData
         if self.below:
             raise BrokenPickle("it stops within a mark")
@@ -533,13 +536,9 @@ class _Machine:
         self.stack[-1].kwargs = kwargs
 
     def call(self, function: Node, args: Node, kind: CallKind) -> None:
-        if type(args) is not tuple:
-            raise BrokenPickle("the arguments of a call are no tuple")
-        if type(function) is not Global:
-            self.check_function(function)
-        elif kind == "obj":
-            function.use = "called"
-        elif function.use == "named":
+        use = function.use if type(function) is Global else "called"
+        self.check_call(function, args)
+        if kind != "obj" and use == "named":
             function.use = "newobj"
         self.stack.append(Call(function, args, kind))
 
