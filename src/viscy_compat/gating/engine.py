@@ -38,7 +38,9 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
     used = [row.waiver.id for result in found for row in result.waived]
     if waivers:
         found.append(_waivers(waivers, used if whole else None))
-    headline = f"{setting.candidate.title}: {_named(stages)}"
+    headline = "; ".join(
+        [f"{setting.candidate.title}: {_named(stages)}", *(row.headline for row in found if row.headline)]
+    )
     return Report("gate", found, headline=headline, exhibits=Exhibits(tables=tuple(_tables(found, setting, waivers))))
 
 

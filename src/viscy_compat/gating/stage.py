@@ -118,6 +118,8 @@ class StageResult:
         Findings that are accepted.
     details : Mapping[str, Any]
         What was looked at, as JSON.
+    headline : str
+        What the headline of the report must say: the source of the old classes.
     """
 
     stage: str
@@ -126,6 +128,7 @@ class StageResult:
     undecided: bool = False
     waived: tuple[Waived, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
+    headline: str = ""
 
     @property
     def title(self) -> str:

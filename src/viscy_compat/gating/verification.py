@@ -21,9 +21,9 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
         yield _told(result)  # type: ignore[arg-type]
     floor = max([0, *(result.exit_code for result in report.results)])
     if report.exit_code > floor:
-        yield StageResult(NAME, "", (Finding("VC620", report.headline),), undecided=True)
+        yield StageResult(NAME, "", (Finding("VC605", report.headline),), undecided=True, headline=report.headline)
     else:
-        yield StageResult(NAME, "", details={"source": report.headline})
+        yield StageResult(NAME, "", headline=report.headline)
 
 
 def _told(result: ClassResult) -> StageResult:

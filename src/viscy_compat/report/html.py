@@ -18,6 +18,8 @@ from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
 
 KEYS = 12
+TOGETHER = 6
+"""From so many results on, those that hold are folded together."""
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1c2126;--soft:#5a6570;--paper:#fff;--line:#d5dbe1;--tint:#f4f6f8;
@@ -52,7 +54,8 @@ dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
 .mark{font-weight:600;white-space:nowrap}
 svg{max-width:100%;height:auto;display:block}
 svg text{fill:var(--ink);font:11px system-ui,sans-serif}
-@media(max-width:40rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}h1{font-size:1.25rem}}
+@media(max-width:40rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}h1{font-size:1.25rem}
+.cells .word{display:none}}
 @media print{details>*{display:block}}
 """.strip()
 
@@ -73,8 +76,7 @@ def render(report: Report, style: Style) -> str:
         f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
     ]
-    body = ["<main>", *_head(page), *_exhibits(page.exhibits, unfolded=True), *_overview(page)]
-    body += [line for section in sorted(page.sections, key=_calm) for line in _section(section)]
+    body = ["<main>", *_head(page), *_exhibits(page.exhibits, unfolded=True), *_overview(page), *_sections(page)]
     body += [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
     return "\n".join(
         ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
@@ -98,9 +100,11 @@ def mark(word: str) -> str:
     Examples
     --------
     >>> mark("holds"), mark("-")
-    ('<span class="mark holds">✓ holds</span>', '-')
+    ('<span class="mark holds">✓ <span class="word">holds</span></span>', '-')
     """
-    return f'<span class="mark {word}">{_SIGNS[word]} {word}</span>' if word in _SIGNS else text(word)
+    if word not in _SIGNS:
+        return text(word)
+    return f'<span class="mark {word}">{_SIGNS[word]} <span class="word">{word}</span></span>'
 
 
 def _head(page: Page) -> Iterator[str]:
@@ -113,7 +117,8 @@ def _head(page: Page) -> Iterator[str]:
 
 
 def _overview(page: Page) -> Iterator[str]:
-    if len(page.sections) > 1:
+    """List every result, unless the report brings a table of its own."""
+    if len(page.sections) > 1 and not page.exhibits.tables:
         rows = [[f"<code>{text(part.title)}</code>", _verdict(part), _codes(part)] for part in page.sections]
         yield _grid("", ("about", "verdict", "findings"), rows)
 
@@ -127,9 +132,17 @@ def _codes(section: Section) -> str:
     return text(", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-")
 
 
-def _calm(section: Section) -> bool:
-    """What needs attention stands first; the rest keeps its order below."""
-    return section.exit_code == 0
+def _sections(page: Page) -> Iterator[str]:
+    """What needs attention stands first; many that hold are folded together below."""
+    calm = [line for section in page.sections if not section.exit_code for line in _section(section)]
+    held = len([section for section in page.sections if not section.exit_code])
+    yield from (line for section in page.sections if section.exit_code for line in _section(section))
+    if held > TOGETHER:
+        yield f"<details><summary>{held} that hold</summary>"
+        yield from calm
+        yield "</details>"
+    else:
+        yield from calm
 
 
 def _section(section: Section) -> Iterator[str]:
@@ -199,4 +212,4 @@ def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
     caption = f"<caption>{text(title)}</caption>" if title else ""
     heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table>{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    return f'<div class="wide"><table class="cells">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'

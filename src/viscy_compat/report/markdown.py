@@ -27,7 +27,7 @@ _SPECIAL = str.maketrans(
 def render(report: Report, style: Style) -> str:
     """Return a document: the verdict, a row for each result, and a part for each that needs attention."""
     page = page_of(report)
-    parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits)]
+    parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits._replace(tables=()))]
     for section in page.sections:
         if style.verbose or section.exit_code or section.messages:
             parts += _part(section, style)
@@ -81,7 +81,10 @@ def _head(page: Page) -> Iterator[str]:
 
 
 def _overview(page: Page) -> Iterator[str]:
-    if page.sections:
+    """List every result, unless the report brings a table of its own."""
+    if page.exhibits.tables:
+        yield from (f"## {text(shown.title)}\n\n{_cells(shown)}" for shown in page.exhibits.tables)
+    elif page.sections:
         rows = [[code(part.title), text(part.verdict), _codes(part)] for part in page.sections]
         yield table(["about", "verdict", "findings"], rows)
 
