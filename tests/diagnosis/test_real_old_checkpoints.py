@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.old_checkpoints import OldCheckpoint, written
-from viscy_compat.architectures import known
+from viscy_compat.architectures import find, known
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.findings import EXIT_CODES
 
@@ -60,9 +60,9 @@ def test_every_file_is_known_by_class_and_generation(checked: list[tuple[OldChec
 
 def test_every_argument_is_told_or_said_to_be_open(checked: list[tuple[OldCheckpoint, CheckResult]]) -> None:
     wrong = [
-        (old.class_name, name, value, result.identity)
+        (old.class_name, name, value, result.identity and result.identity.config[name])
         for old, result in checked
-        for name, value in old.config.items()
+        for name, value in find(old.class_name).spelling(old.config, old.config).items()
         if not tells(result, name, value)
     ]
     assert wrong == []

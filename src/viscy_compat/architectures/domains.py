@@ -58,6 +58,17 @@ def some_values(domain: Domain, now: Any) -> list[Any]:
     return [tuple(values) for values in list(product(*tried))[:_MOST_VALUES]]
 
 
+def is_whole(domain: Domain) -> bool:
+    """Whether `some_values` lists all that an argument can be: a choice of words or switches, not one of numbers.
+
+    Examples
+    --------
+    >>> is_whole(Choice((False, True))), is_whole(Choice((None, 0.1, 0.5))), is_whole(Integers(1, 2))
+    (True, False, False)
+    """
+    return isinstance(domain, Choice) and all(value is None or isinstance(value, bool | str) for value in domain.values)
+
+
 def _integers(domain: Integers, now: int) -> list[int]:
     near = {domain.low, domain.high, now - 1, now + 1}
     return sorted(value for value in near if domain.low <= value <= domain.high)

@@ -15,13 +15,12 @@ from viscy_compat.architectures.architecture import (
     Ambiguity,
     Architecture,
     Argument,
-    Choice,
     Config,
     Effect,
     Generation,
     complete,
 )
-from viscy_compat.architectures.domains import is_a_value, some_values
+from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Differences, Layout, Mismatch, differences
 
@@ -325,7 +324,7 @@ class _Choices:
         effect: Effect = "nothing" if idle else argument.effect
         why = "this configuration does not read it" if idle else _WHY[effect]
         options = tuple({name: value} for value in (now, *others))
-        self.undetermined.append(Undetermined(name, now, options, effect, why, isinstance(domain, Choice)))
+        self.undetermined.append(Undetermined(name, now, options, effect, why, is_whole(domain)))
 
 
 _WHY: dict[Effect, str] = {
