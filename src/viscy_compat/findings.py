@@ -81,6 +81,14 @@ _KEYS: tuple[Code, ...] = (
         "viscy-compat remap FILE -o OUT writes the model without them.",
     ),
     Code(
+        "VC107",
+        "error",
+        "an older generation without a way to today's layout",
+        "An older state of the class wrote this file, and today's class has tensors that nothing in the file could be "
+        "turned into.",
+        "Run it with the release that wrote it, or train again. The weights that both have can serve as a start.",
+    ),
+    Code(
         "VC111",
         "error",
         "the candidate has other tensor names",

@@ -197,9 +197,9 @@ def _head_arguments(found: Layout, stem: tuple[int, ...], last: int, width: int)
         depth = max(1, last // (4 * max(1, stem[1]) * expansion) - 2)
         known = {"out_channels": outputs, "in_stack_depth": depth, "head_conv_expansion_ratio": expansion}
         return {**known, "head_conv": True}
+    planes, rest = divmod(last, max(1, stem[-1] ** 2))
     for depth in _depths_for(stem[0], stem[2], width):
-        planes = last // max(1, stem[-1] ** 2)
-        if planes % depth == 0:
+        if not rest and planes % depth == 0:
             return {"out_channels": planes // depth, "in_stack_depth": depth, "head_conv": False}
     # what v0.1.0a wrote for a single slice: no head, and three slices' worth of channels
     expansion = max(1, last // (12 * max(1, stem[1])))
@@ -286,6 +286,14 @@ def _joint_depths(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
 def _output_channels(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
     """Yield the output channels that go with the depth that was settled."""
     yield {"out_channels": config["out_channels"]}
+
+
+def notes(config: Config) -> tuple[str, ...]:
+    """Say where a single slice could also come from the class before v0.1.0."""
+    headless = not config["head_conv"] and config["in_stack_depth"] == 1
+    if not headless or last_width(config) % (12 * config["in_channels"]):
+        return ()
+    return ("development versions before v0.1.0 gave a single slice no head, and these widths too",)
 
 
 def _dims(config: Config) -> Domain:
@@ -525,6 +533,7 @@ ARCHITECTURE = Architecture(
         Ambiguity("out_channels", "predictions", "see in_stack_depth", _output_channels),
     ),
     idle=idle,
+    notes=notes,
     anchors=(
         "encoder.stem.conv3d.weight",
         "encoder.stem.norm.bias",

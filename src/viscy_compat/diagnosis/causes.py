@@ -84,13 +84,11 @@ def about_statements(found: Inference, binding: Mapping[str, Any]) -> list[Findi
     return findings
 
 
-def about_layout(view: View, found: Inference) -> list[Finding]:
-    """Say what generation, wrapper and order the names show."""
+def about_layout(view: View, found: Inference, missing: tuple[str, ...] = ()) -> list[Finding]:
+    """Say what generation, wrapper and order the names show; ``missing`` is what no row makes of an older one."""
     findings = []
     if found.generation.to_today:
-        said = f"written by {found.generation.written_by}: the layout of {found.generation.name}, not today's"
-        losses = f"; a remap loses this: {'; '.join(found.generation.loses)}" if found.generation.loses else ""
-        findings.append(Finding("VC105", said + losses))
+        findings.append(_about_generation(found, missing))
     if view.prefix or view.inner:
         wrappers = " and ".join(filter(None, (view.prefix, *view.inner)))
         findings.append(
@@ -99,6 +97,17 @@ def about_layout(view: View, found: Inference) -> list[Finding]:
     if found.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings
+
+
+def _about_generation(found: Inference, missing: tuple[str, ...]) -> Finding:
+    said = f"written by {found.generation.written_by}: the layout of {found.generation.name}, not today's"
+    if missing:
+        why = f"; {'; '.join(found.generation.loses)}" if found.generation.loses else ""
+        return Finding(
+            "VC107", f"{said}, and {len(missing)} tensors of today's have no source{why}", tuple(fold(missing))
+        )
+    losses = f"; a remap loses this: {'; '.join(found.generation.loses)}" if found.generation.loses else ""
+    return Finding("VC105", said + losses)
 
 
 def about_choices(found: Inference) -> list[Finding]:
