@@ -48,7 +48,8 @@ class BetaVaeMonai(nn.Module):
     -----
     A side that the product of its strides does not divide comes back rounded up, silently: 63 gives 64 and 65 gives
     68 with strides (2, 2). In eval mode MONAI adds the whole standard deviation to the mean, ``z = mean + std``, and
-    does it in place, so that outputs of eval mode cannot be differentiated.
+    does it in place, so that outputs of eval mode cannot be differentiated. MONAI 1.6 takes ``use_mean_at_inference``,
+    whose default False keeps that.
     """
 
     def __init__(
