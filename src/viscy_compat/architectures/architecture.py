@@ -212,6 +212,8 @@ class Generation(NamedTuple):
         What the rows to today's layout lose, a sentence each.
     cases : tuple[Case, ...]
         Verification cases, in arguments of the migrated class; empty where the class's own apply.
+    normalised : tuple[str, ...]
+        Outputs that this state returns at length 1 (L2, over the last axis) and today's class does not.
     """
 
     name: str
@@ -223,6 +225,7 @@ class Generation(NamedTuple):
     to_today: Callable[[Layout], tuple[Operation, ...]] | None = None
     loses: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
+    normalised: tuple[str, ...] = ()
 
     def release(self, config: Config) -> Release:
         """Return the newest release that could have had a configuration, else the newest of all."""

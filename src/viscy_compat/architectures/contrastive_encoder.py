@@ -380,6 +380,7 @@ ARCHITECTURE = Architecture(
                 "in train mode the filled batch norms start to normalise, which v0.2 did not do",
             ),
             cases=_CASES_V02,
+            normalised=("projection",),
         ),
         Generation(
             name="v0.3",

@@ -11,7 +11,7 @@ from viscy_compat.findings import Report
 from viscy_compat.report import emit
 from viscy_compat.rewrite.choosing import Question
 from viscy_compat.rewrite.output import Existing
-from viscy_compat.rewrite.remapping import Wish, fulfil
+from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -31,6 +31,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--hint", metavar="OLD=NEW", action="append", default=[], help="settle a rename that is inferred (OLD= drops)"
     )
     plans.add_argument("--shim", metavar="SHIM.py", default="", help="write the plan as Python that needs torch alone")
+    proofs = parser.add_argument_group("the proof (needs the models extra)")
+    proofs.add_argument("--prove", action="store_true", help="compare outputs with those of the old class")
+    proofs.add_argument("--expect", metavar="IO.safetensors", help="compare with an input and outputs that you have")
+    proofs.add_argument("--repo", metavar="PATH", help="a VisCy clone that holds the old class; else its wheel")
+    proofs.add_argument("--legacy-python", metavar="PATH", help="the interpreter of the old class")
     add_statements(parser)
 
 
@@ -47,7 +52,29 @@ def run(arguments: Namespace) -> int:
         "back" if arguments.reverse else "forward",
         tuple(arguments.hint),
     )
-    return emit(Report("remap", [fulfil(question, _wish(arguments))]), arguments)
+    wish = _wish(arguments)
+    if arguments.prove and arguments.expect:
+        raise UsageError("--prove and --expect exclude each other", fix="run them one after the other")
+    if arguments.expect:
+        return emit(Report("remap", [_expected(question, wish, arguments)]), arguments)
+    return emit(Report("remap", [fulfil(question, wish, prover=_prover(arguments))]), arguments)
+
+
+def _prover(arguments: Namespace) -> Prover | None:
+    if not arguments.prove:
+        return None
+    if arguments.reverse or arguments.plan or arguments.against:
+        raise UsageError("--prove is for plans out of the class's history", fix="use --expect IO.safetensors")
+    from viscy_compat.proof.remapped import OldClassProver
+
+    return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
+
+
+def _expected(question: Question, wish: Wish, arguments: Namespace) -> RemapResult:
+    from viscy_compat.proof.remapped import Expectation
+
+    with Expectation(arguments.expect, class_name=arguments.class_name or "") as expectation:
+        return fulfil(question, wish, prover=expectation, settler=expectation.settles)
 
 
 def _wish(arguments: Namespace) -> Wish:

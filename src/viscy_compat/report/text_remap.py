@@ -130,7 +130,11 @@ def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
     for kind, path in result.files.items():
         yield f"{style.paint(f'{kind:<10}', 2)}{printable(path)}"
     for name, value in (result.proof or {}).items():
-        yield f"{style.paint(f'{name:<10}', 2)}{printable(str(value))}"
+        if isinstance(value, dict):
+            yield f"{style.paint('proven    ', 2)}{printable(name)}"
+            yield from (f"{_MARGIN}{printable(output)}: {printable(told)}" for output, told in value.items())
+        else:
+            yield f"{style.paint(f'{name:<10}', 2)}{printable(str(value))}"
 
 
 def _finding(finding: Finding, style: Style) -> Iterator[str]:

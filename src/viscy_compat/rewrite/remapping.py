@@ -134,8 +134,19 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     return {"id": plan_id(plan), "total": True, "kept": kept, **told, **({"others": others} if others else {})}
 
 
-Prover = Callable[[Chosen, str], Mapping[str, Any]]
-"""Proves that the file at a path does what the source did; raises where it does not."""
+class Finished(NamedTuple):
+    """A new file before it takes its place: where it is, and how its tensors are found in it.
+
+    ``site`` is the place of the state dict, ``prefix`` stands in front of every name.
+    """
+
+    path: str
+    site: str | None
+    prefix: str
+
+
+Prover = Callable[[Chosen, Finished], Mapping[str, Any]]
+"""Proves that a new file does what the source did, and says how; raises where it does not."""
 
 
 def remap(
@@ -220,19 +231,33 @@ def remap(
     return Report("remap", [fulfil(question, wish)])
 
 
-def fulfil(question: Question, wish: Wish, *, prover: Prover | None = None) -> RemapResult:
-    """Choose the plan, write what is wished for, and say what was done; see `remap` for what is raised."""
-    chosen = choose(question)
+def fulfil(
+    question: Question,
+    wish: Wish,
+    *,
+    prover: Prover | None = None,
+    settler: Callable[[Chosen], bool] | None = None,
+) -> RemapResult:
+    """Choose the plan, write what is wished for, and say what was done; see `remap` for what is raised.
+
+    Parameters
+    ----------
+    question : Question
+        What is asked.
+    wish : Wish
+        What shall be written.
+    prover : Callable[[Chosen, Finished], Mapping[str, Any]], optional
+        Called with the new file before it takes its place; where no file is wished for, with one that is thrown away.
+    settler : Callable[[Chosen], bool], optional
+        As `choose` has it.
+    """
+    chosen = choose(question, settler=settler)
     if isinstance(chosen, NoPlan):
         result = chosen.result
         return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
-    job = _job(chosen, question, wish) if wish.out else None
     for path in filter(None, (wish.plan_out, wish.shim_out)):
         refuse_target(path, _existing(wish), chosen.checkpoint.files)
-    proof: dict[str, Any] = {}
-    written = None
-    if job:
-        written = write(job, lambda path: proof.update(_rechecked(chosen, question, job, path, prover)))
+    job, written, proof = _written(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish))
     return RemapResult(
         question.path,
@@ -247,6 +272,27 @@ def fulfil(question: Question, wish: Wish, *, prover: Prover | None = None) -> R
         proof or None,
         chosen.grounds,
     )
+
+
+def _written(
+    chosen: Chosen, question: Question, wish: Wish, prover: Prover | None
+) -> tuple[Job | None, Written | None, dict[str, Any]]:
+    if not wish.out and prover is None:
+        return None, None, {}
+    if not wish.out:
+        return None, None, _proven_aside(chosen, question, prover)
+    proof: dict[str, Any] = {}
+    job = _job(chosen, question, wish)
+    written = write(job, lambda path: proof.update(_rechecked(chosen, question, job, path, prover)))
+    return job, written, proof
+
+
+def _proven_aside(chosen: Chosen, question: Question, prover: Prover | None) -> dict[str, Any]:
+    """Write a file that is thrown away, so that a plan can be proven before anything is written."""
+    from tempfile import TemporaryDirectory
+
+    with TemporaryDirectory(prefix="viscy-compat-") as folder:
+        return _written(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
 
 
 def kind_of(path: str, checkpoint: Checkpoint, existing: Existing) -> Kind:
@@ -376,7 +422,7 @@ def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: 
         layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
         if differences(layout, expected):
             raise _failed(job.out, "its layout is not that of the plan")
-    return prover(chosen, path) if prover else {}
+    return prover(chosen, Finished(path, site, job.prefix)) if prover else {}
 
 
 def _failed(out: str, why: str) -> OutputRefused:

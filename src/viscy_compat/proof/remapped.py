@@ -1,0 +1,329 @@
+"""The proof of a remap: the old class with the old weights, or outputs that the user has, against the migrated class
+with the new file. Each class runs in a worker; no torch here.
+"""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from math import sqrt
+from sys import byteorder
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import Architecture, Generation, Release
+from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.history.origin import OldClass, Wanted, resolve
+from viscy_compat.migration.plan import Side, identity_rows, plan_of
+from viscy_compat.proof.answers import Answer, Pass, Raised, Run, read_answer
+from viscy_compat.proof.candidate import Candidate
+from viscy_compat.proof.workers import Worker
+from viscy_compat.rewrite.choosing import Chosen
+from viscy_compat.rewrite.remapping import Finished
+from viscy_compat.rewrite.write import Job, write
+from viscy_compat.stated import spelled
+
+NORMALISED = 1e-6
+"""Largest difference of projections that are normalised here and were normalised there (measured: 0.0)."""
+
+EXPECTED = 1e-4
+"""Largest difference from outputs of another machine, in units of the largest expected value."""
+
+MOST = 4
+"""How many configurations are proven where weights leave several."""
+
+_INPUT = "input"
+
+
+@dataclass(frozen=True)
+class OldClassProver:
+    """Proves a new file against the old class, rebuilt from history.
+
+    Parameters
+    ----------
+    repo : str, optional
+        A VisCy clone; the released wheel otherwise.
+    legacy_python : str, optional
+        The interpreter of the old class.
+    candidate : Candidate
+        The package that holds the migrated classes.
+    """
+
+    repo: str | None = None
+    legacy_python: str | None = None
+    candidate: Candidate = field(default_factory=Candidate)
+
+    def __call__(self, chosen: Chosen, finished: Finished) -> Mapping[str, Any]:
+        """Compare outputs in eval mode on a seeded input, for every configuration that the weights leave open.
+
+        Raises
+        ------
+        PlanRefused
+            Where an output is not what the plan declares.
+        UsageError
+            Where no class from history belongs to the file.
+        SourceUnavailable, MissingExtra, WorkerFailed
+            Where the old code or a package cannot be had.
+        """
+        architecture, generation = _known(chosen)
+        proven: dict[str, Any] = {}
+        with ExitStack() as stack:
+            folder = stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
+            old = stack.enter_context(Worker("old", python=self.legacy_python))
+            new = stack.enter_context(Worker("candidate"))
+            self.candidate.prepare(new)
+            here, there = _source_weights(chosen, folder), _target_weights(finished, folder)
+            for config in configurations(chosen):
+                found = self._old_class(architecture, generation, config)
+                old.source(found.title, root=found.target.partition(".")[0], files=found.source.files, pretrained=False)
+                runs = (
+                    _run(found.title, found.target, found.release.arguments(config), architecture, config, here),
+                    _run("candidate", self.candidate.target(architecture), config, architecture, config, there),
+                )
+                answers = [_asked(worker, run) for worker, run in zip((old, new), runs, strict=True)]
+                told = _verdicts(answers, runs, architecture, generation, chosen)
+                proven[_label(chosen, config)] = {**told, "old class": _origin(found)}
+        return {"proof": "old and new outputs compared in eval mode, seed 0", **proven}
+
+    def _old_class(self, architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> OldClass:
+        release = _release(architecture, generation, config)
+        wanted = Wanted(repo=self.repo, rev=release.revision) if self.repo else Wanted(wheel=release.wheel)
+        return resolve([architecture], wanted)[architecture.name]
+
+
+class Expectation:
+    """Inputs and outputs that the user has; a context manager that holds one worker.
+
+    Parameters
+    ----------
+    path : str
+        A safetensors file with the tensor ``input`` and at least one output under the name that the class gives it.
+    class_name : str, optional
+        The class, where it is stated.
+    candidate : Candidate, optional
+        The package that holds the migrated classes.
+
+    Raises
+    ------
+    UsageError
+        Where the file lacks the input.
+    UnreadableCheckpoint
+        Where it cannot be read.
+    """
+
+    def __init__(self, path: str, *, class_name: str = "", candidate: Candidate | None = None) -> None:
+        self.path, self.class_name, self.candidate = os.path.abspath(path), class_name, candidate or Candidate()
+        self.expected = open_checkpoint(path)
+        if _INPUT not in self.expected.tensors or len(self.expected.tensors) < 2:
+            raise UsageError(f"needs the tensor {_INPUT!r} and an output", where=path, fix="save both with save_file")
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Expectation:
+        self._folder = self._stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
+        self._worker = self._stack.enter_context(Worker("candidate", cache=1))
+        self.candidate.prepare(self._worker)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def settles(self, chosen: Chosen) -> bool:
+        """Say whether a candidate plan gives the expected outputs."""
+        path = _remapped(chosen, os.path.join(self._folder, "candidate.safetensors"))
+        try:
+            self._compare(chosen, path)
+        except PlanRefused:
+            return False
+        return True
+
+    def __call__(self, chosen: Chosen, finished: Finished) -> Mapping[str, Any]:
+        """Compare the outputs of the migrated class with the expected ones.
+
+        Raises
+        ------
+        PlanRefused
+            Where they differ by more than `EXPECTED`.
+        """
+        return {"expected": self._compare(chosen, _target_weights(finished, self._folder))}
+
+    def _compare(self, chosen: Chosen, weights: str) -> dict[str, str]:
+        architecture = _class_of(chosen, self.class_name)
+        config = dict(chosen.plan.target.config)
+        shape = self.expected.tensors[_INPUT].spec.shape
+        saved = os.path.join(self._folder, "outputs.safetensors")
+        options = {"weights": weights, "inputs": self.path, "save": saved, "keep": ["eval"]}
+        target = self.candidate.target(architecture)
+        answer = _asked(self._worker, Run("candidate", target, config, shape, ("eval",), 0, options))
+        names = dict(zip(architecture.outputs, (output.name for output in _passed(answer).outputs), strict=False))
+        wanted = [name for name in self.expected.tensors if name in names]
+        if not wanted:
+            raise UsageError(
+                f"no output of {architecture.name} is in it", where=self.path, fix=f"name them {', '.join(names)}"
+            )
+        found = open_checkpoint(saved)
+        return {name: _agreement(name, self.expected, found, f"eval/{names[name]}") for name in wanted}
+
+
+def _origin(found: OldClass) -> str:
+    return f"{found.title}, {'the recorded files' if found.proven else 'files of no recorded state'}"
+
+
+def _release(architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> Release:
+    """Return the newest release that could have had a configuration, as far as predictions go."""
+    harmless = {argument.name for argument in architecture.arguments if argument.effect != "predictions"}
+    alike = {name: value for name, value in config.items() if name not in harmless}
+    return generation.release(alike)
+
+
+def configurations(chosen: Chosen) -> list[dict[str, Any]]:
+    """Return the configurations to prove: the one that is known, or a few of those that the weights leave open."""
+    identity = chosen.result.identity if chosen.result else None
+    base = dict(identity.config) if identity else dict(chosen.plan.target.config)
+    rows = [row for row in identity.undetermined.values() if row.changes_predictions] if identity else []
+    found = [base]
+    for row in rows:
+        seen = {repr(base.get(row.name))}
+        for candidate in row.candidates:
+            if repr(candidate.get(row.name)) not in seen:
+                seen.add(repr(candidate.get(row.name)))
+                found.append({**base, **candidate})
+    return found[:MOST]
+
+
+def _label(chosen: Chosen, config: Mapping[str, Any]) -> str:
+    """Name what is open in a configuration."""
+    identity = chosen.result.identity if chosen.result else None
+    rows = identity.undetermined.values() if identity else ()
+    names = dict.fromkeys(name for row in rows if row.changes_predictions for name in (row.name, *row.candidates[0]))
+    return " ".join(f"{name}={spelled(config[name])}" for name in names) or "configuration as it is known"
+
+
+def _known(chosen: Chosen) -> tuple[Architecture, Generation]:
+    identity = chosen.result.identity if chosen.result else None
+    if identity is None:
+        raise UsageError(
+            "no class from history belongs to this file",
+            where=chosen.checkpoint.path,
+            fix="prove it with outputs that you have: --expect IO.safetensors",
+        )
+    architecture = find(identity.class_name)
+    return architecture, next(row for row in architecture.generations if row.name == identity.generation)
+
+
+def _class_of(chosen: Chosen, class_name: str) -> Architecture:
+    name = class_name or chosen.plan.target.class_name
+    if not name:
+        raise UsageError("--expect needs to know the class", fix="state it: --as CLASS")
+    return find(name)
+
+
+def _run(
+    source: str,
+    target: str,
+    arguments: Mapping[str, Any],
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    weights: str,
+) -> Run:
+    options = {"weights": weights, "save": f"{weights}.outputs", "keep": ["eval"]}
+    return Run(source, target, dict(arguments), architecture.input_shape(config), ("eval",), 0, options)
+
+
+def _asked(worker: Worker, run: Run) -> Answer:
+    return read_answer(worker.request(run.to_json()), worker.side)
+
+
+def _passed(answer: Answer) -> Pass:
+    """Return the forward pass; what was raised instead is a refusal."""
+    found = answer.error or answer.passes.get("eval")
+    if isinstance(found, Pass):
+        return found
+    reason = found if isinstance(found, Raised) else "no answer"
+    raise PlanRefused(f"the proof failed: {reason}", fix="state the configuration: --set NAME=VALUE")
+
+
+def _verdicts(
+    answers: list[Answer], runs: tuple[Run, Run], architecture: Architecture, generation: Generation, chosen: Chosen
+) -> dict[str, str]:
+    """Say of each output how old and new agree."""
+    old, new = map(_passed, answers)
+    before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
+    told = {}
+    for name, mine, theirs in zip(architecture.outputs, old.outputs, new.outputs, strict=False):
+        if mine.digest == theirs.digest and mine.shape == theirs.shape:
+            told[name] = "equal, byte for byte"
+        elif name in generation.normalised and chosen.plan.loses:
+            told[name] = _normalised(name, before, after, f"eval/{mine.name}", f"eval/{theirs.name}")
+        else:
+            raise PlanRefused(f"the proof failed: {name} differs between the old class and the new one")
+    return told
+
+
+def _normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: str, new_key: str) -> str:
+    width = old.tensors[old_key].spec.shape[-1]
+    mine, theirs = _values(old, old_key), _unit_rows(_values(new, new_key), width)
+    worst = max((abs(one - other) for one, other in zip(mine, theirs, strict=True)), default=0.0)
+    if not worst <= NORMALISED:
+        raise PlanRefused(f"the proof failed: {name}, normalised, differs by {worst:.3g}")
+    return f"equal once brought to length 1 (largest difference {worst:.2g})"
+
+
+def _unit_rows(values: array[float], width: int) -> Iterator[float]:
+    for start in range(0, len(values), width):
+        row = values[start : start + width]
+        length = sqrt(sum(value * value for value in row)) or 1.0
+        yield from (value / length for value in row)
+
+
+def _agreement(name: str, expected: Checkpoint, found: Checkpoint, key: str) -> str:
+    if expected.tensors[name].spec != found.tensors[key].spec:
+        raise PlanRefused(f"{name} is {found.tensors[key].spec}, and {expected.tensors[name].spec} was expected")
+    wanted, given = _values(expected, name), _values(found, key)
+    worst = max((abs(one - other) for one, other in zip(wanted, given, strict=True)), default=0.0)
+    scale = max(map(abs, wanted), default=1.0)
+    if not worst <= EXPECTED * scale:
+        raise PlanRefused(f"{name} differs from what was expected by up to {worst:.3g} (values up to {scale:.3g})")
+    return "equal, byte for byte" if wanted.tobytes() == given.tobytes() else f"largest difference {worst:.2g}"
+
+
+def _values(checkpoint: Checkpoint, key: str) -> array[float]:
+    """Return the elements of a float32 tensor."""
+    values = array("f")
+    with TensorReader(checkpoint) as reader:
+        for piece in reader.chunks(checkpoint.tensors[key]):
+            values.frombytes(piece)
+    if byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def _source_weights(chosen: Chosen, folder: str) -> str:
+    """Write the source's weights under the old class's names, for its worker."""
+    side = Side({name: spec for name, spec in chosen.plan.source.layout.items() if name in chosen.order})
+    keys = {name: chosen.keys[name] for name in side.layout}
+    return _as_they_are(chosen.checkpoint, keys, side, os.path.join(folder, "old.safetensors"))
+
+
+def _target_weights(finished: Finished, folder: str) -> str:
+    """Write the new file's weights under bare names, for the candidate's worker."""
+    found = open_checkpoint(finished.path, state_dict=finished.site)
+    keys = {key.removeprefix(finished.prefix): key for key in found.tensors}
+    side = Side({name: found.tensors[key].spec for name, key in keys.items()})
+    return _as_they_are(found, keys, side, os.path.join(folder, "new.safetensors"))
+
+
+def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: Side, out: str) -> str:
+    plan = plan_of(side, side, identity_rows(side.layout))
+    write(Job(checkpoint, keys, plan, out, "safetensors", "overwrite"), lambda path: None)
+    return out
+
+
+def _remapped(chosen: Chosen, out: str) -> str:
+    write(Job(chosen.checkpoint, chosen.keys, chosen.plan, out, "safetensors", "overwrite"), lambda path: None)
+    return out
