@@ -1,16 +1,19 @@
-"""The built wheel installs into an empty environment, and its light core brings no torch."""
+"""Wheel and sdist install into empty environments, bring no torch, know a checkpoint and pass the static gate there."""
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+from build import built, complaint_about, installed, tried  # noqa: E402
+
+pytestmark = pytest.mark.index
 
 PROBE = """
 import sys, viscy_compat
@@ -24,29 +27,45 @@ assert importlib.util.find_spec("torch") is None
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an empty environment into which the built wheel was installed."""
-    folder = tmp_path_factory.mktemp("packaging")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True)
-    venv.create(folder / "empty", with_pip=True)
-    python = folder / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    wheel = next(folder.glob("*.whl"))
-    assert wheel.stat().st_size < 5_000_000
-    subprocess.run([python, "-m", "pip", "install", "-q", str(wheel)], check=True, capture_output=True)
-    return python
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The built sdist and wheel."""
+    return built(tmp_path_factory.mktemp("packaging") / "dist")
 
 
-@pytest.mark.index
-def test_the_wheel_works_in_an_empty_environment_without_torch(installed: Path, tmp_path: Path) -> None:
-    done = subprocess.run([installed, "-c", PROBE], cwd=tmp_path, capture_output=True, text=True)
+@pytest.fixture(scope="module")
+def python(files: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an empty environment into which the wheel was installed."""
+    wheel = next(file for file in files if file.suffix == ".whl")
+    return installed(wheel, tmp_path_factory.mktemp("wheel") / "empty")
+
+
+def test_the_files_may_be_published(files: list[Path]) -> None:
+    assert complaint_about(files, None) == ""
+    assert complaint_about(files, "v99.0") != ""
+    command = [sys.executable, "-m", "twine", "check", "--strict", *map(str, files)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_wheel_works_in_an_empty_environment_without_torch(python: Path, tmp_path: Path) -> None:
+    done = subprocess.run([python, "-c", PROBE], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.index
-def test_the_wheel_ships_the_references(installed: Path, tmp_path: Path) -> None:
+def test_the_wheel_ships_the_references(python: Path, tmp_path: Path) -> None:
     code = (
         "import viscy_compat, pathlib; print(pathlib.Path(viscy_compat.__file__).parent / 'legacy_refs' / 'README.md')"
     )
-    done = subprocess.run([installed, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([python, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert Path(done.stdout.strip()).is_file()
+
+
+@pytest.mark.torch
+def test_the_wheel_knows_a_checkpoint_and_passes_the_static_gate(python: Path, tmp_path: Path) -> None:
+    tried(python, tmp_path)
+
+
+@pytest.mark.torch
+def test_the_sdist_knows_a_checkpoint_and_passes_the_static_gate(files: list[Path], tmp_path: Path) -> None:
+    sdist = next(file for file in files if file.name.endswith(".tar.gz"))
+    tried(installed(sdist, tmp_path / "empty"), tmp_path)

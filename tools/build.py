@@ -21,53 +21,51 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 LIMIT = 5_000_000
-STATIC = ["-m", "viscy_compat", "gate", "--static"]
 
-# A sample: the tensors that make a small BetaVaeMonai, as a file that needs no torch to be written.
+# A sample that needs no torch to be written: the tensors of a small model, with a hole for their bytes.
 SAMPLE = """
-import json, struct, sys
+import sys
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
+from viscy_compat.gating.samples import hollow
 architecture = find("BetaVaeMonai")
-layout = architecture.layout(complete(architecture, architecture.cases[0].config))
-header, end = {}, 0
-for name, spec in layout.items():
-    size = spec.elements * (8 if spec.dtype == "int64" else 4)
-    dtype = "I64" if spec.dtype == "int64" else "F32"
-    header[name] = {"dtype": dtype, "shape": list(spec.shape), "data_offsets": [end, end + size]}
-    end += size
-words = json.dumps(header).encode()
-words += b" " * (-len(words) % 8)
-with open(sys.argv[1], "wb") as file:
-    file.write(struct.pack("<Q", len(words)) + words)
-    file.truncate(8 + len(words) + end)
+hollow(sys.argv[1], architecture.layout(complete(architecture, architecture.cases[0].config)))
 """
 
 
-def built() -> list[Path]:
-    """Build both files anew and return them."""
-    shutil.rmtree(DIST, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(DIST), str(ROOT)], check=True)
-    return sorted(DIST.iterdir())
+def built(folder: Path = DIST) -> list[Path]:
+    """Build both files into a folder, which is emptied first, and return them."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)], check=True)
+    return sorted(folder.iterdir())
 
 
-def tried(file: Path) -> None:
-    """Install a file into an empty environment, and run there what needs no torch.
+def installed(file: Path, folder: Path) -> Path:
+    """Install a file into an empty environment in a folder, and return its interpreter."""
+    venv.create(folder, with_pip=True)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", str(file)]
+    subprocess.run([python, *pip], cwd=folder, check=True)
+    return python
+
+
+def tried(python: Path, folder: Path) -> None:
+    """Check a sample and pass the static gate with an environment that has no torch.
+
+    The installed models are judged; only their worker runs with this interpreter, which has torch.
 
     Raises
     ------
     subprocess.CalledProcessError
         Something did not hold.
     """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        venv.create(folder / "empty", with_pip=True)
-        python = str(folder / "empty" / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-        sample = str(folder / "sample.safetensors")
-        pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", str(file)]
-        for words in (pip, ["-c", SAMPLE, sample], ["-m", "viscy_compat", "check", sample], STATIC):
-            print(f"[build] {file.name}: python {' '.join(words) if words[0] == '-m' else '...'}", flush=True)
-            subprocess.run([python, *words], cwd=folder, check=True)
+    sample = str(folder / "sample.safetensors")
+    models = [python, "-c", "import importlib.util as u; print(u.find_spec('viscy_models').origin)"]
+    origin = subprocess.run(models, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    candidate = ["--candidate", str(Path(origin).parents[1]), "--candidate-python", sys.executable]
+    subprocess.run([python, "-c", SAMPLE, sample], cwd=folder, check=True)
+    subprocess.run([python, "-m", "viscy_compat", "check", sample], cwd=folder, check=True)
+    subprocess.run([python, "-m", "viscy_compat", "gate", "--static", *candidate], cwd=folder, check=True)
 
 
 def complaint_about(files: list[Path], tag: str | None) -> str:
@@ -94,7 +92,9 @@ def main() -> int:
         return 1
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, files)], check=True)
     for file in files:
-        tried(file)
+        with tempfile.TemporaryDirectory() as name:
+            print(f"[build] trying {file.name}", flush=True)
+            tried(installed(file, Path(name) / "empty"), Path(name))
     return 0
 
 
