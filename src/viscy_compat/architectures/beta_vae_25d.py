@@ -27,6 +27,8 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
     anchor,
+    count,
+    first_size,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
@@ -187,74 +189,72 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     the decoder then shows the output depth.
     """
     backbone = _backbone(found)
-    stem = anchor(found, "encoder.stem.conv.weight", 5) or (8, 2, 2, 4, 4)
+    stem_width = first_size(found, "encoder.stem.conv.weight", "encoder.stem.conv.bias", default=8)
+    stem = anchor(found, "encoder.stem.conv.weight", 5) or (stem_width, 2, 2, 4, 4)
     kernel = tuple(max(1, width) for width in stem[2:])
-    slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
-    in_channels = max(1, (anchor(found, "decoder.head.conv.1.bias", 1) or (8,))[0] // 4)
-    expansion = (anchor(found, "decoder.head.conv.0.conv.bias", 1) or (16,))[0] // (4 * in_channels)
+    slices = max(1, BACKBONES_2D[backbone].first // max(1, stem_width))
+    in_channels = max(1, first_size(found, "decoder.head.conv.1.bias", "decoder.head.conv.1.weight", default=8) // 4)
+    middle = first_size(found, "decoder.head.conv.0.conv.bias", "decoder.head.conv.0.conv.weight", default=16)
+    expansion = max(1, middle // (4 * in_channels))
     height, width = _map(found, backbone)
     reduction = BACKBONES_2D[backbone].reduction
     yield {
         "backbone": backbone,
         "in_channels": stem[1],
         "in_stack_depth": stems.depths(slices, kernel[0], kernel[0])[0],
-        "latent_dim": (anchor(found, "encoder.fc.bias", 1) or (1024,))[0],
+        "latent_dim": first_size(found, "encoder.fc.bias", "encoder.fc_mu.bias", default=1024),
         "input_spatial_size": (height * kernel[1] * reduction, width * kernel[2] * reduction),
         "stem_kernel_size": kernel,
         "stem_stride": kernel,
         "head_expansion_ratio": expansion,
-        **_decoder_arguments(found, 4 * in_channels * max(1, expansion)),
+        **_decoder_arguments(found, 4 * in_channels * expansion),
     }
 
 
 def _backbone(found: Layout) -> str:
-    if "encoder.encoder.layer1.0.conv1.weight" in found:
+    if "encoder.encoder.layer1.0.conv1.weight" in found or "encoder.encoder.bn1.weight" in found:
         return "resnet50"
-    return "convnextv2_tiny" if "encoder.encoder.stages_0.blocks.0.mlp.grn.weight" in found else "convnext_tiny"
+    blocks = ("encoder.encoder.stages_0.blocks.0", "encoder.encoder.stages_0.blocks.1")
+    return "convnextv2_tiny" if any(f"{block}.mlp.grn.weight" in found for block in blocks) else "convnext_tiny"
 
 
 def _map(found: Layout, backbone: str) -> tuple[int, int]:
-    """Return the height and width of the backbone's last map."""
-    area = (anchor(found, "decoder.latent_reshape.bias", 1) or (1,))[0]
-    channels = (anchor(found, "decoder.latent_proj.weight", 4) or (1, 1))[1]
-    height = max(1, isqrt(area // max(1, channels)))
-    flat = (anchor(found, "encoder.fc.weight", 2) or (1, 1))[1]
-    return height, max(1, flat // (BACKBONES_2D[backbone].last * height))
+    """Return the height and width of the backbone's last map; a square one where the decoder does not show it."""
+    flat = (anchor(found, "encoder.fc.weight", 2) or (1, 1))[1] // BACKBONES_2D[backbone].last
+    area = first_size(found, "decoder.latent_reshape.bias", "decoder.latent_reshape.weight", default=0)
+    channels = anchor(found, "decoder.latent_proj.weight", 4)
+    height = isqrt(area // max(1, channels[1])) if channels and area else isqrt(flat)
+    return max(1, height), max(1, flat // max(1, height))
 
 
 def _decoder_arguments(found: Layout, slice_width: int) -> dict[str, Any]:
-    stages = _count(found, "decoder.decoder_stages.{}.conv.0.conv.unit0.conv.weight")
-    pre_convs = _count(found, "decoder.decoder_stages.{}.upsample.pixelshuffle.conv_block.weight")
-    last = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv."
-    width = anchor(found, f"{last}0.conv.unit0.conv.weight", 4)
-    first = "decoder.decoder_stages.0."
+    unit, shuffle = "conv.{}.conv.unit0.conv", "upsample.pixelshuffle.conv_block"
+    stage = "decoder.decoder_stages.{}."
+    stages = count(found, f"{stage}conv.0.conv.unit0.conv.weight", f"{stage}conv.0.conv.unit0.conv.bias")
+    pre_convs = count(found, f"{stage}{shuffle}.weight", f"{stage}{shuffle}.bias")
+    first, last = stage.format(0), stage.format(max(stages, 1) - 1)
+    ends = (f"{last}conv.0.conv.unit0.conv.{part}" for part in ("weight", "bias"))
+    width = first_size(found, *ends, default=18 * slice_width)
     return {
-        "out_stack_depth": max(1, width[0] // slice_width - 2) if width else 16,
+        "out_stack_depth": max(1, width // slice_width - 2),
         "decoder_stages": _stages(found, stages or pre_convs),
         "upsample_mode": "deconv" if f"{first}upsample.conv.weight" in found else "pixelshuffle",
-        "conv_blocks": _count(found, f"{first}conv.{{}}.conv.unit0.conv.weight") if stages else 0,
+        "conv_blocks": count(found, f"{first}{unit}.weight", f"{first}{unit}.bias") if stages else 0,
         "norm_name": "batch" if f"{first}conv.0.conv.unit0.adn.N.weight" in found else "instance",
         "upsample_pre_conv": "default" if pre_convs else None,
     }
 
 
-def _stages(found: Layout, count: int) -> int:
+def _stages(found: Layout, stages: int) -> int:
     """Return the number of stages; a single one that does not enlarge is what ``decoder_stages=0`` builds."""
-    if count != 1:
-        return count or 4
+    if stages != 1:
+        return stages or 4
     first = "decoder.decoder_stages.0."
     up = anchor(found, f"{first}upsample.conv.weight", 4)
     width = (anchor(found, "decoder.latent_proj.bias", 1) or (0,))[0]
     inputs = anchor(found, f"{first}conv.0.conv.unit0.conv.weight", 4)
     flat = up[2:] == (1, 1) if up else bool(inputs) and inputs[1] == width
     return 0 if flat else 1
-
-
-def _count(found: Layout, pattern: str) -> int:
-    count = 0
-    while pattern.format(count) in found:
-        count += 1
-    return count
 
 
 def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:

@@ -24,6 +24,8 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     Signature,
     anchor,
+    count,
+    first_size,
 )
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
@@ -218,24 +220,26 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
 
     Strides show only in the shortcuts of residual units; where they do not, each layer is assumed to halve.
     """
-    units = _count(found, "model.encode.encode_0.conv.unit{}.conv.weight")
+    units = count(found, *_parts("model.encode.encode_0.conv.unit{}.conv"))
     unit, ended = ("conv.unit0.conv", "conv.unit0.adn") if units else ("conv", "adn")
-    shapes = _widths(found, f"model.encode.encode_{{}}.{unit}.weight")
-    if not shapes or not 3 <= len(shapes[0]) <= 5:
+    channels = _widths(found, f"model.encode.encode_{{}}.{unit}")
+    shape = _kernel_of(found, f"model.encode.encode_{{}}.{unit}.weight", len(channels))
+    if not shape:
         return
-    kernel, channels = shapes[0][2:], tuple(shape[0] for shape in shapes)
+    kernel, rank = shape[2:], len(shape)
     inter, inter_units = _intermediates(found)
     strides = _shown_strides(found, len(channels), kernel, units)
-    flat = (anchor(found, "model.decodeL.bias", 1) or (1,))[0]
+    flat = first_size(found, "model.decodeL.bias", "model.decodeL.weight", default=1)
     aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
-    up = anchor(found, "model.decode.decode_0.conv.conv.weight", len(shapes[0])) or shapes[0]
-    last = f"model.decode.decode_{len(channels) - 1}.conv.conv.weight"
-    first = "model.encode.encode_0"
+    up = anchor(found, "model.decode.decode_0.conv.conv.weight", rank) or shape
+    last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
+    inputs = anchor(found, f"{first}.{unit}.weight", rank) or (1, 1)
+    outputs = anchor(found, f"{last}.weight", rank)
     yield {
         "spatial_dims": len(kernel),
-        "in_shape": (shapes[0][1], *_enlarged(aspect, strides)),
-        "out_channels": (anchor(found, last, len(shapes[0])) or (1, 1))[1],
-        "latent_size": (anchor(found, "model.mu.bias", 1) or (1,))[0],
+        "in_shape": (inputs[1], *_enlarged(aspect, strides)),
+        "out_channels": outputs[1] if outputs else first_size(found, f"{last}.bias", default=1),
+        "latent_size": first_size(found, "model.mu.bias", "model.mu.weight", default=1),
         "channels": channels,
         "strides": tuple(stride[0] for stride in strides),
         "kernel_size": _short(kernel),
@@ -249,24 +253,26 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     }
 
 
-def _widths(found: Layout, pattern: str) -> list[tuple[int, ...]]:
-    """Return the shapes of numbered tensors, from 0 on."""
-    return [found[pattern.format(index)].shape for index in range(_count(found, pattern))]
+def _parts(name: str) -> tuple[str, str]:
+    return f"{name}.weight", f"{name}.bias"
 
 
-def _count(found: Layout, pattern: str) -> int:
-    count = 0
-    while pattern.format(count) in found:
-        count += 1
-    return count
+def _widths(found: Layout, pattern: str) -> tuple[int, ...]:
+    """Return the output widths of numbered convolutions, from 0 on."""
+    numbers = range(count(found, *_parts(pattern)))
+    return tuple(first_size(found, *_parts(pattern.format(number)), default=1) for number in numbers)
+
+
+def _kernel_of(found: Layout, pattern: str, layers: int) -> tuple[int, ...]:
+    """Return the shape of the first encoder convolution that one, two or three spatial axes explain."""
+    shapes = (found[pattern.format(layer)].shape for layer in range(layers) if pattern.format(layer) in found)
+    return next((shape for shape in shapes if 3 <= len(shape) <= 5), ())
 
 
 def _intermediates(found: Layout) -> tuple[tuple[int, ...], int]:
     """Return the widths of the intermediate blocks, and their residual units (0 for plain blocks)."""
-    units = _count(found, "model.intermediate.inter_0.conv.unit{}.conv.weight")
-    unit = "conv.unit0.conv" if units else "conv"
-    shapes = _widths(found, f"model.intermediate.inter_{{}}.{unit}.weight")
-    return tuple(shape[0] for shape in shapes if shape), units
+    units = count(found, *_parts("model.intermediate.inter_0.conv.unit{}.conv"))
+    return _widths(found, f"model.intermediate.inter_{{}}.{'conv.unit0.conv' if units else 'conv'}"), units
 
 
 def _shown_strides(found: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:
@@ -323,8 +329,8 @@ def _strides_to_try(config: Config, stated: Config, shown: Footprint) -> Iterato
     hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
     layers = zip(shown.strided, hidden, strict=True)
     steps = [_steps(strided, unseen, shown, "in_shape" in stated) for strided, unseen in layers]
-    for count, strides in enumerate(product(*steps)):
-        if count >= _MOST_ALTERNATIVES**2 or (count >= _MOST_ALTERNATIVES and "in_shape" not in stated):
+    for number, strides in enumerate(product(*steps)):
+        if number >= _MOST_ALTERNATIVES**2 or (number >= _MOST_ALTERNATIVES and "in_shape" not in stated):
             return
         if strides != config["strides"]:
             yield strides
@@ -608,7 +614,9 @@ ARCHITECTURE = Architecture(
     idle=idle,
     anchors=(
         "model.encode.encode_0.conv.weight",
+        "model.encode.encode_1.conv.weight",
         "model.encode.encode_0.conv.unit0.conv.weight",
+        "model.encode.encode_1.conv.unit0.conv.weight",
         "model.decode.decode_0.conv.conv.weight",
         "model.mu.weight",
         "model.decodeL.weight",

@@ -25,6 +25,7 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
     anchor,
+    first_size,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
@@ -102,10 +103,10 @@ def _identity(name: str, width: int) -> Iterator[Fill]:
 
 def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     """Yield the configuration that the anchors show, with the stride like the kernel."""
-    stem = anchor(found, "stem.conv.weight", 5) or (1, 1, 5, 4, 4)
+    width = first_size(found, "stem.conv.weight", "stem.conv.bias", default=32)
+    stem = anchor(found, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
     backbone = _backbone(found)
-    last = anchor(found, "projection.3.weight", 2) or anchor(found, "projection.2.weight", 2) or (128, 768)
-    slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
+    slices = max(1, BACKBONES_2D[backbone].first // max(1, width))
     kernel = stem[2:]
     yield {
         "backbone": backbone,
@@ -113,15 +114,19 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "in_stack_depth": stems.depths(slices, kernel[0], max(1, kernel[0]))[0],
         "stem_kernel_size": kernel,
         "stem_stride": tuple(max(1, width) for width in kernel),
-        "embedding_dim": last[1],
-        "projection_dim": last[0],
+        "embedding_dim": first_size(found, "projection.0.weight", "projection.0.bias", default=768),
+        "projection_dim": first_size(found, *(f"projection.{place}" for place in _LAST), default=128),
     }
 
 
+_LAST = ("3.weight", "2.weight", "3.bias", "2.bias")
+
+
 def _backbone(found: Layout) -> str:
-    if "encoder.layer1.0.conv1.weight" in found:
+    if "encoder.layer1.0.conv1.weight" in found or "encoder.bn1.weight" in found:
         return "resnet50"
-    return "convnextv2_tiny" if "encoder.stages.0.blocks.0.mlp.grn.weight" in found else "convnext_tiny"
+    blocks = ("encoder.stages.0.blocks.0", "encoder.stages.0.blocks.1")
+    return "convnextv2_tiny" if any(f"{block}.mlp.grn.weight" in found for block in blocks) else "convnext_tiny"
 
 
 def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:

@@ -15,16 +15,19 @@ from viscy_compat.architectures.architecture import (
     Ambiguity,
     Architecture,
     Argument,
+    Choice,
     Config,
     Effect,
     Generation,
+    Integers,
     complete,
 )
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Differences, Layout, Mismatch, differences
 
-_MOST_DROPPED_ANCHORS = 12
+_MOST_ROUNDS = 3
+_MOST_SIZES = 16
 
 
 class Undetermined(NamedTuple):
@@ -352,7 +355,6 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
     """
     rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
     found = [near for row in rows for near in _near(find(row.name), layout)]
-    found = [near for near in found if 2 * near.shared >= near.shared + len(near.differences.missing)]
     return min(found, key=lambda near: distance(near.differences), default=None)
 
 
@@ -366,20 +368,88 @@ def _shares(telling: tuple[str, ...], layout: Layout) -> bool:
 
 
 def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
-    """Yield comparisons with the candidates, then with those read without one anchor that disagrees with the first."""
-    found = list(_compared(architecture, layout, layout))
-    yield from found
-    if not found or distance(found[0].differences) < 2:
-        return
-    for anchor in [name for name in architecture.anchors if name in layout][:_MOST_DROPPED_ANCHORS]:
-        yield from _compared(architecture, layout, {name: spec for name, spec in layout.items() if name != anchor})
+    """Yield the best attempt for each generation, improved as far as single arguments can."""
+    for generation in architecture.generations:
+        attempts = list(_attempts(architecture, generation, layout))
+        if not attempts:
+            continue
+        best = min(attempts, key=lambda attempt: attempt.apart)
+        if _worth_improving(layout, best):
+            best = _improve(architecture, generation, layout, best)
+        found = differences(layout, best.expected)
+        shared = len(best.expected) - len(found.missing) - len(found.reshaped)
+        if 2 * shared >= len(best.expected):
+            yield Nearest(architecture, generation, best.config, found, shared, _custom(architecture, found))
 
 
-def _compared(architecture: Architecture, layout: Layout, read: Layout) -> Iterator[Nearest]:
-    for generation, config, expected in _generated(architecture, read):
-        found = differences(layout, expected)
-        shared = len(expected) - len(found.missing) - len(found.reshaped)
-        yield Nearest(architecture, generation, config, found, shared, _custom(architecture, found))
+def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
+    """Yield the layouts of what the anchors show, then of what they show without one that may be the odd one."""
+    for dropped in (None, *(name for name in architecture.anchors if name in layout)):
+        read = {name: spec for name, spec in layout.items() if name != dropped}
+        for candidate in architecture.candidates(read):
+            config = complete(architecture, candidate)
+            try:
+                expected = generation.layout(config)
+            except Unbuildable:
+                continue
+            attempt = _Attempt(config, expected, _apart(layout, expected))
+            yield attempt
+            if attempt.apart < 2:
+                return
+
+
+class _Attempt(NamedTuple):
+    """A configuration, its layout, and how many tensors of the file are otherwise."""
+
+    config: dict[str, Any]
+    expected: Layout
+    apart: int
+
+
+def _apart(layout: Layout, expected: Layout) -> int:
+    """Count as `distance` does, without listing."""
+    same = sum(name in layout and layout[name].shape == spec.shape for name, spec in expected.items())
+    return len(expected) - same + len(layout.keys() - expected.keys())
+
+
+def _worth_improving(layout: Layout, attempt: _Attempt) -> bool:
+    """Whether the file may be of this class at all: trying arguments costs a layout each."""
+    return attempt.apart > 1 and len(layout) < 2 * len(attempt.expected) + 64
+
+
+def _improve(architecture: Architecture, generation: Generation, layout: Layout, best: _Attempt) -> _Attempt:
+    """Change one argument after the other as long as the file comes nearer."""
+    for _ in range(_MOST_ROUNDS):
+        before = best.apart
+        for argument in architecture.arguments:
+            for value in _proposals(argument, best, layout) if best.apart > 1 else ():
+                best = min(best, _attempt(generation, layout, best, {argument.name: value}), key=lambda one: one.apart)
+        if best.apart in (before, 0, 1):
+            break
+    return best
+
+
+def _attempt(generation: Generation, layout: Layout, best: _Attempt, change: Config) -> _Attempt:
+    config = {**best.config, **change}
+    try:
+        expected = generation.layout(config)
+    except Unbuildable:
+        return best
+    return _Attempt(config, expected, _apart(layout, expected))
+
+
+def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
+    """Return values worth trying: all of a small domain, else the sizes of tensors that do not fit."""
+    domain = argument.values(best.config)
+    if argument.effect != "predictions" or not isinstance(domain, Choice | Integers):
+        return []
+    if isinstance(domain, Choice):
+        return [value for value in domain.values if value != best.config[argument.name]]
+    if domain.high - domain.low < _MOST_SIZES:
+        return list(range(domain.low, domain.high + 1))
+    unfit = (spec for name, spec in layout.items() if best.expected.get(name) != spec)
+    sizes = dict.fromkeys(size for spec in unfit for size in spec.shape)
+    return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]
 
 
 def _custom(architecture: Architecture, found: Differences) -> str:

@@ -18,6 +18,8 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
     anchor,
+    count,
+    first_size,
 )
 from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
@@ -57,20 +59,20 @@ def layout(config: Config) -> Layout:
 def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     """Yield the configuration that the anchors show."""
     stem = anchor(found, "encoder.conv1.weight", 5) or (64, 1)
-    last = anchor(found, "projection.3.weight", 2) or (128, 512)
     backbone = _backbone(found)
     yield {
         "backbone": backbone,
         "in_channels": stem[1],
         "embedding_dim": RESNETS_3D[backbone].width,
-        "projection_dim": last[0],
+        "projection_dim": first_size(found, "projection.3.weight", "projection.3.bias", default=128),
     }
 
 
 def _backbone(found: Layout) -> str:
     """Return the backbone whose kind of block and numbers of blocks are nearest."""
-    bottleneck = "encoder.layer1.0.conv3.weight" in found
-    counts = [_blocks(found, f"encoder.layer{stage}") for stage in (1, 2, 3, 4)]
+    bottleneck = "encoder.layer1.0.conv3.weight" in found or "encoder.layer1.0.bn3.weight" in found
+    stages = (f"encoder.layer{stage}.{{}}" for stage in (1, 2, 3, 4))
+    counts = [count(found, f"{stage}.conv1.weight", f"{stage}.conv2.weight") for stage in stages]
 
     def distance(name: str) -> int:
         kind = RESNETS_3D[name]
@@ -78,13 +80,6 @@ def _backbone(found: Layout) -> str:
         return apart + 1000 * (kind.bottleneck != bottleneck)
 
     return min(RESNETS_3D, key=distance)
-
-
-def _blocks(found: Layout, stage: str) -> int:
-    count = 0
-    while f"{stage}.{count}.conv1.weight" in found:
-        count += 1
-    return count
 
 
 def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
