@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import random
 from typing import NamedTuple
 
@@ -38,6 +37,9 @@ class Tensor:
     def __init__(self, identity: int, shape: tuple[int, ...]) -> None:
         self.identity, self.shape = identity, shape
 
+    def copy(self) -> Tensor:
+        return Tensor(self.identity, self.shape)
+
 
 class Module:
     """One module of a tree: named members in the order of registration."""
@@ -59,6 +61,11 @@ class Module:
                 found.extend((f"{name}.{inner}", tensor) for inner, tensor in member.tensors())
         return found
 
+    def copy(self) -> Module:
+        another = Module()
+        another.members = [(name, member.copy()) for name, member in self.members]
+        return another
+
     def names(self) -> list[str]:
         return [name for name, _ in self.members]
 
@@ -70,9 +77,9 @@ class Tale(NamedTuple):
     steps: list[str]
 
 
-def grow_tree(rng: random.Random, depth: int = 3) -> Module:
+def grow_tree(rng: random.Random) -> Module:
     """Grow a random tree; now and then a block is repeated under numbers, as real models do."""
-    counter = iter(range(10**6))
+    counter, depth = iter(range(10**6)), rng.choice((1, 1, 2, 2, 3))
     root = _branch(rng, depth, counter)
     while not any(isinstance(member, Module) for _, member in root.members):
         root = _branch(rng, depth, counter)
@@ -81,7 +88,7 @@ def grow_tree(rng: random.Random, depth: int = 3) -> Module:
 
 def _branch(rng: random.Random, depth: int, counter) -> Module:
     module = Module()
-    for _ in range(rng.randint(1, 4)):
+    for _ in range(rng.randint(1, 2 if depth > 2 else 4)):
         name = _unused(module, rng, WORDS)
         if depth > 0 and rng.random() < 0.25:
             module.members.append((name, _repeated(rng, depth, counter)))
@@ -102,7 +109,7 @@ def _layer(rng: random.Random, counter) -> Module:
 def _repeated(rng: random.Random, depth: int, counter) -> Module:
     block, container = _branch(rng, depth - 1, counter), Module()
     for index in range(rng.randint(2, 4)):
-        another = copy.deepcopy(block)
+        another = block.copy()
         for _, tensor in another.tensors():
             tensor.identity = next(counter)
         container.members.append((str(index), another))
@@ -118,7 +125,7 @@ def refactor(seed: int) -> Tale:
     """Tell one tale: a target, some honest or dishonest steps, and the file that comes out."""
     rng = random.Random(seed)
     target_tree = grow_tree(rng)
-    tree, steps = copy.deepcopy(target_tree), []
+    tree, steps = target_tree.copy(), []
     # Crossed names and another order of registration cancel out: together they give the layout of an honest file.
     lying = rng.random() < 0.5
     allowed = [*HONEST, *(LYING if lying else REORDERING)]
@@ -247,7 +254,7 @@ def _renumber(tree: Module, rng: random.Random, rule) -> bool:
 def add_equal(tree: Module, rng: random.Random) -> bool:
     """A layer that the target lacks, of the shapes of one that it has."""
     modules = tree.modules()
-    layer = copy.deepcopy(rng.choice(modules[1:])) if len(modules) > 1 else Module()
+    layer = rng.choice(modules[1:]).copy() if len(modules) > 1 else Module()
     if not layer.tensors():
         return False
     for count, (_, tensor) in enumerate(layer.tensors()):

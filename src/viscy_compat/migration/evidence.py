@@ -99,7 +99,7 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
         Pairs that are right if names do not lie without a trace. Empty where they say nothing.
     """
     if len(here) != len(there):
-        return _pair_uneven(here, there)
+        return _pair_uneven(here, there, theory)
     for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts):
         pairings = _undisputed(step(here, there, theory), here, there)
         if pairings:
@@ -107,23 +107,15 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
     return []
 
 
-def shares_parts(one: Unit, other: Unit, common: frozenset[Token]) -> bool:
-    """Whether two labels have a word in common that not every unit around them has.
-
-    A number counts as well where the units are modules with the same last parts inside: a `3` alone is no name.
+def shared_words(one: Label, other: Label) -> set[str]:
+    """Return the words that two labels have in common.
 
     Examples
     --------
-    >>> moved = Unit(Node(()), ("downsample_layers", "1")), Unit(Node(()), ("stages", "1", "downsample"))
-    >>> shares_parts(*moved, frozenset()), shares_parts(*moved, frozenset(["downsample", 1]))
-    (True, False)
+    >>> shared_words(("downsample_layers", "1"), ("stages", "1", "downsample"))
+    {'downsample'}
     """
-    shared = (set(tokens(one.label)) & set(tokens(other.label))) - common
-    return any(isinstance(token, str) for token in shared) or (bool(shared) and _alike(one.node, other.node))
-
-
-def _alike(one: Node, other: Node) -> bool:
-    return one.name is None and one.kin == other.kin
+    return set(_words(one)) & set(_words(other))
 
 
 def translate(label: Label, words: Mapping[str, str]) -> Label:
@@ -154,18 +146,31 @@ def _ranks(units: Sequence[Unit]) -> dict[int, int]:
     return {index: rank for rank, index in enumerate(ordered)}
 
 
-def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
-    """Pair units of equal label where the sides differ in number, unless numbers alone tell them apart.
+def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Pair units of equal label where the sides differ in number, if the larger side has every label of the other.
 
-    Which one of `blocks.0` to `blocks.6` is missing in `blocks.0` to `blocks.5` is not said by the numbers.
+    Numbers are not enough: which one of `blocks.0` to `blocks.6` is missing in `blocks.0` to `blocks.5` is not said.
     """
     places = {unit.label: index for index, unit in enumerate(there)}
-    families = Counter(_words(unit.label) for unit in (here if len(here) > len(there) else there))
+    fewer, more = (here, there) if len(here) < len(there) else (there, here)
+    if not {unit.label for unit in fewer} <= {unit.label for unit in more}:
+        return []
+    families = Counter(_words(unit.label) for unit in more)
+    same = [index for index, unit in enumerate(here) if unit.label in places]
+    matched = [places[here[index].label] for index in same]
+    if theory.ordered and _sorted_by_place(same, here) != _sorted_by_place(matched, there, same):
+        return []
     return [
-        Pairing(index, places[unit.label], "same name")
-        for index, unit in enumerate(here)
-        if unit.label in places and families[_words(unit.label)] == 1
+        Pairing(index, place, "same name")
+        for index, place in zip(same, matched, strict=True)
+        if families[_words(here[index].label)] == 1
     ]
+
+
+def _sorted_by_place(indices: list[int], units: Sequence[Unit], names: list[int] | None = None) -> list[int]:
+    """Order some units as they stand in the file; return them, or what they are called elsewhere."""
+    called = zip(indices, names or indices, strict=True)
+    return [name for _, name in sorted(called, key=lambda pair: units[pair[0]].node.first)]
 
 
 def _same_labels(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -190,6 +195,8 @@ def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
     """Compare what distinguishes the labels of each side among themselves."""
     mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
     theirs = _distinguishing([unit.label for unit in there])
+    if theory.order != "shuffled" and set(mine) != set(theirs):
+        mine, theirs = [((), numbers) for _, numbers in mine], [((), numbers) for _, numbers in theirs]
     if len(set(mine)) != len(mine) or set(mine) != set(theirs):
         return []
     wordless = not any(words for words, _ in mine)
@@ -273,11 +280,10 @@ def _by_columns(keys: list[Key]) -> list[Key]:
 
 
 def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
-    """Pair by parts that one unit of each side has and no other: `bn3` and `norm3` beside `downsample.1`."""
+    """Pair by words that one unit of each side has and no other: `attn.norm` and `attention_norm` do not count."""
     if theory.order == "shuffled":
         return []
-    numbers = theory.ordered and _related(here, there)
-    mine, theirs = _holders(here, theory.words, numbers), _holders(there, {}, numbers)
+    mine, theirs = _holders(here, theory.words), _holders(there, {})
     votes = {(mine[token], theirs[token]) for token in mine.keys() & theirs.keys()}
     votes = {(one, other) for one, other in votes if one >= 0 and other >= 0}
     if len({one for one, _ in votes}) != len(votes) or len({other for _, other in votes}) != len(votes):
@@ -287,13 +293,12 @@ def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory
     return [Pairing(one, other, "shared parts") for one, other in sorted(votes)]
 
 
-def _holders(units: Sequence[Unit], words: Mapping[str, str], numbers: bool) -> dict[Token, int]:
-    """Map each part to the only unit that has it, or to -1 where several have it."""
-    holders: dict[Token, int] = {}
+def _holders(units: Sequence[Unit], words: Mapping[str, str]) -> dict[str, int]:
+    """Map each word to the only unit that has it, or to -1 where several have it."""
+    holders: dict[str, int] = {}
     for index, unit in enumerate(units):
-        for token in set(tokens(translate(unit.label, words))):
-            if isinstance(token, str) or numbers:
-                holders[token] = -1 if token in holders else index
+        for word in set(_words(translate(unit.label, words))):
+            holders[word] = -1 if word in holders else index
     return holders
 
 

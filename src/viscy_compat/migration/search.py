@@ -14,8 +14,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from viscy_compat.migration.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shares_parts, translate
-from viscy_compat.migration.name_tree import Label, Node, Token, heart, tokens
+from viscy_compat.migration.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
+from viscy_compat.migration.name_tree import Label, Node, heart, tokens
 
 
 class Found(NamedTuple):
@@ -49,7 +49,7 @@ Numbers = tuple[int, ...]
 class Context:
     """Source and target units that hold the same tensors, and what was decided among them."""
 
-    __slots__ = ("common", "here", "labels_here", "labels_there", "numbered", "there", "totals_here", "totals_there")
+    __slots__ = ("here", "labels_here", "labels_there", "numbered", "there", "totals_here", "totals_there")
 
     def __init__(self, here: list[Unit], there: list[Unit]) -> None:
         self.here, self.there = here, there
@@ -61,13 +61,17 @@ class Context:
         self.totals_here, self.totals_there = _totals(self.here), _totals(self.there)
         self.labels_here = {unit.label: unit for unit in self.here}
         self.labels_there = {unit.label: unit for unit in self.there}
-        self.common = _common([unit.label for unit in (*self.here, *self.there)])
 
     def remove(self, here: set[int], there: set[int]) -> None:
         """Take units out, by their places."""
         self.here = [unit for index, unit in enumerate(self.here) if index not in here]
         self.there = [unit for index, unit in enumerate(self.there) if index not in there]
         self.refresh()
+
+    @property
+    def opened(self) -> bool:
+        """Whether only tensors are left."""
+        return all(unit.node.name is not None for unit in (*self.here, *self.there))
 
     def even(self, unit: Unit) -> bool:
         """Whether both sides have equally many tensors of every shape key of a unit."""
@@ -88,10 +92,6 @@ def _totals(units: Sequence[Unit]) -> Counter[int]:
     for unit in units:
         totals.update(unit.node.shapes)
     return totals
-
-
-def _common(labels: Sequence[Label]) -> frozenset[Token]:
-    return frozenset.intersection(*(frozenset(tokens(label)) for label in labels)) if len(labels) > 2 else frozenset()
 
 
 def search(here: list[Unit], there: list[Unit], theory: Theory) -> Outcome:
@@ -141,7 +141,7 @@ def _solve(context: Context, theory: Theory, outcome: Outcome) -> Iterator[Conte
         decided = list(_decide(context, theory))
         if decided:
             yield from _commit(context, decided, outcome)
-        elif not (_set_aside(context, theory, outcome) or _open_largest(context)):
+        elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
             break
     _refuse_rest(context, outcome)
 
@@ -176,16 +176,39 @@ def _single(context: Context, here: int, there: int, theory: Theory) -> Iterator
 
 def _ground_of_single(one: Unit, other: Unit, context: Context, theory: Theory) -> Ground | None:
     """Say what names have for a pair of units that are the only ones of their profile."""
-    if one.label == other.label:
-        return "same name"
+    alike = one.node.name is None and one.node.inside == other.node.inside
     even = context.even(one)
-    if one.node.name is None and one.node.inside == other.node.inside and (even or context.anchored(one, 1)):
+    if one.label == other.label:
+        return "same name" if even or alike or context.opened else None
+    if alike and (even or context.anchored(one, 1)):
         return "same inside"
     if theory.order == "shuffled" or not even:
         return None
     if translate(one.label, theory.words) == other.label:
         return "learned parts"
-    return "shared parts" if shares_parts(one, other, context.common) else None
+    return "shared parts" if _tells_apart(context, one, other) else None
+
+
+def _tells_apart(context: Context, one: Unit, other: Unit) -> bool:
+    """Whether two units have a word in common that their rivals lack, on one side at least.
+
+    Rivals are all tensors of equal shape keys outside of the two, however deep.
+    """
+    shared = shared_words(one.label, other.label)
+    return bool(shared) and bool(
+        shared - _rival_words(context.here, one) or shared - _rival_words(context.there, other)
+    )
+
+
+def _rival_words(units: Sequence[Unit], one: Unit) -> set[str]:
+    rivals = [unit for unit in units if unit.node is not one.node and unit.node.shapes.keys() & one.node.shapes.keys()]
+    return {
+        word
+        for unit in rivals
+        for leaf in unit.node.leaves()
+        if leaf.shapes.keys() & one.node.shapes.keys()
+        for word in _words(unit.label + leaf.path[len(unit.node.path) :])
+    }
 
 
 def _claimed(context: Context, one: Unit, other: Unit) -> bool:
@@ -205,7 +228,7 @@ def _orderly(context: Context, one: Unit, other: Unit, theory: Theory) -> bool:
 
     It is overruled where structure and names agree against it: a module may have moved.
     """
-    if not theory.ordered or one.label == other.label or shares_parts(one, other, context.common):
+    if not theory.ordered or one.label == other.label or _tells_apart(context, one, other):
         return True
     return all(
         context.totals_here[key] != context.totals_there[key]
@@ -228,13 +251,24 @@ def _several(context: Context, mine: list[int], theirs: list[int], theory: Theor
     anchored = len(mine) == len(theirs) and context.anchored(here[0], len(mine))
     for pair in pair_by_names(here, there, theory):
         one, other = here[pair.here], there[pair.there]
-        alike = anchored and one.node.name is None and one.node.inside == other.node.inside
-        if not (even or alike or one.label == other.label):
+        alike = one.node.name is None and one.node.inside == other.node.inside
+        if not (even or (anchored and alike) or _named_alike(context, here, there, pair, alike)):
             continue
         if pair.ground == "numbering in order" and not _same_sequence(context, one, other, aligned):
             continue
         if _rises(context, one, other) and not _claimed(context, one, other):
             yield Pairing(mine[pair.here], theirs[pair.there], pair.ground)
+
+
+def _named_alike(context: Context, here: list[Unit], there: list[Unit], pair: Pairing, alike: bool) -> bool:
+    """Whether names carry a pair where the sides have unequal numbers of such tensors.
+
+    A tensor waits until all modules are open: one that bears its name may be in one of them.
+    """
+    if here[pair.here].label != there[pair.there].label or not (alike or context.opened):
+        return False
+    mine, theirs = {unit.label for unit in here}, {unit.label for unit in there}
+    return theirs <= mine or (context.opened and mine <= theirs)
 
 
 def _same_sequence(context: Context, one: Unit, other: Unit, known: dict[tuple[Words, Words], bool]) -> bool:
@@ -290,23 +324,40 @@ def _remember(context: Context, one: Unit, other: Unit, outcome: Outcome) -> Non
 
 
 def _set_aside(context: Context, theory: Theory, outcome: Outcome) -> bool:
-    """Refuse modules that are alike inside as wholes, so that the alternatives stay few; say whether there were any."""
-    classes_there = _classes(context.there)
-    for profile, mine in _classes(context.here).items():
-        theirs = classes_there.get(profile, [])
-        group = _group([context.here[i] for i in mine], [context.there[i] for i in theirs], theory)
+    """Refuse modules that are alike inside as wholes, so that the alternatives stay few; else open them.
+
+    Returns
+    -------
+    bool
+        Whether there were any modules left.
+    """
+    for mine, theirs in _twins(context):
+        group = _group([context.here[index] for index in mine], [context.there[index] for index in theirs], theory)
         if group:
             outcome.groups.append(group)
             context.remove(set(mine), set(theirs))
             return True
-    return False
+    return _open(context, [unit for unit in (*context.here, *context.there) if unit.node.name is None])
+
+
+def _twins(context: Context) -> list[tuple[list[int], list[int]]]:
+    """List the classes of modules, equally many on both sides, whose members are alike inside on each side."""
+    classes_there = _classes(context.there)
+    return [
+        (mine, classes_there[profile])
+        for profile, mine in _classes(context.here).items()
+        if len(mine) == len(classes_there.get(profile, ())) > 1
+        and _uniform([context.here[index] for index in mine])
+        and _uniform([context.there[index] for index in classes_there[profile]])
+        and context.even(context.here[mine[0]])
+    ]
+
+
+def _uniform(units: list[Unit]) -> bool:
+    return units[0].node.name is None and len({unit.node.inside for unit in units}) == 1
 
 
 def _group(here: list[Unit], there: list[Unit], theory: Theory) -> Group | None:
-    if not there or len(here) + len(there) < 3 or here[0].node.name is not None or there[0].node.name is not None:
-        return None
-    if len({unit.node.inside for unit in here}) > 1 or len({unit.node.inside for unit in there}) > 1:
-        return None
     one, other = here[0].node, there[0].node
     inner = search(_members(one, len(one.path)), _members(other, len(other.path)), theory)
     if inner.groups or len(inner.found) != one.size:
@@ -326,18 +377,27 @@ def _aligned(here: list[Unit], there: list[Unit], found: list[Found]) -> Group:
 
 
 def _open_largest(context: Context) -> bool:
-    """Open the largest modules of both sides; say whether there were any."""
-    size = max((unit.node.size for unit in (*context.here, *context.there) if unit.node.name is None), default=0)
-    if not size:
-        return False
-    context.here = [member for unit in context.here for member in _opened(unit, size)]
-    context.there = [member for unit in context.there for member in _opened(unit, size)]
+    """Open the largest modules of both sides, but for those that have twins; say whether there were any."""
+    twins = _twins(context)
+    twins_here = {index for mine, _ in twins for index in mine}
+    twins_there = {index for _, theirs in twins for index in theirs}
+    others = [unit for index, unit in enumerate(context.here) if index not in twins_here]
+    others += [unit for index, unit in enumerate(context.there) if index not in twins_there]
+    return _open(context, [unit for unit in others if unit.node.name is None])
+
+
+def _open(context: Context, modules: list[Unit]) -> bool:
+    """Open the largest of some modules, and all of their size; say whether there were any."""
+    size = max((unit.node.size for unit in modules), default=0)
+    opened = {id(unit.node) for unit in modules if unit.node.size == size}
+    context.here = [member for unit in context.here for member in _opened(unit, id(unit.node) in opened)]
+    context.there = [member for unit in context.there for member in _opened(unit, id(unit.node) in opened)]
     context.refresh()
-    return True
+    return bool(opened)
 
 
-def _opened(unit: Unit, size: int) -> list[Unit]:
-    if unit.node.name is not None or unit.node.size != size:
+def _opened(unit: Unit, opens: bool) -> list[Unit]:
+    if not opens:
         return [unit]
     return [Unit(heart(child), unit.label + heart(child).path[len(unit.node.path) :]) for child in unit.node.children]
 
