@@ -534,6 +534,14 @@ _NUMBERS: tuple[Code, ...] = (
         "forward returns another type, or tensors under other names or in another number, than the old class did.",
         "Return what the old class returned.",
     ),
+    Code(
+        "VC510",
+        "error",
+        "a law does not hold",
+        "A property that must hold for every configuration and input of a class (old equals new, the shape rule, the "
+        "layout, the round trip...) is broken; the case is the smallest that was found.",
+        "Run the script that stands below the finding; it shows the failure on that one case.",
+    ),
 )
 
 _HISTORY: tuple[Code, ...] = (

@@ -29,12 +29,15 @@ class Setup:
         Time and memory of each worker.
     jobs : int
         How many workers compute at once; with one, the candidate follows the old side.
+    cache : int
+        How many built models each worker keeps for further requests.
     """
 
     legacy_python: str | None = None
     candidate_python: str | None = None
     limits: Limits = field(default_factory=Limits)
     jobs: int = 2
+    cache: int = 1
 
 
 class Sides:
@@ -87,9 +90,9 @@ class Sides:
 def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Start both workers, and end them whatever happens."""
     with ExitStack() as stack:
-        old = stack.enter_context(Worker("old", python=setup.legacy_python, cache=1, limits=setup.limits))
+        old = stack.enter_context(Worker("old", python=setup.legacy_python, cache=setup.cache, limits=setup.limits))
         candidate = stack.enter_context(
-            Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits)
+            Worker("candidate", python=setup.candidate_python, cache=setup.cache, limits=setup.limits)
         )
         package.prepare(candidate)
         yield Sides(old, candidate, package, at_once=setup.jobs > 1)
