@@ -20,17 +20,19 @@ if TYPE_CHECKING:
     from viscy_compat.loading import load_model as load_model
     from viscy_compat.loading import load_state_dict as load_state_dict
     from viscy_compat.proof.equivalence import verify as verify
+    from viscy_compat.proof.exploration import explore as explore
     from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
     "check": "viscy_compat.diagnosis",
+    "explore": "viscy_compat.proof.exploration",
     "load_model": "viscy_compat.loading",
     "load_state_dict": "viscy_compat.loading",
     "remap": "viscy_compat.rewrite.remapping",
     "verify": "viscy_compat.proof.equivalence",
 }
 
-__all__ = ["__version__", "check", "load_model", "load_state_dict", "remap", "verify"]
+__all__ = ["__version__", "check", "explore", "load_model", "load_state_dict", "remap", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -103,6 +103,27 @@ def ask(architecture: Architecture, asked: Config, fed: tuple[int, ...] | None =
     return Answer(architecture, config, shape, outcome, nearby)
 
 
+def outcome_name(architecture: Architecture, config: Config, fed: tuple[int, ...]) -> str:
+    """Name the outcome of a case: what a map is coloured by.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> vae = find("BetaVae25D")
+    >>> outcome_name(vae, complete(vae, {}), (2, 2, 16, 256, 256))
+    'exact'
+    """
+    rule = architecture.outcome(config, fed)
+    if not rule.builds:
+        return "does not build"
+    if not rule.runs:
+        return "does not run"
+    kinds = {loss.kind for loss in rule.losses}
+    if not kinds:
+        return "exact"
+    return "rounded" if kinds <= {"rounding", "orientation"} else "lossy"
+
+
 def _checked(architecture: Architecture, asked: Config) -> dict[str, Any]:
     known = {argument.name: argument for argument in architecture.arguments}
     unknown = [name for name in asked if name not in known]

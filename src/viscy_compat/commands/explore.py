@@ -1,35 +1,85 @@
-"""Ask what a configuration does with an input before it is trained: what comes out, what is lost, what is exact."""
+"""Hunt for shape breakage with hypothesis; or, with --ask, say what a configuration does before it is trained.
+
+Laws: old equals new, the shape rule, reconstructions, layouts, inference, batches and modes, unread slices, round trips.
+"""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.architectures import find
-from viscy_compat.architectures.asking import ask
-from viscy_compat.errors import UsageError
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.commands.sources import add_sources, options_of, teller
+from viscy_compat.errors import MissingExtra, UsageError
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
-from viscy_compat.stated import parse_settings, parse_value
+
+_OLD = ("repo", "rev", "wheel", "trust_repo", "legacy_python")
+_NEW = ("candidate", "candidate_python", "jobs")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``explore``."""
-    rule = parser.add_argument_group("explore")
-    rule.add_argument("classes", metavar="CLASS", nargs="*", help="the classes")
-    rule.add_argument("--ask", metavar="NAME=VALUE", action="append", default=[], help="a constructor argument")
-    rule.add_argument("--input", metavar="B,C,D,H,W", help="another input than the one that the class is built for")
+    parser.add_argument("classes", metavar="CLASS", nargs="*", help="classes to explore; all by default")
+    hunt = parser.add_argument_group("hunting")
+    hunt.add_argument("--profile", choices=("dev", "ci", "release"), default="dev", help="20, 100 or 1,000 examples")
+    hunt.add_argument("--examples", metavar="N", type=int, help="that many examples instead")
+    hunt.add_argument("--law", metavar="LAW", action="append", help="only this law (repeatable)")
+    hunt.add_argument("--plot", metavar="FILE.png|.html", help="draw the map of one class instead")
+    asking = parser.add_argument_group("asking, without torch")
+    asking.add_argument("--ask", metavar="NAME=VALUE", action="append", default=[], help="a constructor argument")
+    asking.add_argument("--input", metavar="B,C,D,H,W", help="another input than the one that the class is built for")
+    add_sources(parser)
+    parser.set_defaults(seed=None)
 
 
 def run(arguments: Namespace) -> int:
-    """Answer a question about one class."""
-    return _answer(arguments)
+    """Answer a question, draw a map, or hunt."""
+    if arguments.plot:
+        return _plot(arguments)
+    if arguments.ask or arguments.input:
+        return _answer(arguments)
+    if arguments.recorded or arguments.allow_recorded:
+        raise UsageError("recorded references cannot be explored", fix="use --wheel VERSION or --repo PATH")
+    try:
+        from viscy_compat.proof.exploration import explore
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"exploring needs {error.name}", fix="pip install 'viscy-compat[explore]'") from error
+    report = explore(
+        arguments.classes or None,
+        profile=arguments.profile,
+        examples=arguments.examples,
+        seed=arguments.seed,
+        laws=arguments.law,
+        progress=teller(arguments, "explore"),
+        **options_of(arguments, _OLD, _NEW),
+    )
+    return emit(report, arguments)
 
 
 def _answer(arguments: Namespace) -> int:
-    if len(arguments.classes) != 1:
-        raise UsageError("--ask is about one class", fix="viscy-compat explore BetaVae25D --ask backbone=convnext_tiny")
+    from viscy_compat.architectures.asking import ask
+    from viscy_compat.stated import parse_settings, parse_value
+
     fed = parse_value(arguments.input) if arguments.input else None
     if fed is not None and not (isinstance(fed, tuple) and all(type(size) is int for size in fed)):
         raise UsageError(f"--input {arguments.input!r} is no shape", fix="for example --input 2,2,16,128,128")
-    answer = ask(find(arguments.classes[0]), parse_settings(arguments.ask, flag="--ask"), fed)
+    answer = ask(_the_class(arguments, "--ask"), parse_settings(arguments.ask, flag="--ask"), fed)
     return emit(Report("explore", [answer]), arguments)
+
+
+def _plot(arguments: Namespace) -> int:
+    from viscy_compat.report.maps import draw
+    from viscy_compat.stated import parse_settings
+
+    architecture = _the_class(arguments, "--plot")
+    draw(architecture, parse_settings(arguments.ask, flag="--ask"), arguments.plot)
+    if not arguments.quiet:
+        print(f"{architecture.name}: map written to {arguments.plot}")
+    return 0
+
+
+def _the_class(arguments: Namespace, flag: str) -> Architecture:
+    if len(arguments.classes) != 1:
+        raise UsageError(f"{flag} is about one class", fix=f"viscy-compat explore BetaVae25D {flag} ...")
+    return find(arguments.classes[0])

@@ -22,6 +22,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Config
+from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding, Report
 from viscy_compat.history.origin import Wanted, resolve
@@ -177,27 +178,6 @@ class _Tally:
     def note(self, subject: Subject, law: Law, drawn: Drawn) -> None:
         self.cases[law.id] += 1
         self.outcomes.setdefault(repr(drawn), outcome_name(subject.architecture, drawn.config, drawn.input))
-
-
-def outcome_name(architecture: Architecture, config: Config, fed: tuple[int, ...]) -> str:
-    """Name the outcome of a case: what a map is coloured by.
-
-    Examples
-    --------
-    >>> from viscy_compat.architectures.architecture import complete
-    >>> vae = find("BetaVae25D")
-    >>> outcome_name(vae, complete(vae, {}), (2, 2, 16, 256, 256))
-    'exact'
-    """
-    rule = architecture.outcome(config, fed)
-    if not rule.builds:
-        return "does not build"
-    if not rule.runs:
-        return "does not run"
-    kinds = {loss.kind for loss in rule.losses}
-    if not kinds:
-        return "exact"
-    return "rounded" if kinds <= {"rounding", "orientation"} else "lossy"
 
 
 def explore(
@@ -435,14 +415,3 @@ def _laws(names: Iterable[str] | None) -> tuple[Law, ...]:
 
 def _silent(message: str) -> None:
     """Tell nobody."""
-
-
-def map_of(
-    architecture: Architecture, config: Config, x: tuple[str, Sequence[Any]], y: tuple[str, Sequence[Any]]
-) -> list[list[str]]:
-    """Return the outcome names over two arguments, a row for each value of ``y``."""
-    rows = []
-    for up in y[1]:
-        changed = [{**config, x[0]: across, y[0]: up} for across in x[1]]
-        rows.append([outcome_name(architecture, one, architecture.input_shape(one)) for one in changed])
-    return rows

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import Report
 from viscy_compat.report import Style
@@ -12,11 +12,32 @@ from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
+    from viscy_compat.proof.exploration import Exploration
 
 
 def render(report: Report, style: Style) -> str:
     """Return a paragraph for each answer."""
-    return "\n\n".join("\n".join(_answer(result, style)) for result in report.results)  # type: ignore[arg-type]
+    paragraphs = [_paragraph(result, style) for result in report.results]
+    headline = [report.headline] if report.headline else []
+    return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
+
+
+def _paragraph(result: Any, style: Style) -> Iterator[str]:
+    return _answer(result, style) if hasattr(result, "nearby") else _hunt(result, style)
+
+
+def _hunt(result: Exploration, style: Style) -> Iterator[str]:
+    verdict = style.paint("a law is broken", 1, 31) if result.broken else style.paint("every law holds", 1, 32)
+    yield f"{style.paint(result.name, 1)}: {verdict}"
+    yield "  cases      " + "  ".join(f"{law} {count}" for law, count in result.cases.items())
+    yield "  outcomes   " + "  ".join(f"{name} {count}" for name, count in sorted(result.outcomes.items()))
+    if result.used:
+        yield f"  met        {', '.join(result.used)}"
+    for row in result.broken:
+        yield f"  {style.paint('error VC510', 31)}: {row.law}: {row.message}"
+        yield f"    the law: {row.says}"
+        yield "    a script that shows it:"
+        yield from (f"      {line}" for line in row.script.splitlines())
 
 
 def _answer(answer: Answer, style: Style) -> Iterator[str]:

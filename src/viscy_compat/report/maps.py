@@ -1,0 +1,177 @@
+"""The map of a class: what comes out over two arguments, coloured by outcome, as a picture or a page."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
+from viscy_compat.architectures.asking import outcome_name
+from viscy_compat.errors import MissingExtra, OutputRefused, UsageError
+from viscy_compat.exhibits import Exhibits, Fact, Map
+from viscy_compat.findings import Finding, Report
+
+COLORS = {
+    "exact": "#1b7837",
+    "rounded": "#fdb863",
+    "lossy": "#b2abd2",
+    "does not run": "#e66101",
+    "does not build": "#7f0000",
+}
+"""Colours of the outcomes, told apart in grey and by readers who do not see red and green alike."""
+
+_PLAIN: dict[str, Any] = {
+    "backbone": "convnext_tiny",
+    "in_channels": 2,
+    "in_stack_depth": 15,
+    "spatial_dims": 2,
+    "in_shape": (1, 64, 64),
+    "out_channels": 1,
+    "latent_size": 64,
+    "channels": (32, 64),
+    "strides": (2, 2),
+}
+
+
+class Axis(NamedTuple):
+    """One side of a map: a caption, and for each tick the arguments that it changes."""
+
+    name: str
+    ticks: tuple[int, ...]
+    argument: str
+    places: tuple[int, ...]
+    """Which places of a tuple argument take the tick; empty where the argument is a number."""
+
+    def changed(self, config: Config, tick: int) -> dict[str, Any]:
+        """Return a configuration with the tick put in."""
+        now = config[self.argument]
+        if not self.places:
+            return {**config, self.argument: tick}
+        return {**config, self.argument: tuple(tick if place in self.places else old for place, old in enumerate(now))}
+
+
+def axes_of(config: Config) -> tuple[Axis, Axis]:
+    """Choose the axes: input size against stride where the class knows its input size, else depth against kernel."""
+    if "input_spatial_size" in config:
+        sides = Axis("input side (pixels)", tuple(range(32, 321, 8)), "input_spatial_size", (0, 1))
+        return sides, Axis("stem stride in y and x", tuple(range(1, 9)), "stem_stride", (1, 2))
+    if "stem_kernel_size" in config:
+        depth = Axis("input depth (slices)", tuple(range(1, 49)), "in_stack_depth", ())
+        return depth, Axis("stem kernel and stride in z", tuple(range(1, 13)), "stem_kernel_size", (0,))
+    if "in_shape" in config:
+        sides = Axis("input height (pixels)", tuple(range(16, 97)), "in_shape", (1,))
+        return sides, Axis("input width (pixels)", tuple(range(16, 97)), "in_shape", (2,))
+    raise UsageError("this class has no argument about sizes to draw", fix="draw BetaVae25D or ContrastiveEncoder")
+
+
+def map_of(architecture: Architecture, asked: Config) -> Map:
+    """Compute the map of a class.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> drawn = map_of(find("BetaVae25D"), {})
+    >>> drawn.outcomes[drawn.rows.index("4")][drawn.columns.index("128")]
+    'exact'
+    """
+    config = complete(architecture, {**_defaults(architecture), **asked})
+    x, y = axes_of(config)
+    rows = tuple(tuple(_name(architecture, config, x, across, y, up) for across in x.ticks) for up in y.ticks)
+    columns, lines = (tuple(map(str, axis.ticks)) for axis in (x, y))
+    return Map(architecture.name, Fact(x.name, ""), Fact(y.name, ""), columns, lines, rows)
+
+
+def _name(architecture: Architecture, config: Config, x: Axis, across: int, y: Axis, up: int) -> str:
+    changed = y.changed(x.changed(config, across), up)
+    if y.argument == "stem_kernel_size":
+        changed["stem_stride"] = (up, *changed["stem_stride"][1:])
+    return outcome_name(architecture, changed, architecture.input_shape(changed))
+
+
+def _defaults(architecture: Architecture) -> dict[str, Any]:
+    required = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
+    return {name: _PLAIN[name] for name in required if name in _PLAIN}
+
+
+def draw(architecture: Architecture, asked: Config, path: str) -> None:
+    """Write the map of a class as a picture (``.png``) or as a page (``.html``).
+
+    Raises
+    ------
+    UsageError
+        Another ending, or a class without sizes.
+    MissingExtra
+        The picture needs matplotlib.
+    OutputRefused
+        The file cannot be written.
+    """
+    drawn = map_of(architecture, asked)
+    try:
+        if path.endswith(".html"):
+            _draw_page(drawn, path)
+        elif path.endswith(".png"):
+            _draw_picture(drawn, path)
+        else:
+            raise UsageError(f"--plot {path} is neither .png nor .html", fix="choose one of these endings")
+    except OSError as error:
+        raise OutputRefused(error.strerror or str(error), where=path, fix="choose another place") from error
+
+
+def _draw_page(drawn: Map, path: str) -> None:
+    from viscy_compat.report import Style
+    from viscy_compat.report.html import render
+
+    page = render(Report("explore", [Shown(drawn)]), Style(verbose=True))
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(page)
+
+
+class Shown(NamedTuple):
+    """A map as a result, for the page."""
+
+    map: Map
+    exit_code: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The class."""
+        return self.map.title
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the class alone: the map is shown as an exhibit."""
+        return {"class": self.map.title}
+
+    def exhibits(self) -> Exhibits:
+        """Return the map."""
+        return Exhibits(maps=(self.map,))
+
+
+def _draw_picture(drawn: Map, path: str) -> None:
+    try:
+        from matplotlib.colors import ListedColormap
+        from matplotlib.figure import Figure
+        from matplotlib.patches import Patch
+    except ModuleNotFoundError as error:
+        raise MissingExtra(f"the picture needs {error.name}", fix="pip install 'viscy-compat[explore]'") from error
+    names = list(COLORS)
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    axes = figure.subplots()
+    cells = [[names.index(name) for name in row] for row in drawn.outcomes]
+    axes.imshow(
+        cells,
+        cmap=ListedColormap(list(COLORS.values())),
+        vmin=-0.5,
+        vmax=len(names) - 0.5,
+        aspect="auto",
+        origin="lower",
+    )
+    every = max(1, len(drawn.columns) // 12)
+    axes.set_xticks(range(0, len(drawn.columns), every), drawn.columns[::every])
+    axes.set_yticks(range(len(drawn.rows)), drawn.rows)
+    axes.set_xlabel(drawn.x.name)
+    axes.set_ylabel(drawn.y.name)
+    axes.set_title(f"{drawn.title}: what comes out")
+    met = {name for row in drawn.outcomes for name in row}
+    patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in met]
+    figure.legend(handles=patches, loc="outside right upper", frameon=False)
+    figure.savefig(path, dpi=110)
