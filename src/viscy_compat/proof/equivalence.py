@@ -20,7 +20,7 @@ from viscy_compat.proof.answers import Answer, Described, Mode, Run
 from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.comparison import Failure, compare, parting, signature_failures
-from viscy_compat.proof.sides import Progress, Setup, Sides, sides
+from viscy_compat.proof.sides import Progress, Setup, Sides, sides, source_name
 from viscy_compat.proof.workers import Conditions, Limits
 
 REPORT = ("layout", "initial", "eval", "train")
@@ -227,11 +227,11 @@ def verify(
     olds = resolve(chosen, wanted)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
     tell("starting one worker for each side (torch, timm, MONAI)")
-    comparison = _Comparison(chosen, olds, package, seed, evidence, tell)
+    comparison = Comparison(chosen, olds, package, seed, evidence, tell)
     return Report("verify", comparison.results(setup), headline=_headline(olds.values(), package))
 
 
-class _Comparison:
+class Comparison:
     """One run of `verify` from sources."""
 
     def __init__(
@@ -256,9 +256,10 @@ class _Comparison:
 
     def _share(self, setup: Setup, share: Sequence[Architecture]) -> list[ClassResult]:
         with sides(setup, self.package) as both:
-            return [self._class(both, architecture) for architecture in share]
+            return [self.judged(both, architecture) for architecture in share]
 
-    def _class(self, both: Sides, architecture: Architecture) -> ClassResult:
+    def judged(self, both: Sides, architecture: Architecture) -> ClassResult:
+        """Compare one class on two workers."""
         old = self.olds[architecture.name]
         described = both.describe(architecture, old)
         origin = Origin(old.kind, old.revision, old.source.blobs, old.proven, both.conditions)
@@ -294,7 +295,7 @@ class _Comparison:
         """Return the requests for one case; ``report`` and ``options`` may be given."""
         report = more.get("report", REPORT)
         options = more.get("options", ({}, {}))
-        name = f"{old.title} {architecture.name}"
+        name = source_name(architecture, old)
         theirs = old_arguments(architecture, old, case.config)
         return (
             Run(name, old.target, theirs, case.input, report, self.seed, options[0]),

@@ -52,6 +52,11 @@ class Sides:
         """Under what conditions the two compute."""
         return self._old.conditions, self._candidate.conditions
 
+    def take(self, package: Candidate) -> None:
+        """Let another candidate take the place of the one that was started with."""
+        package.prepare(self._candidate)
+        self._package = package
+
     def describe(self, architecture: Architecture, old: OldClass) -> tuple[Described, Described]:
         """Return both constructors, once the old source is known to its worker.
 
@@ -60,7 +65,7 @@ class Sides:
         SourceUnavailable
             The old class cannot be imported.
         """
-        name = f"{old.title} {architecture.name}"
+        name = source_name(architecture, old)
         if name not in self._named:
             root = old.generation.module.partition(".")[0]
             self._old.source(name, root=root, files=old.source.files, pretrained=False)
@@ -86,6 +91,11 @@ class Sides:
             yield read_answer(self._old.receive(), "old"), read_answer(self._candidate.receive(), "candidate")
 
 
+def source_name(architecture: Architecture, old: OldClass) -> str:
+    """Return the name under which the old worker knows the files of a class."""
+    return f"{old.title} {architecture.name}"
+
+
 @contextmanager
 def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Start both workers, and end them whatever happens."""
@@ -94,8 +104,9 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
         candidate = stack.enter_context(
             Worker("candidate", python=setup.candidate_python, cache=setup.cache, limits=setup.limits)
         )
-        package.prepare(candidate)
-        yield Sides(old, candidate, package, at_once=setup.jobs > 1)
+        both = Sides(old, candidate, package, at_once=setup.jobs > 1)
+        both.take(package)
+        yield both
 
 
 def _asked(worker: Worker, runs: Sequence[Run]) -> list[Answer]:

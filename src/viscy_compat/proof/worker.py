@@ -547,6 +547,8 @@ def _run(request: Json) -> Json:
     ``forward`` gets besides the input), ``modes`` (which of eval and train the gradients and modules are about),
     ``save`` (a safetensors file to write, with ``keep``: any of initial, weights, input, eval, train, buffers).
     """
+    if request["source"] not in _sources:
+        raise Refused(f"no such source: {request['source']!r}")
     attempt = _Attempt("build")
     with attempt:
         model = _built(request)
@@ -844,6 +846,8 @@ def _norm(tensor: Any) -> float:
 
 def _source(request: Json) -> Json:
     _sources[request["id"]] = _Source(request)
+    # models of another source that had this name
+    _models.clear()
     return {}
 
 
@@ -852,10 +856,11 @@ def _class(request: Json) -> Json:
     attempt = _Attempt("import")
     with attempt:
         found = _sources[request["source"]].find(request["class"])
-        module = sys.modules.get(found.__module__) or _sources[request["source"]].modules.get(found.__module__)
+        name = getattr(found, "__module__", request["class"])
+        module = sys.modules.get(name) or _sources[request["source"]].modules.get(name)
         parameters = inspect.signature(found).parameters.values() if callable(found) else ()
         rows = [[p.name, p.kind.name, p.default is not p.empty, _plain(p.default)] for p in parameters]
-        return {"file": getattr(module, "__file__", None), "module": found.__module__, "signature": rows}
+        return {"file": getattr(module, "__file__", None), "module": name, "signature": rows}
     return {"error": attempt.error}
 
 
