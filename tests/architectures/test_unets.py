@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Config, complete
+from viscy_compat.architectures.asking import ask
 from viscy_compat.architectures.inference import Inference, identify
 from viscy_compat.diagnosis import check_paths
 from viscy_compat.errors import Unbuildable
@@ -185,3 +186,20 @@ def test_a_width_that_today_has_too_is_taken_for_today_with_a_note() -> None:
     assert any("before v0.1.0" in line for line in found.evidence)
     told = inferred("FullyConvolutionalMAE", {**MAE, "in_stack_depth": 1, "stem_kernel_size": (1, 2, 2)})
     assert not any("before v0.1.0" in line for line in told.evidence)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "fed", "nearby"),
+    [
+        ("UNeXt2", {"in_stack_depth": 15, "stem_kernel_size": (5, 2, 2)}, None, {"stem_kernel_size": (5, 4, 4)}),
+        ("Unet2d", {"kernel_size": 5}, (1, 1, 1, 40, 40), {"num_blocks": 3}),
+        ("FullyConvolutionalMAE", {**MAE, "in_stack_depth": 7}, None, {"in_stack_depth": 5}),
+        ("Unet25d", {"num_filters": ()}, (1, 1, 5, 24, 24), {"num_blocks": 3}),
+    ],
+)
+def test_who_asks_is_told_what_would_be_exact(
+    name: str, asked: Config, fed: tuple[int, ...] | None, nearby: Config
+) -> None:
+    answer = ask(find(name), asked, fed)
+    assert not answer.outcome.exact
+    assert nearby in [dict(change) for change in answer.nearby]

@@ -135,9 +135,11 @@ def _checked(architecture: Architecture, asked: Config) -> dict[str, Any]:
         fix = " ".join(f"--ask {name}=VALUE" for name in missing)
         raise UsageError(f"{architecture.name} needs {', '.join(missing)}", fix=f"add {fix}")
     config = complete(architecture, asked)
-    for name, value in asked.items():
+    for name, value in architecture.spelling(asked, config).items():
         if not is_a_value(known[name].values(config), value):
-            raise UsageError(f"{name}={value!r} is no value that {architecture.name} takes", fix="see its docstring")
+            raise UsageError(
+                f"{name}={asked[name]!r} is no value that {architecture.name} takes", fix="see its docstring"
+            )
     return config
 
 
@@ -180,8 +182,11 @@ def _neighbours(architecture: Architecture, config: Config, fed: tuple[int, ...]
     """Return, for the input and for each argument that has numbers, a few other values, the nearest first."""
     choices: dict[str, list[Any]] = {"input": _other_inputs(fed)} if fed else {}
     for argument in architecture.arguments:
-        if argument.effect == "predictions" and not _is_choice(argument.values(config)):
-            now = config[argument.name]
+        now = config[argument.name]
+        # a default of None or () follows from other arguments, which are asked for themselves; a value in another
+        # spelling has no neighbours
+        derived = now is None or now == () or not is_a_value(argument.values(config), now)
+        if argument.effect == "predictions" and not derived and not _is_choice(argument.values(config)):
             values = [value for value in _others(argument.values(config), now) if value != now]
             choices[argument.name] = sorted(values, key=lambda value: _distance(now, value))[:24]
     return choices
@@ -201,11 +206,14 @@ def _other_inputs(fed: tuple[int, ...]) -> list[Any]:
 def _others(domain: Domain, now: Any) -> Iterator[Any]:
     if isinstance(domain, Integers):
         yield from _other_sizes(now)
-    elif isinstance(domain, Items) and all(isinstance(item, Integers) for item in domain.domains):
-        yield from (
-            (*now[:axis], size, *now[axis + 1 :]) for axis in range(len(now)) for size in _other_sizes(now[axis])
-        )
-        yield from ((*now[:-2], size, size) for size in (*_other_sizes(now[-1]), now[-1]))
+    elif isinstance(domain, Items) and all(isinstance(item, Integers | Choice) for item in domain.domains):
+        sizes = [_sizes_of(item, size) for item, size in zip(domain.domains, now, strict=True)]
+        yield from ((*now[:axis], size, *now[axis + 1 :]) for axis in range(len(now)) for size in sizes[axis])
+        yield from ((*now[:-2], size, size) for size in (*sizes[-1], now[-1]))
+
+
+def _sizes_of(domain: Domain, now: Any) -> list[Any]:
+    return list(domain.values) if isinstance(domain, Choice) else _other_sizes(now)
 
 
 def _other_sizes(now: int) -> list[int]:
