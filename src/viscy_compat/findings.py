@@ -641,6 +641,13 @@ _HISTORY: tuple[Code, ...] = (
         "mislead those who have one.",
         "Look at the architecture file of the class: its layout, its anchors, the rows of the generation.",
     ),
+    Code(
+        "VC624",
+        "error",
+        "an old checkpoint cannot be remapped",
+        "A file that the old class of a known generation wrote has no total plan to today's layout.",
+        "Look at the rows of the generation in the architecture file of the class.",
+    ),
 )
 
 _ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_CONTAINER, *_NUMBERS, *_HISTORY)

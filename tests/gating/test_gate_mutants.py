@@ -14,7 +14,8 @@ import pytest
 from support.mutants import Edit, mutant
 from viscy_compat.architectures import find
 from viscy_compat.cli import main
-from viscy_compat.gating import samples
+from viscy_compat.errors import PlanRefused
+from viscy_compat.gating import remapping, samples
 from viscy_compat.gating.engine import results_of
 from viscy_compat.gating.stage import Setting, Workshop
 from viscy_compat.gating.stages import chosen
@@ -158,9 +159,20 @@ def test_a_changed_epsilon_is_stopped_by_the_numbers(tmp_path: Path, capsys: pyt
     words = ["gate", "--numeric", "--profile", "dev", "--candidate", str(folder), HIT, "--format", "json"]
     assert main(words) == 1
     results = json.loads(capsys.readouterr().out)["results"]
+    assert {row["stage"] for row in results if row["verdict"] == "findings"} == {"verify", "remap"}
     told = [row for row in findings(results) if row["code"] == "VC501"]
-    assert told
     assert "projection.4" in json.dumps(told)
+
+
+@pytest.mark.index
+def test_a_plan_that_is_refused_is_stopped(tmp_path: Path, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(path: str, out: str) -> None:
+        raise PlanRefused("no total plan")
+
+    monkeypatch.setattr(remapping, "remap", refused)
+    with Workshop(Setting((find("BetaVaeMonai"),), candidate()), worker) as workshop:
+        (result,) = remapping.judged(workshop)
+    assert [finding.code for finding in result.findings] == ["VC624"]
 
 
 # --- waivers -----------------------------------------------------------------------------------------------------

@@ -6,30 +6,16 @@ viscy-compat.toml or pyproject.toml ([tool.viscy-compat.accepted.ID] with class,
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.architectures import find, known
+from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, teller
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Kind, Setting
 from viscy_compat.gating.stages import chosen
-from viscy_compat.proof.candidate import PACKAGE
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_waivers
-
-SOURCE_OPTIONS = (
-    "repo",
-    "rev",
-    "wheel",
-    "recorded",
-    "allow_recorded",
-    "trust_repo",
-    "candidate_python",
-    "legacy_python",
-    "seed",
-    "jobs",
-)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -39,22 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--numeric", action="store_true", help="only what computes: verify and explore")
     parser.add_argument("--profile", choices=("dev", "ci", "release"), default="ci", help="how much is explored")
     parser.add_argument("--waivers", metavar="FILE.toml", help="where the accepted differences stand")
-    _add_sources(parser)
-
-
-def _add_sources(parser: ArgumentParser) -> None:
-    group = parser.add_argument_group("the two sides")
-    group.add_argument("--repo", metavar="PATH", help="a VisCy clone with the old classes in its history")
-    group.add_argument("--rev", help="the revision that holds them (default fe7a5da^)")
-    group.add_argument("--wheel", metavar="VERSION", help="a release that holds them")
-    group.add_argument("--recorded", action="store_true", help="compare with the recorded references alone")
-    group.add_argument("--allow-recorded", action="store_true", help="accept them where no source can be had")
-    group.add_argument("--trust-repo", action="store_true", help="read a clone that belongs to another user")
-    group.add_argument("--candidate", metavar="NAME-OR-FOLDER", default=PACKAGE, help="the package that is judged")
-    group.add_argument("--candidate-python", metavar="PATH", help="the interpreter of the candidate")
-    group.add_argument("--legacy-python", metavar="PATH", help="the interpreter of the old classes")
-    group.add_argument("--seed", type=int, default=0, help="set before every construction and forward pass")
-    group.add_argument("--jobs", type=int, default=2, help="workers that compute at once")
+    add_sources(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -64,9 +35,9 @@ def run(arguments: Namespace) -> int:
     setting = Setting(
         classes=tuple(find(name) for name in arguments.classes or known()),
         candidate=read_candidate(arguments.candidate),
-        options={name: getattr(arguments, name) for name in SOURCE_OPTIONS},
+        options=options_of(arguments, OLD, ("candidate_python",), RUNNING),
         profile=arguments.profile,
-        progress=_silent if arguments.quiet else _tell,
+        progress=teller(arguments, "gate"),
     )
     whole = len(kinds) == 2 and not arguments.classes
     return emit(gate(setting, chosen(kinds), waivers, whole=whole), arguments)
@@ -79,11 +50,3 @@ def kinds_of(arguments: Namespace) -> tuple[Kind, ...]:
         *(("numeric",) if arguments.numeric else ()),
     )
     return asked or ("static", "numeric")
-
-
-def _tell(line: str) -> None:
-    print(f"gate: {line}", file=sys.stderr, flush=True)
-
-
-def _silent(line: str) -> None:
-    return None

@@ -27,13 +27,13 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class."""
     with tempfile.TemporaryDirectory() as folder:
         for architecture in workshop.setting.classes:
-            findings, looked_at = [], []
+            findings: list[Finding] = []
+            files = 0
             for generation in architecture.generations:
                 for case in generation.cases or architecture.cases:
-                    told = f"{generation.name} {case.name}"
-                    findings += list(_complaints(folder, architecture, generation, case))
-                    looked_at.append(told)
-            yield StageResult(NAME, architecture.name, tuple(findings), details={"files": len(looked_at)})
+                    findings += _hollow_complaints(folder, architecture, generation, case)
+                    files += 1
+            yield StageResult(NAME, architecture.name, tuple(findings), details={"files": files})
 
 
 def hollow(path: str, layout: Layout) -> None:
@@ -59,19 +59,29 @@ def hollow(path: str, layout: Layout) -> None:
         file.truncate(8 + len(words) + end)
 
 
-def _complaints(folder: str, architecture: Architecture, generation: Generation, case: Case) -> Iterator[Finding]:
-    path = os.path.join(folder, f"{architecture.name} {generation.name} {case.name}.safetensors".replace(os.sep, "_"))
+def complaint_about(path: str, architecture: Architecture, generation: Generation, case: Case) -> Iterator[Finding]:
+    """Check a file that holds the tensors of a generation, and say where the verdict is not what it should be.
+
+    A generation with today's layout is compatible, and cannot be told from the others that have it too.
+    """
     config = complete(architecture, case.config)
     layout = generation.layout(config)
-    hollow(path, layout)
     result = diagnose(path).result
-    os.remove(path)
     today = list(layout.items()) == list(architecture.layout(config).items())
     wanted = "compatible" if today else "remappable"
     names = _generations_with(architecture, layout, case)
     if result.verdict != wanted or _identity(result) not in {(architecture.name, name) for name in names}:
         message = f"a file of {architecture.name} {generation.name} ({case.name}) is {_spoken(result)}, not {wanted}"
         yield Finding("VC623", message, fix=CATALOGUE["VC623"].remedy)
+
+
+def _hollow_complaints(
+    folder: str, architecture: Architecture, generation: Generation, case: Case
+) -> Iterator[Finding]:
+    path = os.path.join(folder, "sample.safetensors")
+    hollow(path, generation.layout(complete(architecture, case.config)))
+    yield from complaint_about(path, architecture, generation, case)
+    os.remove(path)
 
 
 def _generations_with(architecture: Architecture, layout: Layout, case: Case) -> list[str]:

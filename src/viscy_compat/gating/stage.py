@@ -42,26 +42,22 @@ class Setting:
     profile: str = "ci"
     progress: Callable[[str], None] = lambda line: None
 
-    @property
-    def candidate_python(self) -> str | None:
-        """The interpreter of the candidate's worker; None for the running one."""
-        return self.options.get("candidate_python")
-
 
 class Workshop:
-    """A setting, and the candidate's worker for those stages that need one; it is started when first asked for.
+    """A setting, and a worker for each side for those stages that need one; they are started when first asked for.
 
     Parameters
     ----------
     setting : Setting
         What is judged.
     worker : Worker, optional
-        A running worker to use; it is not ended here.
+        A running worker for the candidate; it is not ended here.
     """
 
     def __init__(self, setting: Setting, worker: Worker | None = None) -> None:
         self.setting = setting
-        self._given, self._prepared = worker, False
+        self._candidate, self._prepared = worker, False
+        self._old: Worker | None = None
         self._stack = ExitStack()
 
     def __enter__(self) -> Workshop:
@@ -79,12 +75,26 @@ class Workshop:
         MissingExtra, WorkerFailed
             It cannot be started, or has another candidate than the one that is judged.
         """
-        if self._given is None:
-            self._given = self._stack.enter_context(Worker("candidate", python=self.setting.candidate_python))
+        if self._candidate is None:
+            python = self.setting.options.get("candidate_python")
+            self._candidate = self._stack.enter_context(Worker("candidate", python=python))
         if not self._prepared:
-            self.setting.candidate.prepare(self._given)
+            self.setting.candidate.prepare(self._candidate)
             self._prepared = True
-        return self._given
+        return self._candidate
+
+    @property
+    def old(self) -> Worker:
+        """The worker of the old classes.
+
+        Raises
+        ------
+        MissingExtra, WorkerFailed
+            It cannot be started.
+        """
+        if self._old is None:
+            self._old = self._stack.enter_context(Worker("old", python=self.setting.options.get("legacy_python")))
+        return self._old
 
 
 @dataclass(frozen=True)

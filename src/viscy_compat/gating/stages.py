@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from viscy_compat.gating import layouts, promises, samples, verification
+from viscy_compat.gating import layouts, promises, remapping, samples, verification
 from viscy_compat.gating.stage import Kind, Stage
 
 STAGES = (
@@ -12,6 +12,7 @@ STAGES = (
     Stage(promises.NAME, "static", "public names and constructors are those of the old classes", promises.judged),
     Stage(layouts.NAME, "static", "names, order, shapes and dtypes are those of old checkpoints", layouts.judged),
     Stage(verification.NAME, "numeric", "old and new classes give the same bytes", verification.judged),
+    Stage(remapping.NAME, "numeric", "old checkpoints, remapped, give the same outputs", remapping.judged),
 )
 
 

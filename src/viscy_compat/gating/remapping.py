@@ -1,0 +1,135 @@
+"""Stage ``remap``: an old checkpoint of every class and generation, written on the spot by the old class, loads.
+
+The old class runs in its worker with filled weights; its file is checked, remapped, loaded strictly by the candidate,
+and the two must give the same outputs.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+
+from viscy_compat.architectures.architecture import Architecture, Case, Generation, complete
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.errors import CompatError, PlanRefused
+from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.gating.samples import complaint_about
+from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.history.origin import OldClass, Wanted, resolve
+from viscy_compat.layout import printable
+from viscy_compat.migration.plan import Side, identity_rows, plan_of
+from viscy_compat.proof.answers import Answer, Pass, Raised, Run, read_answer
+from viscy_compat.proof.equivalence import rows_for
+from viscy_compat.rewrite.remapping import remap
+from viscy_compat.rewrite.write import Job, write
+
+NAME = "remap"
+_WEIGHTS = "weights/"
+_PREFIX = "model."
+
+
+def judged(workshop: Workshop) -> Iterator[StageResult]:
+    """Yield a result for each class."""
+    with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
+        for architecture in workshop.setting.classes:
+            findings: list[Finding] = []
+            for generation in architecture.generations:
+                findings += _generation(workshop, architecture, generation, folder)
+            names = [generation.name for generation in architecture.generations]
+            yield StageResult(NAME, architecture.name, tuple(findings), details={"generations": names})
+
+
+def smallest(architecture: Architecture, generation: Generation) -> Case:
+    """Return the case of a generation with the fewest weights, among those that the old class does not refuse.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> architecture = find("BetaVaeMonai")
+    >>> smallest(architecture, architecture.generations[-1]) in architecture.cases
+    True
+    """
+
+    def weights(case: Case) -> int:
+        layout = generation.layout(complete(architecture, case.config))
+        return sum(spec.elements for spec in layout.values())
+
+    cases = generation.cases or architecture.cases
+    return min((case for case in cases if not rows_for(architecture, generation.name, case.config)), key=weights)
+
+
+def _generation(
+    workshop: Workshop, architecture: Architecture, generation: Generation, folder: str
+) -> Iterator[Finding]:
+    case = smallest(architecture, generation)
+    old = _old_class(workshop, architecture, generation, case)
+    place = os.path.join(folder, f"{architecture.name}-{generation.name}")
+    answer = _old_answer(workshop, architecture, old, case, f"{place}.weights")
+    path, new = f"{place}.ckpt", f"{place}.safetensors"
+    _as_lightning(f"{place}.weights", path)
+    yield from complaint_about(path, architecture, generation, case)
+    try:
+        remap(path, new)
+    except PlanRefused as error:
+        yield Finding("VC624", f"{generation.name} {case.name}: {error.message}", fix=CATALOGUE["VC624"].remedy)
+    if os.path.exists(new):
+        yield from _compared(workshop, architecture, generation, case, answer, new)
+    for left in (f"{place}.weights", path, new):
+        if os.path.exists(left):
+            os.remove(left)
+
+
+def _old_class(workshop: Workshop, architecture: Architecture, generation: Generation, case: Case) -> OldClass:
+    """Find the old class of a generation: in the clone that was named, else in the wheel that is recorded for it."""
+    release = generation.release(complete(architecture, case.config))
+    options = workshop.setting.options
+    repo = options.get("repo") or Wanted().clone
+    wanted = Wanted(repo=repo, rev=release.revision, trust=bool(options.get("trust_repo"))) if repo else None
+    return resolve([architecture], wanted or Wanted(wheel=release.wheel))[architecture.name]
+
+
+def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, case: Case, place: str) -> Pass:
+    name = f"{old.title} {architecture.name}"
+    workshop.old.source(name, root=old.target.partition(".")[0], files=old.source.files, pretrained=False)
+    arguments = old.release.arguments(complete(architecture, case.config))
+    options = {"save": place, "keep": ["weights"]}
+    run = Run(name, old.target, arguments, case.input, ("eval",), 0, options)
+    found = _pass(read_answer(workshop.old.request(run.to_json()), "old"))
+    if isinstance(found, Raised):
+        raise CompatError(f"the old class raises {printable(str(found))}", where=f"{old.title} {architecture.name}")
+    return found
+
+
+def _pass(answer: Answer) -> Pass | Raised:
+    return answer.error or answer.passes["eval"]
+
+
+def _as_lightning(weights: str, path: str) -> None:
+    """Write kept weights as a torch file, under the prefix of a LightningModule."""
+    saved = open_checkpoint(weights)
+    keys = {name.removeprefix(_WEIGHTS): name for name in saved.tensors}
+    side = Side({name: saved.tensors[key].spec for name, key in keys.items()})
+    write(Job(saved, keys, plan_of(side, side, identity_rows(side.layout)), path, "torch", prefix=_PREFIX), _unchecked)
+
+
+def _unchecked(path: str) -> None:
+    """The file is checked by the stage itself."""
+
+
+def _compared(
+    workshop: Workshop, architecture: Architecture, generation: Generation, case: Case, old: Pass, new: str
+) -> Iterator[Finding]:
+    target = workshop.setting.candidate.target(architecture)
+    run = Run("candidate", target, case.config, case.input, ("eval",), 0, {"weights": new})
+    found = _pass(read_answer(workshop.worker.request(run.to_json()), "candidate"))
+    where = f"{generation.name} {case.name}"
+    if isinstance(found, Raised):
+        yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")
+        return
+    names = dict(zip((output.name for output in old.outputs), architecture.outputs, strict=False))
+    for mine, theirs in zip(old.outputs, found.outputs, strict=False):
+        if mine.digest != theirs.digest and names.get(mine.name) not in generation.normalised:
+            yield Finding(
+                "VC501", f"{where}: {names.get(mine.name, mine.name)} differs after remap", fix="look at verify"
+            )
