@@ -149,23 +149,30 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+_INDEX = "\0"
+_MOST_INDICES = 12
+
+
 def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Split a name into its parts, indices replaced by an empty string, and the indices themselves."""
-    parts = name.split(".")
-    if "{" in name or "" in parts:
-        return (name,), ()
+    """Split a name into its parts, indices replaced by a mark, and the indices themselves.
+
+    Names come from strangers: one with braces, the mark or very many indices is left as it is.
+    """
+    parts = name.split(".") if "{" not in name else []
     counted = [part for part in parts if _is_index(part)]
-    return tuple("" if _is_index(part) else part for part in parts), tuple(map(int, counted))
+    if not counted or len(counted) > _MOST_INDICES or _INDEX in parts:
+        return (name,), ()
+    return tuple(_INDEX if _is_index(part) else part for part in parts), tuple(map(int, counted))
 
 
 def _is_index(part: str) -> bool:
-    return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
+    return part.isascii() and part.isdigit() and len(part) < 10 and (part == "0" or part[0] != "0")
 
 
 def _fold_group(template: tuple[str, ...], members: list[tuple[int, ...]]) -> Iterator[str]:
     for box in _boxes(members):
         choices = iter(box)
-        yield ".".join(part or _choice(next(choices)) for part in template)
+        yield ".".join(_choice(next(choices)) if part == _INDEX else part for part in template)
 
 
 def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
@@ -183,7 +190,7 @@ def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
 def _choice(indices: tuple[int, ...]) -> str:
     if len(indices) == 1:
         return str(indices[0])
-    if indices == tuple(range(indices[0], indices[-1] + 1)):
+    if indices[-1] - indices[0] == len(indices) - 1:
         return f"{{{indices[0]}..{indices[-1]}}}"
     return "{" + ",".join(map(str, indices)) + "}"
 

@@ -303,6 +303,16 @@ def bombs() -> Iterator[Hostile]:
     yield Hostile("many tensors", "VC404", zipped(tied(70_000)), zipped(tied(700)))
     yield Hostile("a key of 3 MB", "VC404", zipped(mapping({"a" * 3_000_000: tensor()})), HONEST)
     yield Hostile("a key of a million dots", "VC404", zipped(mapping({"." * 1_000_000: tensor()})), HONEST)
+    far = {
+        "a.0.w": tensor(),
+        "a.999999999.w": tensor(),
+        "a.0123.w": tensor(),
+        f"{'9' * 4000}.w": tensor(),
+        "": tensor(),
+    }
+    yield Hostile("indices far apart", "", zipped(mapping(far)), HONEST)
+    dotted = {".".join(["1"] * 1000 + [f"{index}"]): tensor() for index in range(400)}
+    yield Hostile("names of a thousand indices", "", zipped(mapping(dotted)), HONEST)
     yield Hostile("many objects with one state", "", zipped(shared_state(30_000)), HONEST)
     yield Hostile("many dictionaries of one list", "", zipped(shared_list(30_000)), HONEST)
     grows = changed(lambda rows: [rows[0]._replace(method=8, nbytes=2**31), *rows[1:]])

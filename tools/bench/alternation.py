@@ -8,9 +8,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,16 @@ class Contender:
     def median(self, what: str) -> float:
         """The median over the runs of one quantity of `Run`."""
         return statistics.median(getattr(run, what) for run in self.runs)
+
+
+def apart(work: Callable[..., Any], *arguments: object) -> Any:
+    """Run a function in a fresh process.
+
+    A child's peak memory counts that of the parent that it was made from, so a parent that measures must never have
+    imported torch.
+    """
+    with get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
 
 
 def once(command: Sequence[str]) -> Run:

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from alternation import Contender, alternate, record, table
+from alternation import Contender, alternate, apart, record, table
 
 RESULTS = Path(__file__).with_name("check.json")
 HERE = Path(sys.executable).parent
@@ -84,7 +84,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        for name, path in make_files(Path(folder)).items():
+        for name, path in apart(make_files, Path(folder)).items():
             rivals = contenders(name, path)
             if name == "20,000 tensors":
                 rivals[1].name = "viscy-compat check (unknown class)"

@@ -14,7 +14,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from alternation import Contender, alternate, table
+from alternation import Contender, alternate, apart, table
 
 HERE = Path(sys.executable).parent
 OPEN = "import sys; from viscy_compat.checkpoint import open_checkpoint; open_checkpoint(sys.argv[1])"
@@ -67,8 +67,8 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         for count in (200, 2_000, 20_000):
-            path = make(Path(folder), count)
-            opcodes, rate = opcodes_a_second(path)
+            path = apart(make, Path(folder), count)
+            opcodes, rate = apart(opcodes_a_second, path)
             rivals = contenders(path)
             alternate(rivals, arguments.rounds)
             print(f"{count:,} tensors: {opcodes:,} opcodes, {rate / 1e6:.1f} million a second\n")

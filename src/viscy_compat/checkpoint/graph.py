@@ -128,7 +128,8 @@ def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
             fix=f"if you trust the file, raise the limit with --limit tensors={count}",
             code="VC404",
         )
-    longest = max(map(len, entries.tensors), default=0)
+    keys = (*entries.tensors, *entries.extras, *(tensor.key for tensor in entries.unreadable))
+    longest = max(map(len, keys), default=0)
     if longest > limits.key:
         raise UnreadableCheckpoint(
             f"a key has {longest} characters, and the limit is {limits.key}",
