@@ -22,6 +22,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
     parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
+    parser.add_argument(
+        "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters shall name"
+    )
     plans = parser.add_argument_group("the plan")
     plans.add_argument("--write-plan", metavar="PLAN.json", default="", help="write the plan down")
     plans.add_argument("--plan", metavar="PLAN.json", default="", help="apply a plan that was written down")
@@ -82,4 +85,6 @@ def _wish(arguments: Namespace) -> Wish:
     out = arguments.path if arguments.in_place else arguments.out
     if arguments.weights_only and not out:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
-    return Wish(out, existing, arguments.weights_only, arguments.write_plan, arguments.shim)
+    if arguments.class_path and not out:
+        raise UsageError("--class-path says how to write, and nothing is written", fix="add -o OUT or --in-place")
+    return Wish(out, existing, arguments.weights_only, arguments.write_plan, arguments.shim, arguments.class_path)

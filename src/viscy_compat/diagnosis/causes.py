@@ -137,14 +137,32 @@ def about_surroundings(checkpoint: Checkpoint, found: Inference, stated: bool) -
     told = plain(checkpoint.hyper_parameters)
     old_path = told.get("_class_path") if isinstance(told, dict) else None
     if isinstance(old_path, str) and old_path.startswith("viscy."):
-        said = f"the hyper-parameters name {old_path}, which the monorepo does not have; the model is {found.architecture.target}"
-        findings.append(Finding("VC306", said))
+        findings.append(_about_class_path(old_path, checkpoint, found))
     beside = _config_beside(checkpoint.path)
     if beside and not stated and any(row.changes_predictions for row in found.undetermined):
         findings.append(
             Finding("VC308", f"{beside} may tell what the weights do not", fix=f"--config {quoted(beside)}")
         )
     return findings
+
+
+_MOVED = {
+    "VSUNet": "cytoland.engine",
+    "FcmaeUNet": "cytoland.engine",
+    "ContrastiveModule": "dynaclr.engine",
+    "BetaVaeModule": "dynaclr.engine",
+}
+"""Where the monorepo has the LightningModules that VisCy had."""
+
+
+def _about_class_path(path: str, checkpoint: Checkpoint, found: Inference) -> Finding:
+    """Say that an old class path is gone, and how to put the new one in its place."""
+    name = path.rpartition(".")[2]
+    new = f"{_MOVED[name]}.{name}" if name in _MOVED else "NEW"
+    said = f"the hyper-parameters name {path}, which the monorepo does not have"
+    moved = f" (it has {new})" if name in _MOVED else ""
+    fix = f"viscy-compat remap {quoted(checkpoint.path)} -o NEW.ckpt --class-path {new}, if LightningCLI shall load it"
+    return Finding("VC306", f"{said}{moved}; the model is {found.architecture.target}", fix=fix)
 
 
 def _config_beside(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from viscy_compat import __version__
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.inert import Node
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
@@ -17,6 +18,7 @@ from viscy_compat.migration.plan import Plan, layout_digest
 from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
+from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
@@ -48,6 +50,8 @@ class Wish(NamedTuple):
         Leave optimizer and trainer state out.
     plan_out, shim_out : str, optional
         Where the plan, and the Python shim, are written.
+    class_path : str, optional
+        The class path that the hyper-parameters shall name.
     """
 
     out: str = ""
@@ -55,6 +59,7 @@ class Wish(NamedTuple):
     weights_only: bool = False
     plan_out: str = ""
     shim_out: str = ""
+    class_path: str = ""
 
 
 class RemapResult(NamedTuple):
@@ -162,6 +167,7 @@ def remap(
     hints: Iterable[str] = (),
     write_plan: str | os.PathLike[str] | None = None,
     shim: str | os.PathLike[str] | None = None,
+    class_path: str = "",
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
@@ -190,6 +196,8 @@ def remap(
         ``OLD=NEW`` patterns, where renames are inferred.
     write_plan, shim : str or os.PathLike, optional
         Where to write the plan as JSON, and as Python that needs torch alone.
+    class_path : str, optional
+        The import path that the hyper-parameters shall name, where LightningCLI wrote one.
     class_name, config, state_dict
         As `viscy_compat.check` has them.
 
@@ -227,6 +235,7 @@ def remap(
         weights_only,
         _text(write_plan),
         _text(shim),
+        class_path,
     )
     return Report("remap", [fulfil(question, wish)])
 
@@ -341,10 +350,26 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
         prefix=_prefix(chosen, edits=edits),
         source_prefix=chosen.prefix,
         weights_only=wish.weights_only,
-        replacements=reindexed(checkpoint, plan, stored, order=chosen.order) if follows else {},
+        replacements={
+            **(reindexed(checkpoint, plan, stored, order=chosen.order) if follows else {}),
+            **_new_class_path(checkpoint, wish, edits=edits),
+        },
         metadata=_metadata(chosen) if kind == "safetensors" else {},
         limits=question.limits,
     )
+
+
+def _new_class_path(checkpoint: Checkpoint, wish: Wish, *, edits: bool) -> Mapping[int, Node]:
+    """Return the node that names a new class path, where one is wished for; only a Lightning file can hold it."""
+    if not wish.class_path:
+        return {}
+    if not edits:
+        raise UsageError(
+            "--class-path is about hyper-parameters, which the output does not hold",
+            where=wish.out,
+            fix="write a .ckpt",
+        )
+    return with_class_path(checkpoint, wish.class_path)
 
 
 def _prefix(chosen: Chosen, *, edits: bool) -> str:
