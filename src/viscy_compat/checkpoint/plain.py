@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, children, entries_of, walk
+from viscy_compat.checkpoint.inert import (
+    Call,
+    Dict,
+    Global,
+    Items,
+    Node,
+    Persistent,
+    children,
+    entries_of,
+    is_global,
+    walk,
+)
 from viscy_compat.checkpoint.rebuild import is_tensor
 
 _DEPTH = 32
@@ -68,9 +79,10 @@ class _Plainer:
             return "<tensor>"
         path = node.function.path if type(node.function) is Global else "?"
         if path.rpartition(".")[2] in _PATHS and all(type(part) is str for part in node.args):
-            return "/".join(node.args).replace("//", "/")
-        if node.entries and node.state is not None and type(node.function) is Global:
-            return self.mapping(node.entries, depth)
+            return "/".join(part.rstrip("/\\") for part in node.args) or "/"
+        held = _held_by_subclass(node)
+        if held:
+            return self.mapping(held, depth)
         if type(node.state) is Dict:
             return {"class": path, **self.mapping(node.state.entries, depth)}
         if node.kind == "reduce" and len(node.args) == 1 and type(node.args[0]) in (str, int, float, tuple, list):
@@ -78,10 +90,19 @@ class _Plainer:
         return f"<{path}>"
 
 
+def _held_by_subclass(node: Call) -> list[Node] | None:
+    """Return the entries of a subclass of dict, which protocols 0 and 1 give to the function that rebuilds it."""
+    rebuilt = is_global(node.function, "copy_reg._reconstructor") or is_global(node.function, "copyreg._reconstructor")
+    if rebuilt and len(node.args) == 3 and type(node.args[2]) is Dict:
+        return node.args[2].entries
+    return node.entries
+
+
 def _opaque(node: Node) -> str:
     if type(node) is Persistent:
         return "<storage>"
-    return f"<{len(node)} bytes>" if type(node) is bytes else f"<{type(node).__name__}>"
+    raw = node.items[0] if type(node) is Items else node
+    return f"<{len(raw)} bytes>" if type(raw) is bytes else "<?>"
 
 
 def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str, ...]:

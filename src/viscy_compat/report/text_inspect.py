@@ -238,7 +238,8 @@ def _optimizer(optimizer: OptimizerFacts) -> str:
     slots = f" ({', '.join(map(printable, optimizer.slots))})" if optimizer.slots else ""
     rates = [group.get("lr") for group in optimizer.groups if type(group) is dict]
     settings = f", lr {', '.join(map(str, rates))}" if rates else ""
-    return f"state of {optimizer.parameters} parameters{slots}, {size_of(optimizer.nbytes)}{settings}"
+    many = "" if optimizer.parameters == 1 else "s"
+    return f"state of {optimizer.parameters} parameter{many}{slots}, {size_of(optimizer.nbytes)}{settings}"
 
 
 _ROLES = {
