@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from viscy_compat.loading import load_state_dict as load_state_dict
     from viscy_compat.proof.equivalence import verify as verify
     from viscy_compat.proof.exploration import explore as explore
+    from viscy_compat.proof.recording import record as record
     from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
@@ -28,11 +29,12 @@ _PUBLIC = {
     "explore": "viscy_compat.proof.exploration",
     "load_model": "viscy_compat.loading",
     "load_state_dict": "viscy_compat.loading",
+    "record": "viscy_compat.proof.recording",
     "remap": "viscy_compat.rewrite.remapping",
     "verify": "viscy_compat.proof.equivalence",
 }
 
-__all__ = ["__version__", "check", "explore", "load_model", "load_state_dict", "remap", "verify"]
+__all__ = ["__version__", "check", "explore", "load_model", "load_state_dict", "record", "remap", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -20,6 +20,7 @@ COMMANDS = {
     "zoo": "the published checkpoints, and what each needs",
     "explore": "hunt for shape breakage; ask what a configuration does before you train it",
     "gate": "everything that must hold before a release, as one command",
+    "record": "write legacy_refs from history, or freeze a candidate as a generation",
     "explain": "what a finding code means and what to do",
 }
 

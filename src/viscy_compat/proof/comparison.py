@@ -67,7 +67,7 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
         The accepted differences that apply to the case.
     """
     if old.error or new.error:
-        return _refusals(old.error, new.error, case, rows)
+        return refusals(old.error, new.error, case, rows)
     failures = list(layout_failures(old.layout, new.layout, case))
     failures += _initial_failures(old, new, case)
     if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
@@ -168,8 +168,8 @@ def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 
-def _refusals(old: Raised | None, new: Raised | None, case: Case, rows: Sequence[AcceptedDifference]) -> Judgement:
-    """Both must refuse alike, or a row of the accepted differences must say that one of them may."""
+def refusals(old: Raised | None, new: Raised | None, case: Case, rows: Sequence[AcceptedDifference]) -> Judgement:
+    """Judge two refusals, or one: both must refuse alike, or an accepted difference must say that one of them may."""
     if old and new and old.kind == new.kind:
         return Judgement()
     for row in rows:
@@ -206,7 +206,7 @@ def _modes(old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[Acce
     ours, theirs = old.passes[mode], new.passes[mode]
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
         errors = [side if isinstance(side, Raised) else None for side in (ours, theirs)]
-        judged = _refusals(errors[0], errors[1], case, rows)
+        judged = refusals(errors[0], errors[1], case, rows)
         told = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judged.failures)
         return Judgement(told, judged.accepted)
     return Judgement(tuple(_pass_failures(ours, theirs, mode, case)))

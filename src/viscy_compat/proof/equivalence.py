@@ -12,16 +12,19 @@ from typing import Any, Literal
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
-from viscy_compat.errors import OutputRefused, UsageError
+from viscy_compat.errors import OutputRefused, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
+from viscy_compat.history import records
 from viscy_compat.history.origin import OldClass, Wanted, resolve
+from viscy_compat.history.records import Reference
 from viscy_compat.layout import printable
-from viscy_compat.proof.answers import Answer, Described, Mode, Run
+from viscy_compat.proof.answers import Answer, Described, Mode, Run, read_answer
 from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.comparison import Failure, compare, parting, signature_failures
+from viscy_compat.proof.recorded import compare_recorded, run_of
 from viscy_compat.proof.sides import Progress, Setup, Sides, sides, source_name
-from viscy_compat.proof.workers import Conditions, Limits
+from viscy_compat.proof.workers import Conditions, Limits, Worker
 
 REPORT = ("layout", "initial", "eval", "train")
 """What both sides are asked for in every case."""
@@ -224,11 +227,72 @@ def verify(
     limits = Limits() if timeout is None else Limits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs)
     tell = progress or _silent
-    olds = resolve(chosen, wanted)
+    if recorded:
+        return _against_references(chosen, package, setup, seed, tell)
+    try:
+        olds = resolve(chosen, wanted)
+    except SourceUnavailable as error:
+        if error.code != "VC601" or wanted.clone or wheel:
+            raise
+        tell(f"falling back to the recorded references: {error}")
+        return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
     tell("starting one worker for each side (torch, timm, MONAI)")
     comparison = Comparison(chosen, olds, package, seed, evidence, tell)
     return Report("verify", comparison.results(setup), headline=_headline(olds.values(), package))
+
+
+def _against_references(
+    chosen: Sequence[Architecture],
+    package: Candidate,
+    setup: Setup,
+    seed: int,
+    tell: Progress,
+    *,
+    because: SourceUnavailable | None = None,
+    accepted: bool = True,
+) -> Report:
+    """Compare with `legacy_refs` alone: on request, or since nothing else is within reach."""
+    if seed:
+        raise UsageError("the references were recorded with seed 0", fix="leave --seed out")
+    references = {row.name: records.read(row.name, row.generations[-1].name) for row in chosen}
+    tell("starting the candidate's worker (torch, timm, MONAI)")
+    with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
+        package.prepare(worker)
+        results = [_recorded_class(worker, row, references[row.name], package, tell) for row in chosen]
+    why = f"{because.message}; fell back to" if because else "no old code was run, only"
+    headline = (
+        f"{package.title} against the recorded references ({why} what was recorded: layouts, and numbers by samples)"
+    )
+    return Report("verify", results, headline=headline, exit_code=0 if accepted else 2)
+
+
+def _recorded_class(
+    worker: Worker, architecture: Architecture, reference: Reference, package: Candidate, tell: Progress
+) -> ClassResult:
+    blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
+    origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
+    target = package.target(architecture)
+    for recorded in reference.cases:
+        worker.send(run_of(recorded, target, 0).to_json())
+    failures: list[Failure] = []
+    used: dict[str, None] = {}
+    for recorded in reference.cases:
+        case = Case(recorded.name, recorded.config, recorded.input)
+        rows = rows_for(architecture, reference.generation, _tuples(recorded.config))
+        judged = compare_recorded(recorded, read_answer(worker.receive(), "candidate"), case, rows)
+        failures += judged.failures
+        used.update(dict.fromkeys(judged.accepted))
+    tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
+    count = len(reference.cases)
+    return ClassResult(architecture.name, reference.generation, origin, count, tuple(failures), tuple(used))
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of a reference stand for tuples."""
+    if isinstance(value, Mapping):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 class Comparison:

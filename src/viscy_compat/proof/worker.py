@@ -542,10 +542,11 @@ def _run(request: Json) -> Json:
     - ``modules``: for each of the two modes, every submodule's call in the order in which the calls ended.
 
     Options: ``device`` (``"cpu"`` or ``"meta"``), ``samples`` (how many elements of each tensor are reported as
-    numbers), ``load`` (the layout of a state dict to load strictly instead of the model's own), ``weights`` (a
-    safetensors file to load strictly), ``inputs`` (a safetensors file with the tensor ``input``), ``arguments`` (what
-    ``forward`` gets besides the input), ``modes`` (which of eval and train the gradients and modules are about),
-    ``save`` (a safetensors file to write, with ``keep``: any of initial, weights, input, eval, train, buffers).
+    numbers), ``norms`` (whether the root mean square of each goes with them), ``load`` (the layout of a state dict to
+    load strictly instead of the model's own), ``weights`` (a safetensors file to load strictly), ``inputs`` (a
+    safetensors file with the tensor ``input``), ``arguments`` (what ``forward`` gets besides the input), ``modes``
+    (which of eval and train the gradients and modules are about), ``save`` (a safetensors file to write, with
+    ``keep``: any of initial, weights, input, eval, train, buffers).
     """
     if request["source"] not in _sources:
         raise Refused(f"no such source: {request['source']!r}")
@@ -632,7 +633,7 @@ class _Session:
         result: Json = {"digests": [_digest(tensor) for tensor in state.values()], "generator": _digest(generator)}
         if self.samples:
             result["samples"] = [_samples(tensor, self.samples) for tensor in state.values()]
-            result["norms"] = [_norm(tensor) for tensor in state.values()]
+            result["norms"] = [_norm(tensor) for tensor in state.values()] if self.request.get("norms") else []
         return result
 
     def _passes(self) -> Json:

@@ -1,0 +1,84 @@
+"""A candidate against the recorded references: layouts exactly, numbers by samples. No old code is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from viscy_compat.architectures.architecture import AcceptedDifference, Case
+from viscy_compat.history.records import RecordedCase, RecordedPass, Refusal, Row
+from viscy_compat.layout import fold
+from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Pass, Raised, Run
+from viscy_compat.proof.comparison import Failure, Judgement, layout_failures, refusals
+
+TOLERANCE = 1e-4
+"""Of the recorded root mean square: what another CPU or another torch may change."""
+
+
+def run_of(recorded: RecordedCase, target: str, seed: int) -> Run:
+    """Return the request that lets a candidate do what was recorded."""
+    samples = max([1, *(len(row.samples) for row in recorded.weights)])
+    report = ("layout", "initial", "eval", "train")
+    return Run("candidate", target, recorded.config, recorded.input, report, seed, {"samples": samples})
+
+
+def compare_recorded(
+    recorded: RecordedCase, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = ()
+) -> Judgement:
+    """Compare what a candidate said of one case with what is recorded of the old class.
+
+    Parameters
+    ----------
+    recorded : RecordedCase
+        What the old class told.
+    new : Answer
+        With layout, initial weights and passes, with samples.
+    case : Case
+        The case; failures name it.
+    rows : Sequence[AcceptedDifference]
+        The accepted differences that apply to the case.
+    """
+    old = Raised(recorded.refusal.stage, recorded.refusal.type, "") if recorded.refusal else None
+    if old or new.error:
+        return refusals(old, new.error, case, rows)
+    failures = list(layout_failures(recorded.layout, new.layout, case))
+    if not failures:
+        failures += _weights(recorded, new, case)
+    for mode in () if failures else MODES:
+        failures += _pass(recorded.passes[mode], new.passes[mode], mode, case, rows)
+    return Judgement(tuple(failures))
+
+
+def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failure]:
+    samples = new.initial.samples if new.initial else ()
+    far = [row.name for row, mine in zip(recorded.weights, samples, strict=True) if _far(row, mine)]
+    if far:
+        message = f"{len(far)} of {len(samples)} seeded initial weights are not those recorded, from {far[0]} on"
+        yield Failure("VC506", message, case, tuple(fold(far)))
+
+
+def _pass(
+    old: RecordedPass | Refusal, new: Pass | Raised, mode: Mode, case: Case, rows: Sequence[AcceptedDifference]
+) -> Iterator[Failure]:
+    if isinstance(old, Refusal) or isinstance(new, Raised):
+        was = Raised(old.stage, old.type, "") if isinstance(old, Refusal) else None
+        now = new if isinstance(new, Raised) else None
+        yield from refusals(was, now, case, rows).failures
+        return
+    form = [(row.name, row.shape, row.dtype) for row in old.outputs]
+    if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
+        yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
+        return
+    far = [row.name for row, mine in zip(old.outputs, new.outputs, strict=True) if _far_output(row, mine)]
+    if far:
+        yield Failure("VC506", f"in {mode} mode {', '.join(far)} is not what was recorded", case, mode=mode)
+
+
+def _far_output(row: Row, mine: Output) -> bool:
+    return not mine.digest.startswith(row.digest) and _far(row, mine.samples)
+
+
+def _far(row: Row, samples: Sequence[float]) -> bool:
+    """Whether any sample is further away than the tolerance; written so that NaN is far from everything."""
+    limit = TOLERANCE * row.norm
+    near = [abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=True)]
+    return not all(near)
