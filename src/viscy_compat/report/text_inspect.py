@@ -6,15 +6,16 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from viscy_compat.findings import Finding, Report
-from viscy_compat.layout import TensorSpec, fold, printable
+from viscy_compat.layout import fold, printable
 from viscy_compat.report import Style
 
 if TYPE_CHECKING:
-    from viscy_compat.checkpoint.facts import Checkpoint
+    from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
     from viscy_compat.checkpoint.inspection import Inspection, OptimizerFacts
 
 _MARGIN = "  "
 _LINES = 120
+_DEEPEST = 40
 _SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
 
 
@@ -60,116 +61,85 @@ def _origin(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"versions: {', '.join(stated)}"
 
 
-class _Leaf(NamedTuple):
-    """A folded name: how many tensors it stands for, their spec, and their bytes together."""
-
-    pattern: str
-    copies: int
-    spec: TensorSpec
-    nbytes: int
-
-
-def _leaves(checkpoint: Checkpoint) -> list[_Leaf]:
-    """Fold the names of tensors that have one spec, in the order of the file."""
-    groups: dict[TensorSpec, list[str]] = {}
-    for key, tensor in checkpoint.tensors.items():
-        groups.setdefault(tensor.spec, []).append(key)
-    order = {key: place for place, key in enumerate(checkpoint.tensors)}
-    leaves = []
-    for spec, keys in groups.items():
-        itemsize = checkpoint.tensors[keys[0]].itemsize
-        for pattern in fold(keys):
-            members = members_of(pattern) if pattern not in order else 1
-            first = order.get(pattern, order.get(first_of(pattern), 0))
-            leaves.append((first, _Leaf(pattern, members, spec, members * spec.elements * itemsize)))
-    return [leaf for _, leaf in sorted(leaves, key=lambda pair: pair[0])]
-
-
-def first_of(pattern: str) -> str:
-    """Return the first name that a folded pattern stands for.
-
-    Examples
-    --------
-    >>> first_of("a.{0..1}.{2,5}.w")
-    'a.0.2.w'
-    """
-    return ".".join(_choices(part)[0] if part[:1] == "{" else part for part in parts_of(pattern))
-
-
-def members_of(pattern: str) -> int:
-    """Return how many names a folded pattern stands for.
-
-    Examples
-    --------
-    >>> members_of("a.{0..2}.{2,5}.w")
-    6
-    """
-    count = 1
-    for part in parts_of(pattern):
-        count *= len(_choices(part)) if part[:1] == "{" else 1
-    return count
-
-
-def parts_of(pattern: str) -> list[str]:
-    """Split a folded pattern at its dots, but for those within braces.
-
-    Examples
-    --------
-    >>> parts_of("a.{0..2}.w")
-    ['a', '{0..2}', 'w']
-    """
-    if "{" not in pattern:
-        return pattern.split(".")
-    return [part.replace("\0", "..") for part in pattern.replace("..", "\0").split(".")]
-
-
-def _choices(part: str) -> list[str]:
-    first, dots, last = part.strip("{}").partition("..")
-    return [str(index) for index in range(int(first), int(last) + 1)] if dots else part.strip("{}").split(",")
-
-
 class _Branch:
-    """A node of the tree: what stands under one part of the names."""
+    """What stands under one part of the names: more parts, and a tensor where a name ends here."""
 
-    __slots__ = ("children", "leaves")
+    __slots__ = ("children", "leaf")
 
     def __init__(self) -> None:
         self.children: dict[str, _Branch] = {}
-        self.leaves: list[_Leaf] = []
+        self.leaf: StoredTensor | None = None
 
-    def add(self, leaf: _Leaf) -> None:
-        """Hang a leaf under the parts of its name; very deep names stay in one piece."""
+    def add(self, tensor: StoredTensor) -> None:
+        """Hang a tensor under the parts of its name; the end of a very deep name stays in one piece."""
         branch = self
-        for part in parts_of(leaf.pattern)[:40]:
+        for part in tensor.key.split(".", _DEEPEST):
             branch = branch.children.setdefault(part, _Branch())
-        branch.leaves.append(leaf)
+        branch.leaf = tensor
 
 
 class _Row(NamedTuple):
-    """One line of the tree; without a leaf it is a heading."""
+    """One line of the tree: a heading, or a tensor and how many alike it stands for."""
 
     depth: int
     name: str
-    leaf: _Leaf | None
+    tensor: StoredTensor | None = None
+    copies: int = 1
 
 
-def _rows(branch: _Branch, depth: int) -> Iterator[_Row]:
-    """Yield the lines below a branch; a branch with one child shares its line with it."""
-    for name, child in branch.children.items():
-        while len(child.children) == 1 and not child.leaves:
-            (part, child), *_ = child.children.items()
-            name = f"{name}.{part}"
-        yield from (_Row(depth, name, leaf) for leaf in child.leaves)
-        if child.children:
-            yield _Row(depth, name, None)
-            yield from _rows(child, depth + 1)
+class _Tree:
+    """Rows for a checkpoint's tensors; numbered children that hold the same, down to the last shape, share a row."""
+
+    __slots__ = ("_known", "_root")
+
+    def __init__(self, tensors: Iterable[StoredTensor]) -> None:
+        self._root = _Branch()
+        self._known: dict[object, int] = {}
+        for tensor in tensors:
+            self._root.add(tensor)
+
+    def rows(self) -> Iterator[_Row]:
+        return self._below(self._root, 0, 1)
+
+    def _below(self, branch: _Branch, depth: int, copies: int) -> Iterator[_Row]:
+        for members in self._alike(branch):
+            first = branch.children[members[0]]
+            yield from self._row(first, _joined(members), depth, copies * len(members))
+
+    def _row(self, branch: _Branch, name: str, depth: int, copies: int) -> Iterator[_Row]:
+        """Yield the rows of one branch; a branch with one child shares its row with it."""
+        groups = self._alike(branch)
+        if branch.leaf is not None:
+            yield _Row(depth, name, branch.leaf, copies)
+        elif len(groups) == 1:
+            child = branch.children[groups[0][0]]
+            yield from self._row(child, f"{name}.{_joined(groups[0])}", depth, copies * len(groups[0]))
+            return
+        else:
+            yield _Row(depth, name)
+        yield from self._below(branch, depth + 1, copies)
+
+    def _alike(self, branch: _Branch) -> list[list[str]]:
+        """Group numbered children that hold the same, in the order of the first of each group."""
+        groups: dict[object, list[str]] = {}
+        for name, child in branch.children.items():
+            alike = self._content(child) if name.isdigit() else name
+            groups.setdefault(alike, []).append(name)
+        return list(groups.values())
+
+    def _content(self, branch: _Branch) -> int:
+        """Return a number that is the same for branches with the same names and shapes below them."""
+        spec = branch.leaf.spec if branch.leaf is not None else None
+        held = (spec, tuple((name, self._content(child)) for name, child in branch.children.items()))
+        return self._known.setdefault(held, len(self._known))
+
+
+def _joined(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ",".join(fold(names))
 
 
 def _tree(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
-    root = _Branch()
-    for leaf in _leaves(checkpoint):
-        root.add(leaf)
-    rows = list(_rows(root, 0))
+    rows = list(_Tree(checkpoint.tensors.values()).rows())
     shown = rows if style.verbose else rows[:_LINES]
     width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), 60)
     yield from (_line(row, width, style) for row in shown)
@@ -179,10 +149,10 @@ def _tree(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
 
 def _line(row: _Row, width: int, style: Style) -> str:
     name = _MARGIN + "  " * row.depth + printable(row.name)
-    if row.leaf is None:
+    if row.tensor is None:
         return style.paint(name, 2)
-    times = f"{row.leaf.copies} x " if row.leaf.copies > 1 else ""
-    return f"{name:<{width + 2}}  {times}{row.leaf.spec}, {size_of(row.leaf.nbytes)}"
+    times = f"{row.copies} x " if row.copies > 1 else ""
+    return f"{name:<{width + 2}}  {times}{row.tensor.spec}, {size_of(row.copies * row.tensor.nbytes)}"
 
 
 def _rest(result: Inspection, style: Style) -> Iterator[str]:
