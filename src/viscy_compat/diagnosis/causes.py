@@ -120,7 +120,9 @@ def about_choices(found: Inference) -> list[Finding]:
     harmless = [f"{row.name}={spelled(row.assumed)}" for row in found.undetermined if not row.changes_predictions]
     if harmless:
         findings.append(
-            Finding("VC303", f"assumed, and the same predictions with any other value: {', '.join(harmless)}")
+            Finding(
+                "VC303", f"assumed; other values that fit the weights give the same predictions: {', '.join(harmless)}"
+            )
         )
     return findings
 

@@ -19,12 +19,13 @@ FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "htm
 
 
 class Style(NamedTuple):
-    """How a text report is written: with colours, shortened or in full, and how wide."""
+    """How a text report is written: with colours, shortened or in full, how wide, and whether a person looks on."""
 
     color: bool = False
     verbose: bool = False
     quiet: bool = False
     width: int = 100
+    terminal: bool = False
 
     def paint(self, text: str, *codes: int) -> str:
         """Wrap text in ANSI codes where colours are on.
@@ -85,7 +86,7 @@ def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
     wanted = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
     width = min(_terminal_width(), 120)
-    return Style(color=wanted, verbose=arguments.verbose, quiet=arguments.quiet, width=width)
+    return Style(wanted, arguments.verbose, arguments.quiet, width, sys.stdout.isatty())
 
 
 def _colors_by_default() -> bool:

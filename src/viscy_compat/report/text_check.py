@@ -67,14 +67,33 @@ def _file_line(result: CheckResult) -> str:
 
 
 def _finding(finding: Finding, style: Style) -> Iterator[str]:
-    label = style.paint(f"{finding.severity} {finding.code}", _SEVERITY_COLORS[finding.severity])
-    yield f"{_MARGIN}{label}: {printable(finding.message)}"
+    label = f"{finding.severity} {finding.code}"
+    first, *rest = sentence(f"{label}: {printable(finding.message)}", style)
+    yield _MARGIN + style.paint(label, _SEVERITY_COLORS[finding.severity]) + first[len(label) :]
+    yield from (_MARGIN * 2 + line for line in rest)
     limit = len(finding.keys) if style.verbose else 5
     yield from (f"{_MARGIN * 2}{printable(key)}" for key in finding.keys[:limit])
     if len(finding.keys) > limit:
         yield f"{_MARGIN * 2}... and {len(finding.keys) - limit} more (-v shows all)"
     if finding.fix:
         yield f"{_MARGIN * 2}{style.paint('fix:', 2)} {printable(finding.fix)}"
+
+
+def sentence(text: str, style: Style) -> list[str]:
+    """Break a sentence into lines of a terminal; a pipe gets it whole, so that it can be searched.
+
+    Examples
+    --------
+    >>> sentence("one two three", Style(width=20)), sentence("one two three", Style(terminal=True, width=12))
+    (['one two three'], ['one two', 'three'])
+    """
+    lines = [""]
+    for word in text.split(" "):
+        if style.terminal and lines[-1] and len(lines[-1]) + len(word) > style.width - 2 * len(_MARGIN):
+            lines.append(word)
+        else:
+            lines[-1] += f" {word}" if lines[-1] else word
+    return lines
 
 
 def wrapped(words: list[str], style: Style) -> Iterator[str]:
