@@ -224,3 +224,10 @@ def test_jsonl_prints_a_line_for_each_result_once(tmp_path: Path, capsys: pytest
     hollow(tmp_path / "b.safetensors", {"w": TensorSpec((1,))})
     assert main(["check", str(tmp_path), "--format", "jsonl"]) == 2
     assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_what_was_stated_is_in_the_lines_that_follow(path: Path) -> None:
+    layout = {f"module.{name}": spec for name, spec in layout_of("ContrastiveEncoder", **CONTRASTIVE).items()}
+    result = judged(path, layout, statements=(Statement("--set", {"stem_stride": (5, 4, 4)}),))
+    assert result.python.endswith(", config={'stem_stride': (5, 4, 4)})")
+    assert result.next.endswith(" --set stem_stride=5,4,4")

@@ -18,7 +18,7 @@ from viscy_compat.findings import Finding, Verdict
 from viscy_compat.layout import Layout
 from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
 from viscy_compat.operations import Drop, targets_of
-from viscy_compat.stated import Statement, plain_arguments, quoted, statements_in
+from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, statements_in
 
 
 def judge(checkpoint: Checkpoint, *, class_name: str = "", statements: tuple[Statement, ...] = ()) -> Diagnosis:
@@ -43,6 +43,7 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         _statements_about(found.architecture, statements),
         _hyper_parameters(checkpoint, found.architecture),
     )
+    needed = [row.name for row in found.undetermined if row.changes_predictions]
     if binding or hints:
         found = infer(found.architecture, checkpoint.layout_of(view), {**hints, **binding}) or found
     plan, refusals = _plan(checkpoint, view, found)
@@ -62,8 +63,10 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         **_facts(checkpoint, view),
         identity=_identity(found),
         plan=plan if verdict != "incompatible" else None,
-        next=_next_command(checkpoint, view, verdict),
-        python=_load_line(checkpoint, found) if verdict != "incompatible" else "",
+        next=_next_command(checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}),
+        python=_load_line(checkpoint, {name: found.config[name] for name in needed})
+        if verdict != "incompatible"
+        else "",
     )
     return Diagnosis(result, checkpoint, view, found, plan)
 
@@ -178,12 +181,13 @@ def _hyper_parameters(checkpoint: Checkpoint, architecture: Architecture) -> dic
     return {name: value for row in rows for name, value in row.arguments.items() if name in names}
 
 
-def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict) -> str:
+def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, stated: Mapping[str, Any]) -> str:
     if verdict == "incompatible":
         return f"viscy-compat inspect {quoted(checkpoint.path)}"
     if verdict == "compatible" and not view.prefix and not view.inner:
         return ""
-    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(_target_beside(checkpoint.path))}"
+    settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
+    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(_target_beside(checkpoint.path))}{settings}"
 
 
 def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None) -> str:
@@ -197,8 +201,7 @@ def _target_beside(path: str) -> str:
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
-def _load_line(checkpoint: Checkpoint, found: Inference) -> str:
-    """Return the line of Python that loads the file, with what must be stated filled in as assumed."""
-    stated = {row.name: row.assumed for row in found.undetermined if row.changes_predictions}
-    config = f", config={stated!r}" if stated else ""
+def _load_line(checkpoint: Checkpoint, needed: Mapping[str, Any]) -> str:
+    """Return the line of Python that loads the file, with what its weights do not tell filled in."""
+    config = f", config={dict(needed)!r}" if needed else ""
     return f"model = viscy_compat.load_model({checkpoint.path!r}{config})"
