@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib.util
 import os
 import re
 import shlex
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from viscy_compat.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -28,10 +31,9 @@ class Shown(NamedTuple):
 
 
 def shown_commands() -> list[Shown]:
-    """Every ``$ command`` of the README's console blocks, in order."""
-    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
-    pieces = [piece for block in blocks for piece in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
-    return [Shown(*(part.strip("\n") for part in piece.partition("\n")[::2])) for piece in pieces]
+    """The ``$ command`` at the head of each console block, with the rest of the block as its output."""
+    blocks = re.findall(r"```console\n\$ (.*?)\n(.*?)```", README, re.DOTALL)
+    return [Shown(command, output.strip("\n")) for command, output in blocks]
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,20 @@ def test_every_command_prints_what_the_readme_shows(place: Path) -> None:
             env={**os.environ, "PATH": path},
             capture_output=True,
             text=True,
-            timeout=600,
+            timeout=1200,
         )
-        wanted, got = output + "\n", done.stdout
+        wanted, got = output + "\n", done.stdout.strip("\n") + "\n"
         assert checker.check_output(wanted, got, doctest.ELLIPSIS), f"$ {command}\n{got}\n{done.stderr}"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    assert [name for name in COMMANDS if f"`viscy-compat {name}" not in README] == []
+
+
+def test_every_finding_code_is_in_the_documentation() -> None:
+    spec = importlib.util.spec_from_file_location("write_findings", ROOT / "tools" / "write_findings.py")
+    assert spec
+    assert spec.loader
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    assert writer.PAGE.read_text(encoding="utf-8") == writer.page(), "run python tools/write_findings.py"
