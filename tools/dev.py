@@ -4,6 +4,7 @@
     python3 tools/dev.py demo     run the main job on a real old model
     python3 tools/dev.py test     pass the tests (further words go to pytest)
     python3 tools/dev.py gate     run the gate, as the workflows do (further words go to viscy-compat gate)
+    python3 tools/dev.py matrix   verify under several timm and MONAI versions, and blame what differs on one of them
     python3 tools/dev.py build    build wheel and sdist, and try both in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
     python3 tools/dev.py setup    only make the environment
@@ -100,6 +101,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "test": test,
     "gate": tool("gate"),
+    "matrix": tool("matrix"),
     "build": tool("build"),
     "look": tool("look"),
     "require-success": tool("require_success"),

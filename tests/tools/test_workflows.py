@@ -206,3 +206,46 @@ def test_the_pre_commit_hook_runs_check_on_checkpoints_and_nothing_else() -> Non
     pattern = hooks[0]["files"]
     assert all(re.search(pattern, name) for name in ("a.ckpt", "b/epoch=1.pt", "c.pth", "d.safetensors"))
     assert not any(re.search(pattern, name) for name in ("ckpt.py", "a.ckpt.md", "x.yml"))
+
+
+# --- the action ------------------------------------------------------------------------------------------------------
+
+
+def words_of_action(folder: Path, **inputs: str) -> list[str]:
+    """What the action's step starts, with these inputs and the defaults of the others."""
+    document = read(ROOT / "action.yml")
+    (step,) = document["runs"]["steps"]
+    (folder / "tools").mkdir(exist_ok=True)
+    (folder / "tools" / "dev.py").write_text("import json, sys; print(json.dumps(sys.argv[1:]))")
+    given = {name: inputs.get(name, row["default"]) for name, row in document["inputs"].items()}
+    named = {key: re.fullmatch(r"\$\{\{ inputs\.(\w+) \}\}", value) for key, value in step["env"].items()}
+    environment = {key: given[found[1]] for key, found in named.items() if found}
+    assert set(environment) == set(step["env"])
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        env={"PATH": path, "GITHUB_ACTION_PATH": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words: list[str] = json.loads(done.stdout)
+    return words
+
+
+def test_the_action_runs_the_gate_with_the_python_on_the_path(tmp_path: Path) -> None:
+    words = words_of_action(tmp_path)
+    assert words[:3] == ["gate", "--format", "github"]
+    assert words[3:7] == ["--candidate", "viscy_models", "--profile", "ci"]
+    assert words[7] == "--candidate-python"
+    assert Path(words[8]).name == "python"
+    assert words[9:] == []
+
+
+def test_the_action_passes_its_inputs_on_whole(tmp_path: Path) -> None:
+    formats = "html:gate.html sarif:gate.sarif"
+    words = words_of_action(tmp_path, repo="a clone", rev="$(touch x)", python="/p y", formats=formats)
+    assert words[7:] == [
+        *("--candidate-python", "/p y", "--repo", "a clone", "--rev", "$(touch x)"),
+        *("--output", "html:gate.html", "--output", "sarif:gate.sarif"),
+    ]

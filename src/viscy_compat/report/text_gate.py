@@ -24,7 +24,7 @@ def render(report: Report, style: Style) -> str:
     told = [section for section in page.sections if section.exit_code or (style.verbose and section.messages)]
     blocks += ["\n".join(_section(section, style)) for section in told]
     verdict = {0: "open", 1: "blocked", 2: "undecided: blocked"}[page.exit_code]
-    blocks.append(f"{style.paint(f'gate: {verdict}', 1, _COLORS[page.verdict])}. {page.sentence}")
+    blocks.append(f"{style.paint(f'{report.command}: {verdict}', 1, _COLORS[page.verdict])}. {page.sentence}")
     return "\n\n".join(block for block in blocks if block)
 
 
