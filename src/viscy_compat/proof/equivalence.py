@@ -259,7 +259,7 @@ def _against_references(
     tell("starting the candidate's worker (torch, timm, MONAI)")
     with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
         package.prepare(worker)
-        results = [_recorded_class(worker, row, references[row.name], package, tell) for row in chosen]
+        results = [judged_by_reference(worker, row, references[row.name], package, tell) for row in chosen]
     why = f"{because.message}; fell back to" if because else "no old code was run, only"
     headline = (
         f"{package.title} against the recorded references ({why} what was recorded: layouts, and numbers by samples)"
@@ -267,9 +267,10 @@ def _against_references(
     return Report("verify", results, headline=headline, exit_code=0 if accepted else 2)
 
 
-def _recorded_class(
+def judged_by_reference(
     worker: Worker, architecture: Architecture, reference: Reference, package: Candidate, tell: Progress
 ) -> ClassResult:
+    """Compare one class of a candidate with its reference."""
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
     origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
     target = package.target(architecture)

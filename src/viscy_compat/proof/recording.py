@@ -132,15 +132,30 @@ def record(
     limits = Limits() if timeout is None else Limits(request=timeout)
     tell = progress or (lambda line: None)
     chosen = [find(name) for name in (classes or known())]
+    _refuse_early(chosen, generation, root, check=check)
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:
             frozen = _Frozen(worker, read_candidate(candidate))
             found: Iterable[_Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
         else:
-            recorder = _Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
+            recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
             found = (recorder.draft(row, state) for row in chosen for state in row.generations)
         results = [kept for draft in found if (kept := _kept(draft, root, check=check, tell=tell))]
     return Report("record", results, headline=f"references in {root}")
+
+
+def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: Path, *, check: bool) -> None:
+    """Refuse what cannot end well before a worker is started."""
+    for architecture in chosen:
+        if generation in [row.name for row in architecture.generations]:
+            message = f"{architecture.name} has a generation {generation}"
+            raise UsageError(message, where="--generation", fix="name a new one")
+    try:
+        if not check:
+            root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be written ({error.strerror})"
+        raise OutputRefused(message, where=str(root), fix="choose another --to") from error
 
 
 @dataclass(frozen=True)
@@ -183,7 +198,7 @@ def _with_unreached(draft: _Draft, root: Path) -> Reference:
     )
 
 
-class _Recorder:
+class Recorder:
     """Runs the old classes of one generation after the other in one worker."""
 
     def __init__(self, worker: Worker, wanted: Wanted) -> None:
@@ -200,7 +215,7 @@ class _Recorder:
             described = _described(self.worker, label, old)
             signatures[label] = tuple(map(str, described.signature))
             cases += self._cases(architecture, label, old)
-        sources = {label: old.source.blobs for label, old in there.items()}
+        sources = {label: _recorded_blobs(old) for label, old in there.items()}
         recipe = _recipe(self.worker)
         reference = Reference(architecture.name, generation.name, recipe, sources, signatures, tuple(cases))
         return _Draft(reference, tuple(_label(release) for release, old in olds if not old))
@@ -239,8 +254,6 @@ class _Frozen:
 
     def draft(self, architecture: Architecture, generation: str) -> _Draft:
         """Run every case of one class."""
-        if generation in [row.name for row in architecture.generations]:
-            raise UsageError(f"{architecture.name} has a generation {generation}", fix="name a new one", code="VC607")
         described = self.package.describe(self.worker, architecture)
         if described.error:
             message = f"{self.package.target(architecture)} cannot be imported ({printable(str(described.error))})"
@@ -258,6 +271,11 @@ def _package_blobs(file: str, package: str) -> dict[str, str]:
     top = next(folder for folder in Path(file).parents if folder.name == package.partition(".")[0])
     files = sorted(top.rglob("*.py"))
     return {path.relative_to(top.parent).as_posix(): blob_id(path.read_bytes()) for path in files}
+
+
+def _recorded_blobs(old: OldClass) -> dict[str, str]:
+    """Return the ids of the files that count; a wheel may have empty ``__init__.py`` files that the history lacks."""
+    return {path: old.source.blobs[path] for path in sorted(old.release.sources) if path in old.source.blobs}
 
 
 def _label(release: Release) -> str:
