@@ -6,7 +6,8 @@ then put in its place (`viscy_compat.rewrite.output`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 from zlib import crc32
 
@@ -21,11 +22,14 @@ from viscy_compat.migration.plan import Plan
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
-from viscy_compat.rewrite.streams import TargetTensor, refuse_changed_fills, target_tensors
+from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import TorchContents, edited_contents, plain_contents
 from viscy_compat.rewrite.zip_writer import ZipWriter
 
 Kind = Literal["safetensors", "torch"]
+
+WORTHWHILE = 16 << 20
+"""Bytes below which a thread costs more than it gives."""
 
 LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """Records besides the pickle and the storages that ``--weights-only`` keeps."""
@@ -155,12 +159,34 @@ def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: T
         _write_safetensors(job, tensors, output, reader)
         return []
     records = _records(job, tensors)
-    _refuse_small_disc(output, sum(record.nbytes for record in records))
+    _refuse_small_disc(output, _total(records))
     writer = ZipWriter(output)
+    stream = _read_ahead((chunk for record in records for chunk in record.chunks(reader)), _total(records))
+    pieces = Pieces(stream)
     for record in records:
-        writer.add(record.name, record.nbytes, record.chunks(reader), crc=record.crc)
+        writer.add(record.name, record.nbytes, pieces.take(record.nbytes), crc=record.crc)
+    _exhaust(stream)
     writer.finish()
     return records
+
+
+def _read_ahead(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
+    """Read in another thread where that is worth its import."""
+    if total < WORTHWHILE:
+        return chunks
+    from viscy_compat.rewrite.threads import read_ahead
+
+    return read_ahead(chunks)
+
+
+def _exhaust(stream: Iterator[bytes]) -> None:
+    """Take the end of a stream: the CRC of what came last is verified there."""
+    for chunk in stream:
+        raise AssertionError(f"{len(chunk)} bytes too many")
+
+
+def _total(parts: Iterable[_Record | TargetTensor]) -> int:
+    return sum(part.nbytes for part in parts)
 
 
 def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> None:
@@ -171,11 +197,11 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, re
 
         metadata["viscy_compat.tied"] = dumps(tied)
     header = header_of(tensors, metadata, where=job.out)
-    _refuse_small_disc(output, len(header) + sum(tensor.nbytes for tensor in tensors))
+    _refuse_small_disc(output, len(header) + _total(tensors))
     output.write(header)
-    for tensor in laid_out(tensors):
-        for chunk in tensor.chunks(reader):
-            output.write(chunk)
+    chunks = (chunk for tensor in laid_out(tensors) for chunk in tensor.chunks(reader))
+    for chunk in _read_ahead(chunks, _total(tensors)):
+        output.write(chunk)
     verify_partly_read(tensors, reader)
 
 
@@ -252,7 +278,7 @@ def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:
 
 def _kept_record(name: str, storage: Storage) -> _Record:
     """Return a record with the very bytes of one of the source."""
-    return _Record(name, storage.nbytes, lambda reader: reader.storage_chunks(storage), storage.crc)
+    return _Record(name, storage.nbytes, partial(_storage_chunks, storage), storage.crc)
 
 
 def _module_path(job: Job) -> Callable[[str], str | None]:
@@ -287,19 +313,65 @@ def _compare(job: Job, tensors: list[TargetTensor], records: list[_Record], path
     names = [tensor.name for tensor in tensors]
     if list(found.tensors) != names:
         raise _differs(job.out, "its tensors have other names")
+    checks = list(_checks(job, tensors, records, found))
+    halves = _halved(checks)
+    if len(halves) == 1:
+        _compare_all(job, found, checks)
+        return
+    from viscy_compat.rewrite.threads import together
+
+    together([partial(_compare_all, job, found, half) for half in halves])
+
+
+class _Check(NamedTuple):
+    """Two streams of the same length that must hold the same bytes: one of the source, one of the new file."""
+
+    name: str
+    nbytes: int
+    expected: Callable[[TensorReader], Iterator[bytes]]
+    written: Callable[[TensorReader], Iterator[bytes]]
+
+
+def _checks(job: Job, tensors: list[TargetTensor], records: list[_Record], found: Checkpoint) -> Iterator[_Check]:
+    """Yield every tensor, and then every record that no tensor is the whole of."""
+    covered: set[str] = set()
+    for tensor in tensors:
+        mine = found.tensors[tensor.name]
+        if mine.spec != tensor.spec:
+            raise _differs(job.out, printable(tensor.name))
+        covered.update((mine.storage.name,) if _is_whole(mine) else ())
+        yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
+    for record in records:
+        if record.name not in covered:
+            held = found.records[record.name]
+            yield _Check(record.name, record.nbytes, record.chunks, partial(_storage_chunks, held))
+
+
+def _tensor_chunks(tensor: StoredTensor, reader: TensorReader) -> Iterator[bytes]:
+    return reader.chunks(tensor, size=PIECE)
+
+
+def _storage_chunks(storage: Storage, reader: TensorReader) -> Iterator[bytes]:
+    return reader.storage_chunks(storage, size=PIECE)
+
+
+def _halved(checks: list[_Check]) -> list[list[_Check]]:
+    """Part checks into two of about as many bytes, where that is worth a thread."""
+    left, place = sum(check.nbytes for check in checks), 0
+    if left < WORTHWHILE:
+        return [checks]
+    half = left // 2
+    while left > half:
+        left -= checks[place].nbytes
+        place += 1
+    return [checks[:place], checks[place:]]
+
+
+def _compare_all(job: Job, found: Checkpoint, checks: list[_Check]) -> None:
     with TensorReader(job.checkpoint, crcs="ignore") as old, TensorReader(found, crcs="ignore") as new:
-        covered = set()
-        for tensor in tensors:
-            mine = found.tensors[tensor.name]
-            if mine.spec != tensor.spec or not same_bytes(tensor.chunks(old), new.chunks(mine)):
-                raise _differs(job.out, printable(tensor.name))
-            if _is_whole(mine):
-                covered.add(mine.storage.name)
-        for record in records:
-            if record.name not in covered and not same_bytes(
-                record.chunks(old), new.storage_chunks(found.records[record.name])
-            ):
-                raise _differs(job.out, printable(record.name))
+        for check in checks:
+            if not same_bytes(check.expected(old), check.written(new)):
+                raise _differs(job.out, printable(check.name))
 
 
 def becomes_plain(checkpoint: Checkpoint) -> bool:

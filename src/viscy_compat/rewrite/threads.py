@@ -1,0 +1,101 @@
+"""Two things at once: reading ahead of a writer, and comparing two halves. Reading, writing and CRCs release the GIL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import SimpleQueue
+from threading import Semaphore, Thread
+
+_BATCH = 1 << 20
+_DEPTH = 3
+
+
+def read_ahead(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield pieces that another thread reads ahead of time, a few MB at most; whatever the reading raises is raised here.
+
+    Examples
+    --------
+    >>> list(read_ahead((b"a", b"b")))
+    [b'a', b'b']
+    """
+    return _Ahead(pieces).run()
+
+
+class _Ahead:
+    """A thread that fills batches of pieces, as far ahead as the semaphore lets it."""
+
+    __slots__ = ("_free", "_pieces", "_ready", "_stopped")
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self._ready: SimpleQueue[list[bytes] | BaseException | None] = SimpleQueue()
+        self._free = Semaphore(_DEPTH)
+        self._stopped = False
+
+    def run(self) -> Iterator[bytes]:
+        """Yield the pieces; the thread ends with the last one, or when the caller stops."""
+        thread = Thread(target=self._read, daemon=True)
+        thread.start()
+        try:
+            while (batch := self._ready.get()) is not None:
+                if isinstance(batch, BaseException):
+                    raise batch
+                yield from batch
+                self._free.release()
+        finally:
+            self._stopped = True
+            self._free.release()
+            thread.join()
+
+    def _read(self) -> None:
+        end: BaseException | None = None
+        try:
+            for batch in _batches(self._pieces):
+                self._free.acquire()
+                if self._stopped:
+                    return
+                self._ready.put(batch)
+        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
+            end = error
+        self._ready.put(end)
+
+
+def _batches(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
+    batch: list[bytes] = []
+    held = 0
+    for piece in pieces:
+        batch.append(piece)
+        held += len(piece)
+        if held >= _BATCH:
+            yield batch
+            batch, held = [], 0
+    if batch:
+        yield batch
+
+
+def together(works: Sequence[Callable[[], None]]) -> None:
+    """Do several things at once, each in a thread, and raise the first error in their order.
+
+    Examples
+    --------
+    >>> done = []
+    >>> together([lambda: done.append(1), lambda: done.append(2)])
+    >>> sorted(done)
+    [1, 2]
+    """
+    errors: list[BaseException | None] = [None] * len(works)
+
+    def attempt(place: int) -> None:
+        try:
+            works[place]()
+        except BaseException as error:  # noqa: BLE001 (raised again in the thread that waits)
+            errors[place] = error
+
+    threads = [Thread(target=attempt, args=(place,)) for place in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for error in errors:
+        if error is not None:
+            raise error
