@@ -5,15 +5,19 @@ from __future__ import annotations
 import collections
 import copy
 import io
+import itertools
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import UnreadableCheckpoint
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch
@@ -151,8 +155,14 @@ ORDINARY = ("zip 4", "zip 5", "stream 4", "stream 5")
 
 
 def packed_bytes(tensor: Any) -> bytes:
-    flat = tensor.detach().contiguous().reshape(-1)
-    return bytes(flat.resolve_conj().view(torch.uint8).numpy().tobytes()) if flat.numel() else b""
+    """The elements in row-major order, picked one by one out of the bytes of torch's storage."""
+    raw, size = bytes(tensor.untyped_storage()), tensor.element_size()
+    axes = [range(count) for count in tensor.shape]
+    places = (
+        tensor.storage_offset() + sum(index * step for index, step in zip(indices, tensor.stride(), strict=True))
+        for indices in itertools.product(*axes)
+    )
+    return b"".join(raw[place * size : place * size + size] for place in places)
 
 
 def same(checkpoint: Checkpoint, state: Mapping[str, Any]) -> None:
@@ -210,3 +220,79 @@ def test_untyped_storages_are_swapped_though_torch_does_not(tmp_path: Path) -> N
     with TensorReader(checkpoint) as reader:
         swapped = b"".join(reader.chunks(checkpoint.tensors["a"]))
     assert swapped == b"".join(saved_bytes[place : place + 2][::-1] for place in range(0, 6, 2))
+
+
+def conjugated() -> Any:
+    return filled((2, 3), "complex64").conj()
+
+
+def negated() -> Any:
+    return torch._neg_view(filled((2, 3), "float32"))
+
+
+class Tagged(torch.Tensor):  # type: ignore[misc, name-defined]
+    """A subclass that torch has been told to trust."""
+
+
+# What torch.load(weights_only=True) reads and this does not: the code, and why.
+UNREAD: dict[str, tuple[str, Callable[[], Any], str]] = {
+    "sparse": ("VC441", lambda: {"a": torch.eye(3).to_sparse()}, "indices and values are two tensors"),
+    "sparse rows": ("VC441", lambda: {"a": torch.eye(3).to_sparse_csr()}, "three tensors"),
+    "quantised": (
+        "VC441",
+        lambda: {"a": torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8)},
+        "scaled integers",
+    ),
+    "meta": ("VC441", lambda: {"a": torch.ones(3, device="meta")}, "no values"),
+    "conjugated": ("VC441", lambda: {"a": conjugated()}, "the bytes are not the values"),
+    "negated": ("VC441", lambda: {"a": negated()}, "the bytes are not the values"),
+    "subclass": ("VC441", lambda: {"a": torch.ones(3).as_subclass(Tagged)}, "a subclass may mean other values"),
+    "one tensor": ("VC444", lambda: torch.ones(3), "a tensor without a name is no state dict"),
+    "a list": ("VC444", lambda: [torch.ones(3)], "tensors without names are no state dict"),
+    "numbers": ("VC444", lambda: {"epoch": 3}, "there is no tensor in it"),
+    "numbered": ("VC444", lambda: {0: torch.ones(3)}, "a key that is no text is no name"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", UNREAD)
+def test_what_torch_reads_and_this_does_not_is_named(tmp_path: Path, kind: str) -> None:
+    code, make, _ = UNREAD[kind]
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(saved(make()))
+    with torch.serialization.safe_globals([Tagged]):
+        torch.load(path, weights_only=True)
+    try:
+        checkpoint = open_checkpoint(str(path))
+    except UnreadableCheckpoint as error:
+        codes = [error.code]
+    else:
+        assert not checkpoint.tensors
+        codes = [tensor.code for tensor in checkpoint.unreadable]
+    assert codes == [code]
+
+
+@st.composite
+def views(draw: st.DrawFn) -> Any:
+    """A tensor of any dtype that looks into its storage in any way that torch allows."""
+    dtype = draw(st.sampled_from([*TYPED, *UNTYPED]))
+    shape = draw(st.lists(st.integers(0, 4), max_size=4))
+    stride = [draw(st.integers(0, 7)) for _ in shape]
+    offset = draw(st.integers(0, 5))
+    needed = offset + 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True) if size)
+    storage = filled((needed + draw(st.integers(0, 3)),), dtype)
+    return storage.as_strided(shape, stride, offset)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(tensors=st.lists(views(), min_size=1, max_size=4), stream=st.booleans(), protocol=st.sampled_from([2, 3]))
+@settings(max_examples=150)
+def test_any_view_of_any_storage_is_read_as_torch_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, tensors: list[Any], stream: bool, protocol: int
+) -> None:
+    path = tmp_path_factory.mktemp("views") / "a.ckpt"
+    state = {f"layer.{index}": tensor for index, tensor in enumerate(tensors)}
+    untyped = any(str(tensor.dtype).removeprefix("torch.") in UNTYPED for tensor in tensors)
+    options = {} if untyped or not stream else {"_use_new_zipfile_serialization": False}
+    path.write_bytes(saved(state, pickle_protocol=protocol, **options))
+    same(open_checkpoint(str(path)), torch.load(path, weights_only=True))
