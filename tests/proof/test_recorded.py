@@ -83,7 +83,9 @@ def test_the_migrated_class_agrees_with_its_reference(worker: Worker, name: str,
             "VC111",
         ),
         (
-            Edit("contrastive/resnet3d.py", "self.encoder.avgpool(deepest).flatten(1)", "deepest.amax((2, 3, 4))"),
+            Edit(
+                "contrastive/resnet3d.py", "self.encoder.avgpool(deepest).flatten(1)", "deepest.mean((2, 3, 4)) * 1.001"
+            ),
             "VC506",
         ),
         (
@@ -121,11 +123,11 @@ def test_recording_again_gives_the_bytes_that_are_stored_from_both_sources(tmp_p
     release = state.releases[0]._replace(revision="v0.4.0")
     here = architecture._replace(generations=(state._replace(releases=(release,)),))
     texts = []
-    for where in (Wanted(), Wanted(), Wanted(repo=str(assembled))):
+    for where in (Wanted(), Wanted(repo=str(assembled))):
         with Worker("old", cache=1) as worker:
             recorder = Recorder(worker, where)
             texts.append(records.write(recorder.draft(here, here.generations[-1]).reference))
-    assert texts[0] == texts[1] == texts[2]
+    assert texts[0] == texts[1]
     assert len(records.parse(texts[0]).cases) == len(architecture.cases)
     stored = records.read("BetaVaeMonai", "v0.4", root=ROOT)
     if records.parse(texts[0]).recipe == stored.recipe:
@@ -141,7 +143,8 @@ def test_a_candidate_is_frozen_as_a_generation(tmp_path: Path, capsys: pytest.Ca
     assert "viscy_models/vae/beta_vae_monai.py" in frozen.sources["v1.0"]
     assert frozen.signatures["v1.0"][:2] == ("spatial_dims", "in_shape")
     stored = records.read("BetaVaeMonai", "v0.4", root=ROOT)
-    assert [case.layout for case in frozen.cases] == [case.layout for case in stored.cases]
+    layouts = [{case.name: case.layout for case in reference.cases} for reference in (frozen, stored)]
+    assert layouts[0] == layouts[1]
     assert main(["record", "BetaVaeMonai", *words, "--check"]) == 0
     path = tmp_path / "BetaVaeMonai" / "v1.0.json"
     path.write_text(path.read_text().replace('"seed": 0', '"seed": 1'))
