@@ -1,0 +1,170 @@
+"""`remap` as a command and a call: it prints plans, writes or refuses, imports no torch, and knows no paths of a plan."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.assembly import call, lightning, mapping, name, storage, tensor, text, zipped
+from support.files import floats, renaming_plan, torch_file
+from viscy_compat import remap
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.cli import main
+from viscy_compat.errors import CompatError, PlanRefused, UsageError
+from viscy_compat.layout import TensorSpec
+from viscy_compat.migration.plan import Side, plan_of
+from viscy_compat.operations import Drop, Fill, Rename
+from viscy_compat.rewrite.optimizer import parameters_of
+from viscy_compat.rewrite.shim_source import shim_source
+
+SIZES = [3, 5]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    torch_file(tmp_path / "old.ckpt", SIZES, wrapped=True)
+    renaming_plan(tmp_path / "plan.json", SIZES)
+    return tmp_path
+
+
+def test_a_plan_without_an_output_is_printed_and_nothing_written(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(place.iterdir())
+    assert main(["remap", str(place / "old.ckpt"), "--plan", str(place / "plan.json")]) == 0
+    assert "t.{i} -> u.{i}" in capsys.readouterr().out
+    assert sorted(place.iterdir()) == before
+
+
+def test_json_says_what_was_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = place / "new.safetensors"
+    words = ["remap", str(place / "old.ckpt"), "--plan", str(place / "plan.json"), "-o", str(out), "--format", "json"]
+    assert main(words) == 0
+    result = json.loads(capsys.readouterr().out)["results"][0]
+    assert (result["written"], result["bytes"], result["tensors"]) == (str(out), out.stat().st_size, 2)
+    assert result["plan"]["renames"] == 2
+    assert result["left_behind"] == ["epoch", "pytorch-lightning_version"]
+
+
+def test_a_file_of_no_known_class_is_exit_2_and_writes_nothing(place: Path) -> None:
+    assert main(["remap", str(place / "old.ckpt"), "-o", str(place / "new.ckpt")]) == 2
+    assert not (place / "new.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--against", "old.ckpt", "--plan", "plan.json"],
+        ["--against", "old.ckpt", "--reverse"],
+        ["--hint", "a=b"],
+        ["--weights-only"],
+        ["--plan", "plan.json", "-o", "new.txt"],
+    ],
+)
+def test_what_cannot_be_meant_is_exit_2(place: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place)
+    assert main(["remap", "old.ckpt", *words]) == 2
+
+
+def test_a_plan_for_another_layout_is_exit_1(place: Path) -> None:
+    torch_file(place / "other.ckpt", [3, 6])
+    words = ["remap", str(place / "other.ckpt"), "--plan", str(place / "plan.json"), "-o", str(place / "n.ckpt")]
+    assert main(words) == 1
+    assert not (place / "n.ckpt").exists()
+
+
+def test_a_plan_goes_there_and_back(place: Path) -> None:
+    there, back = place / "there.ckpt", place / "back.ckpt"
+    remap(place / "old.ckpt", there, plan=place / "plan.json")
+    assert list(open_checkpoint(str(there)).tensors) == ["model.u.0", "model.u.1"]
+    remap(there, back, plan=place / "plan.json", reverse=True)
+    assert list(open_checkpoint(str(back)).tensors) == ["model.t.0", "model.t.1"]
+
+
+def test_in_place_keeps_the_original(place: Path) -> None:
+    original = (place / "old.ckpt").read_bytes()
+    remap(place / "old.ckpt", in_place=True, plan=place / "plan.json")
+    assert (place / "old.ckpt.bak").read_bytes() == original
+    assert list(open_checkpoint(str(place / "old.ckpt")).tensors) == ["model.u.0", "model.u.1"]
+
+
+def test_what_would_run_is_not_copied_but_weights_are(place: Path) -> None:
+    entries = {f"model.t.{i}": tensor((n,), (1,), of=storage(str(i), elements=n)) for i, n in enumerate(SIZES)}
+    calls = lightning(state_dict=mapping(entries), bad=call(name("os", "system"), text("true")))
+    (place / "bad.ckpt").write_bytes(zipped(calls, {str(i): floats(i, n) for i, n in enumerate(SIZES)}))
+    with pytest.raises(PlanRefused, match=r"would call os\.system, and so would a copy") as caught:
+        remap(place / "bad.ckpt", place / "new.ckpt", plan=place / "plan.json")
+    assert caught.value.code == "VC430"
+    for out in ("new.ckpt", "new.safetensors"):
+        remap(place / "bad.ckpt", place / out, plan=place / "plan.json", weights_only=True)
+        assert b"system" not in (place / out).read_bytes()
+
+
+def test_neither_torch_nor_numpy_is_imported(place: Path) -> None:
+    code = (
+        "import sys; from viscy_compat.cli import main; code = main(sys.argv[1:]); "
+        "heavy = {'torch', 'numpy', 'deepdiff', 'git', 'hypothesis', 'yaml', 'safetensors'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else code)"
+    )
+    words = ["remap", str(place / "old.ckpt"), "--plan", str(place / "plan.json"), "-o", str(place / "new.ckpt")]
+    done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_names_against_another_file_are_inferred_or_refused(place: Path) -> None:
+    torch_file(place / "wanted.ckpt", SIZES)
+    report = remap(place / "old.ckpt", place / "new.safetensors", against=place / "wanted.ckpt")
+    assert list(open_checkpoint(str(place / "new.safetensors")).tensors) == ["t.0", "t.1"]
+    assert len(report.results[0].grounds) == 2
+    torch_file(place / "shorter.ckpt", [3])
+    with pytest.raises(PlanRefused, match="without a place"):
+        remap(place / "old.ckpt", place / "n.safetensors", against=place / "shorter.ckpt")
+    with pytest.raises(CompatError):
+        remap(place / "old.ckpt", against=place / "wanted.ckpt", hints=["nothing=here"])
+
+
+def test_an_output_and_in_place_exclude_each_other(place: Path) -> None:
+    with pytest.raises(UsageError):
+        remap(place / "old.ckpt", place / "new.ckpt", in_place=True)
+
+
+def test_twenty_thousand_tensors_come_out(tmp_path: Path) -> None:
+    sizes = [4] * 20_000
+    torch_file(tmp_path / "many.ckpt", sizes)
+    renaming_plan(tmp_path / "plan.json", sizes)
+    for out in ("new.ckpt", "new.safetensors"):
+        remap(tmp_path / "many.ckpt", tmp_path / out, plan=tmp_path / "plan.json")
+        assert len(open_checkpoint(str(tmp_path / out)).tensors) == 20_000
+
+
+def hostile_shim() -> str:
+    """A shim out of a plan whose texts try to end the docstring, a comment and a string."""
+    bad = 'x"""\nraise SystemExit("ran")\n"""\\'
+    here = {bad: TensorSpec((1,)), "d": TensorSpec((1,))}
+    there = {f"{bad}'": TensorSpec((1,)), "f": TensorSpec((1,))}
+    rows = [Rename(bad, f"{bad}'"), Drop("d", bad), Fill("f", (1,), "float32", 0.5, bad)]
+    source, target = Side(here, bad, bad), Side(there, bad, "other")
+    return shim_source(plan_of(source, target, rows, loses=[bad]))
+
+
+def test_no_text_of_a_plan_becomes_code_of_the_shim() -> None:
+    compiled = compile(hostile_shim(), "shim.py", "exec")
+    space: dict[str, Any] = {"__name__": "shim"}
+    sys.modules.setdefault("torch", type(sys)("torch"))
+    try:
+        exec(compiled, space)
+    finally:
+        if not hasattr(sys.modules["torch"], "Tensor"):
+            del sys.modules["torch"]
+    assert len(space["SOURCE"]) == len(space["TARGET"]) == 2
+
+
+def test_parameters_are_counted_without_buffers() -> None:
+    spec = TensorSpec((2,))
+    layout = dict.fromkeys(("a.weight", "b.running_mean", "b.num_batches_tracked", "c.bias"), spec)
+    assert parameters_of(layout, {}) == ["a.weight", "c.bias"]
