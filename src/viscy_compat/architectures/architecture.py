@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.layout import Layout
-from viscy_compat.operations import Operation
+from viscy_compat.operations import Operation, targets_of
 
 Config = Mapping[str, Any]
 """Constructor arguments by name: JSON values, with tuples where JSON has lists."""
@@ -191,6 +191,10 @@ class Release(NamedTuple):
         return all(config.get(name, value) == value for name, value in self.fixed.items())
 
 
+def _never(config: Config) -> bool:
+    return False
+
+
 class Generation(NamedTuple):
     """One state of the old class's layout: the releases that had it, and the way to today's layout.
 
@@ -214,6 +218,9 @@ class Generation(NamedTuple):
         Verification cases, in arguments of the migrated class; empty where the class's own apply.
     normalised : tuple[str, ...]
         Outputs that this state returns at length 1 (L2, over the last axis) and today's class does not.
+    lost : Callable[[Config], bool]
+        For which complete configurations there is no way to today's layout, because this state lacked what has no
+        neutral value; by default there always is one.
     """
 
     name: str
@@ -226,6 +233,14 @@ class Generation(NamedTuple):
     loses: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
     normalised: tuple[str, ...] = ()
+    lost: Callable[[Config], bool] = _never
+
+    def unmade(self, layout: Layout, today: Layout) -> tuple[str, ...]:
+        """Return the names of today's layout that the rows of this generation make of nothing in a layout of it."""
+        if self.to_today is None:
+            return ()
+        made = {name for row in self.to_today(layout) for name in targets_of(row)}
+        return tuple(name for name in today if name not in made)
 
     def release(self, config: Config) -> Release:
         """Return the newest release that could have had a configuration, else the newest of all."""

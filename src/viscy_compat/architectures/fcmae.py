@@ -494,6 +494,7 @@ ARCHITECTURE = Architecture(
             to_today=to_today,
             loses=("with a single slice there was no head, so that the old model returned a map of features",),
             cases=_CASES_V010A,
+            lost=lambda config: bool(config["in_stack_depth"] == 1),
         ),
         Generation(
             name="v0.1",

@@ -371,6 +371,7 @@ ARCHITECTURE = Architecture(
             to_today=to_today,
             loses=("with one output slice there was no head, so that the old model returned a map of features",),
             cases=_CASES_V010A,
+            lost=lambda config: out_depth(config) == 1,
         ),
         Generation(
             name="v0.1",

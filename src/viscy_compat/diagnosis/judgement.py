@@ -17,7 +17,7 @@ from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.layout import Layout
 from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
-from viscy_compat.operations import Drop, targets_of
+from viscy_compat.operations import Drop
 from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, statements_in
 
 
@@ -51,7 +51,7 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         *causes.about_container(checkpoint, view),
         *refusals,
         *causes.about_statements(found, binding),
-        *causes.about_layout(view, found, _not_made(checkpoint.layout_of(view), found)),
+        *causes.about_layout(view, found, _unmade(checkpoint.layout_of(view), found)),
         *causes.about_choices(found),
         *causes.about_surroundings(checkpoint, found, bool(statements)),
     )
@@ -123,12 +123,8 @@ def _plan(checkpoint: Checkpoint, view: View, found: Inference) -> tuple[Plan | 
         return None, [*causes.about_halves(found), *causes.about_dtypes(found)]
 
 
-def _not_made(layout: Layout, found: Inference) -> tuple[str, ...]:
-    """Return the names of today's layout that an older generation has nothing for."""
-    if not found.generation.to_today:
-        return ()
-    made = {name for row in found.generation.to_today(layout) for name in targets_of(row)}
-    return tuple(name for name in found.architecture.layout(found.config) if name not in made)
+def _unmade(layout: Layout, found: Inference) -> tuple[str, ...]:
+    return found.generation.unmade(layout, found.architecture.layout(found.config))
 
 
 def unreadable(path: str, error: CompatError) -> CheckResult:
