@@ -69,6 +69,7 @@ class Reads(Toy):
     def forward(self, x):
         raise RuntimeError(repr(sys.stdin.read()))
 """
+SRC = Path(__file__).resolve().parents[2] / "src"
 FILES = {"toys/toy.py": TOY, "toys/parts/width.py": "WIDTH = 8\n", "toys/missing.py": "import nowhere_at_all\n"}
 
 
@@ -186,6 +187,29 @@ class TestFacts:
         assert [row["shape"] for row in answer["eval"]["outputs"]] == [[7, 8], [7, 2], []]
         assert "digest" not in answer["eval"]["outputs"][0]
         assert answer["layout"] == run(worker, "Toy", "layout")["layout"]
+
+
+@pytest.mark.torch
+def test_a_remembered_backbone_is_the_one_that_would_be_built(worker: Worker) -> None:
+    """Built anew, built anew and remembered, remembered: the same weights, generator and outputs."""
+    worker.source("models", root="viscy_models", folder=str(SRC))
+    stem = {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 5}
+    asked = (
+        ("ContrastiveEncoder", stem, [2, 1, 5, 32, 32]),
+        ("ResNet3dEncoder", {"backbone": "resnet10"}, [2, 1, 4, 8, 8]),
+    )
+    for name, config, shape in asked:
+        request = {"op": "run", "source": "models", "class": f"viscy_models.contrastive:{name}", "config": config}
+        told = []
+        for _ in range(3):
+            report = {"input": shape, "seed": 3, "report": ["layout", "initial", "train"]}
+            told.append(worker.request({**request, **report}))
+            # forgets the built models, and keeps the backbones
+            worker.source("models", root="viscy_models", folder=str(SRC))
+        for answer in told:
+            del answer["seconds"]
+        assert told[0] == told[1] == told[2]
+        assert len(told[0]["initial"]["digests"]) > 50
 
 
 @pytest.mark.torch

@@ -1,0 +1,63 @@
+"""What `verify` costs, in imports of the stack: starting, building, digests, filling, forwards.
+
+Run it on a quiet machine: ``python tools/bench/verify.py [CLASS...]``. It prints ratios and asserts nothing.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections import Counter
+from importlib import import_module
+
+from viscy_compat.architectures import known
+from viscy_compat.proof.answers import Answer
+
+IMPORT = "import torch, timm, monai, monai.networks.nets"
+STAGES = ("build", "digest", "fill", "eval", "train")
+
+
+def seconds_of_import() -> float:
+    """The quicker of two imports of torch, timm and MONAI, each in a process of its own."""
+    laps = []
+    for _ in range(2):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True)
+        laps.append(time.perf_counter() - begun)
+    return min(laps)
+
+
+def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
+    """Return wall seconds, cases, and the seconds of each stage on each side."""
+    sides = import_module("viscy_compat.proof.sides")
+    equivalence = import_module("viscy_compat.proof.equivalence")
+    spent: dict[str, Counter[str]] = {"old": Counter(), "candidate": Counter()}
+    read = sides.read_answer
+
+    def noting(json: dict[str, object], side: str) -> Answer:
+        answer: Answer = read(json, side)
+        spent[side].update(answer.seconds)
+        return answer
+
+    sides.read_answer = noting
+    begun = time.perf_counter()
+    report = equivalence.verify(names)
+    wall = time.perf_counter() - begun
+    return wall, sum(result.configurations for result in report.results), spent
+
+
+def main() -> None:
+    """Measure and print."""
+    names = sys.argv[1:] or list(known()[:4])
+    once = seconds_of_import()
+    wall, cases, spent = measured(names)
+    forwards = max(side["eval"] + side["train"] for side in spent.values())
+    print(f"{len(names)} classes, {cases} cases; unit: one import of torch, timm and MONAI ({once:.1f} s)")
+    print(f"whole run {wall / once:.2f}, besides the forwards {(wall - forwards) / once:.2f}")
+    for side, stages in spent.items():
+        print(f"{side:<10}" + "  ".join(f"{stage} {stages[stage] / once:.2f}" for stage in STAGES))
+
+
+if __name__ == "__main__":
+    main()
