@@ -1,0 +1,49 @@
+"""Stage ``explore``: the laws of shapes hold for configurations and inputs that hypothesis draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from viscy_compat.errors import MissingExtra
+from viscy_compat.findings import Finding
+from viscy_compat.gating.stage import StageResult, Workshop
+
+if TYPE_CHECKING:
+    from viscy_compat.proof.exploration import Exploration
+
+NAME = "explore"
+_OPTIONS = ("repo", "rev", "wheel", "trust_repo", "candidate_python", "legacy_python", "jobs")
+
+
+def judged(workshop: Workshop) -> Iterator[StageResult]:
+    """Yield a result for each class.
+
+    Raises
+    ------
+    MissingExtra
+        hypothesis is not installed.
+    """
+    try:
+        from viscy_compat.proof.exploration import explore
+    except ModuleNotFoundError as error:
+        message = f"exploring needs {error.name}, which is not installed"
+        raise MissingExtra(message, fix="pip install 'viscy-compat[explore]'") from error
+    setting = workshop.setting
+    names = [architecture.name for architecture in setting.classes]
+    given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
+    package = setting.candidate.folder or setting.candidate.name
+    report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
+    for result in report.results:
+        yield _told(result)  # type: ignore[arg-type]
+
+
+def _told(result: Exploration) -> StageResult:
+    """Name the broken law as the key of each finding, so that a waiver can be about it."""
+    findings = tuple(Finding("VC510", f"{row.law}: {row.message}", (row.law,)) for row in result.broken)
+    told = result.to_dict()
+    details = {name: told[name] for name in ("source", "cases", "outcomes", "accepted", "failures")}
+    undecided = not result.exit_code and not sum(result.cases.values())
+    if undecided:
+        findings = (Finding("VC620", f"{result.name}: nothing was drawn"),)
+    return StageResult(NAME, result.name, findings, undecided=undecided, details=details)
