@@ -137,9 +137,8 @@ def test_twenty_thousand_tensors_come_out(tmp_path: Path) -> None:
     sizes = [4] * 20_000
     torch_file(tmp_path / "many.ckpt", sizes)
     renaming_plan(tmp_path / "plan.json", sizes)
-    for out in ("new.ckpt", "new.safetensors"):
-        remap(tmp_path / "many.ckpt", tmp_path / out, plan=tmp_path / "plan.json")
-        assert len(open_checkpoint(str(tmp_path / out)).tensors) == 20_000
+    remap(tmp_path / "many.ckpt", tmp_path / "new.ckpt", plan=tmp_path / "plan.json")
+    assert list(open_checkpoint(str(tmp_path / "new.ckpt")).tensors) == [f"u.{place}" for place in range(20_000)]
 
 
 def hostile_shim() -> str:
