@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from queue import SimpleQueue
 from threading import Semaphore, Thread
 
-_BATCH = 1 << 20
-_DEPTH = 3
+_BATCH = 1 << 19
+_DEPTH = 2
 
 
 def read_ahead(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield pieces that another thread reads ahead of time, a few MB at most; whatever the reading raises is raised here.
+    """Yield pieces that another thread reads ahead of time, about 1 MB; whatever the reading raises is raised here.
 
     Examples
     --------
