@@ -56,7 +56,14 @@ OPEN: list[tuple[str, dict[str, Any], dict[str, bool]]] = [
     (
         "BetaVaeMonai",
         {**MONAI, "act": "RELU", "inter_channels": (8,)},
-        {"in_shape": True, "strides": True, "use_sigmoid": True, "inter_dilations": True, "act": True, "dropout": False},
+        {
+            "in_shape": True,
+            "strides": True,
+            "use_sigmoid": True,
+            "inter_dilations": True,
+            "act": True,
+            "dropout": False,
+        },
     ),
 ]
 

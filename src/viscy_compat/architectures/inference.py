@@ -24,9 +24,10 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Differences, Layout, Mismatch, differences
+from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences
 
 _MOST_ROUNDS = 3
+_MOST_DROPPED = 64
 _MOST_SIZES = 16
 
 
@@ -351,11 +352,16 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
     Returns
     -------
     Nearest or None
-        None where no class has at least half of its tensors in the layout.
+        None where no class has at least half of its names in the layout. A class whose telling names are all there
+        comes before one that happens to have more tensors in common.
     """
     rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
-    found = [near for row in rows for near in _near(find(row.name), layout)]
-    return min(found, key=lambda near: distance(near.differences), default=None)
+    rows.sort(key=lambda row: sum(known not in layout for known in row.telling))
+    for row in rows:
+        found = list(_near(find(row.name), layout))
+        if found:
+            return min(found, key=lambda near: distance(near.differences))
+    return None
 
 
 def distance(found: Differences) -> int:
@@ -378,24 +384,59 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
             best = _improve(architecture, generation, layout, best)
         found = differences(layout, best.expected)
         shared = len(best.expected) - len(found.missing) - len(found.reshaped)
-        if 2 * shared >= len(best.expected):
+        if 2 * len(found.missing) <= len(best.expected):
             yield Nearest(architecture, generation, best.config, found, shared, _custom(architecture, found))
 
 
 def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
-    """Yield the layouts of what the anchors show, then of what they show without one that may be the odd one."""
-    for dropped in (None, *(name for name in architecture.anchors if name in layout)):
+    """Yield the layouts of what the tensors show, then of what they show without one that may be the odd one."""
+    reading = _Reading(layout)
+    for attempt in _read(architecture, generation, layout, reading):
+        yield attempt
+        if attempt.apart < 2:
+            return
+    for dropped in reading.touched[:_MOST_DROPPED]:
         read = {name: spec for name, spec in layout.items() if name != dropped}
-        for candidate in architecture.candidates(read):
-            config = complete(architecture, candidate)
-            try:
-                expected = generation.layout(config)
-            except Unbuildable:
-                continue
-            attempt = _Attempt(config, expected, _apart(layout, expected))
+        for attempt in _read(architecture, generation, layout, read):
             yield attempt
             if attempt.apart < 2:
                 return
+
+
+def _read(architecture: Architecture, generation: Generation, layout: Layout, read: Layout) -> Iterator[_Attempt]:
+    for candidate in architecture.candidates(read):
+        config = complete(architecture, candidate)
+        try:
+            expected = generation.layout(config)
+        except Unbuildable:
+            continue
+        yield _Attempt(config, expected, _apart(layout, expected))
+
+
+class _Reading(dict[str, TensorSpec]):
+    """A layout that notes which of its tensors are asked for."""
+
+    def __init__(self, layout: Layout) -> None:
+        super().__init__(layout)
+        self._touched: dict[object, None] = {}
+
+    @property
+    def touched(self) -> list[object]:
+        """The names that were asked for and are there, in that order."""
+        return [name for name in self._touched if super(_Reading, self).__contains__(name)]
+
+    def __contains__(self, name: object) -> bool:
+        self._touched[name] = None
+        return super().__contains__(name)
+
+    def __getitem__(self, name: str) -> TensorSpec:
+        self._touched[name] = None
+        return super().__getitem__(name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return a tensor, and note that it was asked for."""
+        self._touched[name] = None
+        return super().get(name, default)
 
 
 class _Attempt(NamedTuple):
