@@ -365,47 +365,6 @@ class Architecture(NamedTuple):
     spelling: Callable[[Config, Config], Config] = _as_stated
 
 
-def anchor(found: Layout, name: str, rank: int) -> tuple[int, ...]:
-    """Return the shape of a tensor that should have a number of axes; empty where it is absent or has another rank.
-
-    Examples
-    --------
-    >>> from viscy_compat.layout import TensorSpec
-    >>> anchor({"fc.bias": TensorSpec((8,))}, "fc.bias", 1), anchor({}, "fc.bias", 1)
-    ((8,), ())
-    """
-    spec = found.get(name)
-    return spec.shape if spec is not None and len(spec.shape) == rank else ()
-
-
-def first_size(found: Layout, *names: str, default: int) -> int:
-    """Return the first size of the first of some tensors that is there (a weight, its bias), else a default.
-
-    Examples
-    --------
-    >>> from viscy_compat.layout import TensorSpec
-    >>> first_size({"fc.bias": TensorSpec((8,))}, "fc.weight", "fc.bias", default=1)
-    8
-    """
-    shapes = (found[name].shape for name in names if name in found)
-    return next((shape[0] for shape in shapes if shape), default)
-
-
-def count(found: Layout, *patterns: str) -> int:
-    """Return how many numbers from 0 on stand in a pattern, one tensor of several being enough for each.
-
-    Examples
-    --------
-    >>> from viscy_compat.layout import TensorSpec
-    >>> count({"a.0.w": TensorSpec(()), "a.1.b": TensorSpec(())}, "a.{}.w", "a.{}.b")
-    2
-    """
-    number = 0
-    while any(pattern.format(number) in found for pattern in patterns):
-        number += 1
-    return number
-
-
 def complete(architecture: Architecture, config: Config) -> dict[str, Any]:
     """Return a configuration with every argument, defaults filled in, in the order of the constructor.
 

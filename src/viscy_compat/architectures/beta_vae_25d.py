@@ -11,6 +11,7 @@ from math import isqrt
 from typing import Any, NamedTuple
 
 from viscy_compat.architectures import stems
+from viscy_compat.architectures.anchors import anchor, count, first_size
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
     Ambiguity,
@@ -26,9 +27,6 @@ from viscy_compat.architectures.architecture import (
     Items,
     Release,
     Signature,
-    anchor,
-    count,
-    first_size,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run

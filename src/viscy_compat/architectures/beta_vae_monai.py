@@ -7,6 +7,7 @@ from itertools import pairwise, product
 from math import prod
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     REQUIRED,
     Ambiguity,
@@ -23,9 +24,6 @@ from viscy_compat.architectures.architecture import (
     Release,
     Repeated,
     Signature,
-    anchor,
-    count,
-    first_size,
 )
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
@@ -220,9 +218,9 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
 
     Strides show only in the shortcuts of residual units; where they do not, each layer is assumed to halve.
     """
-    units = count(found, *_parts("model.encode.encode_0.conv.unit{}.conv"))
+    units = count(found, *_parts("model.encode.encode_0.conv.unit{}."))
     unit, ended = ("conv.unit0.conv", "conv.unit0.adn") if units else ("conv", "adn")
-    channels = _widths(found, f"model.encode.encode_{{}}.{unit}")
+    channels = _widths(found, f"model.encode.encode_{{}}.{unit[:-4]}")
     shape = _kernel_of(found, f"model.encode.encode_{{}}.{unit}.weight", len(channels))
     if not shape:
         return
@@ -247,20 +245,21 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "num_res_units": units,
         "norm": "batch" if f"{first}.{ended}.N.weight" in found else "instance",
         "act": "PRELU" if f"{first}.{ended}.A.weight" in found else "RELU",
-        "bias": f"{first}.{unit}.bias" in found,
+        "bias": f"{first}.{unit}.bias" in found or "model.decode.decode_0.conv.conv.bias" in found,
         "inter_channels": inter or None,
         **({"num_inter_units": inter_units} if inter else {}),
     }
-
-
-def _parts(name: str) -> tuple[str, str]:
-    return f"{name}.weight", f"{name}.bias"
 
 
 def _widths(found: Layout, pattern: str) -> tuple[int, ...]:
     """Return the output widths of numbered convolutions, from 0 on."""
     numbers = range(count(found, *_parts(pattern)))
     return tuple(first_size(found, *_parts(pattern.format(number)), default=1) for number in numbers)
+
+
+def _parts(block: str) -> tuple[str, ...]:
+    """Return the names of a block's tensors that have its width as first size."""
+    return (*parts(f"{block}conv"), f"{block}adn.N.weight")
 
 
 def _kernel_of(found: Layout, pattern: str, layers: int) -> tuple[int, ...]:
@@ -271,8 +270,8 @@ def _kernel_of(found: Layout, pattern: str, layers: int) -> tuple[int, ...]:
 
 def _intermediates(found: Layout) -> tuple[tuple[int, ...], int]:
     """Return the widths of the intermediate blocks, and their residual units (0 for plain blocks)."""
-    units = count(found, *_parts("model.intermediate.inter_0.conv.unit{}.conv"))
-    return _widths(found, f"model.intermediate.inter_{{}}.{'conv.unit0.conv' if units else 'conv'}"), units
+    units = count(found, *_parts("model.intermediate.inter_0.conv.unit{}."))
+    return _widths(found, f"model.intermediate.inter_{{}}.{'conv.unit0.' if units else ''}"), units
 
 
 def _shown_strides(found: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from viscy_compat.architectures import stems
+from viscy_compat.architectures.anchors import anchor, first_size
 from viscy_compat.architectures.architecture import (
     REQUIRED,
     AcceptedDifference,
@@ -24,8 +25,6 @@ from viscy_compat.architectures.architecture import (
     Published,
     Release,
     Signature,
-    anchor,
-    first_size,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     REQUIRED,
     AcceptedDifference,
@@ -25,13 +26,11 @@ from viscy_compat.architectures.architecture import (
     Release,
     Repeated,
     Signature,
-    anchor,
 )
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
     HEAD_SCALE,
     convnext_decoder,
-    count,
     patch_losses,
     patches,
     refusal,
@@ -170,30 +169,40 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     Without convolutions in the head only the product of output channels and depth shows; the stem's slabs bound the
     depth, and the first fitting one is taken.
     """
-    stages = count(found, "encoder.stages.{}.blocks.0.dwconv.weight") or 1
-    width = (anchor(found, "encoder.stem.norm.bias", 1) or (96,))[0]
-    stem = anchor(found, "encoder.stem.conv3d.weight", 5) or (width, 1, 5, 4, 4)
-    shown = {
-        "in_channels": stem[1],
-        "encoder_blocks": tuple(_blocks_of(found, stage) for stage in range(stages)),
-        "dims": tuple(width << stage for stage in range(stages)),
-        "stem_kernel_size": stem[2:],
-        "decoder_conv_blocks": count(found, "decoder.decoder_stages.0.conv.blocks.{}.conv_dw.weight") or 1,
-    }
-    name = f"decoder.decoder_stages.{stages - 2}.conv.blocks.0.conv_dw.bias"
-    last = (anchor(found, name, 1) or (width,))[0]
-    yield {**shown, **_head_arguments(found, stem, last, width)}
+    stages = count(found, *parts("encoder.stages.{}.blocks.0.layernorm")) or 1
+    width = first_size(found, "encoder.stem.norm.bias", "encoder.stem.norm.weight", default=96)
+    name = f"decoder.decoder_stages.{stages - 2}.conv.blocks.0.conv_dw"
+    last = first_size(found, *parts(name), default=width)
+    for stem in _stems(found, width):
+        yield {
+            "in_channels": stem[1],
+            "encoder_blocks": tuple(_blocks_of(found, stage) for stage in range(stages)),
+            "dims": tuple(width << stage for stage in range(stages)),
+            "stem_kernel_size": stem[2:],
+            "decoder_conv_blocks": count(found, *parts("decoder.decoder_stages.0.conv.blocks.{}.conv_dw")) or 1,
+            **_head_arguments(found, stem, last, width),
+        }
+
+
+def _stems(found: Layout, width: int) -> list[tuple[int, ...]]:
+    """Return the shape of the stem's weight, or where it is missing what it could be: only its depth shows nowhere."""
+    shown = anchor(found, "encoder.stem.conv3d.weight", 5)
+    if shown:
+        return [shown]
+    slabs = first_size(found, "encoder.stem.conv3d.bias", default=width)
+    flat = anchor(found, "encoder.stem.conv2d.weight", 4) or (width, 1, 4, 4)
+    return [(slabs, flat[1], depth, *flat[2:]) for depth in (5, 1, 2, 3, 4, 6, 7)]
 
 
 def _blocks_of(found: Layout, stage: int) -> int:
-    return count(found, f"encoder.stages.{stage}.blocks.{{}}.dwconv.weight")
+    return count(found, *parts(f"encoder.stages.{stage}.blocks.{{}}.layernorm"))
 
 
 def _head_arguments(found: Layout, stem: tuple[int, ...], last: int, width: int) -> dict[str, Any]:
     """Return what the head and the width before it show."""
-    if "head.conv.1.bias" in found:
-        outputs = max(1, (anchor(found, "head.conv.1.bias", 1) or (4,))[0] // 4)
-        expansion = max(1, (anchor(found, "head.conv.0.conv.bias", 1) or (4,))[0] // (4 * outputs))
+    if any(name in found for name in parts("head.conv.1")):
+        outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
+        expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
         depth = max(1, last // (4 * max(1, stem[1]) * expansion) - 2)
         known = {"out_channels": outputs, "in_stack_depth": depth, "head_conv_expansion_ratio": expansion}
         return {**known, "head_conv": True}

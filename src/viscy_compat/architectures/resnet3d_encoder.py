@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size
 from viscy_compat.architectures.architecture import (
     REQUIRED,
     AcceptedDifference,
@@ -17,9 +18,6 @@ from viscy_compat.architectures.architecture import (
     Integers,
     Release,
     Signature,
-    anchor,
-    count,
-    first_size,
 )
 from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
     Ambiguity,
@@ -20,7 +21,6 @@ from viscy_compat.architectures.architecture import (
     Integers,
     Release,
     Signature,
-    anchor,
 )
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet2d import (
@@ -33,7 +33,7 @@ from viscy_compat.architectures.unet2d import (
     refusal,
     with_listed_filters,
 )
-from viscy_compat.architectures.unet_parts import conv_block, count, level_widths
+from viscy_compat.architectures.unet_parts import conv_block, level_widths
 from viscy_compat.architectures.vocabulary import convolution
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
@@ -97,18 +97,18 @@ def layout(config: Config) -> Layout:
 
 def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     """Yield the configuration that the anchors show; of the depths only the difference does, and one comes out."""
-    blocks = count(found, "down_conv_block_{}.Conv3d_0.weight") or 1
+    blocks = count(found, *parts("down_conv_block_{}.Conv3d_0")) or 1
     first = anchor(found, "down_conv_block_0.Conv3d_0.weight", 5) or (16, 1, 3, 3, 3)
     names = [*(f"down_conv_block_{level}.Conv3d_0" for level in range(blocks)), "bottom_transition_block"]
     yield {
         "in_channels": first[1],
-        "out_channels": (anchor(found, "terminal_block.Conv3d_0.bias", 1) or (1,))[0],
+        "out_channels": first_size(found, *parts("terminal_block.Conv3d_0"), default=1),
         "in_stack_depth": (anchor(found, "bottom_transition_block.weight", 5) or (1, 1, 5))[2],
         "out_stack_depth": 1,
         "xy_kernel_size": first[3:],
         "num_blocks": blocks,
-        "num_block_layers": count(found, "down_conv_block_0.Conv3d_{}.weight"),
-        "num_filters": tuple((anchor(found, f"{name}.bias", 1) or (16,))[0] for name in names),
+        "num_block_layers": count(found, *parts("down_conv_block_0.Conv3d_{}")),
+        "num_filters": tuple(first_size(found, *parts(name), default=16) for name in names),
         "task": "seg" if "terminal_block.batch_norm_0.weight" in found else "reg",
     }
 

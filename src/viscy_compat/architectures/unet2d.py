@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
     Architecture,
@@ -21,10 +22,9 @@ from viscy_compat.architectures.architecture import (
     Items,
     Release,
     Signature,
-    anchor,
 )
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
-from viscy_compat.architectures.unet_parts import conv_block, count, level_widths
+from viscy_compat.architectures.unet_parts import conv_block, level_widths
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 
@@ -105,16 +105,16 @@ def layout(config: Config) -> Layout:
 
 def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     """Yield the configuration that the anchors show: widths, kernel, layers and channels stand in the convolutions."""
-    blocks = count(found, "down_conv_block_{}.Conv2d_0.weight") or 1
+    blocks = count(found, *parts("down_conv_block_{}.Conv2d_0")) or 1
     first = anchor(found, "down_conv_block_0.Conv2d_0.weight", 4) or (16, 1, 3, 3)
     names = [*(f"down_conv_block_{level}" for level in range(blocks)), "bottom_transition_block"]
     yield {
         "in_channels": first[1],
-        "out_channels": (anchor(found, "terminal_block.Conv2d_0.bias", 1) or (1,))[0],
+        "out_channels": first_size(found, *parts("terminal_block.Conv2d_0"), default=1),
         "kernel_size": first[2:],
         "num_blocks": blocks,
-        "num_block_layers": count(found, "down_conv_block_0.Conv2d_{}.weight"),
-        "num_filters": tuple((anchor(found, f"{name}.Conv2d_0.bias", 1) or (16,))[0] for name in names),
+        "num_block_layers": count(found, *parts("down_conv_block_0.Conv2d_{}")),
+        "num_filters": tuple(first_size(found, *parts(f"{name}.Conv2d_0"), default=16) for name in names),
     }
 
 

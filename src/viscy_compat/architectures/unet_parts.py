@@ -10,7 +10,6 @@ from viscy_compat.architectures.architecture import Config
 from viscy_compat.architectures.backbones import convnext_block
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import Entries, Style, batch_norm, block, convolution, norm
-from viscy_compat.layout import Layout
 
 HEAD_SCALE = 4
 """The convolutions of the head enlarge four times, whatever the stem took away."""
@@ -67,20 +66,6 @@ def conv_block(name: str, outputs: int, inputs: int, kernel: Sequence[int], repe
         yield from convolution(f"{name}.Conv{len(kernel)}d_{index}", outputs, width, kernel)
         width = outputs
     yield from convolution(f"{name}.resid_conv", outputs, inputs, (1,) * len(kernel))
-
-
-def count(found: Layout, pattern: str) -> int:
-    """Count the names that a pattern gives for 0, 1, 2, ... without a gap.
-
-    Examples
-    --------
-    >>> count({"a.0.w": (), "a.1.w": (), "a.3.w": ()}, "a.{}.w")
-    2
-    """
-    number = 0
-    while pattern.format(number) in found:
-        number += 1
-    return number
 
 
 def slab_counts(channels: int, width: int) -> list[int]:

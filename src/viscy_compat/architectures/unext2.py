@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
     Ambiguity,
@@ -22,14 +23,12 @@ from viscy_compat.architectures.architecture import (
     Published,
     Release,
     Signature,
-    anchor,
 )
 from viscy_compat.architectures.backbones import CONVNEXTS, ConvNext, backbone_2d
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
     HEAD_SCALE,
     convnext_decoder,
-    count,
     patch_losses,
     patches,
     refusal,
@@ -145,7 +144,8 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     width of the decoder shows the output depth.
     """
     backbone = _backbone(found)
-    stem = anchor(found, "stem.conv.weight", 5) or (CONVNEXTS[backbone].width, 1, 5, 4, 4)
+    width = first_size(found, *parts("stem.conv"), default=CONVNEXTS[backbone].width)
+    stem = anchor(found, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
     slabs = (slab_counts(stem[0], CONVNEXTS[backbone].width) or [1])[0]
     prefix = "decoder.decoder_stages.0."
     yield {
@@ -153,7 +153,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "in_channels": stem[1],
         "in_stack_depth": slabs * stem[2],
         "stem_kernel_size": stem[2:],
-        "decoder_conv_blocks": count(found, prefix + "conv.blocks.{}.conv_dw.weight"),
+        "decoder_conv_blocks": count(found, *parts(prefix + "conv.blocks.{}.conv_dw")),
         "decoder_upsample_pre_conv": f"{prefix}upsample.pixelshuffle.conv_block.weight" in found,
         **_head_arguments(found),
     }
@@ -162,21 +162,22 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
 def _backbone(found: Layout) -> str:
     """Return the ConvNeXt with the width, blocks and version that the encoder shows."""
     block = "encoder_stages.stages_{}.blocks.0."
-    width = (anchor(found, f"{block.format(0)}conv_dw.bias", 1) or (96,))[0]
+    width = first_size(found, *parts(f"{block.format(0)}conv_dw"), default=96)
     second = f"{block.format(0)}mlp.grn.weight" in found or f"{block.format(0)}gamma" not in found
-    blocks = tuple(count(found, f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw.weight") for stage in range(4))
+    blocks = tuple(count(found, *parts(f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw")) for stage in range(4))
     same = [name for name, kind in CONVNEXTS.items() if (kind.width, kind.second) == (width, second)]
     exact = [name for name in same if CONVNEXTS[name].blocks == blocks]
     return (exact or same or ["convnextv2_tiny"])[0]
 
 
 def _head_arguments(found: Layout) -> dict[str, int]:
-    stages = count(found, "decoder.decoder_stages.{}.conv.blocks.0.conv_dw.weight")
-    last = (anchor(found, f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw.bias", 1) or (112,))[0]
-    if "head.conv.1.bias" not in found:
+    stages = count(found, *parts("decoder.decoder_stages.{}.conv.blocks.0.conv_dw"))
+    block = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw"
+    last = first_size(found, *parts(block), default=112)
+    if not any(name in found for name in parts("head.conv.1")):
         return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
-    outputs = max(1, (anchor(found, "head.conv.1.bias", 1) or (4,))[0] // 4)
-    expansion = max(1, (anchor(found, "head.conv.0.conv.bias", 1) or (4,))[0] // (4 * outputs))
+    outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
+    expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
     depth = max(1, last // (4 * outputs * expansion) - 2)
     return {"out_channels": outputs, "head_expansion_ratio": expansion, "out_stack_depth": depth}
 
