@@ -231,3 +231,23 @@ def test_what_was_stated_is_in_the_lines_that_follow(path: Path) -> None:
     result = judged(path, layout, statements=(Statement("--set", {"stem_stride": (5, 4, 4)}),))
     assert result.python.endswith(", config={'stem_stride': (5, 4, 4)})")
     assert result.next.endswith(" --set stem_stride=5,4,4")
+
+
+@pytest.mark.torch
+def test_a_file_that_would_run_something_is_for_remap_and_not_for_loading(tmp_path: Path) -> None:
+    import torch
+
+    marker = tmp_path / "marker"
+
+    class Payload:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return Path.touch, (marker,)
+
+    names = layout_of("ResNet3dEncoder", backbone="resnet10").items()
+    state = {name: torch.zeros(spec.shape, dtype=getattr(torch, spec.dtype)) for name, spec in names}
+    torch.save({"state_dict": state, "x": Payload()}, tmp_path / "evil.ckpt")
+    result = diagnose(str(tmp_path / "evil.ckpt")).result
+    assert (result.verdict, result.exit_code, result.findings[0].code) == ("unreadable", 2, "VC430")
+    assert result.next.startswith("viscy-compat remap ")
+    assert result.python == ""
+    assert not marker.exists()

@@ -64,11 +64,12 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         identity=_identity(found),
         plan=plan if verdict != "incompatible" else None,
         next=_next_command(checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}),
-        python=_load_line(checkpoint, {name: found.config[name] for name in needed})
-        if verdict != "incompatible"
-        else "",
+        python=_load_line(checkpoint, {name: found.config[name] for name in needed}) if verdict in _LOADABLE else "",
     )
     return Diagnosis(result, checkpoint, view, found, plan)
+
+
+_LOADABLE = ("compatible", "remappable")
 
 
 def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
@@ -81,6 +82,8 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
     view = near[0] if near else views[0]
     findings = [*causes.about_container(checkpoint, view), *(causes.about_the_nearest(near[1]) if near else [])]
     verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
+    if any(finding.code == "VC430" for finding in findings):
+        verdict = "unreadable"
     if verdict == "unknown":
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
     result = CheckResult(
@@ -94,8 +97,13 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
 
 
 def _verdict(plan: Plan | None, findings: Iterable[Finding]) -> Verdict:
-    """Return the verdict on a recognised file: a total plan that changes nothing but the prefix is `compatible`."""
+    """Return the verdict on a recognised file: a total plan that changes nothing but the prefix is `compatible`.
+
+    A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
+    """
     blocking = {finding.code for finding in findings if finding.severity == "error"} - {"VC105", "VC202"}
+    if "VC430" in blocking:
+        return "unreadable"
     if plan is None or blocking:
         return "incompatible"
     return "remappable" if plan.changes else "compatible"
