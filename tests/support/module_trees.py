@@ -128,7 +128,10 @@ def refactor(seed: int) -> Tale:
     tree, steps = target_tree.copy(), []
     # Crossed names and another order of registration cancel out: together they give the layout of an honest file.
     lying = rng.random() < 0.5
-    allowed = [*HONEST, *(LYING if lying else REORDERING)]
+    # A file that lost a layer and gained an equal one looks as if the one had become the other, and one of two layers
+    # that exchanged their names, if the other is lost, like itself.
+    uneven = add_equal if lying or rng.random() < 0.6 else lose_one
+    allowed = [*HONEST, uneven, *(LYING if lying else REORDERING)]
     for _ in range(rng.randint(0, 6)):
         step = rng.choice(allowed)
         if step(tree, rng):
@@ -159,7 +162,7 @@ def rename_one(tree: Module, rng: random.Random) -> bool:
 def rename_everywhere(tree: Module, rng: random.Random) -> bool:
     old = rng.choice([name for module in tree.modules() for name in module.names()])
     new = rng.choice(FRESH)
-    if old.isdigit() or any(new in module.names() for module in tree.modules()):
+    if not old or old.isdigit() or any(new in module.names() for module in tree.modules()):
         return False
     for module in tree.modules():
         module.members = [(new if name == old else name, member) for name, member in module.members]
@@ -174,6 +177,15 @@ def rename_all(tree: Module, rng: random.Random) -> bool:
             module.members[place] = (f"{rng.choice(FRESH)}{'xyz'[count % 3]}q{_letters(count)}", member)
             count += 1
     return True
+
+
+def _strangers(module: Module) -> set[str]:
+    """Name the members that the target does not have at all: a name that passes to one of them leaves no trace."""
+    return {
+        name
+        for name, member in module.members
+        if isinstance(member, Module) and all(tensor.identity < 0 for _, tensor in member.tensors())
+    }
 
 
 def _letters(number: int) -> str:
@@ -203,6 +215,7 @@ def flatten(tree: Module, rng: random.Random) -> bool:
     """A module's members take its place, under their own names where they are free."""
     module = rng.choice(tree.modules())
     inner = [(place, name, member) for place, (name, member) in enumerate(module.members) if isinstance(member, Module)]
+    inner = [item for item in inner if item[1] not in _strangers(module)]
     if not inner:
         return False
     place, name, member = rng.choice(inner)
@@ -275,7 +288,7 @@ def lose_one(tree: Module, rng: random.Random) -> bool:
 
 def exchange_names(tree: Module, rng: random.Random) -> bool:
     module = rng.choice(tree.modules())
-    if len(module.members) < 2:
+    if len(module.members) < 2 or _strangers(module):
         return False
     one, other = rng.sample(range(len(module.members)), 2)
     (name, member), (second, content) = module.members[one], module.members[other]
@@ -284,7 +297,7 @@ def exchange_names(tree: Module, rng: random.Random) -> bool:
 
 
 def rotate_names(tree: Module, rng: random.Random) -> bool:
-    module = rng.choice(tree.modules())
+    module = rng.choice([module for module in tree.modules() if not _strangers(module)] or [Module()])
     names = module.names()
     module.members = [(name, member) for name, (_, member) in zip(names[1:] + names[:1], module.members, strict=True)]
     return len(names) > 1
@@ -292,7 +305,10 @@ def rotate_names(tree: Module, rng: random.Random) -> bool:
 
 def hand_down_names(tree: Module, rng: random.Random) -> bool:
     """Each sibling takes the next one's name, and the last a new one."""
-    module = rng.choice(tree.modules())
+    honest = [module for module in tree.modules() if not _strangers(module)]
+    if not honest:
+        return False
+    module = rng.choice(honest)
     names = [*module.names()[1:], _unused(module, rng, FRESH)]
     module.members = [(name, member) for name, (_, member) in zip(names, module.members, strict=True)]
     return True
@@ -307,7 +323,6 @@ def register_otherwise(tree: Module, rng: random.Random) -> bool:
     return True
 
 
-HONEST = (rename_one, rename_everywhere, rename_all, wrap, nest, flatten, shift_numbers, count_by_two, add_equal)
+HONEST = (rename_one, rename_everywhere, rename_all, wrap, nest, flatten, shift_numbers, count_by_two)
 LYING = (exchange_names, rotate_names, hand_down_names, count_backwards)
 REORDERING = (register_otherwise, move)
-LOSING = (lose_one,)

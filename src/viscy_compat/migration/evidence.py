@@ -19,6 +19,7 @@ Ground = Literal[
     "known synonym",
     "learned parts",
     "shared parts",
+    "similar words",
     "same numbers",
     "numbering in order",
     "the only one of its shape",
@@ -28,6 +29,9 @@ Ground = Literal[
     "outputs",
 ]
 """Why a pair is decided. The first words are the strongest: the same name below a matched module."""
+
+_FEW = 16
+"""How many units of one profile are compared each with each."""
 
 _SYNONYMS = {
     "gamma": "weight",
@@ -100,7 +104,7 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
     """
     if len(here) != len(there):
         return _pair_uneven(here, there, theory)
-    for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts):
+    for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts, _by_affixes):
         pairings = _undisputed(step(here, there, theory), here, there)
         if pairings:
             return pairings if not theory.ordered else _in_order(pairings, here, there)
@@ -195,7 +199,8 @@ def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
     """Compare what distinguishes the labels of each side among themselves."""
     mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
     theirs = _distinguishing([unit.label for unit in there])
-    if theory.order != "shuffled" and set(mine) != set(theirs):
+    depths = {len(numbers) for _, numbers in (*mine, *theirs)}
+    if theory.order != "shuffled" and set(mine) != set(theirs) and len(depths) == 1:
         mine, theirs = [((), numbers) for _, numbers in mine], [((), numbers) for _, numbers in theirs]
     if len(set(mine)) != len(mine) or set(mine) != set(theirs):
         return []
@@ -208,10 +213,10 @@ def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
 
 
 def _related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
-    """Whether numbers may be compared at all: the units are alike inside, or their labels share a word."""
+    """Whether numbers may be compared at all: the units are alike inside, or all their labels share a word."""
     if here[0].node.name is None and {unit.node.kin for unit in here} == {unit.node.kin for unit in there}:
         return True
-    return bool(set(_words(here[0].label)) & set(_words(there[0].label)))
+    return bool(set.intersection(*(set(_words(unit.label)) for unit in (*here, *there))))
 
 
 def _by_inside(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -291,6 +296,29 @@ def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory
     if not theory.ordered and len(votes) != len(here):
         return []
     return [Pairing(one, other, "shared parts") for one, other in sorted(votes)]
+
+
+def _by_affixes(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
+    """Pair by words that begin with each other, where each has one such partner: `q`, `k`, `v` and `query`, `key`, ...
+
+    Only where the order of registration can confirm it.
+    """
+    if not theory.ordered or len(here) > _FEW:
+        return []
+    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinguishing([unit.label for unit in there])
+    partners = [[place for place, key in enumerate(theirs) if _begins(one, key)] for one in mine]
+    if any(len(found) != 1 for found in partners) or len({found[0] for found in partners}) != len(theirs):
+        return []
+    return [Pairing(index, found[0], "similar words") for index, found in enumerate(partners)]
+
+
+def _begins(one: Key, other: Key) -> bool:
+    if one[1] != other[1] or not one[0] or len(one[0]) != len(other[0]):
+        return False
+    return all(
+        mine.startswith(theirs) or theirs.startswith(mine) for mine, theirs in zip(one[0], other[0], strict=True)
+    )
 
 
 def _holders(units: Sequence[Unit], words: Mapping[str, str]) -> dict[str, int]:

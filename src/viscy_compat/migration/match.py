@@ -36,7 +36,16 @@ from viscy_compat.layout import Layout, printable
 from viscy_compat.migration.evidence import Theory
 from viscy_compat.migration.hints import place
 from viscy_compat.migration.matching import Match, Matching, Refusal, conclude
-from viscy_compat.migration.name_tree import Interner, Label, Node, OrderState, grow, order_state, torn_modules
+from viscy_compat.migration.name_tree import (
+    Interner,
+    Label,
+    Node,
+    OrderState,
+    grow,
+    order_state,
+    parts_of,
+    torn_modules,
+)
 from viscy_compat.migration.search import Found, Group, Outcome, search, units_below
 from viscy_compat.migration.shapes import change_between, neutral_reason, shape_keys
 from viscy_compat.migration.wrapping import wrappers
@@ -111,13 +120,14 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     here = {n: s for n, s in source.items() if n not in dropped and not neutral_reason(n, s)}
     there = {name: spec for name, spec in target.items() if not neutral_reason(name, spec)}
     keys = shape_keys(here, there)
-    problem = _Problem(source, target, keys.source, keys.target, [], drops, [])
-    for old, new in [("", ""), *((old, new) for old, new in moves.items() if new)]:
+    rest = [name for name in here if not owners_here[name]], [name for name in there if not owners_there[name]]
+    problem = _Problem(source, target, keys.source, keys.target, [], drops, [_Part(*rest, (), ())])
+    for old, new in ((old, new) for old, new in moves.items() if new):
         part = _Part(
             [name for name in here if owners_here[name] == old],
             [name for name in there if owners_there[name] == new],
-            tuple(old.split(".")) if old else (),
-            tuple(new.split(".")) if new else (),
+            parts_of(old),
+            parts_of(new),
         )
         _pose_part(problem, part)
     return problem
@@ -143,7 +153,7 @@ def _paths(layout: Layout) -> list[str]:
     """List every tensor and every module of a layout."""
     paths: dict[str, None] = {}
     for name in layout:
-        parts = name.split(".")
+        parts = parts_of(name)
         paths.update((".".join(parts[:end]), None) for end in range(1, len(parts) + 1))
     return list(paths)
 
@@ -235,7 +245,7 @@ def _without_frayed(outcome: Outcome, here: Node, there: Node, problem: _Problem
 
 
 def _module(name: str) -> Label:
-    return tuple(name.split("."))[:-1]
+    return parts_of(name)[:-1]
 
 
 def _ranks(root: Node, keys: dict[str, int]) -> dict[str, int]:

@@ -13,6 +13,7 @@ OrderState = Literal["registered", "frayed", "sorted", "shuffled"]
 order but for a few tensors; `sorted` is alphabetical; `shuffled` is none of these."""
 
 
+_DEEPEST = 64
 _SIGNS = 3
 """How many modules must show an order that torch would not give: one or two could be somebody's own way."""
 
@@ -57,6 +58,17 @@ class Node:
         return found
 
 
+def parts_of(name: str) -> Label:
+    """Split a name at its dots, into so many parts at most that a hostile name costs no more than an honest one.
+
+    Examples
+    --------
+    >>> parts_of("a.b.weight"), len(parts_of("." * 10_000))
+    (('a', 'b', 'weight'), 65)
+    """
+    return tuple(name.split(".", _DEEPEST))
+
+
 def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> Node:
     """Grow the tree of some names and sum it up.
 
@@ -78,7 +90,7 @@ def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> N
     root = Node(())
     modules: dict[Label, Node] = {(): root}
     for place, name in enumerate(names):
-        path = tuple(name.split("."))
+        path = parts_of(name)
         leaf = Node(path, name)
         leaf.first = leaf.last = place
         _module(path[:-1], modules).children.append(leaf)

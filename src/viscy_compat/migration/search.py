@@ -132,7 +132,7 @@ def units_below(root: Node, base: Label = ()) -> list[Unit]:
 
 def _members(node: Node, depth: int) -> list[Unit]:
     inner = heart(node)
-    members = inner.children or [inner]
+    members = inner.children if inner.name is None else [inner]
     return [Unit(heart(child), heart(child).path[depth:]) for child in members]
 
 
@@ -180,13 +180,23 @@ def _ground_of_single(one: Unit, other: Unit, context: Context, theory: Theory) 
     even = context.even(one)
     if one.label == other.label:
         return "same name" if even or alike or context.opened else None
-    if alike and (even or context.anchored(one, 1)):
+    telling = theory.total or _beyond_last(one, other) or any(child.name is None for child in one.node.children)
+    if alike and telling and (even or context.anchored(one, 1)):
         return "same inside"
     if theory.order == "shuffled" or not even:
         return None
     if translate(one.label, theory.words) == other.label:
         return "learned parts"
+    if not theory.total and not _beyond_last(one, other):
+        return None
     return "shared parts" if _tells_apart(context, one, other) else None
+
+
+def _beyond_last(one: Unit, other: Unit) -> bool:
+    """Whether two labels share more than the last part, which says only what kind of parameter a tensor is."""
+    if one.node.name is None:
+        return bool(shared_words(one.label, other.label))
+    return bool(shared_words(one.label[:-1], other.label[:-1]))
 
 
 def _tells_apart(context: Context, one: Unit, other: Unit) -> bool:

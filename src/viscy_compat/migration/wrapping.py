@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from viscy_compat.migration.name_tree import Label
+from viscy_compat.migration.name_tree import Label, parts_of
 
 _DEEPEST = 8
 
@@ -21,26 +21,36 @@ def wrappers(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, 
     Returns
     -------
     tuple[Label, Label]
-        Both empty where there is none, or where two do equally well (`student.` and `teacher.`).
+        Both empty where there is none, where two do equally well (`student.` and `teacher.`), or where
+        what stands outside could be the model as well (`ema.`).
 
     Examples
     --------
     >>> wrappers({"model.a.w": 0, "model.b": 1, "loss.w": 2}, {"a.w": 0, "b": 1})
     (('model',), ())
+    >>> wrappers({"ema.a": 0, "ema.b": 1, "model.x": 0, "model.y": 1}, {"a": 0, "b": 1})
+    ((), ())
     >>> wrappers({"one.a": 0, "two.a": 0}, {"a": 0})
     ((), ())
     """
     inner, agreeing = _best(here, there)
     outer, converse = _best(there, here)
-    if agreeing * 2 < len(there) and converse * 2 < len(here):
-        return (), ()
-    return (inner, ()) if agreeing >= converse else ((), outer)
+    if agreeing >= converse:
+        return (inner, ()) if _alone(inner, agreeing, here, there) else ((), ())
+    return ((), outer) if _alone(outer, converse, there, here) else ((), ())
+
+
+def _alone(base: Label, agreeing: int, here: Mapping[str, int], there: Mapping[str, int]) -> bool:
+    """Whether most names agree below a prefix, and what stands outside of it could not hold as much."""
+    wanted = Counter(there.values())
+    outside = Counter(key for name, key in here.items() if parts_of(name)[: len(base)] != base)
+    return agreeing * 2 >= len(there) and (outside & wanted).total() * 2 < len(there)
 
 
 def _best(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, int]:
     counts: Counter[Label] = Counter()
     for name, key in here.items():
-        parts = tuple(name.split("."))
+        parts = parts_of(name)
         for depth in range(min(len(parts), _DEEPEST + 1)):
             if there.get(".".join(parts[depth:])) == key:
                 counts[parts[:depth]] += 1
