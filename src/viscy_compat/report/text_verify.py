@@ -28,7 +28,7 @@ def _class(result: Result, all_told: list[dict[str, Any]], style: Style) -> Iter
     told = result.to_dict()
     width = max(len(other["class"]) for other in all_told)
     verdict = style.paint("differs", 31) if result.exit_code else style.paint("equal", 32)
-    wanted = f", {len(told['accepted'])} wanted differences" if told["accepted"] else ""
+    wanted = f", {_counted(len(told['accepted']), 'wanted difference')}" if told["accepted"] else ""
     yield f"{told['class']:<{width}}  {told['generation']:<5}  {told['configurations']:>3} cases  {verdict}{wanted}"
     for finding in result.findings:
         yield from _finding(finding, style)
@@ -70,8 +70,13 @@ def _summary(report: Report, told: list[dict[str, Any]], style: Style) -> str:
         return style.paint(f"{differ} of {len(told)} classes differ ({cases} cases)", 1, 31)
     if report.exit_code:
         return style.paint(f"undecided: {cases} cases agree with what was recorded, and nobody asked for that", 1, 33)
-    return style.paint(f"{len(told)} classes, {cases} cases: equal, {how}", 1, 32)
+    return style.paint(f"{_counted(len(told), 'class')}, {_counted(cases, 'case')}: equal, {how}", 1, 32)
 
 
 def _recorded(told: list[dict[str, Any]]) -> bool:
     return any(result["source"]["kind"] == "recorded" for result in told)
+
+
+def _counted(count: int, noun: str) -> str:
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
