@@ -15,7 +15,7 @@ def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_
     cases = [case for target in library_layouts().values() for case in refactorings(target, seed=1)]
     grades = [(case, graded(match(case.source, case.target), case)) for case in cases]
 
-    assert len(grades) >= 250
+    assert len(grades) >= 220
     assert [case.family for case, grade in grades if grade == "WRONG"] == []
     decidable = [grade for case, grade in grades if case.decides in ("names", "structure")]
     assert decidable.count("correct") >= 0.95 * len(decidable)

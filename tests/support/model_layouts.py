@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib.util import find_spec
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import complete
@@ -44,7 +45,8 @@ def library_layouts() -> dict[str, Layout]:
         layouts["MONAI UNet, batch norm"] = layout_of(
             UNet(2, 1, 2, (16, 32, 64), (2, 2), num_res_units=2, norm="batch", act="prelu")
         )
-        layouts["MONAI UNETR"] = layout_of(UNETR(1, 2, (32, 32, 32), proj_type="conv"))
+        if find_spec("einops"):  # MONAI's attention needs it, and MONAI does not bring it
+            layouts["MONAI UNETR"] = layout_of(UNETR(1, 2, (32, 32, 32), proj_type="conv"))
     return layouts
 
 

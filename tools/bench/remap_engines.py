@@ -1,0 +1,85 @@
+"""One engine over all cases of remap_accuracy: reads cases as JSON lines, writes one answer a line.
+
+Standalone, so that rivals run in an environment of their own. Each tensor's elements are its number in the file; an
+answer maps target names to numbers, or says why there is none.
+"""
+
+import json
+import sys
+import time
+
+
+def ours(case):
+    """Run viscy_compat.migration.match."""
+    from viscy_compat.layout import TensorSpec
+    from viscy_compat.migration.match import match
+
+    def layout(rows):
+        return {name: TensorSpec(tuple(shape), dtype) for name, shape, dtype in rows}
+
+    numbers = {name: number for number, (name, _, _) in enumerate(case["source"])}
+    answer = match(layout(case["source"]), layout(case["target"]))
+    return {pair.target: numbers[pair.source] for pair in answer.matches}
+
+
+def weightbridge(case):
+    """Run weightbridge on arrays that hold their number."""
+    import numpy
+    import weightbridge as bridge
+
+    def arrays(rows):
+        return {name: numpy.broadcast_to(numpy.float64(number), shape) for number, (name, shape, _) in enumerate(rows)}
+
+    result = bridge.adapt(
+        arrays(case["source"]),
+        arrays(case["target"]),
+        ignore_unmatched_inputs=bool(case["extra"]),
+    )
+    return {
+        name: int(numpy.asarray(array).reshape(-1)[0]) for name, array in result.items() if numpy.asarray(array).size
+    }
+
+
+def timm_zip(case):
+    """Run timm's zip by order on tensors that hold their number."""
+    import torch
+    from timm.models._helpers import remap_state_dict
+
+    def tensors(rows):
+        return {name: torch.tensor(float(number)).expand(shape) for number, (name, shape, _) in enumerate(rows)}
+
+    class Target:
+        def state_dict(self):
+            return tensors(case["target"])
+
+    result = remap_state_dict(tensors(case["source"]), Target())
+    return {name: int(tensor.reshape(-1)[0].item()) for name, tensor in result.items() if tensor.numel()}
+
+
+ENGINES = {"ours": ours, "weightbridge": weightbridge, "timm remap_state_dict": timm_zip}
+
+
+def peak_memory():
+    """Return the peak memory of this program in MB; getrusage would count the parent that it was forked from."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def main():
+    """Answer every line of standard input."""
+    engine = ENGINES[sys.argv[1]]
+    out, sys.stdout = sys.stdout, sys.stderr
+    engine({"source": [("a", (2,), "float32")], "target": [("a", (2,), "float32")], "extra": []})
+    for line in sys.stdin:
+        started = time.perf_counter()
+        try:
+            answer = {"pairs": engine(json.loads(line))}
+        except Exception as error:  # noqa: BLE001 - a rival may fail in any way; the failure is the result
+            answer = {"error": f"{type(error).__name__}: {error}"[:200]}
+        answer["seconds"] = time.perf_counter() - started
+        answer["megabytes"] = peak_memory()
+        print(json.dumps(answer), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    main()
