@@ -31,7 +31,7 @@ STACKS = {
     "newest": Stack(),
     "timm-1.0.15": Stack(("timm==1.0.15",), brings="timm"),
     "timm-1.0.24": Stack(("timm==1.0.24",), brings="timm"),
-    "monai-1.5.2": Stack(("monai==1.5.2",), brings="monai"),
+    "monai-1.5.2": Stack(("monai==1.5.2",), brings="MONAI"),
     "lowest": Stack(lowest=True, brings="the lowest versions"),
 }
 """Each stack but the newest one is odd in one package, so that a difference can be blamed."""

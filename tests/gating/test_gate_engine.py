@@ -76,6 +76,20 @@ def test_a_stage_that_could_not_run_is_never_a_pass(error: CompatError, after: i
     assert error.message in render(report, "text")
 
 
+def test_old_code_that_is_not_there_is_left_out_only_where_the_records_were_accepted() -> None:
+    needs = raising(SourceUnavailable("no source", code="VC601"))
+    needs = Stage(needs.name, needs.kind, needs.what, needs.run, runs_old_code=True)
+    for options, code in (({}, 2), ({"allow_recorded": True}, 0), ({"recorded": True}, 0)):
+        report = gate(Setting(SETTING.classes, Candidate(), options), [needs, saying()])
+        assert report.exit_code == code
+        assert ("made-up left out (no source)" in report.headline) is (code == 0)
+
+
+def test_a_stage_that_needs_no_old_code_is_never_left_out() -> None:
+    setting = Setting(SETTING.classes, Candidate(), {"allow_recorded": True})
+    assert gate(setting, [raising(SourceUnavailable("no source", code="VC601"))]).exit_code == 2
+
+
 def test_a_class_that_a_stage_says_nothing_about_is_undecided() -> None:
     def run(workshop: Workshop) -> Iterator[StageResult]:
         yield StageResult("made-up", NAMES[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from viscy_compat.errors import CompatError
+from viscy_compat.errors import CompatError, SourceUnavailable
 from viscy_compat.exhibits import Exhibits, Table
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
@@ -45,19 +45,27 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
 
 
 def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
-    """Run one stage, and say of every class that it could not be decided where the stage does not say anything."""
-    workshop.setting.progress(f"{stage.name}: {stage.what}")
+    """Run one stage, and say of every class that it could not be decided where the stage does not say anything.
+
+    Where the recorded references were accepted as a source, a stage that must run old code and has none is left out,
+    and the headline says so.
+    """
+    setting = workshop.setting
+    setting.progress(f"{stage.name}: {stage.what}")
     found, failed = [], None
     try:
         for result in stage.run(workshop):
             found.append(result)
+    except SourceUnavailable as error:
+        if stage.runs_old_code and setting.accepts_recorded:
+            return [*found, StageResult(stage.name, "", headline=f"{stage.name} left out ({error.message})")]
+        failed = could_not_run(stage.name, error)
     except CompatError as error:
         failed = could_not_run(stage.name, error)
-        found.append(failed)
     said = {result.subject for result in found}
-    silent = [architecture.name for architecture in workshop.setting.classes if architecture.name not in said]
+    silent = [architecture.name for architecture in setting.classes if architecture.name not in said]
     why = "the stage ended before" if failed else "the stage said nothing about it"
-    return found + [_undecided(stage.name, name, why) for name in silent]
+    return [*found, *([failed] if failed else []), *(_undecided(stage.name, name, why) for name in silent)]
 
 
 def could_not_run(stage: str, error: CompatError) -> StageResult:

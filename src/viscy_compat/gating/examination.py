@@ -23,7 +23,10 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     ------
     MissingExtra
         hypothesis is not installed.
+    SourceUnavailable
+        The old classes cannot be had.
     """
+    workshop.setting.needs_old_code()
     try:
         from viscy_compat.proof.exploration import explore
     except ModuleNotFoundError as error:

@@ -1,15 +1,18 @@
-"""Stage ``layouts``: what the candidate builds has the names, order, shapes and dtypes that old checkpoints have.
+"""Stage ``layouts``: what the candidate builds has the names, order, shapes and dtypes that the old class had.
 
-Nothing is computed: the models are built on the meta device, or on the CPU where a dependency cannot do that.
+The references tell what the old class had. Nothing is computed: the models are built on the meta device, or on the CPU
+where a dependency cannot do that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from viscy_compat.architectures.architecture import Architecture, Case, complete
+from viscy_compat.architectures.architecture import Architecture, Case
 from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.gating.samples import case_of, recorded_layouts
 from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.history.records import RecordedCase
 from viscy_compat.layout import printable
 from viscy_compat.proof.answers import Answer, Run, read_answer
 from viscy_compat.proof.comparison import Failure, layout_failures
@@ -20,9 +23,11 @@ NAME = "layouts"
 def judged(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class."""
     for architecture in workshop.setting.classes:
-        failures = [failure for case in architecture.cases for failure in _case(workshop, architecture, case)]
-        details = {"configurations": len(architecture.cases), "failures": [row.to_dict() for row in failures]}
-        yield StageResult(NAME, architecture.name, tuple(findings_of(failures)), details=details)
+        cases = recorded_layouts(architecture, architecture.generations[-1])
+        failures = [failure for case in cases for failure in _case(workshop, architecture, case)]
+        details = {"configurations": len(cases), "failures": [row.to_dict() for row in failures]}
+        if cases:
+            yield StageResult(NAME, architecture.name, tuple(findings_of(failures)), details=details)
 
 
 def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
@@ -36,14 +41,15 @@ def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
         yield Finding(code, f"{seen[0].message} (case {names[0]}{more})", keys, CATALOGUE[code].remedy)
 
 
-def _case(workshop: Workshop, architecture: Architecture, case: Case) -> Iterator[Failure]:
+def _case(workshop: Workshop, architecture: Architecture, recorded: RecordedCase) -> Iterator[Failure]:
+    case = case_of(recorded)
     answer = _built(workshop, architecture, case, "meta")
     if answer.error and answer.error.type == "NotImplementedError":
         answer = _built(workshop, architecture, case, "cpu")
     if answer.error:
         yield Failure("VC504", f"the candidate raises {printable(str(answer.error))}", case)
     else:
-        yield from layout_failures(architecture.layout(complete(architecture, case.config)), answer.layout, case)
+        yield from layout_failures(recorded.layout, answer.layout, case)
 
 
 def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> Answer:

@@ -30,7 +30,14 @@ _PREFIX = "model."
 
 
 def judged(workshop: Workshop) -> Iterator[StageResult]:
-    """Yield a result for each class."""
+    """Yield a result for each class.
+
+    Raises
+    ------
+    SourceUnavailable
+        The old classes cannot be had.
+    """
+    workshop.setting.needs_old_code()
     with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
         for architecture in workshop.setting.classes:
             findings: list[Finding] = []

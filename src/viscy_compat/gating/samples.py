@@ -1,6 +1,6 @@
-"""Stage ``check``: a file of every class and generation, made on the spot, is still taken for what it is.
+"""Stage ``check``: every recorded layout of every generation is what the architecture says, and is taken for what it is.
 
-The files hold the tensors of the generation without their numbers (a hole instead of bytes), so they cost nothing.
+Each recorded layout becomes a file with a hole instead of numbers, so it costs nothing. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -10,13 +10,17 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import Unbuildable
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.history.records import RecordedCase, read
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.proof.comparison import layout_failures
+from viscy_compat.proof.equivalence import rows_for
 
 NAME = "check"
 
@@ -24,16 +28,48 @@ _CODES = {"float32": ("F32", 4), "int64": ("I64", 8), "bool": ("BOOL", 1), "floa
 
 
 def judged(workshop: Workshop) -> Iterator[StageResult]:
-    """Yield a result for each class."""
+    """Yield a result for each class.
+
+    Raises
+    ------
+    SourceUnavailable
+        A reference is missing or damaged.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for architecture in workshop.setting.classes:
             findings: list[Finding] = []
             files = 0
             for generation in architecture.generations:
-                for case in generation.cases or architecture.cases:
-                    findings += _hollow_complaints(folder, architecture, generation, case)
+                for recorded in recorded_layouts(architecture, generation):
+                    findings += _complaints(folder, architecture, generation, recorded)
                     files += 1
             yield StageResult(NAME, architecture.name, tuple(findings), details={"files": files})
+
+
+def recorded_layouts(architecture: Architecture, generation: Generation) -> list[RecordedCase]:
+    """Return the recorded cases of a generation that both the old class and the migrated one build.
+
+    Raises
+    ------
+    SourceUnavailable
+        There is no reference, or it is damaged.
+    """
+    reference = read(architecture.name, generation.name)
+    return [case for case in reference.cases if case.refusal is None and not _accepted(architecture, generation, case)]
+
+
+def case_of(recorded: RecordedCase) -> Case:
+    """Return the case that was recorded."""
+    return Case(recorded.name, {name: _tuples(value) for name, value in recorded.config.items()}, recorded.input)
+
+
+def _accepted(architecture: Architecture, generation: Generation, recorded: RecordedCase) -> bool:
+    return bool(rows_for(architecture, generation.name, case_of(recorded).config))
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where configurations have tuples."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def hollow(path: str, layout: Layout) -> None:
@@ -75,11 +111,18 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
         yield Finding("VC623", message, fix=CATALOGUE["VC623"].remedy)
 
 
-def _hollow_complaints(
-    folder: str, architecture: Architecture, generation: Generation, case: Case
+def _complaints(
+    folder: str, architecture: Architecture, generation: Generation, recorded: RecordedCase
 ) -> Iterator[Finding]:
+    case = case_of(recorded)
+    told = generation.layout(complete(architecture, case.config))
+    for failure in layout_failures(recorded.layout, told, case):
+        message = (
+            f"{generation.name} {case.name}: the architecture file says otherwise than recorded: {failure.message}"
+        )
+        yield Finding("VC607", message, failure.keys, CATALOGUE["VC607"].remedy)
     path = os.path.join(folder, "sample.safetensors")
-    hollow(path, generation.layout(complete(architecture, case.config)))
+    hollow(path, recorded.layout)
     yield from complaint_about(path, architecture, generation, case)
     os.remove(path)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.errors import SourceUnavailable
 from viscy_compat.exhibits import MARKS
 from viscy_compat.findings import Finding
 from viscy_compat.proof.candidate import Candidate
@@ -41,6 +42,16 @@ class Setting:
     options: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "ci"
     progress: Callable[[str], None] = lambda line: None
+
+    @property
+    def accepts_recorded(self) -> bool:
+        """Whether the recorded references may stand for the old classes."""
+        return bool(self.options.get("recorded") or self.options.get("allow_recorded"))
+
+    def needs_old_code(self) -> None:
+        """Raise `SourceUnavailable` where only the recorded references are to be used."""
+        if self.options.get("recorded"):
+            raise SourceUnavailable("it runs the old classes, and --recorded leaves them out", code="VC601")
 
 
 class Workshop:
@@ -183,9 +194,12 @@ class Stage:
         What it makes sure of, in a sentence.
     run : Callable[[Workshop], Iterator[StageResult]]
         Looks at every class of the setting; may raise `CompatError` where it cannot go on.
+    runs_old_code : bool
+        Whether the recorded references cannot stand for the old classes.
     """
 
     name: str
     kind: Kind
     what: str
     run: Callable[[Workshop], Iterator[StageResult]]
+    runs_old_code: bool = False
