@@ -95,7 +95,8 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
         return
     from deepdiff import DeepDiff
 
-    found = DeepDiff(_told(old), _told(new), view="tree")
+    # by default DeepDiff calls two dictionaries with few common names one changed value
+    found = DeepDiff(_told(old), _told(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
     if gone or come:
         yield Failure("VC111", _renamed(gone, come), case, tuple(fold([*gone, *come])))
