@@ -1,0 +1,133 @@
+"""A class is known by one file and one row: a toy class in a temporary folder works in every command."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import viscy_compat.architectures as room
+from support.layouts import hollow
+from support.old_history import git
+from viscy_compat.architectures import Known, find, known
+from viscy_compat.cli import main
+from viscy_compat.layout import TensorSpec
+
+KNOWLEDGE = """
+from viscy_compat.architectures.architecture import (
+    Architecture, Argument, Case, Generation, Integers, Published, Release, Signature
+)
+from viscy_compat.architectures.outcome import Outcome, refuses_to_run
+from viscy_compat.layout import TensorSpec
+
+
+def layout(config):
+    width = config["width"]
+    return {"linear.weight": TensorSpec((width, 3)), "linear.bias": TensorSpec((width,))}
+
+
+def candidates(found):
+    if "linear.bias" in found:
+        yield {"width": found["linear.bias"].shape[0]}
+
+
+def outcome(config, fed):
+    if len(fed) != 2 or fed[1] != 3:
+        return refuses_to_run("the input must be (B, 3)")
+    return Outcome(True, True, {"y": (fed[0], config["width"])})
+
+
+RELEASE = Release("", "HEAD", {}, Signature((("width", 4),)))
+ARCHITECTURE = Architecture(
+    name="Toy",
+    target="viscy_models.toy.Toy",
+    arguments=(Argument("width", 4, Integers(1, 8)),),
+    layout=layout,
+    footprint=lambda config: config["width"],
+    candidates=candidates,
+    outcome=outcome,
+    input_shape=lambda config: (2, 3),
+    outputs=("y",),
+    generations=(Generation("v1", "viscy.toy", "Toy", "v1", (RELEASE,), layout),),
+    cases=tuple(Case(f"width-{width}", {"width": width}, (2, 3)) for width in range(1, 9)),
+    published=(Published("Toy demo", "toy.ckpt", "v1", {"width": 5}),),
+    anchors=("linear.weight",),
+)
+"""
+
+MODEL = """
+import torch
+
+
+class Toy(torch.nn.Module):
+    def __init__(self, width=4):
+        super().__init__()
+        self.linear = torch.nn.Linear(3, width)
+
+    def forward(self, x):
+        return self.linear(x).relu()
+"""
+
+LAYOUT = {"linear.weight": TensorSpec((5, 3)), "linear.bias": TensorSpec((5,))}
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with the toy's architecture file, its row among the classes, an old clone and a migrated package."""
+    (tmp_path / "knowledge").mkdir()
+    (tmp_path / "knowledge" / "toy.py").write_text(KNOWLEDGE)
+    monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path / "knowledge")])
+    monkeypatch.setattr(room, "CLASSES", (*room.CLASSES, Known("Toy", "toy", ("linear.weight",))))
+    monkeypatch.setattr("viscy_compat.architectures.inference.CLASSES", room.CLASSES)
+    for folder in ("clone/viscy", "candidate/viscy_models"):
+        (tmp_path / folder).mkdir(parents=True)
+        (tmp_path / folder / "__init__.py").touch()
+        (tmp_path / folder / "toy.py").write_text(MODEL)
+    git(tmp_path / "clone", "init", "-q", "-b", "main")
+    git(tmp_path / "clone", "add", "-A")
+    git(tmp_path / "clone", "commit", "-qm", "the old toy")
+    hollow(tmp_path / "toy.safetensors", {f"module.{name}": spec for name, spec in LAYOUT.items()})
+    yield tmp_path
+    sys.modules.pop("viscy_compat.architectures.toy", None)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> str:
+    """What a command prints; it must end with this exit code."""
+    assert main(list(words)) == code, capsys.readouterr()
+    return capsys.readouterr().out
+
+
+def test_it_is_known(toy: Path) -> None:
+    assert "Toy" in known()
+    assert find("Toy").name == "Toy"
+
+
+def test_check_inspect_and_remap_know_it(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old, new = str(toy / "toy.safetensors"), str(toy / "new.safetensors")
+    (result,) = json.loads(printed(capsys, "check", old, "--format", "json"))["results"]
+    assert (result["architecture"]["class"], result["architecture"]["config"]) == ("Toy", {"width": 5})
+    assert "linear" in printed(capsys, "inspect", old)
+    assert "Toy, v1" in printed(capsys, "remap", old, "-o", new)
+    assert "compatible" in printed(capsys, "check", new)
+
+
+def test_zoo_and_questions_know_it(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Toy demo  toy.ckpt" in printed(capsys, "zoo")
+    (answer,) = json.loads(printed(capsys, "explore", "Toy", "--ask", "width=6", "--format", "json"))["results"]
+    assert answer["outputs"] == {"y": [2, 6]}
+    printed(capsys, "explore", "Toy", "--ask", "width=6", "--input", "2,4", code=1)
+
+
+@pytest.mark.torch
+def test_verify_and_explore_run_it(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sides = ("--repo", str(toy / "clone"), "--rev", "HEAD", "--candidate", str(toy / "candidate"), "-q")
+    (result,) = json.loads(printed(capsys, "verify", "Toy", *sides, "--format", "json"))["results"]
+    assert (result["class"], result["configurations"], result["failures"]) == ("Toy", 8, [])
+    assert "every law holds" in printed(capsys, "explore", "Toy", *sides, "--examples", "20")
+    wrong = toy / "candidate" / "viscy_models" / "toy.py"
+    wrong.write_text(MODEL.replace(".relu()", ".abs()"))
+    (result,) = json.loads(printed(capsys, "verify", "Toy", *sides, "--format", "json", code=1))["results"]
+    assert {failure["code"] for failure in result["failures"]} == {"VC501"}
