@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -80,3 +81,14 @@ def test_every_finding_code_is_in_the_documentation() -> None:
     writer = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(writer)
     assert writer.PAGE.read_text(encoding="utf-8") == writer.page(), "run python tools/write_findings.py"
+
+
+def test_the_measured_ratios_are_those_of_the_result_file() -> None:
+    """The README quotes tools/bench/check.json, which tools/bench/check.py --record wrote."""
+    known = json.loads((ROOT / "tools" / "bench" / "check.json").read_text())
+    for title, row in known.items():
+        base = row["bare Python"]["wall"]
+        ours = next(name for name in row if name.startswith("viscy-compat check"))
+        names = (ours, "torch.load(meta) + keys", "torch.load + strict load")
+        ratios = [f"{row[name]['wall'] / base:.1f} x" if name in row else "-" for name in names]
+        assert f"| {title} | {' | '.join(ratios)} |" in README
