@@ -49,6 +49,17 @@ def test_a_bomb_costs_check_less_than_two_seconds_and_256_megabytes(tmp_path: Pa
     assert max(megabytes for _, _, _, megabytes in runs) < 256
 
 
+def test_inspect_stays_within_256_megabytes_too(tmp_path: Path) -> None:
+    (case,) = [case for case in BOMBS if case.name == "many dictionaries"]
+    path = tmp_path / f"bomb{case.ending}"
+    path.write_bytes(case.content)
+    for words in (["inspect"], ["inspect", "--format", "json"]):
+        code, output, _, megabytes = measured(*words, str(path))
+        assert code in (0, 1, 2)
+        assert "Traceback" not in output
+        assert megabytes < 256
+
+
 @pytest.mark.parametrize("format", ["text", "json", "jsonl", "markdown", "github", "junit", "sarif", "html"])
 def test_inspect_shows_hostile_names_escaped_in_every_format(tmp_path: Path, format: str) -> None:
     from support.assembly import lightning, mapping, tensor, text, zipped

@@ -242,5 +242,7 @@ def walk(root: Node, *, most: int | None = None) -> Iterator[Node]:
         yield node
         for child in children(node):
             if type(child) in _CONTAINERS and id(child) not in seen:
+                if most is not None and len(seen) >= most:
+                    break
                 seen.add(id(child))
                 waiting.append(child)

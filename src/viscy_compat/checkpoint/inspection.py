@@ -179,7 +179,7 @@ def _without_params(group: Any) -> Any:
 def _bytes_below(root: Node) -> int:
     """Return the bytes of all storages below a node, each counted once."""
     sizes: dict[str, int] = {}
-    for node in walk(root, most=400_000):
+    for node in walk(root, most=200_000):
         if type(node) is Persistent:
             try:
                 key, dtype, elements, _ = storage_id(node)

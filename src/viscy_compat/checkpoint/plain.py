@@ -21,7 +21,7 @@ from viscy_compat.checkpoint.rebuild import is_tensor
 
 _DEPTH = 32
 _MOST = 20_000
-_NODES = 400_000
+_NODES = 200_000
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
 
 
