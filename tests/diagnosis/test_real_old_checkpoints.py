@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from support.old_checkpoints import OldCheckpoint, written
+from support.old_checkpoints import OldCheckpoint, with_hyper_parameters, written
 from viscy_compat.architectures import find, known
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.findings import EXIT_CODES
@@ -93,3 +93,22 @@ def test_the_next_command_of_a_remappable_file_names_it(checked: list[tuple[OldC
             assert Path(old.path).name.split()[0].strip("'") in result.next
             assert result.plan
             assert (len(result.plan.changes) > 0) is True
+
+
+def test_hyper_parameters_confirm_or_contradict_and_the_weights_count(tmp_path: Path) -> None:
+    """Files of release 0.3.4: what the file says of itself settles an open argument, and cannot overrule its tensors."""
+    files = with_hyper_parameters(tmp_path)
+    true, wrong, none = check_paths([str(old.path) for old in files])
+    for result in (true, wrong, none):
+        assert (result.verdict, result.wrapper["kind"]) == ("compatible", "lightning")
+        assert result.identity
+        assert (result.identity.class_name, result.identity.generation) == ("ContrastiveEncoder", "v0.3")
+        assert result.identity.config["in_channels"] == 1
+    assert true.identity
+    assert "stem_stride" not in true.identity.undetermined
+    assert "VC305" not in [finding.code for finding in true.findings]
+    assert "in_channels=3 contradicts the weights" in "".join(
+        finding.message for finding in wrong.findings if finding.code == "VC305"
+    )
+    assert none.identity
+    assert "stem_stride" in none.identity.undetermined

@@ -109,6 +109,21 @@ def _listed(
     return OldCheckpoint(path, class_name, generation, config, {**job, "shuffle": place % 2 == 1})
 
 
+def with_hyper_parameters(folder: Path) -> list[OldCheckpoint]:
+    """List three files of release 0.3.4 as Lightning saves them: with true, with wrong and without hyper-parameters."""
+    encoder = find("ContrastiveEncoder")
+    config = complete(encoder, {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 10})
+    told = {"true": {"in_channels": 1, "stem_stride": [5, 4, 4]}, "wrong": {"in_channels": 3}, "none": {}}
+    listed = []
+    for name, hyper_parameters in told.items():
+        path = folder / f"{name}.ckpt"
+        job = {"class": "ContrastiveEncoder", "config": encoder.generations[-1].releases[0].arguments(config)}
+        more = {"out": str(path), "flavour": "lightning", "optimizer": False, "hyper_parameters": hyper_parameters}
+        listed.append(OldCheckpoint(path, "ContrastiveEncoder", "v0.3", config, {**job, **more}))
+    make("0.3.4", [checkpoint.job for checkpoint in listed])
+    return listed
+
+
 def written(folder: Path) -> list[OldCheckpoint]:
     """Write the whole catalogue."""
     listed = catalogue(folder)
