@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from support.reports import ALL, HOSTILE, Fake, clean, empty, hostile, mixed
+from support.reports import ALL, HOSTILE, Fake, Shown, clean, empty, hostile, mixed
 from viscy_compat.errors import UsageError
-from viscy_compat.exhibits import MARKS
+from viscy_compat.exhibits import MARKS, Exhibits, Fact, Map
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.report import FORMATS, Style, render
+from viscy_compat.report.drawing import drawing, size_of
 from viscy_compat.report.github import SHOWN, SUMMARY_BYTES, summary
 from viscy_compat.report.page import page_of
 
@@ -198,7 +199,7 @@ def test_the_page_says_the_verdict_first_and_shows_marks_and_maps() -> None:
     sentence = "2 of 5 with findings, 1 of 5 could not be decided."
     assert shown.startswith(f"viscy-compat gate: ? undecided\n{sentence}\nsource: wheel 0.4.0")
     assert "First diverging module: encoder.0" in shown
-    assert [tag for tag, _ in page.seen].count("rect") == 8 + 5
+    assert [tag for tag, _ in page.seen].count("rect") == 4 + 3 + 5
     assert "stages.39.gamma" in shown
 
 
@@ -239,3 +240,25 @@ def test_junit_counts_what_it_holds() -> None:
     assert [[child.tag for child in case] for case in cases] == [["failure"], ["failure"], ["error"], [], []]
     assert cases[0][0].get("type") == "VC201"
     assert "stages.39.gamma" in str(cases[0][0].text)
+
+
+# --- maps --------------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.lists(st.sampled_from(["exact", "lossy", "odd"]), min_size=3, max_size=3), min_size=1, max_size=4))
+def test_a_drawn_map_covers_every_cell_once(outcomes: list[list[str]]) -> None:
+    rows = tuple(map(str, range(len(outcomes))))
+    drawn = Map("m", Fact("x", ""), Fact("y", ""), ("a", "b", "c"), rows, tuple(map(tuple, outcomes)))
+    rectangles = [attributes for tag, attributes in Page(drawing(drawn)).seen if tag == "rect"]
+    cells = rectangles[: len(rectangles) - len({name for row in outcomes for name in row})]
+    size = size_of(drawn)
+    covered = sum((int(str(cell["width"])) + 1) // size for cell in cells)
+    assert covered == 3 * len(outcomes)
+    assert len({(cell["x"], cell["y"]) for cell in cells}) == len(cells)
+
+
+def test_a_large_map_is_counted_in_markdown_and_drawn_in_html() -> None:
+    wide = Map("wide", Fact("x", ""), Fact("y", ""), tuple(map(str, range(80))), ("1",), (("exact",) * 80,))
+    report = Report("explore", [Shown("wide", Exhibits(maps=(wide,)))])
+    assert "| exact | 80 |" in render(report, "markdown", Style(verbose=True))
+    assert "x 0 to 79, y 1: exact" in render(report, "html")

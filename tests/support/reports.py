@@ -60,7 +60,7 @@ SIZES = Map(
     Fact("stride", ""),
     ("32", "64", "96", "128"),
     ("2", "4"),
-    (("refuses to build", "exact", "rounded", "exact"), ("refuses to build", "lossy", "lossy", "odd one")),
+    (("does not build", "exact", "rounded", "exact"), ("does not build", "lossy", "lossy", "odd one")),
 )
 
 

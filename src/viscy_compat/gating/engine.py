@@ -38,10 +38,10 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
     used = [row.waiver.id for result in found for row in result.waived]
     if waivers:
         found.append(_waivers(waivers, used if whole else None))
-    headline = "; ".join(
-        [f"{setting.candidate.title}: {_named(stages)}", *(row.headline for row in found if row.headline)]
+    exhibits = Exhibits(
+        tables=tuple(_tables(found, setting, waivers)), maps=tuple(m for row in found for m in row.maps)
     )
-    return Report("gate", found, headline=headline, exhibits=Exhibits(tables=tuple(_tables(found, setting, waivers))))
+    return Report("gate", found, headline=_headline(found, setting, stages), exhibits=exhibits)
 
 
 def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
@@ -126,5 +126,7 @@ def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:
     return max(mine, key=lambda result: result.exit_code).verdict if mine else "-"
 
 
-def _named(stages: Sequence[Stage]) -> str:
-    return ", ".join(stage.name for stage in stages)
+def _headline(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> str:
+    """Name the source of the old classes; without one it was the recorded layouts."""
+    told = [row.headline for row in found if row.headline] or [f"{setting.candidate.title} against recorded layouts"]
+    return "; ".join([*told, f"profile {setting.profile}"] if any(row.name == "explore" for row in stages) else told)

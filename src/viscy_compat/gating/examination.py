@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from viscy_compat.errors import MissingExtra
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.errors import MissingExtra, UsageError
+from viscy_compat.exhibits import Map
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
+from viscy_compat.report.maps import map_of
 
 if TYPE_CHECKING:
     from viscy_compat.proof.exploration import Exploration
@@ -37,8 +41,8 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
     package = setting.candidate.folder or setting.candidate.name
     report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
-    for result in report.results:
-        yield _told(result)  # type: ignore[arg-type]
+    for architecture, result in zip(setting.classes, report.results, strict=True):
+        yield replace(_told(result), maps=_maps(architecture))  # type: ignore[arg-type]
 
 
 def _told(result: Exploration) -> StageResult:
@@ -50,3 +54,11 @@ def _told(result: Exploration) -> StageResult:
     if undecided:
         findings = (Finding("VC620", f"{result.name}: nothing was drawn"),)
     return StageResult(NAME, result.name, findings, undecided=undecided, details=details)
+
+
+def _maps(architecture: Architecture) -> tuple[Map, ...]:
+    """Draw a class that has sizes to draw; the others say that they have none."""
+    try:
+        return (map_of(architecture, {}),)
+    except UsageError:
+        return ()

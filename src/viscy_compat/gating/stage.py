@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import SourceUnavailable
-from viscy_compat.exhibits import MARKS
+from viscy_compat.exhibits import MARKS, Map
 from viscy_compat.findings import Finding
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.workers import Worker
@@ -141,6 +141,8 @@ class StageResult:
         What was looked at, as JSON.
     headline : str
         What the headline of the report must say: the source of the old classes.
+    maps : tuple[Map, ...]
+        Maps for the documents.
     """
 
     stage: str
@@ -150,6 +152,7 @@ class StageResult:
     waived: tuple[Waived, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""
+    maps: tuple[Map, ...] = ()
 
     @property
     def title(self) -> str:

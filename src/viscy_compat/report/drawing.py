@@ -1,49 +1,65 @@
-"""A map as a picture: inline SVG, one square for each pair of values, told apart by colour, with the outcome as its title."""
+"""A map as a picture: inline SVG, coloured by outcome. Equal neighbours share one rectangle, so large maps stay small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
+from operator import itemgetter
 
 from viscy_compat.exhibits import Map
 from viscy_compat.layout import printable
 
-SQUARE = 22
-_LEFT, _TOP, _LEGEND = 74, 40, 20
-
-# Okabe and Ito's colours, which people of every colour vision tell apart; the known outcomes have theirs.
-_KNOWN = {
-    "exact": "#009e73",
-    "rounded": "#f0e442",
-    "lossy": "#e69f00",
-    "refuses to run": "#d55e00",
-    "refuses to build": "#999999",
+COLORS = {
+    "exact": "#1b7837",
+    "rounded": "#fdb863",
+    "lossy": "#b2abd2",
+    "does not run": "#e66101",
+    "does not build": "#7f0000",
 }
+"""Colours of the outcomes, told apart in grey and by readers who do not see red and green alike."""
+
 _OTHERS = ("#56b4e9", "#cc79a7", "#0072b2")
+_WIDE, _LARGEST, _SMALLEST = 700, 22, 6
+_LEFT, _TOP, _LEGEND = 74, 40, 20
 
 
 def drawing(drawn: Map) -> str:
-    """Return an SVG element with a caption, the squares, both scales and a legend.
+    """Return an SVG element with a caption, the rectangles, both scales and a legend.
 
     Examples
     --------
     >>> from viscy_compat.exhibits import Fact
-    >>> one = Map("sizes", Fact("size", ""), Fact("stride", ""), ("64",), ("4",), (("exact",),))
+    >>> one = Map("sizes", Fact("size", ""), Fact("stride", ""), ("64", "72"), ("4",), (("exact", "exact"),))
     >>> drawing(one).count("<rect ")
     2
     """
+    size = size_of(drawn)
     outcomes = list(dict.fromkeys(name for row in drawn.outcomes for name in row))
-    height = _TOP + SQUARE * len(drawn.rows) + 30 + _LEGEND * len(outcomes)
-    width = max(_LEFT + SQUARE * len(drawn.columns) + 10, 360)
+    height = _TOP + size * len(drawn.rows) + 30 + _LEGEND * len(outcomes)
+    width = max(_LEFT + size * len(drawn.columns) + 10, 360)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',
         f"<title>{_text(drawn.title)}</title>",
-        *_scales(drawn),
-        *_squares(drawn, outcomes),
+        *_scales(drawn, size),
+        *_rectangles(drawn, outcomes, size),
         *_legend(outcomes, height - _LEGEND * len(outcomes)),
         "</svg>",
     ]
     return "".join(parts)
+
+
+def size_of(drawn: Map) -> int:
+    """Return the side of one square, in pixels, so that a map of many columns still fits a page.
+
+    Examples
+    --------
+    >>> from viscy_compat.exhibits import Fact
+    >>> wide = Map("", Fact("", ""), Fact("", ""), tuple(map(str, range(81))), ("1",), (("exact",) * 81,))
+    >>> size_of(wide), size_of(wide._replace(columns=("1",)))
+    (8, 22)
+    """
+    return max(_SMALLEST, min(_LARGEST, _WIDE // max(1, len(drawn.columns))))
 
 
 def color_of(outcome: str, outcomes: list[str]) -> str:
@@ -52,19 +68,19 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
     Examples
     --------
     >>> color_of("exact", ["exact"]), color_of("odd", ["exact", "odd"])
-    ('#009e73', '#56b4e9')
+    ('#1b7837', '#56b4e9')
     """
-    unknown = [name for name in outcomes if name not in _KNOWN]
-    return _KNOWN[outcome] if outcome in _KNOWN else _OTHERS[unknown.index(outcome) % len(_OTHERS)]
+    unknown = [name for name in outcomes if name not in COLORS]
+    return COLORS[outcome] if outcome in COLORS else _OTHERS[unknown.index(outcome) % len(_OTHERS)]
 
 
-def _scales(drawn: Map) -> Iterator[str]:
+def _scales(drawn: Map, size: int) -> Iterator[str]:
     yield f'<text x="0" y="12">{_text(_caption(drawn))}</text>'
-    for index, name in enumerate(drawn.columns):
-        if index % _step(drawn.columns) == 0:
-            yield f'<text x="{_LEFT + SQUARE * index}" y="{_TOP - 6}">{_text(name)}</text>'
-    for index, name in enumerate(drawn.rows):
-        yield f'<text x="{_LEFT - 6}" y="{_TOP + SQUARE * index + 15}" text-anchor="end">{_text(name)}</text>'
+    for index in range(0, len(drawn.columns), _step(drawn.columns, size)):
+        yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_text(drawn.columns[index])}</text>'
+    for index in range(0, len(drawn.rows), -(-12 // size)):
+        middle = _TOP + size * index + size // 2 + 4
+        yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_text(drawn.rows[index])}</text>'
 
 
 def _caption(drawn: Map) -> str:
@@ -72,28 +88,36 @@ def _caption(drawn: Map) -> str:
     return f"{drawn.title}: {across} across, {down} down"
 
 
-def _step(names: tuple[str, ...]) -> int:
+def _step(names: tuple[str, ...], size: int) -> int:
     """Leave out names of columns that would run into each other."""
     longest = max(map(len, names), default=1)
-    return -(-7 * (longest + 1) // SQUARE)
+    return max(1, -(-7 * (longest + 1) // size))
 
 
-def _squares(drawn: Map, outcomes: list[str]) -> Iterator[str]:
+def _rectangles(drawn: Map, outcomes: list[str], size: int) -> Iterator[str]:
     for down, (row, names) in enumerate(zip(drawn.rows, drawn.outcomes, strict=True)):
-        for across, (column, name) in enumerate(zip(drawn.columns, names, strict=True)):
-            place = f'x="{_LEFT + SQUARE * across}" y="{_TOP + SQUARE * down}"'
-            told = _text(f"{drawn.x.name} {column}, {drawn.y.name} {row}: {name}")
-            yield _square(place, SQUARE - 1, color_of(name, outcomes), told)
+        for name, run in groupby(enumerate(names), key=itemgetter(1)):
+            places = [place for place, _ in run]
+            told = f"{drawn.x.name} {_span(drawn.columns, places)}, {drawn.y.name} {row}: {name}"
+            area = (_LEFT + size * places[0], _TOP + size * down, size * len(places) - 1, size - 1)
+            yield _rectangle(area, color_of(name, outcomes), told)
 
 
-def _square(place: str, size: int, color: str, told: str) -> str:
-    return f'<rect {place} width="{size}" height="{size}" fill="{color}"><title>{told}</title></rect>'
+def _span(names: tuple[str, ...], places: list[int]) -> str:
+    first, last = names[places[0]], names[places[-1]]
+    return first if first == last else f"{first} to {last}"
+
+
+def _rectangle(area: tuple[int, int, int, int], color: str, told: str) -> str:
+    x, y, width, height = area
+    place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
+    return f'<rect {place} fill="{color}"><title>{_text(told)}</title></rect>'
 
 
 def _legend(outcomes: list[str], top: int) -> Iterator[str]:
     for index, name in enumerate(outcomes):
         y = top + _LEGEND * index
-        yield _square(f'x="{_LEFT}" y="{y - 14}"', 14, color_of(name, outcomes), _text(name))
+        yield _rectangle((_LEFT, y - 14, 14, 14), color_of(name, outcomes), name)
         yield f'<text x="{_LEFT + 20}" y="{y - 3}">{_text(name)}</text>'
 
 

@@ -55,7 +55,8 @@ dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
 svg{max-width:100%;height:auto;display:block}
 svg text{fill:var(--ink);font:11px system-ui,sans-serif}
 @media(max-width:40rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}h1{font-size:1.25rem}
-.cells .word{display:none}}
+.cells .word{display:none}
+.matrix th:not(:first-child){writing-mode:vertical-rl;padding:.5rem .3rem}.matrix td,.matrix th{padding:.3rem .4rem}}
 @media print{details>*{display:block}}
 """.strip()
 
@@ -191,7 +192,8 @@ def _exhibits(exhibits: Exhibits, *, unfolded: bool) -> Iterator[str]:
     for table in exhibits.tables:
         yield _table(table) if unfolded else _folded(f"{table.title} ({len(table.rows)})", _table(table))
     for drawn in exhibits.maps:
-        yield f'<div class="wide">{drawing(drawn)}</div>'
+        picture = f'<div class="wide">{drawing(drawn)}</div>'
+        yield picture if len(exhibits.maps) == 1 else _folded(f"map of {drawn.title}", picture)
     if exhibits.facts:
         yield _folded("facts", _facts(exhibits.facts))
 
@@ -210,6 +212,14 @@ def _table(table: Table) -> str:
 
 def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     caption = f"<caption>{text(title)}</caption>" if title else ""
+    cells = [list(row) for row in rows]
+    kind = "cells matrix" if _is_matrix(cells) else "cells"
     heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="wide"><table class="cells">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in cells)
+    return f'<div class="wide"><table class="{kind}">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+
+
+def _is_matrix(cells: list[list[str]]) -> bool:
+    """Whether every cell behind the first column is a mark or a dash: the headings may then stand upright on a phone."""
+    rest = [cell for row in cells for cell in row[1:]]
+    return bool(rest) and all(cell == "-" or cell.startswith('<span class="mark') for cell in rest)

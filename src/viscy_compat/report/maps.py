@@ -9,15 +9,7 @@ from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import MissingExtra, OutputRefused, UsageError
 from viscy_compat.exhibits import Exhibits, Fact, Map
 from viscy_compat.findings import Finding, Report
-
-COLORS = {
-    "exact": "#1b7837",
-    "rounded": "#fdb863",
-    "lossy": "#b2abd2",
-    "does not run": "#e66101",
-    "does not build": "#7f0000",
-}
-"""Colours of the outcomes, told apart in grey and by readers who do not see red and green alike."""
+from viscy_compat.report.drawing import COLORS
 
 _PLAIN: dict[str, Any] = {
     "backbone": "convnext_tiny",
@@ -82,7 +74,7 @@ def map_of(architecture: Architecture, asked: Config) -> Map:
 
 def _name(architecture: Architecture, config: Config, x: Axis, across: int, y: Axis, up: int) -> str:
     changed = y.changed(x.changed(config, across), up)
-    if y.argument == "stem_kernel_size":
+    if y.argument == "stem_kernel_size" and "stem_stride" in changed:
         changed["stem_stride"] = (up, *changed["stem_stride"][1:])
     return outcome_name(architecture, changed, architecture.input_shape(changed))
 

@@ -5,6 +5,7 @@ Everything that a file can have named is escaped: it becomes text or a code span
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from viscy_compat.exhibits import Exhibits, Map, Table
@@ -14,6 +15,8 @@ from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
 
 KEYS = 12
+LARGEST = 24
+"""Of a map with more columns only the counts are written."""
 _SPECIAL = str.maketrans(
     {
         **{char: f"\\{char}" for char in "\\`*_[]<>|~$!"},
@@ -133,6 +136,9 @@ def _cells(shown: Table) -> str:
 
 
 def _grid(drawn: Map) -> str:
+    if len(drawn.columns) > LARGEST:
+        counts = Counter(name for row in drawn.outcomes for name in row)
+        return table(["outcome", "cases"], [[text(name), str(count)] for name, count in counts.items()])
     corner = f"{text(drawn.y.name)} \\\\ {text(drawn.x.name)}"
     rows = [[text(name), *map(text, row)] for name, row in zip(drawn.rows, drawn.outcomes, strict=True)]
     return table([corner, *map(text, drawn.columns)], rows)
