@@ -106,8 +106,7 @@ def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResu
     for row in unused(waivers, used) if used is not None else ():
         if not row.expired:
             findings.append(Finding("VC622", str(row), fix=CATALOGUE["VC622"].remedy))
-    rows = [{"id": row.id, "class": row.class_name, "about": row.about, "expires": str(row.expires)} for row in waivers]
-    return StageResult(WAIVERS, "", tuple(findings), details={"rows": rows})
+    return StageResult(WAIVERS, "", tuple(findings), details={"rows": [str(row) for row in waivers]})
 
 
 def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:

@@ -179,7 +179,7 @@ class StageResult:
             "verdict": self.verdict,
             "findings": [finding.to_dict() for finding in self.findings],
             "waived": [row.to_dict() for row in self.waived],
-            **({"details": dict(self.details)} if self.details else {}),
+            **self.details,
         }
 
 

@@ -52,11 +52,11 @@ dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
 .holds{color:var(--holds)}.findings{color:var(--findings)}.undecided{color:var(--undecided)}
 .soft{color:var(--soft)}
 .mark{font-weight:600;white-space:nowrap}
-svg{max-width:100%;height:auto;display:block}
+svg{min-width:34rem;max-width:100%;height:auto;display:block}
 svg text{fill:var(--ink);font:11px system-ui,sans-serif}
 @media(max-width:40rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}h1{font-size:1.25rem}
 .cells .word{display:none}
-.matrix th:not(:first-child){writing-mode:vertical-rl;padding:.5rem .3rem}.matrix td,.matrix th{padding:.3rem .4rem}}
+.matrix th:not(:first-child){writing-mode:vertical-rl;padding:.5rem .3rem}.matrix td,.matrix th{padding:.3rem .28rem}}
 @media print{details>*{display:block}}
 """.strip()
 
@@ -77,7 +77,8 @@ def render(report: Report, style: Style) -> str:
         f"<title>{title}</title>",
         f"<style>{_STYLE}</style>",
     ]
-    body = ["<main>", *_head(page), *_exhibits(page.exhibits, unfolded=True), *_overview(page), *_sections(page)]
+    body = ["<main>", *_head(page), *_tables(page), *_sections(page)]
+    body += _exhibits(page.exhibits._replace(tables=()), unfolded=True)
     body += [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
     return "\n".join(
         ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
@@ -117,9 +118,11 @@ def _head(page: Page) -> Iterator[str]:
     yield "</header>"
 
 
-def _overview(page: Page) -> Iterator[str]:
-    """List every result, unless the report brings a table of its own."""
-    if len(page.sections) > 1 and not page.exhibits.tables:
+def _tables(page: Page) -> Iterator[str]:
+    """Show the tables that the report brings; else list every result."""
+    if page.exhibits.tables:
+        yield from map(_table, page.exhibits.tables)
+    elif len(page.sections) > 1:
         rows = [[f"<code>{text(part.title)}</code>", _verdict(part), _codes(part)] for part in page.sections]
         yield _grid("", ("about", "verdict", "findings"), rows)
 
