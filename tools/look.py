@@ -72,7 +72,16 @@ def pages() -> list[Path]:
 
     everything = OUT / "everything.html"
     everything.write_text(render(mixed(), "html"), encoding="utf-8")
-    return [everything]
+    made = {
+        "map": ["explore", "BetaVae25D", "--plot"],
+        "zoo": ["zoo", "--output"],
+        "gate": ["gate", "--static", "--output"],
+    }
+    for name, words in made.items():
+        page = str(OUT / f"{name}.html")
+        last = page if name == "map" else f"html:{page}"
+        subprocess.run([sys.executable, "-m", "viscy_compat", *words, last], stdout=subprocess.DEVNULL)
+    return [everything, *(OUT / f"{name}.html" for name in made if (OUT / f"{name}.html").exists())]
 
 
 def main() -> int:

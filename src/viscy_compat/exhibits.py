@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from json import dumps
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-LAID_OUT_ELSEWHERE = frozenset({"findings", "verdict", "file"})
+LAID_OUT_ELSEWHERE = frozenset({"findings", "verdict", "file", "next"})
 
 
 class Fact(NamedTuple):
@@ -99,7 +99,7 @@ def spoken(value: object) -> str:
     >>> spoken([5, 4, 4]), spoken(True), spoken(None), spoken({"stem_stride": [5, 4, 4]}), spoken([])
     ('5, 4, 4', 'yes', '-', 'stem_stride=5,4,4', '-')
     """
-    if value is None or value in ([], (), {}):
+    if value is None or value in ([], (), {}, ""):
         return "-"
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -78,7 +78,7 @@ def render(report: Report, style: Style) -> str:
         f"<style>{_STYLE}</style>",
     ]
     body = ["<main>", *_head(page), *_tables(page), *_sections(page)]
-    body += _exhibits(page.exhibits._replace(tables=()), unfolded=True)
+    body += _exhibits(page.exhibits._replace(tables=()))
     body += [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
     return "\n".join(
         ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
@@ -138,29 +138,22 @@ def _codes(section: Section) -> str:
 
 def _sections(page: Page) -> Iterator[str]:
     """What needs attention stands first; many that hold are folded together below."""
-    calm = [line for section in page.sections if not section.exit_code for line in _section(section)]
-    held = len([section for section in page.sections if not section.exit_code])
-    yield from (line for section in page.sections if section.exit_code for line in _section(section))
-    if held > TOGETHER:
-        yield f"<details><summary>{held} that hold</summary>"
-        yield from calm
-        yield "</details>"
+    calm = [section for section in page.sections if not section.exit_code]
+    yield from (_section(section, unfolded=True) for section in page.sections if section.exit_code)
+    shown = [_section(section, unfolded=len(page.sections) == 1) for section in calm]
+    if len(calm) > TOGETHER:
+        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(shown)}</details>"
     else:
-        yield from calm
+        yield from shown
 
 
-def _section(section: Section) -> Iterator[str]:
-    """Show a result; one that holds is folded to its line."""
+def _section(section: Section, *, unfolded: bool) -> str:
+    """Show a result; one that holds is folded to its line, unless it is the only one."""
     title = f"<h2><code>{text(section.title)}</code> {_verdict(section)}</h2>"
-    if section.exit_code:
-        yield f"<section>{title}"
-        yield from _inside(section)
-        yield "</section>"
-    else:
-        unfolded = " open" if section.exhibits.maps else ""
-        yield f"<section><details{unfolded}><summary>{title}</summary>"
-        yield from _inside(section)
-        yield "</details></section>"
+    inside = "".join(_inside(section))
+    if unfolded or section.exhibits.maps:
+        return f"<section>{title}{inside}</section>"
+    return f"<section><details><summary>{title}</summary>{inside}</details></section>"
 
 
 def _inside(section: Section) -> Iterator[str]:
@@ -168,7 +161,9 @@ def _inside(section: Section) -> Iterator[str]:
         yield f'<p class="lead">{text(section.lead)}</p>'
     if section.messages:
         yield f"<ul>{''.join(map(_item, section.messages))}</ul>"
-    yield from _exhibits(section.exhibits, unfolded=section.exit_code != 0)
+    if section.next:
+        yield f"<p>Next: <code>{text(section.next)}</code></p>"
+    yield from _exhibits(section.exhibits)
 
 
 def _item(message: Message) -> str:
@@ -191,9 +186,11 @@ def _listed(keys: Iterable[str]) -> str:
     return ", ".join(f"<code>{text(key)}</code>" for key in keys)
 
 
-def _exhibits(exhibits: Exhibits, *, unfolded: bool) -> Iterator[str]:
+def _exhibits(exhibits: Exhibits) -> Iterator[str]:
+    """Show failures at once, and the rest folded."""
     for table in exhibits.tables:
-        yield _table(table) if unfolded else _folded(f"{table.title} ({len(table.rows)})", _table(table))
+        failures = "code" in table.columns
+        yield _table(table) if failures else _folded(f"{table.title} ({len(table.rows)})", _table(table))
     for drawn in exhibits.maps:
         picture = f'<div class="wide">{drawing(drawn)}</div>'
         yield picture if len(exhibits.maps) == 1 else _folded(f"map of {drawn.title}", picture)

@@ -102,6 +102,8 @@ def _part(section: Section, style: Style) -> Iterator[str]:
         yield text(section.lead)
     if section.messages:
         yield "\n".join(_item(message, None if style.verbose else KEYS) for message in section.messages)
+    if section.next:
+        yield f"Next: {code(section.next)}"
     yield from _exhibits(section.exhibits)
 
 

@@ -24,7 +24,7 @@ class Section(NamedTuple):
     """One result: what it is about, how it went, and what there is to see.
 
     ``file`` is the checkpoint that it is about, or empty; ``group`` is the stage or command that made it; ``lead`` names
-    the first module in which old and new differ, where the result knows it.
+    the first module in which old and new differ, where the result knows it; ``next`` is the command that comes next.
     """
 
     title: str
@@ -35,6 +35,7 @@ class Section(NamedTuple):
     file: str
     group: str
     lead: str
+    next: str
 
 
 class Page(NamedTuple):
@@ -105,6 +106,7 @@ def _section(result: Result, command: str) -> Section:
         file=str(data.get("file", "")),
         group=str(data.get("stage", "")).strip() or command,
         lead=_first_diverging(shown),
+        next=str(data.get("next", "")),
     )
 
 

@@ -1,0 +1,54 @@
+"""What each command answers is rendered in every format, and the file or class that it is about is named there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree.ElementTree import fromstring
+
+import pytest
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.cli import main
+from viscy_compat.gating.samples import hollow
+from viscy_compat.report import FORMATS
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a whole file, a file of an older generation, and one that is no checkpoint."""
+    place = tmp_path_factory.mktemp("commands")
+    encoder = find("ContrastiveEncoder")
+    for generation in (encoder.generations[0], encoder.generations[-1]):
+        case = (generation.cases or encoder.cases)[0]
+        hollow(str(place / f"{generation.name}.safetensors"), generation.layout(complete(encoder, case.config)))
+    (place / "page.ckpt").write_text("<html>not found</html>")
+    return place
+
+
+COMMANDS = {
+    "check": (["check", "{folder}"], "page.ckpt", 2),
+    "a file that loads": (["check", "{folder}/v0.3.safetensors"], "v0.3.safetensors", 0),
+    "remap": (["remap", "{folder}/v0.2.safetensors"], "v0.2.safetensors", 0),
+    "inspect": (["inspect", "{folder}/v0.3.safetensors"], "v0.3.safetensors", 0),
+    "zoo": (["zoo"], "VSCyto3D", 0),
+    "explore": (["explore", "BetaVae25D", "--ask", "backbone=resnet50"], "BetaVae25D", 0),
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_speaks_every_format(
+    command: str, format: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, named, code = COMMANDS[command]
+    assert main([*(word.format(folder=folder) for word in words), "--format", format]) == code
+    out = capsys.readouterr().out
+    if not (format in ("github", "sarif") and code == 0):
+        # these two are made of findings, and there may be none
+        assert named in out
+    if format in ("json", "sarif"):
+        assert json.loads(out)
+    if format == "junit":
+        assert fromstring(out).tag == "testsuites"
