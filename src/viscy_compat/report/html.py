@@ -222,4 +222,4 @@ def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
 def _is_matrix(cells: list[list[str]]) -> bool:
     """Whether every cell behind the first column is a mark or a dash: the headings may then stand upright on a phone."""
     rest = [cell for row in cells for cell in row[1:]]
-    return bool(rest) and all(cell == "-" or cell.startswith('<span class="mark') for cell in rest)
+    return bool(rest) and all(cell == "-" or 'class="word"' in cell for cell in rest)
