@@ -1,0 +1,63 @@
+"""The proof of a remap: the old class with the old weights, or outputs that the user has, against the new file."""
+
+from __future__ import annotations
+
+from array import array
+from pathlib import Path
+
+import pytest
+
+from support.old_checkpoints import make
+from viscy_compat.cli import main
+from viscy_compat.proof.arrays import read, write
+
+pytestmark = [pytest.mark.torch, pytest.mark.index]
+
+CONFIG = {
+    "spatial_dims": 2,
+    "in_shape": [1, 32, 32],
+    "out_channels": 1,
+    "latent_size": 8,
+    "channels": [4, 8],
+    "strides": [2, 2],
+}
+STATED = ("--set", "use_sigmoid=false", "--set", "strides=2,2", "--set", "in_shape=1,32,32")
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small old checkpoint, with an input and what the old class made of it beside it."""
+    path = tmp_path_factory.mktemp("proof") / "old.ckpt"
+    job = {"class": "BetaVaeMonai", "config": CONFIG, "out": str(path), "flavour": "ddp", "io": [2, 1, 32, 32]}
+    make("0.4.0", [job])
+    return path
+
+
+def test_prove_runs_the_old_class_against_the_new_file(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new = tmp_path / "new.safetensors"
+    assert main(["remap", str(old), "-o", str(new), "--prove", *STATED]) == 0
+    out = capsys.readouterr().out
+    for name in ("recon_x", "mean", "logvar", "z"):
+        assert f"{name}: equal, byte for byte" in out
+    assert "the released wheel viscy 0.4.0" in out
+
+
+def test_expected_outputs_prove_it_too(old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    new = tmp_path / "new.safetensors"
+    assert main(["remap", str(old), "-o", str(new), "--expect", f"{old}.io.safetensors", *STATED]) == 0
+    assert "recon_x: equal, byte for byte" in capsys.readouterr().out
+
+
+def test_other_outputs_are_a_finding_and_no_proof(
+    old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = read(Path(f"{old}.io.safetensors"))
+    shape, numbers = tensors["recon_x"]
+    tensors["recon_x"] = shape, array("f", (number + 0.5 for number in numbers))
+    write(tmp_path / "io.safetensors", tensors)
+    new = tmp_path / "new.safetensors"
+    assert main(["remap", str(old), "-o", str(new), "--expect", str(tmp_path / "io.safetensors"), *STATED]) == 1
+    out = capsys.readouterr()
+    assert "recon_x" in out.out + out.err
