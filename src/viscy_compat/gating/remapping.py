@@ -134,8 +134,13 @@ def _compared(
     if isinstance(found, Raised):
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")
         return
+    if len(old.outputs) != len(found.outputs):
+        counts = f"{len(old.outputs)} outputs of the old class, {len(found.outputs)} of the candidate"
+        yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")
+        return
+    # a class may return fewer outputs than it has names for
     names = dict(zip((output.name for output in old.outputs), architecture.outputs, strict=False))
-    for mine, theirs in zip(old.outputs, found.outputs, strict=False):
+    for mine, theirs in zip(old.outputs, found.outputs, strict=True):
         if mine.digest != theirs.digest and names.get(mine.name) not in generation.normalised:
             yield Finding(
                 "VC501", f"{where}: {names.get(mine.name, mine.name)} differs after remap", fix="look at verify"

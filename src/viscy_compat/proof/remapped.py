@@ -253,6 +253,10 @@ def _verdicts(
 ) -> dict[str, str]:
     """Say of each output how old and new agree."""
     old, new = map(_passed, answers)
+    if not old.outputs or len(old.outputs) != len(new.outputs):
+        raise PlanRefused(
+            f"the proof failed: {len(old.outputs)} outputs of the old class, {len(new.outputs)} of the new one"
+        )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
     told = {}
     for name, mine, theirs in zip(architecture.outputs, old.outputs, new.outputs, strict=False):
