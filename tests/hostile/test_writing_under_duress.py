@@ -3,6 +3,7 @@ output is whole or absent, and the next run sweeps what is left."""
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import resource
@@ -11,6 +12,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ import pytest
 
 from support.files import renaming_plan, torch_file
 from viscy_compat.errors import OutputRefused
+from viscy_compat.rewrite import write
 from viscy_compat.rewrite.output import ENDING
 from viscy_compat.rewrite.remapping import remap
 
@@ -239,6 +242,15 @@ def test_an_input_that_changes_meanwhile_gives_no_output(place: Place, monkeypat
     assert place.left() == []
 
 
+@pytest.fixture(params=["one thread", "threads"])
+def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the small files of this page be read, settled and compared as large ones are, and as they are."""
+    if request.param == "threads":
+        monkeypatch.setattr(write, "WORTHWHILE", 0)
+        monkeypatch.setattr(write, "SLICE", 1 << 16)
+
+
+@pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("where", ["header", "middle", "end"])
 def test_bytes_that_the_disc_turns_are_noticed(place: Place, where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from viscy_compat.errors import CompatError
@@ -262,6 +274,36 @@ def test_bytes_that_the_disc_turns_are_noticed(place: Place, where: str, monkeyp
     assert place.source.read_bytes() == place.original
 
 
+@pytest.mark.usefixtures("threads")
+def test_a_quiet_run_gives_the_same_file_with_threads_and_without(place: Place) -> None:
+    place.run()
+    assert place.out.read_bytes() == place.whole
+
+
+def test_what_the_disc_refuses_while_a_large_file_is_written_is_said_in_the_end(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells such an error once, to whoever waits for the disc first: here to the thread, in its first round."""
+    rounds: list[bool] = []
+    fsync = os.fsync
+
+    def refused_once(descriptor: int) -> None:
+        rounds.append(threading.current_thread() is threading.main_thread())
+        if len(rounds) == 1:
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(write, "WORTHWHILE", 0)
+    monkeypatch.setattr("viscy_compat.rewrite.threads.STRIDE", 1)
+    monkeypatch.setattr(os, "fsync", refused_once)
+    with pytest.raises(OutputRefused, match="Input/output error; nothing was written"):
+        place.run()
+    assert rounds == [False]
+    assert place.left() == []
+    assert place.source.read_bytes() == place.original
+
+
+@pytest.mark.usefixtures("threads")
 def test_a_flipped_bit_in_the_source_is_refused(place: Place) -> None:
     from viscy_compat.errors import UnreadableCheckpoint
 

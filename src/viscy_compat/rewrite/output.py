@@ -10,10 +10,14 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Literal
+from functools import partial
+from typing import TYPE_CHECKING, Literal
 
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
+
+if TYPE_CHECKING:
+    from viscy_compat.rewrite.threads import Settler
 
 ENDING = ".viscy-compat-tmp"
 """Ending of the temporary files; they also start with a dot."""
@@ -37,17 +41,20 @@ class Output:
         Bytes written so far.
     """
 
-    __slots__ = ("_descriptor", "_existing", "_inputs", "path", "position", "temporary")
+    __slots__ = ("_descriptor", "_existing", "_inputs", "_settler", "path", "position", "temporary")
 
     def __init__(self, path: str, existing: Existing, inputs: tuple[FileFacts, ...]) -> None:
         self.path, self._existing, self._inputs = path, existing, inputs
         self.temporary, self._descriptor = _locked_file(path)
+        self._settler: Settler | None = None
         self.position = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self.position += len(data)
         self._write(data)
+        if self._settler is not None:
+            self._settler.reached(self.position)
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
@@ -63,8 +70,17 @@ class Output:
             return None
         return disc.f_bavail * disc.f_frsize
 
+    def settle(self) -> None:
+        """Let a thread bring the file to the disc while it grows, so that `sync` has little left to wait for."""
+        from viscy_compat.rewrite.threads import Settler
+
+        self._settler = Settler(partial(os.fsync, self._descriptor))
+
     def sync(self) -> None:
         """Wait until the disc has everything."""
+        if self._settler is not None:
+            self._settler.finish()
+            self._settler = None
         os.fsync(self._descriptor)
 
     def commit(self) -> None:
@@ -88,6 +104,8 @@ class Output:
         """Remove the temporary file, where it is still there, and let go of the lock."""
         with suppress(FileNotFoundError):
             os.unlink(self.temporary)
+        if self._settler is not None:
+            self._settler.stop()
         os.close(self._descriptor)
 
     def _write(self, data: bytes) -> None:

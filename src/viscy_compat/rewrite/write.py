@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
-from viscy_compat.layout import printable
+from viscy_compat.layout import TensorSpec, printable
 from viscy_compat.migration.plan import Plan
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.rewrite.output import Existing, Output, opened
@@ -30,6 +30,9 @@ Kind = Literal["safetensors", "torch"]
 
 WORTHWHILE = 16 << 20
 """Bytes below which a thread costs more than it gives."""
+
+SLICE = 32 << 20
+"""Bytes of a large tensor that one thread compares at a time."""
 
 LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """Records besides the pickle and the storages that ``--weights-only`` keeps."""
@@ -159,7 +162,7 @@ def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: T
         _write_safetensors(job, tensors, output, reader)
         return []
     records = _records(job, tensors)
-    _refuse_small_disc(output, _total(records))
+    _prepare(output, _total(records))
     writer = ZipWriter(output)
     stream = _read_ahead((chunk for record in records for chunk in record.chunks(reader)), _total(records))
     pieces = Pieces(stream)
@@ -197,7 +200,7 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, re
 
         metadata["viscy_compat.tied"] = dumps(tied)
     header = header_of(tensors, metadata, where=job.out)
-    _refuse_small_disc(output, len(header) + _total(tensors))
+    _prepare(output, len(header) + _total(tensors))
     output.write(header)
     chunks = (chunk for tensor in laid_out(tensors) for chunk in tensor.chunks(reader))
     for chunk in _read_ahead(chunks, _total(tensors)):
@@ -218,7 +221,8 @@ def _is_whole(tensor: StoredTensor) -> bool:
     return tensor.contiguous and tensor.offset == 0 and tensor.nbytes == tensor.storage.nbytes
 
 
-def _refuse_small_disc(output: Output, needed: int) -> None:
+def _prepare(output: Output, needed: int) -> None:
+    """Refuse a disc that is too small, and let a large file reach the disc while it is written."""
     free = output.free_bytes()
     if free is not None and needed > free:
         raise OutputRefused(
@@ -226,6 +230,8 @@ def _refuse_small_disc(output: Output, needed: int) -> None:
             where=output.path,
             fix="make room, or choose another disc",
         )
+    if needed >= WORTHWHILE:
+        output.settle()
 
 
 def _records(job: Job, tensors: list[TargetTensor]) -> list[_Record]:
@@ -314,13 +320,14 @@ def _compare(job: Job, tensors: list[TargetTensor], records: list[_Record], path
     if list(found.tensors) != names:
         raise _differs(job.out, "its tensors have other names")
     checks = list(_checks(job, tensors, records, found))
-    halves = _halved(checks)
-    if len(halves) == 1:
-        _compare_all(job, found, checks)
+    if sum(check.nbytes for check in checks) < WORTHWHILE:
+        _compare_all(job, found, iter(checks))
         return
     from viscy_compat.rewrite.threads import together
 
-    together([partial(_compare_all, job, found, half) for half in halves])
+    # both take the next one as they come to it
+    shared = iter(checks)
+    together([partial(_compare_all, job, found, shared)] * 2)
 
 
 class _Check(NamedTuple):
@@ -340,7 +347,11 @@ def _checks(job: Job, tensors: list[TargetTensor], records: list[_Record], found
         if mine.spec != tensor.spec:
             raise _differs(job.out, printable(tensor.name))
         covered.update((mine.storage.name,) if _is_whole(mine) else ())
-        yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
+        if tensor.kept is not None and _is_packed(tensor.kept) and _is_packed(mine):
+            for ours, theirs in zip(_slices(tensor.kept), _slices(mine), strict=True):
+                yield _Check(tensor.name, ours.nbytes, partial(_tensor_chunks, ours), partial(_tensor_chunks, theirs))
+        else:
+            yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
     for record in records:
         if record.name not in covered:
             held = found.records[record.name]
@@ -355,19 +366,19 @@ def _storage_chunks(storage: Storage, reader: TensorReader) -> Iterator[bytes]:
     return reader.storage_chunks(storage, size=PIECE)
 
 
-def _halved(checks: list[_Check]) -> list[list[_Check]]:
-    """Part checks into two of about as many bytes, where that is worth a thread."""
-    left, place = sum(check.nbytes for check in checks), 0
-    if left < WORTHWHILE:
-        return [checks]
-    half = left // 2
-    while left > half:
-        left -= checks[place].nbytes
-        place += 1
-    return [checks[:place], checks[place:]]
+def _is_packed(tensor: StoredTensor) -> bool:
+    return tensor.contiguous and not tensor.storage.compressed
 
 
-def _compare_all(job: Job, found: Checkpoint, checks: list[_Check]) -> None:
+def _slices(tensor: StoredTensor) -> Iterator[StoredTensor]:
+    """Part a packed tensor, so that two threads can share a large one."""
+    step = SLICE // tensor.itemsize
+    for first in range(0, tensor.spec.elements, step):
+        spec = TensorSpec((min(step, tensor.spec.elements - first),), tensor.spec.dtype)
+        yield StoredTensor(tensor.key, spec, tensor.storage, stride=(1,), offset=tensor.offset + first)
+
+
+def _compare_all(job: Job, found: Checkpoint, checks: Iterator[_Check]) -> None:
     with TensorReader(job.checkpoint, crcs="ignore") as old, TensorReader(found, crcs="ignore") as new:
         for check in checks:
             if not same_bytes(check.expected(old), check.written(new)):
