@@ -3,50 +3,19 @@
 from __future__ import annotations
 
 import os
-import struct
 import zlib
 from pathlib import Path
 
 import pytest
 
 from support.assembly import FLOATS, NUMBERS, mapping, number, numbers, pickled, safetensors, storage, tensor
+from support.huge import ELEMENTS, zip64
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.reading import _read
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
-
-ELEMENTS = 5 << 28
-
-
-def zip64(path: Path) -> None:
-    """A torch file with a storage of 5 GiB, whose last six floats are not zero, and a record behind it."""
-    big = tensor((ELEMENTS,), (1,), of=storage("0", FLOATS, ELEMENTS))
-    last = tensor((2, 3), (3, 1), ELEMENTS - 6, of=storage("0", FLOATS, ELEMENTS))
-    small = tensor(of=storage("1"))
-    pickle = pickled(mapping({"big": big, "last": last, "small": small}))
-    contents = [("a/data.pkl", len(pickle)), ("a/data/0", 4 * ELEMENTS), ("a/data/1", 24), ("a/version", 2)]
-    tails = [pickle, NUMBERS, NUMBERS, b"3\n"]
-    central = b""
-    with path.open("wb") as file:
-        for (name, size), tail in zip(contents, tails, strict=True):
-            place = file.tell()
-            file.write(
-                struct.pack("<4sHHHHHIIIHH", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0xFFFFFFFF, 0xFFFFFFFF, len(name), 0)
-            )
-            file.write(name.encode())
-            file.seek(size - len(tail), os.SEEK_CUR)
-            file.write(tail)
-            extra = struct.pack("<HHQQQ", 1, 24, size, size, place)
-            row = (20, 20, 0, 0, 0, 0, 0, 0xFFFFFFFF, 0xFFFFFFFF, len(name), len(extra), 0, 0, 0, 0, 0xFFFFFFFF)
-            central += struct.pack("<4sHHHHHHIIIHHHHHII", b"PK\x01\x02", *row) + name.encode() + extra
-        start, count = file.tell(), len(contents)
-        end64 = start + len(central)
-        file.write(central)
-        file.write(struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 45, 45, 0, 0, count, count, len(central), start))
-        file.write(struct.pack("<4sIQI", b"PK\x06\x07", 0, end64, 1))
-        file.write(struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, count, count, len(central), 0xFFFFFFFF, 0))
 
 
 def test_a_storage_of_more_than_4_gib_is_read(tmp_path: Path) -> None:
