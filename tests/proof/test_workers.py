@@ -191,7 +191,7 @@ class TestFacts:
 
 @pytest.mark.torch
 def test_a_remembered_backbone_is_the_one_that_would_be_built(worker: Worker) -> None:
-    """Built anew, built anew and remembered, remembered: the same weights, generator and outputs."""
+    """Built anew and remembered, then twice remembered: the same weights, generator and outputs."""
     worker.source("models", root="viscy_models", folder=str(SRC))
     stem = {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 5}
     asked = (
@@ -210,6 +210,27 @@ def test_a_remembered_backbone_is_the_one_that_would_be_built(worker: Worker) ->
             del answer["seconds"]
         assert told[0] == told[1] == told[2]
         assert len(told[0]["initial"]["digests"]) > 50
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 16, 17, 1001])
+def test_a_remembered_digest_is_given_to_the_very_same_bytes_alone(size: int) -> None:
+    """Numbers that are equal may have other bytes (zeros), and the same bytes may be no equal numbers (NaN)."""
+    import torch
+
+    from viscy_compat.proof import worker as program
+
+    kept = torch.linspace(-1, 1, size)
+    kept[size // 2], kept[-1] = 0.0, float("nan")
+    digests = program._Digests([kept, torch.zeros(7)])
+    assert digests.of(kept.clone()) == digests.of(kept[None]) == program._digest(kept)
+    room = torch.cat([torch.ones(1), kept])
+    assert digests.of(room[1:]) == program._digest(kept)
+    for place in range(size):
+        other = kept.clone()
+        other.view(torch.int32)[place] ^= 1 if place else -(1 << 31)
+        assert digests.of(other) == "", place
+    assert digests.of(-torch.zeros(7)) == digests.of(kept[:-1]) == ""
 
 
 @pytest.mark.torch

@@ -5,6 +5,7 @@ Run it on a quiet machine: ``python tools/bench/verify.py [CLASS...]``. It print
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 import time
@@ -55,6 +56,8 @@ def main() -> None:
     forwards = max(side["eval"] + side["train"] for side in spent.values())
     print(f"{len(names)} classes, {cases} cases; unit: one import of torch, timm and MONAI ({once:.1f} s)")
     print(f"whole run {wall / once:.2f}, besides the forwards {(wall - forwards) / once:.2f}")
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"peak memory of the larger worker {memory:.0f} MB")
     for side, stages in spent.items():
         print(f"{side:<10}" + "  ".join(f"{stage} {stages[stage] / once:.2f}" for stage in STAGES))
 

@@ -45,7 +45,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from typing import Any, Callable, Iterator, NamedTuple
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 Json = Any
 State = "dict[str, Any]"
@@ -273,9 +273,8 @@ class _Backbones:
     """
 
     def __init__(self) -> None:
-        self.downloads, self.room = True, 320 << 20
-        self.built: OrderedDict[str, tuple[Any, Any, int]] = OrderedDict()
-        self.seen: set[str] = set()
+        self.downloads, self.room = True, 640 << 20
+        self.built: OrderedDict[str, _Backbone] = OrderedDict()
 
     def install(self) -> None:
         """Stand before `timm.create_model` and MONAI's `ResNetFeatures`."""
@@ -325,24 +324,35 @@ class _Backbones:
             return make(*bound.args, **bound.kwargs)
         if key not in self.built:
             module = make(*bound.args, **bound.kwargs)
-            if key in self.seen:
-                self._remember(key, module)
-            self.seen.add(key)
+            self._remember(key, module)
             return module
         self.built.move_to_end(key)
-        module, generator, _ = self.built[key]
-        torch.set_rng_state(generator)
-        return copy.deepcopy(module)
+        torch.set_rng_state(self.built[key].generator)
+        return copy.deepcopy(self.built[key].module)
 
     def _remember(self, key: str, module: Any) -> None:
         import torch
 
-        size = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-        if self.room <= 0 or size > self.room:
+        size = sum(map(_bytes_of, module.state_dict().values()))
+        if size > self.room:
             return
-        self.built[key] = copy.deepcopy(module), torch.get_rng_state(), size
-        while sum(row[2] for row in self.built.values()) > self.room:
+        kept = copy.deepcopy(module)
+        self.built[key] = _Backbone(kept, torch.get_rng_state(), size, _Digests(kept.state_dict().values()))
+        while sum(row.size for row in self.built.values()) > self.room:
             self.built.popitem(last=False)
+
+    def digest(self, tensor: Any) -> str:
+        """Return the SHA-256 of a tensor, computed once where a remembered backbone has the very same bytes."""
+        return next(filter(None, (row.digests.of(tensor) for row in self.built.values())), "") or _digest(tensor)
+
+
+class _Backbone(NamedTuple):
+    """A backbone as it was built, the generator afterwards, its bytes, and the digests of its tensors."""
+
+    module: Any
+    generator: Any
+    size: int
+    digests: _Digests
 
 
 def _key(name: str, arguments: Any) -> str:
@@ -364,6 +374,9 @@ _backbones = _Backbones()
 # --- values ------------------------------------------------------------------------------------------------------
 
 
+_STEPS = ((0x3779B1, 12), (0xEBCA6B, 11))
+
+
 class _Pool:
     """``2 ** POOL`` values in (-1, 1), all different, in a fixed shuffled order; slices of it fill tensors."""
 
@@ -373,13 +386,17 @@ class _Pool:
     def _make(self) -> Any:
         import torch
 
-        mask = (1 << POOL) - 1
-        # every step is a bijection on POOL bits: odd factors and shifted xors
-        ranks = torch.arange(1 << POOL, dtype=torch.int64)
-        for factor, shift in ((0x9E3779B1, 12), (0x85EBCA6B, 11)):
-            ranks.mul_(factor).bitwise_and_(mask)
-            ranks.bitwise_xor_(ranks >> shift)
-        return ranks.mul_(2).add_(1 - (1 << POOL)).to(torch.float32).mul_(2.0**-POOL)
+        mask, size = (1 << POOL) - 1, 1 << 16
+        values = torch.empty(1 << POOL, dtype=torch.float32)
+        # every step is a bijection on POOL bits: odd factors and shifted xors. Only these bits of a product count, so
+        # int32 may overflow; blocks stay in the processor's cache
+        for start in range(0, 1 << POOL, size):
+            ranks = torch.arange(start, start + size, dtype=torch.int32)
+            for factor, shift in _STEPS:
+                ranks.mul_(factor).bitwise_and_(mask)
+                ranks.bitwise_xor_(ranks >> shift)
+            values[start : start + size] = ranks.mul_(2).add_(1 - (1 << POOL))
+        return values.mul_(2.0**-POOL)
 
     def fill(self, flat: Any, name: str, scale: float) -> None:
         """Write values of the pool times a power of two; each further poolful is halved, so that none repeats."""
@@ -402,7 +419,7 @@ def _number(name: str) -> int:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()[:8], "big")
 
 
-def _filled(name: str, tensor: Any, room: Any = None) -> Any:
+def _filled(name: str, tensor: Any) -> Any:
     """Return a tensor of the same shape and dtype with different values everywhere, told by the name alone.
 
     Weights have a spread that keeps activations near one; what scales or divides lies in [0.75, 1.25). Integers that
@@ -415,7 +432,7 @@ def _filled(name: str, tensor: Any, room: Any = None) -> Any:
         return torch.full_like(tensor, 1 + _number(name) % 7) if last == "num_batches_tracked" else tensor
     if tensor.is_complex() or tensor.numel() == 0:
         return tensor
-    values = room if room is not None else torch.empty(tensor.numel(), dtype=torch.float32)
+    values = torch.empty(tensor.numel(), dtype=torch.float32)
     if tensor.dim() < 2 and last not in ("bias", "running_mean"):
         _near_one(values, name)
     else:
@@ -441,10 +458,51 @@ def _spread(tensor: Any, last: str) -> float:
 
 def _digest(tensor: Any) -> str:
     """Return the SHA-256 of the elements' bytes in row-major order."""
+    return hashlib.sha256(memoryview(_bytes(tensor).numpy())).hexdigest()
+
+
+def _bytes(tensor: Any) -> Any:
+    """Return the elements' bytes in row-major order, as a tensor of one axis."""
     import torch
 
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(memoryview(flat.view(torch.uint8).numpy()) if flat.numel() else b"").hexdigest()
+    return tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+
+
+def _bytes_of(tensor: Any) -> int:
+    return int(tensor.numel() * tensor.element_size())
+
+
+class _Digests:
+    """Digests of the tensors of a remembered module: comparing with what is known is quicker than SHA-256."""
+
+    def __init__(self, tensors: Iterable[Any]) -> None:
+        self.known = {self._key(flat): flat for flat in map(_bytes, tensors)}
+        self.told: dict[Any, str] = {}
+
+    def of(self, tensor: Any) -> str:
+        """Return the digest of a tensor that is one of these, byte for byte; empty where it is none of them."""
+        flat = _bytes(tensor)
+        key = self._key(flat)
+        if key not in self.known or not _same(flat, self.known[key]):
+            return ""
+        if key not in self.told:
+            self.told[key] = _digest(flat)
+        return self.told[key]
+
+    @staticmethod
+    def _key(flat: Any) -> tuple[int, bytes]:
+        return flat.numel(), bytes(flat[:64].numpy())
+
+
+def _same(first: Any, second: Any) -> bool:
+    """Compare bytes: as integers, since numbers that are equal may have other bytes; eight at a time where that goes."""
+    import torch
+
+    words = first.numel() - first.numel() % 8
+    if any(flat.storage_offset() % 8 for flat in (first, second)):
+        return torch.equal(first, second)
+    heads = [flat[:words].view(torch.int64) for flat in (first, second)]
+    return torch.equal(*heads) and torch.equal(first[words:], second[words:])
 
 
 def _dtype(tensor: Any) -> str:
@@ -468,32 +526,37 @@ def _state_of(layout: list[Json], own: Any) -> Any:
     import torch
 
     state: OrderedDict[str, Any] = OrderedDict()
-    total, place = sum(math.prod(shape) for _, shape, _ in layout), 0
-    room = _arena.of(total)
     for name, shape, dtype in layout:
-        mine, count = own.get(name), math.prod(shape)
+        mine = own.get(name)
         known = mine is not None and list(mine.shape) == list(shape) and _dtype(mine) == dtype
-        like = mine if known else torch.zeros(shape, dtype=getattr(torch, dtype))
-        state[name] = _filled(name, like, room[place : place + count])
-        place += count
+        state[name] = _fills.of(name, mine if known else torch.zeros(shape, dtype=getattr(torch, dtype)))
     return state
 
 
-class _Arena:
-    """Memory for one filled state dict at a time: fresh pages for each would cost more than the values in them."""
+class _Fills:
+    """Filled tensors, remembered: cases of one class share most names and shapes. Models copy them, nothing changes them."""
+
+    room = 512 << 20
 
     def __init__(self) -> None:
-        self.memory: Any = None
+        self.made: OrderedDict[Any, Any] = OrderedDict()
+        self.size = 0
 
-    def of(self, count: int) -> Any:
-        import torch
+    def of(self, name: str, like: Any) -> Any:
+        """Return the filled tensor of a name, of the shape and dtype of another one."""
+        if not like.is_floating_point():
+            return _filled(name, like)
+        key = (name, like.shape, like.dtype)
+        if key not in self.made:
+            self.made[key] = _filled(name, like)
+            self.size += _bytes_of(like)
+        self.made.move_to_end(key)
+        while self.size > self.room and len(self.made) > 1:
+            self.size -= _bytes_of(self.made.popitem(last=False)[1])
+        return self.made[key]
 
-        if self.memory is None or self.memory.numel() < count:
-            self.memory = torch.empty(count, dtype=torch.float32)
-        return self.memory[:count]
 
-
-_arena = _Arena()
+_fills = _Fills()
 
 
 # --- running -----------------------------------------------------------------------------------------------------
@@ -630,7 +693,7 @@ class _Session:
     def _initial(self, generator: Any) -> Json:
         state = self.module.state_dict()
         self._keep("initial", state)
-        result: Json = {"digests": [_digest(tensor) for tensor in state.values()], "generator": _digest(generator)}
+        result: Json = {"digests": list(map(_backbones.digest, state.values())), "generator": _digest(generator)}
         if self.samples:
             result["samples"] = [_samples(tensor, self.samples) for tensor in state.values()]
             result["norms"] = [_norm(tensor) for tensor in state.values()] if self.request.get("norms") else []
