@@ -630,7 +630,7 @@ _HISTORY: tuple[Code, ...] = (
         "VC622",
         "error",
         "a waiver is not used",
-        "Nothing that the gate found is covered by this row of the accepted differences.",
+        "Nothing that was found is covered by this row of the accepted differences.",
         "Remove the row.",
     ),
     Code(

@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from viscy_compat.errors import UsageError
+from viscy_compat.exhibits import Table
+from viscy_compat.findings import CATALOGUE, Finding
 
 NAMES = ("viscy-compat.toml", "pyproject.toml")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {"class": str, "reason": str, "expires": (str, date)}
@@ -129,6 +131,34 @@ def unused(waivers: Iterable[Waiver], used: Iterable[str]) -> tuple[Waiver, ...]
     """
     seen = set(used)
     return tuple(waiver for waiver in waivers if waiver.id not in seen)
+
+
+def judged(waivers: Iterable[Waiver], used: Iterable[str] | None) -> tuple[Finding, ...]:
+    """Judge the rows themselves: those that have expired, and those that cover nothing.
+
+    Parameters
+    ----------
+    waivers : Iterable[Waiver]
+        The rows.
+    used : Iterable[str], optional
+        The ids of those that covered something; None where too little was looked at to call any of them unused.
+
+    Examples
+    --------
+    >>> rows = (Waiver("a", "*", "VC501", "", "1", expired=True), Waiver("b", "*", "VC502", "", "1"))
+    >>> [finding.code for finding in judged(rows, [])], [finding.code for finding in judged(rows, None)]
+    (['VC621', 'VC622'], ['VC621'])
+    """
+    rows = tuple(waivers)
+    idle = unused(rows, used) if used is not None else ()
+    told = [("VC621", row) for row in rows if row.expired] + [("VC622", row) for row in idle if not row.expired]
+    return tuple(Finding(code, str(row), fix=CATALOGUE[code].remedy) for code, row in told)
+
+
+def table_of(waivers: Iterable[Waiver]) -> Table:
+    """Return the rows as a table for the documents."""
+    told = [(row.id, row.class_name, row.about, str(row.expires), row.reason) for row in waivers]
+    return Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(told))
 
 
 def _today() -> date:

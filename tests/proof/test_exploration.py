@@ -16,6 +16,7 @@ import viscy_models
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.outcome import Outcome
+from viscy_compat.cli import main
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import Layout
 from viscy_compat.operations import Fill, Operation
@@ -23,6 +24,9 @@ from viscy_compat.proof.candidate import Candidate, candidate
 from viscy_compat.proof.exploration import Broken, Settings, explore, explore_class
 from viscy_compat.proof.laws import LAWS, Subject
 from viscy_compat.proof.sides import Setup, Sides, sides
+from viscy_compat.report import Style
+from viscy_compat.report.text import render as render_text
+from viscy_compat.waivers import Waiver
 
 SMALL = "BetaVaeMonai"
 Rule = Callable[[Config, tuple[int, ...]], Outcome]
@@ -89,6 +93,61 @@ def test_a_generation_without_its_fills_breaks_the_round_trip(monkeypatch: pytes
     assert found[0].message.startswith("v0.2: ")
 
 
+def row(about: str, *, of: str = SMALL, expired: bool = False) -> Waiver:
+    return Waiver("known", of, about, "we mend it in spring", "1.2", expired)
+
+
+@pytest.fixture
+def unable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let inference find nothing: a law that needs no torch is broken."""
+    mutant = find(SMALL)._replace(candidates=lambda found: iter(()))
+    monkeypatch.setattr("viscy_compat.proof.exploration.find", lambda name: mutant)
+
+
+@pytest.mark.usefixtures("unable")
+@pytest.mark.parametrize(("about", "of"), [("inference", SMALL), ("VC510", "*")])
+def test_a_broken_law_that_a_row_accepts_is_told_and_does_not_count(about: str, of: str) -> None:
+    report = explore([SMALL], examples=5, laws=["inference"], waivers=[row(about, of=of)])
+    assert report
+    result = report.results[0].to_dict()
+    assert (result["failures"], [told["id"] for told in result["waived"]]) == ([], ["known"])
+    text = render_text(report, Style())
+    assert "every other law holds" in text
+    assert "waived     inference: " in text
+    assert "we mend it in spring" in text
+    assert "waivers: all in use" in text
+
+
+@pytest.mark.usefixtures("unable")
+def test_an_expired_row_accepts_nothing_and_is_a_finding() -> None:
+    report = explore([SMALL], examples=5, laws=["inference"], waivers=[row("inference", expired=True)])
+    assert [finding.code for result in report.results for finding in result.findings] == ["VC510", "VC621"]
+    assert report.exit_code == 1
+    assert "rows to mend" in render_text(report, Style())
+
+
+def test_a_row_that_covers_nothing_is_a_finding_where_its_law_was_looked_at() -> None:
+    for about, of, codes in (
+        ("inference", SMALL, ["VC622"]),
+        ("inference", "UNeXt2", []),
+        ("round-trip", SMALL, []),
+        ("VC501", "*", []),
+    ):
+        report = explore([SMALL], examples=5, laws=["inference"], waivers=[row(about, of=of)])
+        assert [finding.code for result in report.results for finding in result.findings] == codes, about
+        assert report.exit_code == len(codes)
+
+
+def test_the_command_reads_the_rows_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = tmp_path / "viscy-compat.toml"
+    fields = 'law = "inference"\nreason = "why not"\nexpires = 2999-01-01\n'
+    rows.write_text(f'[accepted.idle]\nclass = "{SMALL}"\n{fields}')
+    words = ["explore", SMALL, "--law", "inference", "--examples", "5", "--waivers", str(rows), "-q"]
+    for form in ("text", "json", "markdown", "junit"):
+        assert main([*words, "--format", form]) == 1
+        assert "why not" in capsys.readouterr().out
+
+
 @pytest.fixture(scope="module")
 def old() -> OldClass:
     return resolve([find(SMALL)], Wanted(wheel="0.4.0"))[SMALL]
@@ -142,6 +201,23 @@ class TestWithModels:
         with sides(Setup(cache=2), package) as workers:
             found = broken(Subject(find(SMALL), old, workers, package), "members")
             assert "changes with the second one in the batch" in found.message
+
+    def test_height_and_width_swapped_break_every_slice(self, old: OldClass, tmp_path: Path) -> None:
+        swapped = "self.model(x.transpose(-1, -2))"
+        package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", swapped)
+        with sides(Setup(cache=2), package) as workers:
+            found = broken(Subject(find(SMALL), old, workers, package), "every-slice")
+        assert found.message.startswith("axis 3: the rule says that [1, 2, 4, ")
+        assert (found.config["channels"], found.config["strides"], found.config["kernel_size"]) == ((2,), (3,), 1)
+        assert (found.input[:3], found.input[3] > 4) == ((2, 1, 4), True)
+
+    def test_a_stride_ignored_breaks_the_shape_rule(self, old: OldClass, tmp_path: Path) -> None:
+        ignored = "strides=[1] * len(strides),"
+        package = copied(tmp_path, "vae/beta_vae_monai.py", r"strides=strides,", ignored)
+        with sides(Setup(cache=2), package) as workers:
+            found = broken(Subject(find(SMALL), old, workers, package), "shape-rule", 100)
+        assert "the rule says [(2, 1, 6, 6), " in found.message
+        assert (found.config["strides"], found.config["num_res_units"], found.input) == ((3,), 0, (2, 1, 4, 4))
 
     def test_another_number_breaks_old_equals_new_and_the_script_shows_it(self, old: OldClass, tmp_path: Path) -> None:
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", "self.model(x * 1.000001)")

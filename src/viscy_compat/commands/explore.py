@@ -1,6 +1,8 @@
 """Hunt for shape breakage with hypothesis; or, with --ask, say what a configuration does before it is trained.
 
 Laws: old equals new, the shape rule, reconstructions, layouts, inference, batches and modes, unread slices, round trips.
+Accepted differences are rows of viscy-compat.toml or pyproject.toml ([tool.viscy-compat.accepted.ID] with class, law,
+reason, expires), as for `gate`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from viscy_compat.commands.sources import add_sources, options_of, teller
 from viscy_compat.errors import MissingExtra, UsageError
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
+from viscy_compat.waivers import read_waivers
 
 _OLD = ("repo", "rev", "wheel", "trust_repo", "legacy_python")
 _NEW = ("candidate", "candidate_python", "jobs")
@@ -25,6 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     hunt.add_argument("--profile", choices=("dev", "ci", "release"), default="dev", help="20, 100 or 1,000 examples")
     hunt.add_argument("--examples", metavar="N", type=int, help="that many examples instead")
     hunt.add_argument("--law", metavar="LAW", action="append", help="only this law (repeatable)")
+    hunt.add_argument("--waivers", metavar="FILE.toml", help="where the accepted differences stand")
     hunt.add_argument("--plot", metavar="FILE.png|.html", help="draw the map of one class instead")
     asking = parser.add_argument_group("asking, without torch")
     asking.add_argument("--ask", metavar="NAME=VALUE", action="append", default=[], help="a constructor argument")
@@ -51,6 +55,7 @@ def run(arguments: Namespace) -> int:
         examples=arguments.examples,
         seed=arguments.seed,
         laws=arguments.law,
+        waivers=read_waivers(arguments.waivers),
         progress=teller(arguments, "explore"),
         **options_of(arguments, _OLD, _NEW),
     )

@@ -9,7 +9,7 @@ from viscy_compat.errors import CompatError, SourceUnavailable
 from viscy_compat.exhibits import Exhibits, Table
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
-from viscy_compat.waivers import Waiver, unused
+from viscy_compat.waivers import Waiver, judged, table_of
 
 WAIVERS = "waivers"
 
@@ -102,11 +102,7 @@ def _undecided(stage: str, name: str, why: str) -> StageResult:
 
 def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResult:
     """Judge the rows themselves; ``used`` is None where not every stage ran."""
-    findings = [Finding("VC621", str(row), fix=CATALOGUE["VC621"].remedy) for row in waivers if row.expired]
-    for row in unused(waivers, used) if used is not None else ():
-        if not row.expired:
-            findings.append(Finding("VC622", str(row), fix=CATALOGUE["VC622"].remedy))
-    return StageResult(WAIVERS, "", tuple(findings), details={"rows": [str(row) for row in waivers]})
+    return StageResult(WAIVERS, "", judged(waivers, used), details={"rows": [str(row) for row in waivers]})
 
 
 def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:
@@ -116,8 +112,7 @@ def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Wa
     rows = [(name, *(_mark(found, name, stage) for stage in stages)) for name in names]
     yield Table("classes", ("class", *stages), tuple(rows))
     if waivers:
-        told = [(row.id, row.class_name, row.about, str(row.expires), row.reason) for row in waivers]
-        yield Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(told))
+        yield table_of(waivers)
 
 
 def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:

@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pprint import pformat
 from typing import Any
 
@@ -24,6 +24,7 @@ from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import UsageError
+from viscy_compat.exhibits import Exhibits
 from viscy_compat.findings import Finding, Report
 from viscy_compat.history.origin import Wanted, resolve
 from viscy_compat.history.source import cache_folder
@@ -32,6 +33,7 @@ from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.laws import KINDS, LAWS, Drawn, Law, LawBroken, Subject
 from viscy_compat.proof.sides import Progress, Setup, sides
 from viscy_compat.strategies import buildable, configurations, inputs
+from viscy_compat.waivers import Waiver, judged, table_of
 
 PROFILES = {"dev": 20, "ci": 100, "release": 1000}
 """Examples of the laws that need no torch. Building laws get a fifth as many cases, probes a twentieth."""
@@ -86,6 +88,8 @@ class Exploration:
         Accepted differences and defects that were met.
     seconds : float
         Wall clock.
+    waived : tuple[tuple[Waiver, Broken], ...]
+        Laws that do not hold, and the rows that accept it.
     """
 
     name: str
@@ -95,6 +99,7 @@ class Exploration:
     broken: tuple[Broken, ...]
     used: tuple[str, ...]
     seconds: float
+    waived: tuple[tuple[Waiver, Broken], ...] = ()
 
     @property
     def title(self) -> str:
@@ -120,8 +125,40 @@ class Exploration:
             "outcomes": dict(self.outcomes),
             "accepted": list(self.used),
             "failures": [row.to_dict() for row in self.broken],
+            "waived": [{"id": waiver.id, "reason": waiver.reason, **row.to_dict()} for waiver, row in self.waived],
             "findings": [finding.to_dict() for finding in self.findings],
         }
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What became of the accepted differences that are about what was explored.
+
+    Parameters
+    ----------
+    waivers : tuple[Waiver, ...]
+        The rows.
+    findings : tuple[Finding, ...]
+        Those that have expired, or that nothing is covered by.
+    """
+
+    waivers: tuple[Waiver, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def title(self) -> str:
+        """What it is about."""
+        return "waivers"
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a row has expired or is not used."""
+        return 1 if self.findings else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rows as the JSON has them."""
+        findings = [finding.to_dict() for finding in self.findings]
+        return {"waivers": [str(row) for row in self.waivers], "findings": findings}
 
 
 @dataclass
@@ -195,6 +232,7 @@ def explore(
     candidate_python: str | None = None,
     legacy_python: str | None = None,
     jobs: int = 2,
+    waivers: Iterable[Waiver] = (),
     progress: Progress | None = None,
 ) -> Report:
     """Draw configurations and inputs of the classes, and check the laws on them.
@@ -215,6 +253,9 @@ def explore(
         Where the old code comes from; see `viscy_compat.history.origin.Wanted`.
     candidate, candidate_python, legacy_python, jobs
         As in `viscy_compat.verify`.
+    waivers : Iterable[Waiver], optional
+        Accepted differences; a law that one of them is about does not count where it breaks. Rows about anything else
+        than the laws and classes at hand are passed over.
     progress : Callable[[str], None], optional
         Is told what is going on.
 
@@ -242,12 +283,35 @@ def explore(
             tell("starting one worker for each side (torch, timm, MONAI)")
             setup = Setup(legacy_python, candidate_python, jobs=jobs, cache=2)
             both = stack.enter_context(sides(setup, package))
-        results = [
+        explored = [
             explore_class(Subject(one, olds.get(one.name), both, package), drawing, progress=tell) for one in chosen
         ]
     titles = dict.fromkeys(old.title for old in olds.values())
     headline = f"{package.title} against {', '.join(titles)}" if titles else "the shape rules, without any model"
-    return Report("explore", results, headline=headline)
+    rows = [row for row in waivers if any(_covers(row, one.name, law.id) for one in chosen for law in drawing.laws)]
+    return _waived(explored, rows, headline)
+
+
+def _covers(row: Waiver, name: str, law: str) -> bool:
+    """Whether a row is about a law of a class, or about the code of every broken law."""
+    return row.covers(name, law) or row.covers(name, "VC510")
+
+
+def _waived(explored: Sequence[Exploration], rows: Sequence[Waiver], headline: str) -> Report:
+    """Apply the rows, and judge them."""
+    results = [_without(result, [row for row in rows if not row.expired]) for result in explored]
+    if not rows:
+        return Report("explore", results, headline=headline)
+    used = [row.id for result in results for row, _ in result.waived]
+    told = Rows(tuple(rows), judged(rows, used))
+    return Report("explore", [*results, told], headline=headline, exhibits=Exhibits(tables=(table_of(rows),)))
+
+
+def _without(result: Exploration, rows: Sequence[Waiver]) -> Exploration:
+    """Move the broken laws that a row accepts out of those that count."""
+    found = [(next((row for row in rows if _covers(row, result.name, one.law)), None), one) for one in result.broken]
+    waived = tuple((row, one) for row, one in found if row)
+    return replace(result, broken=tuple(one for row, one in found if not row), waived=waived)
 
 
 def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) -> Exploration:

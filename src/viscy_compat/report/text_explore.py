@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import Report
+from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.text_check import wrapped
 from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.proof.exploration import Exploration
+    from viscy_compat.proof.exploration import Exploration, Rows
 
 
 def render(report: Report, style: Style) -> str:
@@ -23,16 +24,30 @@ def render(report: Report, style: Style) -> str:
 
 
 def _paragraph(result: Any, style: Style) -> Iterator[str]:
-    return _answer(result, style) if hasattr(result, "nearby") else _hunt(result, style)
+    if hasattr(result, "nearby"):
+        return _answer(result, style)
+    return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
+
+
+def _rows(result: Rows, style: Style) -> Iterator[str]:
+    verdict = style.paint("rows to mend", 1, 31) if result.findings else style.paint("all in use", 1, 32)
+    yield f"{style.paint(result.title, 1)}: {verdict}"
+    for finding in result.findings:
+        yield f"  {style.paint(f'error {finding.code}', 31)}: {printable(finding.message)}"
+        yield f"    fix: {finding.fix}"
 
 
 def _hunt(result: Exploration, style: Style) -> Iterator[str]:
-    verdict = style.paint("a law is broken", 1, 31) if result.broken else style.paint("every law holds", 1, 32)
+    held = "every other law holds" if result.waived else "every law holds"
+    verdict = style.paint("a law is broken", 1, 31) if result.broken else style.paint(held, 1, 32)
     yield f"{style.paint(result.name, 1)}: {verdict}"
     yield "  cases      " + "  ".join(f"{law} {count}" for law, count in result.cases.items())
     yield "  outcomes   " + "  ".join(f"{name} {count}" for name, count in sorted(result.outcomes.items()))
     if result.used:
         yield f"  met        {', '.join(result.used)}"
+    for waiver, row in result.waived:
+        yield f"  waived     {row.law}: {row.message}"
+        yield f"             by {printable(str(waiver))}"
     for row in result.broken:
         yield f"  {style.paint('error VC510', 31)}: {row.law}: {row.message}"
         yield f"    the law: {row.says}"
