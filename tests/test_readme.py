@@ -92,3 +92,16 @@ def test_the_measured_ratios_are_those_of_the_result_file() -> None:
         names = (ours, "torch.load(meta) + keys", "torch.load + strict load")
         ratios = [f"{row[name]['wall'] / base:.1f} x" if name in row else "-" for name in names]
         assert f"| {title} | {' | '.join(ratios)} |" in README
+
+
+def test_the_ratios_of_remap_are_those_of_its_result_file() -> None:
+    """The README quotes tools/bench/remap.json, which tools/bench/remap.py --record wrote."""
+    known = json.loads((ROOT / "tools" / "bench" / "remap.json").read_text())
+    quoted = [title for title in known if f"| {title} |" in README]
+    assert len(quoted) >= 5
+    for title in quoted:
+        row, saver = known[title], "save_file" if title.endswith(".safetensors") else "torch.save"
+        names = ("cp and sync", "viscy-compat remap", f"torch.load(mmap) + {saver}", f"torch.load + {saver}")
+        ratios = [f"{row[name]['wall'] / row['cp of the output']['wall']:.1f} x" for name in names]
+        memory = f"{row['viscy-compat remap']['memory']:.0f} MB"
+        assert f"| {title} | {' | '.join([*ratios, memory])} |" in README
