@@ -3,7 +3,6 @@ output is whole or absent, and the next run sweeps what is left."""
 
 from __future__ import annotations
 
-import errno
 import os
 import random
 import resource
@@ -12,7 +11,6 @@ import struct
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -278,29 +276,6 @@ def test_bytes_that_the_disc_turns_are_noticed(place: Place, where: str, monkeyp
 def test_a_quiet_run_gives_the_same_file_with_threads_and_without(place: Place) -> None:
     place.run()
     assert place.out.read_bytes() == place.whole
-
-
-def test_what_the_disc_refuses_while_a_large_file_is_written_is_said_in_the_end(
-    place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The system tells such an error once, to whoever waits for the disc first: here to the thread, in its first round."""
-    rounds: list[bool] = []
-    fsync = os.fsync
-
-    def refused_once(descriptor: int) -> None:
-        rounds.append(threading.current_thread() is threading.main_thread())
-        if len(rounds) == 1:
-            raise OSError(errno.EIO, "Input/output error")
-        fsync(descriptor)
-
-    monkeypatch.setattr(write, "WORTHWHILE", 0)
-    monkeypatch.setattr("viscy_compat.rewrite.threads.STRIDE", 1)
-    monkeypatch.setattr(os, "fsync", refused_once)
-    with pytest.raises(OutputRefused, match="Input/output error; nothing was written"):
-        place.run()
-    assert rounds == [False]
-    assert place.left() == []
-    assert place.source.read_bytes() == place.original
 
 
 @pytest.mark.usefixtures("threads")

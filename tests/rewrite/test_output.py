@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -180,6 +182,34 @@ def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
 
     with pytest.raises(KeyError):
         broken()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system tells such an error once, to whoever waits for the disc first: here to the thread that settles."""
+    told, fsync = threading.Event(), os.fsync
+
+    def refused_once(descriptor: int) -> None:
+        if told.is_set():
+            return fsync(descriptor)
+        told.set()
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("viscy_compat.rewrite.threads.STRIDE", 1)
+    monkeypatch.setattr(os, "fsync", refused_once)
+
+    def grow() -> None:
+        with opened(str(tmp_path / "new"), "refuse") as output:
+            output.settle()
+            output.write(b"new")
+            assert told.wait(60)
+            output.sync()
+            output.commit()
+
+    with pytest.raises(OutputRefused, match="Input/output error; nothing was written"):
+        grow()
     assert list(tmp_path.iterdir()) == []
 
 
