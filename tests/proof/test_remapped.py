@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from support.old_checkpoints import make
+from viscy_compat.architectures import find
 from viscy_compat.cli import main
+from viscy_compat.errors import PlanRefused
+from viscy_compat.proof.answers import Answer, Output, Pass, Run
 from viscy_compat.proof.arrays import read, write
+from viscy_compat.proof.remapped import _verdicts
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 
@@ -61,3 +68,26 @@ def test_other_outputs_are_a_finding_and_no_proof(
     assert main(["remap", str(old), "-o", str(new), "--expect", str(tmp_path / "io.safetensors"), *STATED]) == 1
     out = capsys.readouterr()
     assert "recon_x" in out.out + out.err
+
+
+def verdicts(folder: Path, old: list[Output], new: list[Output]) -> dict[str, str]:
+    """Judge the outputs of two passes of a masked autoencoder, which has one name and may return a mask besides."""
+    answers, runs = [], []
+    for side, outputs in (("old", old), ("new", new)):
+        saved = folder / f"{side}.safetensors"
+        write(saved, {f"eval/{output.name}": ((1,), array("f", [0.0])) for output in outputs})
+        answers.append(Answer(passes={"eval": Pass("tuple", tuple(outputs), "", {})}))
+        runs.append(Run(side, "", {}, (1,), ("eval",), 0, {"save": str(saved)}))
+    architecture = find("FullyConvolutionalMAE")
+    chosen: Any = SimpleNamespace(plan=SimpleNamespace(loses=()))
+    return _verdicts(answers, (runs[0], runs[1]), architecture, architecture.generations[-1], chosen)
+
+
+def test_every_output_is_compared_with_or_without_a_name_and_none_may_be_missing(tmp_path: Path) -> None:
+    image, mask = Output("0", (1,), "float32", "same"), Output("1", (1,), "bool", "same")
+    equal = "equal, byte for byte"
+    assert verdicts(tmp_path, [image, mask], [image, mask]) == {"output": equal, "1": equal}
+    with pytest.raises(PlanRefused, match="1 differs between the old class and the new one"):
+        verdicts(tmp_path, [image, mask], [image, replace(mask, digest="another")])
+    with pytest.raises(PlanRefused, match="2 outputs of the old class, 1 of the new one"):
+        verdicts(tmp_path, [image, mask], [image])

@@ -19,7 +19,7 @@ from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
 from viscy_compat.migration.plan import Side, identity_rows, plan_of
-from viscy_compat.proof.answers import Answer, Pass, Raised, Run, read_answer
+from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.equivalence import rows_for
 from viscy_compat.rewrite.remapping import remap
 from viscy_compat.rewrite.write import Job, write
@@ -138,10 +138,6 @@ def _compared(
         counts = f"{len(old.outputs)} outputs of the old class, {len(found.outputs)} of the candidate"
         yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")
         return
-    # a class may return fewer outputs than it has names for
-    names = dict(zip((output.name for output in old.outputs), architecture.outputs, strict=False))
-    for mine, theirs in zip(old.outputs, found.outputs, strict=True):
-        if mine.digest != theirs.digest and names.get(mine.name) not in generation.normalised:
-            yield Finding(
-                "VC501", f"{where}: {names.get(mine.name, mine.name)} differs after remap", fix="look at verify"
-            )
+    for (name, mine), theirs in zip(named(old.outputs, architecture.outputs).items(), found.outputs, strict=True):
+        if mine.digest != theirs.digest and name not in generation.normalised:
+            yield Finding("VC501", f"{where}: {name} differs after remap", fix="look at verify")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -78,6 +78,21 @@ class Output:
     finite: bool = True
     samples: tuple[float, ...] = ()
     norm: float = 0.0
+
+
+def named(outputs: Sequence[Output], names: Sequence[str]) -> dict[str, Output]:
+    """Give outputs the names that a class has for them; one without such a name keeps its place as its name.
+
+    Examples
+    --------
+    >>> outputs = [Output("0", (2, 1), "float32"), Output("1", (2, 1), "bool")]
+    >>> list(named(outputs, ["embedding", "projection"])), list(named(outputs, ["output"]))
+    (['embedding', 'projection'], ['output', '1'])
+    >>> list(named(outputs[:1], ["embedding", "projection"]))
+    ['embedding']
+    """
+    spare = [output.name for output in outputs[len(names) :]]
+    return dict(zip([*names, *spare][: len(outputs)], outputs, strict=True))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.migration.plan import Side, identity_rows, plan_of
-from viscy_compat.proof.answers import Answer, Pass, Raised, Run, read_answer
+from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.workers import Worker
 from viscy_compat.rewrite.choosing import Chosen
@@ -160,7 +160,7 @@ class Expectation:
         options = {"weights": weights, "inputs": self.path, "save": saved, "keep": ["eval"]}
         target = self.candidate.target(architecture)
         answer = _asked(self._worker, Run("candidate", target, config, shape, ("eval",), 0, options))
-        names = dict(zip(architecture.outputs, (output.name for output in _passed(answer).outputs), strict=False))
+        names = {name: output.name for name, output in named(_passed(answer).outputs, architecture.outputs).items()}
         wanted = [name for name in self.expected.tensors if name in names]
         if not wanted:
             raise UsageError(
@@ -259,7 +259,7 @@ def _verdicts(
         )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
     told = {}
-    for name, mine, theirs in zip(architecture.outputs, old.outputs, new.outputs, strict=False):
+    for (name, mine), theirs in zip(named(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
         if mine.digest == theirs.digest and mine.shape == theirs.shape:
             told[name] = "equal, byte for byte"
         elif name in generation.normalised and chosen.plan.loses:
