@@ -290,7 +290,15 @@ def explore(
     titles = dict.fromkeys(old.title for old in olds.values())
     headline = f"{package.title} against {', '.join(titles)}" if titles else "the shape rules, without any model"
     rows = [row for row in waivers if any(_covers(row, one.name, law.id) for one in chosen for law in drawing.laws)]
-    return _waived(explored, rows, headline)
+    partly = [row.id for row in rows if not _all_looked_at(row, chosen, drawing.laws)]
+    return _waived(explored, rows, partly, headline)
+
+
+def _all_looked_at(row: Waiver, chosen: Sequence[Architecture], laws: Sequence[Law]) -> bool:
+    """Whether every class and law that a row is about was explored; else nobody can say that it covers nothing."""
+    classes = set(known()) if row.class_name == "*" else {row.class_name}
+    about = {law.id for law in LAWS} if row.about == "VC510" else {row.about}
+    return classes <= {one.name for one in chosen} and about <= {law.id for law in laws}
 
 
 def _covers(row: Waiver, name: str, law: str) -> bool:
@@ -298,13 +306,13 @@ def _covers(row: Waiver, name: str, law: str) -> bool:
     return row.covers(name, law) or row.covers(name, "VC510")
 
 
-def _waived(explored: Sequence[Exploration], rows: Sequence[Waiver], headline: str) -> Report:
-    """Apply the rows, and judge them."""
+def _waived(explored: Sequence[Exploration], rows: Sequence[Waiver], partly: Sequence[str], headline: str) -> Report:
+    """Apply the rows, and judge them; those that were only partly looked at are never called unused."""
     results = [_without(result, [row for row in rows if not row.expired]) for result in explored]
     if not rows:
         return Report("explore", results, headline=headline)
     used = [row.id for result in results for row, _ in result.waived]
-    told = Rows(tuple(rows), judged(rows, used))
+    told = Rows(tuple(rows), judged(rows, [*used, *partly]))
     return Report("explore", [*results, told], headline=headline, exhibits=Exhibits(tables=(table_of(rows),)))
 
 

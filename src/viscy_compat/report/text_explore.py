@@ -30,7 +30,7 @@ def _paragraph(result: Any, style: Style) -> Iterator[str]:
 
 
 def _rows(result: Rows, style: Style) -> Iterator[str]:
-    verdict = style.paint("rows to mend", 1, 31) if result.findings else style.paint("all in use", 1, 32)
+    verdict = style.paint("rows to mend", 1, 31) if result.findings else style.paint("in order", 1, 32)
     yield f"{style.paint(result.title, 1)}: {verdict}"
     for finding in result.findings:
         yield f"  {style.paint(f'error {finding.code}', 31)}: {printable(finding.message)}"
