@@ -32,6 +32,9 @@ def loaded_as_people_do(path: str) -> ContrastiveEncoder:
 
 def main() -> None:
     """Load twice, and compare what comes out."""
+    if len(sys.argv) != 2:
+        print("usage: python3 tools/silent_load.py older.ckpt (the demo makes that file)", file=sys.stderr)
+        sys.exit(2)
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     wrong, right = loaded_as_people_do(sys.argv[1]), load_model(sys.argv[1], config=CONFIG)

@@ -200,7 +200,7 @@ def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
     varying = [place for place in range(first) if len(set(columns[place])) > 1]
     if not varying or len(varying) > len(VARIABLES):
         return None
-    names = {place: f"{{{variable}}}" for place, variable in zip(varying, VARIABLES, strict=False)}
+    names = {place: f"{{{variable}}}" for place, variable in zip(varying, VARIABLES[: len(varying)], strict=True)}
     spelled = []
     for place, column in enumerate(columns):
         same = next((names[other] for other in varying if columns[other] == column), None)

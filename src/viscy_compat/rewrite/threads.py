@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 _BATCH = 1 << 19
 _DEPTH = 2
@@ -130,6 +135,19 @@ class Settler:
                 self._sync()
             except OSError as error:
                 self._error = error
+
+
+def handed_out(waiting: deque[Item]) -> Iterator[Item]:
+    """Yield items until none is left; several threads may take from one deque, and each item is taken once.
+
+    Examples
+    --------
+    >>> list(handed_out(deque("ab")))
+    ['a', 'b']
+    """
+    with suppress(IndexError):
+        while True:
+            yield waiting.popleft()
 
 
 def together(works: Sequence[Callable[[], None]]) -> None:

@@ -6,6 +6,7 @@ then put in its place (`viscy_compat.rewrite.output`).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal, NamedTuple
@@ -323,11 +324,10 @@ def _compare(job: Job, tensors: list[TargetTensor], records: list[_Record], path
     if sum(check.nbytes for check in checks) < WORTHWHILE:
         _compare_all(job, found, iter(checks))
         return
-    from viscy_compat.rewrite.threads import together
+    from viscy_compat.rewrite.threads import handed_out, together
 
-    # both take the next one as they come to it
-    shared = iter(checks)
-    together([partial(_compare_all, job, found, shared)] * 2)
+    waiting = deque(checks)
+    together([partial(_compare_all, job, found, handed_out(waiting)) for _ in range(2)])
 
 
 class _Check(NamedTuple):
