@@ -229,7 +229,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     strides = _shown_strides(found, len(channels), kernel, units)
     flat = first_size(found, "model.decodeL.bias", "model.decodeL.weight", default=1)
     aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
-    up = anchor(found, "model.decode.decode_0.conv.conv.weight", rank) or shape
+    up = _kernel_of(found, "model.decode.decode_{}.conv.conv.weight", len(channels), (rank,)) or shape
     last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
     inputs = anchor(found, f"{first}.{unit}.weight", rank) or (1, 1)
     outputs = anchor(found, f"{last}.weight", rank)
@@ -262,10 +262,10 @@ def _parts(block: str) -> tuple[str, ...]:
     return (*parts(f"{block}conv"), f"{block}adn.N.weight")
 
 
-def _kernel_of(found: Layout, pattern: str, layers: int) -> tuple[int, ...]:
-    """Return the shape of the first encoder convolution that one, two or three spatial axes explain."""
+def _kernel_of(found: Layout, pattern: str, layers: int, ranks: tuple[int, ...] = (3, 4, 5)) -> tuple[int, ...]:
+    """Return the shape of the first of some convolutions that has a possible rank: one to three spatial axes."""
     shapes = (found[pattern.format(layer)].shape for layer in range(layers) if pattern.format(layer) in found)
-    return next((shape for shape in shapes if 3 <= len(shape) <= 5), ())
+    return next((shape for shape in shapes if len(shape) in ranks), ())
 
 
 def _intermediates(found: Layout) -> tuple[tuple[int, ...], int]:

@@ -7,9 +7,10 @@ not tell is computed: another value of an argument that leaves the footprint as 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any, NamedTuple
 
-from viscy_compat.architectures import CLASSES, find
+from viscy_compat.architectures import CLASSES, Known, find
 from viscy_compat.architectures.architecture import (
     NOTHING,
     Ambiguity,
@@ -352,13 +353,16 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
     Returns
     -------
     Nearest or None
-        None where no class has at least half of its names in the layout. A class whose telling names are all there
-        comes before one that happens to have more tensors in common.
+        None where no class has at least half of its names in the layout. A class with more of its
+        telling names there comes before one that happens to have more tensors in common.
     """
     rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
-    rows.sort(key=lambda row: sum(known not in layout for known in row.telling))
-    for row in rows:
-        found = list(_near(find(row.name), layout))
+
+    def lacking(row: Known) -> int:
+        return sum(known not in layout for known in row.telling)
+
+    for _, alike in groupby(sorted(rows, key=lacking), lacking):
+        found = [near for row in alike for near in _near(find(row.name), layout)]
         if found:
             return min(found, key=lambda near: distance(near.differences))
     return None

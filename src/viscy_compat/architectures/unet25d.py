@@ -105,7 +105,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "out_channels": first_size(found, *parts("terminal_block.Conv3d_0"), default=1),
         "in_stack_depth": (anchor(found, "bottom_transition_block.weight", 5) or (1, 1, 5))[2],
         "out_stack_depth": 1,
-        "xy_kernel_size": first[3:],
+        "xy_kernel_size": (anchor(found, "up_conv_block_0.Conv3d_0.weight", 5) or first)[3:],
         "num_blocks": blocks,
         "num_block_layers": count(found, *parts("down_conv_block_0.Conv3d_{}")),
         "num_filters": tuple(first_size(found, *parts(name), default=16) for name in names),

@@ -111,7 +111,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     yield {
         "in_channels": first[1],
         "out_channels": first_size(found, *parts("terminal_block.Conv2d_0"), default=1),
-        "kernel_size": first[2:],
+        "kernel_size": (anchor(found, "up_conv_block_0.Conv2d_0.weight", 4) or first)[2:],
         "num_blocks": blocks,
         "num_block_layers": count(found, *parts("down_conv_block_0.Conv2d_{}")),
         "num_filters": tuple(first_size(found, *parts(f"{name}.Conv2d_0"), default=16) for name in names),

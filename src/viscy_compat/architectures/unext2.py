@@ -154,7 +154,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "in_stack_depth": slabs * stem[2],
         "stem_kernel_size": stem[2:],
         "decoder_conv_blocks": count(found, *parts(prefix + "conv.blocks.{}.conv_dw")),
-        "decoder_upsample_pre_conv": f"{prefix}upsample.pixelshuffle.conv_block.weight" in found,
+        "decoder_upsample_pre_conv": _any(found, *parts(f"{prefix}upsample.pixelshuffle.conv_block")),
         **_head_arguments(found),
     }
 
@@ -163,18 +163,25 @@ def _backbone(found: Layout) -> str:
     """Return the ConvNeXt with the width, blocks and version that the encoder shows."""
     block = "encoder_stages.stages_{}.blocks.0."
     width = first_size(found, *parts(f"{block.format(0)}conv_dw"), default=96)
-    second = f"{block.format(0)}mlp.grn.weight" in found or f"{block.format(0)}gamma" not in found
+    stages = [block.format(stage) for stage in range(4)]
+    second = _any(found, *(f"{stage}mlp.grn.weight" for stage in stages)) or not _any(
+        found, *(f"{stage}gamma" for stage in stages)
+    )
     blocks = tuple(count(found, *parts(f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw")) for stage in range(4))
     same = [name for name, kind in CONVNEXTS.items() if (kind.width, kind.second) == (width, second)]
     exact = [name for name in same if CONVNEXTS[name].blocks == blocks]
     return (exact or same or ["convnextv2_tiny"])[0]
 
 
+def _any(found: Layout, *names: str) -> bool:
+    return any(name in found for name in names)
+
+
 def _head_arguments(found: Layout) -> dict[str, int]:
     stages = count(found, *parts("decoder.decoder_stages.{}.conv.blocks.0.conv_dw"))
     block = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw"
     last = first_size(found, *parts(block), default=112)
-    if not any(name in found for name in parts("head.conv.1")):
+    if not _any(found, *parts("head.conv.1")):
         return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
     outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
     expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
