@@ -307,35 +307,30 @@ def _new(backbone: str, in_channels: int, in_stack_depth: int, **more: Any) -> d
     return {"backbone": backbone, "in_channels": in_channels, "in_stack_depth": in_stack_depth, **more}
 
 
+_SECOND = _new("convnextv2_tiny", 2, 15, embedding_dim=64, projection_dim=8, drop_path_rate=0.5)
+
+# Few different backbones, and cases of one in a row: building one is most of what a case costs.
 _CASES = (
     Case("defaults", _new("convnext_tiny", 2, 15), (2, 2, 15, 32, 32)),
-    Case("second-convnext", _new("convnextv2_tiny", 2, 15), (2, 2, 15, 32, 32)),
-    Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
-    Case("dynaclr-denv", _DENV, (2, 2, 30, 32, 32)),
-    Case("dynaclr-microglia", _MICROGLIA, (2, 1, 1, 32, 32)),
-    Case("one-slice-left", _new("convnextv2_tiny", 1, 5), (2, 1, 5, 32, 32)),
-    Case("not-square", _new("convnext_tiny", 1, 10), (2, 1, 10, 32, 48)),
-    Case("odd-sides", _new("convnext_tiny", 1, 5, projection_dim=16), (3, 1, 5, 37, 45)),
-    Case("slices-never-read", _new("convnextv2_tiny", 1, 19), (2, 1, 17, 32, 32)),
+    Case("one-slice-left", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 32)),
+    Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
+    Case("not-square", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 48)),
+    Case("odd-sides", _new("convnext_tiny", 1, 5), (3, 1, 5, 37, 45)),
+    Case("slices-never-read", _new("convnext_tiny", 1, 19), (2, 1, 17, 32, 32)),
     Case(
         "overlapping-stem",
         _new("convnext_tiny", 2, 9, stem_kernel_size=(5, 3, 3), stem_stride=(2, 2, 2)),
         (2, 2, 9, 19, 24),
     ),
+    Case("dynaclr-denv", _DENV, (2, 2, 30, 32, 32)),
+    Case("dynaclr-microglia", _MICROGLIA, (2, 1, 1, 32, 32)),
+    Case("second-convnext", _SECOND, (4, 2, 15, 32, 32)),
     Case(
         "gaps-in-the-stem",
-        _new("convnextv2_tiny", 1, 8, stem_kernel_size=(2, 2, 2), stem_stride=(3, 4, 4)),
-        (2, 1, 8, 32, 34),
+        {**_SECOND, "in_stack_depth": 8, "stem_kernel_size": (2, 2, 2), "stem_stride": (3, 4, 4)},
+        (2, 2, 8, 32, 34),
     ),
-    Case("narrow-head", _new("convnext_tiny", 1, 5, embedding_dim=64, projection_dim=8), (2, 1, 5, 32, 32)),
-    Case("drop-path", _new("convnext_tiny", 1, 5, drop_path_rate=0.3), (4, 1, 5, 32, 32)),
-    Case("drop-path-second-convnext", _new("convnextv2_tiny", 1, 5, drop_path_rate=0.5), (4, 1, 5, 32, 32)),
-    Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
-    Case(
-        "resnet50-eight-slices",
-        {**_RESNET, "in_stack_depth": 16, "stem_kernel_size": (2, 4, 4), "stem_stride": (2, 4, 4)},
-        (2, 2, 16, 20, 24),
-    ),
+    Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
 )
 
 _ACCEPTED = (

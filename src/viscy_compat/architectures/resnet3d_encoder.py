@@ -126,22 +126,21 @@ _RELEASE = Release(
     signature=Signature(tuple((argument.name, argument.default) for argument in _ARGUMENTS[:-1])),
 )
 
+# Few different backbones, and cases of one in a row: building one is most of what a case costs.
 _CASES = (
     Case("resnet18-defaults", {"backbone": "resnet18"}, (2, 1, 8, 16, 16)),
-    Case("resnet10", {"backbone": "resnet10"}, (2, 1, 8, 16, 16)),
-    Case("resnet34", {"backbone": "resnet34"}, (2, 1, 8, 16, 16)),
-    Case("resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 8, 16, 16)),
-    Case("two-channels", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 8, 16, 16)),
-    Case("four-channels-resnet18", {"backbone": "resnet18", "in_channels": 4, "projection_dim": 16}, (2, 4, 6, 10, 12)),
-    Case("narrow-projection", {"backbone": "resnet10", "projection_dim": 8}, (3, 1, 8, 16, 16)),
-    Case("one-voxel", {"backbone": "resnet10"}, (2, 1, 1, 1, 1)),
-    Case("one-voxel-resnet18", {"backbone": "resnet18"}, (2, 1, 1, 1, 1)),
+    Case("one-voxel", {"backbone": "resnet18"}, (2, 1, 1, 1, 1)),
+    Case("flat-stack", {"backbone": "resnet18"}, (2, 1, 1, 24, 20)),
+    Case("tall-stack", {"backbone": "resnet18"}, (2, 1, 24, 8, 12)),
     # oneDNN 3.13 (torch 2.15) writes out of bounds in the weight gradient of the first convolution at depths 5 to 7
     Case("odd-sizes", {"backbone": "resnet18"}, (2, 1, 9, 17, 23)),
-    Case("several-voxels-to-pool", {"backbone": "resnet10", "projection_dim": 16}, (2, 1, 8, 40, 36)),
-    Case("flat-stack", {"backbone": "resnet34", "projection_dim": 32}, (2, 1, 1, 24, 20)),
-    Case("batch-of-one", {"backbone": "resnet10"}, (1, 1, 8, 16, 16)),
-    Case("resnet50-two-channels", {"backbone": "resnet50", "in_channels": 2, "embedding_dim": 2048}, (2, 2, 4, 12, 12)),
+    Case("batch-of-one", {"backbone": "resnet18"}, (1, 1, 8, 16, 16)),
+    Case("narrow-projection", {"backbone": "resnet18", "projection_dim": 8}, (3, 1, 8, 16, 16)),
+    Case("several-voxels-to-pool", {"backbone": "resnet18", "projection_dim": 8}, (2, 1, 8, 40, 36)),
+    Case("resnet10-two-channels", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 8, 16, 16)),
+    Case("one-voxel-resnet10", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 1, 1, 1)),
+    Case("resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 8, 16, 16)),
+    Case("one-voxel-resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 1, 1, 1)),
 )
 
 ARCHITECTURE = Architecture(

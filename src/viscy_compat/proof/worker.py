@@ -27,6 +27,7 @@ seed is set right before every forward pass.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import ctypes
 import gc
@@ -45,7 +46,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 
 Json = Any
 State = "dict[str, Any]"
@@ -337,22 +338,40 @@ class _Backbones:
         if size > self.room:
             return
         kept = copy.deepcopy(module)
-        self.built[key] = _Backbone(kept, torch.get_rng_state(), size, _Digests(kept.state_dict().values()))
+        tensors = {_head(flat): _Known(flat) for flat in map(_bytes, kept.state_dict().values())}
+        self.built[key] = _Backbone(kept, torch.get_rng_state(), size, tensors)
         while sum(row.size for row in self.built.values()) > self.room:
             self.built.popitem(last=False)
 
     def digest(self, tensor: Any) -> str:
-        """Return the SHA-256 of a tensor, computed once where a remembered backbone has the very same bytes."""
-        return next(filter(None, (row.digests.of(tensor) for row in self.built.values())), "") or _digest(tensor)
+        """Return the SHA-256 of a tensor; where remembered bytes are the same, which is quicker to see, theirs."""
+        flat = _bytes(tensor)
+        head = _head(flat)
+        alike = [row.tensors[head] for row in self.built.values() if head in row.tensors]
+        # one backbone may have the tensors of another one: those whose digest is known come first
+        for known in sorted(alike, key=lambda known: not known.told):
+            if _same(flat, known.flat):
+                known.told = known.told or _digest(flat)
+                return known.told
+        return _digest(flat)
+
+
+class _Known:
+    """The bytes of a remembered tensor, and their digest once it was asked for."""
+
+    __slots__ = ("flat", "told")
+
+    def __init__(self, flat: Any) -> None:
+        self.flat, self.told = flat, ""
 
 
 class _Backbone(NamedTuple):
-    """A backbone as it was built, the generator afterwards, its bytes, and the digests of its tensors."""
+    """A backbone as it was built, the generator afterwards, its size in bytes, and its tensors by their heads."""
 
     module: Any
     generator: Any
     size: int
-    digests: _Digests
+    tensors: dict[tuple[int, bytes], _Known]
 
 
 def _key(name: str, arguments: Any) -> str:
@@ -472,26 +491,9 @@ def _bytes_of(tensor: Any) -> int:
     return int(tensor.numel() * tensor.element_size())
 
 
-class _Digests:
-    """Digests of the tensors of a remembered module: comparing with what is known is quicker than SHA-256."""
-
-    def __init__(self, tensors: Iterable[Any]) -> None:
-        self.known = {self._key(flat): flat for flat in map(_bytes, tensors)}
-        self.told: dict[Any, str] = {}
-
-    def of(self, tensor: Any) -> str:
-        """Return the digest of a tensor that is one of these, byte for byte; empty where it is none of them."""
-        flat = _bytes(tensor)
-        key = self._key(flat)
-        if key not in self.known or not _same(flat, self.known[key]):
-            return ""
-        if key not in self.told:
-            self.told[key] = _digest(flat)
-        return self.told[key]
-
-    @staticmethod
-    def _key(flat: Any) -> tuple[int, bytes]:
-        return flat.numel(), bytes(flat[:64].numpy())
+def _head(flat: Any) -> tuple[int, bytes]:
+    """Return what two tensors must share to be the same: how many bytes, and the first of them."""
+    return flat.numel(), bytes(flat[:64].numpy())
 
 
 def _same(first: Any, second: Any) -> bool:
@@ -563,7 +565,7 @@ _fills = _Fills()
 
 
 class _Model(NamedTuple):
-    """A built model, how long that took, and what was told of it while its weights were the initial ones."""
+    """A built model, how long that took just now, and what was told of it while its weights were the initial ones."""
 
     module: Any
     seconds: float
@@ -627,7 +629,7 @@ def _built(request: Json) -> _Model:
     key = json.dumps(wanted, sort_keys=True)
     if key in _models and ("initial" not in request["report"] or _retold(_models[key], request)):
         _models.move_to_end(key)
-        return _models[key]
+        return _models[key]._replace(seconds=0.0)
     _models.pop(key, None)
     while len(_models) >= max(1, _capacity):
         _models.popitem(last=False)
@@ -651,7 +653,9 @@ def _build(request: Json) -> _Model:
     # modules may lie in cycles; without this the last models stay until some later collection
     gc.collect()
     begun = time.perf_counter()
-    with source, torch.device(request.get("device") or "cpu"):
+    # torch looks at every call while a device is chosen, so the ordinary one is not
+    device = torch.device(request["device"]) if request.get("device") else contextlib.nullcontext()
+    with source, device:
         _seed(int(request.get("seed", 0)))
         module = kind(**config)
     return _Model(module, time.perf_counter() - begun, {})
