@@ -1,0 +1,474 @@
+"""Every code of the catalogue fires on something minimal, and stays silent on its near miss.
+
+The codes of the reader have files and honest twins of their own (``hostile/generator.py``). What only two workers can
+show is a whole test elsewhere, which is named here and must speak of the code and of the case without it.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from hostile.generator import GROUPS, HONEST, HONEST_SAFETENSORS
+from support.assembly import lightning, mapping, storage, tensor, text, zipped
+from support.layouts import hollow, layout_of
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import Case, complete
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.diagnosis import diagnose
+from viscy_compat.errors import CompatError
+from viscy_compat.findings import CATALOGUE, Report
+from viscy_compat.gating import promises, verification
+from viscy_compat.gating.engine import gate
+from viscy_compat.gating.samples import complaint_about
+from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
+from viscy_compat.history import origin, records
+from viscy_compat.history.origin import Wanted, resolve
+from viscy_compat.history.records import RecordedCase, RecordedPass, Reference, Row
+from viscy_compat.history.source import OldTree, from_git
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.proof.answers import Answer, Initial, Mode, Output, Parameter, Pass, Raised
+from viscy_compat.proof.candidate import Candidate
+from viscy_compat.proof.comparison import compare, layout_failures, signature_failures
+from viscy_compat.proof.exploration import Broken, Exploration
+from viscy_compat.proof.recorded import compare_recorded
+from viscy_compat.proof.workers import Limits, Worker
+from viscy_compat.stated import Statement
+from viscy_compat.waivers import Waiver, judged
+
+Codes = set[str]
+Scene = Callable[[Path], Codes]
+
+MONAI = {
+    "spatial_dims": 2,
+    "in_shape": (1, 16, 16),
+    "out_channels": 1,
+    "latent_size": 8,
+    "channels": (4, 8),
+    "strides": (2, 2),
+}
+SMALL = dict(layout_of("BetaVaeMonai", **MONAI))
+STEM = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
+CONTRASTIVE = dict(layout_of("ContrastiveEncoder", **STEM))
+FIRST = next(iter(SMALL))
+
+
+def refused(scene: Callable[[], object]) -> Codes:
+    """The code of the error that ends a scene, if one does."""
+    try:
+        scene()
+    except CompatError as error:
+        return {error.code}
+    return set()
+
+
+# --- files: keys, shapes, architecture ------------------------------------------------------------------------------
+
+
+def checked(path: Path, layout: Layout, *stated: tuple[str, Any]) -> Codes:
+    """The codes of `check` on a file with this layout."""
+    statements = (Statement("--set", dict(stated)),) if stated else ()
+    result = diagnose(str(hollow(path / "a.safetensors", layout)), statements=statements).result
+    return {finding.code for finding in result.findings}
+
+
+def under(prefix: str, layout: Layout) -> Layout:
+    return {prefix + name: spec for name, spec in layout.items()}
+
+
+def with_first(spec: TensorSpec) -> Layout:
+    return {**SMALL, FIRST: spec}
+
+
+def older(name: str, config: dict[str, Any]) -> Layout:
+    """The layout of the oldest generation."""
+    architecture = find(name)
+    return architecture.generations[0].layout(complete(architecture, config))
+
+
+def trained(path: Path, **hyper_parameters: bytes) -> Codes:
+    """The codes of `check` on a Lightning file with these hyper-parameters."""
+    entries, data = {}, {}
+    for place, (name, spec) in enumerate(SMALL.items()):
+        stride = [1]
+        for size in spec.shape[:0:-1]:
+            stride.insert(0, stride[0] * size)
+        held = storage(str(place), elements=spec.elements)
+        entries[f"model.{name}"] = tensor(spec.shape, tuple(stride[: len(spec.shape)]), of=held)
+        data[str(place)] = bytes(4 * spec.elements)
+    file = path / "a.ckpt"
+    root = lightning(state_dict=mapping(entries), hyper_parameters=mapping(hyper_parameters))
+    file.write_bytes(zipped(root, data))
+    return {finding.code for finding in diagnose(str(file)).result.findings}
+
+
+def beside(path: Path, name: str) -> Codes:
+    (path / name).write_text("model: {}\n")
+    return checked(path, CONTRASTIVE)
+
+
+SLICE = {"backbone": "convnextv2_atto", "out_stack_depth": 1}
+FILES: dict[str, tuple[Scene, Scene]] = {
+    "VC101": (
+        lambda path: checked(path, {name: spec for name, spec in SMALL.items() if name != FIRST}),
+        lambda path: checked(path, SMALL),
+    ),
+    "VC102": (
+        lambda path: checked(path, {**SMALL, "model.extra.weight": TensorSpec((3,))}),
+        lambda path: checked(path, {**under("module.", SMALL), "extra.weight": TensorSpec((3,))}),
+    ),
+    "VC103": (lambda path: checked(path, under("module.", SMALL)), lambda path: checked(path, SMALL)),
+    "VC104": (
+        lambda path: checked(path, dict(reversed(SMALL.items()))),
+        lambda path: checked(path, under("module.", SMALL)),
+    ),
+    "VC105": (
+        lambda path: checked(
+            path, older("ContrastiveEncoder", {**STEM, "embedding_dim": 384, "stem_stride": (5, 4, 4)})
+        ),
+        lambda path: checked(path, layout_of("ContrastiveEncoder", **STEM, embedding_dim=384)),
+    ),
+    "VC106": (
+        lambda path: checked(path, {**under("module.", SMALL), "n_averaged": TensorSpec((), "int64")}),
+        lambda path: checked(path, under("module.", SMALL)),
+    ),
+    "VC107": (
+        lambda path: checked(path, older("UNeXt2", SLICE)),
+        lambda path: checked(path, older("UNeXt2", {**SLICE, "out_stack_depth": 5})),
+    ),
+    "VC201": (
+        lambda path: checked(path, with_first(TensorSpec((*SMALL[FIRST].shape[:-1], 7)))),
+        lambda path: checked(path, layout_of("BetaVaeMonai", **{**MONAI, "kernel_size": (3, 7)})),
+    ),
+    "VC202": (
+        lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "float16"))),
+        lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "float64"))),
+    ),
+    "VC203": (
+        lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "float64"))),
+        lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "bfloat16"))),
+    ),
+    "VC301": (
+        lambda path: checked(path, {name.removeprefix("model."): spec for name, spec in SMALL.items()}),
+        lambda path: checked(path, under("model.", SMALL)),
+    ),
+    "VC302": (
+        lambda path: checked(path, CONTRASTIVE),
+        lambda path: checked(path, CONTRASTIVE, ("stem_stride", (5, 4, 4))),
+    ),
+    "VC303": (
+        lambda path: checked(path, CONTRASTIVE),
+        lambda path: checked(path, layout_of("ResNet3dEncoder", backbone="resnet10")),
+    ),
+    "VC304": (
+        lambda path: checked(path, CONTRASTIVE, ("in_channels", 3)),
+        lambda path: checked(path, CONTRASTIVE, ("in_channels", 2)),
+    ),
+    "VC305": (
+        lambda path: trained(path, latent_size=b"K\x09"),
+        lambda path: trained(path, latent_size=b"K\x08"),
+    ),
+    "VC306": (
+        lambda path: trained(path, _class_path=text("viscy.representation.engine.BetaVaeModule")),
+        lambda path: trained(path, _class_path=text("dynaclr.engine.BetaVaeModule")),
+    ),
+    "VC307": (
+        lambda path: checked(path, {**SMALL, "model.encode.encode_0.adn.A.beta": TensorSpec((1,))}),
+        lambda path: checked(path, {**SMALL, "model.encode.encode_0.beta": TensorSpec((1,))}),
+    ),
+    "VC308": (lambda path: beside(path, "config.yaml"), lambda path: beside(path, "config.toml")),
+}
+
+# --- files: what the generator leaves out -----------------------------------------------------------------------------
+
+
+def opened(path: Path, **options: Any) -> Codes:
+    return refused(lambda: open_checkpoint(str(path), **options))
+
+
+def honest(path: Path) -> Path:
+    (path / "a.ckpt").write_bytes(HONEST)
+    return path / "a.ckpt"
+
+
+def read_again(path: Path, more: bytes) -> Codes:
+    """Read a file to which something is added meanwhile."""
+    with ByteSource(str(honest(path))) as source:
+        if more:
+            (path / "a.ckpt").write_bytes(HONEST + more)
+        return refused(source.verify_unchanged)
+
+
+def sharded(path: Path, weights: object) -> Codes:
+    (path / "1.safetensors").write_bytes(HONEST_SAFETENSORS)
+    index = path / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": weights}))
+    return opened(index)
+
+
+WHOLE = {"w": "1.safetensors"}
+READING: dict[str, tuple[Scene, Scene]] = {
+    "VC401": (lambda path: opened(path / "nothing.ckpt"), lambda path: opened(honest(path))),
+    "VC402": (lambda path: read_again(path, b"x"), lambda path: read_again(path, b"")),
+    "VC446": (
+        lambda path: opened(honest(path), state_dict="ema"),
+        lambda path: opened(honest(path), state_dict=""),
+    ),
+    "VC460": (lambda path: sharded(path, ["w"]), lambda path: sharded(path, WHOLE)),
+    "VC461": (lambda path: sharded(path, {"w": "../1.safetensors"}), lambda path: sharded(path, WHOLE)),
+    "VC462": (lambda path: sharded(path, {"w": "2.safetensors"}), lambda path: sharded(path, WHOLE)),
+    "VC463": (lambda path: sharded(path, {**WHOLE, "v": "1.safetensors"}), lambda path: sharded(path, WHOLE)),
+}
+
+# --- two answers ----------------------------------------------------------------------------------------------------
+
+SPECS = {"a": TensorSpec((2,)), "b": TensorSpec((3,))}
+CASE = Case("one", {}, (1, 2))
+OUTPUT = Output("output", (1, 2), "float32", "d", samples=(1.0,), norm=1.0)
+PASS = Pass("Tensor", (OUTPUT,), "g", {"mean": "m"})
+ANSWER = Answer(SPECS, Initial(("x", "y"), "g", ((0.5,), (0.5,))), {"eval": PASS, "train": PASS})
+MODES: tuple[Mode, Mode] = ("eval", "train")
+RECORDED = RecordedCase(
+    "one",
+    "0.4.0",
+    {},
+    {},
+    (1, 2),
+    None,
+    tuple(Row(name, spec.shape, spec.dtype, "x", 0.5, (0.5,)) for name, spec in SPECS.items()),
+    "g",
+    dict.fromkeys(MODES, RecordedPass("Tensor", (Row("output", (1, 2), "float32", "e", 1.0, (1.0,)),), "g", "")),
+)
+
+
+def laid_out(new: Layout) -> Scene:
+    return lambda _: {failure.code for failure in layout_failures(SPECS, new, None)}
+
+
+def passing(old: Pass | Raised = PASS, new: Pass | Raised = PASS) -> Scene:
+    """The codes of two answers whose passes in train mode are these."""
+    ours, theirs = (replace(ANSWER, passes={"eval": PASS, "train": told}) for told in (old, new))
+    return lambda _: {failure.code for failure in compare(ours, theirs, CASE).failures}
+
+
+def returning(*outputs: Output, kind: str = "Tensor") -> Pass:
+    return replace(PASS, outputs=outputs, type=kind)
+
+
+def initially(*digests: str) -> Scene:
+    other = replace(ANSWER, initial=replace(cast(Initial, ANSWER.initial), digests=digests))
+    return lambda _: {failure.code for failure in compare(ANSWER, other, CASE).failures}
+
+
+def recorded(sample: float) -> Scene:
+    other = replace(ANSWER, passes=dict.fromkeys(MODES, returning(replace(OUTPUT, samples=(sample,)))))
+    return lambda _: {failure.code for failure in compare_recorded(RECORDED, other, CASE).failures}
+
+
+def calling(*more: Parameter, width: int = 4) -> Scene:
+    def parameter(value: int) -> Parameter:
+        return Parameter("width", "POSITIONAL_OR_KEYWORD", True, value)
+
+    return lambda _: {failure.code for failure in signature_failures([parameter(4)], [parameter(width), *more])}
+
+
+def explored(*broken: Broken) -> Scene:
+    result = Exploration("BetaVae25D", "", {"rule": 3}, {}, broken, (), 0.0)
+    return lambda _: {finding.code for finding in result.findings}
+
+
+VALUE_ERROR = Raised("forward", "ValueError", "no")
+NUMBERS: dict[str, tuple[Scene, Scene]] = {
+    "VC111": (laid_out({"a": SPECS["a"], "c": SPECS["b"]}), laid_out({"b": SPECS["b"], "a": SPECS["a"]})),
+    "VC112": (laid_out(dict(reversed(SPECS.items()))), laid_out({**SPECS, "a": TensorSpec((9,))})),
+    "VC211": (laid_out({**SPECS, "a": TensorSpec((9,))}), laid_out({**SPECS, "a": TensorSpec((2,), "int64")})),
+    "VC212": (laid_out({**SPECS, "a": TensorSpec((2,), "int64")}), laid_out({**SPECS, "a": TensorSpec((9,))})),
+    "VC311": (calling(width=8), calling(Parameter("depth", "POSITIONAL_OR_KEYWORD", True, 1))),
+    "VC501": (passing(new=returning(replace(OUTPUT, digest="e"))), passing(new=replace(PASS, generator="h"))),
+    "VC502": (initially("x", "z"), initially("x", "y")),
+    "VC503": (passing(new=replace(PASS, buffers={"mean": "n"})), passing(new=returning(replace(OUTPUT, digest="e")))),
+    "VC504": (
+        passing(VALUE_ERROR, Raised("forward", "TypeError", "no")),
+        passing(VALUE_ERROR, replace(VALUE_ERROR, message="told otherwise")),
+    ),
+    "VC505": (passing(*[returning(replace(OUTPUT, finite=False))] * 2), passing()),
+    "VC506": (recorded(1.001), recorded(1.00001)),
+    "VC507": (
+        passing(new=returning(replace(OUTPUT, name="out"))),
+        passing(returning(OUTPUT, kind="SimpleNamespace"), returning(OUTPUT, kind="OutputNamespace")),
+    ),
+    "VC510": (explored(Broken("rule", "it", "says otherwise", {}, (), "")), explored()),
+}
+
+# --- history, workers, the gate -------------------------------------------------------------------------------------
+
+
+def cloned(path: Path, module: str = "viscy.a", rev: str = "HEAD") -> Codes:
+    """Read a module from a clone with one commit, which has ``viscy.a``."""
+    (path / "viscy").mkdir()
+    (path / "viscy" / "a.py").write_text("A = 1\n")
+    who = ["-c", "user.name=a", "-c", "user.email=a@b.c"]
+    for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "one"]):
+        subprocess.run(["git", "-C", str(path), *words], check=True, capture_output=True)
+    return refused(lambda: from_git(path, rev).source(module))
+
+
+def answering(path: Path, words: str) -> Codes:
+    """Start a worker whose interpreter says these words and ends."""
+    python = path / "python"
+    python.write_text(f"#!/bin/sh\necho '{words}'\n")
+    python.chmod(0o755)
+
+    with Worker("old", python=str(python), limits=Limits(start=20)) as worker:
+        return refused(lambda: worker.conditions)
+
+
+STARTED = {**dict.fromkeys(("python", "torch", "timm", "monai", "cpu"), "1"), "threads": 1, "isolation": []}
+
+
+def imported(file: Path, asked: Path) -> Codes:
+    """Name a folder where the worker imports this file."""
+    told = {"file": str(file), "module": "viscy_models", "signature": []}
+    worker = SimpleNamespace(source=lambda *_, **__: None, request=lambda _: told, side="candidate", python="python")
+    return refused(lambda: Candidate(folder=str(asked)).prepare(cast(Worker, worker)))
+
+
+def from_wheel(blobs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Codes:
+    """Resolve a class from a wheel whose files have these blob ids."""
+    architecture = find("BetaVae25D")
+    release = architecture.generations[-1].releases[-1]
+    contents = dict.fromkeys(release.sources, b"")
+    tree = OldTree("wheel", "viscy.whl", release.wheel, release.wheel, contents)
+    tree.__dict__["blobs"] = {**release.sources, **blobs}
+    monkeypatch.setattr(origin, "from_wheel", lambda _: tree)
+    return refused(lambda: resolve([architecture], Wanted(wheel=release.wheel)))
+
+
+def unproven(path: Path) -> Codes:
+    with pytest.MonkeyPatch.context() as patch:
+        return from_wheel({"viscy/representation/vae.py": "0" * 40}, patch)
+
+
+def proven(path: Path) -> Codes:
+    with pytest.MonkeyPatch.context() as patch:
+        return from_wheel({}, patch)
+
+
+def referenced(path: Path, generation: str = "v1", edit: str = "") -> Codes:
+    """Read a reference of generation ``v1``."""
+    told = Reference("Toy", "v1", {"seed": 0}, {"0.4.0": {"a.py": "ff"}}, {"0.4.0": ()}, (RECORDED,))
+    records.store(told, path)
+    (file,) = path.rglob("*.json")
+    file.write_text(file.read_text().replace('"seed": 0', f'"seed": {edit or 0}'))
+    return refused(lambda: records.read("Toy", generation, root=path))
+
+
+def gated(*names: str) -> Codes:
+    """A gate over two classes whose only stage speaks of these."""
+
+    def run(workshop: Workshop) -> Iterator[StageResult]:
+        yield from (StageResult("made-up", name) for name in names)
+
+    setting = Setting((find("ResNet3dEncoder"), find("BetaVaeMonai")), Candidate())
+    report = gate(setting, [Stage("made-up", "static", "makes up", run)])
+    return {finding.code for finding in report.findings}
+
+
+def waived(used: Iterable[str] | None, *, expired: bool = False) -> Scene:
+    row = Waiver("row", "*", "VC501", "because", date(2030, 1, 1), expired=expired)
+    return lambda _: {finding.code for finding in judged([row], used)}
+
+
+def sample(path: Path, layout: Layout) -> Codes:
+    """The gate's complaint about a file that should be of the first case of BetaVaeMonai."""
+    architecture = find("BetaVaeMonai")
+    file, case = str(hollow(path / "a.safetensors", layout)), Case("flat", MONAI, (2, 1, 16, 16))
+    return {finding.code for finding in complaint_about(file, architecture, architecture.generations[-1], case)}
+
+
+HISTORY: dict[str, tuple[Scene, Scene]] = {
+    "VC601": (lambda path: refused(lambda: from_git(path / "no-clone")), cloned),
+    "VC602": (lambda path: cloned(path, "viscy.b"), cloned),
+    "VC603": (lambda path: answering(path, "garbage"), lambda path: answering(path, json.dumps(STARTED))),
+    "VC604": (
+        lambda path: imported(path / "other" / "viscy_models" / "__init__.py", path / "asked"),
+        lambda path: imported(path / "asked" / "viscy_models" / "__init__.py", path / "asked"),
+    ),
+    "VC606": (unproven, proven),
+    "VC607": (lambda path: referenced(path, edit="1"), referenced),
+    "VC608": (lambda path: referenced(path, "v2"), referenced),
+    "VC620": (lambda _: gated("ResNet3dEncoder"), lambda _: gated("ResNet3dEncoder", "BetaVaeMonai")),
+    "VC621": (waived(["row"], expired=True), waived(["row"])),
+    "VC622": (waived([]), waived(None)),
+    "VC623": (lambda path: sample(path, {**SMALL, "x": TensorSpec((1,))}), lambda path: sample(path, SMALL)),
+}
+
+
+def promising(path: Path, error: dict[str, str] | None) -> Codes:
+    """The gate's stage on public names, where the worker says this of every name."""
+    worker = SimpleNamespace(request=lambda asked: {"names": dict.fromkeys(asked["names"], error)})
+    workshop = SimpleNamespace(setting=Setting((), Candidate()), worker=worker)
+    return {finding.code for result in promises.judged(cast(Workshop, workshop)) for finding in result.findings}
+
+
+def fallen_back(exit_code: int) -> Codes:
+    """The gate's stage on bytes, where `verify` ends with this code and no class differs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            verification, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
+        )
+        workshop = SimpleNamespace(setting=Setting((), Candidate()))
+        results = list(verification.judged(cast(Workshop, workshop)))
+    return {finding.code for result in results for finding in result.findings}
+
+
+HISTORY |= {
+    "VC312": (
+        lambda path: promising(path, {"type": "ImportError", "message": "no"}),
+        lambda path: promising(path, None),
+    ),
+    "VC605": (lambda _: fallen_back(2), lambda _: fallen_back(0)),
+}
+
+# --- the law --------------------------------------------------------------------------------------------------------
+
+PAIRS = {**FILES, **READING, **NUMBERS, **HISTORY}
+WHOLE_TESTS = {
+    "VC609": ("proof/test_equivalence.py", "test_the_change_of_generation_is_found_between_the_commits"),
+    "VC624": ("gating/test_gate_mutants.py", "test_a_plan_that_is_refused_is_stopped"),
+}
+"""What only real workers and old code show; each test has the case without it too."""
+
+
+@pytest.mark.parametrize("code", PAIRS)
+def test_a_code_fires_on_something_minimal(code: str, tmp_path: Path) -> None:
+    assert code in PAIRS[code][0](tmp_path)
+
+
+@pytest.mark.parametrize("code", PAIRS)
+def test_a_code_stays_silent_on_its_near_miss(code: str, tmp_path: Path) -> None:
+    assert code not in PAIRS[code][1](tmp_path)
+
+
+@pytest.mark.parametrize("code", WHOLE_TESTS)
+def test_what_needs_real_workers_has_a_test_that_speaks_of_it(code: str) -> None:
+    file, name = WHOLE_TESTS[code]
+    tree = ast.parse((Path(__file__).parent / file).read_text())
+    (body,) = (node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == name)
+    assert f"'{code}'" in ast.unparse(body)
+
+
+def test_no_code_is_without_its_pair() -> None:
+    hostile = {case.code for group in GROUPS.values() for case in group()} - {""}
+    assert not hostile & set(PAIRS)
+    assert {*hostile, *PAIRS, *WHOLE_TESTS} == set(CATALOGUE)
