@@ -67,7 +67,7 @@ def judged(both: Sides, package: Candidate, architecture: Architecture, **where:
 # --- the migrated classes ----------------------------------------------------------------------------------------
 
 TOUR = {
-    "ContrastiveEncoder": ("defaults", "resnet50", "drop-path", "batch-of-one"),
+    "ContrastiveEncoder": ("defaults", "resnet50", "second-convnext", "batch-of-one"),
     "ResNet3dEncoder": ("resnet10", "one-voxel"),
     "BetaVae25D": ("convnext-exact", "deconv", "pre-conv-pool-instance"),
     "BetaVaeMonai": ("flat", "deep-residual-batch", "dropout", "fed-another-aspect"),
@@ -205,8 +205,8 @@ def test_a_relu_left_out(both: Sides, tmp_path: Path) -> None:
 
 def test_a_dropout_moved_shows_in_train_mode_only(both: Sides, tmp_path: Path) -> None:
     edits = [Edit(ENCODER, "drop_path_rate=drop_path_rate", "drop_rate=drop_path_rate")]
-    result = broken(both, tmp_path, edits, trimmed("ContrastiveEncoder", "defaults", "drop-path"))
-    assert {failure.case.name for failure in result.failures if failure.case} == {"drop-path"}
+    result = broken(both, tmp_path, edits, trimmed("ContrastiveEncoder", "defaults", "second-convnext"))
+    assert {failure.case.name for failure in result.failures if failure.case} == {"second-convnext"}
     assert {failure.mode for failure in result.failures} == {"train"}
     assert codes(result) == {"VC501", "VC503"}
 

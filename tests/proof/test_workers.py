@@ -222,15 +222,36 @@ def test_a_remembered_digest_is_given_to_the_very_same_bytes_alone(size: int) ->
 
     kept = torch.linspace(-1, 1, size)
     kept[size // 2], kept[-1] = 0.0, float("nan")
-    digests = program._Digests([kept, torch.zeros(7)])
-    assert digests.of(kept.clone()) == digests.of(kept[None]) == program._digest(kept)
+    memory = program._Backbones()
+    flats = [program._bytes(tensor) for tensor in (kept, torch.zeros(7))]
+    tensors = {program._head(flat): program._Known(flat) for flat in flats}
+    memory.built["a backbone"] = program._Backbone(None, None, 0, tensors)
+    assert memory.digest(kept.clone()) == program._digest(kept)
+    for known in tensors.values():
+        known.told = "remembered"
     room = torch.cat([torch.ones(1), kept])
-    assert digests.of(room[1:]) == program._digest(kept)
+    assert memory.digest(kept.clone()) == memory.digest(kept[None]) == memory.digest(room[1:]) == "remembered"
     for place in range(size):
         other = kept.clone()
         other.view(torch.int32)[place] ^= 1 if place else -(1 << 31)
-        assert digests.of(other) == "", place
-    assert digests.of(-torch.zeros(7)) == digests.of(kept[:-1]) == ""
+        assert memory.digest(other) == program._digest(other), place
+    assert memory.digest(-torch.zeros(7)) == program._digest(-torch.zeros(7))
+    assert memory.digest(kept[:-1]) == program._digest(kept[:-1])
+
+
+@pytest.mark.torch
+def test_backbones_with_the_same_bytes_share_a_digest() -> None:
+    import torch
+
+    from viscy_compat.proof import worker as program
+
+    memory = program._Backbones()
+    flat = program._bytes(torch.linspace(-1, 1, 9))
+    for name, told in (("older", ""), ("newer", "remembered")):
+        known = program._Known(flat.clone())
+        known.told = told
+        memory.built[name] = program._Backbone(None, None, 0, {program._head(flat): known})
+    assert memory.digest(torch.linspace(-1, 1, 9)) == "remembered"
 
 
 @pytest.mark.torch

@@ -316,6 +316,7 @@ _CASES = (
     Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
     Case("not-square", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 48)),
     Case("odd-sides", _new("convnext_tiny", 1, 5), (3, 1, 5, 37, 45)),
+    Case("narrow-projection", _new("convnext_tiny", 1, 5, projection_dim=16), (3, 1, 5, 32, 32)),
     Case("slices-never-read", _new("convnext_tiny", 1, 19), (2, 1, 17, 32, 32)),
     Case(
         "overlapping-stem",

@@ -137,7 +137,7 @@ _CASES = (
     Case("batch-of-one", {"backbone": "resnet18"}, (1, 1, 8, 16, 16)),
     Case("narrow-projection", {"backbone": "resnet18", "projection_dim": 8}, (3, 1, 8, 16, 16)),
     Case("several-voxels-to-pool", {"backbone": "resnet18", "projection_dim": 8}, (2, 1, 8, 40, 36)),
-    Case("resnet10-two-channels", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 8, 16, 16)),
+    Case("resnet10", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 8, 16, 16)),
     Case("one-voxel-resnet10", {"backbone": "resnet10", "in_channels": 2}, (2, 2, 1, 1, 1)),
     Case("resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 8, 16, 16)),
     Case("one-voxel-resnet50", {"backbone": "resnet50", "embedding_dim": 2048}, (2, 1, 1, 1, 1)),
