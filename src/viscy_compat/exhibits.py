@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from json import dumps
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
+
+from viscy_compat.named import NamedTuple
 
 LAID_OUT_ELSEWHERE = frozenset({"findings", "verdict", "file", "next"})
 

@@ -6,9 +6,10 @@ The catalogue of finding codes is data. A code never changes its meaning; a new 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from viscy_compat import __version__
+from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
     from viscy_compat.exhibits import Exhibits

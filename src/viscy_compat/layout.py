@@ -6,7 +6,8 @@ A *layout* is what a state dict looks like without its numbers: the ordered name
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+
+from viscy_compat.named import NamedTuple
 
 
 class TensorSpec(NamedTuple):

@@ -5,7 +5,7 @@ Each operation is plain data. What it does to a layout is here; what it does to 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from viscy_compat.named import NamedTuple
 
 
 class Rename(NamedTuple):

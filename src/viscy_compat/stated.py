@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.errors import MissingExtra, UsageError
 from viscy_compat.layout import printable
+from viscy_compat.named import NamedTuple
 
 MOST_BYTES = 1 << 20
 """A training configuration is a few kilobytes; beyond this a file is not read as one."""

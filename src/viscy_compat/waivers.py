@@ -18,11 +18,12 @@ import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.errors import UsageError
 from viscy_compat.exhibits import Table
 from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.named import NamedTuple
 
 NAMES = ("viscy-compat.toml", "pyproject.toml")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {"class": str, "reason": str, "expires": (str, date)}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from viscy_compat.errors import UsageError
+from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.architecture import Architecture

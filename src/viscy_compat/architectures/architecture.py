@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, targets_of
 
 Config = Mapping[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations, product
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.architecture import (
     REQUIRED,
@@ -20,6 +20,7 @@ from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding
+from viscy_compat.named import NamedTuple
 
 _MOST_NEARBY = 5
 _MOST_TRIED = 3000

@@ -5,12 +5,11 @@ Measured with timm 1.0.31 and MONAI 1.6.1; the same from timm 0.9.5 and MONAI 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from viscy_compat.architectures.architecture import Config
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, norm
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import TensorSpec
+from viscy_compat.named import NamedTuple
 
 RESNET_PLANES = (64, 128, 256, 512)
 

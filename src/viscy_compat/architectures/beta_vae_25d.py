@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import islice, pairwise, product
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, count, first_size
@@ -42,6 +42,7 @@ from viscy_compat.architectures.vocabulary import (
 )
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 _MOST_SIDES = 64
 _MOST_STAGES = 32

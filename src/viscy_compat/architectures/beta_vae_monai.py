@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
@@ -38,6 +38,7 @@ from viscy_compat.architectures.vocabulary import (
 )
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 _LARGEST_SIDE = 4096
 _MOST_ALTERNATIVES = 64

@@ -6,7 +6,7 @@ Generations: v0.2 (releases 0.2.0 and 0.2.1, which differ in the stem stride onl
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, first_size
@@ -31,6 +31,7 @@ from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuse
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Fill, Operation, Rename
 
 _BATCH_NORM_EPS = 1e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
@@ -42,6 +42,7 @@ from viscy_compat.architectures.unet_parts import (
 from viscy_compat.architectures.vocabulary import Entries, convolution, linear, norm
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, Rename
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures import CLASSES, Known, find
 from viscy_compat.architectures.architecture import (
@@ -26,6 +26,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences
+from viscy_compat.named import NamedTuple
 
 _MOST_ROUNDS = 3
 _MOST_DROPPED = 64

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size
 from viscy_compat.architectures.architecture import (
@@ -24,6 +24,7 @@ from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuse
 from viscy_compat.architectures.vocabulary import projection
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 
 class Footprint(NamedTuple):

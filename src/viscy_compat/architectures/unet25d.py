@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
@@ -37,6 +37,7 @@ from viscy_compat.architectures.unet_parts import conv_block, level_widths
 from viscy_compat.architectures.vocabulary import convolution
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 _TERMINAL_KERNEL = (1, 3, 3)
 _MOST_DROPOUT = 0.5

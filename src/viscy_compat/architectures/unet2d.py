@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
@@ -27,6 +27,7 @@ from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuse
 from viscy_compat.architectures.unet_parts import conv_block, level_widths
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 
 class Footprint(NamedTuple):

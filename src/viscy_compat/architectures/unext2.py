@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
@@ -40,6 +40,7 @@ from viscy_compat.architectures.unet_parts import (
 from viscy_compat.architectures.vocabulary import convolution
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, Rename
 
 

@@ -7,9 +7,9 @@ without tensors (activations but PReLU, dropout, instance norms without affine) 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from viscy_compat.layout import TensorSpec
+from viscy_compat.named import NamedTuple
 
 Entries = Iterator[tuple[str, TensorSpec]]
 """Tensors in order; ``dict`` of them is a layout."""

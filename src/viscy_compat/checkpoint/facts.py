@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
     from viscy_compat.checkpoint.zip_archive import Entry

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import (
@@ -34,6 +33,7 @@ from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
+from viscy_compat.named import NamedTuple
 
 _LIGHTNING = "pytorch-lightning_version"
 

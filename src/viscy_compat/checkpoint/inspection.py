@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
 from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
@@ -12,6 +12,7 @@ from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding
+from viscy_compat.named import NamedTuple
 
 
 class OptimizerFacts(NamedTuple):

@@ -7,7 +7,7 @@ little-endian whatever the machine was (``torch.serialization._legacy_load``).
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
@@ -18,6 +18,7 @@ from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
 
 _MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001

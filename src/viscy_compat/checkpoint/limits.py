@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from viscy_compat.errors import UsageError
+from viscy_compat.named import NamedTuple
 
 
 class Limits(NamedTuple):

@@ -9,11 +9,12 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from itertools import repeat
-from typing import Final, NamedTuple, NoReturn
+from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.inert import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
 
 
 class Pickled(NamedTuple):

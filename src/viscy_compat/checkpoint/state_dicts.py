@@ -7,13 +7,14 @@ the buffers that its state dict leaves out; this is what ``Module.state_dict`` r
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from viscy_compat.checkpoint.facts import StateDictSite
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
 
 _DEPTH: Final = 4
 _NAME: Final = 200

@@ -13,11 +13,12 @@ from __future__ import annotations
 import struct
 import zlib
 from itertools import pairwise
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
 
 _END = struct.Struct("<4sHHHHIIH")
 _LOCATOR = struct.Struct("<4sIQI")

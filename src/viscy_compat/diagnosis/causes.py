@@ -91,9 +91,8 @@ def about_layout(view: View, found: Inference, missing: tuple[str, ...] = ()) ->
         findings.append(_about_generation(found, missing))
     if view.prefix or view.inner:
         wrappers = " and ".join(filter(None, (view.prefix, *view.inner)))
-        findings.append(
-            Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", tuple(fold(view.keys.values()))[:1])
-        )
+        example = next(iter(view.keys.values()))
+        findings.append(Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", (example,)))
     if found.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings

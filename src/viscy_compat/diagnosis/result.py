@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.findings import EXIT_CODES, Finding, Verdict
 from viscy_compat.migration.plan import Plan
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Generation, Published, complete
@@ -11,6 +11,7 @@ from viscy_compat.architectures.inference import infer
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
+from viscy_compat.named import NamedTuple
 
 
 class ZooEntry(NamedTuple):

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from viscy_compat.migration.name_tree import Label, Node, OrderState, Token, tokens
+from viscy_compat.named import NamedTuple
 
 Ground = Literal[
     "same name",

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
+from viscy_compat.named import NamedTuple
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:([+-])([0-9]{1,9}))?\}|(\*)")
 

@@ -29,7 +29,6 @@ file).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import Layout, printable
@@ -49,6 +48,7 @@ from viscy_compat.migration.name_tree import (
 from viscy_compat.migration.search import Found, Group, Outcome, search, units_below
 from viscy_compat.migration.shapes import change_between, neutral_reason, shape_keys
 from viscy_compat.migration.wrapping import wrappers
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import permutations
 from math import perm, prod
-from typing import NamedTuple
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, fold, printable
 from viscy_compat.migration.evidence import Ground
 from viscy_compat.migration.name_tree import OrderState
 from viscy_compat.migration.shapes import Change, computed_reason, neutral_reason
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
 
 

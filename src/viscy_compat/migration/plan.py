@@ -8,10 +8,11 @@ prefixes; source tensors outside the wrapper keep their raw keys, and are droppe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import (
     Cast,
     Concat,

@@ -10,9 +10,10 @@ unordered where a transposition is possible at all. What is looser is said by th
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.named import NamedTuple
 
 _NEUTRAL = {"num_batches_tracked": "counts the training batches of a batch norm; read only where momentum is None"}
 _COMPUTED = frozenset(

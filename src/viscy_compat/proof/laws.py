@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
 from viscy_compat.architectures.inference import infer
@@ -21,6 +21,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import Unbuildable
 from viscy_compat.history.origin import OldClass
 from viscy_compat.layout import Layout, differences
+from viscy_compat.named import NamedTuple
 from viscy_compat.proof import arrays
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run
 from viscy_compat.proof.candidate import Candidate

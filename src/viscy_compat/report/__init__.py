@@ -10,10 +10,11 @@ import os
 import sys
 from argparse import Namespace
 from importlib import import_module
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from viscy_compat.errors import OutputRefused, UsageError
 from viscy_compat.findings import Report
+from viscy_compat.named import NamedTuple
 
 FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "html")
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import MissingExtra, OutputRefused, UsageError
 from viscy_compat.exhibits import Exhibits, Fact, Map
 from viscy_compat.findings import Finding, Report
+from viscy_compat.named import NamedTuple
 from viscy_compat.report.drawing import COLORS
 
 _PLAIN: dict[str, Any] = {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from viscy_compat.exhibits import MARKS, Exhibitor, Exhibits, laid_out
 from viscy_compat.findings import Finding, Report, Result, Severity
+from viscy_compat.named import NamedTuple
 
 WORDS = {code: word for word, code in MARKS.items()}
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import Finding, Report
 from viscy_compat.layout import fold, printable
+from viscy_compat.named import NamedTuple
 from viscy_compat.report import Style
 
 if TYPE_CHECKING:

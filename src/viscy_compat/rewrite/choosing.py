@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.checkpoint import open_checkpoint
@@ -15,6 +15,7 @@ from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, 
 from viscy_compat.layout import Layout
 from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, plan_of
 from viscy_compat.migration.plan_file import read_plan
+from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
 

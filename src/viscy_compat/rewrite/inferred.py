@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture, Config, complete
@@ -14,6 +14,7 @@ from viscy_compat.layout import Layout
 from viscy_compat.migration.match import match
 from viscy_compat.migration.matching import Matching, settle, why_not_total
 from viscy_compat.migration.plan import Plan, Side, plan_of
+from viscy_compat.named import NamedTuple
 
 Settler = Callable[[Plan], bool]
 """Says whether a candidate plan gives the outputs that the user expects."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent
+from viscy_compat.named import NamedTuple
 
 _BATCH = 1000
 """Items or entries that are set at once, as in Python's pickle module."""

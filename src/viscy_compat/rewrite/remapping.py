@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from viscy_compat import __version__
 from viscy_compat.checkpoint import open_checkpoint
@@ -16,6 +16,7 @@ from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
 from viscy_compat.migration.plan import Plan, layout_digest
 from viscy_compat.migration.plan_file import dumps, plan_id
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.class_path import with_class_path

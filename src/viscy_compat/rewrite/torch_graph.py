@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
+from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.pickle_emitter import emitted
 from viscy_compat.rewrite.streams import TargetTensor
 

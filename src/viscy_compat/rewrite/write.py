@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import Literal
 from zlib import crc32
 
 from viscy_compat.checkpoint import Limits, open_checkpoint
@@ -20,6 +20,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, printable
 from viscy_compat.migration.plan import Plan
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out

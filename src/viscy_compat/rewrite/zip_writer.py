@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
-from typing import NamedTuple
 
+from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.output import Output
 
 ALIGNMENT = 64
