@@ -110,10 +110,12 @@ def quoted(path: str) -> str:
     >>> quoted("my model.ckpt"), quoted("epoch=48-step=18130.ckpt")
     ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
     """
+    text = printable(path)
+    if set(text) <= _UNQUOTED:
+        return text
     from shlex import quote
 
-    text = printable(path)
-    return text if set(text) <= _UNQUOTED else quote(text)
+    return quote(text)
 
 
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")
