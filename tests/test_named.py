@@ -1,4 +1,4 @@
-"""Our named tuples do what those of `typing` do; only their constructors are compiled later."""
+"""Our named tuples do what those of `typing` do; without compiling a constructor each."""
 
 from __future__ import annotations
 
