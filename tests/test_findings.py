@@ -49,14 +49,8 @@ from viscy_compat.waivers import Waiver, judged
 Codes = set[str]
 Scene = Callable[[Path], Codes]
 
-MONAI = {
-    "spatial_dims": 2,
-    "in_shape": (1, 16, 16),
-    "out_channels": 1,
-    "latent_size": 8,
-    "channels": (4, 8),
-    "strides": (2, 2),
-}
+FLAT = find("BetaVaeMonai").cases[0]
+MONAI = dict(FLAT.config)
 SMALL = dict(layout_of("BetaVaeMonai", **MONAI))
 STEM = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 CONTRASTIVE = dict(layout_of("ContrastiveEncoder", **STEM))
@@ -392,8 +386,8 @@ def waived(used: Iterable[str] | None, *, expired: bool = False) -> Scene:
 def sample(path: Path, layout: Layout) -> Codes:
     """The gate's complaint about a file that should be of the first case of BetaVaeMonai."""
     architecture = find("BetaVaeMonai")
-    file, case = str(hollow(path / "a.safetensors", layout)), Case("flat", MONAI, (2, 1, 16, 16))
-    return {finding.code for finding in complaint_about(file, architecture, architecture.generations[-1], case)}
+    file = str(hollow(path / "a.safetensors", layout))
+    return {finding.code for finding in complaint_about(file, architecture, architecture.generations[-1], FLAT)}
 
 
 HISTORY: dict[str, tuple[Scene, Scene]] = {
