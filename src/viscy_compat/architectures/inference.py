@@ -354,8 +354,8 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
     Returns
     -------
     Nearest or None
-        None where no class has at least half of its names in the layout. A class with more of its
-        telling names there comes before one that happens to have more tensors in common.
+        None where no class has at least half of its names in the layout. A class with more of its telling names there
+        comes before one that happens to have more tensors in common.
     """
     rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
 
