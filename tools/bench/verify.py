@@ -1,10 +1,12 @@
 """What `verify` costs, in imports of the stack: starting, building, digests, filling, forwards.
 
-Run it on a quiet machine: ``python tools/bench/verify.py [CLASS...]``. It prints ratios and asserts nothing.
+Run it on a quiet machine: ``python tools/bench/verify.py [--cases N] [CLASS...]``. It prints ratios and asserts nothing.
+With ``--cases`` it measures that many, spread evenly over all cases of the classes.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import resource
 import subprocess
@@ -12,8 +14,11 @@ import sys
 import time
 from collections import Counter
 from importlib import import_module
+from itertools import count
 
-from viscy_compat.architectures import known
+from viscy_compat.architectures import find, known
+from viscy_compat.architectures.architecture import Architecture, Case
+from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.proof.answers import Answer
 
 IMPORT = "import torch, timm, monai, monai.networks.nets"
@@ -37,6 +42,23 @@ def hashing_speed() -> float:
     return len(block) / (time.perf_counter() - begun)
 
 
+def thin_out(names: list[str], wanted: int) -> None:
+    """Let `verify` see so many cases only, spread evenly over those of the classes."""
+    equivalence = import_module("viscy_compat.proof.equivalence")
+    every = equivalence.cases_of
+    architectures = [find(name) for name in names]
+    olds = resolve(architectures, Wanted())
+    total = sum(len(every(one, olds[one.name])) for one in architectures)
+    place = count()
+
+    def fewer(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
+        # the counter comes second: zip asks the first one for an item too many
+        numbered = zip(every(architecture, old), place, strict=False)
+        return tuple(case for case, at in numbered if (at + 1) * wanted // total > at * wanted // total)
+
+    equivalence.cases_of = fewer
+
+
 def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
     """Return wall seconds, cases, and the seconds of each stage on each side."""
     sides = import_module("viscy_compat.proof.sides")
@@ -58,7 +80,13 @@ def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
 
 def main() -> None:
     """Measure and print."""
-    names = sys.argv[1:] or list(known()[:4])
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, help="how many to measure (default: all)")
+    parser.add_argument("names", nargs="*", metavar="CLASS")
+    asked = parser.parse_args()
+    names = asked.names or list(known()[:4])
+    if asked.cases:
+        thin_out(names, asked.cases)
     once = seconds_of_import()
     wall, cases, spent = measured(names)
     forwards = max(side["eval"] + side["train"] for side in spent.values())
