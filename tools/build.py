@@ -1,10 +1,11 @@
-"""Build wheel and sdist into dist/, and refuse what must not be published.
+"""Build wheel and sdist of both distributions, and refuse what must not be published.
 
     python3 tools/dev.py build                  build and check
     python3 tools/dev.py build --tag v0.1.0     and refuse where the tag is not the version
 
-Both files are checked by twine, must be smaller than 5 MB, and, installed into an environment of their own, must know a
-checkpoint and pass the static gate.
+viscy-compat goes into dist/, which is what a release publishes. viscy-models goes into dist-models/: its name is upstream's,
+so it is never published, only installed from there. Files are checked by twine, must be smaller than 5 MB, and, installed
+into an environment of their own, must know a checkpoint and pass the static gate.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import sys
 import tempfile
 import venv
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-DIST = ROOT / "dist"
+MODELS = ROOT / "src" / "viscy_models"
+DIST, DIST_MODELS = ROOT / "dist", ROOT / "dist-models"
 LIMIT = 5_000_000
 
 # A sample that needs no torch to be written: the tensors of a small model, with a hole for their bytes.
@@ -33,19 +36,32 @@ hollow(sys.argv[1], architecture.layout(complete(architecture, architecture.case
 """
 
 
-def built(folder: Path = DIST) -> list[Path]:
-    """Build both files into a folder, which is emptied first, and return them."""
+def built(folder: Path = DIST, project: Path = ROOT) -> list[Path]:
+    """Build both files of a distribution into a folder, which is emptied first, and return them."""
     shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)], check=True)
+    subprocess.run([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(project)], check=True)
     return sorted(folder.iterdir())
 
 
-def installed(file: Path, folder: Path) -> Path:
-    """Install a file into an empty environment in a folder, and return its interpreter."""
-    venv.create(folder, with_pip=True)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    pip = ["-m", "pip", "install", "-q", "--disable-pip-version-check", str(file)]
-    subprocess.run([python, *pip], cwd=folder, check=True)
+def empty(folder: Path) -> Path:
+    """Make an environment with nothing in it, pip included, and return its interpreter."""
+    venv.create(folder)
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def pip(python: Path, *words: str | Path) -> None:
+    """Let the pip of this environment work on another one."""
+    command = [sys.executable, "-m", "pip", "--python", python, *words, "-q", "--disable-pip-version-check"]
+    subprocess.run(list(map(str, command)), cwd=python.parent, check=True)
+
+
+def installed(files: Sequence[Path], folder: Path) -> Path:
+    """Install viscy-compat, and the models without what they need, into an empty environment; return its interpreter."""
+    python, wheels = empty(folder), folder / "wheels"
+    # an sdist is built here, in this environment, so that nothing is fetched
+    here = ["--no-deps", "--no-build-isolation", "-q", "--wheel-dir", wheels]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *map(str, [*here, *files])], check=True)
+    pip(python, "install", "--no-deps", *wheels.glob("*.whl"))
     return python
 
 
@@ -85,16 +101,17 @@ def main() -> int:
     parser = ArgumentParser(allow_abbrev=False)
     parser.add_argument("--tag")
     tag = parser.parse_args().tag
-    files = built()
-    complaint = complaint_about(files, tag)
+    files, models = built(), built(DIST_MODELS, MODELS)
+    complaint = complaint_about(files, tag) or complaint_about(models, None)
     if complaint:
         print(f"[build] {complaint}", file=sys.stderr)
         return 1
-    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, files)], check=True)
-    for file in files:
+    subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *map(str, [*files, *models])], check=True)
+    # sorted, both have the sdist first: each kind of file is tried with its like
+    for both in zip(files, models, strict=True):
         with tempfile.TemporaryDirectory() as name:
-            print(f"[build] trying {file.name}", flush=True)
-            tried(installed(file, Path(name) / "empty"), Path(name))
+            print(f"[build] trying {' and '.join(file.name for file in both)}", flush=True)
+            tried(installed(both, Path(name) / "empty"), Path(name))
     return 0
 
 

@@ -5,11 +5,12 @@
     python3 tools/dev.py test     pass the tests (further words go to pytest)
     python3 tools/dev.py gate     run the gate, as the workflows do (further words go to viscy-compat gate)
     python3 tools/dev.py matrix   verify under several timm and MONAI versions, and blame what differs on one of them
-    python3 tools/dev.py build    build wheel and sdist, and try both in empty environments
+    python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
     python3 tools/dev.py setup    only make the environment
 
-The environment is .venv in this folder. It is made once, and again when pyproject.toml changes.
+The environment is .venv in this folder, with both distributions of this repository: viscy-compat, and viscy-models out of
+src/viscy_models. It is made once, and again when a pyproject.toml of theirs changes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+MODELS = "src/viscy_models"
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
@@ -52,19 +54,20 @@ def setup() -> None:
 
 
 def _fingerprint() -> str:
-    digest = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
-    return f"{digest} {sys.version_info.major}.{sys.version_info.minor}\n"
+    words = b"".join((ROOT / folder / "pyproject.toml").read_bytes() for folder in ("", MODELS))
+    return f"{hashlib.sha256(words).hexdigest()} {sys.version_info.major}.{sys.version_info.minor}\n"
 
 
 def _install() -> None:
-    """Install this clone with all extras: with uv where it can be had, else with pip."""
+    """Install both distributions of this clone with all extras: with uv where it can be had, else with pip."""
+    both = ["-e", f"./{MODELS}", "-e", ".[dev]"]
     uv = shutil.which("uv") or _uv_of_the_environment()
     if uv:
-        done = subprocess.run([uv, "pip", "install", "--python", str(PYTHON), "-e", ".[dev]"], cwd=ROOT)
+        done = subprocess.run([uv, "pip", "install", "--python", str(PYTHON), *both], cwd=ROOT)
         if done.returncode == 0:
             return
         say("uv could not install it; trying pip")
-    subprocess.run([str(PYTHON), "-m", "pip", "install", "-e", ".[dev]"], cwd=ROOT, check=True)
+    subprocess.run([str(PYTHON), "-m", "pip", "install", *both], cwd=ROOT, check=True)
 
 
 def _uv_of_the_environment() -> str | None:

@@ -48,7 +48,8 @@ def python_of(name: str) -> Path:
     folder = HOME / name
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     stamp = folder / "made-for"
-    wanted = f"{STACKS[name]} {(ROOT / 'pyproject.toml').read_text(encoding='utf-8')}"
+    requirements = [(ROOT / place / "pyproject.toml").read_text(encoding="utf-8") for place in ("", "src/viscy_models")]
+    wanted = f"{STACKS[name]} {''.join(requirements)}"
     if not (python.exists() and stamp.exists() and stamp.read_text(encoding="utf-8") == wanted):
         print(f"[stacks] making {folder.relative_to(ROOT)}", file=sys.stderr, flush=True)
         _make(folder, python, STACKS[name])
@@ -59,7 +60,7 @@ def python_of(name: str) -> Path:
 def _make(folder: Path, python: Path, stack: Stack) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     venv.create(folder, with_pip=True)
-    words = ["-e", ".[models]", *stack.requirements]
+    words = ["-e", "./src/viscy_models", "-e", ".[models]", *stack.requirements]
     if stack.lowest:
         words += ["--resolution", "lowest-direct"]
     subprocess.run([*_installer(python, stack), *words], cwd=ROOT, check=True)

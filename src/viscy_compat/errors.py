@@ -43,6 +43,18 @@ class MissingExtra(CompatError):
     """A command needs packages that the light core does not bring."""
 
 
+def lacking(what: str, package: str | None, extra: str) -> MissingExtra:
+    """Return the error that says which package is not installed, and the line that installs it.
+
+    Examples
+    --------
+    >>> str(lacking("--config", "yaml", "config"))
+    "--config needs yaml, which is not installed; pip install 'viscy-compat[config]'"
+    """
+    message = f"{what} needs {package or 'a package'}, which is not installed"
+    return MissingExtra(message, fix=f"pip install 'viscy-compat[{extra}]'")
+
+
 class SourceUnavailable(CompatError):
     """The old source could not be had: no clone, no revision, no wheel."""
 

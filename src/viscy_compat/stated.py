@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.errors import MissingExtra, UsageError
+from viscy_compat.errors import UsageError, lacking
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 
@@ -131,7 +131,7 @@ def _load_yaml(path: str) -> Any:
     try:
         import yaml
     except ImportError as error:
-        raise MissingExtra("--config needs PyYAML", fix="pip install pyyaml") from error
+        raise lacking("--config", "PyYAML", "config") from error
     try:
         with open(path, "rb") as file:
             data = file.read(MOST_BYTES + 1)

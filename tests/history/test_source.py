@@ -284,7 +284,7 @@ def test_an_interpreter_without_pip_names_the_extra(tmp_path: Path, monkeypatch:
     python.chmod(0o755)
     monkeypatch.setenv("VISCY_COMPAT_CACHE", str(tmp_path))
     monkeypatch.setattr(sys, "executable", str(python))
-    assert "viscy-compat[models]" in wheel_refusal(MissingExtra, "0.4.0")
+    assert "viscy-compat[gate]" in wheel_refusal(MissingExtra, "0.4.0")
 
 
 def test_a_cache_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from argparse import ArgumentParser, Namespace
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.commands.sources import add_sources, options_of, teller
-from viscy_compat.errors import MissingExtra, UsageError
+from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_waivers
@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     try:
         from viscy_compat.proof.exploration import explore
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"exploring needs {error.name}", fix="pip install 'viscy-compat[explore]'") from error
+        raise lacking("exploring", error.name, "explore") from error
     report = explore(
         arguments.classes or None,
         profile=arguments.profile,

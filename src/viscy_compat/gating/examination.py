@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.errors import MissingExtra, UsageError
+from viscy_compat.errors import UsageError, lacking
 from viscy_compat.exhibits import Map
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
@@ -34,8 +34,7 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     try:
         from viscy_compat.proof.exploration import explore
     except ModuleNotFoundError as error:
-        message = f"exploring needs {error.name}, which is not installed"
-        raise MissingExtra(message, fix="pip install 'viscy-compat[explore]'") from error
+        raise lacking("exploring", error.name, "explore") from error
     setting = workshop.setting
     names = [architecture.name for architecture in setting.classes]
     given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}

@@ -22,10 +22,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
-from viscy_compat.errors import MissingExtra, SourceUnavailable, UsageError
+from viscy_compat.errors import SourceUnavailable, UsageError, lacking
 from viscy_compat.layout import printable
 
 REVISION = "fe7a5da^"
@@ -205,6 +206,8 @@ def from_git(repo: str | os.PathLike[str], rev: str = REVISION, *, trust: bool =
     if not trust and (owner := _foreign_owner(place)):
         fix = "if you trust it, add --trust-repo"
         raise SourceUnavailable(f"{owner} belongs to another user", where=place, fix=fix, code="VC601")
+    if find_spec("git") is None:
+        raise lacking("reading a clone", "GitPython", "gate")
     answer = _ask_git({"path": os.path.realpath(place), "rev": rev, "trust": trust}, place)
     if "refused" in answer:
         raise _git_refusal(place, rev, answer)
@@ -480,7 +483,7 @@ def _pip(requirement: str, folder: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise _unavailable(requirement, f"pip gave no answer within {_PIP_SECONDS} s") from error
     if "No module named pip" in done.stderr:
-        raise MissingExtra("this interpreter has no pip", fix="install it: pip install 'viscy-compat[models]'")
+        raise lacking("fetching a release", "pip", "gate")
     if done.returncode:
         raise _unavailable(requirement, _reason(done.stderr))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from viscy_compat.architectures.architecture import AcceptedDifference, Case
+from viscy_compat.errors import lacking
 from viscy_compat.layout import Layout, fold, printable
 from viscy_compat.proof.answers import MODES, Answer, Call, Mode, Parameter, Pass, Raised
 
@@ -93,8 +94,10 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
     """
     if list(old.items()) == list(new.items()):
         return
-    from deepdiff import DeepDiff
-
+    try:
+        from deepdiff import DeepDiff
+    except ModuleNotFoundError as error:
+        raise lacking("saying how two layouts differ", error.name, "gate") from error
     # by default DeepDiff calls two dictionaries with few common names one changed value
     found = DeepDiff(_told(old), _told(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.asking import outcome_name
-from viscy_compat.errors import MissingExtra, OutputRefused, UsageError
+from viscy_compat.errors import OutputRefused, UsageError, lacking
 from viscy_compat.exhibits import Exhibits, Fact, Map
 from viscy_compat.findings import Finding, Report
 from viscy_compat.named import NamedTuple
@@ -145,7 +145,7 @@ def _draw_picture(drawn: Map, path: str) -> None:
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
     except ModuleNotFoundError as error:
-        raise MissingExtra(f"the picture needs {error.name}", fix="pip install 'viscy-compat[explore]'") from error
+        raise lacking("the picture", error.name, "explore") from error
     names = list(COLORS)
     figure = Figure(figsize=(9, 4), layout="constrained")
     axes = figure.subplots()
