@@ -19,7 +19,7 @@ from typing import Any, cast
 import pytest
 
 from hostile.generator import GROUPS, HONEST, HONEST_SAFETENSORS
-from support.assembly import lightning, mapping, storage, tensor, text, zipped
+from support.assembly import FLOATS, LONGS, lightning, mapping, number, ordered, storage, tensor, text, zipped
 from support.layouts import hollow, layout_of
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
@@ -55,6 +55,8 @@ SMALL = dict(layout_of("BetaVaeMonai", **MONAI))
 STEM = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 CONTRASTIVE = dict(layout_of("ContrastiveEncoder", **STEM))
 FIRST = next(iter(SMALL))
+NORMED = dict(layout_of("Unet2d", num_blocks=1, num_filters=(2, 3)))
+UNCOUNTED = {name: spec for name, spec in NORMED.items() if not name.endswith("num_batches_tracked")}
 
 
 def refused(scene: Callable[[], object]) -> Codes:
@@ -92,18 +94,40 @@ def older(name: str, config: dict[str, Any]) -> Layout:
 
 def trained(path: Path, **hyper_parameters: bytes) -> Codes:
     """The codes of `check` on a Lightning file with these hyper-parameters."""
+    entries, data = stored(under("model.", SMALL))
+    root = lightning(state_dict=mapping(entries), hyper_parameters=mapping(hyper_parameters))
+    return pickled_codes(path, root, data)
+
+
+def stored(layout: Layout) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """The tensors of a layout in a pickle, by name, and their bytes (all zero), by storage."""
     entries, data = {}, {}
-    for place, (name, spec) in enumerate(SMALL.items()):
+    for place, (name, spec) in enumerate(layout.items()):
         stride = [1]
         for size in spec.shape[:0:-1]:
             stride.insert(0, stride[0] * size)
-        held = storage(str(place), elements=spec.elements)
-        entries[f"model.{name}"] = tensor(spec.shape, tuple(stride[: len(spec.shape)]), of=held)
-        data[str(place)] = bytes(4 * spec.elements)
-    file = path / "a.ckpt"
-    root = lightning(state_dict=mapping(entries), hyper_parameters=mapping(hyper_parameters))
-    file.write_bytes(zipped(root, data))
-    return {finding.code for finding in diagnose(str(file)).result.findings}
+        counts = spec.dtype == "int64"
+        held = storage(str(place), LONGS if counts else FLOATS, elements=spec.elements)
+        entries[name] = tensor(spec.shape, tuple(stride[: len(spec.shape)]), of=held)
+        data[str(place)] = bytes((8 if counts else 4) * spec.elements)
+    return entries, data
+
+
+def pickled_codes(path: Path, root: bytes, data: dict[str, bytes]) -> Codes:
+    (path / "a.ckpt").write_bytes(zipped(root, data))
+    return {finding.code for finding in diagnose(str(path / "a.ckpt")).result.findings}
+
+
+def uncounted(path: Path, version: int) -> Codes:
+    """The codes of a state dict without its counters, whose modules are said to have a version."""
+    entries, data = stored(UNCOUNTED)
+    modules = {name.rpartition(".")[0]: mapping({"version": number(version)}) for name in UNCOUNTED}
+    return pickled_codes(path, ordered(entries, _metadata=mapping(modules)), data)
+
+
+def among_tensors(path: Path, **more: bytes) -> Codes:
+    entries, data = stored(SMALL)
+    return pickled_codes(path, mapping({**entries, **more}), data)
 
 
 def beside(path: Path, name: str) -> Codes:
@@ -139,6 +163,13 @@ FILES: dict[str, tuple[Scene, Scene]] = {
     "VC107": (
         lambda path: checked(path, older("UNeXt2", SLICE)),
         lambda path: checked(path, older("UNeXt2", {**SLICE, "out_stack_depth": 5})),
+    ),
+    "VC108": (lambda path: checked(path, UNCOUNTED), lambda path: checked(path, NORMED)),
+    "VC109": (lambda path: uncounted(path, 2), lambda path: uncounted(path, 1)),
+    "VC110": (lambda path: among_tensors(path, epoch=number(3)), lambda path: among_tensors(path)),
+    "VC113": (
+        lambda path: checked(path, {**under("module.", SMALL), FIRST: SMALL[FIRST]}),
+        lambda path: checked(path, {**under("module.", SMALL), "n_averaged": TensorSpec((), "int64")}),
     ),
     "VC201": (
         lambda path: checked(path, with_first(TensorSpec((*SMALL[FIRST].shape[:-1], 7)))),

@@ -90,6 +90,30 @@ _KEYS: tuple[Code, ...] = (
         "Run it with the release that wrote it, or train again. The weights that both have can serve as a start.",
     ),
     Code(
+        "VC108",
+        "note",
+        "batch counters are missing",
+        "The batch norms of the file lack num_batches_tracked, and its state dict does not say that they ever had it. A "
+        "strict load starts them at 0. They are read only where a batch norm's momentum is None, which no class here has.",
+        "Nothing.",
+    ),
+    Code(
+        "VC109",
+        "warning",
+        "batch counters are missing that the file says it had",
+        "The batch norms of the file lack num_batches_tracked, and the versions that torch keeps beside the tensors "
+        "(_metadata) say that they had it. A strict load refuses that.",
+        "viscy-compat remap FILE -o OUT writes them with 0, as torch would start them.",
+    ),
+    Code(
+        "VC110",
+        "warning",
+        "entries of the state dict are no tensors",
+        "Something else stands among the tensors (an epoch, a score, the extra state of a module that the class does not "
+        "have). A strict load takes it for a name that the class does not have.",
+        "viscy-compat remap FILE -o OUT writes the tensors alone.",
+    ),
+    Code(
         "VC111",
         "error",
         "the candidate has other tensor names",
@@ -104,6 +128,13 @@ _KEYS: tuple[Code, ...] = (
         "The names are the same, but state_dict() lists them in another order. Loading goes by name, but optimizer "
         "state is kept by position, and the seeded initial weights move.",
         "Register the layers in the old order.",
+    ),
+    Code(
+        "VC113",
+        "error",
+        "no total plan",
+        "The class is known, and still some tensors have no place or no certain one: each is named with its reason.",
+        "Take the reason away in the program that wrote the file; 'viscy-compat inspect FILE' shows what is there.",
     ),
 )
 

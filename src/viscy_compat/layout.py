@@ -150,6 +150,17 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def is_batch_counter(name: str, spec: TensorSpec) -> bool:
+    """Whether a tensor is the batch counter of a batch norm, which nothing reads where momentum is a number.
+
+    Examples
+    --------
+    >>> is_batch_counter("bn1.num_batches_tracked", TensorSpec((), "int64")), is_batch_counter("n", TensorSpec(()))
+    (True, False)
+    """
+    return name.rpartition(".")[2] == "num_batches_tracked" and not spec.shape and spec.dtype == "int64"
+
+
 _INDEX = "\0"
 _MOST_INDICES = 12
 

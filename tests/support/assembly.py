@@ -45,6 +45,11 @@ def mapping(entries: Mapping[str, bytes]) -> bytes:
     return b"}(" + b"".join(text(key) + value for key, value in entries.items()) + b"u"
 
 
+def ordered(entries: Mapping[str, bytes], **attributes: bytes) -> bytes:
+    """An OrderedDict with these entries and attributes."""
+    return call(name("collections", "OrderedDict")) + mapping(entries)[1:] + mapping(attributes) + b"b"
+
+
 def call(function: bytes, *args: bytes) -> bytes:
     return function + tuple_of(*args) + b"R"
 
@@ -64,6 +69,7 @@ def get(index: int) -> bytes:
 
 ORDERED = call(name("collections", "OrderedDict"))
 FLOATS = name("torch", "FloatStorage")
+LONGS = name("torch", "LongStorage")
 
 
 def storage(key: str = "0", kind: bytes = FLOATS, elements: int = 6, *more: bytes) -> bytes:

@@ -25,7 +25,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences
+from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter
 from viscy_compat.named import NamedTuple
 
 _MOST_ROUNDS = 3
@@ -97,6 +97,8 @@ class Inference(NamedTuple):
         Tensors of another dtype than the class has; shapes are right.
     reordered : bool
         Whether the names stand in another order than in ``state_dict()``.
+    uncounted : tuple[str, ...]
+        Batch counters that the file lacks; nothing else may be missing.
     """
 
     architecture: Architecture
@@ -108,6 +110,12 @@ class Inference(NamedTuple):
     evidence: tuple[str, ...]
     retyped: tuple[Mismatch, ...]
     reordered: bool
+    uncounted: tuple[str, ...] = ()
+
+    @property
+    def written(self) -> Layout:
+        """The layout of the generation in this configuration, with the counters that the file may lack."""
+        return self.generation.layout(self.config)
 
 
 class Nearest(NamedTuple):
@@ -163,7 +171,8 @@ def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) 
     generation, config, expected = found
     choices = _Choices(architecture, generation, config, stated, layout)
     choices.settle()
-    same_order = all(mine == theirs for mine, theirs in zip(layout, expected, strict=True))
+    held = [name for name in expected if name in layout]
+    same_order = all(mine == theirs for mine, theirs in zip(layout, held, strict=True))
     return Inference(
         architecture,
         generation,
@@ -174,6 +183,7 @@ def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) 
         evidence(architecture, layout, choices.config),
         () if layout == expected else differences(layout, expected).retyped,
         not same_order,
+        tuple(name for name in expected if name not in layout),
     )
 
 
@@ -185,7 +195,7 @@ def evidence(architecture: Architecture, layout: Layout, config: Config) -> tupl
 
 def _accepted(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
     for generation, config, expected in _generated(architecture, layout):
-        if len(expected) == len(layout) and (expected == layout or _same_shapes(expected, layout)):
+        if len(expected) >= len(layout) and (expected == layout or _same_shapes(expected, layout)):
             return generation, config, expected
     return None
 
@@ -202,7 +212,16 @@ def _generated(architecture: Architecture, layout: Layout) -> Iterator[tuple[Gen
 
 
 def _same_shapes(expected: Layout, layout: Layout) -> bool:
-    return all(name in layout and layout[name].shape == spec.shape for name, spec in expected.items())
+    """Whether a layout has every name with its shape, but for batch counters, and no other name."""
+    lacking = 0
+    for name, spec in expected.items():
+        found = layout.get(name)
+        if found is None and not is_batch_counter(name, spec):
+            return False
+        if found is not None and found.shape != spec.shape:
+            return False
+        lacking += found is None
+    return len(expected) == len(layout) + lacking
 
 
 class _Choices:

@@ -60,15 +60,33 @@ _KINDS: Final = {
     "torch._tensor._rebuild_from_type_v2": "a tensor subclass",
     "numpy.core.multiarray._reconstruct": "a numpy array",
     "numpy._core.multiarray._reconstruct": "a numpy array",
-    "numpy.core.multiarray.scalar": "a numpy scalar",
-    "numpy._core.multiarray.scalar": "a numpy scalar",
 }
+
+_VALUES: Final = frozenset(
+    {
+        "_codecs.encode",
+        "_io.BytesIO",
+        "builtins.bytearray",
+        "__builtin__.bytearray",
+        "collections.OrderedDict",
+        "collections.defaultdict",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "torch.Size",
+        "torch.device",
+    }
+)
+"""What makes bytes, numbers and containers: an entry of a state dict that is made so is no tensor, and was none.
+
+Protocol 2, which torch writes, has no opcode for bytes: it calls ``_codecs.encode`` with a text.
+"""
 
 _TENSORS: Final = {
     "torch._utils._rebuild_tensor": 4,
     "torch._utils._rebuild_tensor_v2": 6,
     "torch._utils._rebuild_tensor_v3": 7,
 }
+_EXTRA_STATE: Final = "_extra_state"
 _PARAMETERS: Final = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 _PLAIN_TYPES: Final = ("torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.Parameter")
 
@@ -151,7 +169,7 @@ class Rebuilder:
         """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
         if type(node) is Persistent:
             return UnreadableTensor(key, "VC441", "a bare storage, without a shape")
-        if type(node) is not Call:
+        if type(node) is not Call or _is_value(key, node):
             return None
         try:
             return self._tensor(key, node)
@@ -233,6 +251,13 @@ class Rebuilder:
         tensor = self._tensor(key, Call(function, args))
         tensor.parameter, tensor.node = kind.name == "Parameter", node
         return tensor
+
+
+def _is_value(key: str, node: Call) -> bool:
+    """Whether an entry is no tensor: a plain value, or the extra state of a module, whatever made it."""
+    path = node.function.path if type(node.function) is Global else ""
+    extra = key.rpartition(".")[2] == _EXTRA_STATE and path not in TENSOR_FUNCTIONS
+    return extra or path in _VALUES
 
 
 def _refuse_storage(view: object) -> NoReturn:

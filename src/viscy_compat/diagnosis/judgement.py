@@ -11,13 +11,12 @@ from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.architectures.inference import Inference, Nearest, distance, identify, infer, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
-from viscy_compat.diagnosis import causes
+from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.layout import Layout
-from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
-from viscy_compat.operations import Drop
+from viscy_compat.migration.making import known_plan, unmade_by
+from viscy_compat.migration.plan import Plan
 from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, statements_in
 
 
@@ -51,11 +50,13 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         *causes.about_container(checkpoint, view),
         *refusals,
         *causes.about_statements(found, binding),
-        *causes.about_layout(view, found, _unmade(checkpoint.layout_of(view), found)),
+        *causes.about_layout(view, found, unmade_by(checkpoint.layout_of(view), found)),
+        *strictness.about_counters(checkpoint, view, found),
+        *strictness.about_entries(checkpoint),
         *causes.about_choices(found),
         *causes.about_surroundings(checkpoint, found, bool(statements)),
     )
-    verdict = _verdict(plan, findings)
+    verdict = _verdict(plan, findings, strictness.loads_strictly(checkpoint, view, found, plan))
     result = CheckResult(
         checkpoint.path,
         verdict,
@@ -96,8 +97,8 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
     return Diagnosis(result, checkpoint, view)
 
 
-def _verdict(plan: Plan | None, findings: Iterable[Finding]) -> Verdict:
-    """Return the verdict on a recognised file: a total plan that changes nothing but the prefix is `compatible`.
+def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Verdict:
+    """Return the verdict on a recognised file: `compatible` where it loads strictly once the prefix is taken off.
 
     A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
     """
@@ -106,7 +107,7 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding]) -> Verdict:
         return "unreadable"
     if plan is None or blocking:
         return "incompatible"
-    return "remappable" if plan.changes else "compatible"
+    return "compatible" if loads else "remappable"
 
 
 def _is_close(near: Nearest) -> bool:
@@ -115,24 +116,13 @@ def _is_close(near: Nearest) -> bool:
 
 
 def _plan(checkpoint: Checkpoint, view: View, found: Inference) -> tuple[Plan | None, list[Finding]]:
-    """Make the total plan to today's layout, or say in findings why there is none."""
-    layout = checkpoint.layout_of(view)
-    rows = found.generation.to_today(layout) if found.generation.to_today else identity_rows(layout)
-    drops = [Drop(key, "it stands outside the model") for key in view.outside]
-    here = {**layout, **{key: checkpoint.tensors[key].spec for key in view.outside}}
-    there = found.architecture.layout(found.config)
-    name = found.architecture.name
-    source = Side(here, name, found.generation.name, found.config, view.prefix)
-    target = Side(there, name, found.architecture.generations[-1].name, found.config)
+    """Return the total plan to today's layout, or say in findings why there is none."""
     try:
-        rows = (*with_casts(rows, here, there), *drops)
-        return plan_of(source, target, rows, loses=found.generation.loses), causes.about_halves(found)
-    except PlanRefused:
-        return None, [*causes.about_halves(found), *causes.about_dtypes(found)]
-
-
-def _unmade(layout: Layout, found: Inference) -> tuple[str, ...]:
-    return found.generation.unmade(layout, found.architecture.layout(found.config))
+        return known_plan(checkpoint, view, found), causes.about_halves(found)
+    except PlanRefused as error:
+        told = {*unmade_by(checkpoint.layout_of(view), found), *(pair.name for pair in found.retyped)}
+        left = tuple((name, reason) for name, reason in error.leftovers if name not in told)
+        return None, [*causes.about_halves(found), *causes.about_dtypes(found), *strictness.about_leftovers(left)]
 
 
 def unreadable(path: str, error: CompatError) -> CheckResult:

@@ -13,6 +13,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
+from viscy_compat.migration.making import sources_of_view
 from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, plan_of
 from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
@@ -127,8 +128,8 @@ def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Ch
     blocking = {finding.code for finding in found.result.findings if finding.severity == "error"}
     if blocking - _CURED:
         return NoPlan(found.result)
-    order = found.inference.generation.layout(found.inference.config)
-    return Chosen(found.checkpoint, _keys(found.view), found.plan, found.view.prefix, order, found.result)
+    keys = sources_of_view(found.checkpoint, found.view).keys
+    return Chosen(found.checkpoint, keys, found.plan, found.view.prefix, found.inference.written, found.result)
 
 
 _CURED = {"VC105", "VC202", "VC430"}
@@ -151,7 +152,7 @@ def _from_file(question: Question) -> Chosen:
     checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
     _refuse_unreadable(checkpoint)
     view = _fitting_view(checkpoint, plan, question.path)
-    return Chosen(checkpoint, _keys(view), plan, view.prefix, plan.source.layout)
+    return Chosen(checkpoint, sources_of_view(checkpoint, view).keys, plan, view.prefix, plan.source.layout)
 
 
 def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
@@ -159,12 +160,12 @@ def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
     views = sorted(checkpoint.views, key=lambda view: view.prefix != plan.source.prefix)
     for view in views:
         try:
-            fitted(plan, layout_with_outside(checkpoint, view))
+            fitted(plan, sources_of_view(checkpoint, view).layout)
         except PlanRefused:
             continue
         return view
     try:
-        fitted(plan, layout_with_outside(checkpoint, views[0]))
+        fitted(plan, sources_of_view(checkpoint, views[0]).layout)
     except PlanRefused as error:
         raise PlanRefused(
             error.message, where=where, fix="make a plan for this file: --write-plan", leftovers=error.leftovers
@@ -194,8 +195,8 @@ def _inferred(
 
     _refuse_unreadable(checkpoint)
     view = checkpoint.views[0]
-    here = layout_with_outside(checkpoint, view)
-    source, keys = Side(here, prefix=view.prefix), _keys(view)
+    here, keys = sources_of_view(checkpoint, view)
+    source = Side(here, prefix=view.prefix)
 
     def chosen(plan: Plan) -> Chosen:
         return Chosen(checkpoint, keys, plan, view.prefix, here)
@@ -239,28 +240,10 @@ def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
     )
     if found.view.outside:
         raise PlanRefused(f"{found.view.outside[0]!a} stands outside the model", where=found.checkpoint.path)
-    keys = _keys(found.view)
+    keys = sources_of_view(found.checkpoint, found.view).keys
     with TensorReader(found.checkpoint) as reader:
         refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)
     return Chosen(found.checkpoint, keys, plan, found.view.prefix, plan.source.layout, found.result)
-
-
-def layout_with_outside(checkpoint: Checkpoint, view: View) -> Layout:
-    """Return the layout that a plan's source has: the view's, and then the raw keys outside of it.
-
-    Raises
-    ------
-    PlanRefused
-        Where a raw key is also a name inside of the view.
-    """
-    for key in view.outside:
-        if key in view.keys:
-            raise PlanRefused(f"{key!a} stands inside and outside of {view.prefix!a}", where=checkpoint.path)
-    return {**checkpoint.layout_of(view), **{key: checkpoint.tensors[key].spec for key in view.outside}}
-
-
-def _keys(view: View) -> dict[str, str]:
-    return {**view.keys, **{key: key for key in view.outside}}
 
 
 def _refuse_unreadable(checkpoint: Checkpoint) -> None:

@@ -1,0 +1,95 @@
+"""The one place that makes the plan of a file: `check`, `remap` and `load_model` all come here.
+
+A plan calls a source tensor by its name without the wrapper prefix, and by its raw key where it stands outside of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from viscy_compat.architectures.inference import Inference
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.errors import PlanRefused
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
+from viscy_compat.named import NamedTuple
+from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
+
+OUTSIDE = "it stands outside the model"
+COUNTER = "the file has none; torch starts it at 0, and it is read only where momentum is None"
+
+
+class Sources(NamedTuple):
+    """The tensors of a file as a plan has them: their layout, and their raw keys, by the names of the plan."""
+
+    layout: Layout
+    keys: Mapping[str, str]
+
+
+def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
+    """Return what a plan can take from a file.
+
+    Raises
+    ------
+    PlanRefused
+        Where a raw key outside the prefix is also a name inside of it: which of the two is meant is not known.
+    """
+    twice = [key for key in view.outside if key in view.keys]
+    if twice:
+        reason = f"source|stands outside {view.prefix!a} too, so that two tensors have this name"
+        raise PlanRefused(
+            f"{len(twice)} names stand inside and outside of {view.prefix!a}, as {twice[0]!a}",
+            where=checkpoint.path,
+            fix="save the one that is meant without the other",
+            leftovers=tuple((key, reason) for key in twice),
+        )
+    outside = {key: checkpoint.tensors[key].spec for key in view.outside}
+    return Sources({**checkpoint.layout_of(view), **outside}, {**view.keys, **{key: key for key in view.outside}})
+
+
+def known_plan(checkpoint: Checkpoint, view: View, found: Inference) -> Plan:
+    """Return the total plan of a file whose class and generation are known.
+
+    Raises
+    ------
+    PlanRefused
+        Where there is none, with every leftover and its reason.
+    """
+    here, there = sources_of_view(checkpoint, view).layout, found.architecture.layout(found.config)
+    name = found.architecture.name
+    source = Side(here, name, found.generation.name, found.config, view.prefix)
+    target = Side(there, name, found.architecture.generations[-1].name, found.config)
+    rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(view))
+    return plan_of(source, target, rows, loses=found.generation.loses)
+
+
+def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:
+    """Return the rows from a layout to today's; what a missing batch counter would have become is filled."""
+    whole = {**layout, **{name: TensorSpec((), "int64") for name in found.uncounted}}
+    rows = found.generation.to_today(whole) if found.generation.to_today else identity_rows(whole)
+    lacking = set(found.uncounted)
+    return tuple(
+        Fill(targets_of(row)[0], (), "int64", 0, COUNTER) if lacking & {*sources_of(row)} else row for row in rows
+    )
+
+
+def unmade_by(layout: Layout, found: Inference) -> tuple[str, ...]:
+    """Return the names of today's layout that no row of the file's generation makes."""
+    made = {name for row in rows_to_today(layout, found) for name in targets_of(row)}
+    return tuple(name for name in found.architecture.layout(found.config) if name not in made)
+
+
+def fills_counters_alone(plan: Plan) -> bool:
+    """Whether a plan changes nothing but that it adds batch counters, as torch does on its own.
+
+    Examples
+    --------
+    >>> side = Side({"w": TensorSpec((2,))})
+    >>> fills_counters_alone(plan_of(side, side, identity_rows(side.layout)))
+    True
+    """
+    return all(isinstance(row, Fill) and row.reason == COUNTER for row in plan.changes)
+
+
+def _drops(view: View) -> Iterator[Drop]:
+    return (Drop(key, OUTSIDE) for key in view.outside)
