@@ -19,6 +19,7 @@ from typing import Any, cast
 import pytest
 
 from hostile.generator import GROUPS, HONEST, HONEST_SAFETENSORS
+from support import assembly
 from support.assembly import FLOATS, LONGS, lightning, mapping, number, ordered, storage, tensor, text, zipped
 from support.layouts import hollow, layout_of
 from viscy_compat.architectures import find
@@ -241,6 +242,15 @@ def sharded(path: Path, weights: object) -> Codes:
     return opened(index)
 
 
+def emptied(path: Path, *, sums: bool, filled: bool) -> Codes:
+    """The codes of `check` on a torch file whose only storage has no CRC-32 of its own, or has one; of zeros or not."""
+    numbers = assembly.NUMBERS if filled else bytes(24)
+    rows = assembly.records(assembly.pickled(assembly.state()), {"0": numbers})
+    rows = [row if sums or row.data != numbers else row._replace(crc=0) for row in rows]
+    (path / "a.ckpt").write_bytes(assembly.archive(rows))
+    return {finding.code for finding in diagnose(str(path / "a.ckpt")).result.findings}
+
+
 WHOLE = {"w": "1.safetensors"}
 READING: dict[str, tuple[Scene, Scene]] = {
     "VC401": (lambda path: opened(path / "nothing.ckpt"), lambda path: opened(honest(path))),
@@ -252,6 +262,14 @@ READING: dict[str, tuple[Scene, Scene]] = {
     "VC460": (lambda path: sharded(path, ["w"]), lambda path: sharded(path, WHOLE)),
     "VC461": (lambda path: sharded(path, {"w": "../1.safetensors"}), lambda path: sharded(path, WHOLE)),
     "VC462": (lambda path: sharded(path, {"w": "2.safetensors"}), lambda path: sharded(path, WHOLE)),
+    "VC465": (
+        lambda path: emptied(path, sums=False, filled=False),
+        lambda path: emptied(path, sums=False, filled=True),
+    ),
+    "VC466": (
+        lambda path: emptied(path, sums=True, filled=False),
+        lambda path: emptied(path, sums=True, filled=True),
+    ),
     "VC463": (lambda path: sharded(path, {**WHOLE, "v": "1.safetensors"}), lambda path: sharded(path, WHOLE)),
 }
 

@@ -151,8 +151,9 @@ _SHAPES: tuple[Code, ...] = (
     Code(
         "VC202",
         "error",
-        "half-precision tensors",
-        "The tensors are float16 or bfloat16, the migrated class has float32. Every such value is exactly a float32 value, "
+        "floats of 16 or 8 bits",
+        "The tensors are float16, bfloat16 or 8-bit floats, the migrated class has float32. Every such value is exactly a "
+        "float32 value, "
         "so casting loses nothing.",
         "viscy-compat remap FILE -o OUT casts them.",
     ),
@@ -508,6 +509,30 @@ _CONTAINER: tuple[Code, ...] = (
         "index and shards disagree",
         "A tensor is in two shards, in none, or in another one than the index says.",
         "Fetch index and shards of one revision.",
+    ),
+    Code(
+        "VC464",
+        "error",
+        "the file is two formats at once",
+        "The file is whole as safetensors, and another reader would take it for a zip archive, or for a pickle that "
+        "imports something. Which tensors it holds, and whether it runs anything, depends on the reader.",
+        "Do not use the file. Fetch it from its source again.",
+    ),
+    Code(
+        "VC465",
+        "error",
+        "the weights were left out",
+        "The file was saved under torch.serialization.skip_data, which writes the names and leaves room for the bytes. "
+        "Nobody has filled them in: every weight would load as zero.",
+        "Save the checkpoint again without skip_data.",
+    ),
+    Code(
+        "VC466",
+        "warning",
+        "every weight is zero",
+        "All tensors of more than one dimension hold zeros and nothing else (64 MB are looked at). No trained model is "
+        "like that; a copy that reserved its space and did not finish is.",
+        "Compare the file with the one it was copied from.",
     ),
 )
 

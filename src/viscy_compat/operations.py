@@ -37,8 +37,20 @@ class Fill(NamedTuple):
     reason: str
 
 
+NARROW_FLOATS = (
+    "float16",
+    "bfloat16",
+    "float8_e4m3fn",
+    "float8_e4m3fnuz",
+    "float8_e5m2",
+    "float8_e5m2fnuz",
+    "float8_e8m0fnu",
+)
+"""The only dtypes that are cast: float32 holds each of their values exactly."""
+
+
 class Cast(NamedTuple):
-    """float16 or bfloat16 to float32, under a new name or the same one."""
+    """A float of 16 or 8 bits to float32, under a new name or the same one."""
 
     source: str
     target: str

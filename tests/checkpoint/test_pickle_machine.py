@@ -262,7 +262,7 @@ STRICTER = (
     "are no dictionary",
     "buffers outside",
     # a frame may be longer than the data for the one in Python
-    "(pickle bytes)",
+    "the limit of pickle_bytes",
     "the data ends",
 )
 

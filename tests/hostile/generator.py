@@ -760,6 +760,23 @@ def headers() -> Iterator[Hostile]:
         yield Hostile(f"safetensors: {kind}", code, content, honest, code == "VC452", ".safetensors")
 
 
+def two_formats() -> Iterator[Hostile]:
+    """Files that are safetensors to one reader, and another format to the next."""
+    runs = call(name("os", "system"), text(f"touch {MARKER}")) + b"."
+    yield both("a pickle", b"\n0" + runs)
+    yield both("a pickle that never ends", b"\n0" + runs[:-1])
+    yield both("a torch stream", b"\n0" + MAGIC[2:] + HONEST_STREAM[len(MAGIC) :])
+    yield both("an archive at its end", HONEST)
+    yield both("an archive with a comment at its end", changed(lambda rows: rows, End(comment=b"hello")))
+
+
+def both(kind: str, data: bytes) -> Hostile:
+    """Safetensors whose header an unpickler takes for one line of text, 0x56 being the opcode, and its end for more."""
+    header = {"w": row((len(data),), 0, len(data), "U8")}
+    content, twin = (safetensors({}, held, raw=json.dumps(header).encode().ljust(0x156)) for held in (data, data[::-1]))
+    return Hostile(f"safetensors and {kind}", "VC464", content, twin, ending=".safetensors")
+
+
 def foreigners() -> Iterator[Hostile]:
     """Files that are something else."""
     script = [Record("m/data.pkl", pickled(b"N")), Record("m/constants.pkl", b""), Record("m/code/a.py", b"")]
@@ -809,5 +826,6 @@ GROUPS: dict[str, Callable[[], Iterator[Hostile]]] = {
     "zips": zips,
     "tensors": tensors,
     "headers": headers,
+    "two formats": two_formats,
     "foreigners": foreigners,
 }

@@ -16,7 +16,7 @@ from viscy_compat.checkpoint.facts import (
     WrapperKind,
 )
 from viscy_compat.checkpoint.inert import Node, mapping_of
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.names import uses_of
 from viscy_compat.checkpoint.pickle_machine import Pickled
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView
@@ -122,21 +122,11 @@ def _entries(named: Iterable[tuple[str, Node]], rebuilder: Rebuilder) -> _Entrie
 def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
     count = len(entries.tensors) + len(entries.unreadable)
     if count > limits.tensors:
-        raise UnreadableCheckpoint(
-            f"{count} tensors, and the limit is {limits.tensors}",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit tensors={count}",
-            code="VC404",
-        )
+        raise beyond(limits, "tensors", count, f"{count} tensors", where=path)
     keys = (*entries.tensors, *entries.extras, *(tensor.key for tensor in entries.unreadable))
     longest = max(map(len, keys), default=0)
     if longest > limits.key:
-        raise UnreadableCheckpoint(
-            f"a key has {longest} characters, and the limit is {limits.key}",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit key={longest}",
-            code="VC404",
-        )
+        raise beyond(limits, "key", longest, f"a key has {longest} characters", where=path)
     if not count:
         raise UnreadableCheckpoint(
             "the state dict in this file holds no tensor", where=path, fix="save model.state_dict()", code="VC444"

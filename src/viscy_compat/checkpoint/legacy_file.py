@@ -14,13 +14,12 @@ from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.foreign import foreign_pickle
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Node, Persistent
-from viscy_compat.checkpoint.limits import Limits
-from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
-_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _PROTOCOL: Final = 1001
 _WINDOW: Final = 1 << 14
 
@@ -29,7 +28,7 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
     """Read a pre-1.6 stream; see `viscy_compat.checkpoint.open_checkpoint`."""
     pickles = _Pickles(source, limits)
     magic = pickles.first()
-    if magic != _MAGIC:
+    if magic != TORCH_MAGIC:
         raise foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
@@ -76,7 +75,8 @@ class _Pickles:
     def next(self) -> Pickled:
         while True:
             try:
-                pickled = decode(self._window, self._limits, start=self._at, where=self._source.path)
+                where, whole = self._source.path, self._source.size
+                pickled = decode(self._window, self._limits, start=self._at, where=where, whole=whole)
             except EndOfData as error:
                 if len(self._window) == self._source.size:
                     raise _cut(self._source.path) from error
@@ -88,12 +88,9 @@ class _Pickles:
     def _grow(self) -> None:
         size = min(4 * len(self._window), self._source.size)
         if len(self._window) - self._at > self._limits.pickle_bytes:
-            raise UnreadableCheckpoint(
-                f"a pickle has more bytes than the limit of {self._limits.pickle_bytes}",
-                where=self._source.path,
-                fix=f"if you trust the file, raise the limit with --limit pickle_bytes={10 * self._limits.pickle_bytes}",
-                code="VC404",
-            )
+            most = self._source.size
+            said = f"a pickle has more than {self._limits.pickle_bytes} bytes"
+            raise beyond(self._limits, "pickle_bytes", most, said, where=self._source.path)
         self._window += self._source.read(len(self._window), size - len(self._window))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import UnreadableCheckpoint, UsageError
 from viscy_compat.named import NamedTuple
 
 
@@ -61,6 +61,41 @@ class Limits(NamedTuple):
 
 
 DEFAULT_LIMITS = Limits()
+
+
+def beyond(limits: Limits, name: str, needed: int, what: str, *, where: str) -> UnreadableCheckpoint:
+    """Return the error for a file that goes beyond a limit; every sentence about limits is made here.
+
+    Parameters
+    ----------
+    limits : Limits
+        Those in force.
+    name : str
+        The one that bites.
+    needed : int
+        A value with which this file is no longer refused on its account.
+    what : str
+        What the file asks for.
+    where : str
+        The file.
+
+    Examples
+    --------
+    >>> print(beyond(Limits(depth=9), "shards", 250, "250 files", where="a.json"))
+    a.json: 250 files, and the limit of shards is 200; if you trust the file: --limit depth=9 --limit shards=250
+    """
+    return UnreadableCheckpoint(
+        f"{what}, and the limit of {name} is {getattr(limits, name)}",
+        where=where,
+        fix=f"if you trust the file: {_settings(limits._replace(**{name: needed}))}",
+        code="VC404",
+    )
+
+
+def _settings(limits: Limits) -> str:
+    """Return the flags that give these limits: those that were raised before stay raised."""
+    pairs = zip(limits._asdict().items(), DEFAULT_LIMITS, strict=True)
+    return " ".join(f"--limit {name}={value}" for (name, value), usual in pairs if value != usual)
 
 
 def with_limits(settings: list[str], limits: Limits = DEFAULT_LIMITS) -> Limits:

@@ -12,7 +12,7 @@ from itertools import repeat
 from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.inert import Call, CallKind, Dict, Global, Items, Node, Persistent
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -41,7 +41,7 @@ class BrokenPickle(Exception):
     """What is wrong, without the place; `decode` adds that."""
 
 
-def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle") -> Pickled:
+def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle", whole: int = 0) -> Pickled:
     r"""Decode one pickle.
 
     Parameters
@@ -54,6 +54,8 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
         Where the pickle starts.
     where : str, optional
         What error messages call the data.
+    whole : int, optional
+        Bytes that there are in all, where `data` is the first part of them.
 
     Raises
     ------
@@ -82,12 +84,66 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
     except BrokenPickle as error:
         raise _broken(where, machine, str(error)) from error
     except _BeyondLimit as error:
-        raise _beyond(where, error.args[0], getattr(limits, error.args[0])) from error
+        name, needed = error.args
+        needed = max(needed, whole) if name in ("opcodes", "depth") else needed
+        raise beyond(limits, name, needed, f"the pickle needs {_NEEDS[name]}", where=where) from error
     return machine.result(root)
 
 
+def begins_to_act(data: bytes, limits: Limits) -> bool | None:
+    r"""Say whether an unpickler would import a name before it fails, or return torch's magic number.
+
+    Parameters
+    ----------
+    data : bytes
+        The first part of a file of another format.
+    limits : Limits
+        More steps than these count as acting.
+
+    Returns
+    -------
+    bool or None
+        None where the data ends before that can be told.
+
+    Examples
+    --------
+    >>> from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+    >>> [begins_to_act(data, DEFAULT_LIMITS) for data in (b"N.", b"V", b"cos\nsystem\n\0")]
+    [False, None, True]
+    """
+    machine = _Machine(data, 0, limits)
+    short = False
+    try:
+        root = machine.run()
+        if type(root) is int and root == TORCH_MAGIC:
+            return True
+    except _BeyondLimit:
+        return True
+    except (EndOfData, IndexError, KeyError) as error:
+        short = type(error) is EndOfData or machine.lacks_operand()
+    except (BrokenPickle, UnicodeDecodeError):
+        pass
+    if any(part.isidentifier() for name in machine.globals.values() for part in name.module.split(".")):
+        return True
+    return None if short else False
+
+
+TORCH_MAGIC: Final = 0x1950A86A20F9469CFC6C
+"""What the first pickle of a torch stream holds."""
+
+
 class _BeyondLimit(Exception):
-    """The name of the limit."""
+    """The name of the limit, and a value that is enough."""
+
+
+_NEEDS: Final = {
+    "opcodes": "more steps",
+    "memo": "more memo entries",
+    "depth": "more open marks",
+    "string": "a longer string",
+    "integer": "a longer integer",
+    "pickle_bytes": "more bytes",
+}
 
 
 def _broken(where: str, machine: _Machine, why: str) -> UnreadableCheckpoint:
@@ -96,15 +152,6 @@ def _broken(where: str, machine: _Machine, why: str) -> UnreadableCheckpoint:
         where=where,
         fix="fetch the file again; no pickler writes this",
         code="VC420",
-    )
-
-
-def _beyond(where: str, name: str, limit: int) -> UnreadableCheckpoint:
-    return UnreadableCheckpoint(
-        f"the pickle goes beyond the limit of {limit} ({name.replace('_', ' ')})",
-        where=where,
-        fix=f"if you trust the file, raise the limit with --limit {name}={10 * limit}",
-        code="VC404",
     )
 
 
@@ -179,7 +226,7 @@ class _Machine:
                     below.append(stack)
                     stack = self.stack = []
                     if len(below) > depth:
-                        raise _BeyondLimit("depth")
+                        raise _BeyondLimit("depth", data.count(b"("))
                 elif op == 0x74:  # TUPLE
                     items = tuple(stack)
                     stack = self.stack = below.pop()
@@ -234,7 +281,7 @@ class _Machine:
                     at, stack = self.at, self.stack
         finally:
             self.at, self.op = max(at, self.at), op
-        raise _BeyondLimit("opcodes")
+        raise _BeyondLimit("opcodes", self.size)
 
     def lacks_operand(self) -> bool:
         """Say whether the opcode that failed is one whose operand the data does not hold."""
@@ -247,7 +294,7 @@ class _Machine:
 
     def refuse_length(self, size: int) -> NoReturn:
         if size > self.limits.string:
-            raise _BeyondLimit("string")
+            raise _BeyondLimit("string", size)
         raise EndOfData
 
     def check_call(self, function: Node, args: Node) -> None:
@@ -269,7 +316,7 @@ class _Machine:
         if self.below:
             raise BrokenPickle("it stops within a mark")
         if len(self.memo) > self.limits.memo:
-            raise _BeyondLimit("memo")
+            raise _BeyondLimit("memo", len(self.memo))
         if len(self.stack) != 1:
             raise BrokenPickle(f"it stops with {len(self.stack)} values on the stack")
         return self.stack[0]
@@ -279,7 +326,7 @@ class _Machine:
     def take(self, length: int, *, limit: int) -> bytes:
         """Return the next bytes, whose number the file chose."""
         if length > limit:
-            raise _BeyondLimit("string" if limit == self.limits.string else "integer")
+            raise _BeyondLimit("string" if limit == self.limits.string else "integer", length)
         start = self.at
         self.at = start + length
         if self.at > self.size:
@@ -333,9 +380,9 @@ class _Machine:
 
     def parsed_int(self, text: bytes) -> int:
         if len(text) > self.limits.integer:
-            raise _BeyondLimit("integer")
+            raise _BeyondLimit("integer", len(text))
         try:
-            return int(text)
+            return int(text) if len(text) < _DIGITS else _long_int(text)
         except ValueError as error:
             raise BrokenPickle("a number is not decimal") from error
 
@@ -568,7 +615,7 @@ class _Machine:
     def frame(self) -> None:
         length = self.number(_U64, 8)
         if length > self.limits.pickle_bytes:
-            raise _BeyondLimit("pickle_bytes")
+            raise _BeyondLimit("pickle_bytes", length)
         if self.at + length > self.size:
             raise EndOfData
 
@@ -577,6 +624,28 @@ class _Machine:
 
     def buffer(self) -> None:
         raise BrokenPickle("it refers to buffers outside of the pickle")
+
+
+_DIGITS: Final = 4_000
+"""Digits that Python turns into an integer at once, whatever it was told (``sys.set_int_max_str_digits``)."""
+
+
+def _long_int(text: bytes) -> int:
+    """Return an integer of more digits than Python turns at once.
+
+    Examples
+    --------
+    >>> _long_int(b"-" + b"1" * 5000) == -(10**5000 - 1) // 9
+    True
+    """
+    digits = text.removeprefix(b"-")
+    if not digits.isdigit():
+        raise ValueError
+    value = 0
+    for place in range(0, len(digits), _DIGITS):
+        part = digits[place : place + _DIGITS]
+        value = value * 10 ** len(part) + int(part)
+    return -value if text[:1] == b"-" else value
 
 
 _Read = Callable[..., tuple[int, ...]]

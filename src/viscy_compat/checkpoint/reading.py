@@ -29,6 +29,12 @@ def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkp
 
 def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
     head = source.read(0, min(source.size, _HEAD))
+    if _is_safetensors(head, source.size):
+        from viscy_compat.checkpoint.safetensors_file import read_safetensors
+        from viscy_compat.checkpoint.two_formats import refuse_two_formats
+
+        refuse_two_formats(source, head, limits)
+        return read_safetensors(source, limits, wanted)
     if head.startswith(b"PK\x03\x04"):
         from viscy_compat.checkpoint.torch_file import read_torch_zip
 
@@ -37,10 +43,6 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         from viscy_compat.checkpoint.legacy_file import read_torch_legacy
 
         return read_torch_legacy(source, limits, wanted)
-    if _is_safetensors(head, source.size):
-        from viscy_compat.checkpoint.safetensors_file import read_safetensors
-
-        return read_safetensors(source, limits, wanted)
     if head.lstrip(b" \t\r\n")[:1] == b"{" and source.path.endswith(".json"):
         from viscy_compat.checkpoint.sharded import read_sharded
 
@@ -56,5 +58,9 @@ def _is_pickle(head: bytes) -> bool:
 
 
 def _is_safetensors(head: bytes, size: int) -> bool:
-    """Say whether eight bytes of length stand before JSON, or could: the reader says what is wrong with it."""
-    return len(head) > 8 and head[8:].lstrip()[:1] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 27)
+    """Say whether eight bytes of length stand before JSON, or could: the reader says what is wrong with it.
+
+    A zip archive is one only where the length is true, too.
+    """
+    length, most = int.from_bytes(head[:8], "little"), size if head[:2] == b"PK" else max(size, 1 << 27)
+    return len(head) > 8 and head[8:].lstrip()[:1] == b"{" and length <= most

@@ -9,7 +9,7 @@ from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.facts import ITEMSIZES, Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.layout import TensorSpec
 
 STORAGE_DTYPES: Final = {
@@ -118,6 +118,11 @@ def _refuse(code: str, reason: str) -> NoReturn:
     raise NotExact(code, reason)
 
 
+def _refuse_limit(limits: Limits, name: str, needed: int, what: str) -> NoReturn:
+    error = beyond(limits, name, needed, what, where="")
+    raise NotExact(error.code, str(error))
+
+
 class StorageView:
     """What a persistent id stands for: a storage, its element type, and where in it the view starts (elements)."""
 
@@ -158,12 +163,11 @@ class Rebuilder:
         Rank of a tensor.
     """
 
-    __slots__ = ("_expansion", "_rank", "_storages")
+    __slots__ = ("_limits", "_storages")
 
     def __init__(self, storages: dict[int, StorageView | NotExact], limits: Limits) -> None:
         self._storages = storages
-        self._rank = limits.rank
-        self._expansion = limits.expansion
+        self._limits = limits
 
     def entry(self, key: str, node: Node) -> StoredTensor | UnreadableTensor | None:
         """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
@@ -203,7 +207,7 @@ class Rebuilder:
             _refuse("VC441", f"a quantised tensor ({dtype})")
         if len(args) > arity:
             _without_flags(args[arity])
-        shape, stride, offset = _sizes(args[2], self._rank), _sizes(args[3], self._rank), args[1]
+        shape, stride, offset = _sizes(args[2], self._limits), _sizes(args[3], self._limits), args[1]
         if type(offset) is not int or offset < 0 or len(shape) != len(stride):
             _refuse("VC440", f"offset {offset!a:.40}, {len(shape)} sizes and {len(stride)} strides")
         offset += view.first
@@ -229,8 +233,8 @@ class Rebuilder:
                 f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, "
                 f"but its storage has {storage.nbytes}",
             )
-        if elements * itemsize > storage.nbytes + self._expansion:
-            _refuse("VC404", f"shape {shape} is expanded beyond the limit of {self._expansion} bytes")
+        if elements * itemsize > storage.nbytes + self._limits.expansion:
+            _refuse_limit(self._limits, "expansion", elements * itemsize - storage.nbytes, f"shape {shape} is expanded")
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:
@@ -272,14 +276,14 @@ def _dtype_of(node: Node) -> str:
     _refuse("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
 
 
-def _sizes(node: Node, rank: int) -> tuple[int, ...]:
+def _sizes(node: Node, limits: Limits) -> tuple[int, ...]:
     """Return a tuple of sizes, which old versions wrap into ``torch.Size``."""
     if type(node) is Call and type(node.function) is Global and node.function.path == "torch.Size" and node.args:
         node = node.args[0]
     if type(node) is not tuple:
         _refuse("VC440", "sizes that are no tuple")
-    if len(node) > rank:
-        _refuse("VC404", f"{len(node)} dimensions, and the limit is {rank}")
+    if len(node) > limits.rank:
+        _refuse_limit(limits, "rank", len(node), f"{len(node)} dimensions")
     for size in node:
         if type(size) is not int or size < 0:
             _refuse("VC440", "a size or stride that is no number, or negative")

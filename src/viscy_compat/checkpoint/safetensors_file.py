@@ -20,7 +20,7 @@ from viscy_compat.checkpoint.facts import (
     Wrapper,
 )
 from viscy_compat.checkpoint.graph import unreadable_findings
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
@@ -46,7 +46,7 @@ DTYPES: Final = {
     "F8_E5M2FNUZ": "float8_e5m2fnuz",
     "F8_E8M0": "float8_e8m0fnu",
 }
-"""torch's names of the format's dtypes (safetensors 0.8)."""
+"""torch's names of the format's dtypes (safetensors 0.8), for both directions."""
 
 
 def read_safetensors(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
@@ -90,27 +90,21 @@ def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
             code="VC403",
         )
     if length > limits.header_bytes:
-        raise UnreadableCheckpoint(
-            f"the header has {length} bytes, and the limit is {limits.header_bytes}",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit header_bytes={length}",
-            code="VC404",
-        )
+        raise beyond(limits, "header_bytes", length, f"the header has {length} bytes", where=path)
     raw = source.read(8, length)
     if raw[:1] != b"{":
         _broken(path, "the header does not begin with '{'")
-    header = parsed_json(raw, path)
+    header = parsed_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
     if len(header) > limits.tensors + 1:
-        raise UnreadableCheckpoint(
-            f"{len(header)} tensors, and the limit is {limits.tensors}",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit tensors={len(header)}",
-            code="VC404",
-        )
+        raise beyond(limits, "tensors", len(header), f"{len(header)} tensors", where=path)
     return 8 + length, header
 
 
-def parsed_json(raw: bytes, path: str, code: str = "VC450") -> dict[str, Any]:
+_BRACKETS: Final = 200_000
+"""Brackets of a JSON text at most, where not more tensors are allowed: each takes three."""
+
+
+def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACKETS) -> dict[str, Any]:
     """Return a JSON object from bytes of a stranger: UTF-8, no name twice, no endless nesting.
 
     Raises
@@ -123,7 +117,7 @@ def parsed_json(raw: bytes, path: str, code: str = "VC450") -> dict[str, Any]:
     >>> parsed_json(b'{"a": 1} ', "x")
     {'a': 1}
     """
-    if raw.count(b"[") + raw.count(b"{") > 200_000:
+    if raw.count(b"[") + raw.count(b"{") > most:
         _broken(path, "it nests or repeats without end", code)
     try:
         value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
@@ -166,7 +160,7 @@ def _tensors(
         ranges.append((begin, end))
         dtype = DTYPES.get(name)
         if dtype is None:
-            unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name)[1:41]})"))
+            unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name[:40])[1:-1]})"))
             continue
         storage = Storage(key, source.facts, start=start + begin, size=end - begin, dtype=dtype)
         tensors[key] = _tensor(path, key, TensorSpec(shape, dtype), storage)
@@ -182,13 +176,9 @@ def _row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int,
     offsets: Any = fields.get("data_offsets")
     if type(name) is not str or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
         _broken(path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets")
-    if len(shape) > limits.rank or len(key) > limits.key:
-        raise UnreadableCheckpoint(
-            f"{key[:80]!a} goes beyond the limits: {len(shape)} dimensions, a key of {len(key)} characters",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit rank={len(shape)}",
-            code="VC404",
-        )
+    for limit, size, what in (("rank", len(shape), "dimensions"), ("key", len(key), "characters in its name")):
+        if size > getattr(limits, limit):
+            raise beyond(limits, limit, size, f"{key[:80]!a} has {size} {what}", where=path)
     return name, tuple(shape), offsets[0], offsets[1]
 
 

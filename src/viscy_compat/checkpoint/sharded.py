@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final, NoReturn
+from typing import Any, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper
 from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.graph import unreadable_findings
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.safetensors_file import parsed_json
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
-
-_SHARDS: Final = ("safetensors", "torch-zip", "torch-legacy")
 
 
 def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
@@ -51,12 +49,7 @@ def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
     """Return the keys of each shard, as the index has them."""
     path = source.path
     if source.size > limits.header_bytes:
-        raise UnreadableCheckpoint(
-            f"the index has {source.size} bytes, and the limit is {limits.header_bytes}",
-            where=path,
-            fix=f"if you trust the file, raise the limit with --limit header_bytes={source.size}",
-            code="VC404",
-        )
+        raise beyond(limits, "header_bytes", source.size, f"the index has {source.size} bytes", where=path)
     raw = source.read(0, source.size)
     index = parsed_json(raw, path, code="VC460")
     if "weight_map" not in index:
@@ -67,13 +60,9 @@ def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
     shards: dict[str, list[str]] = {}
     for key, name in weights.items():
         shards.setdefault(_shard_name(path, name), []).append(key)
-    if len(shards) > limits.shards or len(weights) > limits.tensors:
-        raise UnreadableCheckpoint(
-            f"{len(weights)} tensors in {len(shards)} files go beyond the limits of {limits.tensors} and {limits.shards}",
-            where=path,
-            fix=f"if you trust the file, raise the limits with --limit tensors={len(weights)}",
-            code="VC404",
-        )
+    for name, count, what in (("shards", len(shards), "files"), ("tensors", len(weights), "tensors")):
+        if count > getattr(limits, name):
+            raise beyond(limits, name, count, f"{count} {what}", where=path)
     return shards
 
 
@@ -103,10 +92,9 @@ def _shard(path: str, name: str, limits: Limits, wanted: str | None) -> Checkpoi
         raise UnreadableCheckpoint(
             f"the shard {name!a} is not there", where=path, fix="fetch it into the folder of the index", code="VC462"
         )
-    shard = read_checkpoint(place, limits, wanted)
-    if shard.format not in _SHARDS:
+    if name.endswith(".json"):
         _broken(path, f"the shard {name!a} is an index itself")
-    return shard
+    return read_checkpoint(place, limits, wanted)
 
 
 def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:

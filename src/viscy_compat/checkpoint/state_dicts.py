@@ -11,7 +11,7 @@ from typing import Final
 
 from viscy_compat.checkpoint.facts import StateDictSite
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
@@ -208,13 +208,13 @@ class _ModuleWalk:
             raise UnreadableCheckpoint(
                 "a module contains itself", where=self._where, fix="save model.state_dict() instead", code="VC420"
             )
-        if self._left < 0 or len(prefix) > self._limits.key:
-            raise UnreadableCheckpoint(
-                f"the modules go beyond the limit of {self._limits.tensors} tensors or {self._limits.key} characters",
-                where=self._where,
-                fix="if you trust the file, raise the limit with --limit tensors=NUMBER",
-                code="VC404",
-            )
+        if len(prefix) > self._limits.key:
+            needed = 10 * len(prefix)
+            raise beyond(self._limits, "key", needed, f"a name has {len(prefix)} characters", where=self._where)
+        if self._left < 0:
+            # How many there are would take a walk without end to tell.
+            needed = 10 * self._limits.tensors
+            raise beyond(self._limits, "tensors", needed, "the modules hold many entries", where=self._where)
         self._open.add(id(node))
         return list(reversed(children.items()))
 

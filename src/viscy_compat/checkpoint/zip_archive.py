@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
-from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -87,20 +87,28 @@ class ZipArchive:
                 return
             start_of(self.source, entry)
 
-    def read(self, name: str, limit: int) -> bytes:
+    def pickle(self, name: str, limits: Limits) -> bytes:
+        """Return the bytes of an entry that holds a pickle; as `read`."""
+        nbytes = self.entries[name].nbytes
+        if nbytes > limits.pickle_bytes:
+            what = f"{printable_name(name)} has {nbytes} bytes"
+            raise beyond(limits, "pickle_bytes", nbytes, what, where=self.source.path)
+        return self.read(name, nbytes)
+
+    def read(self, name: str, most: int) -> bytes:
         """Return the unpacked bytes of an entry, CRC verified.
 
         Raises
         ------
         UnreadableCheckpoint
-            VC404 beyond `limit` bytes; VC414 damaged.
+            VC404 where they are more than any writer gives such an entry; VC414 damaged.
         """
         entry = self.entries[name]
-        if entry.nbytes > limit:
+        if entry.nbytes > most:
             raise UnreadableCheckpoint(
-                f"{printable_name(name)} has {entry.nbytes} bytes, and the limit is {limit}",
+                f"{printable_name(name)} has {entry.nbytes} bytes, and no writer gives it more than {most}",
                 where=self.source.path,
-                fix="if you trust the file, raise the limit with --limit pickle_bytes=NUMBER",
+                fix="fetch the file again",
                 code="VC404",
             )
         data = self.source.read(start_of(self.source, entry), entry.size)
@@ -202,12 +210,8 @@ def _pairs(end: tuple[int, ...], count: int, size: int, start: int) -> tuple[tup
 def _within(path: str, limits: Limits, count: int, size: int) -> None:
     for name, value, limit in (("entries", count, limits.entries), ("directory_bytes", size, limits.directory_bytes)):
         if value > limit:
-            raise UnreadableCheckpoint(
-                f"the archive's directory has {value} {name.replace('_', ' ')}, and the limit is {limit}",
-                where=path,
-                fix=f"if you trust the file, raise the limit with --limit {name}={value}",
-                code="VC404",
-            )
+            what = f"the archive's directory has {value} {'entries' if name == 'entries' else 'bytes'}"
+            raise beyond(limits, name, value, what, where=path)
     if count * _CENTRAL.size > size:
         _lie(path, f"{count} entries do not fit into a directory of {size} bytes")
 

@@ -112,6 +112,6 @@ def diagnose(
     """
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict)
+        return judge(checkpoint, class_name=class_name, statements=statements)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error))
-    return judge(checkpoint, class_name=class_name, statements=statements)

@@ -9,9 +9,10 @@ from typing import Any
 from viscy_compat.architectures.inference import Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
-from viscy_compat.migration.plan import HALVES
+from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import quoted, spelled
 
 _CONFIGS = ("config.yaml", "config.yml")
@@ -30,8 +31,8 @@ def most_severe_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def about_halves(found: Inference) -> list[Finding]:
-    """Say which tensors are half precision."""
-    halves = [pair for pair in found.retyped if pair.found.dtype in HALVES]
+    """Say which tensors are floats of 16 or 8 bits."""
+    halves = [pair for pair in found.retyped if pair.found.dtype in NARROW_FLOATS]
     if not halves:
         return []
     dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
@@ -41,7 +42,7 @@ def about_halves(found: Inference) -> list[Finding]:
 
 def about_dtypes(found: Inference) -> list[Finding]:
     """Say which tensors have a dtype from which there is no exact way to the class's."""
-    others = [pair for pair in found.retyped if pair.found.dtype not in HALVES]
+    others = [pair for pair in found.retyped if pair.found.dtype not in NARROW_FLOATS]
     causes: dict[tuple[str, str], list[str]] = {}
     for pair in others:
         causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
@@ -52,17 +53,25 @@ def about_dtypes(found: Inference) -> list[Finding]:
 
 
 def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
-    """Say what the reader found, the tensors that it could not read, and those outside the model."""
-    causes: dict[tuple[str, str], list[str]] = {}
-    for tensor in checkpoint.unreadable:
-        causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
-    findings = [
-        Finding(code, f"{len(keys)} tensors: {reason}", tuple(fold(keys))) for (code, reason), keys in causes.items()
-    ]
+    """Say what the reader found, and which tensors stand outside the model."""
+    findings = [*checkpoint.findings, *about_absent_weights(checkpoint)]
     if view.outside:
         said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
         findings.append(Finding("VC106", said, tuple(fold(view.outside))))
-    return [*checkpoint.findings, *findings]
+    return findings
+
+
+def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
+    """Say that a file has the layout of weights and no weights."""
+    absence = absence_of_weights(checkpoint)
+    if absence == "skipped":
+        said = "the file was saved under torch.serialization.skip_data: it has room for the weights, and they are not in it"
+        return [
+            Finding("VC465", said, fix="save it again without skip_data, or let the program that made it fill it in")
+        ]
+    if absence == "zeros":
+        return [Finding("VC466", "every weight is zero", fix="compare the file with the one it was copied from")]
+    return []
 
 
 def about_statements(found: Inference, binding: Mapping[str, Any]) -> list[Finding]:

@@ -83,7 +83,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
     view = near[0] if near else views[0]
     findings = [*causes.about_container(checkpoint, view), *(causes.about_the_nearest(near[1]) if near else [])]
     verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
-    if any(finding.code == "VC430" for finding in findings):
+    if any(finding.code in _UNREADABLE for finding in findings):
         verdict = "unreadable"
     if verdict == "unknown":
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
@@ -103,11 +103,15 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Ver
     A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
     """
     blocking = {finding.code for finding in findings if finding.severity == "error"} - {"VC105", "VC202"}
-    if "VC430" in blocking:
+    if blocking & _UNREADABLE:
         return "unreadable"
     if plan is None or blocking:
         return "incompatible"
     return "compatible" if loads else "remappable"
+
+
+_UNREADABLE = {"VC430", "VC465"}
+"""What makes a file one that is not for loading, whatever its layout is: it would run something, or has no values."""
 
 
 def _is_close(near: Nearest) -> bool:

@@ -12,7 +12,7 @@ from viscy_compat.migration.evidence import Ground
 from viscy_compat.migration.name_tree import OrderState
 from viscy_compat.migration.shapes import Change, computed_reason, neutral_reason
 from viscy_compat.named import NamedTuple
-from viscy_compat.operations import Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
+from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
 
 
 class Match(NamedTuple):
@@ -250,7 +250,7 @@ def _add_companions(source: Layout, target: Layout, decided: dict[str, Match], o
 
 def _operation(pair: Match, spec: TensorSpec, wanted: TensorSpec) -> Operation:
     casts = spec.dtype != wanted.dtype
-    if casts and (wanted.dtype != "float32" or spec.dtype not in ("float16", "bfloat16")):
+    if casts and (wanted.dtype != "float32" or spec.dtype not in NARROW_FLOATS):
         raise PlanRefused(f"no exact way from {spec.dtype} to {wanted.dtype}", where=printable(pair.source))
     if casts and pair.change != "none":
         raise PlanRefused(

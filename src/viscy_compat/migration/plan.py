@@ -14,6 +14,7 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import (
+    NARROW_FLOATS,
     Cast,
     Concat,
     Drop,
@@ -26,9 +27,6 @@ from viscy_compat.operations import (
     sources_of,
     targets_of,
 )
-
-HALVES = ("float16", "bfloat16")
-"""The only dtypes that are cast: float32 holds each of their values exactly."""
 
 
 class Side(NamedTuple):
@@ -169,7 +167,7 @@ def identity_rows(layout: Layout) -> tuple[Operation, ...]:
 
 
 def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
-    """Turn renames of half-precision tensors into casts where the target is float32.
+    """Turn renames of floats of 16 and 8 bits into casts where the target is float32.
 
     Examples
     --------
@@ -313,7 +311,7 @@ def _misfits(row: Operation, source: Layout, target: Layout) -> Iterable[tuple[s
 def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
     if not isinstance(row, Rename) or row.source not in source or row.target not in target:
         return row
-    halved = source[row.source].dtype in HALVES and target[row.target].dtype == "float32"
+    halved = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
     return Cast(row.source, row.target) if halved else row
 
 
@@ -330,7 +328,7 @@ def _filled(row: Fill) -> dict[str, TensorSpec] | str:
 
 
 def _cast_result(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
-    if spec.dtype not in HALVES or row.dtype != "float32":
+    if spec.dtype not in NARROW_FLOATS or row.dtype != "float32":
         return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
     return {row.target: TensorSpec(spec.shape, row.dtype)}
 

@@ -10,7 +10,9 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
+from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
 from viscy_compat.migration.making import sources_of_view
@@ -251,3 +253,6 @@ def _refuse_unreadable(checkpoint: Checkpoint) -> None:
         raise UnreadableCheckpoint(
             f"{tensor.key!a} cannot be read exactly: {tensor.reason}", where=checkpoint.path, code=tensor.code
         )
+    if lacks_its_sums(checkpoint):
+        for finding in about_absent_weights(checkpoint):
+            raise UnreadableCheckpoint(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)

@@ -11,31 +11,13 @@ import struct
 from collections.abc import Mapping, Sequence
 
 from viscy_compat.checkpoint.facts import ITEMSIZES
+from viscy_compat.checkpoint.safetensors_file import DTYPES
 from viscy_compat.errors import OutputRefused
 from viscy_compat.rewrite.streams import TargetTensor
 
 ALIGNMENT = 64
 
-DTYPES = {
-    "float64": "F64",
-    "float32": "F32",
-    "float16": "F16",
-    "bfloat16": "BF16",
-    "int64": "I64",
-    "int32": "I32",
-    "int16": "I16",
-    "int8": "I8",
-    "uint64": "U64",
-    "uint32": "U32",
-    "uint16": "U16",
-    "uint8": "U8",
-    "bool": "BOOL",
-    "complex64": "C64",
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-    "float8_e8m0fnu": "F8_E8M0",
-}
-"""The names that safetensors has for torch's dtypes; it has none for others."""
+_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 def laid_out(tensors: Sequence[TargetTensor]) -> list[TargetTensor]:
@@ -54,7 +36,7 @@ def header_of(tensors: Sequence[TargetTensor], metadata: Mapping[str, str], *, w
     places: dict[str, tuple[int, int]] = {}
     place = 0
     for tensor in laid_out(tensors):
-        if tensor.spec.dtype not in DTYPES or tensor.name == "__metadata__":
+        if tensor.spec.dtype not in _NAMES or tensor.name == "__metadata__":
             raise OutputRefused(
                 f"safetensors cannot hold {tensor.name!a} ({tensor.spec.dtype})", where=where, fix="write a .ckpt"
             )
@@ -62,7 +44,7 @@ def header_of(tensors: Sequence[TargetTensor], metadata: Mapping[str, str], *, w
         place += tensor.nbytes
     fields = {
         tensor.name: {
-            "dtype": DTYPES[tensor.spec.dtype],
+            "dtype": _NAMES[tensor.spec.dtype],
             "shape": tensor.spec.shape,
             "data_offsets": places[tensor.name],
         }

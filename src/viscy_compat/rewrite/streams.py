@@ -99,8 +99,16 @@ def _seen(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset
 
 def _cast(row: Cast, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
-    widen = float32_of_float16 if tensor.spec.dtype == "float16" else float32_of_bfloat16
+    widen = _widener(tensor.spec.dtype)
     return TargetTensor(row.target, spec, (tensor,), lambda reader: map(widen, reader.chunks(tensor, size=PIECE)))
+
+
+def _widener(dtype: str) -> Callable[[bytes], bytes]:
+    if dtype.startswith("float8"):
+        from viscy_compat.rewrite.float8 import float32_of_float8
+
+        return lambda data: float32_of_float8(data, dtype)
+    return float32_of_float16 if dtype == "float16" else float32_of_bfloat16
 
 
 def _filled(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:

@@ -1,0 +1,73 @@
+"""Files that are two formats at once: one reader would take other tensors from them, or run something, than another.
+
+A safetensors file begins with the length of its header, and those eight bytes say nothing about pickles: ``80 02`` is a
+header of 640 bytes as well as the start of protocol 2. What the whole content does decides: it is a pickle too where an
+unpickler (``torch.load`` tries one on every file that is no zip archive) would import a name or find torch's magic
+number, and a zip archive too where it begins or ends like one.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NoReturn
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.pickle_machine import begins_to_act
+from viscy_compat.errors import UnreadableCheckpoint
+
+_END: Final = b"PK\x05\x06"
+_END_SIZE: Final = 22
+_COMMENT: Final = 65_535
+_LOOK: Final = Limits(opcodes=100_000, string=1 << 64, integer=4_096, pickle_bytes=1 << 64)
+"""Lengths are compared with what the file holds; no honest header goes on for so many steps."""
+
+
+def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
+    """Refuse a safetensors file that other readers would take for something else.
+
+    Parameters
+    ----------
+    source : ByteSource
+        A file that begins like safetensors.
+    head : bytes
+        Its first bytes.
+    limits : Limits
+        ``pickle_bytes`` bounds how much is looked at.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC464.
+    """
+    if head.startswith(b"PK\x03\x04") or _ends_like_a_zip(source):
+        _refuse(source.path, "a zip archive")
+    if _acts_like_a_pickle(source, head, limits.pickle_bytes):
+        _refuse(source.path, "a pickle")
+
+
+def _acts_like_a_pickle(source: ByteSource, head: bytes, most: int) -> bool:
+    window = head
+    while True:
+        acts = begins_to_act(window, _LOOK)
+        if acts is not None or len(window) >= min(source.size, most):
+            return bool(acts)
+        window += source.read(len(window), min(3 * len(window), source.size - len(window)))
+
+
+def _ends_like_a_zip(source: ByteSource) -> bool:
+    """Say whether an end record of a zip archive, and its comment, are the last bytes of a file."""
+    length = min(source.size, _END_SIZE + _COMMENT)
+    tail = source.read(source.size - length, length)
+    place = tail.rfind(_END)
+    if place < 0 or place + _END_SIZE > length:
+        return False
+    return place + _END_SIZE + int.from_bytes(tail[place + 20 : place + 22], "little") == length
+
+
+def _refuse(path: str, other: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"this is a safetensors file and {other} at once, and readers differ in which one they take",
+        where=path,
+        fix="do not use this file: fetch it from its source again",
+        code="VC464",
+    )

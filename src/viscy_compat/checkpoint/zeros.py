@@ -1,0 +1,51 @@
+"""Whether the weights of a file were ever written: files of the right size and layout that hold zeros and nothing else."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+
+_PIECE: Final = 4096
+_MOST: Final = 64 << 20
+
+Absence = Literal["none", "skipped", "zeros"]
+"""``skipped``: torch was told not to write them (``torch.serialization.skip_data``), and nobody has since."""
+
+
+def absence_of_weights(checkpoint: Checkpoint) -> Absence:
+    """Say whether every weight is zero; 64 MB are looked at, the smallest tensors first.
+
+    An honest file costs one small read. Vectors do not count: biases and running means begin as zeros.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        Where the file changes meanwhile, or its records lie about where their bytes are.
+    """
+    floats = [tensor for tensor in checkpoint.tensors.values() if "float" in tensor.spec.dtype and tensor.nbytes]
+    weights = [tensor for tensor in floats if len(tensor.spec.shape) > 1] or floats
+    if not weights or not _all_zero(checkpoint, sorted(weights, key=lambda tensor: tensor.nbytes)):
+        return "none"
+    return "skipped" if lacks_its_sums(checkpoint) else "zeros"
+
+
+def lacks_its_sums(checkpoint: Checkpoint) -> bool:
+    """Say whether the pickle of a torch file has a CRC-32 and none of its storages has: they were left out."""
+    pickle = checkpoint.records.get(checkpoint.pickle_name)
+    sums = [storage.crc for storage in checkpoint.storages.values() if storage.nbytes]
+    return pickle is not None and pickle.crc is not None and bool(sums) and not any(sums)
+
+
+def _all_zero(checkpoint: Checkpoint, weights: list[StoredTensor]) -> bool:
+    left = _MOST
+    with TensorReader(checkpoint) as reader:
+        for tensor in weights:
+            for piece in reader.chunks(tensor, size=min(_PIECE, tensor.storage.nbytes)):
+                left -= len(piece)
+                if piece.count(0) != len(piece):
+                    return False
+                if left < 0:
+                    return True
+    return True
