@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,3 +14,13 @@ settings.register_profile(
     "ci", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("ci")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files that build models first: where files are spread over processes, the longest must not come last."""
+    long = {item.path for item in items if item.get_closest_marker("torch")}
+
+    def place(item: pytest.Item) -> tuple[bool, Path]:
+        return item.path not in long, item.path.parent
+
+    items.sort(key=place)
