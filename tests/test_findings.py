@@ -20,7 +20,19 @@ import pytest
 
 from hostile.generator import GROUPS, HONEST, HONEST_SAFETENSORS
 from support import assembly
-from support.assembly import FLOATS, LONGS, lightning, mapping, number, ordered, storage, tensor, text, zipped
+from support.assembly import (
+    FLOATS,
+    LONGS,
+    call,
+    lightning,
+    mapping,
+    number,
+    ordered,
+    storage,
+    tensor,
+    text,
+    zipped,
+)
 from support.layouts import hollow, layout_of
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
@@ -44,6 +56,7 @@ from viscy_compat.proof.comparison import compare, layout_failures, signature_fa
 from viscy_compat.proof.exploration import Broken, Exploration
 from viscy_compat.proof.recorded import compare_recorded
 from viscy_compat.proof.workers import Limits, Worker
+from viscy_compat.rewrite.remapping import remap
 from viscy_compat.stated import Statement
 from viscy_compat.waivers import Waiver, judged
 
@@ -131,6 +144,17 @@ def among_tensors(path: Path, **more: bytes) -> Codes:
     return pickled_codes(path, mapping({**entries, **more}), data)
 
 
+def written(path: Path, *, keep_classes: bool = False, **hyper_parameters: bytes) -> Codes:
+    """The codes of `remap` to another torch file."""
+    trained(path, **hyper_parameters)
+    return {finding.code for finding in remap(path / "a.ckpt", path / "b.ckpt", keep_classes=keep_classes).findings}
+
+
+A_SPACE = call(assembly.name("types", "SimpleNamespace"))
+A_PATH = call(assembly.name("pathlib", "PurePosixPath"), text("a"))
+A_SET = call(assembly.name("builtins", "set"), b"]")
+
+
 def beside(path: Path, name: str) -> Codes:
     (path / name).write_text("model: {}\n")
     return checked(path, CONTRASTIVE)
@@ -213,6 +237,13 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: checked(path, {**SMALL, "model.encode.encode_0.beta": TensorSpec((1,))}),
     ),
     "VC308": (lambda path: beside(path, "config.yaml"), lambda path: beside(path, "config.toml")),
+    "VC330": (lambda path: written(path, x=A_SPACE), lambda path: written(path, x=A_PATH)),
+    "VC331": (lambda path: written(path, x=A_PATH), lambda path: written(path, x=A_SET)),
+    "VC332": (
+        lambda path: written(path, x=A_PATH, keep_classes=True),
+        lambda path: written(path, x=A_SET, keep_classes=True),
+    ),
+    "VC333": (lambda path: trained(path, x=A_PATH), lambda path: trained(path, x=A_SET)),
 }
 
 # --- files: what the generator leaves out -----------------------------------------------------------------------------

@@ -224,11 +224,11 @@ _ARCHITECTURE: tuple[Code, ...] = (
     ),
     Code(
         "VC306",
-        "note",
+        "warning",
         "the file names a class path that no longer exists",
-        "The hyper-parameters name the import path of an old class. Only LightningCLI reads it; weights load "
-        "without it.",
-        "Use the new class path in configurations; 'viscy-compat remap FILE --class-path NEW' rewrites it in the file.",
+        "The hyper-parameters name the import path of an old class. LightningCLI imports it, and load_from_checkpoint of "
+        "Lightning 2.6.6 refuses the file, since the path names no imported class. Weights load without it.",
+        "'viscy-compat remap FILE -o NEW.ckpt --class-path PATH' writes the new class path; use it in configurations too.",
     ),
     Code(
         "VC307",
@@ -260,6 +260,43 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "a public name is gone",
         "A name that the package promises cannot be imported any more.",
         "Export it again, or announce the removal in a new major version.",
+    ),
+)
+
+_TORCH_FILES: tuple[Code, ...] = (
+    Code(
+        "VC330",
+        "warning",
+        "entries are left out that torch's default refuses",
+        "Since 2.6, torch.load reads only a short list of names (weights_only=True), and Lightning asks it the same way. "
+        "Entries that name anything else (a callback, a SimpleNamespace, a function among the hyper-parameters) would "
+        "keep the whole new file from loading, so they are not in it. The smallest part that offends is left out.",
+        "Nothing, if the entries are not needed. --keep-classes keeps them; then torch.load, load_from_checkpoint and "
+        "Trainer.fit need weights_only=False.",
+    ),
+    Code(
+        "VC331",
+        "warning",
+        "entries are written in a plainer form",
+        "These entries have a plain form that torch's default reads (the text of a path, the number of a numpy scalar), "
+        "and the new file has that form. Code that used them as objects of their class will notice.",
+        "Nothing, if a text or a number serves as well. --keep-classes keeps them as they were.",
+    ),
+    Code(
+        "VC332",
+        "warning",
+        "torch's default refuses the new file",
+        "With --keep-classes, entries were kept that name more than torch's default (weights_only=True) reads.",
+        "Load it with weights_only=False, which runs what the file names: only if you trust it. Without --keep-classes, "
+        "remap leaves these entries out.",
+    ),
+    Code(
+        "VC333",
+        "note",
+        "torch's default refuses this file",
+        "Since 2.6, torch.load reads only a short list of names (weights_only=True), and Lightning asks it the same way. "
+        "This file names others. Its tensors are fine.",
+        "'viscy-compat remap FILE -o NEW.ckpt' writes a file that torch's default reads, and says what it leaves out.",
     ),
 )
 
@@ -707,7 +744,7 @@ _HISTORY: tuple[Code, ...] = (
     ),
 )
 
-_ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_CONTAINER, *_NUMBERS, *_HISTORY)
+_ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_TORCH_FILES, *_CONTAINER, *_NUMBERS, *_HISTORY)
 
 CATALOGUE: dict[str, Code] = {entry.id: entry for entry in _ENTRIES}
 

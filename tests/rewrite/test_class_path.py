@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -93,3 +96,38 @@ def test_the_command_has_it_too(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "nothing is written" in capsys.readouterr().err
     assert main(["remap", source, "-o", str(tmp_path / "new.ckpt"), "--class-path", NEW]) == 0
     assert torch.load(tmp_path / "new.ckpt", weights_only=True)["hyper_parameters"]["_class_path"] == NEW
+
+
+def test_next_writes_the_file_that_lightning_loads_and_the_source_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lightning.pytorch import LightningModule, cli
+
+    class FcmaeUNet(LightningModule):
+        """The module where the monorepo has it."""
+
+        def __init__(self, fit_mask_ratio: float, model_config: dict[str, Any]) -> None:
+            super().__init__()
+            self.model, self.ratio = FullyConvolutionalMAE(**model_config), fit_mask_ratio
+
+    engine = ModuleType("cytoland.engine")
+    engine.FcmaeUNet = FcmaeUNet  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "cytoland.engine", engine)
+    # Lightning's own needs jsonargparse, which is not installed here; what it builds is the class and its arguments.
+    monkeypatch.setattr(cli, "instantiate_module", lambda kind, told: kind(**{k: told[k] for k in told if k[0] != "_"}))
+    saved(tmp_path / "old.ckpt", TOLD)
+    with pytest.raises(ValueError, match="does not resolve to an already imported"):
+        FcmaeUNet.load_from_checkpoint(tmp_path / "old.ckpt", map_location="cpu")
+    (result,) = check_paths([str(tmp_path / "old.ckpt")])
+    assert main(shlex.split(result.next)[1:]) == 0
+    loaded = FcmaeUNet.load_from_checkpoint(tmp_path / "old.remapped.ckpt", map_location="cpu")
+    assert loaded.ratio == TOLD["fit_mask_ratio"]
+
+
+def test_a_path_that_nobody_knows_is_a_warning_with_a_place_for_the_new_one(tmp_path: Path) -> None:
+    saved(tmp_path / "old.ckpt", {**TOLD, "_class_path": "viscy.mine.Own"})
+    (result,) = check_paths([str(tmp_path / "old.ckpt")])
+    (finding,) = (finding for finding in result.findings if finding.code == "VC306")
+    assert finding.severity == "warning"
+    assert finding.fix.endswith("old.remapped.ckpt --class-path PACKAGE.MODULE.CLASS")
+    assert "--class-path" not in result.next

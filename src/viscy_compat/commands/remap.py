@@ -23,6 +23,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
     parser.add_argument(
+        "--keep-classes", action="store_true", help="keep entries that torch.load's default refuses (.ckpt, .pt, .pth)"
+    )
+    parser.add_argument(
         "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters shall name"
     )
     plans = parser.add_argument_group("the plan")
@@ -87,4 +90,14 @@ def _wish(arguments: Namespace) -> Wish:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
     if arguments.class_path and not out:
         raise UsageError("--class-path says how to write, and nothing is written", fix="add -o OUT or --in-place")
-    return Wish(out, existing, arguments.weights_only, arguments.write_plan, arguments.shim, arguments.class_path)
+    if arguments.keep_classes and not out:
+        raise UsageError("--keep-classes says how to write, and nothing is written", fix="add -o OUT or --in-place")
+    return Wish(
+        out,
+        existing,
+        arguments.weights_only,
+        arguments.write_plan,
+        arguments.shim,
+        arguments.class_path,
+        arguments.keep_classes,
+    )

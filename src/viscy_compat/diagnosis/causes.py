@@ -8,8 +8,9 @@ from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.checkpoint.zeros import absence_of_weights
+from viscy_compat.diagnosis.class_paths import about_class_path
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import NARROW_FLOATS
@@ -58,7 +59,7 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
     if view.outside:
         said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
         findings.append(Finding("VC106", said, tuple(fold(view.outside))))
-    return findings
+    return [*findings, *_about_torch_defaults(checkpoint)]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
@@ -72,6 +73,16 @@ def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
     if absence == "zeros":
         return [Finding("VC466", "every weight is zero", fix="compare the file with the one it was copied from")]
     return []
+
+
+def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
+    """Say which names in the file torch's default refuses; what would run something has a finding of its own."""
+    names = refused_names(checkpoint.globals)
+    if not names or any(use.role == "call" for use in checkpoint.globals):
+        return []
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    said = f"torch.load's default (weights_only=True) refuses this file: it names {', '.join(names[:3])}{more}"
+    return [Finding("VC333", said, names)]
 
 
 def about_statements(found: Inference, binding: Mapping[str, Any]) -> list[Finding]:
@@ -143,36 +154,13 @@ def _alternatives(row: Undetermined) -> str:
 
 def about_surroundings(checkpoint: Checkpoint, found: Inference, stated: bool) -> list[Finding]:
     """Say where an old class path went, and which configuration lies beside the file."""
-    findings = []
-    told = plain(checkpoint.hyper_parameters)
-    old_path = told.get("_class_path") if isinstance(told, dict) else None
-    if isinstance(old_path, str) and old_path.startswith("viscy."):
-        findings.append(_about_class_path(old_path, checkpoint, found))
+    findings = about_class_path(checkpoint, found.architecture.target)
     beside = _config_beside(checkpoint.path)
     if beside and not stated and any(row.changes_predictions for row in found.undetermined):
         findings.append(
             Finding("VC308", f"{beside} may tell what the weights do not", fix=f"--config {quoted(beside)}")
         )
     return findings
-
-
-_MOVED = {
-    "VSUNet": "cytoland.engine",
-    "FcmaeUNet": "cytoland.engine",
-    "ContrastiveModule": "dynaclr.engine",
-    "BetaVaeModule": "dynaclr.engine",
-}
-"""Where the monorepo has the LightningModules that VisCy had."""
-
-
-def _about_class_path(path: str, checkpoint: Checkpoint, found: Inference) -> Finding:
-    """Say that an old class path is gone, and how to put the new one in its place."""
-    name = path.rpartition(".")[2]
-    new = f"{_MOVED[name]}.{name}" if name in _MOVED else "NEW"
-    said = f"the hyper-parameters name {path}, which the monorepo does not have"
-    moved = f" (it has {new})" if name in _MOVED else ""
-    fix = f"viscy-compat remap {quoted(checkpoint.path)} -o NEW.ckpt --class-path {new}, if LightningCLI shall load it"
-    return Finding("VC306", f"{said}{moved}; the model is {found.architecture.target}", fix=fix)
 
 
 def _config_beside(path: str) -> str:

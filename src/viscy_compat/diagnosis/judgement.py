@@ -12,6 +12,7 @@ from viscy_compat.architectures.inference import Inference, Nearest, distance, i
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.diagnosis import causes, strictness
+from viscy_compat.diagnosis.class_paths import class_path_command
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
@@ -182,6 +183,9 @@ def _hyper_parameters(checkpoint: Checkpoint, architecture: Architecture) -> dic
 def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, stated: Mapping[str, Any]) -> str:
     if verdict == "incompatible":
         return f"viscy-compat inspect {quoted(checkpoint.path)}"
+    renamed = class_path_command(checkpoint)
+    if renamed:
+        return renamed + "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
     if verdict == "compatible" and not view.prefix and not view.inner:
         return ""
     settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())

@@ -140,6 +140,10 @@ def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
 def _finding(finding: Finding, style: Style) -> Iterator[str]:
     if finding.severity != "note" or style.verbose:
         yield f"{finding.severity} {finding.code}: {printable(finding.message)}"
+        shown = finding.keys if style.verbose else finding.keys[:_SHORT]
+        yield from (f"{_MARGIN}{printable(key)}" for key in shown)
+        if len(shown) < len(finding.keys):
+            yield f"{_MARGIN}... and {len(finding.keys) - len(shown)} more (-v shows all)"
         if finding.fix:
             yield f"{_MARGIN}{style.paint('fix:', 2)} {printable(finding.fix)}"
 

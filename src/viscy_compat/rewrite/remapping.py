@@ -18,8 +18,10 @@ from viscy_compat.migration.plan import Plan, layout_digest
 from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
+from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.class_path import with_class_path
+from viscy_compat.rewrite.leavings import about_admission
 from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
@@ -53,6 +55,8 @@ class Wish(NamedTuple):
         Where the plan, and the Python shim, are written.
     class_path : str, optional
         The class path that the hyper-parameters shall name.
+    keep_classes : bool, optional
+        Keep entries that torch's default refuses.
     """
 
     out: str = ""
@@ -61,6 +65,7 @@ class Wish(NamedTuple):
     plan_out: str = ""
     shim_out: str = ""
     class_path: str = ""
+    keep_classes: bool = False
 
 
 class RemapResult(NamedTuple):
@@ -169,6 +174,7 @@ def remap(
     write_plan: str | os.PathLike[str] | None = None,
     shim: str | os.PathLike[str] | None = None,
     class_path: str = "",
+    keep_classes: bool = False,
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
@@ -199,6 +205,9 @@ def remap(
         Where to write the plan as JSON, and as Python that needs torch alone.
     class_path : str, optional
         The import path that the hyper-parameters shall name, where LightningCLI wrote one.
+    keep_classes : bool, optional
+        Keep entries that torch's default (``weights_only=True``) refuses; then the new file needs
+        ``weights_only=False``.
     class_name, config, state_dict
         As `viscy_compat.check` has them.
 
@@ -237,6 +246,7 @@ def remap(
         _text(write_plan),
         _text(shim),
         class_path,
+        keep_classes,
     )
     return Report("remap", [fulfil(question, wish)])
 
@@ -269,14 +279,16 @@ def fulfil(
         refuse_target(path, _existing(wish), chosen.checkpoint.files)
     job, written, proof = _written(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish))
+    admission = written.admission if written else Admission({})
+    gone = () if wish.keep_classes else tuple(row.place for row in admission.left_out)
     return RemapResult(
         question.path,
         "compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
         chosen.plan,
         written,
-        left_behind(chosen.checkpoint, job) if job else (),
+        (*left_behind(chosen.checkpoint, job), *gone) if job else (),
         chosen.plan.loses if question.direction == "forward" else (),
-        _findings(chosen),
+        (*about_admission(admission, wish.out, keep_classes=wish.keep_classes), *_findings(chosen, wish)),
         files,
         chosen.result,
         proof or None,
@@ -337,7 +349,7 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
     checkpoint, plan = chosen.checkpoint, chosen.plan
     kind = kind_of(wish.out, checkpoint, wish.existing)
     edits = kind == "torch" and not becomes_plain(checkpoint)
-    if edits and not wish.weights_only:
+    if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
     follows = edits and not wish.weights_only
     stored = stored_tensors(checkpoint, chosen.keys)
@@ -351,6 +363,7 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
         prefix=_prefix(chosen, edits=edits),
         source_prefix=chosen.prefix,
         weights_only=wish.weights_only,
+        keep_classes=wish.keep_classes,
         replacements={
             **(reindexed(checkpoint, plan, stored, order=chosen.order) if follows else {}),
             **_new_class_path(checkpoint, wish, edits=edits),
@@ -485,13 +498,15 @@ def _write_text(path: str, text: str, existing: Existing) -> None:
         output.commit()
 
 
-def _findings(chosen: Chosen) -> tuple[Finding, ...]:
-    """Return what stays to be said about the source: not the errors that the plan cures."""
+def _findings(chosen: Chosen, wish: Wish) -> tuple[Finding, ...]:
+    """Return what stays to be said about the source: not what the plan, or the new file, cures."""
     found = chosen.result.findings if chosen.result else chosen.checkpoint.findings
-    return tuple(finding for finding in found if finding.severity != "error" and finding.code not in _CURED)
+    rid_of_path = wish.class_path or ENDINGS.get(os.path.splitext(wish.out)[1].lower()) == "safetensors"
+    cured = {*_CURED, "VC306"} if rid_of_path else _CURED
+    return tuple(finding for finding in found if finding.severity != "error" and finding.code not in cured)
 
 
-_CURED = {"VC103", "VC104", "VC106"}
+_CURED = {"VC103", "VC104", "VC106", "VC333"}
 
 
 def _text(path: str | os.PathLike[str] | None) -> str:

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
+from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.named import NamedTuple
+from viscy_compat.rewrite.admission import Admission, admission
 from viscy_compat.rewrite.pickle_emitter import emitted
 from viscy_compat.rewrite.streams import TargetTensor
 
@@ -43,10 +45,11 @@ ModulePath = Callable[[str], str | None]
 
 
 class TorchContents(NamedTuple):
-    """What a torch zip file shall hold: the pickle, and what each storage key stands for."""
+    """What a torch zip file shall hold: the pickle, what each storage key stands for, and what was left out of it."""
 
     pickle: bytes
     storages: dict[str, Storage | TargetTensor]
+    admission: Admission = Admission({})
 
 
 def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
@@ -68,6 +71,7 @@ def edited_contents(
     module_path: ModulePath,
     replacements: Mapping[int, Node],
     weights_only: bool,
+    keep_classes: bool = False,
 ) -> TorchContents:
     """Return the source's own graph with another state dict in it.
 
@@ -83,6 +87,8 @@ def edited_contents(
         Further nodes that take the place of others, by ``id``.
     weights_only : bool
         Whether everything but the weights, and what Lightning needs to load them, is left out.
+    keep_classes : bool, optional
+        Whether entries stay that torch's default refuses.
     """
     prefix = checkpoint.pickle_name.removesuffix("data.pkl") + "data/"
     taken = {name.removeprefix(prefix) for name in checkpoint.records}
@@ -93,10 +99,18 @@ def edited_contents(
         entries += (tensor.name, node)
     state = _state_dict(checkpoint.state_node, entries, module_path)
     root = _lean_root(checkpoint) if weights_only else checkpoint.root
-    pickle = emitted(root, replacements={**replacements, id(checkpoint.state_node): state})
+    changed = {**replacements, id(checkpoint.state_node): state}
+    fine = _is_admitted(checkpoint)
+    found = Admission(changed) if fine else admission(root, changed, keep_classes=keep_classes)
+    pickle = emitted(root, replacements=found.replacements)
     keys = dict.fromkeys(node.id[2] for node in pickle.persistents)
     kept = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
-    return TorchContents(pickle.data, {**kept, **graph.storages})
+    return TorchContents(pickle.data, {**kept, **graph.storages}, found)
+
+
+def _is_admitted(checkpoint: Checkpoint) -> bool:
+    """Whether torch's default reads everything that the file holds: only protocol 2 has no other opcodes."""
+    return checkpoint.versions.get("pickle") == "2" and not refused_names(checkpoint.globals)
 
 
 class _Graph:

@@ -22,6 +22,7 @@ from viscy_compat.layout import TensorSpec, printable
 from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
+from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
@@ -63,6 +64,8 @@ class Job(NamedTuple):
         The prefix that the names had in the source.
     weights_only : bool, optional
         Leave out everything but the weights and what is needed to load them.
+    keep_classes : bool, optional
+        Keep entries that torch's default refuses.
     replacements : Mapping[int, Node], optional
         Other nodes of the graph that change (optimizer state).
     metadata : Mapping[str, str], optional
@@ -80,6 +83,7 @@ class Job(NamedTuple):
     prefix: str = ""
     source_prefix: str = ""
     weights_only: bool = False
+    keep_classes: bool = False
     replacements: Mapping[int, Node] = {}
     metadata: Mapping[str, str] = {}
     limits: Limits = DEFAULT_LIMITS
@@ -88,13 +92,15 @@ class Job(NamedTuple):
 class Written(NamedTuple):
     """What was written: the file, its size in bytes, how many tensors it holds, and those that share bytes.
 
-    ``tied`` maps the name of a tensor to that of the first one with the same bytes in the source's storage.
+    ``tied`` maps the name of a tensor to that of the first one with the same bytes in the source's storage;
+    ``admission`` says what is not in the file, or in another form, so that torch's default reads it.
     """
 
     path: str
     size: int
     tensors: int
     tied: Mapping[str, str]
+    admission: Admission = Admission({})
 
 
 class _Record(NamedTuple):
@@ -130,13 +136,13 @@ def write(job: Job, recheck: Callable[[str], None]) -> Written:
     with TensorReader(job.checkpoint) as reader:
         refuse_changed_fills(job.plan, stored, reader)
         with opened(job.out, job.existing, inputs=job.checkpoint.files) as output:
-            records = _write_file(job, tensors, output, reader)
+            records, admission = _write_file(job, tensors, output, reader)
             output.sync()
             recheck(output.temporary)
             _compare(job, tensors, records, output.temporary)
             reader.verify_unchanged()
             output.commit()
-            return Written(job.out, output.position, len(tensors), tied_names(tensors))
+            return Written(job.out, output.position, len(tensors), tied_names(tensors), admission)
 
 
 def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
@@ -158,12 +164,14 @@ def stored_tensors(checkpoint: Checkpoint, keys: Mapping[str, str]) -> dict[str,
     return {name: checkpoint.tensors[key] for name, key in keys.items()}
 
 
-def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> list[_Record]:
-    """Write the file; return the records of a torch zip file."""
+def _write_file(
+    job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader
+) -> tuple[list[_Record], Admission]:
+    """Write the file; return the records of a torch zip file, and what torch's default would have refused."""
     if job.kind == "safetensors":
         _write_safetensors(job, tensors, output, reader)
-        return []
-    records = _records(job, tensors)
+        return [], Admission({})
+    records, admission = _records(job, tensors)
     _prepare(output, _total(records))
     writer = ZipWriter(output)
     stream = _read_ahead((chunk for record in records for chunk in record.chunks(reader)), _total(records))
@@ -172,7 +180,7 @@ def _write_file(job: Job, tensors: list[TargetTensor], output: Output, reader: T
         writer.add(record.name, record.nbytes, pieces.take(record.nbytes), crc=record.crc)
     _exhaust(stream)
     writer.finish()
-    return records
+    return records, admission
 
 
 def _read_ahead(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
@@ -236,25 +244,33 @@ def _prepare(output: Output, needed: int) -> None:
         output.settle()
 
 
-def _records(job: Job, tensors: list[TargetTensor]) -> list[_Record]:
-    """Return every record of the output, the pickle first."""
+def _records(job: Job, tensors: list[TargetTensor]) -> tuple[list[_Record], Admission]:
+    """Return every record of the output, the pickle first, and what torch's default would have refused."""
     checkpoint = job.checkpoint
     if becomes_plain(checkpoint):
         contents = plain_contents(tensors)
         first = (_held_record("archive/data.pkl", contents.pickle), _held_record("archive/byteorder", b"little"))
-        return [*first, *_storage_records("archive/", contents), _held_record("archive/version", b"3\n")]
+        last = _held_record("archive/version", b"3\n")
+        return [*first, *_storage_records("archive/", contents), last], contents.admission
     contents = edited_contents(
         checkpoint,
         tensors,
         module_path=_module_path(job),
         replacements=job.replacements,
         weights_only=job.weights_only,
+        keep_classes=job.keep_classes,
     )
+    if contents.admission.root and not job.keep_classes:
+        raise OutputRefused(
+            f"torch.load's default refuses the whole of such a file: {', '.join(contents.admission.root)}",
+            where=job.out,
+            fix="--weights-only writes the weights alone; --keep-classes writes the rest too",
+        )
     root = checkpoint.pickle_name.removesuffix("data.pkl")
     written = {record.name: record for record in _storage_records(root, contents)}
     kept = [_in_place(record, written) for record in _other_records(job, root, written)]
     added = [record for name, record in written.items() if name not in checkpoint.records]
-    return [_held_record(checkpoint.pickle_name, contents.pickle), *kept, *added]
+    return [_held_record(checkpoint.pickle_name, contents.pickle), *kept, *added], contents.admission
 
 
 def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Iterator[Storage]:

@@ -1,0 +1,69 @@
+"""The class path that LightningCLI stores among the hyper-parameters, where it names a module that is gone."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.findings import Finding
+from viscy_compat.stated import quoted
+
+MOVED: Final = {
+    "AugmentedPredictionVSUNet": "cytoland.engine",
+    "BetaVaeModule": "dynaclr.engine",
+    "ClassificationModule": "dynaclr.classification",
+    "ContrastiveModule": "dynaclr.engine",
+    "FcmaeUNet": "cytoland.engine",
+    "JointContrastiveModule": "dynaclr.multi_modal",
+    "VSUNet": "cytoland.engine",
+}
+"""Where the monorepo has the LightningModules that VisCy had."""
+
+_UNKNOWN: Final = "PACKAGE.MODULE.CLASS"
+
+
+def dead_class_path(checkpoint: Checkpoint) -> str:
+    """Return the import path of an old class that the hyper-parameters name; empty where they name none."""
+    told = plain(checkpoint.hyper_parameters)
+    path = told.get("_class_path") if isinstance(told, dict) else None
+    return path if isinstance(path, str) and path.startswith("viscy.") else ""
+
+
+def about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
+    """Say that an old class path is gone, and how to put the new one in its place."""
+    path = dead_class_path(checkpoint)
+    if not path:
+        return []
+    new = _new_path(path)
+    moved = f" (it has {new})" if new else ""
+    said = f"the hyper-parameters name {path}, which the monorepo does not have{moved}"
+    refused = "LightningCLI, and load_from_checkpoint of Lightning 2.6.6, refuse the file"
+    fix = _command(checkpoint, new or _UNKNOWN) if _keeps_hyper_parameters(checkpoint) else "remap leaves it out"
+    return [Finding("VC306", f"{said}; {refused}; the model is {target}", fix=fix)]
+
+
+def class_path_command(checkpoint: Checkpoint) -> str:
+    """Return the command that writes the file with the new class path; empty where none is needed or known.
+
+    A file without its graph (safetensors, before torch 1.6) has no hyper-parameters left once it is remapped.
+    """
+    path = dead_class_path(checkpoint)
+    new = _new_path(path)
+    return _command(checkpoint, new) if new and _keeps_hyper_parameters(checkpoint) else ""
+
+
+def _keeps_hyper_parameters(checkpoint: Checkpoint) -> bool:
+    return checkpoint.format == "torch-zip" and checkpoint.wrapper.kind == "lightning"
+
+
+def _new_path(path: str) -> str:
+    name = path.rpartition(".")[2]
+    return f"{MOVED[name]}.{name}" if name in MOVED else ""
+
+
+def _command(checkpoint: Checkpoint, new: str) -> str:
+    stem, ending = os.path.splitext(checkpoint.path)
+    out = f"{stem}.remapped{ending if ending in ('.ckpt', '.pt', '.pth') else '.ckpt'}"
+    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(out)} --class-path {new}"

@@ -1,0 +1,240 @@
+"""What torch's default refuses in a graph, and the smallest parts without which it does not.
+
+``torch.load(FILE)`` admits a short list of names (`viscy_compat.checkpoint.torch_names`) and few ways to use them. An
+entry of a dictionary can be left out; nothing else can: an item less would make another list. So the entry that goes is
+that of the nearest dictionary around the part that is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent, children, entries_of
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.torch_names import (
+    ADMITTED,
+    FILLED_LIKE_A_DICTIONARY,
+    GIVEN_ATTRIBUTES,
+    MAKERS,
+    todays_name,
+)
+from viscy_compat.named import NamedTuple
+from viscy_compat.rewrite.conversion import Conversion, conversion_of
+
+_LARGEST_BITS: Final = 2039
+"""Longer integers need an opcode that torch's default does not read."""
+
+_LEAVES: Final = (str, float, bool, type(None))
+
+
+class LeftOut(NamedTuple):
+    """An entry that the new file does not have: its place (``"hyper_parameters.loss"``) and the names at fault."""
+
+    place: str
+    names: tuple[str, ...]
+
+
+class Converted(NamedTuple):
+    """A value that the new file has in a plainer form: its place, that form (``"text"``), and the name at fault."""
+
+    place: str
+    form: str
+    name: str
+
+
+class Admission(NamedTuple):
+    """How a graph becomes one that torch's default reads.
+
+    ``replacements`` are nodes that take the place of others, by ``id``; they hold those that were given. ``root`` says
+    which names keep the whole graph from being read, where leaving entries out does not help.
+    """
+
+    replacements: Mapping[int, Node]
+    left_out: tuple[LeftOut, ...] = ()
+    converted: tuple[Converted, ...] = ()
+    root: tuple[str, ...] = ()
+
+
+def admission(root: Node, replacements: Mapping[int, Node], *, keep_classes: bool = False) -> Admission:
+    """Say what must change in a graph, so that torch's default reads it.
+
+    Parameters
+    ----------
+    root : Node
+        The graph; it is not changed.
+    replacements : Mapping[int, Node]
+        Nodes that take the place of others already, by ``id``.
+    keep_classes : bool, optional
+        Change nothing but what loads as the very same value, and only say what torch's default refuses.
+
+    Examples
+    --------
+    >>> lost = Call(Global("types", "SimpleNamespace"), ())
+    >>> admission(Dict(["epoch", 1, "callbacks", Dict(["mine", lost])]), {}).left_out
+    (LeftOut(place='callbacks.mine', names=('types.SimpleNamespace',)),)
+    """
+    walk = _Walk(replacements, keep_classes)
+    walk.visit(root)
+    walk.spread()
+    return walk.answer(root)
+
+
+class _Walk:
+    """Every container of a graph, once; which are refused, and why.
+
+    ``parents`` lists by ``id`` who cannot be read if a node cannot; dictionaries can do without an entry, and so are
+    not among them.
+    """
+
+    __slots__ = ("_given", "_keep_classes", "_kept", "_parents", "_refused", "_said")
+
+    def __init__(self, given: Mapping[int, Node], keep_classes: bool) -> None:
+        self._given, self._keep_classes = given, keep_classes
+        self._kept: dict[int, Node] = {}
+        self._parents: dict[int, list[int]] = {}
+        self._refused: dict[int, tuple[str, ...]] = {}
+        self._said: dict[int, tuple[str, str]] = {}
+
+    def visit(self, root: Node) -> None:
+        """Look at every node below the root."""
+        waiting = [root]
+        while waiting:
+            node = waiting.pop()
+            if id(node) in self._kept or type(node) in _LEAVES:
+                continue
+            now = self._converted(node)
+            self._kept[id(node)] = now
+            at_fault = _at_fault(now)
+            if at_fault:
+                self._refused[id(node)] = at_fault
+            entries = _entries(now)
+            for child in _needed(now):
+                self._parents.setdefault(id(child), []).append(id(node))
+                waiting.append(child)
+            waiting.extend(entries or ())
+
+    def spread(self) -> None:
+        """Refuse what needs a refused node."""
+        waiting = list(self._refused)
+        while waiting:
+            child = waiting.pop()
+            for parent in self._parents.get(child, ()):
+                if parent in self._refused:
+                    continue
+                self._refused[parent] = self._refused[child]
+                waiting.append(parent)
+
+    def answer(self, root: Node) -> Admission:
+        """Leave refused entries out, from the root down, and name their places."""
+        changed: dict[int, Node] = dict(self._given)
+        left_out: list[LeftOut] = []
+        converted: list[Converted] = []
+        seen: set[int] = set()
+        waiting: list[tuple[Node, str]] = [(root, "")]
+        while waiting:
+            node, place = waiting.pop()
+            if id(node) in seen or id(node) not in self._kept:
+                continue
+            seen.add(id(node))
+            now = self._kept[id(node)]
+            if id(node) in self._said:
+                converted.append(Converted(place, *self._said[id(node)]))
+            entries = _entries(now)
+            lost = [*self._lost(entries or [], place)]
+            left_out += lost
+            if lost and not self._keep_classes:
+                now = _with_entries(now, self._held(entries or []))
+            if now is not node:
+                changed[id(node)] = now
+            waiting.extend(reversed([*_placed(now, place)]))
+        return Admission(changed, tuple(left_out), tuple(converted), self._refused.get(id(root), ()))
+
+    def _converted(self, node: Node) -> Node:
+        now = self._given.get(id(node), node)
+        found: Conversion | None = conversion_of(now)
+        if found is None or (found.form and self._keep_classes):
+            return now
+        if found.form:
+            self._said[id(node)] = found.form, now.function.path
+        return found.node
+
+    def _lost(self, entries: list[Node], place: str) -> Iterator[LeftOut]:
+        for key, value in zip(entries[::2], entries[1::2], strict=True):
+            names = self._refused.get(id(key)) or self._refused.get(id(value))
+            if names:
+                yield LeftOut(_joined(place, key), names)
+
+    def _held(self, entries: list[Node]) -> list[Node]:
+        pairs = zip(entries[::2], entries[1::2], strict=True)
+        return [item for pair in pairs if not any(id(part) in self._refused for part in pair) for item in pair]
+
+
+def _entries(node: Node) -> list[Node] | None:
+    """Return the entries that a node can do without: those of a dictionary."""
+    if type(node) is Dict:
+        return node.entries
+    return node.entries if type(node) is Call and node.entries and entries_of(node) is not None else None
+
+
+def _needed(node: Node) -> Iterator[Node]:
+    """Yield the parts without which a node is another one."""
+    if _entries(node) is None:
+        yield from children(node)
+    elif type(node) is Call:
+        yield node.function
+        yield node.args
+        yield from node.states or ()
+
+
+def _at_fault(node: Node) -> tuple[str, ...]:
+    """Return the names for which torch's default refuses a node, whatever is in it; empty where it does not."""
+    kind = type(node)
+    if kind is int:
+        return ("an integer of more than 2039 bits",) if node.bit_length() > _LARGEST_BITS else ()
+    if kind is Global:
+        return () if todays_name(node.path) in ADMITTED else (node.path,)
+    if kind is Items:
+        return (f"builtins.{node.kind}",)
+    if kind is Persistent:
+        return () if type(node.id) is tuple and node.id[:1] == ("storage",) else ("a persistent id that is no storage",)
+    return _at_fault_in_call(node) if kind is Call else ()
+
+
+def _at_fault_in_call(node: Call) -> tuple[str, ...]:
+    path = todays_name(node.function.path) if type(node.function) is Global else "what another call returns"
+    usual = node.kind == "reduce" or (node.kind == "newobj" and path in GIVEN_ATTRIBUTES)
+    filled = path in FILLED_LIKE_A_DICTIONARY or not node.entries
+    attributes = path in GIVEN_ATTRIBUTES or not node.states
+    fine = path in MAKERS and usual and filled and attributes and not node.items and node.kwargs is ABSENT
+    return () if fine else (path,)
+
+
+def _with_entries(node: Node, entries: list[Node]) -> Node:
+    """Return a dictionary of the kind of a node, with other entries."""
+    if type(node) is not Call:
+        return Dict(entries)
+    copy = Call(node.function, node.args, node.kind, node.kwargs)
+    copy.entries, copy.items, copy.states = entries, node.items, node.states
+    return copy
+
+
+def _placed(node: Node, place: str) -> Iterator[tuple[Node, str]]:
+    """Yield what a node holds, with the place of each part."""
+    entries = _entries(node)
+    if type(node) in (list, tuple):
+        yield from ((child, _joined(place, index)) for index, child in enumerate(node))
+        return
+    if type(node) is Call and type(node.args) is tuple:
+        yield from ((part, place) for part in node.args)
+        yield from ((part, place) for part in _needed(node) if part is not node.args)
+    else:
+        yield from ((part, place) for part in _needed(node))
+    for key, value in zip((entries or [])[::2], (entries or [])[1::2], strict=True):
+        yield key, place
+        yield value, _joined(place, key)
+
+
+def _joined(place: str, key: Node) -> str:
+    text = key if type(key) is str else str(plain(key, most=20))
+    return f"{place}.{text}" if place else text

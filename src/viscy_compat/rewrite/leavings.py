@@ -1,0 +1,46 @@
+"""What is said about a new torch file: what torch's default would have refused, and what reads the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from viscy_compat.findings import Finding
+from viscy_compat.rewrite.admission import Admission
+
+_MOST_NAMES = 4
+_KEEP = "--keep-classes keeps them as they were; torch.load and Lightning then need weights_only=False"
+
+
+def about_admission(admission: Admission, out: str, *, keep_classes: bool) -> Iterator[Finding]:
+    """Say what a new file lacks, or has in another form, or why ``torch.load`` does not read it by default."""
+    if keep_classes:
+        yield from _about_kept_classes(admission, out)
+        return
+    left_out, converted = admission.left_out, admission.converted
+    if left_out:
+        names = tuple(dict.fromkeys(name for row in left_out for name in row.names))
+        said = f"{_counted(len(left_out))} left out, since torch.load's default (weights_only=True) refuses"
+        places = tuple(f"{row.place} ({_some(row.names)})" for row in left_out)
+        yield Finding("VC330", f"{said} {_some(names)}", places, fix=_KEEP)
+    if converted:
+        said = f"{_counted(len(converted))} written in a plainer form, which torch.load's default reads"
+        yield Finding("VC331", said, tuple(f"{row.place}: {row.form} of {row.name}" for row in converted), fix=_KEEP)
+
+
+def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:
+    """Say that torch's default refuses the new file, and which calls read it."""
+    names = tuple(dict.fromkeys((*admission.root, *(name for row in admission.left_out for name in row.names))))
+    if names:
+        said = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
+        calls = (f"torch.load({out!r}, weights_only=False)", f"load_from_checkpoint({out!r}, weights_only=False)")
+        fix = f"if you trust the file: {' or '.join(calls)}, or Trainer.fit(..., weights_only=False)"
+        yield Finding("VC332", f"{said} {_some(names)}", names, fix=fix)
+
+
+def _counted(count: int) -> str:
+    return f"{count} entries are" if count > 1 else "an entry is"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more
