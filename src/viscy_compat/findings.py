@@ -247,6 +247,23 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "Give it: --config FILE.yml.",
     ),
     Code(
+        "VC320",
+        "error",
+        "several sets of weights in one state dict",
+        "The state dict holds more than one set of a known class, such as a model and its average, a student and its "
+        "teacher. Nothing in the file says which one is meant.",
+        "Choose one: '--state-dict ADDRESS'. The message lists the addresses; an address is the path of a state dict, and "
+        "after a colon the prefix of the set in it.",
+    ),
+    Code(
+        "VC321",
+        "warning",
+        "the names stand behind another prefix",
+        "Every name is that of the class, behind a common prefix that load_state_dict() does not take off ('net.', "
+        "'_forward_module.'), with a framework's wrapper inside, or without the class's own first name.",
+        "'viscy-compat remap' takes the prefix off, or puts it on; the plan says it in one row.",
+    ),
+    Code(
         "VC311",
         "error",
         "the constructor has changed",

@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.errors import UnreadableCheckpoint
 
 __all__ = ["Checkpoint", "Limits", "open_checkpoint"]
 
 
-def open_checkpoint(path: str, *, limits: Limits = DEFAULT_LIMITS, state_dict: str | None = None) -> Checkpoint:
+def open_checkpoint(
+    path: str,
+    *,
+    limits: Limits = DEFAULT_LIMITS,
+    state_dict: str | None = None,
+    undecided: Literal["refuse", "read"] = "refuse",
+) -> Checkpoint:
     """Read what a file says about itself: a few kilobytes of it, never a tensor's bytes.
 
     Parameters
@@ -21,7 +30,11 @@ def open_checkpoint(path: str, *, limits: Limits = DEFAULT_LIMITS, state_dict: s
     limits : Limits, optional
         Beyond these the file is refused (VC404).
     state_dict : str, optional
-        Which of several state dicts is meant, as a dotted path (``"ema.state_dict"``; ``""`` for the top).
+        Which set of weights is meant, as an address (`viscy_compat.checkpoint.address`): the dotted path of a state dict
+        (``"ema.state_dict"``; ``""`` for the top), or that and a prefix (``"state_dict:ema.model."``).
+    undecided : {"refuse", "read"}, optional
+        What happens where several state dicts are there and none is the usual one: an error (VC445), or the first one
+        is read, and `Checkpoint.decided` is False.
 
     Returns
     -------
@@ -35,4 +48,19 @@ def open_checkpoint(path: str, *, limits: Limits = DEFAULT_LIMITS, state_dict: s
     """
     from viscy_compat.checkpoint.reading import read_checkpoint
 
-    return read_checkpoint(path, limits, state_dict)
+    checkpoint = read_checkpoint(path, limits, state_dict)
+    if undecided == "refuse" and not checkpoint.decided:
+        raise several_state_dicts(checkpoint)
+    return checkpoint
+
+
+def several_state_dicts(checkpoint: Checkpoint) -> UnreadableCheckpoint:
+    """Return the error that asks which of several state dicts is meant."""
+    paths = [site.path for site in checkpoint.sites]
+    listed = ", ".join(map(repr, paths[:12]))
+    return UnreadableCheckpoint(
+        f"{len(paths)} state dicts in this file: {listed}",
+        where=checkpoint.path,
+        fix=f"choose one with --state-dict {paths[0]}",
+        code="VC445",
+    )

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
+from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout, TensorSpec
@@ -223,6 +224,55 @@ class StateDictSite(NamedTuple):
     tensors: int
 
 
+class WeightsFacts(NamedTuple):
+    """One set of weights of a file, as reports list it.
+
+    Parameters
+    ----------
+    address : str
+        Where it is, as ``--state-dict`` takes it.
+    class_name, generation : str
+        What it is; empty where it is of no known class.
+    tensors : int
+        How many.
+    role : str
+        ``"averaged"`` or ``"in training"``, where a Lightning file keeps both; else empty.
+    chosen : bool
+        Whether it is the one that was judged.
+    why : str
+        On what ground it was chosen, where there are several.
+    same_layout, same_bytes : bool or None
+        How it compares with the judged one (the first one, where none was); None where that is not known.
+    """
+
+    address: str
+    class_name: str = ""
+    generation: str = ""
+    tensors: int = 0
+    role: str = ""
+    chosen: bool = False
+    why: str = ""
+    same_layout: bool | None = None
+    same_bytes: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of ``sets`` as the JSON of the contract has it."""
+        known = {
+            "role": self.role or None,
+            "same_layout": self.same_layout,
+            "same_bytes": self.same_bytes,
+            "why": self.why or None,
+        }
+        return {
+            "state_dict": self.address,
+            "class": self.class_name or None,
+            "generation": self.generation or None,
+            "tensors": self.tensors,
+            **{name: value for name, value in known.items() if value is not None},
+            "chosen": self.chosen,
+        }
+
+
 class Wrapper(NamedTuple):
     """What is around the weights.
 
@@ -240,13 +290,15 @@ class View(NamedTuple):
 
     ``prefix`` is what was taken off the front; ``inner`` lists wrappers taken out of the middle
     (``"encoder._orig_mod."``); ``keys`` maps each name without wrappers to its raw key, in order; ``outside`` lists
-    raw keys that do not start with the prefix (``n_averaged`` of an averaged model, a loss's buffers).
+    raw keys that do not start with the prefix (``n_averaged`` of an averaged model, a loss's buffers). ``lacks`` is
+    what stands in front of every name though the file's names lack it (the class's own first name).
     """
 
     prefix: str
     keys: Mapping[str, str]
     outside: tuple[str, ...] = ()
     inner: tuple[str, ...] = ()
+    lacks: str = ""
 
 
 class Checkpoint:
@@ -272,6 +324,14 @@ class Checkpoint:
         Where in the file the state dict was (``"state_dict"``; empty for the top).
     sites : tuple[StateDictSite, ...]
         Every place that holds a state dict; `site` is one of them.
+    base : str or None
+        What the names of the set begin with, where the address says so; `tensors` holds no others then.
+    beside : dict[str, StoredTensor]
+        Every tensor of the state dict, those outside of `base` too.
+    stated : bool
+        Whether somebody said which set is meant.
+    decided : bool
+        False where several state dicts are there, none is the usual one, and nobody said which is meant.
     entries : dict[str, Node]
         Top-level entries besides the state dict (``epoch``, ``optimizer_states``...), inert.
     hyper_parameters : Node
@@ -303,8 +363,12 @@ class Checkpoint:
     """
 
     __slots__ = (
+        "_reader",
         "_views",
+        "base",
+        "beside",
         "checked_crcs",
+        "decided",
         "dropped",
         "entries",
         "extras",
@@ -322,6 +386,7 @@ class Checkpoint:
         "site",
         "sites",
         "state_node",
+        "stated",
         "storages",
         "tensors",
         "unreadable",
@@ -353,7 +418,46 @@ class Checkpoint:
         self.root: Node = facts.get("root")
         self.dropped: tuple[Node, ...] = facts.get("dropped", ())
         self.findings: tuple[Finding, ...] = facts.get("findings", ())
+        self.base: str | None = None
+        self.beside: dict[str, StoredTensor] = self.tensors
+        self.stated: bool = facts.get("stated", False)
+        self.decided: bool = facts.get("decided", True)
+        self._reader: Callable[[str], Checkpoint] | None = facts.get("reader")
         self._views: tuple[View, ...] | None = None
+
+    @property
+    def address(self) -> str:
+        """Where the tensors are, as ``--state-dict`` takes it."""
+        return str(Address(self.site, self.base))
+
+    def at(self, address: str) -> Checkpoint:
+        """Return the same file with another set of weights; the file is not read again.
+
+        Raises
+        ------
+        UnreadableCheckpoint
+            VC446 where there is none at that address.
+        """
+        if self._reader is not None:
+            return self._reader(address)
+        from viscy_compat.checkpoint.address import resolved
+
+        found = resolved(address, [self.site], lambda _: self.beside, self.path)
+        whole = self.below(None)
+        whole.stated = True
+        return whole if found.prefix is None else whole.below(found.prefix)
+
+    def below(self, base: str | None) -> Checkpoint:
+        """Return a copy that holds only what stands below a prefix; all of the state dict for None."""
+        copy = Checkpoint.__new__(Checkpoint)
+        for name in self.__slots__:
+            setattr(copy, name, getattr(self, name))
+        copy.base, copy._views = base, None
+        under = base or ""
+        copy.tensors = {key: tensor for key, tensor in self.beside.items() if key.startswith(under)}
+        copy.unreadable = tuple(tensor for tensor in self.unreadable if tensor.key.startswith(under))
+        copy.extras = {key: node for key, node in self.extras.items() if key.startswith(under)}
+        return copy
 
     @property
     def size(self) -> int:

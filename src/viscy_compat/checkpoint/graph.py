@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
+from viscy_compat.checkpoint.address import Address, resolved
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import (
     Checkpoint,
@@ -22,12 +24,13 @@ from viscy_compat.checkpoint.pickle_machine import Pickled
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView
 from viscy_compat.checkpoint.state_dicts import (
     Site,
-    chosen,
     has_other_keys,
     listed,
     module_class,
     module_entries,
+    names_at,
     sites_of,
+    usual,
 )
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
@@ -36,6 +39,9 @@ from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
 
 _LIGHTNING = "pytorch-lightning_version"
+
+LIGHTNING_STATES = ("state_dict", "current_model_state")
+"""Where a Lightning trainer keeps the state of its module; the second one beside averages (`WeightAveraging`)."""
 
 
 class Contents(NamedTuple):
@@ -59,16 +65,25 @@ class _Entries(NamedTuple):
 
 def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Checkpoint:
     """Return the checkpoint that a decoded torch file holds; see `viscy_compat.checkpoint.open_checkpoint`."""
+    return _at(contents, limits, sites_of(contents.pickled.root), wanted)
+
+
+def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | None) -> Checkpoint:
+    """Return what the file holds at an address, or at the usual place; `Checkpoint.at` comes back here."""
     path, pickled = contents.source.path, contents.pickled
-    sites = sites_of(pickled.root)
-    site = chosen(sites, wanted, path)
+    site = usual(sites, path)
+    decided = site is not None
+    address = Address(site.path if site else sites[0].path)
+    if wanted is not None:
+        address = resolved(wanted, [each.path for each in sites], lambda at: names_at(sites, at, limits, path), path)
+    site = next(each for each in sites if each.path == address.path)
     entries = _entries(_named_nodes(site, limits, path), Rebuilder(contents.storages, limits))
     _refuse_unusable(entries, limits, path)
     top = mapping_of(pickled.root) or {}
     uses = uses_of(pickled.globals, pickled.computed)
     version = top.get(_LIGHTNING)
     wrapper = _wrapper(entries.tensors, site, version)
-    return Checkpoint(
+    whole = Checkpoint(
         path,
         contents.format,
         files=(contents.source.facts,),
@@ -91,7 +106,11 @@ def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Che
         root=pickled.root,
         dropped=pickled.dropped,
         findings=tuple(_findings(contents, entries.unreadable, uses, site, sites, wanted)),
+        stated=wanted is not None,
+        decided=decided or wanted is not None,
+        reader=partial(_at, contents, limits, sites),
     )
+    return whole if address.prefix is None else whole.below(address.prefix)
 
 
 def _stated(name: str, value: Node) -> dict[str, str]:
@@ -134,7 +153,7 @@ def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
 
 
 def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wrapper:
-    lightning = type(version) is str and site.path == "state_dict"
+    lightning = type(version) is str and site.path in LIGHTNING_STATES
     kind: WrapperKind = "lightning" if lightning else "module" if site.is_module else "plain"
     return Wrapper(kind, default_prefix(tensors, kind), version if type(version) is str else "")
 

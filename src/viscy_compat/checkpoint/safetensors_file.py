@@ -52,19 +52,12 @@ DTYPES: Final = {
 def read_safetensors(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
     """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
-    if wanted:
-        raise UnreadableCheckpoint(
-            f"no state dict at {wanted!a}",
-            where=path,
-            fix="a safetensors file holds one: leave --state-dict out",
-            code="VC446",
-        )
     start, header = _header(source, limits)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     tensors, unreadable = _tensors(source, header, start, limits)
     if not header:
         raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
-    return Checkpoint(
+    whole = Checkpoint(
         path,
         "safetensors",
         files=(source.facts,),
@@ -76,6 +69,7 @@ def read_safetensors(source: ByteSource, limits: Limits, wanted: str | None) -> 
         storages={tensor.storage.name: tensor.storage for tensor in tensors.values()},
         findings=tuple(unreadable_findings(unreadable)),
     )
+    return whole if wanted is None else whole.at(wanted)
 
 
 def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, NoReturn
 
+from viscy_compat.checkpoint import several_state_dicts
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper
 from viscy_compat.checkpoint.foreign import foreign
@@ -19,7 +20,7 @@ def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Chec
     """Read an index and the headers of its shards; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
     shards = _shards_of(source, limits)
-    checkpoints = {name: _shard(path, name, limits, wanted) for name in shards}
+    checkpoints = {name: _shard(path, name, limits) for name in shards}
     kinds = {"safetensors" if shard.format == "safetensors" else "torch" for shard in checkpoints.values()}
     if len(kinds) != 1:
         _broken(path, "its shards are of two kinds")
@@ -27,7 +28,7 @@ def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Chec
     unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
     findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
     globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
-    return Checkpoint(
+    whole = Checkpoint(
         path,
         "sharded-safetensors" if kinds == {"safetensors"} else "sharded-torch",
         files=(source.facts, *(shard.files[0] for shard in checkpoints.values())),
@@ -43,6 +44,7 @@ def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Chec
         checked_crcs=tuple(record for shard in checkpoints.values() for record in shard.checked_crcs),
         findings=(*findings, *unreadable_findings(unreadable)),
     )
+    return whole if wanted is None else whole.at(wanted)
 
 
 def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
@@ -79,7 +81,7 @@ def _shard_name(path: str, name: Any) -> str:
     return name
 
 
-def _shard(path: str, name: str, limits: Limits, wanted: str | None) -> Checkpoint:
+def _shard(path: str, name: str, limits: Limits) -> Checkpoint:
     """Read one shard, which must be a file of its own and no link: a link leads out of the folder."""
     from viscy_compat.checkpoint.reading import read_checkpoint
 
@@ -94,7 +96,10 @@ def _shard(path: str, name: str, limits: Limits, wanted: str | None) -> Checkpoi
         )
     if name.endswith(".json"):
         _broken(path, f"the shard {name!a} is an index itself")
-    return read_checkpoint(place, limits, wanted)
+    shard = read_checkpoint(place, limits, None)
+    if not shard.decided:
+        raise several_state_dicts(shard)
+    return shard
 
 
 def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:

@@ -124,36 +124,31 @@ def _compiled(node: Call) -> Call | None:
     return inner if type(inner) is Call else None
 
 
-def chosen(sites: list[Site], wanted: str | None, where: str) -> Site:
-    """Return the site that is meant.
+def usual(sites: list[Site], where: str) -> Site | None:
+    """Return the site that the writer's own loader would load; None where that cannot be known.
+
+    Lightning, timm and most training scripts save `state_dict`, and load it where nothing else is asked for; a file
+    that is a state dict itself is loaded as it is.
 
     Raises
     ------
     UnreadableCheckpoint
-        VC444 where there is none; VC445 where several could be meant; VC446 where `wanted` is none of them.
+        VC444 where there is none.
     """
-    by_path = {site.path: site for site in sites}
-    paths = ", ".join(repr(site.path) for site in sites[:12])
-    if wanted is not None and wanted not in by_path:
-        raise UnreadableCheckpoint(
-            f"no state dict at {wanted!a}",
-            where=where,
-            fix=f"choose one of: {paths}" if sites else "the file holds none: give one that does",
-            code="VC446",
-        )
     if not sites:
         raise UnreadableCheckpoint(
             "no state dict and no module in this file", where=where, fix="save model.state_dict()", code="VC444"
         )
-    usual = [path for path in ("state_dict", "") if path in by_path]
-    if wanted is not None or len(sites) == 1 or usual:
-        return sites[0] if len(sites) == 1 else by_path[usual[0] if wanted is None else wanted]
-    raise UnreadableCheckpoint(
-        f"{len(sites)} state dicts in this file: {paths}",
-        where=where,
-        fix=f"choose one with --state-dict {sites[0].path}",
-        code="VC445",
-    )
+    by_path = {site.path: site for site in sites}
+    found = [by_path[path] for path in ("state_dict", "") if path in by_path]
+    return sites[0] if len(sites) == 1 else found[0] if found else None
+
+
+def names_at(sites: list[Site], path: str, limits: Limits, where: str) -> list[str]:
+    """Return the names in the state dict, or module, at a path."""
+    site = next(site for site in sites if site.path == path)
+    named = module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
+    return [name for name, _ in named]
 
 
 def listed(sites: list[Site]) -> tuple[StateDictSite, ...]:

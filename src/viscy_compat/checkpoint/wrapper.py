@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 
 from viscy_compat.checkpoint.facts import View, Wrapper
 
 _PREFIXES = ("model.", "module.", "_orig_mod.")
+_FRAMEWORKS = frozenset(
+    {"_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module", "_orig_mod", "module"}
+)
 _INNER = ("module", "_orig_mod")
 _NESTING = 8
 _COMPARISONS = 2_000_000
@@ -24,6 +27,91 @@ def views_of(keys: Iterable[str], wrapper: Wrapper) -> tuple[View, ...]:
     raw = list(keys)
     prefixes = [wrapper.prefix, *(prefix for prefix in common_prefixes(raw) if prefix != wrapper.prefix)]
     return tuple(view for prefix in prefixes for view in _views_below(raw, prefix))
+
+
+def names_without_wrappers(keys: Iterable[str]) -> dict[str, str]:
+    """Return raw keys by their names without the wrappers of frameworks, wherever in a name they stand.
+
+    Where two names would become one, all are left as they are.
+
+    Examples
+    --------
+    >>> names_without_wrappers(["net._fsdp_wrapped_module.encoder._checkpoint_wrapped_module.w"])
+    {'net.encoder.w': 'net._fsdp_wrapped_module.encoder._checkpoint_wrapped_module.w'}
+    """
+    raw = list(keys)
+    names = {_without_frameworks(key): key for key in raw}
+    return names if len(names) == len(raw) else {key: key for key in raw}
+
+
+def _without_frameworks(key: str) -> str:
+    if "module." not in key and "_orig_mod." not in key:
+        return key
+    *parents, name = key.split(".")
+    return ".".join([*(part for part in parents if part not in _FRAMEWORKS), name])
+
+
+def view_below(names: Mapping[str, str], prefix: str, *, lacks: str = "", raw: Iterable[str] = ()) -> View:
+    """Return the view of the names below a prefix, with the wrappers of frameworks taken out.
+
+    Parameters
+    ----------
+    names : Mapping[str, str]
+        Raw keys by their names without wrappers (`names_without_wrappers`), of those that may be in the view.
+    prefix : str
+        What the names begin with, wrappers taken out.
+    lacks : str, optional
+        What every name of the view gets in front.
+    raw : Iterable[str], optional
+        All raw keys; those that are not in the view are outside of it.
+
+    Examples
+    --------
+    >>> view = view_below(names_without_wrappers(["_forward_module.net.w", "other"]), "net.", raw=["other"])
+    >>> view.prefix, view.keys, view.outside
+    ('_forward_module.net.', {'w': '_forward_module.net.w'}, ('other',))
+    """
+    keys = {name[len(prefix) :]: key for name, key in names.items() if name.startswith(prefix)}
+    taken = set(keys.values())
+    front = _raw_prefix(list(keys.values()), prefix)
+    inner: dict[str, None] = {}
+    for name, key in keys.items():
+        if key[len(front) :] != name:
+            inner.update(dict.fromkeys(_wrappers_in(key[len(front) :])))
+    outside = tuple(key for key in raw if key not in taken)
+    return View(front, {lacks + name: key for name, key in keys.items()}, outside, tuple(inner), lacks)
+
+
+def is_recognised(view: View) -> bool:
+    """Say whether all that was taken off are the wrappers of the contract: `model.`, `module.`, `_orig_mod.`.
+
+    Examples
+    --------
+    >>> is_recognised(View("model._orig_mod.", {})), is_recognised(View("net.", {}))
+    (True, False)
+    """
+    parts = {part for path in view.inner for part in path.split(".")} & _FRAMEWORKS
+    known = {f"{part}." for part in view.prefix.split(".")[:-1]} <= {*_PREFIXES}
+    return known and parts <= {*_INNER} and not view.lacks
+
+
+def _raw_prefix(keys: list[str], prefix: str) -> str:
+    """Return the longest beginning that all keys share and that is a prefix once wrappers are taken out."""
+    first = keys[0].split(".") if keys else []
+    best, wanted = "", [part for part in prefix.split(".") if part]
+    for depth in range(len(first)):
+        kept = [part for part in first[:depth] if part not in _FRAMEWORKS or part in wanted]
+        front = "".join(f"{part}." for part in first[:depth])
+        if kept == wanted and all(key.startswith(front) for key in keys):
+            best = front
+    return best
+
+
+def _wrappers_in(tail: str) -> Iterator[str]:
+    parts = tail.split(".")
+    for place, part in enumerate(parts[:-1]):
+        if part in _FRAMEWORKS:
+            yield ".".join(parts[: place + 1]) + "."
 
 
 def default_prefix(keys: Iterable[str], kind: str) -> str:

@@ -40,7 +40,8 @@ def check(
     config : Mapping[str, Any], optional
         Constructor arguments that are stated.
     state_dict : str, optional
-        Which state dict is meant, where the file holds several (``"ema"``).
+        The address of the set of weights that is meant, where the file holds several (``"state_dict_ema"``,
+        ``"state_dict:ema.model."``).
 
     Returns
     -------
@@ -101,7 +102,7 @@ def diagnose(
     statements : tuple[Statement, ...], optional
         Constructor arguments that the user states, the most binding first.
     state_dict : str, optional
-        Which state dict is meant.
+        The address of the set of weights that is meant.
     limits : Limits, optional
         Of the reader.
 
@@ -111,7 +112,7 @@ def diagnose(
         A file that cannot be read gives the verdict ``unreadable``, not an exception.
     """
     try:
-        checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict)
+        checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
         return judge(checkpoint, class_name=class_name, statements=statements)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error))

@@ -9,6 +9,7 @@ from typing import Any
 from viscy_compat.architectures.inference import Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.torch_names import refused_names
+from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.diagnosis.class_paths import about_class_path
 from viscy_compat.findings import Finding
@@ -109,13 +110,31 @@ def about_layout(view: View, found: Inference, missing: tuple[str, ...] = ()) ->
     findings = []
     if found.generation.to_today:
         findings.append(_about_generation(found, missing))
-    if view.prefix or view.inner:
-        wrappers = " and ".join(filter(None, (view.prefix, *view.inner)))
-        example = next(iter(view.keys.values()))
-        findings.append(Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", (example,)))
+    if view.prefix or view.inner or view.lacks:
+        findings.append(_about_prefix(view))
     if found.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings
+
+
+def _about_prefix(view: View) -> Finding:
+    """Say what stands in front of the names, or inside them, and what they lack."""
+    example = next(iter(view.keys.values()))
+    wrappers = " and ".join(filter(None, (view.prefix, *fold(view.inner))))
+    if is_recognised(view):
+        return Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", (example,))
+    said = f"{len(view.keys)} keys are those of the class"
+    said += f" behind {wrappers}" if wrappers else ""
+    return Finding("VC321", said + (f" without their first name {view.lacks}" if view.lacks else ""), (example,))
+
+
+def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
+    """Say that nobody can know which set is meant, and how each one is called."""
+    shown = ", ".join(map(repr, addresses[:12]))
+    code = "VC320" if checkpoint.decided else "VC445"
+    what = "sets of weights" if checkpoint.decided else "state dicts"
+    said = f"{len(addresses)} {what} in this file, and nothing says which one is meant: {shown}"
+    return Finding(code, said, tuple(map(repr, addresses)), fix="choose one with --state-dict ADDRESS")
 
 
 def _about_generation(found: Inference, missing: tuple[str, ...]) -> Finding:

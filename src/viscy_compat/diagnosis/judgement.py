@@ -6,14 +6,16 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.architectures.inference import Inference, Nearest, distance, identify, infer, nearest
+from viscy_compat.architectures.inference import Inference, Nearest, distance, infer, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import causes, strictness
+from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
 from viscy_compat.diagnosis.class_paths import class_path_command
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
+from viscy_compat.diagnosis.sets import Choice, choose_set, facts_of, views_to_try
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.migration.making import known_plan, unmade_by
@@ -23,21 +25,18 @@ from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, sta
 
 def judge(checkpoint: Checkpoint, *, class_name: str = "", statements: tuple[Statement, ...] = ()) -> Diagnosis:
     """Judge a checkpoint that was read; see `diagnose`."""
-    for view in _plausible_views(checkpoint):
-        layout = checkpoint.layout_of(view)
-        found = infer(find(class_name), layout) if class_name else identify(layout)
-        if found:
-            return _recognised(checkpoint, view, found, statements)
-    return _not_recognised(checkpoint, class_name)
+    choice = choose_set(checkpoint, class_name)
+    row = choice.judged
+    if row is None:
+        return _not_decided(checkpoint, choice)
+    if row.inference is None:
+        return _not_recognised(row.checkpoint, class_name, choice)
+    return _recognised(row.checkpoint, row.view, row.inference, statements, choice)
 
 
-def _plausible_views(checkpoint: Checkpoint) -> list[View]:
-    """Return the views to try; what a LightningModule holds always stands below an attribute of it."""
-    held = [view for view in checkpoint.views if view.prefix]
-    return held if checkpoint.wrapper.kind == "lightning" and held else list(checkpoint.views)
-
-
-def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements: tuple[Statement, ...]) -> Diagnosis:
+def _recognised(
+    checkpoint: Checkpoint, view: View, found: Inference, statements: tuple[Statement, ...], choice: Choice
+) -> Diagnosis:
     """Judge a file whose names and shapes are those of a known class."""
     binding, hints = (
         _statements_about(found.architecture, statements),
@@ -46,7 +45,8 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
     needed = [row.name for row in found.undetermined if row.changes_predictions]
     if binding or hints:
         found = infer(found.architecture, checkpoint.layout_of(view), {**hints, **binding}) or found
-    plan, refusals = _plan(checkpoint, view, found)
+    address = needed_address(choice)
+    plan, refusals = _plan(checkpoint, view, found, address)
     findings = (
         *causes.about_container(checkpoint, view),
         *refusals,
@@ -57,26 +57,48 @@ def _recognised(checkpoint: Checkpoint, view: View, found: Inference, statements
         *causes.about_choices(found),
         *causes.about_surroundings(checkpoint, found, bool(statements)),
     )
-    verdict = _verdict(plan, findings, strictness.loads_strictly(checkpoint, view, found, plan))
+    loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, found, plan)
+    verdict = _verdict(plan, findings, loads)
     result = CheckResult(
         checkpoint.path,
         verdict,
         causes.most_severe_first(findings),
-        **_facts(checkpoint, view),
+        **_facts(checkpoint, view, choice),
         identity=_identity(found),
         plan=plan if verdict != "incompatible" else None,
-        next=_next_command(checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}),
-        python=_load_line(checkpoint, {name: found.config[name] for name in needed}) if verdict in _LOADABLE else "",
+        next=_next_command(
+            checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}, address
+        ),
+        python=_load_line(checkpoint, {name: found.config[name] for name in needed}, address)
+        if verdict in _LOADABLE
+        else "",
     )
-    return Diagnosis(result, checkpoint, view, found, plan)
+    return Diagnosis(result, checkpoint, view, found, plan, choice)
 
 
 _LOADABLE = ("compatible", "remappable")
 
 
-def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
+def _not_decided(checkpoint: Checkpoint, choice: Choice) -> Diagnosis:
+    """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
+    asked = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
+    findings = causes.most_severe_first((asked, *checkpoint.findings))
+    result = CheckResult(
+        checkpoint.path,
+        "unreadable" if any(finding.code == "VC430" for finding in findings) else "unknown",
+        findings,
+        checkpoint.format,
+        tensors=len(checkpoint.tensors),
+        bytes=checkpoint.tensor_bytes,
+        sets=facts_of(choice),
+        next=f"viscy-compat check {quoted(checkpoint.path)} --state-dict ADDRESS",
+    )
+    return Diagnosis(result, choice=choice)
+
+
+def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
-    views = _plausible_views(checkpoint)
+    views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
     near = min(
         ((view, near) for view, near in pairs if near), key=lambda pair: distance(pair[1].differences), default=None
@@ -92,14 +114,14 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str) -> Diagnosis:
         checkpoint.path,
         verdict,
         causes.most_severe_first(findings),
-        **_facts(checkpoint, view),
-        next=_next_for_stranger(checkpoint, near[1] if near else None),
+        **_facts(checkpoint, view, choice),
+        next=_next_for_stranger(checkpoint, near[1] if near else None, needed_address(choice)),
     )
-    return Diagnosis(result, checkpoint, view)
+    return Diagnosis(result, checkpoint, view, choice=choice)
 
 
 def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Verdict:
-    """Return the verdict on a recognised file: `compatible` where it loads strictly once the prefix is taken off.
+    """Return the verdict on a recognised file: `compatible` where it loads strictly once the usual wrappers are off.
 
     A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
     """
@@ -120,10 +142,12 @@ def _is_close(near: Nearest) -> bool:
     return 4 * distance(near.differences) <= near.shared or bool(near.custom)
 
 
-def _plan(checkpoint: Checkpoint, view: View, found: Inference) -> tuple[Plan | None, list[Finding]]:
+def _plan(
+    checkpoint: Checkpoint, view: View, found: Inference, address: str | None
+) -> tuple[Plan | None, list[Finding]]:
     """Return the total plan to today's layout, or say in findings why there is none."""
     try:
-        return known_plan(checkpoint, view, found), causes.about_halves(found)
+        return known_plan(checkpoint, view, found, state_dict=address), causes.about_halves(found)
     except PlanRefused as error:
         told = {*unmade_by(checkpoint.layout_of(view), found), *(pair.name for pair in found.retyped)}
         left = tuple((name, reason) for name, reason in error.leftovers if name not in told)
@@ -136,13 +160,15 @@ def unreadable(path: str, error: CompatError) -> CheckResult:
     return CheckResult(path, "unreadable", (Finding(error.code, message, fix=error.fix),))
 
 
-def _facts(checkpoint: Checkpoint, view: View) -> dict[str, Any]:
+def _facts(checkpoint: Checkpoint, view: View, choice: Choice) -> dict[str, Any]:
     wrapper = {"kind": checkpoint.wrapper.kind, "prefix": view.prefix, "version": checkpoint.wrapper.version}
     return {
         "format": checkpoint.format,
         "wrapper": wrapper,
         "tensors": len(checkpoint.tensors),
         "bytes": checkpoint.tensor_bytes,
+        "state_dict": choice.judged.address if choice.judged else None,
+        "sets": facts_of(choice),
     }
 
 
@@ -180,22 +206,25 @@ def _hyper_parameters(checkpoint: Checkpoint, architecture: Architecture) -> dic
     return {name: value for row in rows for name, value in row.arguments.items() if name in names}
 
 
-def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, stated: Mapping[str, Any]) -> str:
+def _next_command(
+    checkpoint: Checkpoint, view: View, verdict: Verdict, stated: Mapping[str, Any], address: str | None
+) -> str:
     if verdict == "incompatible":
-        return f"viscy-compat inspect {quoted(checkpoint.path)}"
+        return f"viscy-compat inspect {quoted(checkpoint.path)}{flag(address)}"
     renamed = class_path_command(checkpoint)
     if renamed:
-        return renamed + "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
+        return renamed + flag(address) + "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
     if verdict == "compatible" and not view.prefix and not view.inner:
         return ""
     settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
-    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(_target_beside(checkpoint.path))}{settings}"
+    out = quoted(_target_beside(checkpoint.path))
+    return f"viscy-compat remap {quoted(checkpoint.path)}{flag(address)} -o {out}{settings}"
 
 
-def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None) -> str:
+def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: str | None) -> str:
     if near:
-        return f"viscy-compat remap {quoted(checkpoint.path)} --as {near.architecture.name}"
-    return f"viscy-compat inspect {quoted(checkpoint.path)}"
+        return f"viscy-compat remap {quoted(checkpoint.path)}{flag(address)} --as {near.architecture.name}"
+    return f"viscy-compat inspect {quoted(checkpoint.path)}{flag(address)}"
 
 
 def _target_beside(path: str) -> str:
@@ -203,7 +232,7 @@ def _target_beside(path: str) -> str:
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
-def _load_line(checkpoint: Checkpoint, needed: Mapping[str, Any]) -> str:
+def _load_line(checkpoint: Checkpoint, needed: Mapping[str, Any], address: str | None) -> str:
     """Return the line of Python that loads the file, with what its weights do not tell filled in."""
     config = f", config={dict(needed)!r}" if needed else ""
-    return f"model = viscy_compat.load_model({checkpoint.path!r}{config})"
+    return f"model = viscy_compat.load_model({checkpoint.path!r}{config}{keyword(address)})"

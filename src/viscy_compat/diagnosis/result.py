@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Undetermined
-from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
+from viscy_compat.diagnosis.sets import Choice
 from viscy_compat.findings import EXIT_CODES, Finding, Verdict
 from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
@@ -51,6 +52,8 @@ class CheckResult(NamedTuple):
     plan: Plan | None = None
     next: str = ""
     python: str = ""
+    state_dict: str | None = None
+    sets: tuple[WeightsFacts, ...] = ()
 
     @property
     def title(self) -> str:
@@ -72,21 +75,22 @@ class CheckResult(NamedTuple):
             "architecture": self.identity.to_dict() if self.identity else None,
             "tensors": self.tensors,
             "bytes": self.bytes,
+            "state_dict": self.state_dict,
+            "sets": [row.to_dict() for row in self.sets],
             "plan": _plan_summary(self.plan) if self.plan else None,
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
             "python": self.python,
         }
-        return {
-            name: value for name, value in told.items() if value or name in ("findings", "next", "tensors", "bytes")
-        }
+        kept = ("findings", "next", "tensors", "bytes", *(() if self.state_dict is None else ("state_dict",)))
+        return {name: value for name, value in told.items() if value or name in kept}
 
 
 class Diagnosis(NamedTuple):
     """What `check` found, with the facts that `remap` goes on from.
 
     ``plan`` is the total plan to today's layout, where there is one; the result has it only where the verdict lets it
-    be applied as it stands.
+    be applied as it stands. ``choice`` lists the sets of weights in the file, and says which one was judged.
     """
 
     result: CheckResult
@@ -94,6 +98,7 @@ class Diagnosis(NamedTuple):
     view: View | None = None
     inference: Inference | None = None
     plan: Plan | None = None
+    choice: Choice | None = None
 
 
 def _plan_summary(plan: Plan) -> dict[str, Any]:
@@ -104,4 +109,5 @@ def _plan_summary(plan: Plan) -> dict[str, Any]:
         "drops": plan.count(Drop),
         "fills": plan.count(Fill),
         "casts": plan.count(Cast),
+        **({"prefix": list(plan.prefix_rows)} if plan.prefix_rows else {}),
     }

@@ -47,8 +47,15 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
     return Sources({**checkpoint.layout_of(view), **outside}, {**view.keys, **{key: key for key in view.outside}})
 
 
-def known_plan(checkpoint: Checkpoint, view: View, found: Inference) -> Plan:
+def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_dict: str | None = None) -> Plan:
     """Return the total plan of a file whose class and generation are known.
+
+    Parameters
+    ----------
+    checkpoint, view, found
+        The set of weights, how it is seen, and what it is.
+    state_dict : str, optional
+        Its address, where the file holds several.
 
     Raises
     ------
@@ -57,7 +64,8 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference) -> Plan:
     """
     here, there = sources_of_view(checkpoint, view).layout, found.architecture.layout(found.config)
     name = found.architecture.name
-    source = Side(here, name, found.generation.name, found.config, view.prefix)
+    generation, config = found.generation.name, found.config
+    source = Side(here, name, generation, config, view.prefix, view.lacks, view.inner, state_dict)
     target = Side(there, name, found.architecture.generations[-1].name, found.config)
     rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(view))
     return plan_of(source, target, rows, loses=found.generation.loses)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from viscy_compat.checkpoint.facts import View
+from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
 from viscy_compat.named import NamedTuple
@@ -43,7 +45,13 @@ class Side(NamedTuple):
     config : Mapping[str, Any]
         What is known of the constructor arguments of the migrated class.
     prefix : str
-        Wrapper prefix that the names had, or shall get (``"module."``).
+        Prefix that the names had, or shall get (``"module."``).
+    lacks : str
+        What every name has in front that the file's names lack (``"model."``).
+    inner : tuple[str, ...]
+        Wrappers that stood further in (``"encoder._orig_mod."``).
+    state_dict : str or None
+        Address of the set of weights that the plan was made for, where the file held several.
     """
 
     layout: Layout
@@ -51,6 +59,9 @@ class Side(NamedTuple):
     generation: str = ""
     config: Mapping[str, Any] = {}
     prefix: str = ""
+    lacks: str = ""
+    inner: tuple[str, ...] = ()
+    state_dict: str | None = None
 
 
 class Plan(NamedTuple):
@@ -69,6 +80,24 @@ class Plan(NamedTuple):
     def changes(self) -> tuple[Operation, ...]:
         """Every operation but those that leave a tensor as it is, name included."""
         return tuple(row for row in self.operations if not (isinstance(row, Rename) and row.source == row.target))
+
+    @property
+    def prefix_rows(self) -> tuple[str, ...]:
+        """What happens to all names at once, beyond the usual wrappers: prefixes off or on, wrappers out; a row each.
+
+        Examples
+        --------
+        >>> side = Side({"w": TensorSpec((2,))}, prefix="net.", inner=("a._fsdp_wrapped_module.",))
+        >>> plan_of(side, side, [Rename("w", "w")]).prefix_rows
+        ('net.* -> *', 'a._fsdp_wrapped_module.* -> a.*')
+        """
+        source = self.source
+        if is_recognised(View(source.prefix, {}, inner=source.inner, lacks=source.lacks)):
+            return ()
+        front = (f"{source.prefix}* -> {source.lacks}*",) if source.prefix or source.lacks else ()
+        cut = [path[:-1].rpartition(".")[0] for path in fold(source.inner)]
+        inner = zip(fold(source.inner), (f"{parent}." if parent else "" for parent in cut), strict=True)
+        return (*front, *(f"{path}* -> {parent}*" for path, parent in inner))
 
     @property
     def pure(self) -> bool:

@@ -148,8 +148,11 @@ def _plan(data: Any) -> Plan:
     return plan_of(source, target, rows, loses=tuple(_text(line, "a line of loses") for line in loses))
 
 
+_OPTIONAL = ("class", "generation", "config", "prefix", "lacks", "inner", "state_dict")
+
+
 def _side(data: Any, what: str) -> Side:
-    fields = _fields(data, what, "layout", "tensors", optional=("class", "generation", "config", "prefix"))
+    fields = _fields(data, what, "layout", "tensors", optional=_OPTIONAL)
     config = fields.get("config", {})
     if not isinstance(config, dict):
         raise _Malformed(f"{what}: 'config' is no object")
@@ -162,6 +165,9 @@ def _side(data: Any, what: str) -> Side:
         generation=_text(fields.get("generation", ""), f"{what}: 'generation'"),
         config={name: _tuples(value) for name, value in config.items()},
         prefix=_text(fields.get("prefix", ""), f"{what}: 'prefix'"),
+        lacks=_text(fields.get("lacks", ""), f"{what}: 'lacks'"),
+        inner=tuple(_texts(fields.get("inner", []), f"{what}: 'inner'")),
+        state_dict=_text(fields["state_dict"], f"{what}: 'state_dict'") if "state_dict" in fields else None,
     )
 
 
@@ -319,10 +325,14 @@ def _side_text(side: Side) -> str:
         "class": side.class_name,
         "generation": side.generation,
         "config": dict(side.config),
+        "state_dict": side.state_dict,
         "prefix": side.prefix,
+        "lacks": side.lacks,
+        "inner": list(side.inner),
         "layout": layout_digest(side.layout),
     }
-    lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in stated.items() if value]
+    told = {name: value for name, value in stated.items() if value or (name == "state_dict" and value is not None)}
+    lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in told.items()]
     tensors = [
         f"      {json.dumps(name)}: {json.dumps([spec.dtype, spec.shape])}" for name, spec in side.layout.items()
     ]

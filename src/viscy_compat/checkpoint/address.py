@@ -1,0 +1,97 @@
+"""Addresses: one text that says which set of weights in a file is meant, `PATH` or `PATH:PREFIX`.
+
+`PATH` is the dotted path of a state dict in the file, empty for the top. `PREFIX` is what the names of the set begin
+with in that state dict, with its dot; it may be empty (the names that stand at the top of a state dict which holds
+other sets below prefixes). The path of a state dict always counts as it is, before anything is split at a colon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
+
+_LISTED = 12
+
+Names = Callable[[str], Iterable[str]]
+"""The names of the tensors in the state dict at a path."""
+
+
+class Address(NamedTuple):
+    """The path of a state dict, and the prefix of a set in it; None stands for the state dict as a whole.
+
+    Examples
+    --------
+    >>> str(Address("state_dict", "ema.model.")), str(Address("ema")), str(Address("", "teacher."))
+    ('state_dict:ema.model.', 'ema', ':teacher.')
+    """
+
+    path: str
+    prefix: str | None = None
+
+    def __str__(self) -> str:
+        return self.path if self.prefix is None else f"{self.path}:{self.prefix}"
+
+
+def resolved(text: str, paths: list[str], names_of: Names, where: str) -> Address:
+    """Return the address that a text means in a file.
+
+    Parameters
+    ----------
+    text : str
+        As the user has it: an address, or short for one (`ema`, `state_dict.ema`), where only one set can be meant.
+    paths : list[str]
+        Paths of the state dicts in the file.
+    names_of : Names
+        The names in each.
+    where : str
+        The file, for error messages.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC446 where nothing, or more than one set, could be meant.
+
+    Examples
+    --------
+    >>> names = {"state_dict": ["model.w", "ema.model.w"], "other": ["w"]}
+    >>> [str(resolved(text, list(names), names.get, "f")) for text in ("other", "ema", "state_dict.ema.model")]
+    ['other', 'state_dict:ema.', 'state_dict:ema.model.']
+    """
+    if text in paths:
+        return Address(text)
+    found = list(dict.fromkeys(_stated(text, paths, names_of))) or list(dict.fromkeys(_short(text, paths, names_of)))
+    if len(found) == 1:
+        return found[0]
+    listed = ", ".join(repr(str(each)) for each in (found or map(Address, paths[:_LISTED])))
+    said = f"{text!a} could mean {len(found)} sets of weights" if found else f"no state dict at {text!a}"
+    fix = f"choose one of: {listed}" if paths else "the file holds none: give one that does"
+    if not found and paths:
+        fix += "; a set inside one is named PATH:PREFIX"
+    raise UnreadableCheckpoint(said, where=where, fix=fix, code="VC446")
+
+
+def _stated(text: str, paths: list[str], names_of: Names) -> Iterator[Address]:
+    """Yield what a text means that is cut at a colon."""
+    for path in paths:
+        if text.startswith(f"{path}:"):
+            yield from _below(path, text[len(path) + 1 :], names_of)
+
+
+def _short(text: str, paths: list[str], names_of: Names) -> Iterator[Address]:
+    """Yield what a text could be short for: the end of a path, or a prefix with a dot for the colon, or without path."""
+    bare = text.strip(".")
+    for path in paths:
+        if bare and (path == bare or path.endswith(f".{bare}")):
+            yield Address(path)
+        elif bare and path and bare.startswith(f"{path}."):
+            yield from _below(path, bare[len(path) + 1 :], names_of)
+        elif bare:
+            yield from _below(path, bare, names_of)
+
+
+def _below(path: str, prefix: str, names_of: Names) -> Iterator[Address]:
+    dotted = prefix if prefix.endswith(".") or not prefix else f"{prefix}."
+    if any(name.startswith(dotted) for name in names_of(path)):
+        yield Address(path, dotted)

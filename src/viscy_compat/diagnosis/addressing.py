@@ -1,0 +1,36 @@
+"""Addresses of sets of weights in what is printed for pasting."""
+
+from __future__ import annotations
+
+from viscy_compat.diagnosis.sets import Choice
+from viscy_compat.stated import quoted
+
+
+def needed_address(choice: Choice) -> str | None:
+    """Return the address that a command must state to mean the judged set again; None where it need not."""
+    return choice.judged.address if choice.judged and len(choice.sets) > 1 else None
+
+
+def flag(address: str | None) -> str:
+    """Spell an address as an option of a command, with a space in front; empty where there is none.
+
+    Examples
+    --------
+    >>> flag("state_dict:ema.model."), flag(""), flag("-x"), flag(None)
+    (' --state-dict state_dict:ema.model.', " --state-dict ''", ' --state-dict=-x', '')
+    """
+    if address is None:
+        return ""
+    spelled = quoted(address) or "''"
+    return f" --state-dict={spelled}" if spelled.startswith("-") else f" --state-dict {spelled}"
+
+
+def keyword(address: str | None) -> str:
+    """Spell an address as an argument of a call, with a comma in front; empty where there is none.
+
+    Examples
+    --------
+    >>> keyword("ema")
+    ", state_dict='ema'"
+    """
+    return "" if address is None else f", state_dict={address!r}"
