@@ -209,8 +209,16 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "bfloat16"))),
     ),
     "VC301": (
-        lambda path: checked(path, {name.removeprefix("model."): spec for name, spec in SMALL.items()}),
+        lambda path: checked(path, {f"{name}.renamed": spec for name, spec in SMALL.items()}),
         lambda path: checked(path, under("model.", SMALL)),
+    ),
+    "VC320": (
+        lambda path: checked(path, {**under("model.", SMALL), **under("ema.model.", SMALL)}),
+        lambda path: checked(path, {**under("model.", SMALL), **under("ema.", {"decay": SMALL[FIRST]})}),
+    ),
+    "VC321": (
+        lambda path: checked(path, {name.removeprefix("model."): spec for name, spec in SMALL.items()}),
+        lambda path: checked(path, under("model._orig_mod.", SMALL)),
     ),
     "VC302": (
         lambda path: checked(path, CONTRASTIVE),

@@ -116,9 +116,11 @@ def test_another_backbone_of_timm_is_never_compatible(path: Path) -> None:
     assert all(".stages.2.blocks.8." in name for name in named(result, "VC101"))
 
 
-def test_monais_own_autoencoder_is_not_ours(path: Path) -> None:
+def test_monais_own_autoencoder_lacks_the_first_name_of_ours(path: Path) -> None:
     own = {name.removeprefix("model."): spec for name, spec in layout_of("BetaVaeMonai", **MONAI).items()}
-    assert judged(path, own).verdict == "unknown"
+    result = judged(path, own)
+    assert (result.verdict, codes(result)[0]) == ("remappable", "VC321")
+    assert result.to_dict()["plan"]["prefix"] == ["* -> model.*"]
 
 
 def test_a_plain_resnet_is_unknown(path: Path) -> None:

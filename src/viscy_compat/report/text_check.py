@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import EXIT_CODES, Finding, Report
@@ -11,6 +11,7 @@ from viscy_compat.report import Style
 from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
+    from viscy_compat.checkpoint.facts import WeightsFacts
     from viscy_compat.diagnosis import CheckResult, Identity
 
 _COLORS = {"compatible": 32, "remappable": 33, "incompatible": 31, "unknown": 35, "unreadable": 31}
@@ -43,6 +44,8 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
         yield from _indented(_identity(result.identity, style))
     if result.format:
         yield _MARGIN + _file_line(result)
+    if len(result.sets) > 1:
+        yield from _indented(set_lines(result.sets, style))
     for finding in result.findings:
         if style.verbose or finding.severity != "note" or finding.fix or result.exit_code:
             yield from _finding(finding, style)
@@ -64,6 +67,40 @@ def _file_line(result: CheckResult) -> str:
     version = f" {printable(result.wrapper['version'])}" if by and result.wrapper.get("version") else ""
     prefix = f" under {printable(result.wrapper['prefix'])}*" if result.wrapper.get("prefix") else ""
     return f"{result.tensors} tensors, {megabytes(result.bytes)}, {result.format}{by}{version}{prefix}"
+
+
+def set_lines(sets: Sequence[WeightsFacts], style: Style) -> Iterator[str]:
+    """Yield a line for each set of weights in a file, the judged one first."""
+    decided = any(row.chosen for row in sets)
+    for row in sets:
+        told = ", ".join(filter(None, [*_set_facts(row), _comparison(row)]))
+        label = "judged" if row.chosen else "also" if decided else "set"
+        why = f"; {row.why}" if row.why else ""
+        yield f"{style.paint(f'{label:<10}', 2)}{shown_address(row.address)}: {told}{why}"
+
+
+def shown_address(address: str) -> str:
+    """Spell an address in a sentence; that of the top of a file is empty.
+
+    Examples
+    --------
+    >>> shown_address("state_dict:ema."), shown_address("")
+    ('state_dict:ema.', "''")
+    """
+    return printable(address) or "''"
+
+
+def _set_facts(row: WeightsFacts) -> Iterator[str]:
+    roles = {"averaged": "the averages", "in training": "the weights in training, from which a run goes on"}
+    yield roles.get(row.role, "")
+    yield f"{row.class_name} {row.generation}" if row.class_name else "of no known class"
+    yield f"{row.tensors} tensors"
+
+
+def _comparison(row: WeightsFacts) -> str:
+    layout = {True: "same layout", False: "another layout", None: ""}[row.same_layout]
+    held = {True: "the same bytes", False: "other numbers", None: ""}[row.same_bytes]
+    return ", ".join(filter(None, (layout, held)))
 
 
 def _finding(finding: Finding, style: Style) -> Iterator[str]:

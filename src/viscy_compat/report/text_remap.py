@@ -59,7 +59,7 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
         yield f"{target.class_name}, {way}"
     kept = len(plan.operations) - len(plan.changes)
     yield f"plan      {', '.join([f'{kept} tensors as they are', *_counts(plan)])}"
-    lines = list(_change_lines(plan))
+    lines = [*plan.prefix_rows, *_change_lines(plan)]
     shown = lines if style.verbose or len(lines) <= _SHORT else lines[: _SHORT - 2]
     yield from (f"{_MARGIN}{printable(line)}" for line in shown)
     if len(shown) < len(lines):
