@@ -408,7 +408,8 @@ def cloned(path: Path, module: str = "viscy.a", rev: str = "HEAD") -> Codes:
 def answering(path: Path, words: str) -> Codes:
     """Start a worker whose interpreter says these words and ends."""
     python = path / "python"
-    python.write_text(f"#!/bin/sh\necho '{words}'\n")
+    mark = """read -r question; mark=${question##*'"mark": "'}; mark=${mark%%'"'*}"""
+    python.write_text(f"#!/bin/sh\n{mark}\necho '{words}' | sed s/MARK/$mark/\n")
     python.chmod(0o755)
 
     with Worker("old", python=str(python), limits=Limits(start=20)) as worker:
@@ -481,7 +482,10 @@ def sample(path: Path, layout: Layout) -> Codes:
 HISTORY: dict[str, tuple[Scene, Scene]] = {
     "VC601": (lambda path: refused(lambda: from_git(path / "no-clone")), cloned),
     "VC602": (lambda path: cloned(path, "viscy.b"), cloned),
-    "VC603": (lambda path: answering(path, "garbage"), lambda path: answering(path, json.dumps(STARTED))),
+    "VC603": (
+        lambda path: answering(path, "garbage"),
+        lambda path: answering(path, json.dumps({**STARTED, "mark": "MARK"})),
+    ),
     "VC604": (
         lambda path: imported(path / "other" / "viscy_models" / "__init__.py", path / "asked"),
         lambda path: imported(path / "asked" / "viscy_models" / "__init__.py", path / "asked"),

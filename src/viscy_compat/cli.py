@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from importlib import import_module
+from io import TextIOWrapper
 from typing import NoReturn
 
 from viscy_compat import __version__
-from viscy_compat.errors import CompatError
+from viscy_compat.errors import CompatError, Interrupted
+from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable
-from viscy_compat.report import FORMATS
+from viscy_compat.report import FORMATS, emit_interrupted, outputs_of, say
 
 COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
@@ -26,7 +28,7 @@ COMMANDS = {
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit code: 0 holds, 1 findings, 2 could not decide.
+    """Run one command and return its exit code: 0 holds, 1 findings, 2 could not decide, 128 + N ended by signal N.
 
     Parameters
     ----------
@@ -34,35 +36,50 @@ def main(argv: list[str] | None = None) -> int:
         The words after the program name; those of the process by default.
     """
     words = sys.argv[1:] if argv is None else argv
+    _print_any_text()
     if not words or words[0] in ("-h", "--help"):
-        print(_overview())
+        say(_overview())
         return 0 if words else 2
     if words[0] == "--version":
-        print(f"viscy-compat {__version__}")
+        say(f"viscy-compat {__version__}")
         return 0
     return _run(words[0], words[1:])
+
+
+def _print_any_text() -> None:
+    """Escape what the encoding of a terminal or pipe does not have: a report is never lost to one letter."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _run(command: str, words: list[str]) -> int:
     if command not in COMMANDS:
         return _complain(_unknown_command(command))
-    module = import_module(f"viscy_compat.commands.{command}")
-    parser = _Parser(prog=f"viscy-compat {command}", description=module.__doc__)
-    _add_common(parser)
-    module.add_arguments(parser)
+    with Interrupts() as interrupts:
+        try:
+            return _ended(command, words, interrupts)
+        except CompatError as error:
+            return _complain(error)
+
+
+def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
+    """Run a command to its end, or until it is interrupted: then print what is known, and give the signal's code."""
+    arguments = None
     try:
-        arguments: Namespace = parser.parse_args(words)
+        module = import_module(f"viscy_compat.commands.{command}")
+        parser = _Parser(prog=f"viscy-compat {command}", description=module.__doc__)
+        _add_common(parser)
+        module.add_arguments(parser)
+        arguments = parser.parse_args(words)
+        outputs_of(arguments)
         exit_code: int = module.run(arguments)
-        sys.stdout.flush()
-    except CompatError as error:
-        return _complain(error)
-    except BrokenPipeError:
-        # The reader of our pipe left. Python would complain again when it flushes at exit.
-        sys.stdout = None
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return exit_code
+        return exit_code
+    except KeyboardInterrupt as stop:
+        if isinstance(stop, Interrupted) and arguments is not None:
+            emit_interrupted(stop.report, arguments)
+        say("viscy-compat: interrupted", to="stderr")
+        return interrupts.exit_code
 
 
 class _Formatter(RawDescriptionHelpFormatter):
@@ -77,6 +94,10 @@ class _Parser(ArgumentParser):
 
     def __init__(self, *, prog: str, description: str | None) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        if message:
+            say(message.removesuffix("\n"), to="stderr" if file is sys.stderr else "stdout")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
@@ -104,7 +125,7 @@ def _overview() -> str:
         "usage: viscy-compat COMMAND ...\n\n"
         "Does an old VisCy checkpoint load into the migrated models, how to make it load, and the proof.\n\n"
         f"commands:\n{rows}\n\n"
-        "'viscy-compat COMMAND --help' tells more. Exit codes: 0 holds, 1 findings, 2 could not decide."
+        "'viscy-compat COMMAND --help' tells more. Exit codes: 0 holds, 1 findings, 2 could not decide, 130 interrupted."
     )
 
 
@@ -118,5 +139,5 @@ def _unknown_command(command: str) -> CompatError:
 
 def _complain(error: CompatError) -> int:
     code = f" [{error.code}]" if error.code else ""
-    print(f"viscy-compat: {printable(str(error))}{code}", file=sys.stderr)
+    say(f"viscy-compat: {printable(str(error))}{code}", to="stderr")
     return error.exit_code

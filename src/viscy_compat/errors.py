@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CompatError(Exception):
     """Something that the user can act on.
@@ -86,6 +88,20 @@ class PlanRefused(CompatError):
     ) -> None:
         self.leftovers = leftovers
         super().__init__(message, where=where, fix=fix, code=code)
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, or another signal to end, while a report was being made.
+
+    Parameters
+    ----------
+    report : Report
+        What was known by then (a `viscy_compat.findings.Report`); its ``interrupted`` is true.
+    """
+
+    def __init__(self, report: Any) -> None:
+        self.report = report
+        super().__init__("interrupted")
 
 
 class OutputRefused(CompatError):

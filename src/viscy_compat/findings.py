@@ -793,6 +793,24 @@ class Finding(NamedTuple):
         }
 
 
+class Explanation(NamedTuple):
+    """An entry of the catalogue as the result of `explain`; shortened to a line where the whole list is shown."""
+
+    entry: Code
+    shortened: bool = False
+    exit_code: int = 0
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The code."""
+        return self.entry.id
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry."""
+        return dict(zip(("code", "severity", "title", "meaning", "remedy"), self.entry, strict=True))
+
+
 class Result(Protocol):
     """What a report holds one of for each file or class that it is about."""
 
@@ -827,9 +845,11 @@ class Report:
         At least this, whatever the results say (a fall-back that nobody asked for is 2).
     exhibits : Exhibits, optional
         Facts, tables and maps about the run as a whole. A result shows its own in a method ``exhibits()``.
+    interrupted : bool, optional
+        Whether the run was ended before its end, so that results are missing; then nothing is decided as a whole.
     """
 
-    __slots__ = ("_floor", "command", "exhibits", "headline", "results")
+    __slots__ = ("_floor", "command", "exhibits", "headline", "interrupted", "results")
 
     def __init__(
         self,
@@ -839,9 +859,11 @@ class Report:
         headline: str = "",
         exit_code: int = 0,
         exhibits: Exhibits | None = None,
+        interrupted: bool = False,
     ) -> None:
-        self.command, self.results, self.headline, self._floor = command, tuple(results), headline, exit_code
-        self.exhibits = exhibits
+        self.command, self.results, self.headline = command, tuple(results), headline
+        self._floor = max(exit_code, 2 if interrupted else 0)
+        self.exhibits, self.interrupted = exhibits, interrupted
 
     @property
     def exit_code(self) -> int:
@@ -868,5 +890,6 @@ class Report:
             "schema": 1,
             "tool": {"name": "viscy-compat", "version": __version__, "command": self.command},
             **({"headline": self.headline} if self.headline else {}),
+            **({"interrupted": True} if self.interrupted else {}),
             "results": [result.to_dict() for result in self.results],
         }

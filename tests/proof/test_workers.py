@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from viscy_compat.errors import MissingExtra, WorkerFailed
+from viscy_compat.proof import workers
 from viscy_compat.proof.workers import Limits, Worker
 
 TOY = """
@@ -69,6 +71,11 @@ class Reads(Toy):
     def forward(self, x):
         raise RuntimeError(repr(sys.stdin.read()))
 """
+CONDITIONS: dict[str, Any] = {
+    **dict.fromkeys(("python", "torch", "timm", "monai", "cpu"), "1"),
+    "threads": 1,
+    "isolation": [],
+}
 SRC = Path(__file__).resolve().parents[2] / "src"
 FILES = {"toys/toy.py": TOY, "toys/parts/width.py": "WIDTH = 8\n", "toys/missing.py": "import nowhere_at_all\n"}
 
@@ -357,6 +364,15 @@ class TestStrangeCode:
                 assert raised.value.exit_code == 2
 
 
+MARK = """read -r question; mark=${question##*'"mark": "'}; mark=${mark%%'"'*}"""
+"""What a shell needs to know the mark of the question that it was asked."""
+
+
+def said(**answer: Any) -> str:
+    """A line of shell that answers the question that was read last."""
+    return f"""printf '%s\\n' '{json.dumps(answer)[:-1]}{"," * bool(answer)} "mark": "'"$mark"'"}}'"""
+
+
 def pretender(folder: Path, script: str) -> str:
     """An interpreter that is none."""
     path = folder / "python"
@@ -383,7 +399,41 @@ class TestPretenders:
         line = self.failure(tmp_path, "echo garbage; sleep 60")
         assert line == "the candidate worker: answered with something that is not JSON"
         assert "not an object" in self.failure(tmp_path, "echo '[1]'; sleep 60")
-        assert "did not say under what conditions" in self.failure(tmp_path, "echo '{}'; sleep 60")
+        assert "did not say under what conditions" in self.failure(tmp_path, f"{MARK}; {said()}; sleep 60")
+        deep = "head -c 100000 /dev/zero | tr '\\0' '['; echo"
+        assert "is not JSON" in self.failure(tmp_path, f"{deep}; sleep 60")
+
+    def test_an_answer_to_no_question(self, tmp_path: Path) -> None:
+        """A line that somebody else writes where the answers go: it cannot know the mark."""
+        for script in (f"mark=x; {said(**CONDITIONS)}", f"echo '{json.dumps(CONDITIONS)}'", "echo '{}'"):
+            line = self.failure(tmp_path, f"{script}; sleep 60")
+            assert "the candidate worker: answered what it was not asked" in line
+        twice = f"{MARK}; {said(**CONDITIONS)}; {said(layout=[])}; sleep 60"
+        with Worker("old", python=pretender(tmp_path, twice)) as worker:
+            assert worker.conditions.threads == 1
+            with pytest.raises(WorkerFailed, match="answered what it was not asked"):
+                worker.request({"op": "run"})
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"threads": "1"},
+            {"threads": True},
+            {"isolation": "all"},
+            {"isolation": [1]},
+            {"cpu": None},
+            {"torch": "9" * 999},
+        ],
+    )
+    def test_conditions_of_another_shape(self, tmp_path: Path, wrong: dict[str, Any]) -> None:
+        line = self.failure(tmp_path, f"{MARK}; {said(**{**CONDITIONS, **wrong})}; sleep 60")
+        assert "did not say under what conditions" in line
+
+    @pytest.mark.parametrize("failed", ["words", [1], 7, {"message": "\x1b[31m"}, {"type": [[]]}])
+    def test_a_refusal_of_another_shape(self, tmp_path: Path, failed: object) -> None:
+        line = self.failure(tmp_path, f"{MARK}; {said(failed=failed)}; sleep 60")
+        assert "refused a request" in line
+        assert line.isprintable()
 
     def test_silence(self, tmp_path: Path) -> None:
         assert "gave no answer within 0.5 s" in self.failure(tmp_path, "sleep 60", start=0.5)
@@ -400,17 +450,17 @@ class TestPretenders:
         assert line == "the candidate worker: ended with exit code 7, last words: no \\x1b[31mtorch"
 
     def test_what_ends_after_it_has_started(self, tmp_path: Path) -> None:
-        names = ("python", "torch", "timm", "monai", "cpu", "threads", "isolation")
-        started = json.dumps(dict.fromkeys(names, ""))
+        started = said(**CONDITIONS)
         for script, words in (("kill -9 $$", "signal 9 (SIGKILL)"), ("sleep 60", "gave no answer within 0.5 s")):
-            python = pretender(tmp_path, f"echo '{started}'; {script}")
+            python = pretender(tmp_path, f"{MARK}; {started}; {script}")
             with Worker("old", python=python) as worker, pytest.raises(WorkerFailed) as raised:
                 worker.request({"op": "run"}, timeout=0.5)
             assert words in str(raised.value)
 
     def test_a_missing_stack(self, tmp_path: Path) -> None:
-        answer = json.dumps({"failed": {"type": "ModuleNotFoundError", "message": "No module named 'timm'"}})
-        assert self.failure(tmp_path, f"echo '{answer}'; sleep 60").endswith("pip install 'viscy-compat[models]'")
+        answer = said(failed={"type": "ModuleNotFoundError", "message": "No module named timm"})
+        line = self.failure(tmp_path, f"{MARK}; {answer}; sleep 60")
+        assert line.endswith("pip install 'viscy-compat[models]'")
 
     def test_no_interpreter(self, tmp_path: Path) -> None:
         with pytest.raises(WorkerFailed) as raised:
@@ -422,3 +472,95 @@ class TestPretenders:
         self.failure(tmp_path, f"(sleep 2; touch {marker}) & echo garbage; sleep 60")
         time.sleep(2.5)
         assert not marker.exists()
+
+
+LINGERS = "import os, time\nwhile True:\n    os.utime({marker!r})\n    time.sleep(0.05)\n"
+"""A child that shows that it lives for as long as it does."""
+
+WITHOUT_NAMESPACES = """#!{python} -SE
+import os, sys
+sys.path.insert(0, {folder!r})
+import launcher
+launcher.enter_namespaces = lambda: False
+launcher._end_like(launcher.main(sys.argv[1], sys.argv[2:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the launcher is for Linux")
+class TestStrangers:
+    """A child with a session of its own, which holds the pipes of the answers, ends with its worker."""
+
+    def linger(self, folder: Path) -> str:
+        """A line of shell that starts such a child and waits until it lives; its own parent leaves it at once."""
+        marker, script = folder / "lives", folder / "lingers.py"
+        marker.touch()
+        script.write_text(LINGERS.format(marker=str(marker)))
+        old = f"touch -d '1 hour ago' {marker}; (setsid {sys.executable} -SE {script} &) ; "
+        return old + f"while [ $(($(date +%s) - $(stat -c %Y {marker}))) -gt 60 ]; do sleep 0.05; done"
+
+    def lives(self, folder: Path) -> bool:
+        before = (folder / "lives").stat().st_mtime_ns
+        time.sleep(0.5)
+        return (folder / "lives").stat().st_mtime_ns != before
+
+    def without_namespaces(self, folder: Path) -> Path:
+        path = folder / "own_launcher.py"
+        path.write_text(WITHOUT_NAMESPACES.format(python=sys.executable, folder=str(workers.LAUNCHER.parent)))
+        return path
+
+    @pytest.mark.parametrize("end", ["closed", "died", "hung up"])
+    @pytest.mark.parametrize("namespaces", [True, False])
+    def test_it_ends(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, namespaces: bool, end: str) -> None:
+        if not namespaces:
+            monkeypatch.setattr(workers, "LAUNCHER", self.without_namespaces(tmp_path))
+        last = "exit 5" if end == "died" else "sleep 60"
+        script = f"{MARK}; {self.linger(tmp_path)}; {said(**CONDITIONS)}; {last}"
+        worker = Worker("old", python=pretender(tmp_path, script))
+        folder = Path(worker._folder)
+        try:
+            assert worker.conditions.threads == 1
+            if end == "died":
+                with pytest.raises(WorkerFailed, match="ended with exit code 5"):
+                    worker.request({"op": "run"})
+            elif end == "hung up":
+                worker._pipes.hang_up()
+                worker._process.wait(timeout=5)
+                assert not folder.exists()
+            else:
+                assert self.lives(tmp_path)
+        finally:
+            begun = time.monotonic()
+            worker.close()
+        assert time.monotonic() - begun < 2
+        assert not self.lives(tmp_path)
+        assert not folder.exists()
+
+    def test_a_parent_that_is_killed_leaves_nothing_behind(self, tmp_path: Path) -> None:
+        answer = said(**CONDITIONS)
+        python = pretender(tmp_path, f"{MARK}; {self.linger(tmp_path)}; {answer}; sleep 60")
+        program = f"""
+import sys, time
+from viscy_compat.proof.workers import Worker
+worker = Worker("old", python={python!r})
+print(worker._folder, worker.conditions.threads, flush=True)
+time.sleep(60)
+"""
+        parent = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert parent.stdout is not None
+        folder = Path(parent.stdout.readline().split()[0])
+        assert self.lives(tmp_path)
+        parent.kill()
+        parent.communicate()
+        until = time.monotonic() + 5
+        while folder.exists() and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not folder.exists()
+        assert not self.lives(tmp_path)
+
+    def test_a_worker_that_takes_no_request_blocks_nobody(self, tmp_path: Path) -> None:
+        begun = time.monotonic()
+        with Worker("old", python=pretender(tmp_path, "sleep 60"), limits=Limits(start=0.5)) as worker:
+            worker.send({"op": "source", "files": {"a.py": "#" * (1 << 20)}})
+            with pytest.raises(WorkerFailed, match="gave no answer"):
+                worker.receive()
+        assert time.monotonic() - begun < 5

@@ -42,7 +42,7 @@ def test_an_output_that_cannot_be_meant_is_refused_before_anything_is_printed(
 
 
 def test_an_output_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputRefused, match="No such file or directory; choose another place"):
+    with pytest.raises(OutputRefused, match="there is no such folder; make it, or choose another --output"):
         emit(clean(), asked("json", f"html:{tmp_path / 'no' / 'page.html'}"))
 
 

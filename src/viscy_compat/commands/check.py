@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from viscy_compat.diagnosis import CheckResult, check_paths
-from viscy_compat.findings import Report
-from viscy_compat.report import emit, outputs_of, render, style_for, write_outputs
+from viscy_compat.diagnosis import check_paths
+from viscy_compat.report import emit_each
 from viscy_compat.stated import Statement, parse_settings, read_config
 
 
@@ -37,17 +36,11 @@ def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
 
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
-    outputs_of(arguments)
-    results: list[CheckResult] = []
-    for result in check_paths(
+    results = check_paths(
         arguments.paths,
         class_name=arguments.class_name,
         statements=statements_of(arguments),
         state_dict=arguments.state_dict,
         limits=arguments.limit,
-    ):
-        results.append(result)
-        if arguments.format == "jsonl":
-            print(render(Report("check", [result]), "jsonl", style_for(arguments)), flush=True)
-    report = Report("check", results)
-    return write_outputs(report, arguments) if arguments.format == "jsonl" else emit(report, arguments)
+    )
+    return emit_each("check", results, arguments)

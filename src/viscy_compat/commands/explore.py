@@ -77,11 +77,8 @@ def _plot(arguments: Namespace) -> int:
     from viscy_compat.report.maps import draw
     from viscy_compat.stated import parse_settings
 
-    architecture = _the_class(arguments, "--plot")
-    draw(architecture, parse_settings(arguments.ask, flag="--ask"), arguments.plot)
-    if not arguments.quiet:
-        print(f"{architecture.name}: map written to {arguments.plot}")
-    return 0
+    shown = draw(_the_class(arguments, "--plot"), parse_settings(arguments.ask, flag="--ask"), arguments.plot)
+    return emit(Report("explore", [shown]), arguments)
 
 
 def _the_class(arguments: Namespace, flag: str) -> Architecture:

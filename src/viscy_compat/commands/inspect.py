@@ -8,8 +8,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import Inspection, inspected
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.findings import Report
-from viscy_compat.report import emit
+from viscy_compat.report import emit_each
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -26,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Inspect each file and print the report."""
-    return emit(Report("inspect", [_inspection(path, arguments) for path in arguments.files]), arguments)
+    return emit_each("inspect", (_inspection(path, arguments) for path in arguments.files), arguments)
 
 
 def _inspection(path: str, arguments: Namespace) -> Inspection:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from typing import Any
+
+from viscy_compat.layout import printable
+from viscy_compat.report import say
 
 PACKAGE = "viscy_models"
 
@@ -44,6 +46,6 @@ def teller(arguments: Namespace, command: str) -> Callable[[str], None]:
 
     def tell(line: str) -> None:
         if not arguments.quiet:
-            print(f"{command}: {line}", file=sys.stderr, flush=True)
+            say(f"{command}: {printable(line)}", to="stderr")
 
     return tell

@@ -5,8 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.diagnosis.zoo import zoo
-from viscy_compat.findings import Report
-from viscy_compat.report import emit
+from viscy_compat.report import emit_each
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -18,4 +17,4 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the list."""
-    return emit(Report("zoo", zoo(arguments.words)), arguments)
+    return emit_each("zoo", zoo(arguments.words), arguments)

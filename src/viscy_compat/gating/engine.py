@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from viscy_compat.errors import CompatError, SourceUnavailable
+from viscy_compat.errors import CompatError, Interrupted, SourceUnavailable
 from viscy_compat.exhibits import Exhibits, Table
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
@@ -33,8 +33,15 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
     Report
         True where everything holds. A stage that could not run, or that left out a class, is never a pass.
     """
-    with Workshop(setting) as workshop:
-        found = [waive(result, waivers) for stage in stages for result in results_of(stage, workshop)]
+    found: list[StageResult] = []
+    try:
+        with Workshop(setting) as workshop:
+            for stage in stages:
+                found += [waive(result, waivers) for result in results_of(stage, workshop)]
+    except KeyboardInterrupt as stop:
+        more = stop.report.results if isinstance(stop, Interrupted) else ()
+        found += [waive(result, waivers) for result in more]
+        raise Interrupted(_interrupted(found, setting, stages)) from stop
     used = [row.waiver.id for result in found for row in result.waived]
     if waivers:
         found.append(_waivers(waivers, used if whole else None))
@@ -42,6 +49,16 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
         tables=tuple(_tables(found, setting, waivers)), maps=tuple(m for row in found for m in row.maps)
     )
     return Report("gate", found, headline=_headline(found, setting, stages), exhibits=exhibits)
+
+
+def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report:
+    """Return what is known; every class that some stage has not come to is undecided."""
+    said = {(result.stage, result.subject) for result in found}
+    pairs = [(stage.name, row.name) for stage in stages for row in setting.classes]
+    left = [_undecided(stage, name, "interrupted before") for stage, name in pairs if (stage, name) not in said]
+    whole = [*found, *left]
+    exhibits = Exhibits(tables=tuple(_tables(whole, setting, ())))
+    return Report("gate", whole, headline=_headline(found, setting, stages), exhibits=exhibits, interrupted=True)
 
 
 def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
@@ -62,6 +79,8 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
         failed = could_not_run(stage.name, error)
     except CompatError as error:
         failed = could_not_run(stage.name, error)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(Report("gate", found, interrupted=True)) from stop
     said = {result.subject for result in found}
     silent = [architecture.name for architecture in setting.classes if architecture.name not in said]
     why = "the stage ended before" if failed else "the stage said nothing about it"

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.errors import UsageError, lacking
+from viscy_compat.errors import Interrupted, UsageError, lacking
 from viscy_compat.exhibits import Map
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
@@ -39,7 +39,11 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     names = [architecture.name for architecture in setting.classes]
     given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
     package = setting.candidate.folder or setting.candidate.name
-    report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
+    try:
+        report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
+    except Interrupted as stop:
+        yield from map(_told, stop.report.results)
+        raise
     for architecture, result in zip(setting.classes, report.results, strict=True):
         yield replace(_told(result), maps=_maps(architecture))  # type: ignore[arg-type]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from viscy_compat.errors import Interrupted
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.proof.equivalence import ClassResult, verify
@@ -16,7 +17,11 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     setting = workshop.setting
     names = [architecture.name for architecture in setting.classes]
     package = setting.candidate.folder or setting.candidate.name
-    report = verify(names, candidate=package, progress=setting.progress, **setting.options)
+    try:
+        report = verify(names, candidate=package, progress=setting.progress, **setting.options)
+    except Interrupted as stop:
+        yield from map(_told, stop.report.results)
+        raise
     for result in report.results:
         yield _told(result)  # type: ignore[arg-type]
     floor = max([0, *(result.exit_code for result in report.results)])

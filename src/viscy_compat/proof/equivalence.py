@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
-from viscy_compat.errors import OutputRefused, SourceUnavailable, UsageError
+from viscy_compat.errors import Interrupted, OutputRefused, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.history import records
 from viscy_compat.history.origin import OldClass, Wanted, resolve
@@ -239,7 +239,11 @@ def verify(
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
     tell("starting one worker for each side (torch, timm, MONAI)")
     comparison = Comparison(chosen, olds, package, seed, evidence, tell)
-    return Report("verify", comparison.results(setup), headline=_headline(olds.values(), package))
+    headline = _headline(olds.values(), package)
+    try:
+        return Report("verify", comparison.results(setup), headline=headline)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(Report("verify", comparison.known, headline=headline, interrupted=True)) from stop
 
 
 def _against_references(
@@ -257,14 +261,20 @@ def _against_references(
         raise UsageError("the references were recorded with seed 0", fix="leave --seed out")
     references = {row.name: records.read(row.name, row.generations[-1].name) for row in chosen}
     tell("starting the candidate's worker (torch, timm, MONAI)")
-    with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
-        package.prepare(worker)
-        results = [judged_by_reference(worker, row, references[row.name], package, tell) for row in chosen]
     why = f"{because.message}; fell back to" if because else "no old code was run, only"
     headline = (
         f"{package.title} against the recorded references ({why} what was recorded: layouts, and numbers by samples)"
     )
-    return Report("verify", results, headline=headline, exit_code=0 if accepted else 2)
+    results: list[ClassResult] = []
+    floor = 0 if accepted else 2
+    try:
+        with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
+            package.prepare(worker)
+            for row in chosen:
+                results.append(judged_by_reference(worker, row, references[row.name], package, tell))
+    except KeyboardInterrupt as stop:
+        raise Interrupted(Report("verify", results, headline=headline, interrupted=True)) from stop
+    return Report("verify", results, headline=headline, exit_code=floor)
 
 
 def judged_by_reference(
@@ -310,18 +320,29 @@ class Comparison:
     ) -> None:
         self.chosen, self.olds, self.package, self.seed = chosen, olds, package, seed
         self.evidence, self.tell = evidence, tell
+        self._found: dict[str, ClassResult] = {}
+
+    @property
+    def known(self) -> list[ClassResult]:
+        """What is known so far, in the order in which it was asked for."""
+        return [self._found[row.name] for row in self.chosen if row.name in self._found]
 
     def results(self, setup: Setup) -> list[ClassResult]:
         """Compare class by class on one pair of workers, or several classes at once on several pairs."""
         pairs = min(max(1, setup.jobs // 2), len(self.chosen))
         with ThreadPoolExecutor(pairs) as pool:
-            shares = pool.map(lambda share: self._share(setup, share), [self.chosen[k::pairs] for k in range(pairs)])
-            found = {result.name: result for results in shares for result in results}
-        return [found[architecture.name] for architecture in self.chosen]
+            try:
+                for share in [pool.submit(self._share, setup, self.chosen[k::pairs]) for k in range(pairs)]:
+                    share.result()
+            finally:
+                # the pool waits for its threads, and an interrupt or a failure of one must not wait for the others
+                setup.crew.end()
+        return self.known
 
-    def _share(self, setup: Setup, share: Sequence[Architecture]) -> list[ClassResult]:
+    def _share(self, setup: Setup, share: Sequence[Architecture]) -> None:
         with sides(setup, self.package) as both:
-            return [self.judged(both, architecture) for architecture in share]
+            for architecture in share:
+                self._found[architecture.name] = self.judged(both, architecture)
 
     def judged(self, both: Sides, architecture: Architecture) -> ClassResult:
         """Compare one class on two workers."""

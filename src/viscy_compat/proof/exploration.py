@@ -23,7 +23,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.asking import outcome_name
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import Interrupted, UsageError
 from viscy_compat.exhibits import Exhibits
 from viscy_compat.findings import Finding, Report
 from viscy_compat.history.origin import Wanted, resolve
@@ -284,9 +284,13 @@ def explore(
             tell("starting one worker for each side (torch, timm, MONAI)")
             setup = Setup(legacy_python, candidate_python, jobs=jobs, cache=2)
             both = stack.enter_context(sides(setup, package))
-        explored = [
-            explore_class(Subject(one, olds.get(one.name), both, package), drawing, progress=tell) for one in chosen
-        ]
+        explored: list[Exploration] = []
+        try:
+            for one in chosen:
+                subject = Subject(one, olds.get(one.name), both, package)
+                explored.append(explore_class(subject, drawing, progress=tell))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(Report("explore", explored, interrupted=True)) from stop
     titles = dict.fromkeys(old.title for old in olds.values())
     headline = f"{package.title} against {', '.join(titles)}" if titles else "the shape rules, without any model"
     rows = [row for row in waivers if any(_covers(row, one.name, law.id) for one in chosen for law in drawing.laws)]

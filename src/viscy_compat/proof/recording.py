@@ -10,7 +10,7 @@ from typing import Any
 
 from viscy_compat.architectures import find, known
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
-from viscy_compat.errors import OutputRefused, UsageError, WorkerFailed
+from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.findings import Finding, Report
 from viscy_compat.history import records
 from viscy_compat.history.origin import OldClass, Wanted
@@ -140,8 +140,13 @@ def record(
         else:
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
             found = (recorder.draft(row, state) for row in chosen for state in row.generations)
-        results = [kept for draft in found if (kept := _kept(draft, root, check=check, tell=tell))]
-    return Report("record", results, headline=f"references in {root}")
+        results: list[Recorded] = []
+        headline = f"references in {root}"
+        try:
+            results.extend(kept for draft in found if (kept := _kept(draft, root, check=check, tell=tell)))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(Report("record", results, headline=headline, interrupted=True)) from stop
+    return Report("record", results, headline=headline)
 
 
 def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: Path, *, check: bool) -> None:

@@ -12,7 +12,7 @@ from viscy_compat.history.origin import OldClass
 from viscy_compat.layout import printable
 from viscy_compat.proof.answers import Answer, Described, Run, read_answer, read_described
 from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.workers import Conditions, Limits, Worker
+from viscy_compat.proof.workers import Conditions, Crew, Limits, Worker
 
 Progress = Callable[[str], None]
 
@@ -31,6 +31,8 @@ class Setup:
         How many workers compute at once; with one, the candidate follows the old side.
     cache : int
         How many built models each worker keeps for further requests.
+    crew : Crew
+        Who can end all workers that are started so.
     """
 
     legacy_python: str | None = None
@@ -38,6 +40,7 @@ class Setup:
     limits: Limits = field(default_factory=Limits)
     jobs: int = 2
     cache: int = 1
+    crew: Crew = field(default_factory=Crew)
 
 
 class Sides:
@@ -104,6 +107,8 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
         candidate = stack.enter_context(
             Worker("candidate", python=setup.candidate_python, cache=setup.cache, limits=setup.limits)
         )
+        for worker in (old, candidate):
+            setup.crew.add(worker)
         both = Sides(old, candidate, package, at_once=setup.jobs > 1)
         both.take(package)
         yield both

@@ -6,32 +6,43 @@ interpreter, so each side runs in a process of its own (`viscy_compat.proof.work
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import queue
+import secrets
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from viscy_compat.errors import CompatError, MissingExtra, WorkerFailed
+from viscy_compat.errors import CompatError, MissingExtra, OutputRefused, WorkerFailed
 from viscy_compat.layout import printable
+from viscy_compat.proof.pipes import Pipes
 
 Side = Literal["old", "candidate"]
 
 PROGRAM = Path(__file__).with_name("worker.py")
 """The standalone program that both sides run."""
 
+LAUNCHER = Path(__file__).with_name("launcher.py")
+"""The program that starts it on Linux, and ends what it leaves behind."""
+
 STACK = "pip install 'viscy-compat[models]'"
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "WINDIR")
-_CHUNK = 1 << 16
+_LONGEST = 300
+_PATIENCE = 3.0
+"""Seconds in which a process that was told to end must have ended."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +63,7 @@ class Limits:
     request: float = 600.0
     memory: int = 12 << 30
     file: int = 8 << 30
-    answer: int = 64 << 20
+    answer: int = 16 << 20
     noise: int = 16 << 20
 
 
@@ -79,15 +90,6 @@ class Conditions:
     cpu: str
     threads: int
     isolation: tuple[str, ...]
-
-
-@dataclass
-class _Streams:
-    """What the reading threads have collected."""
-
-    answers: queue.Queue[bytes | str] = field(default_factory=queue.Queue)
-    noise: bytes = b""
-    noisy: int = 0
 
 
 class Worker:
@@ -129,13 +131,15 @@ class Worker:
         limits: Limits | None = None,
         namespace: bool = True,
     ) -> None:
-        self.side, self.python, self.limits = side, python or sys.executable, limits or Limits()
+        self.side, self.python, self.limits = side, interpreter(python), limits or Limits()
         self._conditions: Conditions | None = None
-        self._streams = _Streams()
         self._end: CompatError | None = None
+        self._questions: deque[_Question] = deque()
         self._folder = tempfile.mkdtemp(prefix="viscy-compat-worker-")
         self._process = self._launch()
-        self._threads = [self._thread(self._read_answers), self._thread(self._read_noise)]
+        self._pipes = Pipes(
+            self._process, answer=self.limits.answer, noise=self.limits.noise, flooded=partial(_end, self._process)
+        )
         self.send(
             {
                 "op": "start",
@@ -181,45 +185,40 @@ class Worker:
         return self.receive(timeout=timeout)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one request without waiting."""
-        pipe = self._process.stdin
-        assert pipe is not None
-        # what became of a worker that reads no more is said by the next answer
-        with _Ignoring():
-            pipe.write(json.dumps(message).encode() + b"\n")
-            pipe.flush()
+        """Send one request without waiting; its answer must repeat a mark that nobody could know before."""
+        question = _Question(secrets.token_hex(16), str(message.get("save") or ""))
+        self._questions.append(question)
+        place = {"save": self._kept(question)} if question.save else {}
+        self._pipes.send(json.dumps({**message, **place, "mark": question.mark}).encode())
 
     def receive(self, *, timeout: float | None = None) -> dict[str, Any]:
         """Return the answer to the oldest request that is still without one."""
         self.conditions  # noqa: B018  the first answer is about the start
         return self._next(timeout or self.limits.request)
 
+    def end(self) -> None:
+        """End the process, from whatever thread: whoever waits for an answer is told that there will be none."""
+        _end(self._process)
+
     def close(self) -> None:
-        """End the process and everything it started, and remove what it left behind."""
-        if self._process.stdin and not self._process.stdin.closed:
-            with _Ignoring():
-                self._process.stdin.close()
-        self._kill()
-        self._process.wait()
-        for thread in self._threads:
-            thread.join()
-        for pipe in (self._process.stdout, self._process.stderr):
-            if pipe:
-                pipe.close()
+        """End the process and everything it started, and remove what it left behind; nothing is waited for long."""
+        self._pipes.hang_up()
+        _end(self._process)
+        self._pipes.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _understood(self, answer: Mapping[str, Any]) -> Conditions:
         try:
             return _conditions(answer)
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise self._failed("did not say under what conditions it computes") from error
 
     def _launch(self) -> subprocess.Popen[bytes]:
-        arguments = [self.python, "-I", str(PROGRAM)]
         pipe = subprocess.PIPE
         try:
+            _must_run(self.python)
             return subprocess.Popen(
-                arguments,
+                [*_launcher(self._folder), self.python, "-I", str(PROGRAM)],
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -231,46 +230,23 @@ class Worker:
             shutil.rmtree(self._folder, ignore_errors=True)
             raise self._failed(f"cannot be started with {self.python}: {error.strerror or error}") from error
 
-    def _thread(self, target: Any) -> threading.Thread:
-        thread = threading.Thread(target=target, daemon=True)
-        thread.start()
-        return thread
-
-    def _read_answers(self) -> None:
-        stream: IO[bytes] = self._process.stdout  # type: ignore[assignment]
-        line = b""
-        while chunk := _read(stream):
-            line += chunk
-            while b"\n" in line:
-                whole, _, line = line.partition(b"\n")
-                self._streams.answers.put(whole)
-            if len(line) > self.limits.answer:
-                self._streams.answers.put("flooded")
-                return self._kill()
-        self._streams.answers.put("ended")
-
-    def _read_noise(self) -> None:
-        stream: IO[bytes] = self._process.stderr  # type: ignore[assignment]
-        while chunk := _read(stream):
-            self._streams.noise = (self._streams.noise + chunk)[-8192:]
-            self._streams.noisy += len(chunk)
-            if self._streams.noisy > self.limits.noise:
-                self._streams.answers.put("flooded")
-                return self._kill()
+    def _kept(self, question: _Question) -> str:
+        """Return the place in the worker's own folder of what it is to save: it may write nowhere else."""
+        return os.path.join(self._folder, f"{question.mark}.safetensors")
 
     def _next(self, timeout: float) -> dict[str, Any]:
         if self._end is None:
             answer = self._line(timeout)
             if isinstance(answer, dict):
                 return answer
-            self._kill()
+            _end(self._process)
             self._end = answer
         raise self._end
 
     def _line(self, timeout: float) -> dict[str, Any] | CompatError:
         """Return the next answer, or what ended the worker."""
         try:
-            line = self._streams.answers.get(timeout=timeout)
+            line = self._pipes.line(timeout)
         except queue.Empty:
             fix = "raise --timeout, or name fewer classes"
             return self._failed(f"gave no answer within {timeout:g} s", fix=fix)
@@ -281,41 +257,105 @@ class Worker:
     def _parsed(self, line: bytes | str) -> dict[str, Any] | CompatError:
         try:
             answer = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self._failed("answered with something that is not JSON")
         if not isinstance(answer, dict):
             return self._failed("answered with something that is not an object")
-        return self._refused(answer["failed"]) if answer.get("failed") else answer
+        question = self._questions.popleft() if self._questions else None
+        if question is None or answer.pop("mark", None) != question.mark:
+            return self._failed("answered what it was not asked", fix="look at what the code of this side prints")
+        if answer.get("failed"):
+            return self._refused(answer["failed"])
+        return self._fetched(question) or answer
 
-    def _refused(self, failed: Mapping[str, Any]) -> WorkerFailed | MissingExtra:
-        message = printable(f"{failed.get('type')}: {failed.get('message')}")
-        if failed.get("type") in ("ModuleNotFoundError", "ImportError") and self._conditions is None:
+    def _fetched(self, question: _Question) -> CompatError | None:
+        """Move what was saved to where it was asked for; whatever else stands there is not followed."""
+        kept = self._kept(question)
+        if not question.save or not os.path.lexists(kept):
+            return None
+        if not stat.S_ISREG(os.lstat(kept).st_mode):
+            return self._failed("saved something that is not a file")
+        try:
+            shutil.move(kept, question.save)
+        except OSError as error:
+            message = f"what the worker saved cannot be written ({error.strerror or error})"
+            return OutputRefused(message, where=question.save, fix="choose another place")
+        return None
+
+    def _refused(self, failed: Any) -> WorkerFailed | MissingExtra:
+        told = failed if isinstance(failed, dict) else {"message": failed}
+        kind = told.get("type")
+        message = printable(f"{kind}: {told.get('message')}")[:_LONGEST]
+        if kind in ("ModuleNotFoundError", "ImportError") and self._conditions is None:
             return MissingExtra(f"{self.python} cannot import the stack ({message})", fix=f"install it: {STACK}")
         return self._failed(f"refused a request ({message})")
 
     def _died(self) -> WorkerFailed:
         with _Ignoring():
             self._process.wait(timeout=5)
-        if self._process.poll() is None:
+        code = self._process.poll()
+        if code is None:
             return self._failed("closed its answers and went on")
-        code = self._process.wait()
         how = f"was ended by signal {-code} ({_signal(-code)})" if code < 0 else f"ended with exit code {code}"
-        self._threads[1].join(timeout=1)
-        said = self._streams.noise.decode(errors="replace").strip().splitlines()
+        said = self._pipes.last_words()
         return self._failed(how + (f", last words: {printable(said[-1])[:200]}" if said else ""))
 
     def _failed(self, message: str, *, fix: str = "") -> WorkerFailed:
         return WorkerFailed(message, where=f"the {self.side} worker", fix=fix, code="VC603")
 
-    def _kill(self) -> None:
-        """End the process with everything that it started."""
-        if self._process.poll() is not None:
-            return
-        with _Ignoring():
-            if os.name == "posix":
-                os.killpg(self._process.pid, signal.SIGKILL)
-            else:
-                self._process.kill()
+
+class _Question(NamedTuple):
+    """A request that is still without an answer: the mark that the answer must repeat, and where to save tensors."""
+
+    mark: str
+    save: str
+
+
+class Crew:
+    """Workers that several threads use, to be ended together."""
+
+    def __init__(self) -> None:
+        self._lock, self._workers, self._ended = threading.Lock(), list[Worker](), False
+
+    def add(self, worker: Worker) -> None:
+        """Take a worker in.
+
+        Raises
+        ------
+        WorkerFailed
+            The crew was ended.
+        """
+        with self._lock:
+            self._workers.append(worker)
+            ended = self._ended
+        if ended:
+            raise WorkerFailed("was not needed any more", where=f"the {worker.side} worker", code="VC603")
+
+    def end(self) -> None:
+        """End all workers; those that are taken in later are refused."""
+        with self._lock:
+            self._ended = True
+        for worker in self._workers:
+            worker.end()
+
+
+def interpreter(python: str | None) -> str:
+    """Return the whole path of an interpreter: a worker runs in a folder of its own.
+
+    Links are not followed, since a virtual environment is known by the path of its link.
+
+    Examples
+    --------
+    >>> interpreter(None) == sys.executable
+    True
+    >>> os.path.isabs(interpreter(".venv/bin/python"))
+    True
+    """
+    if not python:
+        return sys.executable
+    path = os.path.expanduser(python)
+    found = path if os.path.dirname(path) else shutil.which(path)
+    return os.path.abspath(found or path)
 
 
 class _Ignoring:
@@ -328,13 +368,50 @@ class _Ignoring:
         return kind is not None and issubclass(kind, (OSError, subprocess.TimeoutExpired))
 
 
-def _read(stream: IO[bytes]) -> bytes:
-    return os.read(stream.fileno(), _CHUNK)
+def _launcher(folder: str) -> list[str]:
+    """Return what stands before the command: where there is nothing like it, the group of the process is ended."""
+    return [sys.executable, "-I", "-S", str(LAUNCHER), folder] if sys.platform == "linux" else []
+
+
+def _must_run(path: str) -> None:
+    """Raise the `OSError` of starting a program that is not there or is none."""
+    if not os.path.exists(path):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if os.path.isdir(path) or not os.access(path, os.X_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process with everything that it started: asked first, since the launcher sweeps, and then made to."""
+    if process.poll() is not None:
+        return
+    with _Ignoring():
+        if sys.platform == "linux":
+            process.terminate()
+            process.wait(timeout=_PATIENCE)
+    with _Ignoring():
+        if os.name == "posix":
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    with _Ignoring():
+        process.wait(timeout=_PATIENCE)
 
 
 def _conditions(answer: Mapping[str, Any]) -> Conditions:
-    names = ("python", "torch", "timm", "monai", "cpu", "threads")
-    return Conditions(**{name: answer[name] for name in names}, isolation=(*answer["isolation"], "built environment"))
+    names = ("python", "torch", "timm", "monai", "cpu")
+    told = {name: _word(answer[name]) for name in names}
+    isolation = answer["isolation"]
+    if not isinstance(isolation, list) or type(answer["threads"]) is not int:
+        raise TypeError
+    return Conditions(**told, threads=answer["threads"], isolation=(*map(_word, isolation), "built environment"))
+
+
+def _word(value: Any) -> str:
+    """Return a short printable text; raises `TypeError` for anything else."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise TypeError
+    return printable(value)
 
 
 def _environment(folder: str) -> dict[str, str]:

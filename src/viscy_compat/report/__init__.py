@@ -1,7 +1,8 @@
 """Renderers: a report becomes text, one file for each format.
 
-`emit` is what commands call: it prints the report on stdout in the format that was asked for, and writes the files
-that ``--output`` names. In the format ``github`` it also adds to the job summary, where GitHub names a file for it.
+`emit` and `emit_each` are what commands call: the report goes to stdout in the format that was asked for, and to the
+files that ``--output`` names. In the format ``github`` it is also added to the job summary, where GitHub names a file.
+A reader of stdout that leaves early (``| head -1``) changes nothing else: not the files, not the exit code.
 """
 
 from __future__ import annotations
@@ -9,12 +10,17 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib import import_module
-from typing import Literal
+from typing import IO, Literal
 
-from viscy_compat.errors import OutputRefused, UsageError
-from viscy_compat.findings import Report
+from viscy_compat.errors import Interrupted, OutputRefused, UsageError
+from viscy_compat.findings import Report, Result
 from viscy_compat.named import NamedTuple
+
+AS_THEY_COME = ("check", "inspect", "zoo", "explain")
+"""Commands whose results are printed as they come in ``jsonl``."""
 
 FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "html")
 
@@ -64,8 +70,63 @@ def emit(report: Report, arguments: Namespace) -> int:
     outputs_of(arguments)
     text = render(report, arguments.format, style_for(arguments))
     if text:
-        print(text)
+        say(text)
     return write_outputs(report, arguments)
+
+
+def emit_each(command: str, results: Iterable[Result], arguments: Namespace) -> int:
+    """Make a report of results that come one after the other; ``jsonl`` prints each as it comes.
+
+    Raises
+    ------
+    Interrupted
+        With what was known by then; in ``jsonl`` that was printed already.
+    """
+    known: list[Result] = []
+    as_they_come = arguments.format == "jsonl"
+    try:
+        for result in results:
+            known.append(result)
+            if as_they_come:
+                say(render(Report(command, [result]), "jsonl", style_for(arguments)))
+    except KeyboardInterrupt as stop:
+        raise Interrupted(Report(command, known, interrupted=True)) from stop
+    report = Report(command, known)
+    return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
+
+
+def emit_interrupted(report: Report, arguments: Namespace) -> None:
+    """Print what was known when a run was interrupted, but for lines that were printed as they came."""
+    if arguments.format == "jsonl" and report.command in AS_THEY_COME:
+        write_outputs(report, arguments)
+    else:
+        emit(report, arguments)
+
+
+def say(text: str, *, to: Literal["stdout", "stderr"] = "stdout") -> None:
+    """Print a text and flush; where nobody reads any more, go on in silence.
+
+    Raises
+    ------
+    OutputRefused
+        The system does not take it: a full disc.
+    """
+    stream = getattr(sys, to)
+    try:
+        print(text, file=stream, flush=True)
+    except BrokenPipeError:
+        _silence(stream)
+    except OSError as error:
+        _silence(stream)
+        raise OutputRefused(error.strerror or str(error), where=to, fix="write the report elsewhere") from error
+
+
+def _silence(stream: IO[str]) -> None:
+    """Send what else is printed nowhere; what Python still holds would fail again when it is flushed at exit."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def write_outputs(report: Report, arguments: Namespace) -> int:
@@ -80,26 +141,34 @@ def write_outputs(report: Report, arguments: Namespace) -> int:
 
 def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
     """Return the format and path of each ``--output``; raises `UsageError` before any work is done in vain."""
-    return [_target(output) for output in arguments.output]
+    targets = [_target(output) for output in arguments.output]
+    for _, path in targets:
+        _refuse_early(path)
+    return targets
 
 
 def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
     wanted = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
     width = min(_terminal_width(), 120)
-    return Style(wanted, arguments.verbose, arguments.quiet, width, sys.stdout.isatty())
+    return Style(wanted, arguments.verbose, arguments.quiet, width, _on_a_terminal())
 
 
 def _colors_by_default() -> bool:
     if os.environ.get("NO_COLOR"):
         return False
-    return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
+    return bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal()
+
+
+def _on_a_terminal() -> bool:
+    """Whether a person looks on; Python has no stdout where it was closed before the start (``>&-``)."""
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _terminal_width() -> int:
     try:
         return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError):
+    except (OSError, ValueError, AttributeError):
         return 100
 
 
@@ -111,6 +180,15 @@ def _target(output: str) -> tuple[str, str]:
             fix=f"for example --output json:report.json ({', '.join(FORMATS)})",
         )
     return format, path
+
+
+def _refuse_early(path: str) -> None:
+    """Refuse a place that no file can be written to before the work is done, not after it."""
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        raise OutputRefused("this is a folder", where=path, fix="give --output the name of a file")
+    if not os.path.isdir(folder):
+        raise OutputRefused("there is no such folder", where=folder, fix="make it, or choose another --output")
 
 
 def _add_job_summary(report: Report) -> None:

@@ -85,8 +85,8 @@ def _defaults(architecture: Architecture) -> dict[str, Any]:
     return {name: _PLAIN[name] for name in required if name in _PLAIN}
 
 
-def draw(architecture: Architecture, asked: Config, path: str) -> None:
-    """Write the map of a class as a picture (``.png``) or as a page (``.html``).
+def draw(architecture: Architecture, asked: Config, path: str) -> Shown:
+    """Write the map of a class as a picture (``.png``) or as a page (``.html``), and return it as a result.
 
     Raises
     ------
@@ -107,6 +107,7 @@ def draw(architecture: Architecture, asked: Config, path: str) -> None:
             raise UsageError(f"--plot {path} is neither .png nor .html", fix="choose one of these endings")
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=path, fix="choose another place") from error
+    return Shown(drawn, path)
 
 
 def _draw_page(drawn: Map, path: str) -> None:
@@ -122,6 +123,7 @@ class Shown(NamedTuple):
     """A map as a result, for the page."""
 
     map: Map
+    path: str = ""
     exit_code: int = 0
     findings: tuple[Finding, ...] = ()
 
@@ -131,8 +133,8 @@ class Shown(NamedTuple):
         return self.map.title
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the class alone: the map is shown as an exhibit."""
-        return {"class": self.map.title}
+        """Return the class and the file: the map is shown as an exhibit."""
+        return {"class": self.map.title, **({"map": self.path} if self.path else {})}
 
     def exhibits(self) -> Exhibits:
         """Return the map."""

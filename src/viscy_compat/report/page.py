@@ -56,11 +56,24 @@ def page_of(report: Report) -> Page:
         title=f"viscy-compat {report.command}",
         verdict=WORDS[report.exit_code],
         sentence=sentence(report),
-        headline=report.headline,
+        headline=headline_of(report),
         exit_code=report.exit_code,
         sections=sections,
         exhibits=report.exhibits or Exhibits(),
     )
+
+
+def headline_of(report: Report) -> str:
+    """Return the headline; that of a run which did not come to its end begins with that.
+
+    Examples
+    --------
+    >>> headline_of(Report("check", (), headline="of two files", interrupted=True))
+    'interrupted, and this is what was known by then: of two files'
+    """
+    if not report.interrupted:
+        return report.headline
+    return "interrupted, and this is what was known by then" + (f": {report.headline}" if report.headline else "")
 
 
 def sentence(report: Report) -> str:
@@ -76,6 +89,8 @@ def sentence(report: Report) -> str:
         return "Nothing was looked at."
     counts = [(codes.count(1), "with findings"), (codes.count(2), "could not be decided")]
     parts = [f"{count} of {len(codes)} {what}" for count, what in counts if count]
+    if not parts and report.interrupted:
+        return f"{len(codes)} held before the run was interrupted."
     if not parts and report.exit_code:
         return f"All {len(codes)} hold, but the run itself is in doubt."
     return (", ".join(parts) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")) + "."

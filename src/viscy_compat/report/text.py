@@ -11,4 +11,6 @@ from viscy_compat.report import Style
 def render(report: Report, style: Style) -> str:
     """Return the report as text."""
     text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
-    return text
+    if not report.interrupted:
+        return text
+    return "\n\n".join(["interrupted, and this is what was known by then:", *([text] if text else [])])

@@ -18,14 +18,21 @@ if TYPE_CHECKING:
 
 def render(report: Report, style: Style) -> str:
     """Return a paragraph for each answer."""
-    paragraphs = [_paragraph(result, style) for result in report.results]
+    paragraphs = [_paragraph(result, style) for result in report.results if not (style.quiet and _holds(result))]
     headline = [report.headline] if report.headline else []
     return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
+
+
+def _holds(result: Any) -> bool:
+    """Whether a hunt found nothing; an answer or a map is what was asked for."""
+    return not result.exit_code and not hasattr(result, "nearby") and not hasattr(result, "map")
 
 
 def _paragraph(result: Any, style: Style) -> Iterator[str]:
     if hasattr(result, "nearby"):
         return _answer(result, style)
+    if hasattr(result, "map"):
+        return iter([f"{style.paint(result.title, 1)}: map written to {printable(result.path)}"])
     return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
 
 

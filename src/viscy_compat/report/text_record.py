@@ -11,7 +11,8 @@ from viscy_compat.report import Style
 
 def render(report: Report, style: Style) -> str:
     """Return the headline, and a line for each reference."""
-    return "\n".join([printable(report.headline), *(line for row in report.results for line in _line(row, style))])
+    shown = [row for row in report.results if not style.quiet or row.to_dict()["changed"]]
+    return "\n".join([printable(report.headline), *(line for row in shown for line in _line(row, style))])
 
 
 def _line(result: Result, style: Style) -> Iterator[str]:

@@ -23,7 +23,13 @@ _SHORT = 12
 
 def render(report: Report, style: Style) -> str:
     """Return a paragraph for each file."""
-    return "\n\n".join("\n".join(_paragraph(result, style)) for result in report.results)  # type: ignore[arg-type]
+    shown = [result for result in report.results if not (style.quiet and _went_well(result))]  # type: ignore[arg-type]
+    return "\n\n".join("\n".join(_paragraph(result, style)) for result in shown)  # type: ignore[arg-type]
+
+
+def _went_well(result: RemapResult) -> bool:
+    """Whether a file was written and nothing about it needs attention; a plan alone is what was asked for."""
+    return result.written is not None and all(finding.severity == "note" for finding in result.findings)
 
 
 def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:

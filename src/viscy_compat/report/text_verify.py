@@ -17,7 +17,8 @@ def render(report: Report, style: Style) -> str:
     """Return the headline, the classes, and under what conditions they were compared."""
     told = [result.to_dict() for result in report.results]
     blocks = [printable(report.headline)]
-    blocks.append("\n".join(line for result in report.results for line in _class(result, told, style)))
+    shown = [result for result in report.results if result.exit_code or not style.quiet]
+    blocks.append("\n".join(line for result in shown for line in _class(result, told, style)))
     if told and not style.quiet:
         blocks.append("\n".join(_conditions(told[0])))
     blocks.append(_summary(report, told, style))
@@ -68,6 +69,8 @@ def _summary(report: Report, told: list[dict[str, Any]], style: Style) -> str:
     how = "within the tolerance of the references" if _recorded(told) else "byte for byte"
     if differ:
         return style.paint(f"{differ} of {len(told)} classes differ ({cases} cases)", 1, 31)
+    if report.interrupted:
+        return style.paint(f"undecided: {_counted(len(told), 'class')} compared before the interrupt", 1, 33)
     if report.exit_code:
         return style.paint(f"undecided: {cases} cases agree with what was recorded, and nobody asked for that", 1, 33)
     return style.paint(f"{_counted(len(told), 'class')}, {_counted(cases, 'case')}: equal, {how}", 1, 32)
