@@ -384,7 +384,7 @@ _CONTAINER: tuple[Code, ...] = (
         "error",
         "two entries of the archive have one name",
         "Readers differ in which of the two they take (torch the first, Python the last), so one of them can be "
-        "shown an innocent file and the other a hostile one.",
+        "shown an innocent file and the other a hostile one. Names that differ only in case are one name to torch.",
         "Do not use the file. Fetch it from its source again.",
     ),
     Code(
@@ -591,6 +591,14 @@ _CONTAINER: tuple[Code, ...] = (
 )
 
 _NUMBERS: tuple[Code, ...] = (
+    Code(
+        "VC490",
+        "error",
+        "a name that is nearly that of a record which torch looks for",
+        "An entry is called like the pickle, a storage or a small record of a torch file but for the case of its "
+        "letters or what stands at its end. torch does not look at case, other readers do: they read different files.",
+        "Do not use the file. Fetch it from its source again.",
+    ),
     Code(
         "VC501",
         "error",

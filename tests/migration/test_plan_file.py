@@ -143,6 +143,19 @@ def test_any_field_of_any_wrong_type_is_refused_in_words(data: st.DataObject) ->
         loads(json.dumps(found))
 
 
+@pytest.mark.parametrize("shape", [[2**63], [10**4000], [1] * 65, [10**4000] * 9])
+def test_a_shape_that_no_tensor_has_is_refused_before_it_is_counted(shape: list[int]) -> None:
+    data = plan_data()
+    data["operations"].append(
+        {"op": "fill", "target": "new", "shape": shape, "dtype": "float32", "value": 0, "reason": "-"}
+    )
+    with pytest.raises(PlanRefused, match=r"below 2\^63|no tensor has more than 64"):
+        loads(json.dumps(data))
+    data["operations"][-1]["shape"] = [2**63 - 1] * 64
+    with pytest.raises(PlanRefused, match=r"no total plan|matches no tensor|new"):
+        loads(json.dumps(data))
+
+
 def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for path in (tmp_path / "binary", tmp_path / "absent", tmp_path):

@@ -16,7 +16,7 @@ from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Node, Persistent
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, EndOfData, Pickled, decode
-from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
+from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, is_count, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -32,7 +32,7 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
         raise foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
-        _broken(source.path, f"protocol {ascii(protocol.root)[:20]} of the stream is unknown")
+        _broken(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)
     contents = Contents(
         source=source,
@@ -151,7 +151,7 @@ def _view(node: Persistent, storages: dict[str, StorageView]) -> StorageView | N
     part = node.id[5] if len(node.id) == 6 else None
     if part is None:
         return root
-    sound = type(part) is tuple and len(part) == 3 and all(type(value) is int and value >= 0 for value in part[1:])
+    sound = type(part) is tuple and len(part) == 3 and all(map(is_count, part[1:]))
     if not sound or part[1] + part[2] > elements:
         return NotExact("VC440", "a view that reaches beyond its storage")
     return StorageView(root.storage, dtype, part[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from viscy_compat.errors import UnreadableCheckpoint, UsageError
+from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 
 
@@ -114,7 +115,10 @@ def with_limits(settings: list[str], limits: Limits = DEFAULT_LIMITS) -> Limits:
     for setting in settings:
         name, _, value = setting.rpartition("=")
         name = name or "opcodes"
-        if name not in limits._fields or not (value.isascii() and value.isdigit() and int(value)):
-            raise UsageError(f"--limit {setting} is no limit", fix=f"write NAME=NUMBER, with one of: {limits}")
+        sound = value.isascii() and value.isdigit() and len(value) < 19 and int(value)
+        if name not in limits._fields or not sound:
+            raise UsageError(
+                f"--limit {printable(setting[:80])} is no limit", fix=f"write NAME=NUMBER, with one of: {limits}"
+            )
         limits = limits._replace(**{name: int(value)})
     return limits

@@ -94,6 +94,10 @@ TENSOR_FUNCTIONS: Final = frozenset({*_TENSORS, *_PARAMETERS, *(path for path in
 """Every function that rebuilds a tensor of some kind."""
 
 
+BOUND: Final = 1 << 63
+"""Numbers of elements and bytes are below it, in torch and in safetensors."""
+
+
 def is_tensor(node: Node) -> bool:
     """Say whether a node stands for a tensor of any kind, readable or not."""
     return type(node) is Call and type(node.function) is Global and node.function.path in TENSOR_FUNCTIONS
@@ -132,6 +136,17 @@ class StorageView:
         self.storage, self.dtype, self.first = storage, dtype, first
 
 
+def is_count(value: object) -> bool:
+    """Say whether a value is a number of bytes or elements: torch and safetensors hold them in 63 bits.
+
+    Examples
+    --------
+    >>> is_count(0), is_count(2**63 - 1), is_count(2**63), is_count(-1), is_count(True)
+    (True, True, False, False, False)
+    """
+    return type(value) is int and 0 <= value < BOUND
+
+
 def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     """Return key, element type, number of elements and location out of torch's persistent id.
 
@@ -147,7 +162,7 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     dtype = storage_dtype(kind)
     if dtype is None:
         _refuse("VC441", f"a storage of an unknown class ({ascii(kind.path)[1:-1] if type(kind) is Global else '?'})")
-    if type(key) is not str or type(elements) is not int or elements < 0:
+    if type(key) is not str or not is_count(elements):
         _refuse("VC440", "a storage without a key or a size")
     return key, dtype, elements, location if type(location) is str else ""
 
@@ -208,8 +223,10 @@ class Rebuilder:
         if len(args) > arity:
             _without_flags(args[arity])
         shape, stride, offset = _sizes(args[2], self._limits), _sizes(args[3], self._limits), args[1]
-        if type(offset) is not int or offset < 0 or len(shape) != len(stride):
-            _refuse("VC440", f"offset {offset!a:.40}, {len(shape)} sizes and {len(stride)} strides")
+        if not is_count(offset):
+            _refuse("VC440", "an offset that is no number, negative, or beyond 63 bits")
+        if len(shape) != len(stride):
+            _refuse("VC440", f"{len(shape)} sizes and {len(stride)} strides")
         offset += view.first
         self._check_bounds(shape, stride, offset, itemsize, view.storage)
         grad = arity > 4 and args[4] is True
@@ -285,8 +302,8 @@ def _sizes(node: Node, limits: Limits) -> tuple[int, ...]:
     if len(node) > limits.rank:
         _refuse_limit(limits, "rank", len(node), f"{len(node)} dimensions")
     for size in node:
-        if type(size) is not int or size < 0:
-            _refuse("VC440", "a size or stride that is no number, or negative")
+        if type(size) is not int or not 0 <= size < BOUND:
+            _refuse("VC440", "a size or stride that is no number, negative, or beyond 63 bits")
     return node
 
 

@@ -21,6 +21,7 @@ from viscy_compat.checkpoint.facts import (
 )
 from viscy_compat.checkpoint.graph import unreadable_findings
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.rebuild import BOUND
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
@@ -169,7 +170,7 @@ def _row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int,
     shape: Any = fields.get("shape")
     offsets: Any = fields.get("data_offsets")
     if type(name) is not str or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
-        _broken(path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets")
+        _broken(path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets (each below 2^63)")
     for limit, size, what in (("rank", len(shape), "dimensions"), ("key", len(key), "characters in its name")):
         if size > getattr(limits, limit):
             raise beyond(limits, limit, size, f"{key[:80]!a} has {size} {what}", where=path)
@@ -177,7 +178,7 @@ def _row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int,
 
 
 def _counts(value: Any) -> bool:
-    return type(value) is list and all(type(item) is int and item >= 0 for item in value)
+    return type(value) is list and all(type(item) is int and 0 <= item < BOUND for item in value)
 
 
 def _tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTensor:

@@ -32,12 +32,13 @@ class TensorReader:
     ``with TensorReader(checkpoint) as reader: digest = reader.digest(checkpoint.tensors[key])``
     """
 
-    __slots__ = ("_sources", "_verifies", "checkpoint")
+    __slots__ = ("_sources", "_unpacked_storages", "_verifies", "checkpoint")
 
     def __init__(self, checkpoint: Checkpoint, *, crcs: Literal["verify", "ignore"] = "verify") -> None:
         self.checkpoint = checkpoint
         self._verifies = crcs == "verify"
         self._sources: dict[FileFacts, ByteSource] = {}
+        self._unpacked_storages: dict[Storage, ByteSource] = {}
 
     def __enter__(self) -> TensorReader:
         return self
@@ -51,9 +52,10 @@ class TensorReader:
 
     def close(self) -> None:
         """Close every descriptor."""
-        for source in self._sources.values():
+        for source in (*self._sources.values(), *self._unpacked_storages.values()):
             source.close()
         self._sources.clear()
+        self._unpacked_storages.clear()
 
     def verify_unchanged(self) -> None:
         """Raise VC402 where a file is no longer what it was when it was parsed."""
@@ -129,12 +131,39 @@ class TensorReader:
             return iter(())
         if tensor.contiguous and (first, tensor.nbytes) == (0, storage.nbytes):
             return self.storage_chunks(storage, size=size)
-        if storage.compressed:
-            return _strided(_held(b"".join(self.storage_chunks(storage))), tensor, size)
-        source, start = self.source(storage.file), self.locate(storage)
+        source, start = self._unpacked(storage)
         if tensor.contiguous:
             return source.chunks(start + first, tensor.nbytes, size)
         return _strided(lambda begin, length: source.read(start + begin, length), tensor, size)
+
+    def _unpacked(self, storage: Storage) -> tuple[ByteSource, int]:
+        """Return a file with the bytes of a storage, and where in it they start.
+
+        A compressed storage is unpacked once, however many tensors look into it, and to the disc: it may be larger
+        than the memory.
+        """
+        if not storage.compressed:
+            return self.source(storage.file), self.locate(storage)
+        if storage not in self._unpacked_storages:
+            self._unpacked_storages[storage] = self._inflate_to_disc(storage)
+        return self._unpacked_storages[storage], 0
+
+    def _inflate_to_disc(self, storage: Storage) -> ByteSource:
+        import tempfile
+
+        try:
+            with tempfile.NamedTemporaryFile(prefix="viscy-compat-", delete=True) as file:
+                for piece in self.storage_chunks(storage):
+                    file.write(piece)
+                file.flush()
+                return ByteSource(file.name)
+        except OSError as error:
+            raise UnreadableCheckpoint(
+                f"{storage.name} is compressed, and its {storage.nbytes} bytes cannot be unpacked ({error.strerror})",
+                where=storage.file.path,
+                fix=f"make room in {tempfile.gettempdir()}, or name another folder in TMPDIR",
+                code="VC402",
+            ) from error
 
 
 def damaged(storage: Storage) -> UnreadableCheckpoint:
@@ -169,10 +198,6 @@ def _inflated(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
         raise damaged(storage) from error
     if left < 0:
         raise damaged(storage)
-
-
-def _held(data: bytes) -> _ReadElements:
-    return lambda start, length: data[start : start + length]
 
 
 def _strided(read: _ReadElements, tensor: StoredTensor, size: int) -> Iterator[bytes]:

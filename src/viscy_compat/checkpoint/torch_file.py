@@ -12,6 +12,7 @@ from viscy_compat.checkpoint.inert import Persistent
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
+from viscy_compat.checkpoint.record_names import refuse_near_names
 from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -22,6 +23,7 @@ def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Ch
     """Read a torch zip file; see `viscy_compat.checkpoint.open_checkpoint`."""
     archive = ZipArchive(source, limits)
     root = _root_of(archive)
+    refuse_near_names(source.path, root, archive.entries)
     archive.verify_headers()
     pickle_name = root + "data.pkl"
     where = f"{source.path}: {pickle_name!a}"

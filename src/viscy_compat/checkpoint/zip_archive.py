@@ -17,6 +17,7 @@ from typing import NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.record_names import two_alike
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -230,6 +231,8 @@ def _read_directory(source: ByteSource, start: int, count: int, size: int) -> di
     names = [row[0] for row in rows]
     if len(set(names)) != count:
         _duplicate(source.path, names)
+    if (pair := two_alike(names)) is not None:
+        _alike(source.path, *pair)
     limits = _limits_of(source.path, rows, start)
     return {row[0]: Entry(*row, limits[row[1]]) for row in rows}
 
@@ -261,9 +264,14 @@ def _decoded(path: str, raw: bytes) -> str:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
         _lie(path, f"an entry's name is not UTF-8: {raw[:60]!r}")
-    if not name or "\0" in name or "\\" in name or name[0] == "/" or ".." in name.split("/"):
+    if not name or "\0" in name or "\\" in name or name[0] == "/" or _climbs(name):
         _lie(path, f"an entry's name is no plain relative path: {name[:60]!a}")
     return name
+
+
+def _climbs(name: str) -> bool:
+    """Whether a part of a path is no name: two slashes in a row, or dots that a file system takes for a folder."""
+    return not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/"))
 
 
 def _zip64_values(path: str, extra: bytes, values: list[int]) -> list[int]:
@@ -337,6 +345,15 @@ def _duplicate(path: str, names: list[str]) -> NoReturn:
     name = next(after for before, after in pairwise(sorted(names)) if before == after)
     raise UnreadableCheckpoint(
         f"two entries of the archive are called {printable_name(name)}, and readers differ in which one they take",
+        where=path,
+        fix="do not use this file: fetch it from its source again",
+        code="VC411",
+    )
+
+
+def _alike(path: str, one: str, other: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"the entries {printable_name(one)} and {printable_name(other)} are one name to torch or to a file system",
         where=path,
         fix="do not use this file: fetch it from its source again",
         code="VC411",

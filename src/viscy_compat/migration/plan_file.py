@@ -111,6 +111,10 @@ def read_plan(path: str) -> Plan:
         raise PlanRefused("this is not UTF-8 text, so no plan", where=path) from error
 
 
+_BOUND, _RANK = 1 << 63, 64
+"""torch holds sizes in 63 bits, and at most 64 of them."""
+
+
 class _Malformed(Exception):
     """A plan file that does not say what a plan file must say."""
 
@@ -178,7 +182,7 @@ def _layout(data: Any, what: str) -> Layout:
     for name, spec in data.items():
         if not (isinstance(spec, list) and len(spec) == 2):
             raise _Malformed(f"{what}: {name!r} is no [dtype, shape]")
-        layout[name] = TensorSpec(_integers(spec[1], f"{what}: {name!r}"), _text(spec[0], f"{what}: {name!r}"))
+        layout[name] = TensorSpec(_shape(spec[1], f"{what}: {name!r}"), _text(spec[0], f"{what}: {name!r}"))
     return layout
 
 
@@ -212,7 +216,7 @@ def _read_fill(row: dict[str, Any], what: str, names: Names) -> Iterator[Operati
     fields = _fields(row, what, "op", "target", "shape", "dtype", "value", "reason")
     pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
     reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
-    shape = _integers(fields["shape"], f"{what}: 'shape'")
+    shape = _shape(fields["shape"], f"{what}: 'shape'")
     return (Fill(name, shape, dtype, value, reason) for (name,) in unfolded((pattern,), names))
 
 
@@ -224,7 +228,7 @@ def _read_cast(row: dict[str, Any], what: str, names: Names) -> Iterator[Operati
 
 def _read_reshape(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "shape")
-    shape = _integers(fields["shape"], f"{what}: 'shape'")
+    shape = _shape(fields["shape"], f"{what}: 'shape'")
     return (Reshape(name, new, shape) for name, new in unfolded(_two(fields, what), names))
 
 
@@ -294,13 +298,21 @@ def _number(value: Any, what: str) -> float:
 
 
 def _integer(value: Any, what: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise _Malformed(f"{what} must be a whole number, 0 or more")
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _BOUND:
+        raise _Malformed(f"{what} must be a whole number, 0 or more and below 2^63")
     return value
 
 
 def _integers(value: Any, what: str) -> tuple[int, ...]:
     return tuple(_integer(item, what) for item in _listed(value, what))
+
+
+def _shape(value: Any, what: str) -> tuple[int, ...]:
+    """Return a shape of as many dimensions as torch has: the number of its elements can then be printed."""
+    shape = _integers(value, what)
+    if len(shape) > _RANK:
+        raise _Malformed(f"{what} has {len(shape)} dimensions, and no tensor has more than {_RANK}")
+    return shape
 
 
 def _texts(value: Any, what: str) -> list[str]:

@@ -1,0 +1,73 @@
+"""A compressed storage is unpacked once, to the disc, however many tensors look into it."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+
+from support.assembly import Record, archive, mapping, pickled, records, storage, tensor
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, with_limits
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import UnreadableCheckpoint, UsageError
+
+BYTES = bytes(range(240))
+VIEWS = 20
+
+
+def written(path: Path, *, method: int, crc: int | None = None) -> Path:
+    """A file with one storage of 60 floats, and twenty tensors that each look at another part of it."""
+    held = storage(elements=60)
+    views = {f"v{place}": tensor((2, 1), (1, 1), place, of=held) for place in range(VIEWS)}
+    rows: list[Record] = records(pickled(mapping(views)), {"0": BYTES})
+    rows = [row._replace(method=method, crc=crc) if row.name.endswith("data/0") else row for row in rows]
+    path.write_bytes(archive(rows))
+    return path
+
+
+def read(path: Path) -> dict[str, bytes]:
+    checkpoint = open_checkpoint(str(path))
+    with TensorReader(checkpoint) as reader:
+        return {key: b"".join(reader.chunks(tensor)) for key, tensor in checkpoint.tensors.items()}
+
+
+def test_every_view_of_a_compressed_storage_has_the_bytes_of_the_stored_one(tmp_path: Path) -> None:
+    packed = read(written(tmp_path / "packed.ckpt", method=8))
+    assert packed == read(written(tmp_path / "stored.ckpt", method=0))
+    assert packed["v3"] == BYTES[12:20]
+
+
+def test_a_compressed_storage_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked: list[int] = []
+    make = zlib.decompressobj
+    monkeypatch.setattr(zlib, "decompressobj", lambda bits: unpacked.append(bits) or make(bits))
+    assert len(read(written(tmp_path / "packed.ckpt", method=8))) == VIEWS
+    assert len(unpacked) == 1
+
+
+def test_what_was_unpacked_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tempfile
+
+    place = tmp_path / "temporary"
+    place.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    assert read(written(tmp_path / "packed.ckpt", method=8))
+    assert list(place.iterdir()) == []
+
+
+def test_a_damaged_compressed_storage_is_refused_by_each_view(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(str(written(tmp_path / "packed.ckpt", method=8, crc=1)))
+    with TensorReader(checkpoint) as reader:
+        for key in ("v1", "v2"):
+            with pytest.raises(UnreadableCheckpoint, match="CRC-32") as caught:
+                list(reader.chunks(checkpoint.tensors[key]))
+            assert caught.value.code == "VC414"
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "9" * 19, "0", "-1", "1e3"])
+def test_a_limit_is_a_number_that_a_machine_holds(value: str) -> None:
+    with pytest.raises(UsageError, match="is no limit"):
+        with_limits([f"rank={value}"])
+    assert with_limits(["rank=" + "9" * 18]).rank > DEFAULT_LIMITS.rank
