@@ -17,13 +17,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 from viscy_compat.errors import UsageError
 from viscy_compat.exhibits import Table
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.named import NamedTuple
+from viscy_compat.regular_files import read_small
 
 NAMES = ("viscy-compat.toml", "pyproject.toml")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {"class": str, "reason": str, "expires": (str, date)}
@@ -162,18 +162,24 @@ def table_of(waivers: Iterable[Waiver]) -> Table:
     return Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(told))
 
 
+_MOST_BYTES = 1 << 20
+"""A table of accepted differences, or a pyproject.toml, is a few kilobytes."""
+
+
 def _today() -> date:
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return datetime.fromtimestamp(int(epoch), UTC).date() if epoch.isdigit() else datetime.now(UTC).date()
+    return (
+        datetime.fromtimestamp(int(epoch), UTC).date()
+        if epoch.isdigit() and len(epoch) < 12
+        else datetime.now(UTC).date()
+    )
 
 
 def _document(name: str) -> Mapping[str, Any]:
     import tomllib
 
     try:
-        return tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read ({error.strerror})", where=name) from error
+        return tomllib.loads(read_small(name, _MOST_BYTES, "a list of waivers").decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"is no TOML ({error})", where=name) from error
 

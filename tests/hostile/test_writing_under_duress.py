@@ -92,6 +92,31 @@ def test_killed_at_a_hundred_random_moments_fifty_for_each_format(place: Place) 
     assert place.left() == [place.out.name]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: int) -> None:
+    """It comes while the second piece is being written; the next run has nothing to sweep."""
+
+    def ended() -> None:
+        from viscy_compat.cli import main
+
+        written, pieces = os.write, []
+
+        def writing(descriptor: int, data: bytes) -> int:
+            if any(name.endswith(ENDING) for name in place.left()):
+                pieces.append(descriptor)
+            if len(pieces) == 2:
+                os.kill(os.getpid(), number)
+            return written(descriptor, data)
+
+        os.write = writing
+        os._exit(main(["remap", str(place.source), "-o", str(place.out), "--plan", str(place.plan), "-q"]))
+
+    _, status = os.waitpid(in_a_child(ended), 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+    assert place.left() == []
+    assert place.source.read_bytes() == place.original
+
+
 # What a run calls to change anything, and what it calls in between.
 MOMENTS = ("open", "write", "fsync", "link", "replace", "unlink", "lseek", "close")
 

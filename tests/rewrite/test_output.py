@@ -215,3 +215,45 @@ def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
 
 def test_sweeping_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     assert sweep(str(tmp_path / "no")) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+@pytest.mark.parametrize(
+    ("source", "umask", "expected"),
+    [(0o600, 0o022, 0o600), (0o640, 0o022, 0o640), (0o644, 0o077, 0o600), (0o666, 0o002, 0o664), (0o400, 0o022, 0o600)],
+)
+def test_a_new_file_is_read_by_nobody_who_may_not_read_its_source(
+    tmp_path: Path, source: int, umask: int, expected: int
+) -> None:
+    old, new = tmp_path / "old", tmp_path / "new"
+    old.write_bytes(b"old")
+    old.chmod(source)
+    before = os.umask(umask)
+    try:
+        written(new, "refuse", (facts(old),))
+    finally:
+        os.umask(before)
+    assert new.stat().st_mode & 0o777 == expected
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o664, 0o440])
+def test_in_place_keeps_mode_and_owner(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "old"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    owner = path.stat().st_uid, path.stat().st_gid
+    written(path, "back up", (facts(path),))
+    assert path.read_bytes() == b"new"
+    for file in (path, tmp_path / "old.bak"):
+        assert file.stat().st_mode & 0o777 == mode
+        assert (file.stat().st_uid, file.stat().st_gid) == owner
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of Unix")
+def test_the_temporary_file_is_never_more_open_than_the_new_one(tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    old.write_bytes(b"old")
+    old.chmod(0o600)
+    with opened(str(tmp_path / "new"), "refuse", inputs=(facts(old),)) as output:
+        assert Path(output.temporary).stat().st_mode & 0o777 == 0o600

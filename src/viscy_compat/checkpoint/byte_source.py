@@ -7,11 +7,11 @@ and after, so that a file that changes while it is read is refused.
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.regular_files import NotOpened, open_regular
 
 CHUNK = 1 << 20
 """Bytes of one read: larger ones are no faster, smaller ones are slower (measured against ``cp``)."""
@@ -110,8 +110,6 @@ class ByteSource:
 
     def _look(self) -> FileFacts:
         status = os.fstat(self._descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise _no_file(self.path, _kind_of(status.st_mode))
         return FileFacts(self.path, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
@@ -132,24 +130,11 @@ def changed(path: str) -> UnreadableCheckpoint:
 
 
 def _open(path: str) -> int:
-    # O_NONBLOCK: opening a fifo without a writer would wait for one for ever.
-    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        return os.open(path, flags)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "no valid file name"
-        raise UnreadableCheckpoint(reason, where=path, fix="check the path", code="VC401") from error
-
-
-def _no_file(path: str, kind: str) -> UnreadableCheckpoint:
-    return UnreadableCheckpoint(f"this is {kind}, not a file", where=path, fix="give a checkpoint file", code="VC401")
-
-
-def _kind_of(mode: int) -> str:
-    for test, kind in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket")):
-        if test(mode):
-            return kind
-    return "a device"
+        return open_regular(path)
+    except NotOpened as error:
+        fix = "give a checkpoint file" if error.fix == "give a file" else error.fix
+        raise UnreadableCheckpoint(error.reason, where=path, fix=fix, code="VC401") from error
 
 
 def _seek_and_read(descriptor: int, length: int, start: int) -> bytes:

@@ -18,7 +18,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``remap``."""
     parser.add_argument("path", metavar="FILE", help="the checkpoint; it is never changed without --in-place")
     place = parser.add_mutually_exclusive_group()
-    place.add_argument("-o", dest="out", metavar="OUT", default="", help="write .safetensors, or .ckpt/.pt/.pth")
+    place.add_argument("-o", dest="out", metavar="OUT", default=None, help="write .safetensors, or .ckpt/.pt/.pth")
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
     parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
@@ -29,14 +29,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters shall name"
     )
     plans = parser.add_argument_group("the plan")
-    plans.add_argument("--write-plan", metavar="PLAN.json", default="", help="write the plan down")
-    plans.add_argument("--plan", metavar="PLAN.json", default="", help="apply a plan that was written down")
+    plans.add_argument("--write-plan", metavar="PLAN.json", help="write the plan down")
+    plans.add_argument("--plan", metavar="PLAN.json", help="apply a plan that was written down")
     plans.add_argument("--reverse", action="store_true", help="go back to the older layout")
-    plans.add_argument("--against", metavar="FILE", default="", help="the target layout is that of this checkpoint")
+    plans.add_argument("--against", metavar="FILE", help="the target layout is that of this checkpoint")
     plans.add_argument(
         "--hint", metavar="OLD=NEW", action="append", default=[], help="settle a rename that is inferred (OLD= drops)"
     )
-    plans.add_argument("--shim", metavar="SHIM.py", default="", help="write the plan as Python that needs torch alone")
+    plans.add_argument("--shim", metavar="SHIM.py", help="write the plan as Python that needs torch alone")
     proofs = parser.add_argument_group("the proof (needs the models extra)")
     proofs.add_argument("--prove", action="store_true", help="compare outputs with those of the old class")
     proofs.add_argument("--expect", metavar="IO.safetensors", help="compare with an input and outputs that you have")
@@ -47,14 +47,15 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Remap one file and report."""
+    _refuse_empty_names(arguments)
     question = Question(
         arguments.path,
         arguments.class_name or "",
         statements_of(arguments),
         arguments.state_dict,
         with_limits(arguments.limit),
-        arguments.plan,
-        arguments.against,
+        arguments.plan or "",
+        arguments.against or "",
         "back" if arguments.reverse else "forward",
         tuple(arguments.hint),
     )
@@ -83,9 +84,26 @@ def _expected(question: Question, wish: Wish, arguments: Namespace) -> RemapResu
         return fulfil(question, wish, prover=expectation, settler=expectation.settles)
 
 
+def _refuse_empty_names(arguments: Namespace) -> None:
+    """Refuse an empty file name, which an unset variable of a shell gives: nobody means to leave the flag out."""
+    for flag, name in _FILES.items():
+        if getattr(arguments, name) == "":
+            raise UsageError(f"{flag} names no file", fix="is a variable of the shell unset?")
+
+
+_FILES = {
+    "-o": "out",
+    "--plan": "plan",
+    "--against": "against",
+    "--expect": "expect",
+    "--write-plan": "write_plan",
+    "--shim": "shim",
+}
+
+
 def _wish(arguments: Namespace) -> Wish:
     existing: Existing = "back up" if arguments.in_place else "overwrite" if arguments.force else "refuse"
-    out = arguments.path if arguments.in_place else arguments.out
+    out = arguments.path if arguments.in_place else arguments.out or ""
     if arguments.weights_only and not out:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
     if arguments.class_path and not out:
@@ -96,8 +114,8 @@ def _wish(arguments: Namespace) -> Wish:
         out,
         existing,
         arguments.weights_only,
-        arguments.write_plan,
-        arguments.shim,
+        arguments.write_plan or "",
+        arguments.shim or "",
         arguments.class_path,
         arguments.keep_classes,
     )

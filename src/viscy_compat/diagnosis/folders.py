@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 
-from viscy_compat.errors import UsageError
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.errors import UnreadableCheckpoint, UsageError
+from viscy_compat.regular_files import read_small
 
-SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".safetensors.index.json", ".bin.index.json")
+INDEXES = (".safetensors.index.json", ".bin.index.json")
+SUFFIXES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", *INDEXES)
 """Endings of the files that are looked at in a folder."""
 
 
@@ -27,19 +30,20 @@ def checkpoint_files(paths: Iterable[str]) -> Iterator[str]:
 def _checkpoints_below(folder: str) -> Iterator[str]:
     for place, folders, names in os.walk(folder):
         folders.sort()
-        shards = {
-            shard for name in names if name.endswith(".index.json") for shard in _shards_of(os.path.join(place, name))
-        }
+        # only an index that is looked at itself hides what it names
+        indexes = [name for name in names if name.endswith(INDEXES)]
+        shards = {shard for name in indexes for shard in _shards_of(os.path.join(place, name))}
         yield from (os.path.join(place, name) for name in names if name.endswith(SUFFIXES) and name not in shards)
 
 
 def _shards_of(index: str) -> set[str]:
-    """Return the shard files that an index names; they are read through it."""
-    from json import load
+    """Return the shard files that an index names; they are read through it, and an index is never a shard."""
+    from viscy_compat.checkpoint.safetensors_file import parsed_json
 
     try:
-        with open(index, encoding="utf-8") as file:
-            named = load(file).get("weight_map", {})
-        return {name for name in named.values() if isinstance(name, str)}
-    except (OSError, ValueError, AttributeError, RecursionError):
+        raw = read_small(index, DEFAULT_LIMITS.header_bytes, "an index", error=UnreadableCheckpoint)
+        named = parsed_json(raw, index).get("weight_map", {})
+    except UnreadableCheckpoint:
         return set()
+    values = named.values() if isinstance(named, dict) else ()
+    return {name for name in values if isinstance(name, str) and not name.endswith(".json")}

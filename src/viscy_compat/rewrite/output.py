@@ -45,7 +45,9 @@ class Output:
 
     def __init__(self, path: str, existing: Existing, inputs: tuple[FileFacts, ...]) -> None:
         self.path, self._existing, self._inputs = path, existing, inputs
-        self.temporary, self._descriptor = _locked_file(path)
+        self.temporary, self._descriptor = _locked_file(path, _mode_beside(inputs))
+        if existing == "back up":
+            _become_like(self._descriptor, path)
         self._settler: Settler | None = None
         self.position = 0
 
@@ -215,12 +217,33 @@ def _remedy(error: OSError) -> str:
     return "choose another place"
 
 
-def _locked_file(path: str) -> tuple[str, int]:
+def _mode_beside(inputs: Iterable[FileFacts]) -> int:
+    """Return who may read a new file: nobody who may not read what it was made of; the umask takes from that."""
+    mode = 0o666
+    for file in inputs:
+        with suppress(OSError):
+            mode &= os.stat(file.path).st_mode
+    # whoever writes it reads it again
+    return mode | 0o600
+
+
+def _become_like(descriptor: int, path: str) -> None:
+    """Give a file the mode of the one whose place it takes, and its owner where the system lets us."""
+    found = _status(path)
+    if found is None or not hasattr(os, "fchown"):
+        return
+    with suppress(OSError):
+        os.fchown(descriptor, found.st_uid, found.st_gid)
+    # after the owner: a change of owner takes bits away
+    os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & 0o777)
+
+
+def _locked_file(path: str, mode: int) -> tuple[str, int]:
     """Make a temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
     folder, name = os.path.split(path)
     while True:
         temporary = os.path.join(folder, f".{name[:60]}.{os.urandom(8).hex()}{ENDING}")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
         if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return temporary, descriptor
         os.close(descriptor)

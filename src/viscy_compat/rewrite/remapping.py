@@ -510,4 +510,9 @@ _CURED = {"VC103", "VC104", "VC106", "VC333"}
 
 
 def _text(path: str | os.PathLike[str] | None) -> str:
-    return "" if path is None else os.fspath(path)
+    if path is None:
+        return ""
+    text = os.fspath(path)
+    if not text:
+        raise UsageError("an empty path names no file", fix="leave it out, or give a name")
+    return text

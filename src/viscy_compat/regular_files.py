@@ -1,0 +1,83 @@
+"""The one place where files of a user are opened for reading: regular ones, of a bounded size, without waiting."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from viscy_compat.errors import CompatError, UsageError
+
+
+class NotOpened(Exception):
+    """A path that stands for no regular file that can be read: what it is, and what to do."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        self.reason, self.fix = reason, fix
+        super().__init__(reason)
+
+
+def open_regular(path: str) -> int:
+    """Return a descriptor of a regular file, open for reading.
+
+    Raises
+    ------
+    NotOpened
+        There is none, it may not be read, or it is a folder, a fifo, a socket or a device.
+    """
+    # O_NONBLOCK: opening a fifo without a writer would wait for one for ever.
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "no valid file name"
+        raise NotOpened(reason, "check the path") from error
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise NotOpened(f"this is {_kind_of(mode)}, not a file", "give a file")
+    return descriptor
+
+
+def read_small(path: str, most: int, what: str, *, error: type[CompatError] = UsageError) -> bytes:
+    """Return all bytes of a regular file that is not large.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    most : int
+        Bytes that such a file has at most; a larger one is refused before any of it is read.
+    what : str
+        What the file should be, for the message: ``"a training configuration"``.
+    error : type[CompatError], optional
+        What is raised.
+
+    Raises
+    ------
+    CompatError
+        Of the given type: no regular file, not readable, too large.
+
+    Examples
+    --------
+    >>> read_small("/nowhere/at/all", 10, "a plan")
+    Traceback (most recent call last):
+    viscy_compat.errors.UsageError: /nowhere/at/all: No such file or directory; check the path
+    """
+    try:
+        descriptor = open_regular(path)
+    except NotOpened as problem:
+        raise error(problem.reason, where=path, fix=problem.fix) from problem
+    with open(descriptor, "rb") as file:
+        # read by the stated size and one byte more: a file that grows meanwhile is too large as well
+        size = os.fstat(descriptor).st_size
+        data = file.read(most + 1) if size <= most else b""
+    if size > most or len(data) > most:
+        raise error(f"{max(size, most + 1)} bytes are too many for {what}", where=path, fix=f"at most {most} are read")
+    return data
+
+
+def _kind_of(mode: int) -> str:
+    for test, kind in ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a fifo"), (stat.S_ISSOCK, "a socket")):
+        if test(mode):
+            return kind
+    return "a device"
