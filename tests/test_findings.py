@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import pytest
 
@@ -50,6 +50,7 @@ from viscy_compat.history.origin import Wanted, resolve
 from viscy_compat.history.records import RecordedCase, RecordedPass, Reference, Row
 from viscy_compat.history.source import OldTree, from_git
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.proof import equivalence
 from viscy_compat.proof.answers import Answer, Initial, Mode, Output, Parameter, Pass, Raised
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.comparison import compare, layout_failures, signature_failures
@@ -389,6 +390,7 @@ NUMBERS: dict[str, tuple[Scene, Scene]] = {
         passing(new=returning(replace(OUTPUT, name="out"))),
         passing(returning(OUTPUT, kind="SimpleNamespace"), returning(OUTPUT, kind="OutputNamespace")),
     ),
+    "VC631": (passing(returning(), returning()), passing()),
     "VC510": (explored(Broken("rule", "it", "says otherwise", {}, (), "")), explored()),
 }
 
@@ -430,11 +432,29 @@ def from_wheel(blobs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Codes:
     """Resolve a class from a wheel whose files have these blob ids."""
     architecture = find("BetaVae25D")
     release = architecture.generations[-1].releases[-1]
-    contents = dict.fromkeys(release.sources, b"")
-    tree = OldTree("wheel", "viscy.whl", release.wheel, release.wheel, contents)
-    tree.__dict__["blobs"] = {**release.sources, **blobs}
+    tree = made_up_tree("wheel", blobs)
     monkeypatch.setattr(origin, "from_wheel", lambda _: tree)
     return refused(lambda: resolve([architecture], Wanted(wheel=release.wheel)))
+
+
+def made_up_tree(kind: Literal["git", "wheel"], blobs: dict[str, str]) -> OldTree:
+    """A tree in which the module of a class imports all recorded files, and these blob ids are told instead of its own."""
+    generation = find("BetaVae25D").generations[-1]
+    release = generation.releases[-1]
+    imports = "".join(f"import {path[:-3].replace('/', '.')}\n" for path in sorted({*release.sources, *blobs}))
+    contents = {path: imports.encode() for path in (*release.sources, *blobs)}
+    tree = OldTree(kind, "viscy.whl", release.wheel, release.wheel, contents)
+    tree.__dict__["blobs"] = {**release.sources, **blobs}
+    return tree
+
+
+def noted(blobs: dict[str, str]) -> Codes:
+    """The notes about a class out of a clone whose files have these blob ids besides the recorded ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(origin, "from_git", lambda *_, **__: made_up_tree("git", blobs))
+        old = resolve([find("BetaVae25D")], Wanted(repo="a clone"))["BetaVae25D"]
+    assert old.proven == (not old.strange)
+    return {finding.code for finding in equivalence._notes(old, find("BetaVae25D"))}
 
 
 def unproven(path: Path) -> Codes:
@@ -493,6 +513,10 @@ HISTORY: dict[str, tuple[Scene, Scene]] = {
     "VC606": (unproven, proven),
     "VC607": (lambda path: referenced(path, edit="1"), referenced),
     "VC608": (lambda path: referenced(path, "v2"), referenced),
+    "VC630": (
+        lambda _: noted({"viscy/representation/__init__.py": "0" * 40}),
+        lambda _: noted({"viscy/representation/__init__.py": origin.EMPTY}),
+    ),
     "VC620": (lambda _: gated("ResNet3dEncoder"), lambda _: gated("ResNet3dEncoder", "BetaVaeMonai")),
     "VC621": (waived(["row"], expired=True), waived(["row"])),
     "VC622": (waived([]), waived(None)),
@@ -520,7 +544,7 @@ def fallen_back(exit_code: int) -> Codes:
 
 HISTORY |= {
     "VC312": (
-        lambda path: promising(path, {"type": "ImportError", "message": "no"}),
+        lambda path: promising(path, {"stage": "import", "type": "ImportError", "message": "no"}),
         lambda path: promising(path, None),
     ),
     "VC605": (lambda _: fallen_back(2), lambda _: fallen_back(0)),

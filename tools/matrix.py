@@ -52,7 +52,7 @@ def answers_of(python: str, chosen: Sequence[Architecture]) -> tuple[Conditions,
 def _answer(worker: Worker, package: Candidate, architecture: Architecture, index: int) -> Answer:
     case = architecture.cases[index]
     run = Run("candidate", package.target(architecture), case.config, case.input, REPORT)
-    return read_answer(worker.request(run.to_json()), "candidate")
+    return read_answer(worker.request(run.to_json()), "candidate", run)
 
 
 def drift(name: str, chosen: Sequence[Architecture], newest: Answers, here: Answers) -> Iterator[StageResult]:

@@ -767,6 +767,23 @@ _HISTORY: tuple[Code, ...] = (
         "A file that the old class of a known generation wrote has no total plan to today's layout.",
         "Look at the rows of the generation in the architecture file of the class.",
     ),
+    Code(
+        "VC630",
+        "warning",
+        "the old source is not proven",
+        "Files that importing the old class would run are not those that are recorded for any release, by their git blob "
+        "ids, or are there besides: any of them may change what the class does. The comparison is with that code.",
+        "Compare with fe7a5da^ of an untouched clone, or with the released wheel (leave --repo and --rev out).",
+    ),
+    Code(
+        "VC631",
+        "error",
+        "a case is undecided",
+        "One side told too little to compare (no tensors, no weights, no outputs), or both raised in every case. Two "
+        "sides that say nothing are not equal.",
+        "Look at what the class returns, and whether both interpreters have what it needs "
+        "(--legacy-python, --candidate-python).",
+    ),
 )
 
 _ENTRIES = (*_KEYS, *_SHAPES, *_ARCHITECTURE, *_TORCH_FILES, *_CONTAINER, *_NUMBERS, *_HISTORY)

@@ -55,4 +55,4 @@ def _case(workshop: Workshop, architecture: Architecture, recorded: RecordedCase
 def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> Answer:
     target = workshop.setting.candidate.target(architecture)
     run = Run("candidate", target, case.config, case.input, ("layout",), 0, {"device": device})
-    return read_answer(workshop.worker.request(run.to_json()), "candidate")
+    return read_answer(workshop.worker.request(run.to_json()), "candidate", run)

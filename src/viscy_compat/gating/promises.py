@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Signature
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.gating.stage import Setting, StageResult, Workshop
-from viscy_compat.proof.answers import Parameter
+from viscy_compat.proof.answers import Parameter, read_names
 from viscy_compat.proof.candidate import PACKAGE
 from viscy_compat.proof.comparison import signature_failures
 from viscy_compat.proof.workers import Worker
@@ -60,11 +60,11 @@ def _names_of(architecture: Architecture) -> tuple[str, str]:
 
 def _missing(setting: Setting, worker: Worker, names: Sequence[str]) -> Iterator[Finding]:
     mine = {name: setting.candidate.name + name.removeprefix(PACKAGE) for name in names}
-    answer = worker.request({"op": "names", "source": "candidate", "names": list(mine.values())})["names"]
-    for name in mine.values():
-        error = answer[name]
+    asked = list(mine.values())
+    answer = read_names(worker.request({"op": "names", "source": "candidate", "names": asked}), "candidate", asked)
+    for name, error in answer.items():
         if error:
-            message = f"{name.replace(':', '.')} cannot be imported ({error['type']}: {error['message']})"
+            message = f"{name.replace(':', '.')} cannot be imported ({error.type}: {error.message})"
             yield Finding("VC312", message, (name,), CATALOGUE["VC312"].remedy)
 
 

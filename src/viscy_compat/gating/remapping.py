@@ -102,7 +102,7 @@ def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, c
     arguments = old.release.arguments(complete(architecture, case.config))
     options = {"save": place, "keep": ["weights"]}
     run = Run(name, old.target, arguments, case.input, ("eval",), 0, options)
-    found = _pass(read_answer(workshop.old.request(run.to_json()), "old"))
+    found = _pass(read_answer(workshop.old.request(run.to_json()), "old", run))
     if isinstance(found, Raised):
         raise CompatError(f"the old class raises {printable(str(found))}", where=f"{old.title} {architecture.name}")
     return found
@@ -129,12 +129,12 @@ def _compared(
 ) -> Iterator[Finding]:
     target = workshop.setting.candidate.target(architecture)
     run = Run("candidate", target, case.config, case.input, ("eval",), 0, {"weights": new})
-    found = _pass(read_answer(workshop.worker.request(run.to_json()), "candidate"))
+    found = _pass(read_answer(workshop.worker.request(run.to_json()), "candidate", run))
     where = f"{generation.name} {case.name}"
     if isinstance(found, Raised):
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")
         return
-    if len(old.outputs) != len(found.outputs):
+    if not old.outputs or len(old.outputs) != len(found.outputs):
         counts = f"{len(old.outputs)} outputs of the old class, {len(found.outputs)} of the candidate"
         yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")
         return

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from viscy_compat.architectures.architecture import Architecture, Generation, Release
 from viscy_compat.errors import SourceUnavailable, UsageError
-from viscy_compat.history.source import REVISION, OldSource, OldTree, from_git, from_wheel
+from viscy_compat.history.source import REVISION, OldSource, OldTree, blob_id, from_git, from_wheel
+from viscy_compat.layout import printable
+
+EMPTY = blob_id(b"")
+"""The git blob id of a file without content."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,8 @@ class OldClass:
     release : Release
         The recorded state; the newest one where the files are of none.
     proven : bool
-        Whether the files have the git blob ids that are recorded for that state.
+        Whether the files that can be imported are those that are recorded for that state, by their git blob ids, and no
+        others.
     kind : {"git", "wheel"}
         Where they came from.
     title : str
@@ -70,6 +75,8 @@ class OldClass:
         Commit or version.
     source : OldSource
         The files.
+    strange : tuple[str, ...]
+        Those that are not as recorded, or there besides: why nothing is proven.
     """
 
     generation: Generation
@@ -79,6 +86,7 @@ class OldClass:
     title: str
     revision: str
     source: OldSource
+    strange: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -120,19 +128,51 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
 def _held(architecture: Architecture, tree: OldTree) -> OldClass:
     """Tell by blob ids which recorded state of a class a tree holds."""
     states = [(generation, release) for generation in architecture.generations for release in generation.releases]
-    for generation, release in reversed(states):
-        if _holds(tree, release.sources):
-            return _old_class(generation, release, tree, proven=True)
-    return _old_class(*states[-1], tree, proven=False)
+    found = next((state for state in reversed(states) if _holds(tree, state[1].sources)), states[-1])
+    return old_class(found[0], found[1], tree)
 
 
-def _old_class(generation: Generation, release: Release, tree: OldTree, *, proven: bool) -> OldClass:
+def old_class(generation: Generation, release: Release, tree: OldTree) -> OldClass:
+    """Take a class out of a tree, and say what keeps its files from being those that are recorded for a state."""
     source = tree.source(generation.module)
-    return OldClass(generation, release, proven, tree.kind, tree.title, tree.revision, source)
+    strange = tuple(strange_files(source, release.sources))
+    return OldClass(generation, release, not strange, tree.kind, tree.title, tree.revision, source, strange)
+
+
+def strange_files(source: OldSource, recorded: Mapping[str, str]) -> Iterator[str]:
+    """Name every file that keeps a source from being the recorded one: changed, missing, or there besides.
+
+    All files of a source can be imported, so any of them may change what a class does. An empty ``__init__.py`` makes a
+    package, as a folder without one does: wheels have some that the history lacks.
+
+    Examples
+    --------
+    >>> source = OldSource({}, {"viscy/__init__.py": EMPTY, "viscy/a.py": "1", "viscy/b/__init__.py": "2"})
+    >>> list(strange_files(source, {"viscy/a.py": "1"}))
+    ['viscy/b/__init__.py']
+    >>> list(strange_files(source, {"viscy/a.py": "0", "viscy/b/__init__.py": "2", "viscy/c.py": "3"}))
+    ['viscy/a.py', 'viscy/c.py']
+    """
+    for path, blob in source.blobs.items():
+        empty = blob == EMPTY and path.endswith("/__init__.py") and path not in recorded
+        if recorded.get(path) != blob and not empty:
+            yield path
+    yield from (path for path in recorded if path not in source.blobs)
 
 
 def _holds(tree: OldTree, sources: Mapping[str, str]) -> bool:
     return all(tree.blobs.get(path) == blob for path, blob in sources.items())
+
+
+def listed(paths: Sequence[str]) -> str:
+    """List the first few of some files.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c", "d"])
+    'a, b, c, ...'
+    """
+    return ", ".join(map(printable, paths[:3])) + (", ..." if len(paths) > 3 else "")
 
 
 def _proven(old: OldClass, architecture: Architecture) -> OldClass:
@@ -140,6 +180,7 @@ def _proven(old: OldClass, architecture: Architecture) -> OldClass:
     for generation in architecture.generations:
         for release in generation.releases:
             if release.wheel == old.revision and not old.proven:
-                message = f"{old.title} does not hold the recorded files of {architecture.name}"
+                message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
+                message += f" ({listed(old.strange)})"
                 raise SourceUnavailable(message, fix="remove it from the cache and run again", code="VC606")
     return old

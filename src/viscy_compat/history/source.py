@@ -138,7 +138,8 @@ class OldTree:
 
     def _path(self, module: str, *, required: bool = False) -> str:
         stem = module.replace(".", "/")
-        for path in (f"{stem}.py", f"{stem}/__init__.py"):
+        # Python takes a package before a module of the same name
+        for path in (f"{stem}/__init__.py", f"{stem}.py"):
             if path in self.contents or path in self.absent:
                 return path
         if required:

@@ -159,74 +159,181 @@ class Described:
     error: Raised | None = None
 
 
-def read_answer(json: Mapping[str, Any], side: str) -> Answer:
+def read_answer(json: Mapping[str, Any], side: str, run: Run) -> Answer:
     """Turn the JSON of a ``run`` into records.
 
     Raises
     ------
     WorkerFailed
-        Where the answer is not shaped as it must be.
+        Where the answer leaves out what was asked for, or is not shaped as it must be.
     """
-    try:
-        return _answer(json)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _misshapen(side) from error
+    with _Shaped(side):
+        answer = _answer(json, computed=run.options.get("device") != "meta")
+        if not answer.error:
+            _whole(answer, json, run)
+        return answer
 
 
 def read_described(json: Mapping[str, Any], side: str) -> Described:
     """Turn the JSON of a ``class`` into records; raises `WorkerFailed` where it is misshapen."""
-    try:
+    with _Shaped(side):
         if json.get("error"):
             return Described(error=_raised(json["error"]))
-        rows = tuple(Parameter(str(n), str(k), bool(o), d) for n, k, o, d in json["signature"])
-        return Described(str(json["file"] or ""), rows)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _misshapen(side) from error
+        rows = tuple(Parameter(_text(n), _text(k), _flag(o), _default(d)) for n, k, o, d in _list(json["signature"]))
+        return Described(_text(json["file"] or ""), rows)
 
 
-def _misshapen(side: str) -> WorkerFailed:
-    return WorkerFailed("gave an answer of the wrong shape", where=f"the {side} worker", code="VC603")
+def read_names(json: Mapping[str, Any], side: str, names: Sequence[str]) -> dict[str, Raised | None]:
+    """Turn the JSON of ``names`` into what importing each raised; raises `WorkerFailed` where it is misshapen."""
+    with _Shaped(side):
+        found = json["names"]
+        return {name: None if found[name] is None else _raised(found[name]) for name in names}
 
 
-def _answer(json: Mapping[str, Any]) -> Answer:
+class _Shaped:
+    """What strange code answers may have any shape; whatever that leads to is one error."""
+
+    def __init__(self, side: str) -> None:
+        self.side = side
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> Literal[False]:
+        wrong = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
+        if kind and issubclass(kind, wrong):
+            what = f" ({value})" if isinstance(value, _Misshapen) else ""
+            message = f"gave an answer of the wrong shape{what}"
+            raise WorkerFailed(message, where=f"the {self.side} worker", code="VC603") from value
+        return False
+
+
+class _Misshapen(ValueError):
+    """What is wrong with an answer, in words of ours."""
+
+
+def _whole(answer: Answer, json: Mapping[str, Any], run: Run) -> None:
+    """Refuse an answer that says less than it was asked."""
+    missing = [name for name in run.report if name not in json]
+    if missing:
+        raise _Misshapen(f"without {', '.join(missing)}")
+    told = answer.initial
+    if told and "layout" in run.report and len(told.digests) != len(answer.layout):
+        raise _Misshapen(f"{len(told.digests)} initial weights of {len(answer.layout)} tensors")
+    if told and run.options.get("samples") and len(told.samples) != len(told.digests):
+        raise _Misshapen("without samples")
+    if told and run.options.get("norms") and len(told.norms) != len(told.digests):
+        raise _Misshapen("without norms")
+
+
+def _answer(json: Mapping[str, Any], *, computed: bool) -> Answer:
     return Answer(
-        layout={str(name): TensorSpec(tuple(shape), str(dtype)) for name, shape, dtype in json.get("layout", ())},
+        layout=_layout(json.get("layout", [])),
         initial=_initial(json["initial"]) if "initial" in json else None,
-        passes={mode: _pass(json[mode]) for mode in MODES if mode in json},
+        passes={mode: _pass(json[mode], computed=computed) for mode in MODES if mode in json},
         calls={mode: _calls(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         error=_raised(json["error"]) if json.get("error") else None,
-        seconds=dict(json.get("seconds", {})),
+        seconds={_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
     )
 
 
+def _layout(rows: Any) -> Layout:
+    layout = {_text(name): TensorSpec(_shape(shape), _text(dtype)) for name, shape, dtype in _list(rows)}
+    if len(layout) != len(rows):
+        raise _Misshapen("two tensors of one name")
+    return layout
+
+
 def _raised(json: Mapping[str, Any]) -> Raised:
-    return Raised(str(json["stage"]), str(json["type"]), str(json["message"]))
+    return Raised(_text(json["stage"]), _text(json["type"]), _text(json["message"]))
 
 
 def _initial(json: Mapping[str, Any]) -> Initial:
-    samples = tuple(tuple(map(float, row)) for row in json.get("samples", ()))
-    norms = tuple(map(float, json.get("norms", ())))
-    return Initial(tuple(map(str, json["digests"])), str(json["generator"]), samples, norms)
+    samples = tuple(_numbers(row) for row in _list(json.get("samples", [])))
+    digests = tuple(map(_digest, _list(json["digests"])))
+    return Initial(digests, _digest(json["generator"]), samples, _numbers(json.get("norms", [])))
 
 
-def _pass(json: Mapping[str, Any]) -> Pass | Raised:
+def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
     if json.get("error"):
         return _raised(json["error"])
-    outputs = tuple(_output(row) for row in json["outputs"])
-    return Pass(str(json["type"]), outputs, str(json.get("generator", "")), dict(json.get("buffers", {})))
+    outputs = tuple(_output(row, computed=computed) for row in _list(json["outputs"]))
+    if len({output.name for output in outputs}) != len(outputs):
+        raise _Misshapen("two outputs of one name")
+    if not computed:
+        return Pass(_text(json["type"]), outputs, "", {})
+    buffers = {_text(name): _digest(digest) for name, digest in json["buffers"].items()}
+    return Pass(_text(json["type"]), outputs, _digest(json["generator"]), buffers)
 
 
-def _output(json: Mapping[str, Any]) -> Output:
+def _output(json: Mapping[str, Any], *, computed: bool) -> Output:
     return Output(
-        name=str(json["name"]),
-        shape=tuple(json["shape"]),
-        dtype=str(json["dtype"]),
-        digest=str(json.get("digest", "")),
-        finite=bool(json.get("finite", True)),
-        samples=tuple(map(float, json.get("samples", ()))),
-        norm=float(json.get("norm", 0.0)),
+        name=_text(json["name"]),
+        shape=_shape(json["shape"]),
+        dtype=_text(json["dtype"]),
+        digest=_digest(json["digest"]) if computed else "",
+        finite=_flag(json["finite"]) if computed else True,
+        samples=_numbers(json.get("samples", [])),
+        norm=_number(json.get("norm", 0.0)),
     )
 
 
 def _calls(json: Mapping[str, Any]) -> tuple[Call, ...]:
-    return tuple(Call(*map(str, row)) for row in json["calls"])
+    return tuple(Call(*map(_text, _list(row))) for row in _list(json["calls"]))
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+_LONGEST = 1 << 16
+_HEXADECIMAL = frozenset("0123456789abcdef")
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise _Misshapen("something else than a list")
+    return value
+
+
+def _text(value: Any) -> str:
+    """Return a text that can be printed and written anywhere: half a character is shown as such."""
+    if not isinstance(value, str) or len(value) > _LONGEST:
+        raise _Misshapen("something else than a text")
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise _Misshapen("something else than true or false")
+    return value
+
+
+def _number(value: Any) -> float:
+    """Return a number; infinities and NaN are what a model may give."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _Misshapen("something else than a number")
+    return float(value)
+
+
+def _numbers(values: Any) -> tuple[float, ...]:
+    return tuple(map(_number, _list(values)))
+
+
+def _shape(value: Any) -> tuple[int, ...]:
+    sizes = tuple(_list(value))
+    if not all(type(size) is int and 0 <= size < 1 << 63 for size in sizes):
+        raise _Misshapen("a shape of something else than sizes")
+    return sizes
+
+
+def _digest(value: Any) -> str:
+    """Return a SHA-256; two of them that say nothing would be equal."""
+    if not isinstance(value, str) or len(value) != 64 or not set(value) <= _HEXADECIMAL:
+        raise _Misshapen("something else than a digest")
+    return value
+
+
+def _default(value: Any) -> Any:
+    """Return the default of an argument as JSON has it; of texts and lists of them, so that it can be compared."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return [_default(item) for item in value] if isinstance(value, list) else _text(value)

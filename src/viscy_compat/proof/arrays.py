@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
+from viscy_compat.errors import WorkerFailed
+
 Rows = dict[str, "tuple[tuple[int, ...], array[float]]"]
 
 
@@ -41,12 +43,21 @@ def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]
 
 
 def read(path: Path) -> Rows:
-    """Read the float32 tensors of a safetensors file that a worker wrote."""
-    data = path.read_bytes()
+    """Read the float32 tensors of a safetensors file that a worker wrote; raises `WorkerFailed` where it is none."""
+    try:
+        return _rows(path.read_bytes())
+    except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+        raise WorkerFailed("did not save what it was to save", where="a worker", code="VC603") from error
+
+
+def _rows(data: bytes) -> Rows:
     size = int.from_bytes(data[:8], "little")
     found: Rows = {}
     for name, row in json.loads(data[8 : 8 + size]).items():
         if name != "__metadata__" and row["dtype"] == "F32":
             first, last = row["data_offsets"]
-            found[name] = (tuple(row["shape"]), array("f", data[8 + size + first : 8 + size + last]))
+            numbers = array("f", data[8 + size + first : 8 + size + last])
+            if first < 0 or len(numbers) != prod(row["shape"]):
+                raise ValueError
+            found[name] = (tuple(row["shape"]), numbers)
     return found

@@ -11,6 +11,9 @@ from viscy_compat.errors import lacking
 from viscy_compat.layout import Layout, fold, printable
 from viscy_compat.proof.answers import MODES, Answer, Call, Mode, Parameter, Pass, Raised
 
+UNDECIDED = "VC631"
+"""The code of a case in which a side said too little to compare."""
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -67,6 +70,8 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
     rows : Sequence[AcceptedDifference]
         The accepted differences that apply to the case.
     """
+    if lacking := [f"{side} {what}" for side, told in _sides(old, new) for what in _lacking(told)]:
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
     if old.error or new.error:
         return refusals(old.error, new.error, case, rows)
     failures = list(layout_failures(old.layout, new.layout, case))
@@ -74,7 +79,7 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
     if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
         # weights are filled by name and shape: other names mean other weights, and the outputs would say nothing
         return Judgement(tuple(failures))
-    judgements = [_modes(old, new, mode, case, rows) for mode in MODES if mode in old.passes]
+    judgements = [_modes(old, new, mode, case, rows) for mode in MODES]
     used = tuple(name for judgement in judgements for name in judgement.accepted)
     return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), used)
 
@@ -167,6 +172,25 @@ def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
         if other.returned != call.returned:
             return _shown(call.module if other.given == call.given else _around(call.module, ours, theirs))
     return ""
+
+
+# --- what is missing ---------------------------------------------------------------------------------------------
+
+
+def _lacking(told: Answer) -> Iterator[str]:
+    """Say what an answer does not hold that a comparison needs: two sides that say nothing are not equal."""
+    if told.error:
+        return
+    if not told.layout:
+        yield "has no tensors"
+    if told.initial is None or len(told.initial.digests) != len(told.layout):
+        yield "did not tell its initial weights"
+    for mode in MODES:
+        ran = told.passes.get(mode)
+        if ran is None or (isinstance(ran, Pass) and not all(output.digest for output in ran.outputs)):
+            yield f"did not tell its outputs in {mode} mode"
+        elif isinstance(ran, Pass) and not ran.outputs:
+            yield f"returned no tensor in {mode} mode"
 
 
 # --- refusals ----------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from viscy_compat.layout import printable
 from viscy_compat.proof.answers import Answer, Described, Mode, Run, read_answer
 from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
-from viscy_compat.proof.comparison import Failure, compare, parting, signature_failures
+from viscy_compat.proof.comparison import UNDECIDED, Failure, compare, parting, signature_failures
 from viscy_compat.proof.recorded import compare_recorded, run_of
 from viscy_compat.proof.sides import Progress, Setup, Sides, sides, source_name
 from viscy_compat.proof.workers import Conditions, Limits, Worker
@@ -100,8 +100,11 @@ class ClassResult:
 
     @property
     def exit_code(self) -> int:
-        """1 where anything differs."""
-        return int(any(CATALOGUE[failure.code].severity == "error" for failure in self.failures))
+        """1 where anything differs, 2 where a case could not be decided."""
+        codes = {failure.code for failure in self.failures}
+        if UNDECIDED in codes:
+            return 2
+        return int(any(CATALOGUE[code].severity == "error" for code in codes))
 
     @property
     def findings(self) -> Sequence[Finding]:
@@ -283,15 +286,15 @@ def judged_by_reference(
     """Compare one class of a candidate with its reference."""
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
     origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
-    target = package.target(architecture)
-    for recorded in reference.cases:
-        worker.send(run_of(recorded, target, 0).to_json())
+    runs = [run_of(recorded, package.target(architecture), 0) for recorded in reference.cases]
+    for run in runs:
+        worker.send(run.to_json())
     failures: list[Failure] = []
     used: dict[str, None] = {}
-    for recorded in reference.cases:
+    for recorded, run in zip(reference.cases, runs, strict=True):
         case = Case(recorded.name, recorded.config, recorded.input)
         rows = rows_for(architecture, reference.generation, _tuples(recorded.config))
-        judged = compare_recorded(recorded, read_answer(worker.receive(), "candidate"), case, rows)
+        judged = compare_recorded(recorded, read_answer(worker.receive(), "candidate", run), case, rows)
         failures += judged.failures
         used.update(dict.fromkeys(judged.accepted))
     tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
@@ -368,10 +371,15 @@ class Comparison:
         failures = list(_signatures(described, old, architecture))
         accepted: dict[str, None] = {}
         runs = [self._runs(architecture, old, case) for case in cases]
+        computed = 0
         for case, (ours, theirs) in zip(cases, both.both(runs), strict=True):
             judged = compare(ours, theirs, case, rows_for(architecture, old.generation.name, case.config))
             failures += judged.failures
             accepted.update(dict.fromkeys(judged.accepted))
+            computed += not (ours.error and theirs.error)
+        if not computed:
+            message = "both sides raise alike in every case, so nothing was compared"
+            failures.append(Failure(UNDECIDED, message, cases[0] if cases else None))
         located = tuple(self._located(both, architecture, old, failures))
         self.evidence.note(architecture.name, located)
         self.tell(f"{architecture.name}: {len(cases)} cases, {len(located) or 'no'} differences")
@@ -461,6 +469,9 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
     if old.generation.name != newest:
         message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
         yield Finding("VC609", message, fix=CATALOGUE["VC609"].remedy)
+    if old.strange:
+        message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
+        yield Finding("VC630", message, old.strange, CATALOGUE["VC630"].remedy)
 
 
 def _with_module(failure: Failure, traced: tuple[Answer, Answer]) -> Failure:

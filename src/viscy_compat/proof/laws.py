@@ -18,14 +18,14 @@ from viscy_compat.architectures.architecture import Architecture, Case, Config, 
 from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.errors import Unbuildable
+from viscy_compat.errors import Unbuildable, WorkerFailed
 from viscy_compat.history.origin import OldClass
 from viscy_compat.layout import Layout, differences
 from viscy_compat.named import NamedTuple
 from viscy_compat.proof import arrays
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run
 from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.comparison import compare
+from viscy_compat.proof.comparison import UNDECIDED, compare
 from viscy_compat.proof.equivalence import old_arguments, rows_for
 from viscy_compat.proof.sides import Sides
 
@@ -124,6 +124,8 @@ def old_equals_new(subject: Subject, drawn: Drawn) -> None:
     subject.used.update(judged.accepted)
     if judged.failures:
         first = judged.failures[0]
+        if first.code == UNDECIDED:
+            raise WorkerFailed(first.message, where=f"{subject.architecture.name} {dict(drawn.config)}", code=UNDECIDED)
         raise LawBroken(f"{first.code}: {first.message}")
 
 

@@ -8,7 +8,7 @@ from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.history.records import RecordedCase, RecordedPass, Refusal, Row
 from viscy_compat.layout import fold
 from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Pass, Raised, Run
-from viscy_compat.proof.comparison import Failure, Judgement, layout_failures, refusals
+from viscy_compat.proof.comparison import UNDECIDED, Failure, Judgement, layout_failures, refusals
 
 TOLERANCE = 1e-4
 """Of the recorded root mean square: what another CPU or another torch may change."""
@@ -37,6 +37,8 @@ def compare_recorded(
     rows : Sequence[AcceptedDifference]
         The accepted differences that apply to the case.
     """
+    if lacking := list(_lacking(recorded, new)):
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
     old = Raised(recorded.refusal.stage, recorded.refusal.type, "") if recorded.refusal else None
     if old or new.error:
         return refusals(old, new.error, case, rows)
@@ -46,6 +48,16 @@ def compare_recorded(
     for mode in () if failures else MODES:
         failures += _pass(recorded.passes[mode], new.passes[mode], mode, case, rows)
     return Judgement(tuple(failures))
+
+
+def _lacking(recorded: RecordedCase, new: Answer) -> Iterator[str]:
+    """Say what is missing on either side; samples are told for the tensors of one's own layout, each as many."""
+    if recorded.refusal or new.error:
+        return
+    yield from (f"nothing is recorded of a pass in {mode} mode" for mode in MODES if mode not in recorded.passes)
+    yield from (f"the candidate did not tell its outputs in {mode} mode" for mode in MODES if mode not in new.passes)
+    if new.initial is None or len(new.initial.samples) != len(new.layout):
+        yield "the candidate did not tell its initial weights"
 
 
 def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failure]:
@@ -80,5 +92,5 @@ def _far_output(row: Row, mine: Output) -> bool:
 def _far(row: Row, samples: Sequence[float]) -> bool:
     """Whether any sample is further away than the tolerance; written so that NaN is far from everything."""
     limit = TOLERANCE * row.norm
-    near = [abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=True)]
-    return not all(near)
+    near = [abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=False)]
+    return len(row.samples) != len(samples) or not all(near)

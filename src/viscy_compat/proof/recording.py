@@ -13,7 +13,7 @@ from viscy_compat.architectures.architecture import Architecture, Case, Generati
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.findings import Finding, Report
 from viscy_compat.history import records
-from viscy_compat.history.origin import OldClass, Wanted
+from viscy_compat.history.origin import OldClass, Wanted, listed, old_class
 from viscy_compat.history.records import RecordedCase, RecordedPass, Reference, Refusal, Row, short, together
 from viscy_compat.history.source import OldTree, blob_id, from_git, from_wheel
 from viscy_compat.layout import printable
@@ -230,12 +230,12 @@ class Recorder:
         tree = self._tree(release)
         if tree is None:
             return None
-        known_blobs = all(tree.blobs.get(path) == blob for path, blob in release.sources.items())
-        if not known_blobs:
+        old = old_class(generation, release, tree)
+        if not old.proven:
             message = f"{tree.title} does not hold the recorded files of {generation.qualname} {generation.name}"
+            message += f", and no others ({listed(old.strange)})"
             raise UsageError(message, fix="record from an untouched source", code="VC606")
-        source = tree.source(generation.module)
-        return OldClass(generation, release, True, tree.kind, tree.title, tree.revision, source)
+        return old
 
     def _tree(self, release: Release) -> OldTree | None:
         clone, name = self.wanted.clone, release.revision if self.wanted.clone else release.wheel
@@ -273,7 +273,11 @@ class _Frozen:
 
 def _package_blobs(file: str, package: str) -> dict[str, str]:
     """Return the git blob ids of all files of the package that a class's file lies in."""
-    top = next(folder for folder in Path(file).parents if folder.name == package.partition(".")[0])
+    name = package.partition(".")[0]
+    top = next((folder for folder in Path(file).parents if folder.name == name), None)
+    if top is None:
+        message = f"{printable(file)} lies in no folder {name}, so its files cannot be recorded"
+        raise WorkerFailed(message, where="--candidate", fix="name a folder that holds the package", code="VC604")
     files = sorted(top.rglob("*.py"))
     return {path.relative_to(top.parent).as_posix(): blob_id(path.read_bytes()) for path in files}
 
@@ -304,8 +308,8 @@ def _run(source: str, target: str, config: Mapping[str, Any], case: Case) -> Run
 def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[Answer]:
     for run in runs:
         worker.send(run.to_json())
-    for _ in runs:
-        yield read_answer(worker.receive(), worker.side)
+    for run in runs:
+        yield read_answer(worker.receive(), worker.side, run)
 
 
 def _recipe(worker: Worker) -> dict[str, Any]:

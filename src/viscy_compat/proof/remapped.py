@@ -17,9 +17,11 @@ from typing import Any
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture, Generation, Release
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
-from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.errors import PlanRefused, UsageError, WorkerFailed
 from viscy_compat.history.origin import OldClass, Wanted, resolve
+from viscy_compat.layout import printable
 from viscy_compat.migration.plan import Side, identity_rows, plan_of
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.candidate import Candidate
@@ -236,7 +238,7 @@ def _run(
 
 
 def _asked(worker: Worker, run: Run) -> Answer:
-    return read_answer(worker.request(run.to_json()), worker.side)
+    return read_answer(worker.request(run.to_json()), worker.side, run)
 
 
 def _passed(answer: Answer) -> Pass:
@@ -270,7 +272,9 @@ def _verdicts(
 
 
 def _normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: str, new_key: str) -> str:
-    width = old.tensors[old_key].spec.shape[-1]
+    if _saved(old, old_key).spec != _saved(new, new_key).spec or not _saved(old, old_key).spec.shape:
+        raise PlanRefused(f"the proof failed: {name} has another shape in the new class")
+    width = _saved(old, old_key).spec.shape[-1]
     mine, theirs = _values(old, old_key), _unit_rows(_values(new, new_key), width)
     worst = max((abs(one - other) for one, other in zip(mine, theirs, strict=True)), default=0.0)
     if not worst <= NORMALISED:
@@ -286,8 +290,8 @@ def _unit_rows(values: array[float], width: int) -> Iterator[float]:
 
 
 def _agreement(name: str, expected: Checkpoint, found: Checkpoint, key: str) -> str:
-    if expected.tensors[name].spec != found.tensors[key].spec:
-        raise PlanRefused(f"{name} is {found.tensors[key].spec}, and {expected.tensors[name].spec} was expected")
+    if expected.tensors[name].spec != _saved(found, key).spec:
+        raise PlanRefused(f"{name} is {_saved(found, key).spec}, and {expected.tensors[name].spec} was expected")
     wanted, given = _values(expected, name), _values(found, key)
     worst = max((abs(one - other) for one, other in zip(wanted, given, strict=True)), default=0.0)
     scale = max(map(abs, wanted), default=1.0)
@@ -296,11 +300,19 @@ def _agreement(name: str, expected: Checkpoint, found: Checkpoint, key: str) -> 
     return "equal, byte for byte" if wanted.tobytes() == given.tobytes() else f"largest difference {worst:.2g}"
 
 
+def _saved(checkpoint: Checkpoint, key: str) -> StoredTensor:
+    """Return a float32 tensor that a worker was to save."""
+    found = checkpoint.tensors.get(key)
+    if found is None or found.spec.dtype != "float32":
+        raise WorkerFailed(f"did not save {printable(key)}", where="a worker", code="VC603")
+    return found
+
+
 def _values(checkpoint: Checkpoint, key: str) -> array[float]:
     """Return the elements of a float32 tensor."""
-    values = array("f")
+    values, tensor = array("f"), _saved(checkpoint, key)
     with TensorReader(checkpoint) as reader:
-        for piece in reader.chunks(checkpoint.tensors[key]):
+        for piece in reader.chunks(tensor):
             values.frombytes(piece)
     if byteorder == "big":
         values.byteswap()

@@ -90,8 +90,11 @@ class Sides:
         for old, new in runs:
             self._old.send(old.to_json())
             self._candidate.send(new.to_json())
-        for _ in runs:
-            yield read_answer(self._old.receive(), "old"), read_answer(self._candidate.receive(), "candidate")
+        for old, new in runs:
+            yield (
+                read_answer(self._old.receive(), "old", old),
+                read_answer(self._candidate.receive(), "candidate", new),
+            )
 
 
 def source_name(architecture: Architecture, old: OldClass) -> str:
@@ -115,4 +118,4 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
 
 
 def _asked(worker: Worker, runs: Sequence[Run]) -> list[Answer]:
-    return [read_answer(worker.request(run.to_json()), worker.side) for run in runs]
+    return [read_answer(worker.request(run.to_json()), worker.side, run) for run in runs]

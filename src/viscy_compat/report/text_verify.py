@@ -10,6 +10,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report import Style
 
 _SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
+_VERDICTS = (("equal", 32), ("differs", 31), ("undecided", 33))
 _KEYS = 4
 
 
@@ -28,7 +29,7 @@ def render(report: Report, style: Style) -> str:
 def _class(result: Result, all_told: list[dict[str, Any]], style: Style) -> Iterator[str]:
     told = result.to_dict()
     width = max(len(other["class"]) for other in all_told)
-    verdict = style.paint("differs", 31) if result.exit_code else style.paint("equal", 32)
+    verdict = style.paint(*_VERDICTS[result.exit_code])
     wanted = f", {_counted(len(told['accepted']), 'wanted difference')}" if told["accepted"] else ""
     yield f"{told['class']:<{width}}  {told['generation']:<5}  {told['configurations']:>3} cases  {verdict}{wanted}"
     for finding in result.findings:
@@ -65,10 +66,13 @@ def _versions(told: dict[str, Any]) -> str:
 
 def _summary(report: Report, told: list[dict[str, Any]], style: Style) -> str:
     cases = sum(result["configurations"] for result in told)
-    differ = sum(bool(result.exit_code) for result in report.results)
+    differ = sum(result.exit_code == 1 for result in report.results)
+    undecided = sum(result.exit_code == 2 for result in report.results)
     how = "within the tolerance of the references" if _recorded(told) else "byte for byte"
     if differ:
         return style.paint(f"{differ} of {len(told)} classes differ ({cases} cases)", 1, 31)
+    if undecided:
+        return style.paint(f"{undecided} of {len(told)} classes undecided ({cases} cases)", 1, 33)
     if report.interrupted:
         return style.paint(f"undecided: {_counted(len(told), 'class')} compared before the interrupt", 1, 33)
     if report.exit_code:
