@@ -10,6 +10,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+from viscy_compat.architectures.bags import Bag
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
@@ -287,6 +288,10 @@ def _none(config: Config) -> tuple[str, ...]:
     return ()
 
 
+def _no_sketches(bag: Bag) -> Iterable[Config]:
+    return ()
+
+
 def _as_stated(stated: Config, config: Config) -> Config:
     return stated
 
@@ -341,6 +346,9 @@ class Architecture(NamedTuple):
     spelling : Callable[[Config, Config], Config]
         Stated arguments, beside a configuration that fits, in the one spelling that candidates use, where the
         constructor takes several for the same thing (``kernel_size=3`` and ``(3, 3)``).
+    sketches : Callable[[Bag], Iterable[Config]]
+        Configurations that the shapes of a file could have come from, whatever its tensors are called: guesses, as
+        `candidates` are. The engine accepts one only if its layout has exactly these shapes.
     """
 
     name: str
@@ -364,6 +372,7 @@ class Architecture(NamedTuple):
     custom: tuple[tuple[str, str], ...] = ()
     notes: Callable[[Config], tuple[str, ...]] = _none
     spelling: Callable[[Config, Config], Config] = _as_stated
+    sketches: Callable[[Bag], Iterable[Config]] = _no_sketches
 
 
 def complete(architecture: Architecture, config: Config) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from viscy_compat.architectures.architecture import (
     Signature,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
+from viscy_compat.architectures.bags import Bag, Shape, of_rank, taken, without
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
     Entries,
@@ -208,6 +209,69 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "head_expansion_ratio": expansion,
         **_decoder_arguments(found, 4 * in_channels * expansion),
     }
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose backbone is in a bag, with what is left of it as stem, latent layers and decoder."""
+    for backbone, kind in BACKBONES_2D.items():
+        rest = without(bag, backbone_2d(backbone, "encoder.encoder", features_only=True))
+        if rest is None:
+            continue
+        fives = of_rank(rest, 5)
+        for (stem, head), (latent, side, across) in product(_ends(fives), _latents(rest, kind.last)):
+            slices, expansion = max(1, kind.first // stem[0]), head[1] // head[0]
+            known = {
+                "backbone": backbone,
+                "in_channels": stem[1],
+                "in_stack_depth": stems.depths(slices, stem[2], stem[2])[0],
+                "latent_dim": latent,
+                "input_spatial_size": (side * stem[3] * kind.reduction, across * stem[4] * kind.reduction),
+                "stem_kernel_size": stem[2:],
+                "stem_stride": stem[2:],
+                "head_expansion_ratio": expansion,
+            }
+            units = (rest[1,] - (4 if latent == 1 else 0) - 1) // 2
+            decoders = _decoders(rest, units, kind.last, 4 * stem[1] * expansion)
+            yield from ({**known, **decoder} for decoder in decoders)
+
+
+def _ends(fives: list[Shape]) -> Iterator[tuple[Shape, Shape]]:
+    """Yield the stem's weight and that of the head's last convolution, which share the input channels."""
+    for stem, head in product(fives, fives):
+        if head[0] == 4 * stem[1] and head[2:] == (1, 1, 1) and not head[1] % head[0]:
+            yield stem, head
+
+
+def _latents(rest: Bag, last: int) -> Iterator[tuple[int, int, int]]:
+    """Yield the latent size with the height and width of the backbone's last map, from the four linear layers."""
+    matrices = of_rank(rest, 2)
+    for latent in (shape[0] for shape in matrices if shape[0] == shape[1]):
+        linear = taken(rest, (latent, latent), (latent, latent))
+        flats = [flat for size, flat in matrices if size == latent and not flat % last]
+        for flat, channels in product(flats if linear else (), (shape[1] for shape in of_rank(rest, 4))):
+            side = isqrt(latent // channels)
+            for height in range(side, 0, -1):
+                if latent // height**2 == channels and not flat % (last * height):
+                    yield latent, height, flat // (last * height)
+
+
+def _decoders(rest: Bag, units: int, first: int, slice_width: int) -> Iterator[dict[str, Any]]:
+    """Yield the decoders with a number of residual units: two PReLU weights each, besides the one of the head."""
+    ends = {shape[0] for shape in of_rank(rest, 4) if shape[2:] == (3, 3) and not shape[0] % slice_width}
+    depths = sorted(end // slice_width - 2 for end in ends if end > 2 * slice_width) or [1]
+    for stages, mode, norm in product(range(_MOST_STAGES + 1), ("pixelshuffle", "deconv"), ("batch", "instance")):
+        blocks, odd = divmod(units, max(1, stages))
+        if odd or first >> max(0, stages - 1) == 0 or (mode == "deconv" and blocks != 1):
+            continue
+        for depth, pre_conv in product(depths, (None, "default") if mode == "pixelshuffle" else (None,)):
+            yield {
+                "out_stack_depth": depth,
+                "decoder_stages": stages,
+                "upsample_mode": mode,
+                "conv_blocks": blocks,
+                "norm_name": norm,
+                "upsample_pre_conv": pre_conv,
+            }
 
 
 def _backbone(found: Layout) -> str:
@@ -585,4 +649,5 @@ ARCHITECTURE = Architecture(
         ),
     ),
     notes=notes,
+    sketches=sketches,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from math import prod
@@ -25,6 +26,7 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     Signature,
 )
+from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank, taken
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
     Entries,
@@ -43,6 +45,8 @@ from viscy_compat.named import NamedTuple
 _LARGEST_SIDE = 4096
 _MOST_ALTERNATIVES = 64
 _MOST_UNITS = 256
+_MOST_SKETCHED = 9
+_MOST_WAYS = 4096
 
 
 class Footprint(NamedTuple):
@@ -250,6 +254,119 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "inter_channels": inter or None,
         **({"num_inter_units": inter_units} if inter else {}),
     }
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose layers follow from each other in the shapes of a bag."""
+    matrices = [(latent, flat) for latent, flat in of_rank(bag, 2) if (flat, latent) in bag and bag[latent, flat] > 1]
+    ranks = [rank for rank in (3, 4, 5) if of_rank(bag, rank)]
+    if not matrices or len(ranks) != 1:
+        return
+    kernels = sorted({shape[2:] for shape in of_rank(bag, ranks[0])}, reverse=True)
+    styles = list(product(("batch", "instance"), ("PRELU", "RELU") if bag[1,] else ("RELU",), (True, False)))
+    for (latent, flat), kernel, up, units in product(matrices, kernels, kernels, range(_MOST_SKETCHED)):
+        for layers in _layers(bag, kernel, up, units):
+            area, odd = divmod(flat, layers.encoded)
+            for norm, act, bias in () if odd else styles:
+                known = {"latent_size": latent, "num_res_units": units, "norm": norm, "act": act, "bias": bias}
+                yield {**known, **_built(layers, kernel, up, _most_cubic(area, len(kernel)))}
+
+
+class _Layers(NamedTuple):
+    """A way through the convolutions of a bag: channels in and out, widths, which shortcuts stride, and blocks between."""
+
+    inputs: int
+    outputs: int
+    channels: tuple[int, ...]
+    strided: tuple[bool, ...]
+    inter: tuple[int, ...] = ()
+    inter_units: int = 0
+
+    @property
+    def encoded(self) -> int:
+        """The width of the last map."""
+        return (*self.channels, *self.inter)[-1]
+
+
+def _built(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int, ...]) -> dict[str, Any]:
+    strides = [(2 if strided else 1,) * len(kernel) for strided in layers.strided]
+    return {
+        "spatial_dims": len(kernel),
+        "in_shape": (layers.inputs, *_enlarged(last, strides)),
+        "out_channels": layers.outputs,
+        "channels": layers.channels,
+        "strides": tuple(stride[0] for stride in strides),
+        "kernel_size": _short(kernel),
+        "up_kernel_size": _short(up),
+        "inter_channels": layers.inter or None,
+        **({"num_inter_units": layers.inter_units} if layers.inter else {}),
+    }
+
+
+def _layers(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Layers]:
+    """Yield the ways through the convolutions of a bag: down by one kernel, up by the other."""
+    convolutions: Bag = Counter({shape: count for shape, count in bag.items() if len(shape) > 2})
+    for inputs, channels, strided, rest in _downward(convolutions, kernel, up, units):
+        refined = [(width, width, *kernel) for width in channels[:-1]] if units else []
+        left = taken(rest, *refined)
+        for inter, inter_units, last in _between(left, channels[-1], kernel) if left is not None else ():
+            encoded = (*channels, *inter)[-1]
+            for outputs in sorted({shape[1] for shape in last if shape[2:] == up}):
+                upward = [(encoded, channels[-2], *up)] if len(channels) > 1 else []
+                ending = [(outputs, outputs, *kernel)] if units else []
+                first = channels[0] if len(channels) > 1 else encoded
+                if taken(last, (first, outputs, *up), *upward, *ending) == Counter():
+                    yield _Layers(inputs, outputs, channels, strided, inter, inter_units)
+
+
+_Way = tuple[int, tuple[int, ...], tuple[bool, ...], Bag]
+
+
+def _downward(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Way]:
+    """Yield every way down: channels in, widths, which shortcuts stride, and what is left of the bag.
+
+    A layer goes with the one that comes up to its width, but for the deepest, which comes from the blocks between.
+    """
+    firsts = [shape[:2] for shape in bag if shape[2:] == kernel]
+    waiting: list[_Way] = [(inputs, (), (), bag) for inputs in sorted({inputs for _, inputs in firsts})]
+    for _ in range(_MOST_WAYS):
+        if not waiting:
+            return
+        inputs, widths, strided, rest = waiting.pop()
+        if widths:
+            yield inputs, widths, strided, rest
+        before = (inputs, *widths)[-1]
+        upward = [(*widths[:-3:-1], *up)] if len(widths) > 1 else []
+        for width, strides in product((outputs for outputs, given in firsts if given == before), (True, False)):
+            left = taken(rest, *_unit(width, before, kernel, units, strides), *upward) if strides or units else None
+            if left is not None:
+                waiting.append((inputs, (*widths, width), (*strided, strides), left))
+    raise TooManyWays
+
+
+def _unit(width: int, inputs: int, kernel: Shape, units: int, strides: bool) -> list[Shape]:
+    """Return the weights of a residual unit, or of a plain block where it has no subunits."""
+    shapes = [(width, inputs, *kernel), *[(width, width, *kernel)] * (units - 1)]
+    if units and (strides or width != inputs):
+        shapes.append((width, inputs, *(kernel if strides else (1,) * len(kernel))))
+    return shapes
+
+
+def _between(bag: Bag, first: int, kernel: Shape) -> Iterator[tuple[tuple[int, ...], int, Bag]]:
+    """Yield widths and subunits of the blocks between, and what is left: none, or as many as the bag has."""
+    yield (), 0, bag
+    waiting: list[tuple[tuple[int, ...], int, Bag]] = [((), units, bag) for units in range(_MOST_SKETCHED)]
+    for _ in range(_MOST_WAYS):
+        if not waiting:
+            return
+        widths, units, rest = waiting.pop()
+        before = (first, *widths)[-1]
+        for width in sorted({shape[0] for shape in rest if shape[1] == before and shape[2:] == kernel}):
+            left = taken(rest, *_unit(width, before, kernel, units, strides=False))
+            if left is not None:
+                waiting.append(((*widths, width), units, left))
+                yield (*widths, width), units, left
+    raise TooManyWays
 
 
 def _widths(found: Layout, pattern: str) -> tuple[int, ...]:
@@ -622,4 +739,5 @@ ARCHITECTURE = Architecture(
         "model.decodeL.weight",
     ),
     custom=((".adn.A.", "act was an activation with weights of its own, which this version does not know"),),
+    sketches=sketches,
 )

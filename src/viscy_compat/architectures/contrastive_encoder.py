@@ -6,6 +6,7 @@ Generations: v0.2 (releases 0.2.0 and 0.2.1, which differ in the stem stride onl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from viscy_compat.architectures import stems
@@ -27,6 +28,7 @@ from viscy_compat.architectures.architecture import (
     Signature,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
+from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
 from viscy_compat.errors import Unbuildable
@@ -105,17 +107,32 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     """Yield the configuration that the anchors show, with the stride like the kernel."""
     width = first_size(found, "stem.conv.weight", "stem.conv.bias", default=32)
     stem = anchor(found, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
-    backbone = _backbone(found)
-    slices = max(1, BACKBONES_2D[backbone].first // max(1, width))
+    hidden = first_size(found, "projection.0.weight", "projection.0.bias", default=768)
+    outputs = first_size(found, *(f"projection.{place}" for place in _LAST), default=128)
+    yield _configuration(_backbone(found), (width, *stem[1:]), hidden, outputs)
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose backbone is in a bag, with what is left of it as stem and projection."""
+    for backbone, kind in BACKBONES_2D.items():
+        rest = without(bag, backbone_2d(backbone, "encoder", features_only=False))
+        if rest is not None:
+            for stem, (hidden, outputs) in product(of_rank(rest, 5), two_layers(rest, kind.last)):
+                yield _configuration(backbone, stem, hidden, outputs)
+
+
+def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: int) -> dict[str, Any]:
+    """Return a configuration for the shape of the stem's weight and the widths of the projection."""
+    slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
     kernel = stem[2:]
-    yield {
+    return {
         "backbone": backbone,
         "in_channels": stem[1],
         "in_stack_depth": stems.depths(slices, kernel[0], max(1, kernel[0]))[0],
         "stem_kernel_size": kernel,
         "stem_stride": tuple(max(1, width) for width in kernel),
-        "embedding_dim": first_size(found, "projection.0.weight", "projection.0.bias", default=768),
-        "projection_dim": first_size(found, *(f"projection.{place}" for place in _LAST), default=128),
+        "embedding_dim": hidden,
+        "projection_dim": outputs,
     }
 
 
@@ -411,4 +428,5 @@ ARCHITECTURE = Architecture(
         "projection.3.weight",
     ),
     notes=notes,
+    sketches=sketches,
 )

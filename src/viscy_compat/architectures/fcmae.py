@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
@@ -27,10 +27,12 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     Signature,
 )
+from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
     HEAD_SCALE,
     convnext_decoder,
+    heads_in,
     patch_losses,
     patches,
     refusal,
@@ -199,14 +201,45 @@ def _blocks_of(found: Layout, stage: int) -> int:
     return count(found, *parts(f"encoder.stages.{stage}.blocks.{{}}.layernorm"))
 
 
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations that the shapes of a bag allow.
+
+    The linear layers of the encoder are the only matrices: their shapes are the widths, and their number the blocks.
+    """
+    dims = tuple(width for wide, width in of_rank(bag, 2) if wide == 4 * width)
+    blocks = tuple(bag[4 * width, width] for width in dims)
+    depthwise = sum(count for shape, count in bag.items() if shape[1:] == (1, 7, 7))
+    lasts = sorted({shape[0] for shape in of_rank(bag, 4)})
+    for stem, head, last in product(of_rank(bag, 5) if dims else (), heads_in(bag), lasts):
+        yield {
+            "in_channels": stem[1],
+            "encoder_blocks": blocks,
+            "dims": dims,
+            "stem_kernel_size": stem[2:],
+            "decoder_conv_blocks": max(1, (depthwise - sum(blocks)) // max(1, len(dims) - 1)),
+            **(_headed(head, stem, last) if head else _headless(stem, last, dims[0])),
+        }
+
+
 def _head_arguments(found: Layout, stem: tuple[int, ...], last: int, width: int) -> dict[str, Any]:
     """Return what the head and the width before it show."""
     if any(name in found for name in parts("head.conv.1")):
         outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
         expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
-        depth = max(1, last // (4 * max(1, stem[1]) * expansion) - 2)
-        known = {"out_channels": outputs, "in_stack_depth": depth, "head_conv_expansion_ratio": expansion}
-        return {**known, "head_conv": True}
+        return _headed((outputs, expansion), stem, last)
+    return _headless(stem, last, width)
+
+
+def _headed(head: tuple[int, int], stem: tuple[int, ...], last: int) -> dict[str, Any]:
+    """Return the arguments for output channels and expansion of a head, and the width before it."""
+    outputs, expansion = head
+    depth = max(1, last // (4 * max(1, stem[1]) * expansion) - 2)
+    known = {"out_channels": outputs, "in_stack_depth": depth, "head_conv_expansion_ratio": expansion}
+    return {**known, "head_conv": True}
+
+
+def _headless(stem: tuple[int, ...], last: int, width: int) -> dict[str, Any]:
+    """Return the arguments for a width before a head without convolutions."""
     planes, rest = divmod(last, max(1, stem[-1] ** 2))
     for depth in _depths_for(stem[0], stem[2], width):
         if not rest and planes % depth == 0:
@@ -553,4 +586,5 @@ ARCHITECTURE = Architecture(
         "head.conv.0.conv.bias",
         "head.conv.1.bias",
     ),
+    sketches=sketches,
 )

@@ -20,6 +20,7 @@ from viscy_compat.architectures.architecture import (
     Signature,
 )
 from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
+from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import projection
 from viscy_compat.errors import Unbuildable
@@ -65,6 +66,16 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "embedding_dim": RESNETS_3D[backbone].width,
         "projection_dim": first_size(found, "projection.3.weight", "projection.3.bias", default=128),
     }
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose backbone is in a bag, with what is left of it as projection."""
+    for backbone, kind in RESNETS_3D.items():
+        for stem in (shape for shape in of_rank(bag, 5) if shape[2:] == (7, 7, 7)):
+            rest = without(bag, resnet_3d(backbone, "encoder", stem[1]))
+            for hidden, outputs in two_layers(rest, kind.width) if rest is not None else ():
+                known = {"backbone": backbone, "in_channels": stem[1]}
+                yield {**known, "embedding_dim": hidden, "projection_dim": outputs}
 
 
 def _backbone(found: Layout) -> str:
@@ -177,4 +188,5 @@ ARCHITECTURE = Architecture(
         ),
     ),
     anchors=("encoder.conv1.weight", "encoder.layer1.0.conv1.weight", "projection.0.weight", "projection.3.weight"),
+    sketches=sketches,
 )

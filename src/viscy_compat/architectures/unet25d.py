@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
@@ -22,8 +22,11 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
 )
+from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet2d import (
+    MOST_CHAINS,
+    MOST_LEVELS,
     ODD_KERNEL,
     PACKAGES,
     check_kernel,
@@ -112,6 +115,50 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "num_filters": tuple(first_size(found, *parts(name), default=16) for name in names),
         "task": "seg" if "terminal_block.batch_norm_0.weight" in found else "reg",
     }
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose levels follow from each other in the shapes of a bag.
+
+    With n levels below the first there are n blocks down and as many up, each with its convolutions and one of size 1;
+    n skip connections, the way through the bottom, and two convolutions at the end.
+    """
+    shapes = of_rank(bag, 5)
+    total = count_of_rank(bag, 5)
+    kernels = sorted({shape[3:] for shape in shapes if shape[2] == 3}, reverse=True)
+    depths = sorted({shape[2] for shape in shapes if shape[3:] == (1, 1)})
+    for kernel, depth, blocks in product(kernels, depths, range(1, min(total, MOST_LEVELS))):
+        layers, rest = divmod(total - 3 - 3 * blocks, 2 * blocks)
+        for inputs, widths in () if rest or layers < 1 else _levels(bag, kernel, depth, blocks):
+            ends = [shape[0] for shape in shapes if shape[1:] == (widths[0], *_TERMINAL_KERNEL)]
+            for outputs, task in product(ends, ("seg", "reg")):
+                yield {
+                    "in_channels": inputs,
+                    "out_channels": outputs,
+                    "in_stack_depth": depth,
+                    "out_stack_depth": 1,
+                    "xy_kernel_size": kernel,
+                    "num_blocks": blocks,
+                    "num_block_layers": layers,
+                    "num_filters": widths,
+                    "task": task,
+                }
+
+
+def _levels(bag: Bag, kernel: tuple[int, ...], depth: int, blocks: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield input channels and widths for which the bag has the first convolution of each block, down and up."""
+    down, through = (3, *kernel), (depth, 1, 1)
+    firsts = [shape[:2] for shape in of_rank(bag, 5) if shape[2:] == down]
+    chains = [(inputs, (width,)) for width, inputs in firsts]
+    for level in range(blocks):
+        steps = firsts if level < blocks - 1 else [shape[:2] for shape in of_rank(bag, 5) if shape[2:] == through]
+        chains = [
+            (inputs, (*widths, width))
+            for inputs, widths in chains
+            for width, before in steps
+            if before == widths[-1] and (before, before + width, 1, *kernel) in bag
+        ][:MOST_CHAINS]
+    return iter(chains)
 
 
 def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
@@ -293,4 +340,5 @@ ARCHITECTURE = Architecture(
         "terminal_block.batch_norm_0.weight",
     ),
     spelling=spelling,
+    sketches=sketches,
 )

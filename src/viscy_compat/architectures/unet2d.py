@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
@@ -23,11 +23,17 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
 )
+from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import conv_block, level_widths
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
+
+
+MOST_LEVELS = 16
+MOST_CHAINS = 512
+"""How many levels, and ways to lay them out, are looked for in the shapes of a file."""
 
 
 class Footprint(NamedTuple):
@@ -117,6 +123,36 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "num_block_layers": count(found, *parts("down_conv_block_0.Conv2d_{}")),
         "num_filters": tuple(first_size(found, *parts(f"{name}.Conv2d_0"), default=16) for name in names),
     }
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose levels follow from each other in the shapes of a bag.
+
+    With n levels below the first there are 2 n + 1 blocks, each with its convolutions and one of size 1, and the last
+    block with two.
+    """
+    total = count_of_rank(bag, 4)
+    kernels = sorted({shape[2:] for shape in of_rank(bag, 4)}, reverse=True)
+    for kernel, blocks in product(kernels, range(1, min(total, MOST_LEVELS))):
+        layers, rest = divmod(total - 2, 2 * blocks + 1)
+        for inputs, widths in () if rest or layers < 2 else _levels(bag, kernel, blocks):
+            for outputs in (shape[0] for shape in of_rank(bag, 4) if shape[1:] == (widths[0], *kernel)):
+                known = {"in_channels": inputs, "out_channels": outputs, "kernel_size": kernel, "num_blocks": blocks}
+                yield {**known, "num_block_layers": layers - 1, "num_filters": widths}
+
+
+def _levels(bag: Bag, kernel: tuple[int, ...], blocks: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield input channels and widths for which the bag has the first convolution of each block, down and up."""
+    firsts = [shape[:2] for shape in of_rank(bag, 4) if shape[2:] == kernel]
+    chains = [(inputs, (width,)) for width, inputs in firsts]
+    for _ in range(blocks):
+        chains = [
+            (inputs, (*widths, width))
+            for inputs, widths in chains
+            for width, before in firsts
+            if before == widths[-1] and (before, before + width, *kernel) in bag
+        ][:MOST_CHAINS]
+    return iter(chains)
 
 
 def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
@@ -294,4 +330,5 @@ ARCHITECTURE = Architecture(
         "terminal_block.Conv2d_0.bias",
     ),
     spelling=spelling,
+    sketches=sketches,
 )

@@ -8,6 +8,7 @@ from itertools import pairwise
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.architecture import Config
 from viscy_compat.architectures.backbones import convnext_block
+from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import Entries, Style, batch_norm, block, convolution, norm
 
@@ -49,6 +50,23 @@ def voxel_head(name: str, outputs: int, inputs: int, expansion: int) -> Entries:
     hidden = 4 * outputs * expansion
     yield from block(f"{name}.conv.0", hidden, inputs, (3, 3, 3), Style(batch=False))
     yield from convolution(f"{name}.conv.1", 4 * outputs, hidden, (1, 1, 1))
+
+
+def heads_in(bag: Bag) -> list[tuple[int, int] | None]:
+    """Return output channels and expansion of the heads whose two convolutions are in a bag; None for no head.
+
+    Examples
+    --------
+    >>> from collections import Counter
+    >>> heads_in(Counter({(32, 8, 3, 3, 3): 1, (8, 32, 1, 1, 1): 1}))
+    [(2, 4), None]
+    """
+    found: list[tuple[int, int] | None] = []
+    wide = {shape[0] for shape in of_rank(bag, 5) if shape[2:] == (3, 3, 3)}
+    for folded, hidden in (shape[:2] for shape in of_rank(bag, 5) if shape[2:] == (1, 1, 1)):
+        if folded and not folded % 4 and not hidden % folded and hidden in wide:
+            found.append((folded // 4, hidden // folded))
+    return [*found, None]
 
 
 def conv_block(name: str, outputs: int, inputs: int, kernel: Sequence[int], repeats: int, *, norms: bool) -> Entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
@@ -25,10 +26,12 @@ from viscy_compat.architectures.architecture import (
     Signature,
 )
 from viscy_compat.architectures.backbones import CONVNEXTS, ConvNext, backbone_2d
+from viscy_compat.architectures.bags import Bag, of_rank, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
     HEAD_SCALE,
     convnext_decoder,
+    heads_in,
     patch_losses,
     patches,
     refusal,
@@ -183,9 +186,38 @@ def _head_arguments(found: Layout) -> dict[str, int]:
     block = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw"
     last = first_size(found, *parts(block), default=112)
     if not _any(found, *parts("head.conv.1")):
-        return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
+        return _head(None, last)
     outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
     expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
+    return _head((outputs, expansion), last)
+
+
+def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
+    """Yield the configurations whose backbone is in a bag, with what is left of it as stem, decoder and head."""
+    for backbone, kind in CONVNEXTS.items():
+        rest = without(bag, backbone_2d(backbone, "encoder_stages", features_only=True))
+        if rest is None:
+            continue
+        blocks = sum(count for shape, count in rest.items() if shape[1:] == (1, 7, 7)) // 3
+        lasts = sorted({shape[0] for shape in of_rank(rest, 4)})
+        for stem, head, last in product(of_rank(rest, 5), heads_in(rest), lasts):
+            for pre_conv, slabs in product((False, True), slab_counts(stem[0], kind.width)[:1]):
+                yield {
+                    "backbone": backbone,
+                    "in_channels": stem[1],
+                    "in_stack_depth": slabs * stem[2],
+                    "stem_kernel_size": stem[2:],
+                    "decoder_conv_blocks": blocks,
+                    "decoder_upsample_pre_conv": pre_conv,
+                    **_head(head, last),
+                }
+
+
+def _head(head: tuple[int, int] | None, last: int) -> dict[str, int]:
+    """Return the arguments for output channels and expansion of a head, None where there is none."""
+    if head is None:
+        return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
+    outputs, expansion = head
     depth = max(1, last // (4 * outputs * expansion) - 2)
     return {"out_channels": outputs, "head_expansion_ratio": expansion, "out_stack_depth": depth}
 
@@ -429,4 +461,5 @@ ARCHITECTURE = Architecture(
         "head.conv.1.bias",
     ),
     spelling=spelling,
+    sketches=sketches,
 )
