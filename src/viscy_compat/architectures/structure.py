@@ -106,8 +106,8 @@ def _skeleton(layout: Layout) -> Hashable:
     return _bare(tree)
 
 
-def _bare(node: Any) -> Hashable:
-    if not isinstance(node, dict):
+def _bare(node: dict[str, Any] | tuple[int, ...]) -> Hashable:
+    if isinstance(node, tuple):
         return node
     children = [_bare(child) for child in node.values()]
     return children[0] if len(children) == 1 else frozenset(Counter(children).items())

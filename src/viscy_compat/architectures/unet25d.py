@@ -149,7 +149,7 @@ def _levels(bag: Bag, kernel: tuple[int, ...], depth: int, blocks: int) -> Itera
     """Yield input channels and widths for which the bag has the first convolution of each block, down and up."""
     down, through = (3, *kernel), (depth, 1, 1)
     firsts = [shape[:2] for shape in of_rank(bag, 5) if shape[2:] == down]
-    chains = [(inputs, (width,)) for width, inputs in firsts]
+    chains: list[tuple[int, tuple[int, ...]]] = [(inputs, (width,)) for width, inputs in firsts]
     for level in range(blocks):
         steps = firsts if level < blocks - 1 else [shape[:2] for shape in of_rank(bag, 5) if shape[2:] == through]
         chains = [

@@ -30,7 +30,6 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
-
 MOST_LEVELS = 16
 MOST_CHAINS = 512
 """How many levels, and ways to lay them out, are looked for in the shapes of a file."""
@@ -144,7 +143,7 @@ def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
 def _levels(bag: Bag, kernel: tuple[int, ...], blocks: int) -> Iterator[tuple[int, tuple[int, ...]]]:
     """Yield input channels and widths for which the bag has the first convolution of each block, down and up."""
     firsts = [shape[:2] for shape in of_rank(bag, 4) if shape[2:] == kernel]
-    chains = [(inputs, (width,)) for width, inputs in firsts]
+    chains: list[tuple[int, tuple[int, ...]]] = [(inputs, (width,)) for width, inputs in firsts]
     for _ in range(blocks):
         chains = [
             (inputs, (*widths, width))

@@ -56,11 +56,20 @@ def about_dtypes(found: Inference) -> list[Finding]:
 
 def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
     """Say what the reader found, and which tensors stand outside the model."""
-    findings = [*checkpoint.findings, *about_absent_weights(checkpoint)]
-    if view.outside:
-        said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
-        findings.append(Finding("VC106", said, tuple(fold(view.outside))))
-    return [*findings, *_about_torch_defaults(checkpoint)]
+    return [
+        *checkpoint.findings,
+        *about_absent_weights(checkpoint),
+        *about_outside(view),
+        *_about_torch_defaults(checkpoint),
+    ]
+
+
+def about_outside(view: View) -> list[Finding]:
+    """Say which tensors stand outside the model."""
+    if not view.outside:
+        return []
+    said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
+    return [Finding("VC106", said, tuple(fold(view.outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:

@@ -38,10 +38,7 @@ def _recognised(
     checkpoint: Checkpoint, view: View, found: Inference, statements: tuple[Statement, ...], choice: Choice
 ) -> Diagnosis:
     """Judge a file whose names and shapes are those of a known class."""
-    binding, hints = (
-        _statements_about(found.architecture, statements),
-        _hyper_parameters(checkpoint, found.architecture),
-    )
+    binding, hints = stated_about(checkpoint, found.architecture, statements)
     needed = [row.name for row in found.undetermined if row.changes_predictions]
     if binding or hints:
         found = infer(found.architecture, checkpoint.layout_of(view), {**hints, **binding}) or found
@@ -64,7 +61,7 @@ def _recognised(
         verdict,
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
-        identity=_identity(found),
+        identity=identity_of(found),
         plan=plan if verdict != "incompatible" else None,
         next=_next_command(
             checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}, address
@@ -172,7 +169,8 @@ def _facts(checkpoint: Checkpoint, view: View, choice: Choice) -> dict[str, Any]
     }
 
 
-def _identity(found: Inference) -> Identity:
+def identity_of(found: Inference) -> Identity:
+    """Return what is said about the class of a file."""
     return Identity(
         found.architecture.name,
         found.architecture.target,
@@ -182,6 +180,13 @@ def _identity(found: Inference) -> Identity:
         {row.name: row for row in found.undetermined},
         found.evidence,
     )
+
+
+def stated_about(
+    checkpoint: Checkpoint, architecture: Architecture, statements: tuple[Statement, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the arguments of a class that the user states, and those that the file's hyper-parameters state."""
+    return _statements_about(architecture, statements), _hyper_parameters(checkpoint, architecture)
 
 
 def _statements_about(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:

@@ -67,6 +67,24 @@ def destination(hint: Hint, path: str) -> str | None:
     return None if match is None else _filled(hint.new, match)
 
 
+def dropped_by(hints: Sequence[str], names: Iterable[str]) -> set[str]:
+    """Return the tensors that hints drop, themselves or with a module that they are in.
+
+    Examples
+    --------
+    >>> sorted(dropped_by(["a.{i}=", "b=c"], ["a.0.w", "a.1.w", "a.w", "b"]))
+    ['a.0.w', 'a.1.w']
+    """
+    drops = [hint for hint in map(parse_hint, hints) if not hint.new]
+    return {name for name in names if any(hint.old.fullmatch(path) for hint in drops for path in _ways_up(name))}
+
+
+def _ways_up(name: str) -> list[str]:
+    """Return a tensor's name and the modules that it is in, as many as a name may have."""
+    parts = name.split(".", 64)
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+
+
 def place(hints: Sequence[str], paths: Iterable[str], targets: frozenset[str]) -> Placed:
     """Apply hints to every path of the source.
 

@@ -208,7 +208,7 @@ def _label(chosen: Chosen, config: Mapping[str, Any]) -> str:
 
 def _known(chosen: Chosen) -> tuple[Architecture, Generation]:
     identity = chosen.result.identity if chosen.result else None
-    if identity is None:
+    if identity is None or chosen.grounds:
         raise UsageError(
             "no class from history belongs to this file",
             where=chosen.checkpoint.path,

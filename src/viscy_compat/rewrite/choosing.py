@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.checkpoint import open_checkpoint
@@ -21,6 +21,9 @@ from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
+
+if TYPE_CHECKING:
+    from viscy_compat.migration.inferred import Way
 
 Direction = Literal["forward", "back"]
 
@@ -124,7 +127,7 @@ def _refuse_contradictions(question: Question) -> None:
 def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen | NoPlan:
     found = _diagnosed(question)
     if question.class_name and found.checkpoint and (question.hints or not found.inference):
-        return _to_class(question, found.checkpoint, settler)
+        return _to_class(question, found, settler)
     if found.checkpoint is None or found.view is None or found.inference is None or found.plan is None:
         return NoPlan(found.result)
     blocking = {finding.code for finding in found.result.findings if finding.severity == "error"}
@@ -175,36 +178,44 @@ def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
     return views[0]
 
 
-def _to_class(question: Question, checkpoint: Checkpoint, settler: Callable[[Chosen], bool] | None) -> Chosen:
+def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], bool] | None) -> Chosen:
     """Infer the renames that lead from a fork's names to those of the class."""
-    from viscy_compat.rewrite.inferred import target_side
+    from viscy_compat.diagnosis.by_structure import meant, recognised
+    from viscy_compat.migration.inferred import way_to_class
 
-    stated = {name: value for row in reversed(question.statements) for name, value in row.arguments.items()}
-    target = target_side(question.class_name, checkpoint.layout, stated, where=question.path)
-    return _inferred(question, checkpoint, target, settler)
+    checkpoint = found.checkpoint
+    assert checkpoint is not None
+    _refuse_unreadable(checkpoint)
+    view, inference = meant(checkpoint, question.class_name, question.statements, question.hints)
+    way = way_to_class(sources_of_view(checkpoint, view), view.outside, inference, prefix=view.prefix)
+    return _inferred(question, checkpoint, view, way, settler)._replace(
+        result=recognised(found.result, view, inference)
+    )
 
 
 def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
+    from viscy_compat.migration.inferred import Way
+
     wanted = open_checkpoint(question.against, limits=question.limits)
     checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
-    return _inferred(question, checkpoint, Side(wanted.layout), settler)
+    _refuse_unreadable(checkpoint)
+    view = checkpoint.views[0]
+    way = Way(Side(sources_of_view(checkpoint, view).layout, prefix=view.prefix), Side(wanted.layout))
+    return _inferred(question, checkpoint, view, way, settler)
 
 
 def _inferred(
-    question: Question, checkpoint: Checkpoint, target: Side, settler: Callable[[Chosen], bool] | None
+    question: Question, checkpoint: Checkpoint, view: View, way: Way, settler: Callable[[Chosen], bool] | None
 ) -> Chosen:
-    from viscy_compat.rewrite.inferred import infer_plan
+    from viscy_compat.migration.inferred import infer_plan
 
-    _refuse_unreadable(checkpoint)
-    view = checkpoint.views[0]
-    here, keys = sources_of_view(checkpoint, view)
-    source = Side(here, prefix=view.prefix)
+    keys = sources_of_view(checkpoint, view).keys
 
     def chosen(plan: Plan) -> Chosen:
-        return Chosen(checkpoint, keys, plan, view.prefix, here)
+        return Chosen(checkpoint, keys, plan, view.prefix, way.source.layout)
 
     holds = (lambda plan: settler(chosen(plan))) if settler else None
-    found = infer_plan(source, target, hints=question.hints, settler=holds, where=question.path)
+    found = infer_plan(way, hints=question.hints, settler=holds, where=question.path)
     return chosen(found.plan)._replace(grounds=found.grounds)
 
 

@@ -1,0 +1,133 @@
+"""What a file with other names is, given its class: the configuration by shapes and structure, as far as it is certain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
+from viscy_compat.architectures.inference import Inference, infer, nearest
+from viscy_compat.architectures.structure import alike
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.diagnosis import causes
+from viscy_compat.diagnosis.judgement import identity_of, stated_about
+from viscy_compat.diagnosis.result import CheckResult
+from viscy_compat.errors import PlanRefused, Unbuildable, UsageError
+from viscy_compat.layout import Layout
+from viscy_compat.migration.hints import dropped_by
+from viscy_compat.stated import Statement, spelled
+
+_ABOUT_NAMES = ("VC101", "VC102", "VC106", "VC114", "VC201", "VC301", "VC307")
+"""Findings that say what the names are not."""
+
+
+def meant(
+    checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...], hints: tuple[str, ...]
+) -> tuple[View, Inference]:
+    """Return the view and the only configuration of a class that a file can be meant to have.
+
+    Raises
+    ------
+    PlanRefused
+        Where no configuration has the shapes of the file, or several have and neither the tree of modules nor the order
+        tells them apart.
+    UsageError
+        Where the class, or an argument of it, is not known.
+    """
+    architecture = find(class_name)
+    binding, told = stated_about(checkpoint, architecture, statements)
+    _refuse_unknown(architecture, binding)
+    for view in checkpoint.views:
+        layout = _held(checkpoint.layout_of(view), hints)
+        found = _fitting(architecture, layout, binding, told)
+        if len(found) > 1:
+            raise _undecided(architecture, found, checkpoint.path)
+        if found:
+            return view, found[0]
+    return checkpoint.views[0], _as_named(checkpoint, architecture, binding, hints)
+
+
+def recognised(result: CheckResult, view: View, found: Inference) -> CheckResult:
+    """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
+    kept = [finding for finding in result.findings if finding.code not in _ABOUT_NAMES]
+    findings = causes.most_severe_first([*kept, *causes.about_outside(view), *causes.about_choices(found)])
+    return result._replace(verdict="remappable", identity=identity_of(found), findings=findings)
+
+
+def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:
+    """Leave out what a hint drops."""
+    dropped = dropped_by(hints, layout)
+    return {name: spec for name, spec in layout.items() if name not in dropped}
+
+
+def _fitting(
+    architecture: Architecture, layout: Layout, binding: Mapping[str, Any], told: Mapping[str, Any]
+) -> list[Inference]:
+    """Return what each configuration with these shapes is, but for those that contradict what the user states."""
+    found = []
+    for one in alike(architecture, layout):
+        inference = infer(architecture, one.layout, {**told, **binding})
+        if inference is not None and not any(binding.keys() & row.stated.keys() for row in inference.contradictions):
+            found.append(inference)
+    return found
+
+
+def _undecided(architecture: Architecture, found: list[Inference], where: str) -> PlanRefused:
+    """Return the error that says in which arguments several configurations differ."""
+    names = [
+        argument.name
+        for argument in architecture.arguments
+        if any(one.config[argument.name] != found[0].config[argument.name] for one in found)
+    ]
+    rows = [", ".join(f"{name}={spelled(one.config[name])}" for name in names) for one in found[:4]]
+    shown = "; or ".join(rows) + ("; ..." if len(found) > 4 else "")
+    return PlanRefused(
+        f"{len(found)} configurations of {architecture.name} have exactly these shapes: {shown}",
+        where=where,
+        fix=f"state what the file was trained with: {' '.join(f'--set {name}=VALUE' for name in names)}",
+    )
+
+
+def _as_named(
+    checkpoint: Checkpoint, architecture: Architecture, binding: Mapping[str, Any], hints: tuple[str, ...]
+) -> Inference:
+    """Return the configuration that is stated in full, or that the names show: a total plan will prove it or not.
+
+    Raises
+    ------
+    PlanRefused
+        Where neither is there.
+    """
+    layout = _held(checkpoint.layout, hints)
+    near = nearest(layout, architecture.name)
+    shown = dict(near.config) if near else {}
+    config = complete(architecture, {**shown, **binding})
+    required = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
+    inference = _built(architecture, config) if (near or binding) and config.keys() >= set(required) else None
+    if inference is None:
+        raise _nothing_fits(architecture, layout, binding, checkpoint.path)
+    return inference
+
+
+def _built(architecture: Architecture, config: Config) -> Inference | None:
+    try:
+        return infer(architecture, architecture.layout(config), config)
+    except Unbuildable:
+        return None
+
+
+def _nothing_fits(architecture: Architecture, layout: Layout, binding: Mapping[str, Any], where: str) -> PlanRefused:
+    stated = f" with {' '.join(f'{name}={spelled(value)}' for name, value in binding.items())}" if binding else ""
+    return PlanRefused(
+        f"no configuration of {architecture.name}{stated} has exactly the shapes of these {len(layout)} tensors",
+        where=where,
+        fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
+    )
+
+
+def _refuse_unknown(architecture: Architecture, stated: Mapping[str, Any]) -> None:
+    names = [argument.name for argument in architecture.arguments]
+    for name in stated:
+        if name not in names:
+            raise UsageError(f"{architecture.name} has no argument {name}", fix=f"its arguments are {', '.join(names)}")

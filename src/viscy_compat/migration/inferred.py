@@ -1,0 +1,135 @@
+"""Plans for files whose names nobody wrote down: inferred by `viscy_compat.migration.match`, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from viscy_compat.architectures.inference import Inference
+from viscy_compat.errors import PlanRefused
+from viscy_compat.layout import Layout
+from viscy_compat.migration.making import OUTSIDE, Sources, rows_to_today
+from viscy_compat.migration.match import match
+from viscy_compat.migration.matching import Matching, settle, why_not_total
+from viscy_compat.migration.plan import Plan, Side, plan_of
+from viscy_compat.named import NamedTuple
+from viscy_compat.operations import Drop, Fill, Operation, Rename, Split
+
+Settler = Callable[[Plan], bool]
+"""Says whether a candidate plan gives the outputs that the user expects."""
+
+
+class Inferred(NamedTuple):
+    """An inferred plan, and on what ground each target tensor has its source."""
+
+    plan: Plan
+    grounds: Mapping[str, str]
+
+
+class Way(NamedTuple):
+    """From a file to a target layout, maybe through an older layout of a known class.
+
+    Parameters
+    ----------
+    source, target : Side
+        The layout of the file, and the one that is wanted.
+    outside : tuple[str, ...], optional
+        Tensors of the source that stand outside the model, and are dropped.
+    found : Inference, optional
+        The class, generation and configuration, where they are known.
+    """
+
+    source: Side
+    target: Side
+    outside: tuple[str, ...] = ()
+    found: Inference | None = None
+
+    @property
+    def here(self) -> Layout:
+        """The tensors that are looked for a place."""
+        return {name: spec for name, spec in self.source.layout.items() if name not in self.outside}
+
+    @property
+    def there(self) -> Layout:
+        """The layout whose names are looked for: that of the file's generation, where it is known."""
+        return self.found.written if self.found else self.target.layout
+
+    def plan(self, matching: Matching) -> Plan:
+        """Return the plan that a total answer gives; raises `PlanRefused` where there is none."""
+        loses = self.found.generation.loses if self.found else ()
+        drops = [Drop(name, OUTSIDE) for name in self.outside]
+        return plan_of(self.source, self.target, [*self._whole(matching.operations()), *drops], loses=loses)
+
+    def _whole(self, rows: tuple[Operation, ...]) -> Iterator[Operation]:
+        later = rows_to_today(self.there, self.found) if self.found else ()
+        moves = {row.source: row.target for row in later if isinstance(row, Rename)}
+        yield from (_moved(row, moves) for row in rows) if self.found else rows
+        yield from (row for row in later if isinstance(row, Fill))
+
+
+def way_to_class(sources: Sources, outside: tuple[str, ...], found: Inference, *, prefix: str = "") -> Way:
+    """Return the way of a file's tensors to today's layout of a class in a known configuration."""
+    name, today = found.architecture.name, found.architecture.generations[-1].name
+    source = Side(sources.layout, prefix=prefix)
+    return Way(source, Side(found.architecture.layout(found.config), name, today, found.config), outside, found)
+
+
+def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None = None, where: str = "") -> Inferred:
+    """Infer the plan between two layouts.
+
+    Parameters
+    ----------
+    way : Way
+        The two layouts, and what is known of the way between them.
+    hints : tuple[str, ...], optional
+        ``OLD=NEW`` patterns.
+    settler : Callable[[Plan], bool], optional
+        Tries the alternatives that are left.
+    where : str, optional
+        The file, for error messages.
+
+    Raises
+    ------
+    PlanRefused
+        Where something is undecided or left over: every alternative is listed.
+    UsageError
+        Where a hint fits nothing or contradicts.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> w, b = TensorSpec((3, 2)), TensorSpec((3,))
+    >>> found = infer_plan(Way(Side({"net.w": w, "net.b": b}), Side({"head.w": w, "head.b": b})))
+    >>> [(row.source, row.target) for row in found.plan.operations]
+    [('net.w', 'head.w'), ('net.b', 'head.b')]
+    """
+    found = match(way.here, way.there, hints=hints)
+    if not found.total and settler is not None:
+        found = settle(found, lambda candidate: settler(way.plan(candidate)))
+    if not found.total:
+        raise PlanRefused(
+            f"no total plan: {why_not_total(found)}",
+            where=where,
+            fix="settle it with --hint OLD=NEW (OLD= drops), or with outputs that you have: --expect IO.safetensors",
+            leftovers=tuple(_leftovers(found)),
+        )
+    return Inferred(way.plan(found), {pair.target: pair.ground for pair in found.matches})
+
+
+def _moved(row: Operation, moves: Mapping[str, str]) -> Operation:
+    """Return a row with the names that its targets have today; one that has none there keeps its own."""
+    if isinstance(row, Drop):
+        return row
+    if isinstance(row, Split):
+        return row._replace(targets=tuple(moves.get(name, name) for name in row.targets))
+    return cast(Operation, row._replace(target=moves.get(row.target, row.target)))
+
+
+def _leftovers(found: Matching) -> Iterator[tuple[str, str]]:
+    """Yield every tensor that has no certain place, with its alternatives."""
+    for refusal in found.refusals:
+        sources = " or ".join(member[0] for member in refusal.sources[:6])
+        for member in refusal.targets:
+            yield member[0], f"target|undecided between {sources}: {refusal.why}"
+    yield from ((name, "source|the target has nothing of its shape") for name in found.leftover_sources)
+    yield from ((name, "target|the file has nothing of its shape") for name in found.leftover_targets)
