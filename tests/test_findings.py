@@ -70,6 +70,7 @@ SMALL = dict(layout_of("BetaVaeMonai", **MONAI))
 STEM = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 CONTRASTIVE = dict(layout_of("ContrastiveEncoder", **STEM))
 FIRST = next(iter(SMALL))
+FEWER = {name: spec for name, spec in SMALL.items() if name != FIRST}
 NORMED = dict(layout_of("Unet2d", num_blocks=1, num_filters=(2, 3)))
 UNCOUNTED = {name: spec for name, spec in NORMED.items() if not name.endswith("num_batches_tracked")}
 
@@ -196,6 +197,10 @@ FILES: dict[str, tuple[Scene, Scene]] = {
     "VC113": (
         lambda path: checked(path, {**under("module.", SMALL), FIRST: SMALL[FIRST]}),
         lambda path: checked(path, {**under("module.", SMALL), "n_averaged": TensorSpec((), "int64")}),
+    ),
+    "VC114": (
+        lambda path: checked(path, {name.replace("encode", "down"): spec for name, spec in SMALL.items()}),
+        lambda path: checked(path, {name.replace("encode", "down"): spec for name, spec in FEWER.items()}),
     ),
     "VC201": (
         lambda path: checked(path, with_first(TensorSpec((*SMALL[FIRST].shape[:-1], 7)))),

@@ -136,6 +136,14 @@ _KEYS: tuple[Code, ...] = (
         "The class is known, and still some tensors have no place or no certain one: each is named with its reason.",
         "Take the reason away in the program that wrote the file; 'viscy-compat inspect FILE' shows what is there.",
     ),
+    Code(
+        "VC114",
+        "note",
+        "the shapes are those of a known class",
+        "No known class has these names, but one has tensors of exactly these shapes, as often, in some configuration. The "
+        "attributes may have been renamed.",
+        "viscy-compat remap FILE --as CLASS looks for the names, and refuses what cannot be known.",
+    ),
 )
 
 _SHAPES: tuple[Code, ...] = (

@@ -15,7 +15,7 @@ from viscy_compat.architectures.structure import alike
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.migration.inferred import infer_plan, way_to_class
-from viscy_compat.migration.making import Sources
+from viscy_compat.migration.plan import Side
 from viscy_compat.operations import Drop, Fill, Rename
 from viscy_compat.strategies import buildable
 
@@ -65,7 +65,7 @@ def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, d
         return
     inference = infer(find(name), found[0].layout)
     assert inference is not None
-    way = way_to_class(Sources(here, {new: new for new in here}), (), inference)
+    way = way_to_class(Side(here), (), inference)
     try:
         plan = infer_plan(way).plan
     except PlanRefused:

@@ -30,7 +30,7 @@ from viscy_compat.architectures.structure import alike  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
 from viscy_compat.layout import Layout  # noqa: E402
 from viscy_compat.migration.inferred import infer_plan, way_to_class  # noqa: E402
-from viscy_compat.migration.making import Sources  # noqa: E402
+from viscy_compat.migration.plan import Side  # noqa: E402
 from viscy_compat.operations import Rename  # noqa: E402
 from viscy_compat.strategies import buildable  # noqa: E402
 
@@ -76,7 +76,7 @@ def grades(name: str, layout: Layout, truth: dict[str, str]) -> tuple[str, str]:
     inference = infer(find(name), layout)
     assert inference is not None
     try:
-        plan = infer_plan(way_to_class(Sources(here, {new: new for new in here}), (), inference)).plan
+        plan = infer_plan(way_to_class(Side(here), (), inference)).plan
     except PlanRefused:
         return "right", "asked"
     moves = {row.source: row.target for row in plan.operations if isinstance(row, Rename)}

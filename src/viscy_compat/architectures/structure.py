@@ -19,7 +19,7 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
-_MOST_SKETCHES = 1 << 16
+_MOST_SKETCHES = 8192
 _DEEPEST = 64
 _MOST_TENSORS = 4096
 """No class has nearly as many; a stranger with more is not worth the time."""

@@ -113,6 +113,11 @@ def diagnose(
     """
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
-        return judge(checkpoint, class_name=class_name, statements=statements)
+        found = judge(checkpoint, class_name=class_name, statements=statements)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error))
+    if found.inference is not None:
+        return found
+    from viscy_compat.diagnosis.by_structure import reconsidered
+
+    return reconsidered(found, class_name, statements)

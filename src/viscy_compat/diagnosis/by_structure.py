@@ -8,18 +8,79 @@ from typing import Any
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.inference import Inference, infer, nearest
-from viscy_compat.architectures.structure import alike
+from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.diagnosis import causes
-from viscy_compat.diagnosis.judgement import identity_of, stated_about
-from viscy_compat.diagnosis.result import CheckResult
+from viscy_compat.diagnosis.addressing import flag, needed_address
+from viscy_compat.diagnosis.judgement import identity_of, stated_about, target_beside
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis
 from viscy_compat.errors import PlanRefused, Unbuildable, UsageError
+from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
 from viscy_compat.migration.hints import dropped_by
-from viscy_compat.stated import Statement, spelled
+from viscy_compat.migration.inferred import infer_plan, way_to_class
+from viscy_compat.migration.making import source_side
+from viscy_compat.stated import Statement, quoted, spelled
 
 _ABOUT_NAMES = ("VC101", "VC102", "VC106", "VC114", "VC201", "VC301", "VC307")
 """Findings that say what the names are not."""
+
+
+def reconsidered(found: Diagnosis, class_name: str, statements: tuple[Statement, ...]) -> Diagnosis:
+    """Look at the shapes of a file whose names are of no known class: they may be those of one, or of the stated one.
+
+    Only a stated class makes a file `remappable`: without names, shapes are what they look like.
+    """
+    if (
+        found.inference is not None
+        or found.checkpoint is None
+        or found.result.verdict not in ("unknown", "incompatible")
+    ):
+        return found
+    if class_name:
+        return _as_stated(found, found.checkpoint, class_name, statements)
+    if found.result.verdict == "incompatible":
+        return found
+    for view in found.checkpoint.views:
+        names = classes_alike(found.checkpoint.layout_of(view))
+        if len(names) == 1:
+            said = f"the shapes are exactly those of {names[0]}, under other names"
+            findings = causes.most_severe_first([*found.result.findings, Finding("VC114", said)])
+            address = needed_address(found.choice) if found.choice else None
+            command = f"viscy-compat remap {quoted(found.checkpoint.path)} --as {names[0]}{flag(address)}"
+            return found._replace(result=found.result._replace(findings=findings, next=command))
+    return found
+
+
+def _as_stated(
+    found: Diagnosis, checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...]
+) -> Diagnosis:
+    """Judge a file under other names than those of the class that it is stated to be."""
+    address = needed_address(found.choice) if found.choice else None
+    try:
+        view, inference = meant(checkpoint, class_name, statements, ())
+        way = way_to_class(source_side(checkpoint, view, state_dict=address), view.outside, inference)
+        plan = infer_plan(way).plan
+    except PlanRefused:
+        return found
+    result = recognised(found.result, view, inference)
+    if result.verdict == "remappable":
+        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, statements, address))
+    return Diagnosis(result, checkpoint, view, None, None, found.choice)
+
+
+def _command(path: str, class_name: str, statements: tuple[Statement, ...], address: str | None) -> str:
+    """Return the command that writes a file under other names; what was stated is stated again."""
+    given = [row for row in statements if row.origin == "--set"]
+    settings = "".join(f" --set {name}={spelled(value)}" for row in given for name, value in row.arguments.items())
+    out = quoted(target_beside(path))
+    return f"viscy-compat remap {quoted(path)} --as {class_name} -o {out}{settings}{flag(address)}"
+
+
+def shown_settings(found: Inference) -> str:
+    """Spell the arguments that the tensors of a file show."""
+    left_open = {name for row in found.undetermined for name in (row.name, *row.candidates[0])}
+    return causes.settings({name: value for name, value in found.config.items() if name not in left_open})
 
 
 def meant(
@@ -52,7 +113,8 @@ def recognised(result: CheckResult, view: View, found: Inference) -> CheckResult
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
     kept = [finding for finding in result.findings if finding.code not in _ABOUT_NAMES]
     findings = causes.most_severe_first([*kept, *causes.about_outside(view), *causes.about_choices(found)])
-    return result._replace(verdict="remappable", identity=identity_of(found), findings=findings)
+    verdict = "remappable" if result.verdict in ("unknown", "incompatible") else result.verdict
+    return result._replace(verdict=verdict, identity=identity_of(found), findings=findings)
 
 
 def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:

@@ -222,7 +222,7 @@ def _next_command(
     if verdict == "compatible" and not view.prefix and not view.inner:
         return ""
     settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
-    out = quoted(_target_beside(checkpoint.path))
+    out = quoted(target_beside(checkpoint.path))
     return f"viscy-compat remap {quoted(checkpoint.path)}{flag(address)} -o {out}{settings}"
 
 
@@ -232,7 +232,8 @@ def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: st
     return f"viscy-compat inspect {quoted(checkpoint.path)}{flag(address)}"
 
 
-def _target_beside(path: str) -> str:
+def target_beside(path: str) -> str:
+    """Return the file that a printed command writes."""
     stem, ending = os.path.splitext(path)
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 

@@ -8,7 +8,7 @@ from typing import cast
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout
-from viscy_compat.migration.making import OUTSIDE, Sources, rows_to_today
+from viscy_compat.migration.making import OUTSIDE, rows_to_today
 from viscy_compat.migration.match import match
 from viscy_compat.migration.matching import Matching, settle, why_not_total
 from viscy_compat.migration.plan import Plan, Side, plan_of
@@ -67,10 +67,9 @@ class Way(NamedTuple):
         yield from (row for row in later if isinstance(row, Fill))
 
 
-def way_to_class(sources: Sources, outside: tuple[str, ...], found: Inference, *, prefix: str = "") -> Way:
+def way_to_class(source: Side, outside: tuple[str, ...], found: Inference) -> Way:
     """Return the way of a file's tensors to today's layout of a class in a known configuration."""
     name, today = found.architecture.name, found.architecture.generations[-1].name
-    source = Side(sources.layout, prefix=prefix)
     return Way(source, Side(found.architecture.layout(found.config), name, today, found.config), outside, found)
 
 

@@ -47,6 +47,12 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
     return Sources({**checkpoint.layout_of(view), **outside}, {**view.keys, **{key: key for key in view.outside}})
 
 
+def source_side(checkpoint: Checkpoint, view: View, *, state_dict: str | None = None) -> Side:
+    """Return the end of a plan that a file is, names of no known class; raises as `sources_of_view` does."""
+    layout = sources_of_view(checkpoint, view).layout
+    return Side(layout, prefix=view.prefix, lacks=view.lacks, inner=view.inner, state_dict=state_dict)
+
+
 def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_dict: str | None = None) -> Plan:
     """Return the total plan of a file whose class and generation are known.
 
@@ -62,10 +68,11 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     PlanRefused
         Where there is none, with every leftover and its reason.
     """
-    here, there = sources_of_view(checkpoint, view).layout, found.architecture.layout(found.config)
-    name = found.architecture.name
-    generation, config = found.generation.name, found.config
-    source = Side(here, name, generation, config, view.prefix, view.lacks, view.inner, state_dict)
+    name, there = found.architecture.name, found.architecture.layout(found.config)
+    source = source_side(checkpoint, view, state_dict=state_dict)._replace(
+        class_name=name, generation=found.generation.name, config=found.config
+    )
+    here = source.layout
     target = Side(there, name, found.architecture.generations[-1].name, found.config)
     rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(view))
     return plan_of(source, target, rows, loses=found.generation.loses)

@@ -12,10 +12,11 @@ from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
+from viscy_compat.diagnosis.addressing import needed_address
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
-from viscy_compat.migration.making import sources_of_view
+from viscy_compat.migration.making import source_side, sources_of_view
 from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, plan_of
 from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
@@ -180,17 +181,24 @@ def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
 
 def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], bool] | None) -> Chosen:
     """Infer the renames that lead from a fork's names to those of the class."""
-    from viscy_compat.diagnosis.by_structure import meant, recognised
+    from viscy_compat.diagnosis.by_structure import meant, recognised, shown_settings
     from viscy_compat.migration.inferred import way_to_class
 
     checkpoint = found.checkpoint
     assert checkpoint is not None
     _refuse_unreadable(checkpoint)
     view, inference = meant(checkpoint, question.class_name, question.statements, question.hints)
-    way = way_to_class(sources_of_view(checkpoint, view), view.outside, inference, prefix=view.prefix)
-    return _inferred(question, checkpoint, view, way, settler)._replace(
-        result=recognised(found.result, view, inference)
-    )
+    address = needed_address(found.choice) if found.choice else None
+    way = way_to_class(source_side(checkpoint, view, state_dict=address), view.outside, inference)
+    try:
+        chosen = _inferred(question, checkpoint, view, way, settler)
+    except PlanRefused as error:
+        known = f"by its shapes it is {question.class_name} with {shown_settings(inference)}"
+        told = f"{error.message}; {known}"
+        raise PlanRefused(
+            told, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
+        ) from error
+    return chosen._replace(result=recognised(found.result, view, inference))
 
 
 def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
@@ -200,7 +208,7 @@ def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Ch
     checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
     _refuse_unreadable(checkpoint)
     view = checkpoint.views[0]
-    way = Way(Side(sources_of_view(checkpoint, view).layout, prefix=view.prefix), Side(wanted.layout))
+    way = Way(source_side(checkpoint, view), Side(wanted.layout))
     return _inferred(question, checkpoint, view, way, settler)
 
 
