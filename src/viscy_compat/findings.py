@@ -596,6 +596,45 @@ _CONTAINER: tuple[Code, ...] = (
         "like that; a copy that reserved its space and did not finish is.",
         "Compare the file with the one it was copied from.",
     ),
+    Code(
+        "VC470",
+        "error",
+        "the metadata of a distributed checkpoint is broken",
+        "The '.metadata' of a folder is not what torch.distributed.checkpoint writes, or its parts were packed by an "
+        "extension of it.",
+        "Copy the whole folder again; every rank writes a part of it.",
+    ),
+    Code(
+        "VC471",
+        "error",
+        "the parts of a distributed checkpoint do not fit together",
+        "A part is missing, is cut, has another shape or dtype than is stated, or two parts hold the same elements.",
+        "Copy the whole folder again; every rank writes a part of it.",
+    ),
+    Code(
+        "VC472",
+        "error",
+        "a DeepSpeed checkpoint in pieces",
+        "The weights are spread over the files of several ranks (ZeRO stage 3, model parallel), or only the optimizer's "
+        "parts are there. DeepSpeed's own program puts them together.",
+        "Run the command that the message gives, then check what it wrote.",
+    ),
+    Code(
+        "VC473",
+        "error",
+        "one part of a distributed checkpoint",
+        "The file holds one rank's pieces of the tensors, as its metadata says (DCP_SHARDING_INFO). The whole is in the "
+        "folder.",
+        "Give the folder: viscy-compat check FOLDER.",
+    ),
+    Code(
+        "VC474",
+        "warning",
+        "one shard of several",
+        "The name of the file says that it is one of several, and an index beside it names the others, or should. Most "
+        "tensors of the model are not in it.",
+        "Give the index: viscy-compat check model.safetensors.index.json.",
+    ),
 )
 
 _NUMBERS: tuple[Code, ...] = (
@@ -863,6 +902,13 @@ class Result(Protocol):
         """Return the result as the JSON of the contract has it."""
 
 
+class Aside(NamedTuple):
+    """A file of a folder that is no checkpoint and no fault: what it is. It does not change the exit code."""
+
+    file: str
+    what: str
+
+
 class Report:
     """The results of one run of one command.
 
@@ -880,9 +926,11 @@ class Report:
         Facts, tables and maps about the run as a whole. A result shows its own in a method ``exhibits()``.
     interrupted : bool, optional
         Whether the run was ended before its end, so that results are missing; then nothing is decided as a whole.
+    aside : Sequence[Aside], optional
+        Files that were passed over, and what they are.
     """
 
-    __slots__ = ("_floor", "command", "exhibits", "headline", "interrupted", "results")
+    __slots__ = ("_floor", "aside", "command", "exhibits", "headline", "interrupted", "results")
 
     def __init__(
         self,
@@ -893,10 +941,11 @@ class Report:
         exit_code: int = 0,
         exhibits: Exhibits | None = None,
         interrupted: bool = False,
+        aside: Sequence[Aside] = (),
     ) -> None:
         self.command, self.results, self.headline = command, tuple(results), headline
         self._floor = max(exit_code, 2 if interrupted else 0)
-        self.exhibits, self.interrupted = exhibits, interrupted
+        self.exhibits, self.interrupted, self.aside = exhibits, interrupted, aside
 
     @property
     def exit_code(self) -> int:
@@ -925,4 +974,5 @@ class Report:
             **({"headline": self.headline} if self.headline else {}),
             **({"interrupted": True} if self.interrupted else {}),
             "results": [result.to_dict() for result in self.results],
+            **({"aside": [row._asdict() for row in self.aside]} if self.aside else {}),
         }

@@ -210,3 +210,22 @@ def _choice(indices: tuple[int, ...]) -> str:
 def _spelled(choice: str) -> list[str]:
     first, dots, last = choice.partition("..")
     return [str(index) for index in range(int(first), int(last) + 1)] if dots else choice.split(",")
+
+
+def quoted(path: str) -> str:
+    """Spell a path as a shell takes it.
+
+    Examples
+    --------
+    >>> quoted("my model.ckpt"), quoted("epoch=48-step=18130.ckpt")
+    ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
+    """
+    text = printable(path)
+    if set(text) <= _UNQUOTED:
+        return text
+    from shlex import quote
+
+    return quote(text)
+
+
+_UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")

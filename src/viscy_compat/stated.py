@@ -7,6 +7,7 @@ from typing import Any
 
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.layout import printable
+from viscy_compat.layout import quoted as quoted
 from viscy_compat.named import NamedTuple
 
 MOST_BYTES = 1 << 20
@@ -100,25 +101,6 @@ def spelled(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return printable(str(value))
-
-
-def quoted(path: str) -> str:
-    """Spell a path as a shell takes it.
-
-    Examples
-    --------
-    >>> quoted("my model.ckpt"), quoted("epoch=48-step=18130.ckpt")
-    ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
-    """
-    text = printable(path)
-    if set(text) <= _UNQUOTED:
-        return text
-    from shlex import quote
-
-    return quote(text)
-
-
-_UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")
 
 
 def _as_json(value: Any) -> str:

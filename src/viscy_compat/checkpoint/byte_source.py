@@ -113,6 +113,35 @@ class ByteSource:
         return FileFacts(self.path, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns)
 
 
+class ByteWindow:
+    """A part of a file that is read like a file of its own: the archives within a ``.distcp``.
+
+    Parameters
+    ----------
+    source : ByteSource
+        The file.
+    start, size : int
+        The part, which must lie in the file.
+    """
+
+    __slots__ = ("_source", "facts", "path", "size", "start")
+
+    def __init__(self, source: ByteSource, start: int, size: int) -> None:
+        self._source, self.start, self.size = source, start, size
+        self.facts, self.path = source.facts, source.path
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return bytes as `ByteSource.read`, counted from the beginning of the part."""
+        if start < 0 or length < 0 or start + length > self.size:
+            raise UnreadableCheckpoint(
+                f"a part of the file ends at its byte {self.size}, but bytes {start} to {start + length} are needed",
+                where=self.path,
+                fix="copy the whole folder again",
+                code="VC403",
+            )
+        return self._source.read(self.start + start, length)
+
+
 def changed(path: str) -> UnreadableCheckpoint:
     """Return the error for a file that changed while it was read.
 
@@ -133,8 +162,23 @@ def _open(path: str) -> int:
     try:
         return open_regular(path)
     except NotOpened as error:
-        fix = "give a checkpoint file" if error.fix == "give a file" else error.fix
-        raise UnreadableCheckpoint(error.reason, where=path, fix=fix, code="VC401") from error
+        if error.fix == "check the path":
+            raise unopened(path, error.reason) from error
+        raise UnreadableCheckpoint(error.reason, where=path, fix="give a checkpoint file", code="VC401") from error
+
+
+def unopened(path: str, reason: str) -> UnreadableCheckpoint:
+    """Return the error for a path that cannot be opened: an address, a pattern, a link to nothing, or just no file.
+
+    Examples
+    --------
+    >>> print(unopened("hf://czbiohub/viscy/last.ckpt", "No such file or directory").fix)
+    fetch the file first: hf download czbiohub/viscy last.ckpt
+    """
+    from viscy_compat.checkpoint.paths import explained
+
+    what, fix = explained(path, reason)
+    return UnreadableCheckpoint(what, where=path, fix=fix, code="VC401")
 
 
 def _seek_and_read(descriptor: int, length: int, start: int) -> bytes:

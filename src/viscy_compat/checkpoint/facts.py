@@ -18,8 +18,17 @@ from viscy_compat.named import NamedTuple
 if TYPE_CHECKING:
     from viscy_compat.checkpoint.zip_archive import Entry
 
-Format = Literal["torch-zip", "torch-legacy", "safetensors", "sharded-torch", "sharded-safetensors"]
-"""``torch-legacy`` is the stream that torch wrote before 1.6."""
+Format = Literal[
+    "torch-zip",
+    "torch-legacy",
+    "safetensors",
+    "sharded-torch",
+    "sharded-safetensors",
+    "distributed-torch",
+    "distributed-safetensors",
+    "unpacked-torch",
+]
+"""``torch-legacy`` is the stream that torch wrote before 1.6; ``distributed-...`` is a folder of torch.distributed."""
 
 ByteOrder = Literal["little", "big"]
 

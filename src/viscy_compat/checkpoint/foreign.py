@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import quoted
 
 _MAGIC: Final = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, AnnData)", "convert it to a state dict with the tool that wrote it"),
@@ -16,11 +17,11 @@ _MAGIC: Final = (
     (b"II+\x00", "a TIFF image", "give a checkpoint file"),
     (b"GIF8", "a GIF image", "give a checkpoint file"),
     (b"%PDF", "a PDF document", "give a checkpoint file"),
-    (b"\x1f\x8b", "packed with gzip", "unpack it first: gunzip FILE"),
-    (b"BZh", "packed with bzip2", "unpack it first: bunzip2 FILE"),
-    (b"\xfd7zXZ\x00", "packed with xz", "unpack it first: unxz FILE"),
-    (b"(\xb5/\xfd", "packed with zstandard", "unpack it first: unzstd FILE"),
-    (b'\x04"M\x18', "packed with lz4", "unpack it first: unlz4 FILE"),
+    (b"\x1f\x8b", "packed with gzip", "gzip -dc"),
+    (b"BZh", "packed with bzip2", "bzip2 -dc"),
+    (b"\xfd7zXZ\x00", "packed with xz", "xz -dc"),
+    (b"(\xb5/\xfd", "packed with zstandard", "zstd -dc"),
+    (b'\x04"M\x18', "packed with lz4", "lz4 -dc"),
     (b"PK\x05\x06", "an empty zip archive", "fetch it again"),
     (b"7z\xbc\xaf'\x1c", "a 7-Zip archive", "unpack it first"),
     (b"Rar!", "a RAR archive", "unpack it first"),
@@ -33,14 +34,39 @@ _MAGIC: Final = (
     (b"# v2 git-annex", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
     (b"/annex/objects/", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
 )
+_APPLE: Final = b"\x00\x05\x16\x07"
+_TENSORFLOW: Final = "no VisCy model was saved like this: give the original checkpoint"
+_TABLE_END: Final = bytes.fromhex("57fb808b247547db")
+"""The last bytes of the ``.index`` of a TensorFlow checkpoint."""
+
 _PAGE: Final = "a web page, not the file behind it"
 _FETCH: Final = (
     "open the address in a browser, or download with the link of the file itself (on a hub: /resolve/, not /blob/)"
 )
 
 
-def foreign(head: bytes, path: str, size: int) -> UnreadableCheckpoint:
-    """Return the error for a file that is no checkpoint, by its first bytes.
+Standing = Literal["beside", "instead"]
+
+
+class NotWeights(UnreadableCheckpoint):
+    """A file that could be read and holds no state dict.
+
+    ``standing`` is ``beside`` for what is saved next to the weights of a run and is no fault of it, and ``instead`` for a
+    file that should have held them; ``what`` names the content.
+    """
+
+    def __init__(self, what: str, fix: str, *, where: str, standing: Standing) -> None:
+        self.what, self.standing = what, standing
+        said = "no weights in this file:" if standing == "beside" else "the file holds"
+        super().__init__(f"{said} {what}", where=where, fix=fix, code="VC444")
+
+
+class ForeignPickle(UnreadableCheckpoint):
+    """A pickle of another program."""
+
+
+def foreign(head: bytes, path: str, size: int, tail: bytes = b"") -> UnreadableCheckpoint:
+    """Return the error for a file that is no checkpoint, by its first bytes and its last ones.
 
     Examples
     --------
@@ -53,14 +79,37 @@ def foreign(head: bytes, path: str, size: int) -> UnreadableCheckpoint:
         )
     for magic, what, fix in _MAGIC:
         if head.startswith(magic):
-            return _named(path, what, fix)
+            return _named(path, what, _unpacked(fix, path) if fix.endswith(" -dc") else fix)
+    if tail.endswith(_TABLE_END):
+        return _named(path, "the index of a TensorFlow checkpoint", _TENSORFLOW)
     return _by_content(head, path)
+
+
+def _unpacked(program: str, path: str) -> str:
+    """Return the command that unpacks a file whatever its name is: gunzip takes no .ckpt."""
+    import os
+
+    stem, ending = os.path.splitext(path)
+    packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
+    return f"unpack it first: {program} {quoted(path)} > {quoted(stem if packed else f'{stem}.unpacked{ending}')}"
 
 
 def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith((b"<!doctype", b"<html", b"<head", b"<?xml", b"<script", b"<body", b"<!--")):
+    if text.startswith(b"<?xml"):
+        return _named(path, *_xml(head))
+    if text.startswith((b"<!doctype", b"<html", b"<head", b"<script", b"<body", b"<!--")):
         return _named(path, _PAGE, _FETCH)
+    if head.startswith(_APPLE):
+        fix = "give the file whose name is the same without '._'"
+        return _named(path, "a resource file that a Mac left beside the one with the weights", fix)
+    if text.startswith(b"model_checkpoint_path:"):
+        return _named(path, "TensorFlow's list of checkpoints", _TENSORFLOW)
+    # A SavedModel is version 1 and a graph of more than 127 bytes; an ONNX file has its version at that place.
+    if head.startswith(b"\x08\x01\x12") and head[3:4] > b"\x7f":
+        return _named(path, "a TensorFlow model (SavedModel)", _TENSORFLOW)
+    if b"tensorflow" in head or b"_CHECKPOINTABLE_OBJECT_GRAPH" in head:
+        return _named(path, "a TensorFlow checkpoint", _TENSORFLOW)
     if head[257:262] == b"ustar" or (head[:1].isalnum() and head[100:108].rstrip(b"\0 ").isdigit() and len(head) > 500):
         return _named(path, "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)", "unpack it first")
     if head[4:8] == b"ftyp":
@@ -71,6 +120,8 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
         return _named(
             path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
         )
+    if text.startswith(b"[") and _is_ini(text):
+        return _named(path, "an INI file (a configuration)", "give a checkpoint file")
     if text.startswith((b"{", b"[")):
         return _named(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
     if _is_text(head):
@@ -83,12 +134,38 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
     )
 
 
-def foreign_pickle(path: str) -> UnreadableCheckpoint:
+def _xml(head: bytes) -> tuple[str, str]:
+    """Say what an XML file is, and what to do: the answer of a store, a page, a network of OpenVINO, or some other."""
+    text = head.lower()
+    if b"<error>" in text or b"<code>" in text:
+        code = head.partition(b"<Code>")[2].partition(b"</Code>")[0][:40].decode("ascii", "replace")
+        told = f" ({code})" if code.isalnum() else ""
+        return (
+            f"the answer of a store that did not give the file{told}",
+            "check the address and your access, fetch it again",
+        )
+    if b"<html" in text or b"<!doctype html" in text:
+        return _PAGE, _FETCH
+    if b"<net " in text or b"<layers" in text:
+        return "an OpenVINO model", "it holds no state dict: give the checkpoint that it was converted from"
+    return "an XML file", "give a checkpoint file"
+
+
+def _is_ini(text: bytes) -> bool:
+    """Say whether a text begins with the name of a section, as no JSON does."""
+    line, _, rest = text.partition(b"\n")
+    name = line.strip()[1:-1]
+    begins = line.strip().endswith(b"]") and name.replace(b"_", b"").replace(b".", b"").replace(b"-", b"").isalpha()
+    return begins and name not in (b"true", b"false", b"null") and (not rest.strip() or b"=" in rest or b":" in rest)
+
+
+def foreign_pickle(path: str) -> ForeignPickle:
     """Return the error for a pickle that torch did not write."""
-    return _named(
-        path,
-        "a pickle that torch.save did not write (pickle.dump, joblib)",
-        "load it with the program that wrote it and save model.state_dict() with torch.save",
+    return ForeignPickle(
+        "this is a pickle that torch.save did not write (pickle.dump, joblib)",
+        where=path,
+        fix="load it with the program that wrote it and save model.state_dict() with torch.save",
+        code="VC406",
     )
 
 

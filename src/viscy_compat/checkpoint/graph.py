@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 
 from viscy_compat.checkpoint.address import Address, resolved
-from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
+from viscy_compat.checkpoint.contents import refuse_what_is_beside, without_weights
 from viscy_compat.checkpoint.facts import (
     Checkpoint,
+    FileFacts,
     Format,
     GlobalUse,
     Storage,
@@ -33,7 +35,6 @@ from viscy_compat.checkpoint.state_dicts import (
     usual,
 )
 from viscy_compat.checkpoint.wrapper import default_prefix
-from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
@@ -45,9 +46,12 @@ LIGHTNING_STATES = ("state_dict", "current_model_state")
 
 
 class Contents(NamedTuple):
-    """A decoded torch file: its graph, and what each persistent id in it stands for (by ``id``)."""
+    """A decoded torch file: its graph, and what each persistent id in it stands for (by ``id``).
 
-    source: ByteSource
+    ``path``, ``files`` and ``parts`` (storages by their names) are those of a folder, where the source is one of many.
+    """
+
+    source: ByteSource | ByteWindow
     format: Format
     pickled: Pickled
     storages: dict[int, StorageView | NotExact]
@@ -55,6 +59,9 @@ class Contents(NamedTuple):
     versions: dict[str, str]
     checked: tuple[str, ...]
     pickle_name: str = ""
+    path: str = ""
+    files: tuple[FileFacts, ...] = ()
+    parts: Mapping[str, Storage] = {}
 
 
 class _Entries(NamedTuple):
@@ -70,7 +77,10 @@ def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Che
 
 def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | None) -> Checkpoint:
     """Return what the file holds at an address, or at the usual place; `Checkpoint.at` comes back here."""
-    path, pickled = contents.source.path, contents.pickled
+    path, pickled = contents.path or contents.source.path, contents.pickled
+    refuse_what_is_beside(pickled.root, path)
+    if not sites:
+        raise without_weights(pickled.root, path)
     site = usual(sites, path)
     decided = site is not None
     address = Address(site.path if site else sites[0].path)
@@ -78,7 +88,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         address = resolved(wanted, [each.path for each in sites], lambda at: names_at(sites, at, limits, path), path)
     site = next(each for each in sites if each.path == address.path)
     entries = _entries(_named_nodes(site, limits, path), Rebuilder(contents.storages, limits))
-    _refuse_unusable(entries, limits, path)
+    _refuse_unusable(entries, limits, path, pickled.root)
     top = mapping_of(pickled.root) or {}
     uses = uses_of(pickled.globals, pickled.computed)
     version = top.get(_LIGHTNING)
@@ -86,7 +96,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
     whole = Checkpoint(
         path,
         contents.format,
-        files=(contents.source.facts,),
+        files=contents.files or (contents.source.facts,),
         tensors=entries.tensors,
         unreadable=entries.unreadable,
         extras=entries.extras,
@@ -97,7 +107,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         hyper_parameters=top.get("hyper_parameters"),
         globals=uses,
         versions={**contents.versions, "pickle": str(pickled.protocol), **_stated(_LIGHTNING[:-8], version)},
-        storages={view.storage.name: view.storage for view in contents.storages.values() if type(view) is StorageView},
+        storages={**_named(contents.storages.values()), **contents.parts},
         records=contents.records,
         pickle_name=contents.pickle_name,
         state_node=site.node,
@@ -111,6 +121,10 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         reader=partial(_at, contents, limits, sites),
     )
     return whole if address.prefix is None else whole.below(address.prefix)
+
+
+def _named(views: Iterable[StorageView | NotExact]) -> dict[str, Storage]:
+    return {view.storage.name: view.storage for view in views if type(view) is StorageView}
 
 
 def _stated(name: str, value: Node) -> dict[str, str]:
@@ -138,7 +152,7 @@ def _entries(named: Iterable[tuple[str, Node]], rebuilder: Rebuilder) -> _Entrie
     return _Entries(tensors, tuple(unreadable), extras)
 
 
-def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
+def _refuse_unusable(entries: _Entries, limits: Limits, path: str, root: Node) -> None:
     count = len(entries.tensors) + len(entries.unreadable)
     if count > limits.tensors:
         raise beyond(limits, "tensors", count, f"{count} tensors", where=path)
@@ -146,10 +160,8 @@ def _refuse_unusable(entries: _Entries, limits: Limits, path: str) -> None:
     longest = max(map(len, keys), default=0)
     if longest > limits.key:
         raise beyond(limits, "key", longest, f"a key has {longest} characters", where=path)
-    if not count:
-        raise UnreadableCheckpoint(
-            "the state dict in this file holds no tensor", where=path, fix="save model.state_dict()", code="VC444"
-        )
+    if not entries.tensors and all("numpy array" in tensor.reason for tensor in entries.unreadable):
+        raise without_weights(root, path)
 
 
 def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wrapper:

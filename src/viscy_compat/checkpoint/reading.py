@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
@@ -18,6 +19,10 @@ def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkp
     collecting = gc.isenabled()
     gc.disable()
     try:
+        if os.path.isdir(path):
+            from viscy_compat.checkpoint.folder import read_folder
+
+            return read_folder(path, limits, state_dict)
         with ByteSource(path) as source:
             checkpoint = _read(source, limits, state_dict)
             source.verify_unchanged()
@@ -39,6 +44,10 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         from viscy_compat.checkpoint.torch_file import read_torch_zip
 
         return read_torch_zip(source, limits, wanted)
+    if _is_pickle(head) and _is_unpacked(source.path):
+        from viscy_compat.checkpoint.unpacked import read_unpacked
+
+        return read_unpacked(os.path.dirname(source.path) or ".", limits, wanted, path=source.path)
     if _is_pickle(head):
         from viscy_compat.checkpoint.legacy_file import read_torch_legacy
 
@@ -47,7 +56,14 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         from viscy_compat.checkpoint.sharded import read_sharded
 
         return read_sharded(source, limits, wanted)
-    raise foreign(head, source.path, source.size)
+    tail = source.read(max(source.size - 8, 0), min(source.size, 8))
+    raise foreign(head, source.path, source.size, tail)
+
+
+def _is_unpacked(path: str) -> bool:
+    """Say whether a file is the pickle of a torch file that was unpacked: its storages lie beside it."""
+    folder, name = os.path.split(path)
+    return name == "data.pkl" and os.path.isdir(os.path.join(folder, "data"))
 
 
 def _is_pickle(head: bytes) -> bool:

@@ -222,7 +222,7 @@ class Rebuilder:
             _refuse("VC441", f"a quantised tensor ({dtype})")
         if len(args) > arity:
             _without_flags(args[arity])
-        shape, stride, offset = _sizes(args[2], self._limits), _sizes(args[3], self._limits), args[1]
+        shape, stride, offset = sizes_of(args[2], self._limits), sizes_of(args[3], self._limits), args[1]
         if not is_count(offset):
             _refuse("VC440", "an offset that is no number, negative, or beyond 63 bits")
         if len(shape) != len(stride):
@@ -293,8 +293,14 @@ def _dtype_of(node: Node) -> str:
     _refuse("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
 
 
-def _sizes(node: Node, limits: Limits) -> tuple[int, ...]:
-    """Return a tuple of sizes, which old versions wrap into ``torch.Size``."""
+def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
+    """Return a tuple of sizes, which old versions wrap into ``torch.Size``.
+
+    Raises
+    ------
+    NotExact
+        Where it is none, or has too many of them.
+    """
     if type(node) is Call and type(node.function) is Global and node.function.path == "torch.Size" and node.args:
         node = node.args[0]
     if type(node) is not tuple:

@@ -7,7 +7,7 @@ without holes and without overlaps.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import (
@@ -50,14 +50,23 @@ DTYPES: Final = {
 """torch's names of the format's dtypes (safetensors 0.8), for both directions."""
 
 
-def read_safetensors(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
-    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`."""
+def read_safetensors(
+    source: ByteSource, limits: Limits, wanted: str | None, *, part: Literal["whole", "part"] = "whole"
+) -> Checkpoint:
+    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`.
+
+    A ``part`` is read by the folder of a distributed checkpoint, whose tensors are pieces.
+    """
     path = source.path
     start, header = _header(source, limits)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     tensors, unreadable = _tensors(source, header, start, limits)
     if not header:
         raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
+    if "DCP_SHARDING_INFO" in metadata and part == "whole":
+        from viscy_compat.checkpoint.distributed_safetensors import refuse_lone_part
+
+        refuse_lone_part(metadata, path)
     whole = Checkpoint(
         path,
         "safetensors",
@@ -138,6 +147,8 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _metadata(path: str, value: Any) -> dict[str, str]:
+    # The library of the format reads null as nothing (safetensors 0.8).
+    value = {} if value is None else value
     if type(value) is not dict or any(type(text) is not str for text in value.values()):
         _broken(path, "__metadata__ does not map texts to texts")
     return dict(value)

@@ -85,21 +85,33 @@ def _shard(path: str, name: str, limits: Limits) -> Checkpoint:
     """Read one shard, which must be a file of its own and no link: a link leads out of the folder."""
     from viscy_compat.checkpoint.reading import read_checkpoint
 
-    place = os.path.join(os.path.dirname(path), name)
-    if os.path.islink(place):
-        raise UnreadableCheckpoint(
-            f"the shard {name!a} is a link", where=path, fix="replace the link by the file", code="VC461"
-        )
-    if not os.path.exists(place):
-        raise UnreadableCheckpoint(
-            f"the shard {name!a} is not there", where=path, fix="fetch it into the folder of the index", code="VC462"
-        )
+    place = place_of_shard(os.path.dirname(path), name, where=path)
     if name.endswith(".json"):
         _broken(path, f"the shard {name!a} is an index itself")
     shard = read_checkpoint(place, limits, None)
     if not shard.decided:
         raise several_state_dicts(shard)
     return shard
+
+
+def place_of_shard(folder: str, name: str, *, where: str) -> str:
+    """Return the path of a file in a folder, which must be there and be no link.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC461 for a path that leaves the folder, VC462 where there is no file.
+    """
+    place = os.path.join(folder, _shard_name(where, name))
+    if os.path.islink(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is a link", where=where, fix="replace the link by the file", code="VC461"
+        )
+    if not os.path.exists(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is not there", where=where, fix=f"fetch it into {folder or '.'}", code="VC462"
+        )
+    return place
 
 
 def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:

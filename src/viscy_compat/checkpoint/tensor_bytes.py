@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal
 
 from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
+from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.zip_archive import start_of
 from viscy_compat.errors import UnreadableCheckpoint
@@ -65,6 +66,11 @@ class TensorReader:
     def source(self, file: FileFacts) -> ByteSource:
         """Return the open file; for callers that copy ranges themselves."""
         if file not in self._sources:
+            if len(self._sources) >= _OPEN:
+                # The system allows a process about a thousand descriptors; the oldest goes.
+                oldest = self._sources.pop(next(iter(self._sources)))
+                oldest.verify_unchanged()
+                oldest.close()
             self._sources[file] = ByteSource(file.path, expected=file)
         return self._sources[file]
 
@@ -88,6 +94,9 @@ class TensorReader:
         UnreadableCheckpoint
             VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
         """
+        if isinstance(storage, ChunkedStorage):
+            yield from self._joined(storage)
+            return
         pieces = self.source(storage.file).chunks(self.locate(storage), storage.size, size)
         expected = storage.crc if self._verifies else None
         total, crc = 0, 0
@@ -97,6 +106,12 @@ class TensorReader:
             yield piece
         if total != storage.nbytes or (expected is not None and crc != expected):
             raise damaged(storage)
+
+    def _joined(self, storage: ChunkedStorage) -> Iterator[bytes]:
+        """Yield the bytes of a tensor out of its chunks, whose CRCs are verified first: rows of them tell nothing."""
+        for chunk in storage.chunks if self._verifies else ():
+            self.verify(chunk.tensor.storage)
+        yield from storage.pieces(self.chunks)
 
     def verify(self, storage: Storage) -> None:
         """Read a storage and verify its CRC; without a stored CRC nothing is read."""
@@ -177,6 +192,7 @@ def damaged(storage: Storage) -> UnreadableCheckpoint:
 
 
 _HELD = 64 << 20
+_OPEN = 400
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 
 _ReadElements = Callable[[int, int], bytes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage
 from viscy_compat.checkpoint.foreign import other_archive
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
@@ -13,7 +13,7 @@ from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
-from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive
+from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 _SMALL: Final = 4096
@@ -21,17 +21,22 @@ _SMALL: Final = 4096
 
 def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
     """Read a torch zip file; see `viscy_compat.checkpoint.open_checkpoint`."""
+    return checkpoint_of(contents_of(source, limits), limits, wanted)
+
+
+def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
+    """Return the graph of a torch zip file, and its storages."""
     archive = ZipArchive(source, limits)
     root = _root_of(archive)
     refuse_near_names(source.path, root, archive.entries)
     archive.verify_headers()
     pickle_name = root + "data.pkl"
     where = f"{source.path}: {pickle_name!a}"
-    pickled = _decoded(archive.pickle(pickle_name, limits), limits, where)
+    pickled = decoded(archive.pickle(pickle_name, limits), limits, where)
     records = _records(archive, _byte_order(archive, root))
-    storages = _storages(pickled, records, root + "data/")
+    storages = storages_of(pickled, records, root + "data/")
     _forget_sums_never_made(storages)
-    contents = Contents(
+    return Contents(
         source=source,
         format="torch-zip",
         pickled=pickled,
@@ -41,10 +46,9 @@ def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Ch
         checked=(pickle_name,) if archive.has_crcs else (),
         pickle_name=pickle_name,
     )
-    return checkpoint_of(contents, limits, wanted)
 
 
-def _decoded(data: bytes, limits: Limits, where: str) -> Pickled:
+def decoded(data: bytes, limits: Limits, where: str) -> Pickled:
     """Decode the pickle, which fills its record: another one behind it would go unseen by some readers."""
     try:
         pickled = decode(data, limits, where=where)
@@ -118,7 +122,13 @@ def _record(entry: Entry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> 
     )
 
 
-def _storages(pickled: Pickled, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
+def start_in_file(window: ByteWindow, storage: Storage) -> None:
+    """Say where in the whole file a storage of an archive within it begins."""
+    if storage.start < 0 and storage.entry is not None:
+        storage.start = window.start + start_of(window, storage.entry)
+
+
+def storages_of(pickled: Pickled, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
     """Return what each persistent id stands for; the first one that names a record decides its element type."""
     views: dict[str, StorageView] = {}
     return {id(node): _storage_of(node, records, folder, views) for node in pickled.persistents}

@@ -15,7 +15,7 @@ import zlib
 from itertools import pairwise
 from typing import NoReturn
 
-from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.record_names import two_alike
 from viscy_compat.errors import UnreadableCheckpoint
@@ -54,7 +54,7 @@ class ZipArchive:
 
     Parameters
     ----------
-    source : ByteSource
+    source : ByteSource or ByteWindow
         The open file; it starts with a local header.
     limits : Limits
         For the number of entries and the size of the directory.
@@ -68,7 +68,7 @@ class ZipArchive:
 
     __slots__ = ("_budget", "entries", "source")
 
-    def __init__(self, source: ByteSource, limits: Limits) -> None:
+    def __init__(self, source: ByteSource | ByteWindow, limits: Limits) -> None:
         self.source = source
         self._budget = _LOCAL_BUDGET
         start, count, size = _locate_directory(source)
@@ -120,7 +120,7 @@ class ZipArchive:
         return data
 
 
-def start_of(source: ByteSource, entry: Entry) -> int:
+def start_of(source: ByteSource | ByteWindow, entry: Entry) -> int:
     """Return the offset of an entry's first byte, from its local header, which must agree with the directory.
 
     Raises
@@ -159,7 +159,7 @@ def printable_name(name: str) -> str:
     return ascii(name)[1:-1]
 
 
-def _locate_directory(source: ByteSource) -> tuple[int, int, int]:
+def _locate_directory(source: ByteSource | ByteWindow) -> tuple[int, int, int]:
     """Return start, number of entries and size of the central directory."""
     tail = source.read(max(source.size - _TAIL, 0), min(_TAIL, source.size))
     place = len(tail) - _END.size
@@ -181,7 +181,9 @@ def _locate_directory(source: ByteSource) -> tuple[int, int, int]:
     return start, count, size
 
 
-def _directory64(source: ByteSource, end: tuple[int, ...], records: bytes, stop: int) -> tuple[int, int, int]:
+def _directory64(
+    source: ByteSource | ByteWindow, end: tuple[int, ...], records: bytes, stop: int
+) -> tuple[int, int, int]:
     """Return the same from a zip64 end record, which must agree with the classic one wherever that says anything."""
     stop -= _TAIL - _END.size
     if len(records) != _END64.size + _LOCATOR.size:
@@ -217,7 +219,7 @@ def _within(path: str, limits: Limits, count: int, size: int) -> None:
         _lie(path, f"{count} entries do not fit into a directory of {size} bytes")
 
 
-def _read_directory(source: ByteSource, start: int, count: int, size: int) -> dict[str, Entry]:
+def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, size: int) -> dict[str, Entry]:
     directory = source.read(start, size)
     rows = []
     place = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.diagnosis import check_paths
+from viscy_compat.findings import Aside
 from viscy_compat.report import emit_each
 from viscy_compat.stated import Statement, parse_settings, read_config
 
@@ -36,11 +37,13 @@ def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
 
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
+    aside: list[Aside] = []
     results = check_paths(
         arguments.paths,
         class_name=arguments.class_name,
         statements=statements_of(arguments),
         state_dict=arguments.state_dict,
         limits=arguments.limit,
+        aside=aside,
     )
-    return emit_each("check", results, arguments)
+    return emit_each("check", results, arguments, aside=aside)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+import os
+from argparse import SUPPRESS, ArgumentParser, Namespace
 
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
+from viscy_compat.layout import quoted
 from viscy_compat.report import emit
 from viscy_compat.rewrite.choosing import Question
 from viscy_compat.rewrite.output import Existing
@@ -17,6 +19,7 @@ from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``remap``."""
     parser.add_argument("path", metavar="FILE", help="the checkpoint; it is never changed without --in-place")
+    parser.add_argument("more", metavar="FILE", nargs="*", help=SUPPRESS)
     place = parser.add_mutually_exclusive_group()
     place.add_argument("-o", dest="out", metavar="OUT", default=None, help="write .safetensors, or .ckpt/.pt/.pth")
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
@@ -48,6 +51,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Remap one file and report."""
     _refuse_empty_names(arguments)
+    _refuse_odd_paths(arguments)
     question = Question(
         arguments.path,
         arguments.class_name or "",
@@ -65,6 +69,25 @@ def run(arguments: Namespace) -> int:
     if arguments.expect:
         return emit(Report("remap", [_expected(question, wish, arguments)]), arguments)
     return emit(Report("remap", [fulfil(question, wish, prover=_prover(arguments))]), arguments)
+
+
+def _refuse_odd_paths(arguments: Namespace) -> None:
+    """Refuse a second file, which is meant as the output or as another job, and an output that is a folder."""
+    if arguments.more:
+        first, second = quoted(arguments.path), quoted(arguments.more[0])
+        both = os.path.lexists(arguments.more[0]) and arguments.more[0].lower().endswith(_INPUTS)
+        fix = f"one after the other, each with its -o: viscy-compat remap {first} -o OUT"
+        raise UsageError(
+            f"remap takes one file, and here are {1 + len(arguments.more)}",
+            fix=fix if both else f"the output goes after -o: viscy-compat remap {first} -o {second}",
+        )
+    if arguments.out and (os.path.isdir(arguments.out) or arguments.out.endswith(("/", os.sep))):
+        name = os.path.basename(os.path.normpath(arguments.path))
+        out = os.path.join(arguments.out, f"{os.path.splitext(name)[0]}.safetensors")
+        raise UsageError("this is a folder, and -o takes a file", where=arguments.out, fix=f"-o {quoted(out)}")
+
+
+_INPUTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".json")
 
 
 def _prover(arguments: Namespace) -> Prover | None:

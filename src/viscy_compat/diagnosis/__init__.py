@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.foreign import ForeignPickle, NotWeights
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
 from viscy_compat.diagnosis.folders import checkpoint_files
 from viscy_compat.diagnosis.judgement import judge, unreadable
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.findings import Report
+from viscy_compat.findings import Aside, Report
 from viscy_compat.stated import Statement
 
 __all__ = ["CheckResult", "Diagnosis", "Identity", "check", "check_paths", "diagnose", "judge"]
@@ -56,9 +57,11 @@ def check(
     ('unreadable', False)
     """
     statements = (Statement("config", config),) if config else ()
-    return Report(
-        "check", check_paths([os.fspath(path)], class_name=class_name, statements=statements, state_dict=state_dict)
+    aside: list[Aside] = []
+    results = list(
+        check_paths([os.fspath(path)], class_name=class_name, statements=statements, state_dict=state_dict, aside=aside)
     )
+    return Report("check", results, aside=aside)
 
 
 def check_paths(
@@ -68,8 +71,11 @@ def check_paths(
     statements: tuple[Statement, ...] = (),
     state_dict: str | None = None,
     limits: Iterable[str] = (),
+    aside: list[Aside] | None = None,
 ) -> Iterator[CheckResult]:
     """Check files, and every checkpoint below folders, one after the other; a bad one never stops the rest.
+
+    What lies in a folder and is no checkpoint (the state of an optimizer, of random numbers) is added to `aside`.
 
     Raises
     ------
@@ -77,10 +83,15 @@ def check_paths(
         Where a limit or the class is not known, or a folder holds no checkpoint.
     """
     reader_limits = with_limits(list(limits))
-    for path in checkpoint_files(paths):
-        yield diagnose(
+    aside = [] if aside is None else aside
+    for path, named in checkpoint_files(paths, aside):
+        found = diagnose(
             path, class_name=class_name or "", statements=statements, state_dict=state_dict, limits=reader_limits
-        ).result
+        )
+        if found.standing and not named:
+            aside.append(Aside(path, found.standing))
+        else:
+            yield found.result
 
 
 def diagnose(
@@ -115,9 +126,17 @@ def diagnose(
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
         found = judge(checkpoint, class_name=class_name, statements=statements)
     except UnreadableCheckpoint as error:
-        return Diagnosis(unreadable(path, error))
+        return Diagnosis(unreadable(path, error), standing=_standing(path, error))
     if found.inference is not None:
         return found
     from viscy_compat.diagnosis.by_structure import reconsidered
 
     return reconsidered(found, class_name, statements)
+
+
+def _standing(path: str, error: UnreadableCheckpoint) -> str:
+    """Return what a file is that lies beside checkpoints without being one; empty for what should be one."""
+    if isinstance(error, NotWeights):
+        return error.what if error.standing == "beside" else ""
+    vague = path.lower().endswith((".bin", ".pkl", ".tar"))
+    return error.message if vague and (error.code == "VC407" or isinstance(error, ForeignPickle)) else ""

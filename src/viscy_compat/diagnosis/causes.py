@@ -59,6 +59,7 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
     return [
         *checkpoint.findings,
         *about_absent_weights(checkpoint),
+        *about_a_shard(checkpoint),
         *about_outside(view),
         *_about_torch_defaults(checkpoint),
     ]
@@ -189,6 +190,25 @@ def about_surroundings(checkpoint: Checkpoint, found: Inference, stated: bool) -
             Finding("VC308", f"{beside} may tell what the weights do not", fix=f"--config {quoted(beside)}")
         )
     return findings
+
+
+def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
+    """Say that a file is one of several, by its name, and which index names them."""
+    folder, name = os.path.split(checkpoint.path)
+    if "-of-0" not in name or checkpoint.format not in ("safetensors", "torch-zip", "torch-legacy"):
+        return []
+    from re import fullmatch
+
+    found = fullmatch(r"(.+)-(\d{5})-of-(\d{5})(\.[a-z]+)", name)
+    if not found or int(found[3]) < 2:
+        return []
+    index = os.path.join(folder, f"{found[1]}{found[4]}.index.json")
+    said = f"this is file {int(found[2])} of {int(found[3])}, and holds a part of the tensors"
+    if os.path.isfile(index):
+        return [Finding("VC474", said, fix=f"give the index, which names them all: viscy-compat check {quoted(index)}")]
+    return [
+        Finding("VC474", f"{said}; its index is not beside it", fix=f"fetch {os.path.basename(index)} and the others")
+    ]
 
 
 def _config_beside(path: str) -> str:

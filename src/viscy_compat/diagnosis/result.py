@@ -90,7 +90,8 @@ class Diagnosis(NamedTuple):
     """What `check` found, with the facts that `remap` goes on from.
 
     ``plan`` is the total plan to today's layout, where there is one; the result has it only where the verdict lets it
-    be applied as it stands. ``choice`` lists the sets of weights in the file, and says which one was judged.
+    be applied as it stands. ``choice`` lists the sets of weights in the file, and says which one was judged;
+    ``standing`` says what a file is that lies beside checkpoints without being one.
     """
 
     result: CheckResult
@@ -99,6 +100,7 @@ class Diagnosis(NamedTuple):
     inference: Inference | None = None
     plan: Plan | None = None
     choice: Choice | None = None
+    standing: str = ""
 
 
 def _plan_summary(plan: Plan) -> dict[str, Any]:

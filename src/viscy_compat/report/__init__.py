@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 from typing import IO, Literal
 
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
-from viscy_compat.findings import Report, Result
+from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.named import NamedTuple
 
 AS_THEY_COME = ("check", "inspect", "zoo", "explain")
@@ -74,8 +74,10 @@ def emit(report: Report, arguments: Namespace) -> int:
     return write_outputs(report, arguments)
 
 
-def emit_each(command: str, results: Iterable[Result], arguments: Namespace) -> int:
+def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, aside: Sequence[Aside] = ()) -> int:
     """Make a report of results that come one after the other; ``jsonl`` prints each as it comes.
+
+    What is passed over meanwhile is added to `aside` by whoever makes the results.
 
     Raises
     ------
@@ -90,8 +92,8 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace) -> 
             if as_they_come:
                 say(render(Report(command, [result]), "jsonl", style_for(arguments)))
     except KeyboardInterrupt as stop:
-        raise Interrupted(Report(command, known, interrupted=True)) from stop
-    report = Report(command, known)
+        raise Interrupted(Report(command, known, interrupted=True, aside=aside)) from stop
+    report = Report(command, known, aside=aside)
     return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
 
 

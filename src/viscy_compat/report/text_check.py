@@ -23,9 +23,17 @@ def render(report: Report, style: Style) -> str:
     """Return a paragraph for each file, and a summary where there are several."""
     shown = [result for result in report.results if result.exit_code or not style.quiet]
     paragraphs = ["\n".join(_paragraph(result, style)) for result in shown]  # type: ignore[arg-type]
+    if report.aside and not style.quiet:
+        paragraphs.append("\n".join(_aside(report, style)))
     if len(report.results) > 1:
         paragraphs.append(summary(report, style))
     return "\n\n".join(paragraphs)
+
+
+def _aside(report: Report, style: Style) -> Iterator[str]:
+    """Yield a line for each file that was passed over."""
+    for file, what in report.aside:
+        yield f"{style.paint('aside', 2)} {printable(file)}: {printable(what)}"
 
 
 def summary(report: Report, style: Style) -> str:

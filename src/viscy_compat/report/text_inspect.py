@@ -55,7 +55,7 @@ def _origin(checkpoint: Checkpoint) -> Iterator[str]:
     if wrapper.prefix:
         yield f"wrapper prefix: {printable(wrapper.prefix)}"
     if len(checkpoint.files) > 1:
-        yield f"{len(checkpoint.files) - 1} shards"
+        yield f"{len(checkpoint.files)} files"
     shown = {"archive": "torch file format", "pickle": "pickle protocol", "pytorch-lightning": "pytorch-lightning"}
     stated = [f"{shown[name]} {printable(text)}" for name, text in checkpoint.versions.items() if name in shown]
     if stated:

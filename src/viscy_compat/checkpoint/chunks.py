@@ -1,0 +1,146 @@
+"""Tensors that lie in several pieces, as distributed training saves them: what belongs together, and its bytes in order.
+
+A chunk is a block of the tensor: its offsets, one for each axis, and a tensor of its own. Chunks must cover the tensor
+without a hole and without an overlap.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise, product
+from typing import Final
+
+from viscy_compat.checkpoint.facts import ITEMSIZES, FileFacts, Storage, StoredTensor
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import TensorSpec
+from viscy_compat.named import NamedTuple
+
+_PAIRS: Final = 4_000_000
+
+Shape = tuple[int, ...]
+ReadTensor = Callable[[StoredTensor], Iterator[bytes]]
+
+
+class Chunk(NamedTuple):
+    """One block of a tensor, and where in the tensor it begins."""
+
+    offsets: Shape
+    tensor: StoredTensor
+
+
+class ChunkedStorage(Storage):
+    """The bytes of a tensor in row-major order, which no file holds in one piece.
+
+    Attributes
+    ----------
+    shape : tuple[int, ...]
+        Of the whole tensor.
+    chunks : tuple[Chunk, ...]
+        Its blocks.
+    """
+
+    __slots__ = ("chunks", "shape")
+
+    def __init__(self, name: str, file: FileFacts, spec: TensorSpec, chunks: tuple[Chunk, ...]) -> None:
+        size = spec.elements * ITEMSIZES[spec.dtype]
+        super().__init__(name, file, start=0, size=size, dtype=spec.dtype)
+        self.shape, self.chunks = spec.shape, chunks
+        # Like packed bytes, they can only be had from the first to the last.
+        self.compressed = True
+
+    def pieces(self, read: ReadTensor) -> Iterator[bytes]:
+        """Yield the bytes in order.
+
+        Parameters
+        ----------
+        read : Callable[[StoredTensor], Iterator[bytes]]
+            Gives the packed elements of a tensor.
+        """
+        if all(_is_slab(chunk, self.shape) for chunk in self.chunks):
+            for chunk in sorted(self.chunks, key=lambda chunk: chunk.offsets):
+                yield from read(chunk.tensor)
+            return
+        for row in range(self.shape[0]):
+            yield self._row(row, read)
+
+    def _row(self, row: int, read: ReadTensor) -> bytes:
+        """Return the elements of one index of the first axis, put together out of the chunks that reach over it."""
+        inner, unit = self.shape[1:], ITEMSIZES[self.dtype]
+        whole = bytearray(unit * _product(inner))
+        for offsets, tensor in self.chunks:
+            place = row - offsets[0]
+            if 0 <= place < tensor.spec.shape[0]:
+                part = b"".join(read(_at_row(tensor, place)))
+                _place(whole, inner, part, tensor.spec.shape[1:], offsets[1:], unit)
+        return bytes(whole)
+
+
+def refuse_gaps(spec: TensorSpec, chunks: tuple[Chunk, ...], *, where: str, key: str) -> None:
+    """Refuse chunks that do not cover a tensor exactly once.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC471.
+    """
+    elements = 0
+    for offsets, tensor in chunks:
+        shape = tensor.spec.shape
+        inside = len(offsets) == len(shape) == len(spec.shape) and all(
+            start >= 0 and start + size <= whole for start, size, whole in zip(offsets, shape, spec.shape, strict=True)
+        )
+        if not inside or tensor.spec.dtype != spec.dtype:
+            raise _gap(where, f"{key[:80]!a}: a part {tensor.spec} at {offsets} does not lie in {spec}")
+        elements += tensor.spec.elements
+    if elements != spec.elements or _overlap(spec.shape, [chunk for chunk in chunks if chunk.tensor.spec.elements]):
+        raise _gap(where, f"{key[:80]!a}: {len(chunks)} parts with {elements} elements do not make up {spec}")
+
+
+def _overlap(shape: Shape, chunks: list[Chunk]) -> bool:
+    if all(_is_slab(chunk, shape) for chunk in chunks):
+        ordered = sorted(chunks, key=lambda chunk: chunk.offsets)
+        return any(
+            before.offsets[0] + before.tensor.spec.shape[0] > after.offsets[0] for before, after in pairwise(ordered)
+        )
+    if len(chunks) ** 2 > _PAIRS:
+        return True
+    return any(_share(first, second) for place, first in enumerate(chunks) for second in chunks[place + 1 :])
+
+
+def _share(first: Chunk, second: Chunk) -> bool:
+    """Say whether two blocks have an element in common."""
+    rows = zip(first.offsets, first.tensor.spec.shape, second.offsets, second.tensor.spec.shape, strict=True)
+    return all(start < other + length and other < start + size for start, size, other, length in rows)
+
+
+def _gap(where: str, what: str) -> UnreadableCheckpoint:
+    fix = "copy the whole folder again: every rank writes a part of it"
+    return UnreadableCheckpoint(f"the parts do not fit together: {what}", where=where, fix=fix, code="VC471")
+
+
+def _is_slab(chunk: Chunk, shape: Shape) -> bool:
+    """Say whether a block reaches over every axis but the first, so that its bytes lie in one run."""
+    return len(shape) < 2 or chunk.tensor.spec.shape[1:] == shape[1:]
+
+
+def _at_row(tensor: StoredTensor, row: int) -> StoredTensor:
+    spec = TensorSpec(tensor.spec.shape[1:], tensor.spec.dtype)
+    offset = tensor.offset + row * tensor.stride[0]
+    return StoredTensor(tensor.key, spec, tensor.storage, stride=tensor.stride[1:], offset=offset)
+
+
+def _place(whole: bytearray, shape: Shape, part: bytes, size: Shape, offsets: Shape, unit: int) -> None:
+    """Copy a packed block into a packed array, one run of the last axis after the other."""
+    run = size[-1] * unit
+    steps = [unit * _product(shape[axis + 1 :]) for axis in range(len(shape))]
+    start = sum(step * offset for step, offset in zip(steps, offsets, strict=True))
+    for number, index in enumerate(product(*map(range, size[:-1]))):
+        place = start + sum(step * at for step, at in zip(steps, index, strict=False))
+        whole[place : place + run] = part[number * run : (number + 1) * run]
+
+
+def _product(sizes: Shape) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result

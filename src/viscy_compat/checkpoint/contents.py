@@ -1,0 +1,240 @@
+"""Torch files without a state dict: what they hold instead, and how to get from there to the weights.
+
+People give the file that lies beside the weights (the state of an optimizer, of random numbers), or one that holds them
+in another form (numpy arrays, a tuple). Each is told by what is in it, never by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from viscy_compat.checkpoint.foreign import NotWeights
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, is_global, mapping_of
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.rebuild import is_tensor
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import quoted
+from viscy_compat.named import NamedTuple
+
+_DEPTH: Final = 4
+_NODES: Final = 2_000
+_LOOKED_AT: Final = 5_000
+_LIGHTNING: Final = "pytorch-lightning_version"
+_ARRAYS: Final = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
+_RANDOM: Final = frozenset(
+    {"python", "numpy", "cpu", "cuda", "torch", "xla", "npu", "mlu", "musa", "xpu", "hpu", "step", "rng_state"}
+    | {
+        "python_rng_state",
+        "numpy_rng_state",
+        "torch_rng_state",
+        "torch_cuda_rng_state",
+        "random_states",
+        "random_state",
+    }
+    | {
+        "np_rng_state",
+        "numpy_random_seed",
+        "cuda_rng_state",
+        "random_rng_state",
+        "cpu_rng_state",
+        "torch_manual_seed",
+        "torch_cuda_manual_seed",
+    }
+)
+_GENERATOR_BYTES: Final = (5056, 5048, 816, 16)
+"""Bytes of the state of a generator: on a processor (new and old), and on a GPU."""
+
+
+class _Place(NamedTuple):
+    """A node, and how Python reaches it from what the file holds."""
+
+    path: str
+    node: Node
+
+
+def without_weights(root: Node, path: str) -> UnreadableCheckpoint:
+    """Return the error for a file in which no state dict was found.
+
+    Examples
+    --------
+    >>> print(without_weights(Dict(["state", Dict(), "param_groups", []]), "optimizer.pt").what)
+    an optimizer's state
+    """
+    held = list(_held_mappings(root))
+    for describe in (_deepspeed, _optimizer, _scheduler, _scaler, _random, _packed_state_dict, _arrays, _empty):
+        error = describe(held, path)
+        if error is not None:
+            return error
+    return _lightning(held, path) or _single(root, path) or _something(root, path)
+
+
+def refuse_what_is_beside(root: Node, path: str) -> None:
+    """Refuse the states of optimizers and generators, whose tensors could be taken for weights.
+
+    Raises
+    ------
+    NotWeights
+        Where the file as a whole is such a state.
+    """
+    held = [_Place("", root)]
+    error = _optimizer(held, path) or _random(held, path)
+    if error is not None:
+        raise error
+
+
+def _held_mappings(root: Node) -> Iterator[_Place]:
+    """Yield what a file holds, in dictionaries, tuples and lists, breadth first; each node once."""
+    waiting, seen = [(_Place("", root), 0)], {id(root)}
+    for place, depth in waiting:
+        yield place
+        for key, child in _children(place.node) if depth < _DEPTH and len(waiting) < _NODES else ():
+            if id(child) not in seen and (type(child) in (Dict, list, tuple, Call)):
+                seen.add(id(child))
+                waiting.append((_Place(f"{place.path}[{key}]", child), depth + 1))
+
+
+def _children(node: Node) -> list[tuple[str, Node]]:
+    if type(node) in (list, tuple):
+        return [(str(index), child) for index, child in enumerate(node[:100])]
+    mapping = mapping_of(node) or {}
+    return [(repr(key), child) for key, child in list(mapping.items())[:_LOOKED_AT] if len(key) < 100]
+
+
+def _mapping(place: _Place) -> dict[str, Node]:
+    return mapping_of(place.node) or {}
+
+
+def _beside(what: str, path: str, fix: str = "") -> NotWeights:
+    usual = "give the file of the model, which is saved beside it (model.safetensors, pytorch_model.bin, *.ckpt)"
+    return NotWeights(what, fix or usual, where=path, standing="beside")
+
+
+def _deepspeed(held: list[_Place], path: str) -> NotWeights | None:
+    from viscy_compat.checkpoint.deepspeed import in_pieces
+
+    marks = {"zero_stage", "single_partition_of_fp32_groups", "fp32_flat_groups", "partition_count"}
+    if not any(marks & _mapping(place).keys() for place in held):
+        return None
+    return _beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
+
+
+def _optimizer(held: list[_Place], path: str) -> NotWeights | None:
+    found = any({"state", "param_groups"} <= _mapping(place).keys() for place in held)
+    # accelerate and others save the state dict of a scheduler in the same file; a run without weights all the same
+    return _beside("an optimizer's state", path) if found else None
+
+
+def _scheduler(held: list[_Place], path: str) -> NotWeights | None:
+    keys = _mapping(held[0]).keys()
+    found = "last_epoch" in keys and len(keys) < 40 and not any(is_tensor(node) for node in _mapping(held[0]).values())
+    return _beside("the state of a learning-rate scheduler", path) if found else None
+
+
+def _scaler(held: list[_Place], path: str) -> NotWeights | None:
+    found = {"scale", "growth_factor"} <= _mapping(held[0]).keys()
+    return _beside("the state of a gradient scaler", path) if found else None
+
+
+def _random(held: list[_Place], path: str) -> NotWeights | None:
+    root = held[0].node
+    keys = _mapping(held[0]).keys()
+    generators = is_tensor(root) and _bytes_of(root) in _GENERATOR_BYTES
+    tensors = [node for node in _mapping(held[0]).values() if is_tensor(node)]
+    told = bool(keys) and keys <= _RANDOM and keys != {"step"} and all(map(_bytes_of, tensors))
+    if not generators and not told:
+        return None
+    return _beside("the states of random-number generators", path)
+
+
+def _bytes_of(node: Node) -> int:
+    """Return the number of elements of a vector of bytes; 0 for other tensors."""
+    args = node.args if type(node.args) is tuple else ()
+    held = getattr(args[0], "id", ()) if args else ()
+    kind = held[1] if type(held) is tuple and len(held) > 4 else None
+    size = args[2] if len(args) > 2 else ()
+    is_bytes = type(kind) is Global and kind.name == "ByteStorage"
+    return size[0] if is_bytes and type(size) is tuple and len(size) == 1 and type(size[0]) is int else 0
+
+
+def _packed_state_dict(held: list[_Place], path: str) -> NotWeights | None:
+    """Find a state dict in a tuple or list, which no address of ours leads to."""
+    for place in held:
+        tensors = sum(map(is_tensor, _mapping(place).values()))
+        if place.path and tensors and 3 * tensors >= len(_mapping(place)):
+            what = f"a {_kind(held[0].node)}, in which {place.path} is a state dict of {tensors} tensors"
+            fix = f"save that alone: {_resaved(path, place.path)}"
+            return NotWeights(what, fix, where=path, standing="instead")
+    return None
+
+
+def _kind(node: Node) -> str:
+    return (
+        "dictionary"
+        if mapping_of(node) is not None
+        else type(node).__name__
+        if type(node) in (list, tuple)
+        else "object"
+    )
+
+
+def _resaved(path: str, place: str, convert: str = "{}", trusted: str = "True") -> str:
+    """Return a line of Python that saves one part of a file."""
+    held = convert.format(f"torch.load({path!a}, weights_only={trusted}){place}")
+    return f"torch.save({held}, 'NEW.pt')"
+
+
+def _arrays(held: list[_Place], path: str) -> NotWeights | None:
+    for place in held:
+        nodes = _mapping(place).values()
+        arrays = sum(type(node) is Call and any(is_global(node.function, name) for name in _ARRAYS) for node in nodes)
+        if arrays and 3 * arrays >= len(nodes):
+            convert = "{{k: torch.as_tensor(v) for k, v in {}.items()}}"
+            fix = f"where you trust the file: {_resaved(path, place.path, convert, 'False')}"
+            return NotWeights(f"{arrays} numpy arrays, and no tensors", fix, where=path, standing="instead")
+    return None
+
+
+def _empty(held: list[_Place], path: str) -> NotWeights | None:
+    names = ("", "['state_dict']", "['model_state_dict']", "['model']", "['module']")
+    if not any(place.path in names and mapping_of(place.node) == {} for place in held):
+        return None
+    fix = "give the file of rank 0: where a sharded model is gathered, the other ranks get an empty state dict"
+    return NotWeights("an empty state dict", fix, where=path, standing="instead")
+
+
+def _lightning(held: list[_Place], path: str) -> NotWeights | None:
+    if _LIGHTNING not in _mapping(held[0]):
+        return None
+    import os
+
+    folder = os.path.dirname(path) or "."
+    if os.path.lexists(os.path.join(folder, ".metadata")):
+        what, fix = "Lightning's record beside a distributed checkpoint", f"viscy-compat check {quoted(folder)}"
+        return _beside(what, path, fix=f"give the folder: {fix}")
+    what = "Lightning's record of a run, from which the state dict was left out"
+    fix = "give the checkpoint; in a folder of torch.distributed.checkpoint this file lies beside the weights"
+    return NotWeights(what, fix, where=path, standing="instead")
+
+
+def _single(root: Node, path: str) -> NotWeights | None:
+    if is_tensor(root):
+        return NotWeights("one tensor, without a name", "save model.state_dict()", where=path, standing="instead")
+    if type(root) in (list, tuple) and any(map(is_tensor, root)):
+        fix = "names are needed: save model.state_dict()"
+        return NotWeights(f"a {_kind(root)} of tensors without names", fix, where=path, standing="instead")
+    return None
+
+
+def _something(root: Node, path: str) -> NotWeights:
+    mapping = mapping_of(root)
+    if mapping:
+        names = ", ".join(repr(key)[:40] for key in list(mapping)[:6]) + (", ..." if len(mapping) > 6 else "")
+        what = f"a dictionary with {names}, and no tensors where weights would be"
+        return NotWeights(what, "save model.state_dict()", where=path, standing="instead")
+    if type(root) is Call:
+        name = root.function.path if type(root.function) is Global else "an unknown class"
+        what = f"an object of {name[:80]!a}"[:120]
+        return _beside(what, path, fix="give the file of the model, or save model.state_dict()")
+    what = f"no tensor, but {plain(root, most=10)!a}"[:80] if root is not None else "nothing"
+    return NotWeights(what, "save model.state_dict()", where=path, standing="instead")

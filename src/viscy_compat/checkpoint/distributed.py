@@ -1,0 +1,369 @@
+"""Folders of torch.distributed.checkpoint: ``.metadata`` says which tensor is where in the ``.distcp`` files beside it.
+
+``.metadata`` is a pickle of torch's own records, and each part of a ``.distcp`` a whole torch zip file with one tensor or
+object (torch 2.0 to 2.15). Both go through the inert machine. Lightning puts what is no tensor into ``meta.pt``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
+from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
+from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
+from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA
+from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, is_global, mapping_of
+from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_machine import Pickled
+from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView, sizes_of
+from viscy_compat.checkpoint.safetensors_file import packed
+from viscy_compat.checkpoint.sharded import place_of_shard
+from viscy_compat.checkpoint.torch_file import contents_of, decoded, start_in_file
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import TensorSpec
+from viscy_compat.named import NamedTuple
+
+_RECORDS: Final = "torch.distributed.checkpoint.metadata."
+_OWN: Final = frozenset(
+    {
+        f"{_RECORDS}{name}"
+        for name in (
+            "Metadata",
+            "TensorStorageMetadata",
+            "BytesStorageMetadata",
+            "ChunkStorageMetadata",
+            "TensorProperties",
+            "MetadataIndex",
+            "StorageMeta",
+            "_MEM_FORMAT_ENCODING",
+        )
+    }
+    | {"torch.distributed.checkpoint.filesystem._StorageInfo"}
+)
+"""What the format itself is made of: loading a folder imports torch's own package and nothing of a stranger's."""
+
+_DEEPEST: Final = 32
+
+
+class _Part(NamedTuple):
+    """Where one part lies: its file, and a range of bytes there."""
+
+    name: str
+    start: int
+    size: int
+
+
+class _Entry(NamedTuple):
+    """One entry of the metadata: what it is (None for an object that is no tensor), and its parts by their offsets."""
+
+    spec: TensorSpec | None
+    parts: dict[tuple[int, ...] | None, _Part]
+    sizes: dict[tuple[int, ...], tuple[int, ...]]
+
+
+def read_distributed(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read a folder; see `viscy_compat.checkpoint.open_checkpoint`.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC470 for a ``.metadata`` that torch does not write; VC471 for parts that do not fit together; VC461, VC462 for
+        a part outside of the folder, or missing.
+    """
+    with _Folder(folder, limits) as reading:
+        return reading.checkpoint(wanted)
+
+
+class _Folder:
+    """One reading of a folder: its files, each opened once, and what was decoded so far."""
+
+    def __init__(self, folder: str, limits: Limits) -> None:
+        self.folder, self.limits = folder, limits
+        self.left = 4 * limits.opcodes
+        self.sources: dict[str, ByteSource] = {}
+        self.storages: dict[int, StorageView | NotExact] = {}
+        self.by_name: dict[str, Storage] = {}
+        self.pickles: list[Pickled] = []
+
+    def __enter__(self) -> _Folder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for source in self.sources.values():
+            source.close()
+
+    def checkpoint(self, wanted: str | None) -> Checkpoint:
+        source = self.source(METADATA)
+        own = self.metadata(source)
+        entries, paths = _entries_of(own.root, source.path, self.limits)
+        _refuse_overlaps(entries, self.folder)
+        root = _tree(
+            [(paths.get(key, _path_of(key)), self.node(key, entry)) for key, entry in entries.items()], self.folder
+        )
+        self.add_lightning_record(root)
+        contents = Contents(
+            source=source,
+            format="distributed-torch",
+            pickled=_merged(root, own, self.pickles),
+            storages=self.storages,
+            records={},
+            versions={},
+            checked=(),
+            path=self.folder,
+            files=self.facts(),
+            parts=self.by_name,
+        )
+        return checkpoint_of(contents, self.limits, wanted)
+
+    def facts(self) -> tuple[FileFacts, ...]:
+        """Return the files, none of which may have changed meanwhile; the metadata is the first."""
+        for source in self.sources.values():
+            source.verify_unchanged()
+        return tuple(source.facts for source in self.sources.values())
+
+    def source(self, name: str) -> ByteSource:
+        if name not in self.sources:
+            if len(self.sources) > self.limits.shards:
+                more = len(self.sources) + 1
+                raise beyond(self.limits, "shards", 10 * more, f"more than {more} files", where=self.folder)
+            self.sources[name] = ByteSource(place_of_shard(self.folder, name, where=self.folder))
+        return self.sources[name]
+
+    def metadata(self, source: ByteSource) -> Pickled:
+        if source.size > self.limits.pickle_bytes:
+            what = f"it has {source.size} bytes"
+            raise beyond(self.limits, "pickle_bytes", source.size, what, where=source.path)
+        return decoded(source.read(0, source.size), self.limits, source.path)
+
+    def node(self, key: str, entry: _Entry) -> Node:
+        """Return the node of an entry: that of its only part, or one over a storage made of all of them."""
+        if entry.spec is None or len(entry.sizes) < 2:
+            part = next(iter(entry.parts.values()), None)
+            if part is None:
+                _broken(self.folder, f"no file is stated for {key[:80]!a}")
+            contents = self.part(key, part)
+            if entry.spec is not None:
+                self.verify_spec(key, self.tensor(key, contents), entry.spec)
+            return contents.pickled.root
+        return self.joined(key, entry.spec, entry)
+
+    def joined(self, key: str, spec: TensorSpec, entry: _Entry) -> Node:
+        chunks = []
+        for offsets, size in entry.sizes.items():
+            part = entry.parts.get(offsets)
+            if part is None:
+                _gap(self.folder, f"no file is stated for the part of {key[:80]!a} at {offsets}")
+            tensor = self.tensor(key, self.part(f"{key}@{offsets}", part))
+            self.verify_spec(key, tensor, TensorSpec(size, spec.dtype))
+            chunks.append(Chunk(offsets, tensor))
+        refuse_gaps(spec, tuple(chunks), where=self.folder, key=key)
+        storage = ChunkedStorage(key, chunks[0].tensor.storage.file, spec, tuple(chunks))
+        return self.made(storage, spec)
+
+    def made(self, storage: Storage, spec: TensorSpec) -> Node:
+        """Return the node that torch would write for a packed tensor over a storage."""
+        held = Persistent(("storage", Global("torch.storage", "UntypedStorage"), storage.name, "cpu", storage.nbytes))
+        self.storages[id(held)] = StorageView(storage, "untyped")
+        args = (held, 0, spec.shape, packed(spec.shape), False, None, Global("torch", spec.dtype))
+        return Call(Global("torch._utils", "_rebuild_tensor_v3"), args)
+
+    def part(self, name: str, part: _Part) -> Contents:
+        """Decode the torch file that a part is, and keep its storages under a name of their own."""
+        source = self.source(part.name)
+        if part.start + part.size > source.size:
+            _gap(source.path, f"it has {source.size} bytes, and {name[:80]!a} ends at {part.start + part.size}")
+        window = ByteWindow(source, part.start, part.size)
+        contents = contents_of(window, self.limits)
+        self.spend(contents)
+        for view in contents.storages.values():
+            if type(view) is StorageView:
+                start_in_file(window, view.storage)
+                view.storage.name = f"{part.name}/{name}"
+                self.by_name[view.storage.name] = view.storage
+        self.storages.update(contents.storages)
+        self.pickles.append(contents.pickled)
+        return contents
+
+    def spend(self, contents: Contents) -> None:
+        """Count the bytes of a part's pickle: many small ones may not cost more than one large one."""
+        self.left -= contents.pickled.end
+        if self.left < 0:
+            needed = 10 * self.limits.opcodes
+            raise beyond(self.limits, "opcodes", needed, "the pickles of the parts need more steps", where=self.folder)
+
+    def tensor(self, key: str, contents: Contents) -> StoredTensor:
+        found = Rebuilder(contents.storages, self.limits).entry(key, contents.pickled.root)
+        if not isinstance(found, StoredTensor):
+            why = found.reason if found else "it holds no tensor"
+            _gap(self.folder, f"the part of {key[:80]!a} cannot be read: {why}")
+        return found
+
+    def verify_spec(self, key: str, tensor: StoredTensor, spec: TensorSpec) -> None:
+        if tensor.spec != spec:
+            _gap(self.folder, f"{key[:80]!a} is {tensor.spec} in its file, and {spec} in {METADATA}")
+
+    def add_lightning_record(self, root: Dict) -> None:
+        """Add what Lightning saved beside the tensors: hyper-parameters, epoch, versions; tensors come first."""
+        if not os.path.lexists(os.path.join(self.folder, LIGHTNING_RECORD)):
+            return
+        contents = contents_of(self.source(LIGHTNING_RECORD), self.limits)
+        self.storages.update(contents.storages)
+        self.pickles.append(contents.pickled)
+        taken = mapping_of(root) or {}
+        for key, value in (mapping_of(contents.pickled.root) or {}).items():
+            if key not in taken:
+                root.entries += (key, value)
+
+
+def _merged(root: Node, own: Pickled, parts: list[Pickled]) -> Pickled:
+    """Return one pickle that says what all of them say; the names of the format itself are left out."""
+    pickles = [own, *parts]
+    names = {name.path: name for pickled in pickles for name in pickled.globals if name.path not in _OWN}
+    return own._replace(
+        root=root,
+        globals=tuple(names.values()),
+        persistents=tuple(node for pickled in pickles for node in pickled.persistents),
+        dropped=tuple(node for pickled in pickles for node in pickled.dropped),
+        computed=any(pickled.computed for pickled in pickles),
+    )
+
+
+# The metadata -----------------------------------------------------------------------------------------------------------
+
+
+def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _Entry], dict[str, tuple[str, ...]]]:
+    """Return the entries, and where each stands in the object that was saved."""
+    if not (type(root) is Call and is_global(root.function, f"{_RECORDS}Metadata")):
+        _broken(where, "it is no record of torch.distributed.checkpoint")
+    fields = _fields(root)
+    described = mapping_of(fields.get("state_dict_metadata"))
+    stored = entries_of(fields.get("storage_data"))
+    if described is None or stored is None:
+        _broken(where, "it does not say what it holds, and where")
+    count = max(len(described), len(stored) // 2)
+    if count > limits.tensors:
+        raise beyond(limits, "tensors", count, f"{count} tensors and parts of them", where=where)
+    entries = {key: _described(key, node, where, limits) for key, node in described.items()}
+    for index, node in zip(stored[::2], stored[1::2], strict=True):
+        _add_part(entries, _fields(index), _fields(node), where, limits)
+    paths = mapping_of(fields.get("planner_data")) or {}
+    return entries, {key: path for key, node in paths.items() if (path := _texts(node))}
+
+
+def _fields(node: Node) -> dict[str, Node]:
+    """Return what was stored into one of torch's records."""
+    state = node.state if type(node) is Call else None
+    return (mapping_of(state) if type(state) is Dict else None) or {}
+
+
+def _described(key: str, node: Node, where: str, limits: Limits) -> _Entry:
+    if type(node) is Call and is_global(node.function, f"{_RECORDS}BytesStorageMetadata"):
+        return _Entry(None, {}, {})
+    fields = _fields(node)
+    spec = TensorSpec(_shape(fields.get("size"), where, limits), _dtype(fields.get("properties"), key, where))
+    sizes = {}
+    chunks: Any = fields.get("chunks")
+    for chunk in chunks if type(chunks) is list else ():
+        of = _fields(chunk)
+        sizes[_shape(of.get("offsets"), where, limits)] = _shape(of.get("sizes"), where, limits)
+    return _Entry(spec, {}, sizes)
+
+
+def _dtype(properties: Node, key: str, where: str) -> str:
+    """Return the dtype of torch's TensorProperties, whose state is a tuple, and in torch 2.0 a dictionary."""
+    state = properties.state if type(properties) is Call else None
+    dtype = state[0] if type(state) is tuple and state else _fields(properties).get("dtype")
+    if type(dtype) is not Global or dtype.module != "torch":
+        _broken(where, f"no dtype is stated for {key[:80]!a}")
+    return dtype.name
+
+
+def _shape(node: Node, where: str, limits: Limits) -> tuple[int, ...]:
+    try:
+        return sizes_of(node, limits)
+    except NotExact as error:
+        _broken(where, error.reason)
+
+
+def _add_part(
+    entries: dict[str, _Entry], index: dict[str, Node], info: dict[str, Node], where: str, limits: Limits
+) -> None:
+    key, offsets = index.get("fqn"), index.get("offset")
+    name, start, size = info.get("relative_path"), info.get("offset"), info.get("length")
+    places = [value for value in (start, size) if type(value) is int and value >= 0]
+    if type(key) is not str or key not in entries or type(name) is not str or len(places) != 2:
+        _broken(where, "a part is stated without its tensor, its file or its place")
+    if info.get("transform_descriptors"):
+        raise UnreadableCheckpoint(
+            f"{key[:80]!a} was packed by an extension of torch.distributed.checkpoint",
+            where=where,
+            fix="save it again without extensions, with the program that wrote it",
+            code="VC470",
+        )
+    place = None if offsets is None else _shape(offsets, where, limits)
+    entries[key].parts[place] = _Part(name, *places)
+
+
+def _refuse_overlaps(entries: dict[str, _Entry], folder: str) -> None:
+    """Refuse parts that share bytes: each was written once."""
+    ends: dict[str, int] = {}
+    for part in sorted(part for entry in entries.values() for part in entry.parts.values()):
+        if part.start < ends.get(part.name, 0):
+            _gap(folder, f"two parts share bytes of {part.name[:80]!a}")
+        ends[part.name] = part.start + part.size
+
+
+def _texts(node: Node) -> tuple[str, ...]:
+    """Return the place of an entry in what was saved; numbers are places in lists."""
+    parts = node if type(node) in (tuple, list) else ()
+    sound = 0 < len(parts) <= _DEEPEST and all(type(part) in (str, int) for part in parts)
+    return tuple(map(str, parts)) if sound else ()
+
+
+def _path_of(key: str) -> tuple[str, ...]:
+    """Return the place of an entry whose planner left none: the part before the first dot, where it is a usual one."""
+    first, _, rest = key.partition(".")
+    return (first, rest) if rest and first == "state_dict" else (key,)
+
+
+def _tree(leaves: list[tuple[tuple[str, ...], Node]], folder: str) -> Dict:
+    """Return the dictionary that was saved."""
+    root: dict[str, Any] = {}
+    for path, node in leaves:
+        branch = root
+        for name in path[:-1]:
+            branch = branch.setdefault(name, {})
+            if type(branch) is not dict:
+                _broken(folder, f"{'.'.join(path)[:80]!a} stands below another entry")
+        if path[-1] in branch:
+            _broken(folder, f"{'.'.join(path)[:80]!a} stands twice")
+        branch[path[-1]] = node
+    return _as_node(root)
+
+
+def _as_node(branch: dict[str, Any]) -> Dict:
+    return Dict(list(_flat(branch)))
+
+
+def _flat(branch: dict[str, Any]) -> Iterator[Node]:
+    for name, value in branch.items():
+        yield name
+        yield _as_node(value) if type(value) is dict else value
+
+
+def _broken(where: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"broken metadata of a distributed checkpoint: {what}",
+        where=where,
+        fix="copy the whole folder again",
+        code="VC470",
+    )
+
+
+def _gap(where: str, what: str) -> NoReturn:
+    raise UnreadableCheckpoint(
+        f"the parts do not fit together: {what}", where=where, fix="copy the whole folder again", code="VC471"
+    )

@@ -1,0 +1,145 @@
+"""Folders that torch's Hugging Face storage writer makes, each rank its part of every tensor.
+
+Each ``shard-RANK-model-N-of-M.safetensors`` says in its metadata (``DCP_SHARDING_INFO``) where in the whole tensor its
+part begins. The whole shape is stated nowhere: it is what the parts make up (torch 2.8 to 2.15).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
+from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper
+from viscy_compat.checkpoint.folder import SHARD, shard_names
+from viscy_compat.checkpoint.graph import unreadable_findings
+from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.safetensors_file import packed, parsed_json, read_safetensors
+from viscy_compat.checkpoint.sharded import place_of_shard
+from viscy_compat.checkpoint.wrapper import default_prefix
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import TensorSpec, quoted
+
+INFO: Final = "DCP_SHARDING_INFO"
+
+
+def read_distributed_safetensors(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
+    """Read a folder; see `viscy_compat.checkpoint.open_checkpoint`.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC470 for a part that does not say where its tensors begin; VC471 for parts that do not fit together.
+    """
+    names = shard_names(folder)
+    if len(names) > limits.shards:
+        raise beyond(limits, "shards", len(names), f"{len(names)} files", where=folder)
+    places = {name: place_of_shard(folder, name, where=folder) for name in names}
+    shards = {name: _part(place, limits) for name, place in places.items()}
+    chunks = _chunks_by_key(shards, folder)
+    tensors = {key: _tensor(key, parts, folder) for key, parts in chunks.items()}
+    unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
+    whole = Checkpoint(
+        folder,
+        "distributed-safetensors",
+        files=tuple(shard.files[0] for shard in shards.values()),
+        tensors=tensors,
+        unreadable=unreadable,
+        wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
+        sites=(StateDictSite("", len(tensors)),),
+        storages=_storages(shards),
+        findings=tuple(unreadable_findings(unreadable)),
+    )
+    return whole if wanted is None else whole.at(wanted)
+
+
+def _part(place: str, limits: Limits) -> Checkpoint:
+    with ByteSource(place) as source:
+        found = read_safetensors(source, limits, None, part="part")
+        source.verify_unchanged()
+    return found
+
+
+def _storages(shards: Mapping[str, Checkpoint]) -> dict[str, Storage]:
+    return {f"{name}/{key}": storage for name, shard in shards.items() for key, storage in shard.storages.items()}
+
+
+def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, ...]]:
+    """Return where each tensor of a part begins in the whole one.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC470 where that is not stated as torch states it.
+    """
+    stated = parsed_json(metadata.get(INFO, "{}").encode(), where, code="VC470")
+    offsets = {key: _offsets(row) for key, row in stated.items()}
+    if not offsets or None in offsets.values():
+        raise UnreadableCheckpoint(
+            f"its {INFO} does not say where its tensors begin",
+            where=where,
+            fix="copy the whole folder again",
+            code="VC470",
+        )
+    return {key: place for key, place in offsets.items() if place is not None}
+
+
+def _offsets(row: Any) -> tuple[int, ...] | None:
+    places = row.get("saved_offsets") if type(row) is dict else None
+    sound = type(places) is list and all(type(place) is int and place >= 0 for place in places)
+    return tuple(places) if sound and places is not None else None
+
+
+def _chunks_by_key(shards: Mapping[str, Checkpoint], folder: str) -> dict[str, list[Chunk]]:
+    found: dict[str, list[Chunk]] = {}
+    for name, shard in shards.items():
+        offsets = offsets_in(shard.metadata, os.path.join(folder, name))
+        for key, tensor in shard.tensors.items():
+            found.setdefault(key, []).append(Chunk(offsets.get(key, (0,) * len(tensor.spec.shape)), tensor))
+    return found
+
+
+def _tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
+    first = chunks[0].tensor
+    shape = tuple(max(ends) for ends in zip(*(_ends(chunk, folder, key) for chunk in chunks), strict=True))
+    spec = TensorSpec(shape, first.spec.dtype)
+    refuse_gaps(spec, tuple(chunks), where=folder, key=key)
+    if len(chunks) == 1:
+        return first
+    storage = ChunkedStorage(key, first.storage.file, spec, tuple(chunks))
+    return StoredTensor(key, spec, storage, stride=packed(shape))
+
+
+def _ends(chunk: Chunk, folder: str, key: str) -> tuple[int, ...]:
+    if len(chunk.offsets) != len(chunk.tensor.spec.shape):
+        raise UnreadableCheckpoint(
+            f"the parts do not fit together: {key[:80]!a} has {len(chunk.tensor.spec.shape)} axes and "
+            f"{len(chunk.offsets)} offsets",
+            where=folder,
+            fix="copy the whole folder again",
+            code="VC471",
+        )
+    return tuple(start + size for start, size in zip(chunk.offsets, chunk.tensor.spec.shape, strict=True))
+
+
+def refuse_lone_part(metadata: Mapping[str, str], path: str) -> None:
+    """Refuse one part of a distributed checkpoint that is read for itself: its tensors are pieces.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC473, with the folder to read instead.
+    """
+    folder, name = os.path.split(path)
+    alone = len(shard_names(folder or ".")) < 2 or not re.fullmatch(SHARD, name)
+    if alone and not any(any(place) for place in offsets_in(metadata, path).values()):
+        return
+    raise UnreadableCheckpoint(
+        "this is one rank's part of a distributed checkpoint; its tensors are pieces",
+        where=path,
+        fix=f"give the folder: viscy-compat check {quoted(folder or '.')}",
+        code="VC473",
+    )

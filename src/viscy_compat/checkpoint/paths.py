@@ -1,0 +1,63 @@
+"""Paths that cannot be opened: addresses, patterns that no shell expanded, links to nothing."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+
+from viscy_compat.layout import quoted
+
+_ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)
+_HUB: Final = re.compile(r"(?:hf://|https?://huggingface\.co/)([^/]+/[^/]+)/(?:(?:blob|resolve)/([^/]+)/)?(.+)")
+
+
+def explained(path: str, reason: str) -> tuple[str, str]:
+    """Return what is wrong with a path, and what to do.
+
+    Parameters
+    ----------
+    path : str
+        As given.
+    reason : str
+        What the system says.
+
+    Examples
+    --------
+    >>> explained("*.ckpt", "No such file or directory")[0]
+    'no file has a name of this pattern'
+    """
+    address = _ADDRESS.fullmatch(path)
+    if address:
+        return "this is an address, not a file", f"fetch the file first: {_fetch(path, address[1].lower())}"
+    if os.path.islink(path):
+        target = os.readlink(path)
+        return f"this is a link to {ascii(target)[1:-1]}, which is not there", "make the link anew, or remove it"
+    if any(char in path for char in "*?[") and not os.path.lexists(path):
+        return _pattern(path)
+    return reason, "check the path"
+
+
+def _fetch(path: str, scheme: str) -> str:
+    hub = _HUB.fullmatch(path)
+    if hub:
+        revision = f" --revision {quoted(hub[2])}" if hub[2] and hub[2] != "main" else ""
+        return f"hf download {quoted(hub[1])} {quoted(hub[3].partition('?')[0])}{revision}"
+    name = path.partition("?")[0].rstrip("/").rpartition("/")[2] or "FILE"
+    commands = {"s3": "aws s3 cp", "gs": "gcloud storage cp", "az": "azcopy copy", "abfs": "azcopy copy"}
+    if scheme in commands:
+        return f"{commands[scheme]} {quoted(path)} {quoted(name)}"
+    if scheme == "file":
+        return "leave the scheme out: " + quoted(_ADDRESS.sub(r"\2", path))
+    return f"curl -L -o {quoted(name)} {quoted(path)}"
+
+
+def _pattern(path: str) -> tuple[str, str]:
+    from glob import glob
+    from itertools import islice
+
+    found = list(islice(sorted(glob(path)), 4))
+    if not found:
+        return "no file has a name of this pattern", "check the folder: the shell passes on what it cannot expand"
+    names = " ".join(map(quoted, found[:3])) + (" ..." if len(found) > 3 else "")
+    return "this is a pattern, which only a shell expands", f"leave the quotes out, or name the files: {names}"

@@ -1,0 +1,87 @@
+"""Torch zip files that somebody unpacked into a folder: ``data.pkl``, and one file for each storage below ``data``."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
+from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.rebuild import NotExact, storage_id
+from viscy_compat.checkpoint.sharded import place_of_shard
+from viscy_compat.checkpoint.torch_file import decoded, storages_of
+from viscy_compat.errors import UnreadableCheckpoint
+
+PICKLE: Final = "data.pkl"
+DATA: Final = "data"
+_SMALL: Final = 4096
+
+
+def read_unpacked(folder: str, limits: Limits, wanted: str | None, *, path: str) -> Checkpoint:
+    """Read an unpacked torch file; see `viscy_compat.checkpoint.open_checkpoint`.
+
+    Parameters
+    ----------
+    folder : str
+        Where ``data.pkl`` is.
+    limits : Limits
+        Of the reader.
+    wanted : str or None
+        Which state dict.
+    path : str
+        What the user gave: the folder, the one above it, or the pickle.
+    """
+    with ByteSource(place_of_shard(folder, PICKLE, where=path)) as source:
+        if source.size > limits.pickle_bytes:
+            what = f"it has {source.size} bytes"
+            raise beyond(limits, "pickle_bytes", source.size, what, where=source.path)
+        pickled = decoded(source.read(0, source.size), limits, source.path)
+        source.verify_unchanged()
+    keys = {key for node in pickled.persistents if (key := _key(node)) is not None}
+    if len(keys) > limits.entries:
+        raise beyond(limits, "entries", len(keys), f"{len(keys)} storages", where=path)
+    order = _byte_order(folder)
+    records = {f"{DATA}/{key}": record for key in sorted(keys) if (record := _record(folder, key, order)) is not None}
+    contents = Contents(
+        source=source,
+        format="unpacked-torch",
+        pickled=pickled,
+        storages=storages_of(pickled, records, f"{DATA}/"),
+        records={},
+        versions={},
+        checked=(),
+        path=path,
+        files=(source.facts, *(storage.file for storage in records.values())),
+    )
+    return checkpoint_of(contents, limits, wanted)
+
+
+def _key(node: object) -> str | None:
+    try:
+        return storage_id(node)[0]  # type: ignore[arg-type]
+    except NotExact:
+        return None
+
+
+def _record(folder: str, key: str, order: ByteOrder) -> Storage | None:
+    """Return the file of a storage; None where there is none, which is then told of the tensors that need it."""
+    place = os.path.join(folder, DATA, key)
+    if os.path.basename(key) != key or not os.path.isfile(place) or os.path.islink(place):
+        return None
+    with ByteSource(place) as source:
+        return Storage(f"{DATA}/{key}", source.facts, start=0, size=source.size, dtype="uint8", byte_order=order)
+
+
+def _byte_order(folder: str) -> ByteOrder:
+    place = os.path.join(folder, "byteorder")
+    if not os.path.isfile(place):
+        return "little"
+    with ByteSource(place) as source:
+        stated = source.read(0, min(source.size, _SMALL))
+    if stated not in (b"little", b"big"):
+        raise UnreadableCheckpoint(
+            f"the byte order is stated as {stated[:20]!r}", where=place, fix="unpack the file again", code="VC410"
+        )
+    return "big" if stated == b"big" else "little"

@@ -1,0 +1,94 @@
+"""The checkpoints below a folder: files by their endings, and folders that are one checkpoint as a whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.deepspeed import deepspeed_folder, is_deepspeed_name
+from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, FolderKind, kind_of_folder, shard_names, unpacked_root
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.regular_files import read_small
+
+INDEXES = (".safetensors.index.json", ".bin.index.json")
+SUFFIXES = (
+    ".ckpt",
+    ".pt",
+    ".pth",
+    ".bin",
+    ".pkl",
+    ".pth.tar",
+    ".pt.tar",
+    ".ckpt.tar",
+    ".safetensors",
+    *INDEXES,
+)
+"""Endings of the files that are looked at in a folder, in small letters or capitals."""
+
+_MAC_FOLDER = "__MACOSX"
+_MAC_MAGIC = b"\x00\x05\x16\x07"
+
+
+def checkpoints_below(folder: str, resources: list[str]) -> Iterator[str]:
+    """Yield the paths to check; the files that a Mac left beside them are added to `resources`."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        kind = kind_of_folder(place)
+        if kind:
+            yield place
+        resources += [os.path.join(place, name) for name in (*folders, *names) if _is_resource(place, name)]
+        parts = _parts_of(place, kind, names)
+        folders[:] = [name for name in folders if name != _MAC_FOLDER and os.path.join(place, name) not in parts]
+        yield from (
+            path for name in names if _is_looked_at(place, name) and (path := os.path.join(place, name)) not in parts
+        )
+
+
+def _is_looked_at(place: str, name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not _is_resource(place, name)
+
+
+def _is_resource(place: str, name: str) -> bool:
+    """Say whether a Mac put a file or folder beside the ones that were copied: by its name, and what it begins with."""
+    if name == _MAC_FOLDER:
+        return True
+    if not name.startswith("._"):
+        return False
+    try:
+        with ByteSource(os.path.join(place, name)) as source:
+            return source.size >= 4 and source.read(0, 4) == _MAC_MAGIC
+    except UnreadableCheckpoint:
+        return False
+
+
+def _parts_of(place: str, kind: FolderKind, names: list[str]) -> set[str]:
+    """Return the paths that are read through another one: shards, and the parts of a folder that is one checkpoint."""
+    # only an index that is looked at itself hides what it names
+    indexes = [name for name in names if name.lower().endswith(INDEXES)]
+    parts = {shard for name in indexes for shard in _shards_of(os.path.join(place, name))}
+    if kind == "distributed":
+        parts.add(LIGHTNING_RECORD)
+    elif kind == "distributed-safetensors":
+        parts.update(shard_names(place))
+    elif kind == "unpacked":
+        root = unpacked_root(place)
+        return {os.path.join(root, part) for part in ("data.pkl", "data")} | {root}
+    elif kind == "deepspeed":
+        parts.update(filter(is_deepspeed_name, names))
+        return {os.path.join(place, part) for part in parts} | {deepspeed_folder(place)}
+    return {os.path.join(place, part) for part in parts}
+
+
+def _shards_of(index: str) -> set[str]:
+    """Return the shard files that an index names; they are read through it, and an index is never a shard."""
+    from viscy_compat.checkpoint.safetensors_file import parsed_json
+
+    try:
+        raw = read_small(index, DEFAULT_LIMITS.header_bytes, "an index", error=UnreadableCheckpoint)
+        named = parsed_json(raw, index).get("weight_map", {})
+    except UnreadableCheckpoint:
+        return set()
+    values = named.values() if isinstance(named, dict) else ()
+    return {name for name in values if isinstance(name, str) and not name.endswith(".json")}
