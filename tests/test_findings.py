@@ -33,6 +33,7 @@ from support.assembly import (
     text,
     zipped,
 )
+from support.folders import Block, Entry, distributed
 from support.layouts import hollow, layout_of
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
@@ -296,6 +297,32 @@ def emptied(path: Path, *, sums: bool, filled: bool) -> Codes:
     return {finding.code for finding in diagnose(str(path / "a.ckpt")).result.findings}
 
 
+def in_parts(path: Path, more: dict[str, bytes], said: tuple[int, ...] = (2,)) -> Codes:
+    """The codes of reading a folder of torch.distributed.checkpoint in which something else is said about a part."""
+    block = Block((0,), (2,), (1.0, 2.0), more=more)
+    return opened(distributed(path / "d", {"state_dict.w": Entry(said, (block,))}))
+
+
+def saved_by_deepspeed(path: Path, beside: str) -> Codes:
+    (path / "mp_rank_00_model_states.pt").write_bytes(HONEST)
+    (path / beside).write_bytes(HONEST)
+    return opened(path)
+
+
+def one_rank(path: Path, offset: int) -> Codes:
+    """The codes of reading one file of torch's Hugging Face writer, whose tensor begins there in the whole one."""
+    info = json.dumps({"w": {"saved_offsets": [offset, 0]}})
+    header = {"__metadata__": {"DCP_SHARDING_INFO": info}, "w": assembly.row()}
+    (path / "a.safetensors").write_bytes(assembly.safetensors(header))
+    return opened(path / "a.safetensors")
+
+
+def one_shard(path: Path, numbers: str) -> Codes:
+    file = path / f"model-{numbers}.safetensors"
+    file.write_bytes(HONEST_SAFETENSORS)
+    return {finding.code for finding in diagnose(str(file)).result.findings}
+
+
 WHOLE = {"w": "1.safetensors"}
 READING: dict[str, tuple[Scene, Scene]] = {
     "VC401": (lambda path: opened(path / "nothing.ckpt"), lambda path: opened(honest(path))),
@@ -315,6 +342,17 @@ READING: dict[str, tuple[Scene, Scene]] = {
         lambda path: emptied(path, sums=True, filled=False),
         lambda path: emptied(path, sums=True, filled=True),
     ),
+    "VC470": (
+        lambda path: in_parts(path, {"transform_descriptors": b"](Ne"}),
+        lambda path: in_parts(path, {"transform_descriptors": b"N"}),
+    ),
+    "VC471": (lambda path: in_parts(path, {}, said=(3,)), lambda path: in_parts(path, {}, said=(2,))),
+    "VC472": (
+        lambda path: saved_by_deepspeed(path, "zero_pp_rank_0_mp_rank_00_model_states.pt"),
+        lambda path: saved_by_deepspeed(path, "zero_pp_rank_0_mp_rank_00_optim_states.pt"),
+    ),
+    "VC473": (lambda path: one_rank(path, 3), lambda path: one_rank(path, 0)),
+    "VC474": (lambda path: one_shard(path, "00001-of-00002"), lambda path: one_shard(path, "00001-of-00001")),
     "VC463": (lambda path: sharded(path, {**WHOLE, "v": "1.safetensors"}), lambda path: sharded(path, WHOLE)),
 }
 
