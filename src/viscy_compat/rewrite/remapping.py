@@ -278,7 +278,7 @@ def fulfil(
     for path in filter(None, (wish.plan_out, wish.shim_out)):
         refuse_target(path, _existing(wish), chosen.checkpoint.files)
     job, written, proof = _written(chosen, question, wish, prover)
-    files = dict(_extra_files(chosen.plan, wish))
+    files = dict(_extra_files(chosen.plan, wish, chosen.checkpoint))
     admission = written.admission if written else Admission({})
     gone = () if wish.keep_classes else tuple(row.place for row in admission.left_out)
     return RemapResult(
@@ -472,7 +472,7 @@ def _failed(out: str, why: str) -> OutputRefused:
     )
 
 
-def _extra_files(plan: Plan, wish: Wish) -> Iterator[tuple[str, str]]:
+def _extra_files(plan: Plan, wish: Wish, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     """Write the plan and the shim, where they are wished for; they never replace a file without ``--force``."""
     if wish.plan_out:
         _write_text(wish.plan_out, dumps(plan), _existing(wish))
@@ -481,7 +481,12 @@ def _extra_files(plan: Plan, wish: Wish) -> Iterator[tuple[str, str]]:
         from viscy_compat.rewrite.shim_source import shim_source
 
         module = os.path.splitext(os.path.basename(wish.shim_out))[0]
-        text = shim_source(plan, module=module if module.isidentifier() else "shim")
+        text = shim_source(
+            plan,
+            module=module if module.isidentifier() else "shim",
+            site=checkpoint.site,
+            safetensors="safetensors" in checkpoint.format,
+        )
         _write_text(wish.shim_out, text, _existing(wish))
         yield "shim", wish.shim_out
 

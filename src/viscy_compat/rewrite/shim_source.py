@@ -6,41 +6,44 @@ from collections.abc import Iterator
 
 from viscy_compat import __version__
 from viscy_compat.layout import Layout, printable
+from viscy_compat.migration.making import OUTSIDE
 from viscy_compat.migration.plan import Plan
 from viscy_compat.migration.plan_file import plan_id
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 
 _HEAD = '''"""{title}
 
-    import torch
-    from {example} import remap_state_dict
-
-    checkpoint = torch.load("old.ckpt", map_location="cpu", weights_only=True)
-    model.load_state_dict(remap_state_dict(checkpoint["state_dict"]))
+{example}
 
 Or once, so that every later load_state_dict takes both layouts:
 
     accept_older_layout(model)
 {loses}
 Written by viscy-compat {version} from plan {plan}; needs torch and nothing else. It accounts for every tensor of both
-layouts, or raises ValueError.
+layouts, or raises ValueError. Entries that are no tensors (an epoch, extra state), and tensors that stood outside the
+model, are left out.
 """
 
 from __future__ import annotations
 
 import torch
 
-PREFIXES = ("model.", "module.", "_orig_mod.")
+PREFIX = {prefix}
+LACKS = {lacks}
+INNER = {inner}
+ONE_OF_SEVERAL = {several}
+WRAPPERS = ("model.", "module.", "_orig_mod.")
 
 
 def remap_state_dict(state_dict, prefix=None):
     """Return a state dict of today's layout; one that has it already is returned as it is, but for the prefix.
 
-    ``prefix`` is what stands in front of every name; where it is None, the usual wrappers are recognised.
+    ``prefix`` is what stands in front of every name; where it is None, the prefix of the file that this was made for
+    and the usual wrappers are recognised.
     """
     if prefix is None:
         prefix = _prefix_of(state_dict)
-    old = {{name[len(prefix) :] if name.startswith(prefix) else name: tensor for name, tensor in state_dict.items()}}
+    old = _taken_out(state_dict, prefix)
     if _facts(old) == TARGET:
         return old
     _compare(_facts(old), SOURCE, "the state dict")
@@ -65,13 +68,38 @@ def _before_loading(module, state_dict, prefix, *_):
 
 
 def _prefix_of(state_dict):
-    prefix = ""
-    while not any(name.startswith(prefix) and name[len(prefix) :] in SOURCE for name in state_dict):
-        longer = [prefix + part for part in PREFIXES if all(name.startswith(prefix + part) for name in state_dict)]
-        if not longer or not state_dict:
-            return ""
-        prefix = longer[0]
-    return prefix
+    prefixes = ["", PREFIX]
+    for prefix in prefixes:
+        names = _names(state_dict, prefix)
+        if set(names) in (set(SOURCE), set(TARGET)):
+            return prefix
+        raw = names.values()
+        prefixes += [prefix + part for part in WRAPPERS if raw and all(name.startswith(prefix + part) for name in raw)]
+    return PREFIX if any(name.startswith(PREFIX) for name in state_dict) else ""
+
+
+def _names(state_dict, prefix):
+    """Return the names in the file, by those that the class has."""
+    raw = [name for name, entry in state_dict.items() if isinstance(entry, torch.Tensor) and name not in OUTSIDE]
+    if ONE_OF_SEVERAL:
+        raw = [name for name in raw if name.startswith(prefix)]
+    names = {{}}
+    for name in raw:
+        if names.setdefault(_bare(name, prefix), name) != name:
+            raise ValueError("two tensors are called " + _bare(name, prefix))
+    return names
+
+
+def _bare(name, prefix):
+    name = name[len(prefix) :] if name.startswith(prefix) else name
+    for wrapper in sorted(INNER, key=len, reverse=True):
+        if name.startswith(wrapper):
+            name = wrapper[:-1].rpartition(".")[0] + "." + name[len(wrapper) :]
+    return name if name.startswith(LACKS) else LACKS + name
+
+
+def _taken_out(state_dict, prefix):
+    return {{bare: state_dict[name] for bare, name in _names(state_dict, prefix).items()}}
 
 
 def _facts(tensors):
@@ -106,7 +134,7 @@ def _drop(old, name, value):
 '''
 
 
-def shim_source(plan: Plan, *, module: str = "shim") -> str:
+def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", safetensors: bool = False) -> str:
     """Return the text of a Python file that does what a plan says.
 
     Parameters
@@ -115,6 +143,10 @@ def shim_source(plan: Plan, *, module: str = "shim") -> str:
         The plan.
     module : str, optional
         The name that the file's own example imports.
+    site : str, optional
+        Where in the checkpoint of the example the state dict is; empty for the top.
+    safetensors : bool, optional
+        Whether the checkpoint of the example is a safetensors file.
 
     Examples
     --------
@@ -125,13 +157,25 @@ def shim_source(plan: Plan, *, module: str = "shim") -> str:
     True
     """
     head = _HEAD.format(
-        title=_title(plan), example=module, loses=_losses(plan), version=__version__, plan=plan_id(plan)
+        title=_title(plan),
+        example=_example(module, site, safetensors),
+        loses=_losses(plan),
+        version=__version__,
+        plan=plan_id(plan),
+        prefix=_quoted(plan.source.prefix),
+        lacks=_quoted(plan.source.lacks),
+        inner=_tuple(plan.source.inner),
+        several=plan.source.state_dict is not None,
     )
-    statements = [f"    {line}" for row in plan.changes for line in _statement(row)]
+    outside = [row.source for row in plan.operations if isinstance(row, Drop) and row.reason == OUTSIDE]
+    rows = [row for row in plan.changes if not (isinstance(row, Drop) and row.reason == OUTSIDE)]
+    statements = [f"    {line}" for row in rows for line in _statement(row)]
     held = _HELD if any(isinstance(row, Drop) and row.holding is not None for row in plan.operations) else ""
     kept = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
     body = "\n".join([*statements, "    return new"])
-    tables = f"\n\nKEPT = (\n{_lines(kept)})\n\n{_table('SOURCE', plan.source.layout)}\n{_table('TARGET', plan.target.layout)}"
+    source = {name: spec for name, spec in plan.source.layout.items() if name not in outside}
+    listed = f"KEPT = (\n{_lines(kept)})\n\nOUTSIDE = (\n{_lines(outside)})"
+    tables = f"\n\n{listed}\n\n{_table('SOURCE', source)}\n{_table('TARGET', plan.target.layout)}"
     return f"{head}{body}\n{held}{tables}"
 
 
@@ -141,6 +185,23 @@ def _title(plan: Plan) -> str:
         names = (source.class_name, source.generation, target.generation)
         return "Load {} checkpoints of {} into the class of {}.".format(*map(_prose, names))
     return "Load checkpoints of another layout."
+
+
+def _example(module: str, site: str, safetensors: bool) -> str:
+    """Return the lines of Python that read a checkpoint like the one that the plan was made for."""
+    parts = site.split(".") if site else []
+    place = "".join(f'["{part}"]' if part.isidentifier() else f"[{_prose(ascii(part))}]" for part in parts)
+    reading = (
+        ["from safetensors.torch import load_file", "", 'state_dict = load_file("old.safetensors")']
+        if safetensors
+        else ["import torch", "", f'state_dict = torch.load("old.ckpt", map_location="cpu", weights_only=True){place}']
+    )
+    lines = [*reading[:1], f"from {module} import remap_state_dict", *reading[1:]]
+    return "\n".join(f"    {line}".rstrip() for line in [*lines, "model.load_state_dict(remap_state_dict(state_dict))"])
+
+
+def _tuple(items: tuple[str, ...]) -> str:
+    return "(" + "".join(f"{_quoted(item)}, " for item in items).rstrip() + ")"
 
 
 def _losses(plan: Plan) -> str:
