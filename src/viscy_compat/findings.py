@@ -647,6 +647,14 @@ _NUMBERS: tuple[Code, ...] = (
         "Do not use the file. Fetch it from its source again.",
     ),
     Code(
+        "VC491",
+        "warning",
+        "a part of a storage is used by no tensor, and the file has no checksum",
+        "Where a tensor was saved whole, nothing of its storage is left over. A damaged stride or offset leaves some, and"
+        " so does saving a slice of a larger tensor. Streams of torch before 1.6 carry no checksum that would tell.",
+        "Compare the file with the original (sha256sum), or save the model again with torch 1.6 or later.",
+    ),
+    Code(
         "VC501",
         "error",
         "the outputs differ",

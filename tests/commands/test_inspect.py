@@ -129,7 +129,7 @@ def test_a_program_reads_the_same(path: Path, capsys: pytest.CaptureFixture[str]
     assert result["optimizers"] == [
         {"parameters": 1, "slots": ["exp_avg", "step"], "nbytes": 24, "groups": [{"lr": 0.1, "params": 1}]}
     ]
-    assert result["crcs"] == {"stored": 5, "verified": ["archive/data.pkl"], "damaged": []}
+    assert result["crcs"] == {"verifiable": True, "stored": 5, "verified": ["archive/data.pkl"], "damaged": []}
     assert {"path": "a.b.Loss", "role": "class"} in result["globals"]
     assert result["absolute_paths"] == ["/hpc/ada/runs/3"]
 

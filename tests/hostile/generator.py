@@ -714,6 +714,12 @@ def tensors() -> Iterator[Hostile]:
     yield Hostile("one tensor", "VC444", zipped(tensor()), HONEST)
     yield Hostile("a list of tensors", "VC444", zipped(list_of(tensor())), HONEST)
     yield Hostile("a module without parameters", "VC444", zipped(module({})), zipped(module({"w": tensor()})))
+    for kind, node in (("an offset", tensor((1, 3), offset=3)), ("a stride", tensor((2, 3), (2, 1)))):
+        yield Hostile(
+            f"stream: {kind} that leaves numbers out", "VC491", stream(mapping({"a": node})), HONEST_STREAM, True
+        )
+    slack = zipped(mapping({"a": tensor((1, 3))}))
+    yield Hostile("stream: a slice", "VC491", stream(mapping({"a": tensor((1, 3))})), slack, True)
     two = mapping({"a": mapping({"w": tensor()}), "b": mapping({"w": tensor()})})
     yield Hostile("two state dicts", "VC445", zipped(two), zipped(mapping({"a": mapping({"w": tensor()})})))
     yield Hostile("an average beside", "VC448", zipped(mapping({"state_dict": state(), "ema": state()})), HONEST, True)
@@ -791,7 +797,23 @@ def two_formats() -> Iterator[Hostile]:
     yield both("a pickle that never ends", b"\n0" + runs[:-1])
     yield both("a torch stream", b"\n0" + MAGIC[2:] + HONEST_STREAM[len(MAGIC) :])
     yield both("an archive at its end", HONEST)
+    padded = stream(state(), machine=pickled(mapping({"x": text("a" * 600)})))
+    yield Hostile("a stream and a tar", "VC464", a_tar_too(padded), padded)
+    header = json.dumps({"w": row()}).encode().ljust(600)
+    yield Hostile(
+        "safetensors and a tar",
+        "VC464",
+        a_tar_too(safetensors({}, raw=header)),
+        safetensors({}, raw=header),
+        ending=".safetensors",
+    )
     yield both("an archive with a comment at its end", changed(lambda rows: rows, End(comment=b"hello")))
+
+
+def a_tar_too(block: bytes) -> bytes:
+    """The same bytes but for the field that holds the sum of a tar's first block."""
+    whole = block[:148] + b" " * 8 + block[156:512]
+    return block[:148] + b"%06o\0 " % sum(whole) + block[156:]
 
 
 def both(kind: str, data: bytes) -> Hostile:

@@ -27,6 +27,9 @@ def hook(event, args):
 READ = (
     WATCH
     + """
+import importlib, pkgutil, viscy_compat.checkpoint
+for module in pkgutil.iter_modules(viscy_compat.checkpoint.__path__, "viscy_compat.checkpoint."):
+    importlib.import_module(module.name)  # our own rooms, some of which are entered late
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.errors import UnreadableCheckpoint

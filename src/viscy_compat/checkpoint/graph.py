@@ -34,8 +34,9 @@ from viscy_compat.checkpoint.state_dicts import (
     sites_of,
     usual,
 )
+from viscy_compat.checkpoint.unused import tensors_beside_a_gap
 from viscy_compat.checkpoint.wrapper import default_prefix
-from viscy_compat.findings import Finding
+from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
 
@@ -72,7 +73,8 @@ class _Entries(NamedTuple):
 
 def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Checkpoint:
     """Return the checkpoint that a decoded torch file holds; see `viscy_compat.checkpoint.open_checkpoint`."""
-    return _at(contents, limits, sites_of(contents.pickled.root), wanted)
+    sites = sites_of(contents.pickled.root)
+    return _at(contents, limits, sites, wanted)
 
 
 def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | None) -> Checkpoint:
@@ -115,7 +117,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         checked_crcs=contents.checked,
         root=pickled.root,
         dropped=pickled.dropped,
-        findings=tuple(_findings(contents, entries.unreadable, uses, site, sites, wanted)),
+        findings=tuple(_findings(contents, entries, uses, site, sites, wanted)),
         stated=wanted is not None,
         decided=decided or wanted is not None,
         reader=partial(_at, contents, limits, sites),
@@ -172,22 +174,33 @@ def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wra
 
 def _findings(
     contents: Contents,
-    unreadable: tuple[UnreadableTensor, ...],
+    entries: _Entries,
     uses: tuple[GlobalUse, ...],
     site: Site,
     sites: list[Site],
     wanted: str | None,
 ) -> Iterable[Finding]:
     yield from _name_findings(uses, contents.pickled.computed)
-    yield from unreadable_findings(unreadable)
+    yield from unreadable_findings(entries.unreadable)
+    if not contents.checked:
+        yield from _gap_findings(entries.tensors)
     missing = {view.reason for view in contents.storages.values() if type(view) is NotExact and view.code == "VC442"}
-    if missing and not any(tensor.code == "VC442" for tensor in unreadable):
+    if missing and not any(tensor.code == "VC442" for tensor in entries.unreadable):
         yield Finding("VC442", f"outside of the weights: {len(missing)} storages are not in the file")
     if not site.is_module and has_other_keys(site.node):
         yield Finding("VC447", "the state dict has keys that are no text; they are left out")
     if len(sites) > 1 and wanted is None:
         others = tuple(other.path or "(top)" for other in sites if other is not site)
         yield Finding("VC448", f"read {site.path or 'the top'!r}; the file also holds other state dicts", others)
+
+
+def _gap_findings(tensors: dict[str, StoredTensor]) -> Iterable[Finding]:
+    """Say where a stride or an offset may be damaged, in a file whose pickle has no checksum."""
+    keys = tensors_beside_a_gap(tensors.values())
+    if keys:
+        many = f"{len(keys)} tensors use" if len(keys) > 1 else "a tensor uses"
+        said = f"{many} a part of what is stored for them; this file has no checksum, so it may be damaged"
+        yield Finding("VC491", said, tuple(fold(keys)), CATALOGUE["VC491"].remedy)
 
 
 def _name_findings(uses: tuple[GlobalUse, ...], computed: bool) -> Iterable[Finding]:

@@ -81,9 +81,20 @@ class Inspection:
         checkpoint = self.checkpoint
         if checkpoint is None:
             return {}
-        stored = sum(record.crc is not None for record in checkpoint.records.values())
-        verified = list(checkpoint.checked_crcs) if self.damaged is None else "all"
-        return {"crcs": {"stored": stored, "verified": verified, "damaged": list(self.damaged or ())}}
+        kept: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
+        crcs = {
+            "verifiable": _verifiable(checkpoint),
+            "stored": sum(record.crc is not None for record in kept),
+            "verified": list(checkpoint.checked_crcs) if self.damaged is None else "all",
+            "damaged": list(self.damaged or ()),
+        }
+        return {"crcs": crcs}
+
+
+def _verifiable(checkpoint: Checkpoint) -> bool:
+    """Say whether every weight has a checksum in the file, so that damage to it can be seen."""
+    storages = [tensor.storage for tensor in checkpoint.tensors.values() if tensor.nbytes]
+    return bool(storages) and all(storage.crc is not None for storage in storages)
 
 
 def inspected(checkpoint: Checkpoint, *, every_byte: bool = False) -> Inspection:

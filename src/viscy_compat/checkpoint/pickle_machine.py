@@ -90,6 +90,36 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
     return machine.result(root)
 
 
+def names_until_it_fails(data: bytes, limits: Limits, *, start: int = 0) -> Pickled:
+    r"""Decode as much of one pickle as can be: the names that were imported by then, whatever follows.
+
+    Parameters
+    ----------
+    data : bytes
+        Any bytes.
+    limits : Limits
+        Where to give up.
+    start : int, optional
+        Where the pickle starts.
+
+    Returns
+    -------
+    Pickled
+        ``root`` is None and ``end`` 0 where the pickle did not come to its end.
+
+    Examples
+    --------
+    >>> from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+    >>> [name.use for name in names_until_it_fails(b"cos\nsystem\n(S'echo'\ntR\xff", DEFAULT_LIMITS).globals]
+    ['called']
+    """
+    machine = _Machine(data, start, limits)
+    try:
+        return machine.result(machine.run())
+    except (_BeyondLimit, EndOfData, IndexError, KeyError, BrokenPickle, UnicodeDecodeError):
+        return machine.result(None)._replace(end=0)
+
+
 def begins_to_act(data: bytes, limits: Limits) -> bool | None:
     r"""Say whether an unpickler would import a name before it fails, or return torch's magic number.
 

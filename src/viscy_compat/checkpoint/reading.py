@@ -9,6 +9,7 @@ from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.errors import UnreadableCheckpoint
 
 _HEAD = 512
 
@@ -24,7 +25,13 @@ def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkp
 
             return read_folder(path, limits, state_dict)
         with ByteSource(path) as source:
-            checkpoint = _read(source, limits, state_dict)
+            try:
+                checkpoint = _read(source, limits, state_dict)
+            except UnreadableCheckpoint as error:
+                from viscy_compat.checkpoint.calls import name_calls
+
+                name_calls(error, source)
+                raise
             source.verify_unchanged()
     finally:
         if collecting:
@@ -36,9 +43,10 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
     head = source.read(0, min(source.size, _HEAD))
     if _is_safetensors(head, source.size):
         from viscy_compat.checkpoint.safetensors_file import read_safetensors
-        from viscy_compat.checkpoint.two_formats import refuse_two_formats
+        from viscy_compat.checkpoint.two_formats import refuse_tar_too, refuse_two_formats
 
         refuse_two_formats(source, head, limits)
+        refuse_tar_too(source.path, head)
         return read_safetensors(source, limits, wanted)
     if head.startswith(b"PK\x03\x04"):
         from viscy_compat.checkpoint.torch_file import read_torch_zip
@@ -50,7 +58,9 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         return read_unpacked(os.path.dirname(source.path) or ".", limits, wanted, path=source.path)
     if _is_pickle(head):
         from viscy_compat.checkpoint.legacy_file import read_torch_legacy
+        from viscy_compat.checkpoint.two_formats import refuse_tar_too
 
+        refuse_tar_too(source.path, head)
         return read_torch_legacy(source, limits, wanted)
     if head.lstrip(b" \t\r\n")[:1] == b"{" and source.path.endswith(".json"):
         from viscy_compat.checkpoint.sharded import read_sharded

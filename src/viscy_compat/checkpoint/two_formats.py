@@ -45,6 +45,42 @@ def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
         _refuse(source.path, "a pickle")
 
 
+def refuse_tar_too(path: str, head: bytes) -> None:
+    """Refuse a file that torch's own reader takes for a tar archive before it looks for anything else.
+
+    ``torch.load`` tries ``tarfile`` first on everything that is no zip archive, and tarfile asks for nothing but a
+    first block whose sum is the one that it states.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC464.
+    """
+    if len(head) >= _BLOCK and _states_its_sum(head[:_BLOCK]):
+        raise UnreadableCheckpoint(
+            "by its first block this is a tar archive too, and torch.load takes it for one",
+            where=path,
+            fix="do not use this file: fetch it from its source again",
+            code="VC464",
+        )
+
+
+_BLOCK: Final = 512
+_SUM: Final = slice(148, 156)
+
+
+def _states_its_sum(block: bytes) -> bool:
+    """Say whether the field of a tar header that holds the sum of its bytes does: as signed ones or unsigned ones."""
+    field = block[_SUM].partition(b"\0")[0].strip()
+    try:
+        stated = int(field or b"0", 8) if block[148] < 0x80 else int.from_bytes(block[149:156], "big")
+    except ValueError:
+        return False
+    rest = block[:148] + b" " * 8 + block[156:]
+    negative = sum(256 for byte in rest if byte > 127)
+    return stated in (sum(rest), sum(rest) - negative)
+
+
 def _acts_like_a_pickle(source: ByteSource, head: bytes, most: int) -> bool:
     window = head
     while True:

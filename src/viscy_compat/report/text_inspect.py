@@ -229,11 +229,22 @@ def _names(checkpoint: Checkpoint, style: Style) -> list[str]:
     return lines
 
 
+_WITHOUT_SUMS = {
+    "torch-zip": "torch was told to leave them out",
+    "torch-legacy": "streams of torch before 1.6 have no room for them",
+    "safetensors": "safetensors has no room for them",
+    "sharded-safetensors": "safetensors has no room for them",
+    "sharded-torch": "the shards hold none",
+}
+
+
 def _checksums(result: Inspection) -> Iterator[str]:
     checkpoint = result.checkpoint
-    stored = sum(record.crc is not None for record in checkpoint.records.values()) if checkpoint else 0
+    if checkpoint is None:
+        return
+    stored = sum(record.crc is not None for record in (checkpoint.records or checkpoint.storages).values())
     if not stored:
-        yield "the file holds none: damage cannot be seen"
+        yield f"none ({_WITHOUT_SUMS[checkpoint.format]}): damage to the weights cannot be seen"
     elif result.damaged is None:
         yield f"CRC-32 of {stored} records; the pickle's is right, the others were not looked at (--crc reads them all)"
     else:

@@ -1,0 +1,58 @@
+"""Elements of a storage that no tensor uses: what a flipped bit in strides or an offset leaves behind.
+
+A pickle without a checksum can be damaged and still be one. A tensor that is saved fills its storage, unless it was
+saved as a part of a larger one; another stride or offset that stays within the storage leaves some of it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from viscy_compat.checkpoint.facts import Storage, StoredTensor
+
+
+def tensors_beside_a_gap(tensors: Iterable[StoredTensor]) -> list[str]:
+    """Return the keys of tensors whose storages hold bytes that none of the tensors uses.
+
+    Parameters
+    ----------
+    tensors : Iterable[StoredTensor]
+        Every tensor of a checkpoint.
+
+    Returns
+    -------
+    list[str]
+        In the order given; bytes that only a strided tensor could use count as used where it may use them.
+    """
+    held: dict[Storage, list[StoredTensor]] = {}
+    for tensor in tensors:
+        held.setdefault(tensor.storage, []).append(tensor)
+    gaps = [storage for storage, row in held.items() if _used(row) < storage.nbytes]
+    return [tensor.key for storage in gaps for tensor in held[storage]]
+
+
+def _used(tensors: list[StoredTensor]) -> int:
+    """Return how many bytes of their storage tensors use at most."""
+    places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in tensors}.values()
+    union, end = 0, 0
+    for first, last in sorted(map(_span, places)):
+        union += max(last - max(first, end), 0)
+        end = max(end, last)
+    return min(union, sum(map(_distinct, places)))
+
+
+def _span(tensor: StoredTensor) -> tuple[int, int]:
+    """Return the first byte of a tensor in its storage, and the one after its last."""
+    first = tensor.offset * tensor.itemsize
+    if 0 in tensor.spec.shape:
+        return first, first
+    reach = sum((size - 1) * step for size, step in zip(tensor.spec.shape, tensor.stride, strict=True))
+    return first, first + (reach + 1) * tensor.itemsize
+
+
+def _distinct(tensor: StoredTensor) -> int:
+    """Return how many bytes a tensor uses at most: along a stride of 0 an element is used again."""
+    count = tensor.itemsize
+    for size, step in zip(tensor.spec.shape, tensor.stride, strict=True):
+        count *= size if step else min(size, 1)
+    return count
