@@ -1,26 +1,70 @@
 """Optimizer state: torch keeps it by position of the parameters, so it moves where their order changes.
 
 An optimizer's ``state_dict()`` is ``{"state": {position: {...}}, "param_groups": [{"params": [positions], ...}]}``
-(``torch.optim.Optimizer``). Positions count parameters only, buffers left out.
+(``torch.optim.Optimizer``). Positions count parameters only, buffers left out, group by group. An optimizer that was given
+named parameters keeps ``param_names`` in each group as well; after a load they are those of the file, in its order, even
+where the parameters stand in another one (torch 2.15), so they only count where the positions agree with them.
+``torch.distributed.checkpoint`` and FSDP write names where torch has positions: these can be trusted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
-from viscy_compat.checkpoint.inert import Call, Dict, Node, mapping_of
+from viscy_compat.checkpoint.inert import Call, Dict, Node, entries_of, mapping_of
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout
 from viscy_compat.migration.plan import Plan
-from viscy_compat.operations import Rename
+from viscy_compat.named import NamedTuple
+from viscy_compat.operations import Cast, Concat, Rename, Reshape, Split, Transpose, sources_of
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 """Last parts of the names of tensors that no optimizer sees, in every class that is known here."""
 
 
+class Moves(NamedTuple):
+    """What becomes of the parameters of a file.
+
+    ``before`` and ``after`` are their names in order, in the source and in the target; ``origins`` are the source names
+    by those of the target; ``layout`` is that of the source. ``keys`` are the raw keys by source names, ``prefix`` stands
+    in front of every name of the output.
+    """
+
+    before: list[str]
+    after: list[str]
+    origins: Mapping[str, str]
+    layout: Layout
+    keys: Mapping[str, str]
+    prefix: str
+
+    @property
+    def moved(self) -> list[str | None]:
+        """The source of each target parameter, in order; None where it is filled."""
+        return [self.origins.get(name) for name in self.after]
+
+    def spelling(self, names: Sequence[Node]) -> tuple[Mapping[str, str], str] | None:
+        """Return the source names by the spelling that some names have, and what their output has in front.
+
+        They are spelled as the keys of the file are, or as the class has them; None where they are neither.
+        """
+        for spelled, prefix in (
+            ({self.keys[name]: name for name in self.before}, self.prefix),
+            (_same(self.before), ""),
+        ):
+            if all(type(name) is str and name in spelled for name in names):
+                return spelled, prefix
+        return None
+
+
 def reindexed(
-    checkpoint: Checkpoint, plan: Plan, stored: Mapping[str, StoredTensor], *, order: Layout
+    checkpoint: Checkpoint,
+    plan: Plan,
+    stored: Mapping[str, StoredTensor],
+    *,
+    order: Layout,
+    keys: Mapping[str, str],
+    prefix: str = "",
 ) -> dict[int, Node]:
     """Return the nodes that take the place of others, by ``id``, so that optimizer state follows its parameters.
 
@@ -37,6 +81,10 @@ def reindexed(
         Its tensors under the names of the plan.
     order : Layout
         The source's tensors in the order in which its class registers them: the file itself may be shuffled.
+    keys : Mapping[str, str]
+        Raw keys by the names of the plan.
+    prefix : str, optional
+        What stands in front of every name of the output.
 
     Raises
     ------
@@ -44,15 +92,63 @@ def reindexed(
         Where it cannot be said for certain which state belongs to which parameter.
     """
     optimizers = list(optimizers_of(checkpoint))
-    before, after = parameters_of(order, stored), parameters_of(plan.target.layout, {})
-    origins = {row.target: row.source for row in plan.operations if isinstance(row, Rename)}
-    moved = [origins.get(name) for name in after]
-    if not optimizers or moved == before:
+    if not optimizers:
         return {}
+    before, after = parameters_of(order, stored), parameters_of(plan.target.layout, {})
+    origins = {row.target: row.source for row in plan.operations if isinstance(row, Rename | Cast)}
+    moves = Moves(before, after, origins, plan.source.layout, keys, prefix)
+    _refuse_changed_shapes(plan, before)
     replacements: dict[int, Node] = {}
     for optimizer in optimizers:
-        replacements.update(_moved(optimizer, before, moved, plan.source.layout))
+        replacements.update(_renamed(optimizer, moves) if _is_named(optimizer) else _moved(optimizer, moves))
     return replacements
+
+
+def _same(names: Sequence[str]) -> Mapping[str, str]:
+    return {name: name for name in names}
+
+
+def _refuse_changed_shapes(plan: Plan, before: Sequence[str]) -> None:
+    """Refuse to leave moments behind whose parameter goes on in another shape."""
+    parameters = set(before)
+    for row in plan.operations:
+        if isinstance(row, Reshape | Transpose | Split | Concat) and parameters.intersection(sources_of(row)):
+            raise _refusal(f"{sources_of(row)[0]!a} changes its shape")
+
+
+def _is_named(optimizer: Mapping[str, Node]) -> bool:
+    """Whether an optimizer's state is kept by name; one without state shows it by its groups."""
+    entries = entries_of(optimizer["state"]) or []
+    groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
+    listed = _listed(groups)
+    return all(type(name) is str for name in (*entries[::2], *listed)) and bool(entries or listed)
+
+
+def _listed(groups: Sequence[Mapping[str, Node]]) -> list[Node]:
+    """Return what stands for parameters in the groups of an optimizer."""
+    return [name for group in groups if type(group.get("params")) is list for name in group["params"]]
+
+
+def _renamed(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
+    """Yield replacements for an optimizer whose state is kept by name."""
+    state = mapping_of(optimizer["state"]) or {}
+    groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
+    spelling = moves.spelling([*state, *_listed(groups)])
+    if spelling is None:
+        raise _refusal("it names parameters that the file does not have")
+    spelled, prefix = spelling
+    targets = {source: target for target, source in moves.origins.items()}
+    news = {name: prefix + targets[spelled[name]] for name in spelled if spelled[name] in targets}
+    for name, facts in state.items():
+        _verify_shape(facts, spelled[name], moves.layout)
+    filled = [prefix + name for name, source in zip(moves.after, moves.moved, strict=True) if source is None]
+    if filled and len(groups) > 1:
+        raise _refusal(f"it has {len(groups)} parameter groups, and {filled[0]!a} is new: its group is not known")
+    yield id(optimizer["state"]), Dict([item for name in state if name in news for item in (news[name], state[name])])
+    for group in groups:
+        for names in (group.get("params"), group.get("param_names")):
+            if type(names) is list:
+                yield id(names), [*(news[name] for name in names if name in news), *filled]
 
 
 def optimizers_of(checkpoint: Checkpoint) -> Iterator[dict[str, Node]]:
@@ -82,23 +178,43 @@ def parameters_of(layout: Layout, stored: Mapping[str, StoredTensor]) -> list[st
     return list(seen.values())
 
 
-def _moved(
-    optimizer: Mapping[str, Node], before: list[str], moved: list[str | None], layout: Layout
-) -> Iterator[tuple[int, Node]]:
-    """Yield replacements for one optimizer: its positions in the state and in its only group."""
+def _moved(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
+    """Yield replacements for one optimizer: its positions in the state and in its only group, and the names there."""
     groups, state = optimizer["param_groups"], mapping_of_positions(optimizer["state"])
-    group = mapping_of(groups[0]) if len(groups) == 1 else None
-    if group is None or state is None:
-        raise _refusal("it has several parameter groups")
-    if group.get("params") != list(range(len(before))) or "param_names" in group:
-        raise _refusal(f"it does not count the {len(before)} parameters of the file")
+    group = (mapping_of(groups[0]) or {}) if len(groups) == 1 else {}
+    names = group.get("param_names")
+    spelling = moves.spelling(names) if type(names) is list else None
+    agree = spelling is not None and [spelling[0][name] for name in names or ()] == moves.before
+    if agree and spelling is not None and type(names) is list:
+        yield id(names), [spelling[1] + name for name in moves.after]
+    if moves.moved == moves.before:
+        return
+    if len(groups) != 1:
+        raise _refusal(f"it has {len(groups)} parameter groups, and torch numbers the parameters group by group")
+    if state is None:
+        raise _refusal("its state is kept neither by number nor by name")
+    if group.get("params") != list(range(len(moves.before))):
+        raise _refusal(f"it does not count the {len(moves.before)} parameters of the file")
+    if names is not None and not agree:
+        raise _refusal(
+            "its param_names are not the parameters of the file in their order, and torch keeps the names of a file "
+            "after a load in another order, so that neither can be trusted"
+        )
+    yield from _follow(optimizer, state, group, moves)
+
+
+def _follow(
+    optimizer: Mapping[str, Node], state: Mapping[int, Node], group: Mapping[str, Node], moves: Moves
+) -> Iterator[tuple[int, Node]]:
     for position, facts in state.items():
-        _verify_shape(facts, before, position, layout)
-    places = {name: place for place, name in enumerate(before)}
-    follows = [places.get(name) if name is not None else None for name in moved]
+        if not 0 <= position < len(moves.before):
+            raise _refusal(f"it has state for a parameter {position} that does not exist")
+        _verify_shape(facts, moves.before[position], moves.layout)
+    places = {name: place for place, name in enumerate(moves.before)}
+    follows = [places.get(name) if name is not None else None for name in moves.moved]
     entries = [(place, state[old]) for place, old in enumerate(follows) if old is not None and old in state]
     yield id(optimizer["state"]), Dict([item for pair in entries for item in pair])
-    yield id(group["params"]), list(range(len(moved)))
+    yield id(group["params"]), list(range(len(moves.after)))
 
 
 def mapping_of_positions(node: Node) -> dict[int, Node] | None:
@@ -109,14 +225,12 @@ def mapping_of_positions(node: Node) -> dict[int, Node] | None:
     return dict(zip(keys, values, strict=True)) if all(type(key) is int for key in keys) else None
 
 
-def _verify_shape(facts: Node, before: list[str], position: int, layout: Layout) -> None:
-    """Make sure that the moments at a position have the shape of the parameter that is counted there."""
-    if not 0 <= position < len(before):
-        raise _refusal(f"it has state for a parameter {position} that does not exist")
+def _verify_shape(facts: Node, name: str, layout: Layout) -> None:
+    """Make sure that moments have the shape of the parameter that they are said to belong to."""
     for value in (mapping_of(facts) or {}).values():
         shape = _shape_of(value)
-        if shape not in (None, (), layout[before[position]].shape):
-            raise _refusal(f"its state at {position} has shape {shape}, but {before[position]} has another")
+        if shape not in (None, (), layout[name].shape):
+            raise _refusal(f"its state for {name!a} has shape {shape}, and the parameter {layout[name].shape}")
 
 
 def _shape_of(node: Node) -> tuple[int, ...] | None:
@@ -129,6 +243,6 @@ def _shape_of(node: Node) -> tuple[int, ...] | None:
 
 def _refusal(reason: str) -> PlanRefused:
     return PlanRefused(
-        f"the order of the parameters changes, and the optimizer state cannot follow: {reason}",
+        f"the parameters change their names or order, and the optimizer state cannot follow: {reason}",
         fix="--weights-only leaves the optimizer state out",
     )

@@ -352,6 +352,7 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
     follows = edits and not wish.weights_only
+    prefix = _prefix(chosen, edits=edits)
     stored = stored_tensors(checkpoint, chosen.keys)
     return Job(
         checkpoint,
@@ -360,12 +361,16 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
         wish.out,
         kind,
         wish.existing,
-        prefix=_prefix(chosen, edits=edits),
+        prefix=prefix,
         source_prefix=chosen.prefix,
         weights_only=wish.weights_only,
         keep_classes=wish.keep_classes,
         replacements={
-            **(reindexed(checkpoint, plan, stored, order=chosen.order) if follows else {}),
+            **(
+                reindexed(checkpoint, plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix)
+                if follows
+                else {}
+            ),
             **_new_class_path(checkpoint, wish, edits=edits),
         },
         metadata=_metadata(chosen) if kind == "safetensors" else {},
