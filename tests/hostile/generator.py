@@ -341,6 +341,15 @@ def bombs() -> Iterator[Hostile]:
         HONEST_SAFETENSORS,
         ending=".safetensors",
     )
+    for kind, entry in (("numbers", b"0"), ("objects", b"{}")):
+        many = b"{" + b",".join(b'"%x":' % place + entry for place in range(410_000)) + b"}"
+        yield Hostile(
+            f"a header of 410,000 {kind}",
+            "VC404",
+            safetensors({}, raw=many),
+            safetensors({}, raw=json.dumps({"w": row()}).encode().ljust(len(many))),
+            ending=".safetensors",
+        )
     yield Hostile(
         "a header nested 100,000 times",
         "VC450",

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.plans import NAMES, plans
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.layout import TensorSpec
+from viscy_compat.migration import plan_file
 from viscy_compat.migration.patterns import Names, folded, unfolded
 from viscy_compat.migration.plan import Plan, Side, identity_rows, layout_digest, plan_of
 from viscy_compat.migration.plan_file import dumps, loads, plan_id, read_plan
@@ -161,6 +162,19 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     for path in (tmp_path / "binary", tmp_path / "absent", tmp_path):
         with pytest.raises(CompatError, match="binary|absent|" + tmp_path.name):
             read_plan(str(path))
+
+
+def test_a_plan_file_is_bounded_before_it_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "plan.json"
+    path.write_text(dumps(plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))))
+    read_plan(str(path))
+    text = path.read_text()
+    monkeypatch.setattr(plan_file, "MOST_VALUES", sum(map(text.count, ":,[{")) - 1)
+    with pytest.raises(PlanRefused, match="names and values are too many for a plan; at most"):
+        read_plan(str(path))
+    monkeypatch.setattr(plan_file, "LONGEST", len(text) - 1)
+    with pytest.raises(PlanRefused, match="bytes are too many for a plan; at most"):
+        read_plan(str(path))
 
 
 def test_a_plan_file_is_read_as_it_was_written(tmp_path: Path) -> None:

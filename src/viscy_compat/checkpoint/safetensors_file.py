@@ -98,6 +98,10 @@ def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
     raw = source.read(8, length)
     if raw[:1] != b"{":
         _broken(path, "the header does not begin with '{'")
+    names = raw.count(b":")
+    if names > max(2 * _BRACKETS, 6 * limits.tensors):
+        # counted before it is parsed, which takes a hundred bytes of memory for each; an honest tensor has four
+        raise beyond(limits, "tensors", names, f"the header has about {names} entries", where=path)
     header = parsed_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
     if len(header) > limits.tensors + 1:
         raise beyond(limits, "tensors", len(header), f"{len(header)} tensors", where=path)
@@ -123,6 +127,8 @@ def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRAC
     """
     if raw.count(b"[") + raw.count(b"{") > most:
         _broken(path, "it nests or repeats without end", code)
+    if raw.count(b":") > 2 * most or raw.count(b",") > 8 * most:
+        _broken(path, "it repeats without end", code)
     try:
         value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

@@ -16,8 +16,8 @@ from viscy_compat.migration.plan import Plan, Side, layout_digest, plan_of
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 
 SCHEMA = 1
-LONGEST = 64 << 20
-"""Bytes of a plan file beyond which it is refused."""
+LONGEST, MOST_VALUES = 20 << 20, 1_500_000
+"""Bytes of a plan file, and names and values in it, beyond which it is refused: twice what 60,000 tensors need."""
 
 
 def plan_id(plan: Plan) -> str:
@@ -103,8 +103,11 @@ def read_plan(path: str) -> Plan:
 
     with ByteSource(path) as source:
         if source.size > LONGEST:
-            raise PlanRefused(f"{source.size} bytes are too many for a plan", where=path)
+            raise PlanRefused(f"{source.size} bytes are too many for a plan; at most {LONGEST} are read", where=path)
         data = source.read(0, source.size)
+    values = sum(map(data.count, (b":", b",", b"[", b"{")))
+    if values > MOST_VALUES:
+        raise PlanRefused(f"{values} names and values are too many for a plan; at most {MOST_VALUES} are", where=path)
     try:
         return loads(data.decode("utf-8"), where=path)
     except UnicodeDecodeError as error:
