@@ -4,10 +4,10 @@
 
 JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
 (the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW
-moments), "hyper_parameters" (an object, stored as Lightning does), "shuffle" (true: entries in another order), "half"
-(true: float16 weights) and "io" (the shape of an input: what the saved model makes of it in eval mode is written to
-OUT.io.safetensors). The old code runs in this process, which is why this is a tool and not part of the package;
-pretrained downloads are switched off.
+moments), "averaged" (true: three steps of SGD with Lightning's averages of the weights), "hyper_parameters" (an
+object, stored as Lightning does), "shuffle" (true: entries in another order), "half" (true: float16 weights) and "io"
+(the shape of an input: what the saved model makes of it in eval mode is written to OUT.io.safetensors). The old code
+runs in this process, which is why this is a tool and not part of the package; pretrained downloads are switched off.
 """
 
 from __future__ import annotations
@@ -112,8 +112,13 @@ def save_lightning(model: torch.nn.Module, job: dict[str, Any]) -> None:
             return loss_of(self.model)
 
         def configure_optimizers(self) -> torch.optim.Optimizer:
+            if job.get("averaged"):
+                return torch.optim.SGD(self.model.parameters(), lr=10.0)
             return torch.optim.AdamW(self.model.parameters(), lr=1e-4)
 
+    if job.get("averaged"):
+        save_averaged(ContrastiveModule(), job)
+        return
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = Trainer(
@@ -127,6 +132,30 @@ def save_lightning(model: torch.nn.Module, job: dict[str, Any]) -> None:
         )
         trainer.fit(ContrastiveModule(), torch.utils.data.DataLoader(torch.zeros(1, 1)))
         trainer.save_checkpoint(job["out"], weights_only=not job.get("optimizer", True))
+
+
+def save_averaged(module: Any, job: dict[str, Any]) -> None:
+    """Train three steps with averages of the weights, and save while training: only then are both in the file."""
+    from lightning.pytorch import Callback, Trainer
+    from lightning.pytorch.callbacks import EMAWeightAveraging
+
+    class Saver(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.save_checkpoint(job["out"])
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        trainer = Trainer(
+            accelerator="cpu",
+            max_steps=3,
+            callbacks=[EMAWeightAveraging(decay=0.5), Saver()],
+            default_root_dir=folder,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(module, torch.utils.data.DataLoader(torch.zeros(4, 1)))
 
 
 def save(model: torch.nn.Module, job: dict[str, Any]) -> None:

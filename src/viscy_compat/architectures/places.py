@@ -21,6 +21,11 @@ class Place(NamedTuple):
     prefix: str
     lacks: str = ""
 
+    @property
+    def witness(self) -> str:
+        """The first telling name, as the file has it."""
+        return self.prefix + self.known.telling[0][len(self.lacks) :]
+
 
 def places_of(names: Collection[str], class_name: str = "") -> list[Place]:
     """Return the places where all telling names of a class are, complete names first, then the innermost first.

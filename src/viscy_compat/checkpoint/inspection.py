@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
+from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, WeightsFacts
 from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage_id
@@ -37,9 +37,11 @@ class Inspection:
         Why.
     damaged : tuple[str, ...] or None
         Records whose CRC-32 is wrong; None where not every byte was read.
+    sets : tuple[WeightsFacts, ...], optional
+        Every set of weights in the file, as somebody who knows the classes sees it.
     """
 
-    __slots__ = ("checkpoint", "damaged", "error", "path")
+    __slots__ = ("checkpoint", "damaged", "error", "path", "sets")
 
     def __init__(
         self,
@@ -48,8 +50,9 @@ class Inspection:
         checkpoint: Checkpoint | None = None,
         error: UnreadableCheckpoint | None = None,
         damaged: tuple[str, ...] | None = None,
+        sets: tuple[WeightsFacts, ...] = (),
     ) -> None:
-        self.path, self.checkpoint, self.error, self.damaged = path, checkpoint, error, damaged
+        self.path, self.checkpoint, self.error, self.damaged, self.sets = path, checkpoint, error, damaged, sets
 
     @property
     def title(self) -> str:
@@ -75,7 +78,8 @@ class Inspection:
         findings = {"findings": [finding.to_dict() for finding in self.findings]}
         if self.checkpoint is None:
             return {"file": self.path, "readable": False, **findings}
-        return {"file": self.path, "readable": True, **_facts(self.checkpoint), **self._crcs(), **findings}
+        sets = {"sets": [row.to_dict() for row in self.sets]}
+        return {"file": self.path, "readable": True, **_facts(self.checkpoint), **sets, **self._crcs(), **findings}
 
     def _crcs(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
@@ -97,9 +101,10 @@ def _verifiable(checkpoint: Checkpoint) -> bool:
     return bool(storages) and all(storage.crc is not None for storage in storages)
 
 
-def inspected(checkpoint: Checkpoint, *, every_byte: bool = False) -> Inspection:
+def inspected(checkpoint: Checkpoint, *, every_byte: bool = False, sets: tuple[WeightsFacts, ...] = ()) -> Inspection:
     """Return the inspection of a checkpoint; with `every_byte`, every stored CRC-32 is verified."""
-    return Inspection(checkpoint.path, checkpoint=checkpoint, damaged=_damaged(checkpoint) if every_byte else None)
+    damaged = _damaged(checkpoint) if every_byte else None
+    return Inspection(checkpoint.path, checkpoint=checkpoint, damaged=damaged, sets=sets)
 
 
 def _damaged(checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -123,7 +128,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "files": [file.path for file in checkpoint.files],
         "wrapper": checkpoint.wrapper._asdict(),
         "module_class": checkpoint.module_class,
-        "state_dict": checkpoint.site,
+        "state_dict": checkpoint.address,
         "state_dicts": [site._asdict() for site in checkpoint.sites],
         "versions": checkpoint.versions,
         "metadata": checkpoint.metadata,

@@ -51,7 +51,9 @@ def _without_frameworks(key: str) -> str:
     return ".".join([*(part for part in parents if part not in _FRAMEWORKS), name])
 
 
-def view_below(names: Mapping[str, str], prefix: str, *, lacks: str = "", raw: Iterable[str] = ()) -> View:
+def view_below(
+    names: Mapping[str, str], prefix: str, *, lacks: str = "", witness: str = "", raw: Iterable[str] = ()
+) -> View:
     """Return the view of the names below a prefix, with the wrappers of frameworks taken out.
 
     Parameters
@@ -62,6 +64,8 @@ def view_below(names: Mapping[str, str], prefix: str, *, lacks: str = "", raw: I
         What the names begin with, wrappers taken out.
     lacks : str, optional
         What every name of the view gets in front.
+    witness : str, optional
+        A name that is certainly in the view: what has not the wrappers in front that it has, is outside.
     raw : Iterable[str], optional
         All raw keys; those that are not in the view are outside of it.
 
@@ -71,7 +75,9 @@ def view_below(names: Mapping[str, str], prefix: str, *, lacks: str = "", raw: I
     >>> view.prefix, view.keys, view.outside
     ('_forward_module.net.', {'w': '_forward_module.net.w'}, ('other',))
     """
-    keys = {name[len(prefix) :]: key for name, key in names.items() if name.startswith(prefix)}
+    wrapped = _raw_prefix([names[witness]], prefix) if witness else ""
+    within = ((name, key) for name, key in names.items() if name.startswith(prefix) and key.startswith(wrapped))
+    keys = {name[len(prefix) :]: key for name, key in within}
     taken = set(keys.values())
     front = _raw_prefix(list(keys.values()), prefix)
     inner: dict[str, None] = {}

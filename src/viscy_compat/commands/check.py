@@ -22,7 +22,11 @@ def add_statements(parser: ArgumentParser) -> None:
     stated.add_argument("--as", dest="class_name", metavar="CLASS", help="state the class")
     stated.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="state a constructor argument")
     stated.add_argument("--config", metavar="FILE.yml", action="append", default=[], help="a training configuration")
-    stated.add_argument("--state-dict", metavar="PATH", help="which sub-dictionary, where a file holds several")
+    stated.add_argument(
+        "--state-dict",
+        metavar="ADDRESS",
+        help="which set of weights, where a file holds several: PATH of its state dict, or PATH:PREFIX",
+    )
     stated.add_argument(
         "--limit", metavar="NAME=VALUE", action="append", default=[], help="raise a limit of the reader"
     )

@@ -7,6 +7,7 @@ from argparse import ArgumentParser, Namespace
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import Inspection, inspected
 from viscy_compat.checkpoint.limits import with_limits
+from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.report import emit_each
 
@@ -15,7 +16,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``inspect``."""
     parser.add_argument("files", metavar="FILE", nargs="+", help="a checkpoint, or the index of a sharded one")
     parser.add_argument(
-        "--state-dict", metavar="PATH", help="which state dict, where a file holds several ('ema.state_dict')"
+        "--state-dict",
+        metavar="ADDRESS",
+        help="which set of weights, where a file holds several ('ema.state_dict', 'state_dict:teacher.')",
     )
     parser.add_argument(
         "--limit", metavar="NAME=NUMBER", action="append", default=[], help="raise a limit of the reader (repeatable)"
@@ -32,6 +35,6 @@ def _inspection(path: str, arguments: Namespace) -> Inspection:
     limits = with_limits(arguments.limit)
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=arguments.state_dict)
-        return inspected(checkpoint, every_byte=arguments.crc)
+        return inspected(checkpoint, every_byte=arguments.crc, sets=facts_of(choose_set(checkpoint)))
     except UnreadableCheckpoint as error:
         return Inspection(path, error=error)

@@ -31,6 +31,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters shall name"
     )
+    parser.add_argument(
+        "--sets",
+        choices=("all", "chosen"),
+        default="",
+        help="which sets of weights OUT holds (all of them where the chosen one is what loaders take; else it alone)",
+    )
     plans = parser.add_argument_group("the plan")
     plans.add_argument("--write-plan", metavar="PLAN.json", help="write the plan down")
     plans.add_argument("--plan", metavar="PLAN.json", help="apply a plan that was written down")
@@ -131,6 +137,8 @@ def _wish(arguments: Namespace) -> Wish:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
     if arguments.class_path and not out:
         raise UsageError("--class-path says how to write, and nothing is written", fix="add -o OUT or --in-place")
+    if arguments.sets and not out:
+        raise UsageError("--sets says how to write, and nothing is written", fix="add -o OUT or --in-place")
     if arguments.keep_classes and not out:
         raise UsageError("--keep-classes says how to write, and nothing is written", fix="add -o OUT or --in-place")
     return Wish(
@@ -141,4 +149,5 @@ def _wish(arguments: Namespace) -> Wish:
         arguments.shim or "",
         arguments.class_path,
         arguments.keep_classes,
+        arguments.sets,
     )

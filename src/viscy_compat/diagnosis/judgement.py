@@ -219,7 +219,12 @@ def _next_command(
     renamed = class_path_command(checkpoint)
     if renamed:
         return renamed + flag(address) + "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
-    if verdict == "compatible" and not view.prefix and not view.inner:
+    if (
+        verdict == "compatible"
+        and not view.prefix
+        and not view.inner
+        and not (checkpoint.stated and address is not None)
+    ):
         return ""
     settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
     out = quoted(target_beside(checkpoint.path))

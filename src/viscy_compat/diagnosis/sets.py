@@ -11,7 +11,7 @@ The rule, in the order in which it is asked:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, identify, infer
@@ -156,8 +156,11 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
 
 def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
     """Return a state dict in which nothing is known, as one set."""
-    likely = bool(places_of(names_without_wrappers(checkpoint.tensors), class_name))
-    return WeightSet(checkpoint, _plausible_views(checkpoint)[0], None, checkpoint.address, likely)
+    names = names_without_wrappers(checkpoint.tensors)
+    view = _plausible_views(checkpoint)[0]
+    if checkpoint.base and not view.prefix.startswith(checkpoint.base):
+        view = view_below({key: key for key in checkpoint.tensors}, checkpoint.base)
+    return WeightSet(checkpoint, view, None, checkpoint.address, bool(places_of(names, class_name)))
 
 
 def _alone(checkpoint: Checkpoint, row: WeightSet) -> WeightSet:
@@ -187,10 +190,10 @@ def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
     """Return the views in which something near a known class may be seen, the usual ones first."""
     usual = _plausible_views(checkpoint)
     names = names_without_wrappers(checkpoint.tensors)
-    prefixes = [(place.prefix, place.lacks) for place in _plausible_places(checkpoint, names, class_name)]
+    places = _plausible_places(checkpoint, names, class_name)[:_FEW]
+    found = [_view_at(place, names, raw=checkpoint.tensors) for place in places]
     if checkpoint.base:
-        prefixes.append((checkpoint.base, ""))
-    found = [view_below(names, prefix, lacks=lacks, raw=checkpoint.tensors) for prefix, lacks in prefixes[:_FEW]]
+        found.append(view_below(names, checkpoint.base, raw=checkpoint.tensors))
     seen = [tuple(view.keys) for view in usual]
     return [*usual, *(view for view in found if view.keys and tuple(view.keys) not in seen)]
 
@@ -200,7 +203,7 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
     names = names_without_wrappers(checkpoint.tensors)
     found: list[tuple[View, Inference]] = []
     for place in _plausible_places(checkpoint, names, class_name):
-        view = view_below(names, place.prefix, lacks=place.lacks)
+        view = _view_at(place, names)
         inference = _inferred(place, checkpoint.layout_of(view), found, checkpoint) if view.keys else None
         if inference:
             found.append((view, inference))
@@ -224,6 +227,13 @@ def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name:
 def _is_whole_further_out(place: Place) -> bool:
     """Whether names that seem to lack their first name have it: it is the end of what stands in front of them."""
     return bool(place.lacks) and f".{place.prefix}".endswith(f".{place.lacks}")
+
+
+def _view_at(place: Place, names: dict[str, str], raw: Iterable[str] = ()) -> View:
+    """Return the view of a place; empty where its witness belongs to another set."""
+    if place.witness not in names:
+        return View(place.prefix, {})
+    return view_below(names, place.prefix, lacks=place.lacks, witness=place.witness, raw=raw)
 
 
 def _inferred(
@@ -271,16 +281,21 @@ def _originals(checkpoint: Checkpoint) -> list[WeightSet]:
 
 
 def _unknown_sets(checkpoint: Checkpoint, found: list[WeightSet]) -> Iterator[WeightSet]:
-    """Yield what no known class has, by first names, where it is too much for the buffers of a loss."""
+    """Yield what no known class has: what has the telling names of one, then what is too much for a loss."""
     taken = {key for row in found for key in row.view.keys.values()}
+    names = names_without_wrappers(key for key in checkpoint.tensors if key not in taken)
+    for place in _plausible_places(checkpoint, names, ""):
+        view = _view_at(place, names)
+        if view.keys and not taken.intersection(view.keys.values()):
+            taken.update(view.keys.values())
+            yield _set_of(checkpoint, view, None)._replace(likely=True)
     groups: dict[str, list[str]] = {}
     for key in checkpoint.tensors:
         if key not in taken and "." in key:
             groups.setdefault(key.partition(".")[0] + ".", []).append(key)
     for prefix, keys in groups.items():
         if len(keys) >= _FEW:
-            row = _set_of(checkpoint, View(prefix, {key[len(prefix) :]: key for key in keys}), None)
-            yield row._replace(likely=bool(places_of(names_without_wrappers(keys))))
+            yield _set_of(checkpoint, View(prefix, {key[len(prefix) :]: key for key in keys}), None)
 
 
 def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -> Iterator[WeightSet]:

@@ -9,6 +9,7 @@ from viscy_compat.findings import Finding, Report
 from viscy_compat.layout import fold, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.report import Style
+from viscy_compat.report.text_check import set_lines
 
 if TYPE_CHECKING:
     from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
@@ -29,6 +30,8 @@ def _section(result: Inspection, style: Style) -> Iterator[str]:
     yield style.paint(printable(result.path), 1)
     if result.checkpoint is not None:
         yield from _head(result.checkpoint)
+        if len(result.sets) > 1:
+            yield from (_MARGIN + line for line in set_lines(result.sets, style))
         yield ""
         yield from _tree(result.checkpoint, style)
         yield from _rest(result, style)
@@ -48,10 +51,10 @@ def _origin(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"saved by a Lightning trainer, version {printable(wrapper.version)}"
     if checkpoint.module_class:
         yield f"a whole module: {printable(checkpoint.module_class)}"
-    if checkpoint.site:
+    if checkpoint.address:
         others = [printable(site.path or "(top)") for site in checkpoint.sites if site.path != checkpoint.site]
         also = f" (also: {', '.join(others)}; --state-dict chooses)" if others else ""
-        yield f"state dict: {printable(checkpoint.site)}{also}"
+        yield f"state dict: {printable(checkpoint.address)}{also}"
     if wrapper.prefix:
         yield f"wrapper prefix: {printable(wrapper.prefix)}"
     if len(checkpoint.files) > 1:

@@ -10,7 +10,7 @@ from viscy_compat.layout import fold, printable
 from viscy_compat.migration.patterns import Names, folded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.report import Style
-from viscy_compat.report.text_check import megabytes
+from viscy_compat.report.text_check import megabytes, shown_address
 from viscy_compat.report.text_check import render as render_check
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
         return
     yield _headline(result, style)
     yield from _indented(_plan_lines(result.plan, style))
+    yield from _indented(_set_lines(result, style))
     yield from _indented(_ground_lines(result, style))
     yield from (f"{_MARGIN}{style.paint('loses     ', 2)}{printable(line)}" for line in result.loses)
     if result.left_behind:
@@ -70,6 +71,17 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
     yield from (f"{_MARGIN}{printable(line)}" for line in shown)
     if len(shown) < len(lines):
         yield f"{_MARGIN}... and {len(lines) - len(shown)} more (-v shows all)"
+
+
+def _set_lines(result: RemapResult, style: Style) -> Iterator[str]:
+    """Yield which set of weights was remapped, and what becomes of each of the others."""
+    if result.fates and result.state_dict is not None:
+        moved = result.place and result.place != result.state_dict.partition(":")[0]
+        told = f", written as {shown_address(result.place)}, which loaders take" if moved else ""
+        yield f"{style.paint('set       ', 2)}{shown_address(result.state_dict)}{told}"
+    for fate in result.fates:
+        told = f"{shown_address(fate.row.address)}: {fate.outcome} ({printable(fate.why)})"
+        yield f"{style.paint('also      ', 2)}{told}"
 
 
 def _counts(plan: Plan) -> Iterator[str]:

@@ -13,7 +13,8 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.diagnosis.addressing import needed_address
-from viscy_compat.diagnosis.causes import about_absent_weights
+from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets
+from viscy_compat.diagnosis.sets import Choice, WeightSet, choose_set
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
 from viscy_compat.migration.making import source_side, sources_of_view
@@ -70,7 +71,8 @@ class Chosen(NamedTuple):
 
     ``keys`` are the raw keys by the names of the plan; ``prefix`` is the wrapper prefix of the file; ``order`` lists
     the source tensors in the order in which its class registers them; ``result`` is the verdict on the source;
-    ``grounds`` says why each target tensor has its source, where that was inferred.
+    ``grounds`` says why each target tensor has its source, where that was inferred; ``choice`` lists the sets of
+    weights in the file, and says which one this is.
     """
 
     checkpoint: Checkpoint
@@ -80,6 +82,7 @@ class Chosen(NamedTuple):
     order: Layout
     result: CheckResult | None = None
     grounds: Mapping[str, str] = {}
+    choice: Choice | None = None
 
 
 class NoPlan(NamedTuple):
@@ -135,7 +138,15 @@ def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Ch
     if blocking - _CURED:
         return NoPlan(found.result)
     keys = sources_of_view(found.checkpoint, found.view).keys
-    return Chosen(found.checkpoint, keys, found.plan, found.view.prefix, found.inference.written, found.result)
+    return Chosen(
+        found.checkpoint,
+        keys,
+        found.plan,
+        found.view.prefix,
+        found.inference.written,
+        found.result,
+        choice=found.choice,
+    )
 
 
 _CURED = {"VC105", "VC202", "VC430"}
@@ -155,15 +166,47 @@ def _diagnosed(question: Question) -> Diagnosis:
 def _from_file(question: Question) -> Chosen:
     plan = read_plan(question.plan)
     plan = inverse_of(plan) if question.direction == "back" else plan
-    checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
+    choice, row = _meant(question, plan.source.state_dict)
+    view = _fitting_view(row, plan, question.path)
+    keys = sources_of_view(row.checkpoint, view).keys
+    chosen = row._replace(view=view)
+    sets = tuple(chosen if each is row else each for each in choice.sets)
+    found = choice._replace(judged=chosen, sets=sets)
+    return Chosen(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
+
+
+def _meant(question: Question, planned: str | None = None) -> tuple[Choice, WeightSet]:
+    """Return the sets of a file, and the one that is meant: what is stated, what the plan was made for, else the usual.
+
+    Raises
+    ------
+    PlanRefused
+        Where the plan was made for a set that the file does not have.
+    UnreadableCheckpoint
+        Where nobody can know which set is meant.
+    """
+    wanted = planned if question.state_dict is None else question.state_dict
+    try:
+        checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=wanted, undecided="read")
+    except UnreadableCheckpoint as error:
+        if question.state_dict is not None or planned is None or error.code != "VC446":
+            raise
+        said = f"the plan was made for the set of weights {planned!a}, which this file does not have"
+        raise PlanRefused(
+            said, where=question.path, fix="state the set that it is for: --state-dict ADDRESS"
+        ) from error
     _refuse_unreadable(checkpoint)
-    view = _fitting_view(checkpoint, plan, question.path)
-    return Chosen(checkpoint, sources_of_view(checkpoint, view).keys, plan, view.prefix, plan.source.layout)
+    choice = choose_set(checkpoint)
+    if choice.judged is None:
+        asked = about_several_sets(checkpoint, [row.address for row in choice.sets])
+        raise UnreadableCheckpoint(asked.message, where=question.path, fix=asked.fix, code=asked.code)
+    return choice, choice.judged
 
 
-def _fitting_view(checkpoint: Checkpoint, plan: Plan, where: str) -> View:
+def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     """Return the view that a plan was made for, the prefix that it names first."""
-    views = sorted(checkpoint.views, key=lambda view: view.prefix != plan.source.prefix)
+    checkpoint = row.checkpoint
+    views = sorted((row.view, *checkpoint.views), key=lambda view: view.prefix != plan.source.prefix)
     for view in views:
         try:
             fitted(plan, sources_of_view(checkpoint, view).layout)
@@ -198,18 +241,22 @@ def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], 
         raise PlanRefused(
             told, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
         ) from error
-    return chosen._replace(result=recognised(found.result, view, inference))
+    return chosen._replace(result=recognised(found.result, view, inference), choice=found.choice)
 
 
 def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
     from viscy_compat.migration.inferred import Way
 
     wanted = open_checkpoint(question.against, limits=question.limits)
-    checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=question.state_dict)
-    _refuse_unreadable(checkpoint)
-    view = checkpoint.views[0]
-    way = Way(source_side(checkpoint, view), Side(wanted.layout))
-    return _inferred(question, checkpoint, view, way, settler)
+    choice, row = _meant(question)
+    view = _seen(row)
+    way = Way(source_side(row.checkpoint, view, state_dict=needed_address(choice)), Side(wanted.layout))
+    return _inferred(question, row.checkpoint, view, way, settler)._replace(choice=choice)
+
+
+def _seen(row: WeightSet) -> View:
+    """Return the view of a set whose renames are inferred: that of its class or prefix, else the usual one."""
+    return row.view if row.inference or row.checkpoint.base is not None else row.checkpoint.views[0]
 
 
 def _inferred(
@@ -264,7 +311,8 @@ def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
     keys = sources_of_view(found.checkpoint, found.view).keys
     with TensorReader(found.checkpoint) as reader:
         refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)
-    return Chosen(found.checkpoint, keys, plan, found.view.prefix, plan.source.layout, found.result)
+    order = plan.source.layout
+    return Chosen(found.checkpoint, keys, plan, found.view.prefix, order, found.result, choice=found.choice)
 
 
 def _refuse_unreadable(checkpoint: Checkpoint) -> None:

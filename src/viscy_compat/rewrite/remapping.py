@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from viscy_compat import __version__
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.address import Address
+from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.inert import Node
+from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.diagnosis.sets import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
@@ -24,8 +27,9 @@ from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.leavings import about_admission
 from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
+from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
-from viscy_compat.rewrite.write import Job, Kind, Written, becomes_plain, stored_tensors, write
+from viscy_compat.rewrite.write import Job, Kind, Written, becomes_plain, plain_output, stored_tensors, write
 from viscy_compat.stated import Statement
 
 ENDINGS: dict[str, Kind] = {
@@ -57,6 +61,9 @@ class Wish(NamedTuple):
         The class path that the hyper-parameters shall name.
     keep_classes : bool, optional
         Keep entries that torch's default refuses.
+    sets : {"", "all", "chosen"}, optional
+        Which sets of weights the output holds: all of them, the chosen one alone, or (empty) all where the chosen one is
+        what loaders take.
     """
 
     out: str = ""
@@ -66,14 +73,16 @@ class Wish(NamedTuple):
     shim_out: str = ""
     class_path: str = ""
     keep_classes: bool = False
+    sets: Scope = ""
 
 
 class RemapResult(NamedTuple):
     """What `remap` answers about one file.
 
-    ``written`` is None where nothing was written; ``left_behind`` names what the new file does not hold besides the
-    tensors; ``check`` is the verdict on the source, where its class was asked for; ``grounds`` says why each target
-    tensor has its source, where that was inferred.
+    ``written`` is None where nothing was written; ``left_behind`` names what the new file does not hold besides its sets
+    of weights; ``check`` is the verdict on the source, where its class was asked for; ``grounds`` says why each target
+    tensor has its source, where that was inferred; ``state_dict`` is the address of the set that was remapped, ``fates``
+    say what becomes of the others, ``place`` is the path of its state dict in the new file.
     """
 
     file: str
@@ -88,6 +97,9 @@ class RemapResult(NamedTuple):
     proof: Mapping[str, Any] | None = None
     grounds: Mapping[str, str] = {}
     next: str = ""
+    state_dict: str | None = None
+    fates: tuple[Fate, ...] = ()
+    place: str = ""
 
     @property
     def title(self) -> str:
@@ -111,6 +123,8 @@ class RemapResult(NamedTuple):
             "tied": dict(self.written.tied) if self.written else None,
             "architecture": identity.to_dict() if identity else None,
             "plan": plan_summary(self.plan) if self.plan else None,
+            "state_dict": self.state_dict,
+            "sets": [fate.to_dict() for fate in self.fates],
             "loses": list(self.loses),
             "left_behind": list(self.left_behind),
             "files": dict(self.files),
@@ -119,7 +133,8 @@ class RemapResult(NamedTuple):
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
         }
-        return {name: value for name, value in told.items() if value or name in ("findings", "written", "next")}
+        kept = ("findings", "written", "next", *(() if self.state_dict is None else ("state_dict",)))
+        return {name: value for name, value in told.items() if value or name in kept}
 
 
 def grouped(grounds: Mapping[str, str]) -> dict[str, list[str]]:
@@ -141,14 +156,15 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     renames = sum(isinstance(row, Rename) for row in plan.changes)
     told = {"renames": renames, "drops": plan.count(Drop), "fills": plan.count(Fill), "casts": plan.count(Cast)}
     others = len(plan.changes) - sum(told.values())
+    rows = {"prefix": list(plan.prefix_rows)} if plan.prefix_rows else {}
     kept = len(plan.operations) - len(plan.changes)
-    return {"id": plan_id(plan), "total": True, "kept": kept, **told, **({"others": others} if others else {})}
+    return {"id": plan_id(plan), "total": True, "kept": kept, **told, **({"others": others} if others else {}), **rows}
 
 
 class Finished(NamedTuple):
     """A new file before it takes its place: where it is, and how its tensors are found in it.
 
-    ``site`` is the place of the state dict, ``prefix`` stands in front of every name.
+    ``site`` is the address of the set of weights, ``prefix`` stands in front of every name.
     """
 
     path: str
@@ -175,6 +191,7 @@ def remap(
     shim: str | os.PathLike[str] | None = None,
     class_path: str = "",
     keep_classes: bool = False,
+    sets: Literal["", "all", "chosen"] = "",
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
@@ -208,6 +225,9 @@ def remap(
     keep_classes : bool, optional
         Keep entries that torch's default (``weights_only=True``) refuses; then the new file needs
         ``weights_only=False``.
+    sets : {"", "all", "chosen"}, optional
+        Which sets of weights the new file holds, where `path` holds several: all of them, the chosen one alone, or (by
+        default) all where the chosen one is what loaders take.
     class_name, config, state_dict
         As `viscy_compat.check` has them.
 
@@ -247,6 +267,7 @@ def remap(
         _text(shim),
         class_path,
         keep_classes,
+        sets,
     )
     return Report("remap", [fulfil(question, wish)])
 
@@ -277,6 +298,7 @@ def fulfil(
         return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
     for path in filter(None, (wish.plan_out, wish.shim_out)):
         refuse_target(path, _existing(wish), chosen.checkpoint.files)
+    fates = _fates(chosen, wish)
     job, written, proof = _written(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish, chosen.checkpoint))
     admission = written.admission if written else Admission({})
@@ -286,14 +308,32 @@ def fulfil(
         "compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
         chosen.plan,
         written,
-        (*left_behind(chosen.checkpoint, job), *gone) if job else (),
+        (*left_behind(chosen.checkpoint, job, fates), *gone) if job else (),
         chosen.plan.loses if question.direction == "forward" else (),
         (*about_admission(admission, wish.out, keep_classes=wish.keep_classes), *_findings(chosen, wish)),
         files,
         chosen.result,
         proof or None,
         chosen.grounds,
+        state_dict=chosen.choice.judged.address if chosen.choice and chosen.choice.judged else None,
+        fates=fates,
+        place=job.part.site if job and not plain_output(job) else "",
     )
+
+
+def _fates(chosen: Chosen, wish: Wish) -> tuple[Fate, ...]:
+    """Return what becomes of the other sets of weights; in a file that is not written yet, what would."""
+    checkpoint = chosen.checkpoint
+    kind = kind_of(wish.out, checkpoint, wish.existing) if wish.out else "torch"
+    scope = scope_of(wish.sets, checkpoint)
+    holds = ""
+    if kind == "safetensors":
+        holds = "a safetensors file holds one set"
+    elif becomes_plain(checkpoint):
+        holds = "the output is a plain state dict, which holds one set"
+    elif wish.weights_only:
+        holds = "--weights-only keeps one set"
+    return fates_of(chosen.choice, chosen.plan, _prefix(chosen, scope, edits=True), scope=scope, holds=holds)
 
 
 def _written(
@@ -333,12 +373,22 @@ def kind_of(path: str, checkpoint: Checkpoint, existing: Existing) -> Kind:
     raise UsageError(f"the ending {ending!a} says no format", where=path, fix=f"choose one of {', '.join(ENDINGS)}")
 
 
-def left_behind(checkpoint: Checkpoint, job: Job) -> tuple[str, ...]:
-    """Return what the source holds besides the tensors and the new file does not, by name."""
+def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) -> tuple[str, ...]:
+    """Return what the source holds besides its sets of weights and the new file does not, by name."""
     entries = [name for name in checkpoint.entries if name != checkpoint.site.partition(".")[0]]
     if job.kind == "torch" and not becomes_plain(checkpoint):
         entries = [name for name in entries if job.weights_only and not _is_kept(name, checkpoint)]
-    return (*entries, *checkpoint.extras)
+        moved = checkpoint.site if job.part.site != checkpoint.site else None
+        entries += [path for path in job.removed if path not in entries and path != moved]
+    return (*entries, *checkpoint.extras, *_in_no_set(checkpoint, fates))
+
+
+def _in_no_set(checkpoint: Checkpoint, fates: tuple[Fate, ...]) -> Iterator[str]:
+    """Yield the tensors beside the chosen set, in its state dict, that belong to no other."""
+    others = {
+        key for fate in fates if fate.row.checkpoint.site == checkpoint.site for key in fate.row.view.keys.values()
+    }
+    return (key for key in checkpoint.beside if key not in checkpoint.tensors and key not in others)
 
 
 def _is_kept(name: str, checkpoint: Checkpoint) -> bool:
@@ -352,7 +402,9 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
     follows = edits and not wish.weights_only
-    prefix = _prefix(chosen, edits=edits)
+    scope, fates = scope_of(wish.sets, checkpoint), _fates(chosen, wish)
+    site = usual_site(checkpoint) if edits and scope == "chosen" else checkpoint.site
+    prefix = _prefix(chosen, scope, edits=edits)
     stored = stored_tensors(checkpoint, chosen.keys)
     return Job(
         checkpoint,
@@ -375,6 +427,9 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
         },
         metadata=_metadata(chosen) if kind == "safetensors" else {},
         limits=question.limits,
+        site=site,
+        siblings=tuple(fate.part for fate in fates if fate.part) if edits else (),
+        removed=left_sites(fates, checkpoint, site) if edits else (),
     )
 
 
@@ -391,10 +446,28 @@ def _new_class_path(checkpoint: Checkpoint, wish: Wish, *, edits: bool) -> Mappi
     return with_class_path(checkpoint, wish.class_path)
 
 
-def _prefix(chosen: Chosen, *, edits: bool) -> str:
-    """Return the prefix of the output: Lightning files keep theirs, since their module holds the model as before."""
-    lightning = edits and chosen.checkpoint.wrapper.kind == "lightning" and chosen.prefix.startswith(LIGHTNING_PREFIX)
-    return LIGHTNING_PREFIX if lightning else chosen.plan.target.prefix
+def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
+    """Return the prefix of the output: Lightning files keep theirs, since their module holds the model as before.
+
+    A set that stands where Lightning loads gets the prefix of what stood there; one among others in a state dict keeps
+    its own.
+    """
+    elsewhere = chosen.checkpoint.base is not None or chosen.checkpoint.site != usual_site(chosen.checkpoint)
+    if edits and scope == "all" and elsewhere:
+        return chosen.prefix
+    usual = any(row.view.prefix.startswith(LIGHTNING_PREFIX) for row in _at_the_usual_place(chosen))
+    held = usual or chosen.prefix.startswith(LIGHTNING_PREFIX) or not is_recognised(View(chosen.prefix, {}))
+    return LIGHTNING_PREFIX if edits and is_lightning(chosen.checkpoint) and held else chosen.plan.target.prefix
+
+
+def _at_the_usual_place(chosen: Chosen) -> list[WeightSet]:
+    sets = chosen.choice.sets if chosen.choice else ()
+    return [row for row in sets if row.checkpoint.site == usual_site(chosen.checkpoint)]
+
+
+def is_lightning(checkpoint: Checkpoint) -> bool:
+    """Whether a trainer wrote the file, whichever of its state dicts this is."""
+    return bool(checkpoint.wrapper.version)
 
 
 def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
@@ -421,6 +494,7 @@ def _metadata(chosen: Chosen) -> dict[str, str]:
         "config": to_json(_decided(chosen), sort_keys=True) if target.config else "",
         "source_generation": chosen.plan.source.generation,
         "plan": plan_id(chosen.plan),
+        "state_dict": chosen.plan.source.state_dict or "",
         "source": source_digest(chosen.checkpoint),
         "version": __version__,
     }
@@ -454,11 +528,11 @@ def source_digest(checkpoint: Checkpoint) -> str:
 def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:
     """Read the new file as `check` would, and hold it against the target of the plan."""
     target = chosen.plan.target
-    plain = job.kind == "safetensors" or becomes_plain(chosen.checkpoint)
-    site = None if plain else chosen.checkpoint.site
+    site = None if plain_output(job) else _address_in(job)
     if target.class_name and question.direction == "forward":
         found = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
-        if found.result.verdict != "compatible":
+        own = bool(job.siblings) and found.plan is not None and not found.plan.changes
+        if found.result.verdict != "compatible" and not own:
             raise _failed(job.out, "; ".join(finding.message for finding in found.result.findings))
     else:
         checkpoint = open_checkpoint(path, limits=question.limits, state_dict=site)
@@ -467,6 +541,13 @@ def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: 
         if differences(layout, expected):
             raise _failed(job.out, "its layout is not that of the plan")
     return prover(chosen, Finished(path, site, job.prefix)) if prover else {}
+
+
+def _address_in(job: Job) -> str:
+    """Return the address of the chosen set in the output."""
+    part = job.part
+    shared = any(other.site == part.site for other in job.siblings)
+    return str(Address(part.site, part.prefix if shared else None))
 
 
 def _failed(out: str, why: str) -> OutputRefused:

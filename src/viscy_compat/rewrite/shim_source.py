@@ -68,7 +68,7 @@ def _before_loading(module, state_dict, prefix, *_):
 
 
 def _prefix_of(state_dict):
-    prefixes = ["", PREFIX]
+    prefixes = [PREFIX] if ONE_OF_SEVERAL else ["", PREFIX]
     for prefix in prefixes:
         names = _names(state_dict, prefix)
         if set(names) in (set(SOURCE), set(TARGET)):
@@ -82,7 +82,7 @@ def _names(state_dict, prefix):
     """Return the names in the file, by those that the class has."""
     raw = [name for name, entry in state_dict.items() if isinstance(entry, torch.Tensor) and name not in OUTSIDE]
     if ONE_OF_SEVERAL:
-        raw = [name for name in raw if name.startswith(prefix)]
+        raw = [name for name in raw if name.startswith(prefix) and (prefix or _bare(name, prefix) in SOURCE)]
     names = {{}}
     for name in raw:
         if names.setdefault(_bare(name, prefix), name) != name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
@@ -64,25 +64,40 @@ def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
     return TorchContents(emitted(root).data, graph.storages)
 
 
+class State(NamedTuple):
+    """A state dict of the output.
+
+    ``site`` is its path, ``place`` the node that stands there in the source, ``origin`` the one that the tensors come
+    from (another one, where a set is moved to the place that loaders take), ``module_path`` gives the new path of a
+    module, for torch's ``_metadata``, or None where it is gone. Tensors with `TargetTensor.kept` keep node and storage.
+    """
+
+    site: str
+    place: Node
+    origin: Node
+    tensors: list[TargetTensor]
+    module_path: ModulePath
+
+
 def edited_contents(
     checkpoint: Checkpoint,
-    tensors: Iterable[TargetTensor],
+    states: Sequence[State],
     *,
-    module_path: ModulePath,
     replacements: Mapping[int, Node],
+    removed: Iterable[str] = (),
     weights_only: bool,
     keep_classes: bool = False,
 ) -> TorchContents:
-    """Return the source's own graph with another state dict in it.
+    """Return the source's own graph with other state dicts in it.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         A torch zip file.
-    tensors : Iterable[TargetTensor]
-        The state dict of the output; those with `TargetTensor.kept` keep their node and storage.
-    module_path : Callable[[str], str or None]
-        New path of a module, for torch's ``_metadata``; None where it is gone.
+    states : Sequence[State]
+        The state dicts that change, the chosen one first.
+    removed : Iterable[str], optional
+        Paths of entries that the output does not have.
     replacements : Mapping[int, Node]
         Further nodes that take the place of others, by ``id``.
     weights_only : bool
@@ -93,13 +108,15 @@ def edited_contents(
     prefix = checkpoint.pickle_name.removesuffix("data.pkl") + "data/"
     taken = {name.removeprefix(prefix) for name in checkpoint.records}
     graph = _Graph(key for key in map(str, range(1 << 62)) if key not in taken)
-    entries: list[Node] = []
-    for tensor in tensors:
-        node = tensor.kept.node if tensor.kept is not None else graph.new(tensor)
-        entries += (tensor.name, node)
-    state = _state_dict(checkpoint.state_node, entries, module_path)
-    root = _lean_root(checkpoint) if weights_only else checkpoint.root
-    changed = {**replacements, id(checkpoint.state_node): state}
+    changed = dict(replacements)
+    for state in states:
+        entries: list[Node] = []
+        for tensor in state.tensors:
+            entries += (tensor.name, tensor.kept.node if tensor.kept is not None else graph.new(tensor))
+        changed[id(state.place)] = _state_dict(state.origin, entries, state.module_path)
+    root = _lean_root(checkpoint, states[0]) if weights_only else checkpoint.root
+    if not weights_only:
+        changed.update(_without(root, removed, changed))
     fine = _is_admitted(checkpoint)
     found = Admission(changed) if fine else admission(root, changed, keep_classes=keep_classes)
     pickle = emitted(root, replacements=found.replacements)
@@ -192,15 +209,31 @@ def _with_metadata(state: Node, module_path: ModulePath) -> Node:
     return Dict(kept)
 
 
-def _lean_root(checkpoint: Checkpoint) -> Node:
-    """Return a root that holds the state dict where it was, and what Lightning needs, and nothing else."""
-    if not checkpoint.site:
-        return checkpoint.state_node
-    first, _, rest = checkpoint.site.partition(".")
+def _without(root: Node, paths: Iterable[str], changed: Mapping[int, Node]) -> dict[int, Node]:
+    """Return the nodes that take the place of dictionaries from which entries are removed, by ``id``."""
+    found: dict[int, Node] = {}
+    for path in paths:
+        *parents, name = path.split(".")
+        node = root
+        for parent in parents:
+            node = (mapping_of(node) or {}).get(parent)
+        now = found.get(id(node), changed.get(id(node), node))
+        entries = entries_of(now)
+        if entries is not None:
+            pairs = zip(entries[::2], entries[1::2], strict=True)
+            found[id(node)] = Dict([item for key, value in pairs if key != name for item in (key, value)])
+    return found
+
+
+def _lean_root(checkpoint: Checkpoint, state: State) -> Node:
+    """Return a root that holds the state dict where it shall be, and what Lightning needs, and nothing else."""
+    if not state.site:
+        return state.place
+    first, _, rest = state.site.partition(".")
     if rest:
-        return Dict([first, _nested(rest, checkpoint.state_node)])
+        return Dict([first, _nested(rest, state.place)])
     if checkpoint.wrapper.kind != "lightning":
-        return Dict([first, checkpoint.state_node])
+        return Dict([first, state.place])
     entries = entries_of(checkpoint.root) or []
     pairs = zip(entries[::2], entries[1::2], strict=True)
     return Dict([item for key, value in pairs if key in KEPT_ENTRIES for item in (key, value)])

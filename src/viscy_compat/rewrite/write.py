@@ -26,7 +26,7 @@ from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
-from viscy_compat.rewrite.torch_graph import TorchContents, edited_contents, plain_contents
+from viscy_compat.rewrite.torch_graph import State, TorchContents, edited_contents, plain_contents
 from viscy_compat.rewrite.zip_writer import ZipWriter
 
 Kind = Literal["safetensors", "torch"]
@@ -39,6 +39,33 @@ SLICE = 32 << 20
 
 LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """Records besides the pickle and the storages that ``--weights-only`` keeps."""
+
+
+class Part(NamedTuple):
+    """A set of weights on its way to the output.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        The source, with this set.
+    keys : Mapping[str, str]
+        Raw keys by the names that the plan has for the tensors.
+    plan : Plan
+        A plan that fits it.
+    prefix : str
+        Put in front of every name (``"model."`` for Lightning).
+    source_prefix : str
+        What the names had in front in the source.
+    site : str
+        Path of the state dict in the output.
+    """
+
+    checkpoint: Checkpoint
+    keys: Mapping[str, str]
+    plan: Plan
+    prefix: str
+    source_prefix: str
+    site: str
 
 
 class Job(NamedTuple):
@@ -72,6 +99,12 @@ class Job(NamedTuple):
         For the header of a safetensors file.
     limits : Limits, optional
         With which the new file is read again.
+    site : str, optional
+        Path of the state dict in an output that keeps the graph of the source; None for the source's own.
+    siblings : tuple[Part, ...], optional
+        Other sets of weights that such an output holds, migrated too.
+    removed : tuple[str, ...], optional
+        Paths of entries that such an output does not have.
     """
 
     checkpoint: Checkpoint
@@ -87,6 +120,15 @@ class Job(NamedTuple):
     replacements: Mapping[int, Node] = {}
     metadata: Mapping[str, str] = {}
     limits: Limits = DEFAULT_LIMITS
+    site: str | None = None
+    siblings: tuple[Part, ...] = ()
+    removed: tuple[str, ...] = ()
+
+    @property
+    def part(self) -> Part:
+        """The chosen set."""
+        site = self.checkpoint.site if self.site is None else self.site
+        return Part(self.checkpoint, self.keys, self.plan, self.prefix, self.source_prefix, site)
 
 
 class Written(NamedTuple):
@@ -131,18 +173,51 @@ def write(job: Job, recheck: Callable[[str], None]) -> Written:
     UnreadableCheckpoint
         Where the source is damaged or changes meanwhile.
     """
-    stored = stored_tensors(job.checkpoint, job.keys)
-    tensors = [tensor._replace(name=job.prefix + tensor.name) for tensor in target_tensors(job.plan, stored)]
+    tensors = _tensors_of(job.part)
+    states = [State("", None, None, tensors, str)] if plain_output(job) else _states(job, tensors)
     with TensorReader(job.checkpoint) as reader:
-        refuse_changed_fills(job.plan, stored, reader)
+        for part in (job.part, *job.siblings):
+            refuse_changed_fills(part.plan, stored_tensors(part.checkpoint, part.keys), reader)
         with opened(job.out, job.existing, inputs=job.checkpoint.files) as output:
-            records, admission = _write_file(job, tensors, output, reader)
+            records, admission = _write_file(job, states, output, reader)
             output.sync()
             recheck(output.temporary)
-            _compare(job, tensors, records, output.temporary)
+            _compare(job, states, records, output.temporary)
             reader.verify_unchanged()
             output.commit()
             return Written(job.out, output.position, len(tensors), tied_names(tensors), admission)
+
+
+def plain_output(job: Job) -> bool:
+    """Say whether the output holds one state dict and nothing else of the source."""
+    return job.kind == "safetensors" or becomes_plain(job.checkpoint)
+
+
+def _tensors_of(part: Part) -> list[TargetTensor]:
+    made = target_tensors(part.plan, stored_tensors(part.checkpoint, part.keys))
+    return [tensor._replace(name=part.prefix + tensor.name) for tensor in made]
+
+
+def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
+    """Return the state dicts of the output, the chosen one first; sets in one state dict stand one after the other."""
+    parts: dict[str, list[Part]] = {}
+    for part in (job.part, *job.siblings):
+        parts.setdefault(part.site, []).append(part)
+    return [_state(job, site, here, tensors) for site, here in parts.items()]
+
+
+def _state(job: Job, site: str, parts: list[Part], tensors: list[TargetTensor]) -> State:
+    first = parts[0].checkpoint
+    place = first.state_node if site == first.site else first.at(site).state_node
+    held = [tensor for part in parts for tensor in (tensors if part == job.part else _tensors_of(part))]
+    return State(site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]))
+
+
+def _first_answer(maps: list[Callable[[str], str | None]]) -> Callable[[str], str | None]:
+    def module_path(path: str) -> str | None:
+        return next((found for one in maps if (found := one(path)) is not None), None)
+
+    return maps[0] if len(maps) == 1 else module_path
 
 
 def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
@@ -164,14 +239,12 @@ def stored_tensors(checkpoint: Checkpoint, keys: Mapping[str, str]) -> dict[str,
     return {name: checkpoint.tensors[key] for name, key in keys.items()}
 
 
-def _write_file(
-    job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader
-) -> tuple[list[_Record], Admission]:
+def _write_file(job: Job, states: list[State], output: Output, reader: TensorReader) -> tuple[list[_Record], Admission]:
     """Write the file; return the records of a torch zip file, and what torch's default would have refused."""
     if job.kind == "safetensors":
-        _write_safetensors(job, tensors, output, reader)
+        _write_safetensors(job, states[0].tensors, output, reader)
         return [], Admission({})
-    records, admission = _records(job, tensors)
+    records, admission = _records(job, states)
     _prepare(output, _total(records))
     writer = ZipWriter(output)
     stream = _read_ahead((chunk for record in records for chunk in record.chunks(reader)), _total(records))
@@ -244,19 +317,19 @@ def _prepare(output: Output, needed: int) -> None:
         output.settle()
 
 
-def _records(job: Job, tensors: list[TargetTensor]) -> tuple[list[_Record], Admission]:
+def _records(job: Job, states: list[State]) -> tuple[list[_Record], Admission]:
     """Return every record of the output, the pickle first, and what torch's default would have refused."""
     checkpoint = job.checkpoint
     if becomes_plain(checkpoint):
-        contents = plain_contents(tensors)
+        contents = plain_contents(states[0].tensors)
         first = (_held_record("archive/data.pkl", contents.pickle), _held_record("archive/byteorder", b"little"))
         last = _held_record("archive/version", b"3\n")
         return [*first, *_storage_records("archive/", contents), last], contents.admission
     contents = edited_contents(
         checkpoint,
-        tensors,
-        module_path=_module_path(job),
+        states,
         replacements=job.replacements,
+        removed=job.removed,
         weights_only=job.weights_only,
         keep_classes=job.keep_classes,
     )
@@ -305,14 +378,14 @@ def _kept_record(name: str, storage: Storage) -> _Record:
     return _Record(name, storage.nbytes, partial(_storage_chunks, storage), storage.crc)
 
 
-def _module_path(job: Job) -> Callable[[str], str | None]:
+def _module_path(part: Part) -> Callable[[str], str | None]:
     """Return the map of module paths that goes with the renames of their tensors."""
-    before, after = job.source_prefix, job.prefix
+    before, after = part.source_prefix, part.prefix
     moved: dict[str, str] = {}
-    for row in job.plan.operations:
+    for row in part.plan.operations:
         if isinstance(row, Rename):
-            moved[_module(job.keys[row.source])] = _module(after + row.target)
-    changed = {_module(after + name) for row in job.plan.changes for name in targets_of(row)}
+            moved[_module(part.keys[row.source])] = _module(after + row.target)
+    changed = {_module(after + name) for row in part.plan.changes for name in targets_of(row)}
     taken = changed | set(moved.values())
 
     def module_path(path: str) -> str | None:
@@ -331,13 +404,16 @@ def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _compare(job: Job, tensors: list[TargetTensor], records: list[_Record], path: str) -> None:
+def _compare(job: Job, states: list[State], records: list[_Record], path: str) -> None:
     """Read the new file as anybody would, and compare every byte with the source."""
-    found = open_checkpoint(path, limits=job.limits, state_dict=_site(job))
-    names = [tensor.name for tensor in tensors]
-    if list(found.tensors) != names:
-        raise _differs(job.out, "its tensors have other names")
-    checks = list(_checks(job, tensors, records, found))
+    covered: set[str] = set()
+    checks: list[_Check] = []
+    for state in states:
+        found = open_checkpoint(path, limits=job.limits, state_dict=None if plain_output(job) else state.site)
+        if list(found.tensors) != [tensor.name for tensor in state.tensors]:
+            raise _differs(job.out, "its tensors have other names")
+        checks += _tensor_checks(job, state.tensors, found, covered)
+    checks += _record_checks(records, found, covered)
     if sum(check.nbytes for check in checks) < WORTHWHILE:
         _compare_all(job, found, iter(checks))
         return
@@ -356,9 +432,8 @@ class _Check(NamedTuple):
     written: Callable[[TensorReader], Iterator[bytes]]
 
 
-def _checks(job: Job, tensors: list[TargetTensor], records: list[_Record], found: Checkpoint) -> Iterator[_Check]:
-    """Yield every tensor, and then every record that no tensor is the whole of."""
-    covered: set[str] = set()
+def _tensor_checks(job: Job, tensors: list[TargetTensor], found: Checkpoint, covered: set[str]) -> Iterator[_Check]:
+    """Yield every tensor, and note the records that one is the whole of."""
     for tensor in tensors:
         mine = found.tensors[tensor.name]
         if mine.spec != tensor.spec:
@@ -369,6 +444,10 @@ def _checks(job: Job, tensors: list[TargetTensor], records: list[_Record], found
                 yield _Check(tensor.name, ours.nbytes, partial(_tensor_chunks, ours), partial(_tensor_chunks, theirs))
         else:
             yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
+
+
+def _record_checks(records: list[_Record], found: Checkpoint, covered: set[str]) -> Iterator[_Check]:
+    """Yield every record that no tensor is the whole of."""
     for record in records:
         if record.name not in covered:
             held = found.records[record.name]
@@ -410,11 +489,6 @@ def becomes_plain(checkpoint: Checkpoint) -> bool:
     """
     big = any(storage.byte_order == "big" for storage in checkpoint.storages.values())
     return checkpoint.format != "torch-zip" or checkpoint.wrapper.kind == "module" or big
-
-
-def _site(job: Job) -> str | None:
-    """Return where the state dict of the output is."""
-    return None if job.kind == "safetensors" or becomes_plain(job.checkpoint) else job.checkpoint.site
 
 
 def same_bytes(first: Iterator[bytes], second: Iterator[bytes]) -> bool:

@@ -1,0 +1,129 @@
+"""What becomes of the other sets of weights in a file, when one of them is remapped.
+
+Nothing is left behind in an older layout unseen: a sibling of the same layout is migrated by the same plan, one of
+another older layout by the plan of its own generation, and what has no plan is left out and named. What is of today's
+layout, or of no known class, is kept as it is. Each sibling keeps its own prefix, but for the one that all share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.diagnosis.sets import Choice, WeightSet
+from viscy_compat.errors import PlanRefused
+from viscy_compat.migration.making import known_plan, sources_of_view
+from viscy_compat.migration.plan import Plan
+from viscy_compat.named import NamedTuple
+from viscy_compat.rewrite.write import Part
+
+Scope = Literal["", "all", "chosen"]
+"""Which sets the output holds; empty for the default: all where the chosen one is the usual one, else it alone."""
+
+Outcome = Literal["migrated", "kept", "left out"]
+
+_COUNTERS = ("averaging_state",)
+"""What Lightning's `WeightAveraging` keeps beside the two states, and reads only where both are there."""
+
+
+class Fate(NamedTuple):
+    """A set of weights besides the chosen one, what becomes of it, and why; ``part`` is what is written of it."""
+
+    row: WeightSet
+    outcome: Outcome
+    why: str
+    part: Part | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the entry of ``sets`` in the JSON of `remap`."""
+        found = self.row.inference
+        return {
+            "state_dict": self.row.address,
+            "class": found.architecture.name if found else None,
+            "generation": found.generation.name if found else None,
+            "tensors": len(self.row.view.keys),
+            "outcome": self.outcome,
+            "why": self.why,
+        }
+
+
+def fates_of(choice: Choice | None, plan: Plan, prefix: str, *, scope: Scope, holds: str) -> tuple[Fate, ...]:
+    """Return what becomes of every set but the chosen one.
+
+    Parameters
+    ----------
+    choice : Choice or None
+        The sets of the file, and the chosen one.
+    plan : Plan
+        That of the chosen one.
+    prefix : str
+        What stands in front of its names in the output.
+    scope : {"all", "chosen"}
+        Which sets the output shall hold.
+    holds : str
+        Why the output cannot hold more than one set; empty where it can.
+    """
+    if choice is None or choice.judged is None:
+        return ()
+    chosen = choice.judged
+    others = [row for row in choice.sets if row is not chosen]
+    if holds or scope == "chosen":
+        why = holds or f"the output holds {chosen.address!r} alone; --sets all keeps the others"
+        return tuple(Fate(row, "left out", why) for row in others)
+    return tuple(_fate(row, chosen, plan, prefix) for row in others)
+
+
+def _fate(row: WeightSet, chosen: WeightSet, plan: Plan, prefix: str) -> Fate:
+    """Return what becomes of a set in an output that holds all of them."""
+    out = prefix if row.view.prefix == chosen.view.prefix else row.view.prefix
+    if row.layout == chosen.layout:
+        return Fate(row, "migrated", "the same layout, by the same plan", _part(row, plan, out))
+    within = row.checkpoint.site == chosen.checkpoint.site
+    if row.inference is None:
+        why = "it shares a state dict with the chosen set, and is of no known class"
+        return Fate(row, "left out", why) if within else Fate(row, "kept", "it is of no known class")
+    try:
+        own = known_plan(row.checkpoint, row.view, row.inference)
+    except PlanRefused as error:
+        return Fate(row, "left out", f"{row.inference.generation.name} has no plan to today's layout: {error.message}")
+    if not own.changes and not within:
+        return Fate(row, "kept", "it has today's layout")
+    return Fate(row, "migrated", "by the plan of its own layout", _part(row, own, out))
+
+
+def _part(row: WeightSet, plan: Plan, prefix: str) -> Part:
+    keys = sources_of_view(row.checkpoint, row.view).keys
+    return Part(row.checkpoint, keys, plan, prefix, row.view.prefix, row.checkpoint.site)
+
+
+def scope_of(scope: Scope, checkpoint: Checkpoint) -> Scope:
+    """Return which sets the output holds: where the chosen one is not what loaders take, it alone."""
+    if scope:
+        return scope
+    return "all" if checkpoint.base is None and checkpoint.site == usual_site(checkpoint) else "chosen"
+
+
+def usual_site(checkpoint: Checkpoint) -> str:
+    """Return the path of the state dict that loaders take from a file, where nothing else is asked for."""
+    paths = [site.path for site in checkpoint.sites]
+    return next((path for path in ("state_dict", "") if path in paths), checkpoint.site)
+
+
+def left_sites(fates: Iterable[Fate], checkpoint: Checkpoint, site: str) -> tuple[str, ...]:
+    """Return the paths of state dicts that the output does not have; ``site`` is where its chosen set stands."""
+    rows = list(fates)
+    left = {fate.row.checkpoint.site for fate in rows if fate.outcome == "left out"}
+    staying = {site, *(fate.row.checkpoint.site for fate in rows if fate.outcome != "left out")}
+    gone = {*left, checkpoint.site} - staying
+    if "current_model_state" in gone:
+        gone.update(_COUNTERS)
+    return tuple(sorted(gone))
+
+
+def told_fates(fates: Iterable[Fate]) -> Mapping[str, tuple[str, ...]]:
+    """Return the addresses of sets by what becomes of them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for fate in fates:
+        found[fate.outcome] = (*found.get(fate.outcome, ()), fate.row.address)
+    return found
