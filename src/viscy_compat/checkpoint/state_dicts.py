@@ -65,8 +65,8 @@ def _sites(root: Node) -> Iterator[Site]:
             yield Site(path, node, True, 0)
             continue
         mapping = mapping_of(node) if states.is_new(node) else None
-        if mapping is None:
-            continue
+        if mapping is None or {"state", "param_groups"} <= mapping.keys():
+            continue  # no dictionary, or the state of an optimizer, whatever its name is
         tensors = sum(is_tensor(value) for value in mapping.values())
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
             yield Site(path, node, False, tensors)
