@@ -142,6 +142,7 @@ def test_an_unpacked_torch_file_is_read(tmp_path: Path, below: str) -> None:
     written(
         folder, {"data.pkl": pickled(state()), "data/0": bytes(range(24)), "version": b"3\n", "byteorder": b"little"}
     )
+    written(tmp_path, {"readme.txt": b"x"})
     assert checked(tmp_path)[0] == {"a": "unknown"}
     (result,) = check(tmp_path / "a").results
     assert (result.format, result.tensors) == ("unpacked-torch", 1)  # type: ignore[attr-defined]

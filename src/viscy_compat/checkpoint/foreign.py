@@ -169,6 +169,12 @@ def foreign_pickle(path: str) -> ForeignPickle:
     )
 
 
+def lone_pickle(path: str) -> UnreadableCheckpoint:
+    """Return the error for the pickle of a torch file that was unpacked, without the storages beside it."""
+    what = "the pickle of an unpacked torch file, without the folder 'data' that holds its tensors"
+    return _named(path, what, "give the file that was unpacked, or the whole folder")
+
+
 def other_archive(path: str, names: list[str], pickles: list[str]) -> UnreadableCheckpoint:
     """Return the error for a zip archive that is no torch checkpoint, by what is in it.
 

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
-from viscy_compat.checkpoint.foreign import foreign_pickle
+from viscy_compat.checkpoint.foreign import foreign_pickle, lone_pickle
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Node, Persistent
 from viscy_compat.checkpoint.limits import Limits, beyond
@@ -27,9 +27,9 @@ _WINDOW: Final = 1 << 14
 def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
     """Read a pre-1.6 stream; see `viscy_compat.checkpoint.open_checkpoint`."""
     pickles = _Pickles(source, limits)
-    magic = pickles.first()
-    if magic != TORCH_MAGIC:
-        raise foreign_pickle(source.path)
+    first = pickles.first()
+    if first.root != TORCH_MAGIC:
+        raise lone_pickle(source.path) if _refers_to_storages(first) else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
         _broken(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
@@ -44,6 +44,11 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
         checked=(),
     )
     return checkpoint_of(contents, limits, wanted)
+
+
+def _refers_to_storages(pickled: Pickled) -> bool:
+    """Say whether a pickle is the one of a torch zip file, whose storages are records of the archive."""
+    return any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in pickled.persistents[:1])
 
 
 def _with_names_of(main: Pickled, machine: Pickled) -> Pickled:
@@ -63,10 +68,10 @@ class _Pickles:
         self._at = 0
         self._window = source.read(0, min(source.size, _WINDOW))
 
-    def first(self) -> Node:
-        """Return the magic number; anything that is no pickle is no torch stream either."""
+    def first(self) -> Pickled:
+        """Return the pickle of the magic number; anything that is no pickle is no torch stream either."""
         try:
-            return self.next().root
+            return self.next()
         except UnreadableCheckpoint as error:
             if error.code == "VC403":
                 raise
