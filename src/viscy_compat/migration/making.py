@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from viscy_compat.architectures.architecture import Generation
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.plan import Plan, Side, identity_rows, plan_of, with_casts
+from viscy_compat.migration.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
 
@@ -76,6 +77,25 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     target = Side(there, name, found.architecture.generations[-1].name, found.config)
     rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(view))
     return plan_of(source, target, rows, loses=found.generation.loses)
+
+
+def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: Generation) -> Plan:
+    """Return the plan that leads from today's layout back to that of an older generation.
+
+    Raises
+    ------
+    PlanRefused
+        Where the file does not have today's layout, or a row has no inverse.
+    Unbuildable
+        Where the older generation did not have this configuration.
+    """
+    if view.outside:
+        raise PlanRefused(f"{view.outside[0]!a} stands outside the model", where=checkpoint.path)
+    here, name, config = checkpoint.layout_of(view), found.architecture.name, found.config
+    older = generation.layout(config)
+    rows = generation.to_today(older) if generation.to_today else identity_rows(older)
+    before = Side(older, name, generation.name, config)
+    return inverse_of(plan_of(before, Side(here, name, found.generation.name), rows))
 
 
 def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:

@@ -17,8 +17,8 @@ from viscy_compat.diagnosis.causes import about_absent_weights, about_several_se
 from viscy_compat.diagnosis.sets import Choice, WeightSet, choose_set
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
-from viscy_compat.migration.making import source_side, sources_of_view
-from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, plan_of
+from viscy_compat.migration.making import plan_back, source_side, sources_of_view
+from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of
 from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.streams import refuse_changed_fills
@@ -300,14 +300,7 @@ def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
     """Return the way back to one generation; None where it has today's layout."""
     if generation.to_today is None or found.inference is None or found.checkpoint is None or found.view is None:
         return None
-    here, config = found.checkpoint.layout_of(found.view), found.inference.config
-    older, name = generation.layout(config), found.inference.architecture.name
-    today = found.inference.generation.name
-    plan = inverse_of(
-        plan_of(Side(older, name, generation.name, config), Side(here, name, today), generation.to_today(older))
-    )
-    if found.view.outside:
-        raise PlanRefused(f"{found.view.outside[0]!a} stands outside the model", where=found.checkpoint.path)
+    plan = plan_back(found.checkpoint, found.view, found.inference, generation)
     keys = sources_of_view(found.checkpoint, found.view).keys
     with TensorReader(found.checkpoint) as reader:
         refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)

@@ -597,7 +597,7 @@ def _findings(chosen: Chosen, wish: Wish) -> tuple[Finding, ...]:
     return tuple(finding for finding in found if finding.severity != "error" and finding.code not in cured)
 
 
-_CURED = {"VC103", "VC104", "VC106", "VC333"}
+_CURED = {"VC103", "VC104", "VC106", "VC333", "VC108", "VC109", "VC110"}
 
 
 def _text(path: str | os.PathLike[str] | None) -> str:
