@@ -103,6 +103,13 @@ def with_first(spec: TensorSpec) -> Layout:
     return {**SMALL, FIRST: spec}
 
 
+def parted(**parts: TensorSpec) -> Layout:
+    """The layout with other tensors in place of the first one."""
+    module = FIRST.rpartition(".")[0]
+    rest = {name: spec for name, spec in SMALL.items() if name != FIRST}
+    return {**{f"{module}.{name}": spec for name, spec in parts.items()}, **rest}
+
+
 def older(name: str, config: dict[str, Any]) -> Layout:
     """The layout of the oldest generation."""
     architecture = find(name)
@@ -151,6 +158,18 @@ def written(path: Path, *, keep_classes: bool = False, **hyper_parameters: bytes
     """The codes of `remap` to another torch file."""
     trained(path, **hyper_parameters)
     return {finding.code for finding in remap(path / "a.ckpt", path / "b.ckpt", keep_classes=keep_classes).findings}
+
+
+def dropped(path: Path, name: str, layout: Layout, *, again: bool = False) -> Codes:
+    """The codes of `remap` with a drop; those of `check` on what it wrote with `again`."""
+    source = hollow(path / "a.safetensors", layout)
+    codes = {finding.code for finding in remap(source, path / "b.safetensors", drop=[name]).findings}
+    return {finding.code for finding in diagnose(str(path / "b.safetensors")).result.findings} if again else codes
+
+
+GATED = {**under("module.", SMALL), "module.gate.weight": TensorSpec((3, 3))}
+COUNTED = {**under("module.", SMALL), "n_averaged": TensorSpec((), "int64")}
+SLOPE = FIRST.rpartition(".")[0]
 
 
 A_SPACE = call(assembly.name("types", "SimpleNamespace"))
@@ -202,6 +221,32 @@ FILES: dict[str, tuple[Scene, Scene]] = {
     "VC114": (
         lambda path: checked(path, {name.replace("encode", "down"): spec for name, spec in SMALL.items()}),
         lambda path: checked(path, {name.replace("encode", "down"): spec for name, spec in FEWER.items()}),
+    ),
+    "VC120": (
+        lambda path: checked(path, parted(weight_orig=SMALL[FIRST], weight_mask=SMALL[FIRST])),
+        lambda path: checked(path, parted(weight_orig=SMALL[FIRST], weight_mask=TensorSpec((3,)))),
+    ),
+    "VC121": (
+        lambda path: checked(
+            path, {**SMALL, "a.lora_A.weight": TensorSpec((2, 4)), "a.lora_B.weight": TensorSpec((4, 2))}
+        ),
+        lambda path: checked(path, {**SMALL, "a.lora.weight": TensorSpec((2, 4))}),
+    ),
+    "VC122": (
+        lambda path: checked(path, {**SMALL, "a.scale": TensorSpec(()), "a.zero_point": TensorSpec((), "int64")}),
+        lambda path: checked(path, {**SMALL, "a.scale": TensorSpec(())}),
+    ),
+    "VC123": (
+        lambda path: checked(path, {**SMALL, f"{SLOPE}.act.weight": TensorSpec((1,))}),
+        lambda path: checked(path, {**SMALL, f"{SLOPE}.norm.weight": TensorSpec((1,))}),
+    ),
+    "VC124": (
+        lambda path: dropped(path, "gate.weight", GATED),
+        lambda path: dropped(path, "n_averaged", COUNTED),
+    ),
+    "VC125": (
+        lambda path: dropped(path, "gate.weight", GATED, again=True),
+        lambda path: dropped(path, "n_averaged", COUNTED, again=True),
     ),
     "VC201": (
         lambda path: checked(path, with_first(TensorSpec((*SMALL[FIRST].shape[:-1], 7)))),

@@ -114,6 +114,54 @@ _KEYS: tuple[Code, ...] = (
         "viscy-compat remap FILE -o OUT writes the tensors alone.",
     ),
     Code(
+        "VC120",
+        "error",
+        "weights in a parametrised form",
+        "The module computes its weight from several tensors (weight_norm, spectral_norm, a parametrization, pruning). The "
+        "class has the plain weight, and none of the tensors is it: renaming one and dropping the others gives another "
+        "function.",
+        "Bake the weight in the program that builds the model (the finding names the call), and save the state dict again.",
+    ),
+    Code(
+        "VC121",
+        "error",
+        "an adapter's weights",
+        "The file holds an adapter (LoRA and others of PEFT). Without it the base model predicts something else; with it, "
+        "the weights are those of the base plus what the adapter adds.",
+        "Merge it: model.merge_and_unload(), and save the state dict again. If the base alone is wanted, --drop the adapter.",
+    ),
+    Code(
+        "VC122",
+        "error",
+        "quantised weights, or observers",
+        "Integers with scales and zero points (torch.ao, bitsandbytes, GPTQ), or the observers and fake quantisation of "
+        "training for it, stand where the class has float weights.",
+        "Save the float model from before it was quantised.",
+    ),
+    Code(
+        "VC123",
+        "error",
+        "slopes of an activation",
+        "A module holds one number or one vector alone, as a PReLU does. The class has no such tensor in any configuration "
+        "that fits the rest.",
+        "Build the class with that activation, if it has such an argument, or keep the fork's own class.",
+    ),
+    Code(
+        "VC124",
+        "warning",
+        "a drop changes predictions",
+        "--drop, or a plan file, leaves tensors out that are not known to be harmless. The new file loads, and computes "
+        "something else than the source.",
+        "Compare outputs that you have: --expect IO.safetensors. The plan, and the new file's metadata, say it too.",
+    ),
+    Code(
+        "VC125",
+        "warning",
+        "the file was written without tensors that compute",
+        "The remap that wrote this file left tensors out because --drop said so. Its predictions are not those of its source.",
+        "Go back to the source, bake or merge what was dropped, and remap it again.",
+    ),
+    Code(
         "VC111",
         "error",
         "the candidate has other tensor names",

@@ -19,12 +19,13 @@ class Drop(NamedTuple):
     """A source tensor that the target has no place for.
 
     Where `holding` is given, the drop is allowed only while every element of the tensor has that value: then nothing
-    is lost, and the drop is the inverse of a `Fill`.
+    is lost, and the drop is the inverse of a `Fill`. `changes_predictions` says that the tensor computes something.
     """
 
     source: str
     reason: str
     holding: float | None = None
+    changes_predictions: bool = False
 
 
 class Fill(NamedTuple):

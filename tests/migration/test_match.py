@@ -143,11 +143,20 @@ def test_a_hint_may_count_and_holds_for_whole_modules():
     assert pairs(answer) == {f"stages_{i}.{leaf}": f"stage.{i + 1}.{leaf}" for i in range(3) for leaf in "uv"}
 
 
-def test_a_hint_with_nothing_behind_the_sign_drops():
-    answer = match(named("a.weight", "aux.weight"), named("a.weight"), hints=["aux="])
+def test_a_hint_with_nothing_behind_the_sign_drops_what_carries_no_weights():
+    source = {**named("a.weight"), "aux.num_batches_tracked": TensorSpec((), "int64")}
+    answer = match(source, named("a.weight"), hints=["aux="])
 
-    assert answer.drops == (Drop("aux.weight", "a hint drops it"),)
+    (drop,) = answer.drops
+    assert drop.source == "aux.num_batches_tracked"
+    assert drop.reason.startswith("a hint drops it; it counts the training batches")
+    assert not drop.changes_predictions
     assert answer.total
+
+
+def test_a_hint_never_drops_what_computes():
+    with pytest.raises(PlanRefused, match=r"aux\.weight: .* computes something; --drop aux\.weight"):
+        match(named("a.weight", "aux.weight"), named("a.weight"), hints=["aux="])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from viscy_compat.checkpoint.address import Address
@@ -300,7 +300,8 @@ class View(NamedTuple):
     ``prefix`` is what was taken off the front; ``inner`` lists wrappers taken out of the middle
     (``"encoder._orig_mod."``); ``keys`` maps each name without wrappers to its raw key, in order; ``outside`` lists
     raw keys that do not start with the prefix (``n_averaged`` of an averaged model, a loss's buffers). ``lacks`` is
-    what stands in front of every name though the file's names lack it (the class's own first name).
+    what stands in front of every name though the file's names lack it (the class's own first name); ``dropped``
+    lists the keys among ``outside`` that the user takes out of the model.
     """
 
     prefix: str
@@ -308,6 +309,7 @@ class View(NamedTuple):
     outside: tuple[str, ...] = ()
     inner: tuple[str, ...] = ()
     lacks: str = ""
+    dropped: tuple[str, ...] = ()
 
 
 class Checkpoint:
@@ -466,6 +468,14 @@ class Checkpoint:
         copy.tensors = {key: tensor for key, tensor in self.beside.items() if key.startswith(under)}
         copy.unreadable = tuple(tensor for tensor in self.unreadable if tensor.key.startswith(under))
         copy.extras = {key: node for key, node in self.extras.items() if key.startswith(under)}
+        return copy
+
+    def without(self, keys: Iterable[str]) -> Checkpoint:
+        """Return a copy that lacks some tensors, by raw key."""
+        gone = frozenset(keys)
+        copy = self.below(self.base)
+        copy.beside = {key: tensor for key, tensor in self.beside.items() if key not in gone}
+        copy.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in gone}
         return copy
 
     @property

@@ -43,7 +43,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     plans.add_argument("--reverse", action="store_true", help="go back to the older layout")
     plans.add_argument("--against", metavar="FILE", help="the target layout is that of this checkpoint")
     plans.add_argument(
-        "--hint", metavar="OLD=NEW", action="append", default=[], help="settle a rename that is inferred (OLD= drops)"
+        "--hint", metavar="OLD=NEW", action="append", default=[], help="settle a rename that is inferred"
+    )
+    plans.add_argument(
+        "--drop",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="leave a tensor or module out though it computes: changes predictions (repeatable)",
     )
     plans.add_argument("--shim", metavar="SHIM.py", help="write the plan as Python that needs torch alone")
     proofs = parser.add_argument_group("the proof (needs the models extra)")
@@ -68,6 +75,7 @@ def run(arguments: Namespace) -> int:
         arguments.against or "",
         "back" if arguments.reverse else "forward",
         tuple(arguments.hint),
+        tuple(arguments.drop),
     )
     wish = _wish(arguments)
     if arguments.prove and arguments.expect:

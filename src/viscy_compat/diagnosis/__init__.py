@@ -101,6 +101,7 @@ def diagnose(
     statements: tuple[Statement, ...] = (),
     state_dict: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
+    drops: tuple[str, ...] = (),
 ) -> Diagnosis:
     """Read one checkpoint and judge it.
 
@@ -116,6 +117,8 @@ def diagnose(
         The address of the set of weights that is meant.
     limits : Limits, optional
         Of the reader.
+    drops : tuple[str, ...], optional
+        Tensors that the user takes out of the model (``--drop``).
 
     Returns
     -------
@@ -124,7 +127,7 @@ def diagnose(
     """
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
-        found = judge(checkpoint, class_name=class_name, statements=statements)
+        found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error), standing=_standing(path, error))
     if found.inference is not None:

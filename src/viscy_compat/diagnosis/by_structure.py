@@ -59,7 +59,7 @@ def _as_stated(
     address = needed_address(found.choice) if found.choice else None
     try:
         view, inference = meant(checkpoint, class_name, statements, ())
-        way = way_to_class(source_side(checkpoint, view, state_dict=address), view.outside, inference)
+        way = way_to_class(source_side(checkpoint, view, state_dict=address), view, inference)
         plan = infer_plan(way).plan
     except PlanRefused:
         return found

@@ -12,6 +12,7 @@ from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.diagnosis.class_paths import about_class_path
+from viscy_compat.diagnosis.computing import about_dropped
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import NARROW_FLOATS
@@ -61,16 +62,18 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
         *about_absent_weights(checkpoint),
         *about_a_shard(checkpoint),
         *about_outside(view),
+        *about_dropped(checkpoint),
         *_about_torch_defaults(checkpoint),
     ]
 
 
 def about_outside(view: View) -> list[Finding]:
     """Say which tensors stand outside the model."""
-    if not view.outside:
+    outside = [key for key in view.outside if key not in view.dropped]
+    if not outside:
         return []
-    said = f"{len(view.outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
-    return [Finding("VC106", said, tuple(fold(view.outside)))]
+    said = f"{len(outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
+    return [Finding("VC106", said, tuple(fold(outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:

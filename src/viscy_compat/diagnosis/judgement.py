@@ -11,27 +11,54 @@ from viscy_compat.architectures.inference import Inference, Nearest, distance, i
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.wrapper import is_recognised
-from viscy_compat.diagnosis import causes, strictness
+from viscy_compat.diagnosis import causes, computing, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
 from viscy_compat.diagnosis.class_paths import class_path_command
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.diagnosis.sets import Choice, choose_set, facts_of, views_to_try
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.migration.making import known_plan, unmade_by
+from viscy_compat.migration.making import keys_of, known_plan, unmade_by, with_dropped
+from viscy_compat.migration.parametrised import parametrised
 from viscy_compat.migration.plan import Plan
 from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, statements_in
 
 
-def judge(checkpoint: Checkpoint, *, class_name: str = "", statements: tuple[Statement, ...] = ()) -> Diagnosis:
+def judge(
+    checkpoint: Checkpoint,
+    *,
+    class_name: str = "",
+    statements: tuple[Statement, ...] = (),
+    drops: tuple[str, ...] = (),
+) -> Diagnosis:
     """Judge a checkpoint that was read; see `diagnose`."""
-    choice = choose_set(checkpoint, class_name)
+    lean = checkpoint.without(keys_of(drops, checkpoint)) if drops else checkpoint
+    choice = choose_set(lean, class_name)
     row = choice.judged
     if row is None:
         return _not_decided(checkpoint, choice)
-    if row.inference is None:
-        return _not_recognised(row.checkpoint, class_name, choice)
-    return _recognised(row.checkpoint, row.view, row.inference, statements, choice)
+    judged, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
+    if row.inference is not None:
+        return _recognised(judged, view, row.inference, statements, choice)
+    found = _parametrised(row.checkpoint, class_name, choice) or _not_recognised(row.checkpoint, class_name, choice)
+    return found._replace(checkpoint=judged)
+
+
+def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis | None:
+    """Judge a file of a known class whose weights are parametrised; None where it is none."""
+    found = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
+    if found is None:
+        return None
+    findings = (*causes.about_container(checkpoint, found.view), *computing.about_parts(found.parts))
+    result = CheckResult(
+        checkpoint.path,
+        "unreadable" if any(finding.code in _UNREADABLE for finding in findings) else "incompatible",
+        causes.most_severe_first(findings),
+        **_facts(checkpoint, found.view, choice),
+        identity=identity_of(found.inference),
+        next=f"viscy-compat inspect {quoted(checkpoint.path)}",
+    )
+    return Diagnosis(result, checkpoint, found.view, choice=choice)
 
 
 def _recognised(
@@ -51,6 +78,7 @@ def _recognised(
         *causes.about_layout(view, found, unmade_by(checkpoint.layout_of(view), found)),
         *strictness.about_counters(checkpoint, view, found),
         *strictness.about_entries(checkpoint),
+        *computing.about_adapters_outside(checkpoint, view),
         *causes.about_choices(found),
         *causes.about_surroundings(checkpoint, found, bool(statements)),
     )
@@ -101,7 +129,12 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> 
         ((view, near) for view, near in pairs if near), key=lambda pair: distance(pair[1].differences), default=None
     )
     view = near[0] if near else views[0]
-    findings = [*causes.about_container(checkpoint, view), *(causes.about_the_nearest(near[1]) if near else [])]
+    findings = [
+        *causes.about_container(checkpoint, view),
+        *computing.about_parts(parametrised(checkpoint.layout_of(view))),
+        *(computing.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
+        *(causes.about_the_nearest(near[1]) if near else []),
+    ]
     verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
     if any(finding.code in _UNREADABLE for finding in findings):
         verdict = "unreadable"

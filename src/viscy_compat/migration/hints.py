@@ -2,7 +2,7 @@
 
 ``OLD=NEW`` states that the tensor or module OLD of the source is NEW in the target. Both are whole dotted paths from
 the start of the name. ``{i}`` stands for one whole number, ``*`` for one whole part or what is left of it; NEW may
-say ``{i+1}``. ``OLD=`` states that the target has no place for OLD.
+say ``{i+1}``. ``OLD=`` states that the target has no place for OLD, which must carry no weights.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def parse_hint(text: str) -> Hint:
     """
     old, equals, new = text.partition("=")
     if not equals or not old:
-        raise UsageError("a hint is OLD=NEW", where=f"--hint {printable(text)}", fix="OLD= drops a tensor")
+        raise UsageError(
+            "a hint is OLD=NEW", where=f"--hint {printable(text)}", fix="OLD= drops what carries no weights"
+        )
     names = [match[1] or "*" for match in _PLACEHOLDER.finditer(old)]
     wanted = [match[1] or "*" for match in _PLACEHOLDER.finditer(new)]
     loose = _PLACEHOLDER.sub("", old + new)

@@ -6,17 +6,23 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import cast
 
 from viscy_compat.architectures.inference import Inference
+from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, fold, printable
+from viscy_compat.migration.dropping import drop_of, losses_of
 from viscy_compat.migration.making import OUTSIDE, rows_to_today
 from viscy_compat.migration.match import match
 from viscy_compat.migration.matching import Matching, settle, why_not_total
+from viscy_compat.migration.parametrised import parametrised
 from viscy_compat.migration.plan import Plan, Side, plan_of
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split
 
 Settler = Callable[[Plan], bool]
 """Says whether a candidate plan gives the outputs that the user expects."""
+
+
+_SHOWN = 4
 
 
 class Inferred(NamedTuple):
@@ -35,6 +41,8 @@ class Way(NamedTuple):
         The layout of the file, and the one that is wanted.
     outside : tuple[str, ...], optional
         Tensors of the source that stand outside the model, and are dropped.
+    dropped : tuple[str, ...], optional
+        Those among them that the user takes out of the model.
     found : Inference, optional
         The class, generation and configuration, where they are known.
     """
@@ -42,6 +50,7 @@ class Way(NamedTuple):
     source: Side
     target: Side
     outside: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     found: Inference | None = None
 
     @property
@@ -57,8 +66,12 @@ class Way(NamedTuple):
     def plan(self, matching: Matching) -> Plan:
         """Return the plan that a total answer gives; raises `PlanRefused` where there is none."""
         loses = self.found.generation.loses if self.found else ()
-        drops = [Drop(name, OUTSIDE) for name in self.outside]
-        return plan_of(self.source, self.target, [*self._whole(matching.operations()), *drops], loses=loses)
+        rows = [*self._whole(matching.operations()), *self._drops()]
+        return plan_of(self.source, self.target, rows, loses=(*loses, *losses_of(rows)))
+
+    def _drops(self) -> Iterator[Drop]:
+        for name in self.outside:
+            yield drop_of(name, self.source.layout[name]) if name in self.dropped else Drop(name, OUTSIDE)
 
     def _whole(self, rows: tuple[Operation, ...]) -> Iterator[Operation]:
         later = rows_to_today(self.there, self.found) if self.found else ()
@@ -67,10 +80,16 @@ class Way(NamedTuple):
         yield from (row for row in later if isinstance(row, Fill))
 
 
-def way_to_class(source: Side, outside: tuple[str, ...], found: Inference) -> Way:
+def way_to_class(source: Side, view: View, found: Inference) -> Way:
     """Return the way of a file's tensors to today's layout of a class in a known configuration."""
     name, today = found.architecture.name, found.architecture.generations[-1].name
-    return Way(source, Side(found.architecture.layout(found.config), name, today, found.config), outside, found)
+    return Way(
+        source,
+        Side(found.architecture.layout(found.config), name, today, found.config),
+        view.outside,
+        view.dropped,
+        found,
+    )
 
 
 def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None = None, where: str = "") -> Inferred:
@@ -102,6 +121,7 @@ def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None
     >>> [(row.source, row.target) for row in found.plan.operations]
     [('net.w', 'head.w'), ('net.b', 'head.b')]
     """
+    _refuse_parametrised(way, where)
     found = match(way.here, way.there, hints=hints)
     if not found.total and settler is not None:
         found = settle(found, lambda candidate: settler(way.plan(candidate)))
@@ -109,10 +129,35 @@ def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None
         raise PlanRefused(
             f"no total plan: {why_not_total(found)}",
             where=where,
-            fix="settle it with --hint OLD=NEW (OLD= drops), or with outputs that you have: --expect IO.safetensors",
+            fix=_way_out(found),
             leftovers=tuple(_leftovers(found)),
         )
     return Inferred(way.plan(found), {pair.target: pair.ground for pair in found.matches})
+
+
+def _refuse_parametrised(way: Way, where: str) -> None:
+    """Refuse weights that are computed from several tensors: no rename makes the plain ones of them."""
+    settled = {*way.there, *way.outside}
+    parts = [part for part in parametrised(way.source.layout) if not settled & {*part.tensors}]
+    if not parts:
+        return
+    shown = fold(name for part in parts for name in part.tensors)
+    kinds = " and ".join(dict.fromkeys(part.kind.name for part in parts))
+    raise PlanRefused(
+        f"no total plan: {kinds} on {', '.join(fold(part.module for part in parts)[:_SHOWN])}, "
+        f"computed from {printable(', '.join(shown[:_SHOWN]))}{', ...' if len(shown) > _SHOWN else ''}",
+        where=where,
+        fix=f"{parts[0].remedy}; --drop NAME leaves tensors out, and changes predictions",
+        leftovers=tuple(
+            (name, f"source|{part.kind.name}: {part.kind.formula}") for part in parts for name in part.tensors
+        ),
+    )
+
+
+def _way_out(found: Matching) -> str:
+    """Say what can settle a matching; what has no place computes something, so leaving it out must be stated."""
+    ways = "settle it with --hint OLD=NEW, or with outputs that you have: --expect IO.safetensors"
+    return f"{ways}; --drop NAME leaves a tensor out, and changes predictions" if found.leftover_sources else ways
 
 
 def _moved(row: Operation, moves: Mapping[str, str]) -> Operation:

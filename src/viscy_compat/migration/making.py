@@ -5,13 +5,14 @@ A plan calls a source tensor by its name without the wrapper prefix, and by its 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.migration.dropping import drop_of, losses_of, stated_drops
 from viscy_compat.migration.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
@@ -75,8 +76,8 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     )
     here = source.layout
     target = Side(there, name, found.architecture.generations[-1].name, found.config)
-    rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(view))
-    return plan_of(source, target, rows, loses=found.generation.loses)
+    rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(checkpoint, view))
+    return plan_of(source, target, rows, loses=(*found.generation.loses, *losses_of(rows)))
 
 
 def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: Generation) -> Plan:
@@ -126,5 +127,45 @@ def fills_counters_alone(plan: Plan) -> bool:
     return all(isinstance(row, Fill) and row.reason == COUNTER for row in plan.changes)
 
 
-def _drops(view: View) -> Iterator[Drop]:
-    return (Drop(key, OUTSIDE) for key in view.outside)
+def _drops(checkpoint: Checkpoint, view: View) -> Iterator[Drop]:
+    return (
+        drop_of(key, checkpoint.tensors[key].spec) if key in view.dropped else Drop(key, OUTSIDE)
+        for key in view.outside
+    )
+
+
+def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the raw keys that ``--drop`` names, by raw keys or by names without a wrapper prefix.
+
+    Raises
+    ------
+    UsageError
+        Where a pattern names nothing.
+    """
+    layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
+    names = [(key, name) for view in checkpoint.views for name, key in view.keys.items()]
+    return tuple(stated_drops(patterns, layout, names))
+
+
+def view_without(view: View, keys: Sequence[str]) -> View:
+    """Return a view without the tensors of some raw keys: they stand outside of it, dropped."""
+    held = {name: key for name, key in view.keys.items() if key not in keys}
+    return view._replace(keys=held, outside=tuple(dict.fromkeys((*view.outside, *keys))), dropped=tuple(keys))
+
+
+def with_dropped(whole: Checkpoint, lean: Checkpoint, judged: Checkpoint, view: View) -> tuple[Checkpoint, View]:
+    """Return a checkpoint and a view that have what was dropped again, outside of the model.
+
+    Parameters
+    ----------
+    whole, lean : Checkpoint
+        The file, and the file without what is dropped.
+    judged : Checkpoint
+        The set that was judged, out of `lean`.
+    view : View
+        Its names.
+    """
+    dropped = tuple(key for key in whole.tensors if key not in lean.tensors)
+    complete = judged.without(())
+    complete.tensors = {**judged.tensors, **{key: whole.tensors[key] for key in dropped}}
+    return complete, view._replace(outside=(*view.outside, *dropped), dropped=dropped)

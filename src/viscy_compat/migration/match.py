@@ -30,8 +30,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from viscy_compat.errors import UsageError
-from viscy_compat.layout import Layout, printable
+from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.layout import Layout, TensorSpec, printable
+from viscy_compat.migration.dropping import harmless_reason
 from viscy_compat.migration.evidence import Theory
 from viscy_compat.migration.hints import place
 from viscy_compat.migration.matching import Match, Matching, Refusal, conclude
@@ -66,6 +67,8 @@ def match(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -> Match
 
     Raises
     ------
+    PlanRefused
+        If a hint drops what is not known to be harmless.
     UsageError
         If a hint is malformed, fits nothing, or contradicts shapes or another hint.
 
@@ -115,7 +118,8 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     moves = place(hints, _paths(source), frozenset(_paths(target))).moves if hints else {}
     owners_here = _owners(source, moves.keys())
     owners_there = _owners(target, {new for new in moves.values() if new})
-    drops = [Drop(name, "a hint drops it") for name, owner in owners_here.items() if owner and not moves[owner]]
+    hinted = [name for name, owner in owners_here.items() if owner and not moves[owner]]
+    drops = [_harmless_drop(name, source[name]) for name in hinted]
     dropped = {drop.source for drop in drops}
     here = {n: s for n, s in source.items() if n not in dropped and not neutral_reason(n, s)}
     there = {name: spec for name, spec in target.items() if not neutral_reason(name, spec)}
@@ -131,6 +135,17 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
         )
         _pose_part(problem, part)
     return problem
+
+
+def _harmless_drop(name: str, spec: TensorSpec) -> Drop:
+    reason = harmless_reason(name, spec)
+    if not reason:
+        raise PlanRefused(
+            "a hint drops only what carries no weights, and this computes something",
+            where=printable(name),
+            fix=f"--drop {printable(name)}, if the function may change",
+        )
+    return Drop(name, f"a hint drops it; it {reason}")
 
 
 def _pose_part(problem: _Problem, part: _Part) -> None:

@@ -8,9 +8,10 @@ from math import perm, prod
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, fold, printable
+from viscy_compat.migration.dropping import harmless_reason
 from viscy_compat.migration.evidence import Ground
 from viscy_compat.migration.name_tree import OrderState
-from viscy_compat.migration.shapes import Change, computed_reason, neutral_reason
+from viscy_compat.migration.shapes import Change, neutral_reason
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
 
@@ -83,7 +84,7 @@ class Matching(NamedTuple):
             If something is undecided or left over, or a tensor would need two operations or an inexact cast.
         """
         if not self.total:
-            raise PlanRefused(why_not_total(self), fix="settle it with --hint OLD=NEW (OLD= drops) or --expect")
+            raise PlanRefused(why_not_total(self), fix="settle it with --hint OLD=NEW or --expect")
         moves = [_operation(match, self.source[match.source], self.target[match.target]) for match in self.matches]
         return (*moves, *self.drops, *self.fills)
 
@@ -225,8 +226,8 @@ def conclude(
 
 
 def _idle(name: str, spec: TensorSpec) -> str:
-    reason = neutral_reason(name, spec)
-    return f"the target has none, and it {reason}" if reason else computed_reason(name, spec)
+    reason = harmless_reason(name, spec)
+    return f"the target has none, and it {reason}" if reason else ""
 
 
 def _fill(name: str, spec: TensorSpec) -> Fill:

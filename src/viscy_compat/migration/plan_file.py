@@ -208,11 +208,13 @@ def _read_rename(row: dict[str, Any], what: str, names: Names) -> Iterator[Opera
 
 
 def _read_drop(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "reason", optional=("holding",))
+    fields = _fields(row, what, "op", "source", "reason", optional=("holding", "changes_predictions"))
     reason = _text(fields["reason"], f"{what}: 'reason'")
     holding = None if fields.get("holding") is None else _number(fields["holding"], what)
-    pattern = _text(fields["source"], f"{what}: 'source'")
-    return (Drop(name, reason, holding) for (name,) in unfolded((pattern,), names))
+    pattern, changes = _text(fields["source"], f"{what}: 'source'"), fields.get("changes_predictions", False)
+    if type(changes) is not bool:
+        raise _Malformed(f"{what}: 'changes_predictions' must be true or false")
+    return (Drop(name, reason, holding, changes) for (name,) in unfolded((pattern,), names))
 
 
 def _read_fill(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
@@ -378,8 +380,10 @@ def _parted(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         return (row.source, *row.targets), (row.axis, row.sizes)
     if isinstance(row, Concat):
         return (*row.sources, row.target), (row.axis,)
-    if isinstance(row, Drop | Fill):
-        return (row[0],), tuple(row[1:])
+    if isinstance(row, Drop):
+        return (row.source,), (row.reason, row.holding, row.changes_predictions or None)
+    if isinstance(row, Fill):
+        return (row.target,), tuple(row[1:])
     return (row.source, row.target), tuple(row[2:])
 
 
@@ -393,7 +397,7 @@ def _written(op: str, *fields: str) -> Callable[[tuple[str, ...], tuple[Any, ...
 
 _WRITERS: dict[type, Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]] = {
     Rename: _written("rename", "source", "target"),
-    Drop: _written("drop", "source", "reason", "holding"),
+    Drop: _written("drop", "source", "reason", "holding", "changes_predictions"),
     Fill: _written("fill", "target", "shape", "dtype", "value", "reason"),
     Cast: _written("cast", "source", "target", "dtype"),
     Reshape: _written("reshape", "source", "target", "shape"),

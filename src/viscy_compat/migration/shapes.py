@@ -57,10 +57,10 @@ def computed_reason(name: str, spec: TensorSpec) -> str:
     Examples
     --------
     >>> computed_reason("attn.relative_position_index", TensorSpec((49, 49), "int64"))
-    'an index table that the constructor computes'
+    'is an index table that the constructor computes'
     """
     known = name.rpartition(".")[2] in _COMPUTED and spec.dtype.startswith(("int", "uint"))
-    return "an index table that the constructor computes" if known else ""
+    return "is an index table that the constructor computes" if known else ""
 
 
 def shape_keys(source: Layout, target: Layout) -> ShapeKeys:

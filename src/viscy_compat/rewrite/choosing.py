@@ -14,10 +14,12 @@ from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.diagnosis.addressing import needed_address
 from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets
+from viscy_compat.diagnosis.computing import about_adapters_outside
 from viscy_compat.diagnosis.sets import Choice, WeightSet, choose_set
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
-from viscy_compat.migration.making import plan_back, source_side, sources_of_view
+from viscy_compat.migration.dropping import with_effects
+from viscy_compat.migration.making import keys_of, plan_back, source_side, sources_of_view, view_without, with_dropped
 from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of
 from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
@@ -53,6 +55,8 @@ class Question(NamedTuple):
         ``back`` undoes the plan.
     hints : tuple[str, ...], optional
         ``OLD=NEW`` patterns, where renames are inferred.
+    drops : tuple[str, ...], optional
+        Tensors that the user takes out of the model, though they may compute something.
     """
 
     path: str
@@ -64,6 +68,7 @@ class Question(NamedTuple):
     against: str = ""
     direction: Direction = "forward"
     hints: tuple[str, ...] = ()
+    drops: tuple[str, ...] = ()
 
 
 class Chosen(NamedTuple):
@@ -124,6 +129,8 @@ def _refuse_contradictions(question: Question) -> None:
         raise UsageError(f"{' and '.join([*given, '--as'][:2])} exclude each other", fix="give one of them")
     if question.hints and (question.plan or question.direction == "back"):
         raise UsageError("--hint is for renames that are inferred, and this plan is given", fix="leave it out")
+    if question.drops and (question.plan or question.direction == "back"):
+        raise UsageError("--drop is for plans that are made here, and this plan is given", fix="leave it out")
     if question.hints and not (question.against or question.class_name):
         raise UsageError("--hint needs to know the target", fix="say it: --as CLASS or --against FILE")
 
@@ -160,6 +167,7 @@ def _diagnosed(question: Question) -> Diagnosis:
         statements=question.statements,
         state_dict=question.state_dict,
         limits=question.limits,
+        drops=question.drops,
     )
 
 
@@ -169,6 +177,7 @@ def _from_file(question: Question) -> Chosen:
     choice, row = _meant(question, plan.source.state_dict)
     view = _fitting_view(row, plan, question.path)
     keys = sources_of_view(row.checkpoint, view).keys
+    plan = with_effects(plan, view.outside)
     chosen = row._replace(view=view)
     sets = tuple(chosen if each is row else each for each in choice.sets)
     found = choice._replace(judged=chosen, sets=sets)
@@ -230,9 +239,12 @@ def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], 
     checkpoint = found.checkpoint
     assert checkpoint is not None
     _refuse_unreadable(checkpoint)
-    view, inference = meant(checkpoint, question.class_name, question.statements, question.hints)
+    lean = checkpoint.without(keys_of(question.drops, checkpoint))
+    view, inference = meant(lean, question.class_name, question.statements, question.hints)
+    checkpoint, view = with_dropped(checkpoint, lean, lean, view)
+    _refuse_adapters(checkpoint, view)
     address = needed_address(found.choice) if found.choice else None
-    way = way_to_class(source_side(checkpoint, view, state_dict=address), view.outside, inference)
+    way = way_to_class(source_side(checkpoint, view, state_dict=address), view, inference)
     try:
         chosen = _inferred(question, checkpoint, view, way, settler)
     except PlanRefused as error:
@@ -244,13 +256,20 @@ def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], 
     return chosen._replace(result=recognised(found.result, view, inference), choice=found.choice)
 
 
+def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
+    """Refuse to leave out, as what stands outside the model, an adapter that changes what the model computes."""
+    for finding in about_adapters_outside(checkpoint, view):
+        raise PlanRefused(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)
+
+
 def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
     from viscy_compat.migration.inferred import Way
 
     wanted = open_checkpoint(question.against, limits=question.limits)
     choice, row = _meant(question)
-    view = _seen(row)
-    way = Way(source_side(row.checkpoint, view, state_dict=needed_address(choice)), Side(wanted.layout))
+    view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))
+    here = source_side(row.checkpoint, view, state_dict=needed_address(choice))
+    way = Way(here, Side(wanted.layout), view.dropped, view.dropped)
     return _inferred(question, row.checkpoint, view, way, settler)._replace(choice=choice)
 
 

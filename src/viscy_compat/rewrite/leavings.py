@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from viscy_compat.findings import Finding
+from viscy_compat.layout import fold
+from viscy_compat.migration.dropping import changing_drops
+from viscy_compat.operations import Operation
 from viscy_compat.rewrite.admission import Admission
 
 _MOST_NAMES = 4
@@ -25,6 +28,14 @@ def about_admission(admission: Admission, out: str, *, keep_classes: bool) -> It
     if converted:
         said = f"{_counted(len(converted))} written in a plainer form, which torch.load's default reads"
         yield Finding("VC331", said, tuple(f"{row.place}: {row.form} of {row.name}" for row in converted), fix=_KEEP)
+
+
+def about_drops(operations: Iterable[Operation]) -> Iterator[Finding]:
+    """Say that a plan leaves out what computes something."""
+    names = changing_drops(operations)
+    if names:
+        said = f"changes predictions: {len(names)} tensors that compute are dropped"
+        yield Finding("VC124", said, tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
 
 
 def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:

@@ -13,10 +13,12 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.diagnosis.computing import dropped_before
 from viscy_compat.diagnosis.sets import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
+from viscy_compat.migration.dropping import changing_drops
 from viscy_compat.migration.plan import Plan, layout_digest
 from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.named import NamedTuple
@@ -24,7 +26,7 @@ from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.class_path import with_class_path
-from viscy_compat.rewrite.leavings import about_admission
+from viscy_compat.rewrite.leavings import about_admission, about_drops
 from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
 from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
@@ -158,7 +160,16 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     others = len(plan.changes) - sum(told.values())
     rows = {"prefix": list(plan.prefix_rows)} if plan.prefix_rows else {}
     kept = len(plan.operations) - len(plan.changes)
-    return {"id": plan_id(plan), "total": True, "kept": kept, **told, **({"others": others} if others else {}), **rows}
+    changing = changing_drops(plan.operations)
+    return {
+        "id": plan_id(plan),
+        "total": True,
+        "kept": kept,
+        **told,
+        **({"others": others} if others else {}),
+        **rows,
+        **({"changes_predictions": fold(changing)} if changing else {}),
+    }
 
 
 class Finished(NamedTuple):
@@ -187,6 +198,7 @@ def remap(
     reverse: bool = False,
     against: str | os.PathLike[str] | None = None,
     hints: Iterable[str] = (),
+    drop: Iterable[str] = (),
     write_plan: str | os.PathLike[str] | None = None,
     shim: str | os.PathLike[str] | None = None,
     class_path: str = "",
@@ -218,6 +230,8 @@ def remap(
         A checkpoint whose layout is the target.
     hints : Iterable[str], optional
         ``OLD=NEW`` patterns, where renames are inferred.
+    drop : Iterable[str], optional
+        Tensors, modules or patterns that are left out though they compute something: predictions change.
     write_plan, shim : str or os.PathLike, optional
         Where to write the plan as JSON, and as Python that needs torch alone.
     class_path : str, optional
@@ -258,6 +272,7 @@ def remap(
         against=_text(against),
         direction="back" if reverse else "forward",
         hints=tuple(hints),
+        drops=tuple(drop),
     )
     wish = Wish(
         os.fspath(path) if in_place else _text(out),
@@ -310,7 +325,11 @@ def fulfil(
         written,
         (*left_behind(chosen.checkpoint, job, fates), *gone) if job else (),
         chosen.plan.loses if question.direction == "forward" else (),
-        (*about_admission(admission, wish.out, keep_classes=wish.keep_classes), *_findings(chosen, wish)),
+        (
+            *about_drops(chosen.plan.operations),
+            *about_admission(admission, wish.out, keep_classes=wish.keep_classes),
+            *_findings(chosen, wish),
+        ),
         files,
         chosen.result,
         proof or None,
@@ -497,9 +516,18 @@ def _metadata(chosen: Chosen) -> dict[str, str]:
         "state_dict": chosen.plan.source.state_dict or "",
         "source": source_digest(chosen.checkpoint),
         "version": __version__,
+        "changes_predictions": _changes_predictions(chosen),
     }
     kept = {key: value for key, value in chosen.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
     return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in told.items() if value}}
+
+
+def _changes_predictions(chosen: Chosen) -> str:
+    """Return what was dropped though it computes, now or when the source was written."""
+    from json import dumps as to_json
+
+    names = [*dropped_before(chosen.checkpoint.metadata), *fold(changing_drops(chosen.plan.operations))]
+    return to_json(list(dict.fromkeys(names))) if names else ""
 
 
 def _decided(chosen: Chosen) -> dict[str, Any]:

@@ -1,0 +1,127 @@
+"""Findings about tensors that are no plain weights: what they are, on which modules, and what bakes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.inference import Inference, identify, infer
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
+from viscy_compat.findings import Finding
+from viscy_compat.layout import fold
+from viscy_compat.migration.parametrised import Family, Kind, Part, baked, parametrised, slopes
+from viscy_compat.named import NamedTuple
+
+_CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
+_SHOWN = 3
+_PEFT = "base_model.model."
+_RECORD = "viscy_compat.changes_predictions"
+
+
+class Baked(NamedTuple):
+    """A set of weights that is a known class's once its parts are baked."""
+
+    view: View
+    inference: Inference
+    parts: tuple[Part, ...]
+
+
+def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> Baked | None:
+    """Find the class that a file has once its parametrised weights are baked; None where it is none."""
+    for view in (*views, *_adapted_views(checkpoint)):
+        layout = checkpoint.layout_of(view)
+        parts = parametrised(layout)
+        plain = baked(layout, parts) if parts else {}
+        found = (infer(find(class_name), plain) if class_name else identify(plain)) if plain else None
+        if found:
+            return Baked(view, found, parts)
+    return None
+
+
+def _adapted_views(checkpoint: Checkpoint) -> Iterator[View]:
+    """Yield the view below the prefix that PEFT puts in front of a model."""
+    view = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
+    if view.keys:
+        yield view
+
+
+def about_parts(parts: Iterable[Part]) -> list[Finding]:
+    """Say what parametrised tensors are: a finding for each kind.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> both = {"a.weight_orig": TensorSpec((2, 2)), "a.weight_mask": TensorSpec((2, 2))}
+    >>> (finding,) = about_parts(parametrised(both))
+    >>> finding.code, finding.message
+    ('VC120', 'pruning on 1 module (a): what it computes with is orig * mask, and no plain weight is in the file')
+    """
+    kinds: dict[Kind, list[Part]] = {}
+    for part in parts:
+        kinds.setdefault(part.kind, []).append(part)
+    return [_about_kind(kind, members) for kind, members in kinds.items()]
+
+
+def about_slopes(unexpected: Iterable[str], layout: View, checkpoint: Checkpoint) -> list[Finding]:
+    """Say which of the tensors that have no place are slopes of an activation."""
+    left = {name: checkpoint.tensors[layout.keys[name]].spec for name in unexpected if name in layout.keys}
+    alone = slopes(left)
+    return about_parts(alone)
+
+
+def about_adapters_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
+    """Say that adapters of the model stand outside of it: left out, they would change what it computes.
+
+    An adapter beside a base layer of its own belongs to another model.
+    """
+    outside = {key: checkpoint.tensors[key].spec for key in view.outside if key not in view.dropped}
+    return about_parts(part for part in parametrised(outside) if part.kind.family == "adapter" and not part.plain)
+
+
+def dropped_before(metadata: Mapping[str, str]) -> list[str]:
+    """Return what a remap left out of a file though it computes, as the file says.
+
+    Examples
+    --------
+    >>> dropped_before({"viscy_compat.changes_predictions": '["a.weight_g"]'}), dropped_before({})
+    (['a.weight_g'], [])
+    """
+    text = metadata.get(_RECORD, "")
+    try:
+        told = json.loads(text) if text else []
+    except ValueError:
+        told = [text]
+    return [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
+
+
+def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
+    """Say that a file was written without tensors that compute: its predictions are not those of its source."""
+    names = dropped_before(checkpoint.metadata)
+    if not names:
+        return []
+    said = f"a remap left {len(names)} tensors out that compute something (--drop): it changes predictions"
+    return [Finding("VC125", said, tuple(names), fix="compare its outputs with those of the source")]
+
+
+def _about_kind(kind: Kind, parts: list[Part]) -> Finding:
+    modules = fold(dict.fromkeys(part.module or "the model itself" for part in parts))
+    shown = ", ".join(modules[:_SHOWN]) + (", ..." if len(modules) > _SHOWN else "")
+    counted = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
+    names = tuple(fold(name for part in parts for name in part.tensors))
+    told = {
+        "weights": f"what it computes with is {kind.formula}, and no plain weight is in the file",
+        "adapter": f"what it computes with is {kind.formula}",
+        "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
+        "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
+    }[kind.family]
+    return Finding(_CODES[kind.family], f"{kind.name} on {counted} ({shown}): {told}", names, fix=_fix(parts))
+
+
+def _fix(parts: list[Part]) -> str:
+    drop = "'viscy-compat remap --drop NAME' leaves tensors out, and changes predictions"
+    more = (
+        f" (and so for {len({part.call for part in parts}) - 1} more)" if len({part.call for part in parts}) > 1 else ""
+    )
+    return f"{parts[0].remedy}{more}; {drop}"

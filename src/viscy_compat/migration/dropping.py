@@ -1,0 +1,146 @@
+"""Which tensors a plan may drop: what carries no weights, and what the user names with ``--drop``.
+
+A tensor that computes changes predictions when it goes. Such a drop needs the flag, and the plan says it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from viscy_compat.errors import UsageError
+from viscy_compat.layout import Layout, TensorSpec, fold, printable, unfold
+from viscy_compat.migration.hints import parse_hint
+from viscy_compat.migration.plan import Plan
+from viscy_compat.migration.shapes import computed_reason, neutral_reason
+from viscy_compat.operations import Drop, Operation
+
+STATED = "--drop says so, and it computes: this changes predictions"
+_FOLDED = re.compile(r"\{\d+(\.\.\d+|(,\d+)+)\}")
+
+
+def harmless_reason(name: str, spec: TensorSpec) -> str:
+    """Say why no prediction depends on a tensor; return an empty text where that is not known.
+
+    Examples
+    --------
+    >>> harmless_reason("n_averaged", TensorSpec((), "int64"))
+    'counts what was averaged'
+    >>> harmless_reason("conv.weight_g", TensorSpec((8, 1, 1)))
+    ''
+    """
+    if name.rpartition(".")[2] == "n_averaged" and not spec.shape and spec.dtype.startswith("int"):
+        return "counts what was averaged"
+    return neutral_reason(name, spec) or computed_reason(name, spec)
+
+
+def stated_drops(patterns: Sequence[str], layout: Layout, aliases: Collection[tuple[str, str]] = ()) -> dict[str, Drop]:
+    """Return a drop for each tensor that ``--drop`` names.
+
+    Parameters
+    ----------
+    patterns : Sequence[str]
+        Each a tensor, a module, or a pattern of either: ``blocks.{0..3}.gamma`` as reports print it, ``{i}`` for any
+        number, ``*`` for any part.
+    layout : Layout
+        The tensors of the file, by the names that reports have for them.
+    aliases : Collection[tuple[str, str]], optional
+        Names of the layout, each with another one that may be given in its place.
+
+    Raises
+    ------
+    UsageError
+        Where a pattern names nothing.
+
+    Examples
+    --------
+    >>> layout = {"a.0.w": TensorSpec((2,)), "a.1.w": TensorSpec((2,)), "n_averaged": TensorSpec((), "int64")}
+    >>> [drop.changes_predictions for drop in stated_drops(["a.{0..1}.w", "n_averaged"], layout).values()]
+    [True, True, False]
+    """
+    return {name: drop_of(name, layout[name]) for pattern in patterns for name in _named(pattern, layout, aliases)}
+
+
+def losses_of(operations: Iterable[Operation]) -> tuple[str, ...]:
+    """Return the sentence for a plan that drops what computes; nothing for any other.
+
+    Examples
+    --------
+    >>> losses_of([Drop("a", STATED, changes_predictions=True)])
+    ('changes predictions: tensors that compute are dropped (a)',)
+    """
+    names = changing_drops(operations)
+    shown = ", ".join(fold(names)[:4]) + (", ..." if len(fold(names)) > 4 else "")
+    return (f"changes predictions: tensors that compute are dropped ({printable(shown)})",) if names else ()
+
+
+def changing_drops(operations: Iterable[Operation]) -> list[str]:
+    """Return the tensors that compute something and are dropped.
+
+    Examples
+    --------
+    >>> changing_drops([Drop("a", STATED, changes_predictions=True), Drop("b", "why")])
+    ['a']
+    """
+    return [row.source for row in operations if isinstance(row, Drop) and row.changes_predictions]
+
+
+def with_effects(plan: Plan, outside: Sequence[str]) -> Plan:
+    """Return a plan whose drops say that predictions change, wherever it is not known that they do not.
+
+    A plan file may have been written by hand: what it says about a tensor's harmlessness is not taken for granted.
+
+    Parameters
+    ----------
+    plan : Plan
+        Out of a file.
+    outside : Sequence[str]
+        The raw keys that stand outside the model.
+    """
+    rows = tuple(_with_effect(row, plan.source.layout, outside) for row in plan.operations)
+    loses = (*plan.loses, *(line for line in losses_of(rows) if line not in plan.loses))
+    return plan._replace(operations=rows, loses=loses)
+
+
+def _with_effect(row: Operation, layout: Layout, outside: Sequence[str]) -> Operation:
+    if not isinstance(row, Drop) or row.holding is not None or row.source in outside:
+        return row
+    return row if harmless_reason(row.source, layout[row.source]) else row._replace(changes_predictions=True)
+
+
+def drop_of(name: str, spec: TensorSpec) -> Drop:
+    """Return the drop of a tensor that the user takes out.
+
+    Examples
+    --------
+    >>> drop_of("a.weight_g", TensorSpec((8, 1))).changes_predictions
+    True
+    """
+    reason = harmless_reason(name, spec)
+    return Drop(name, f"--drop says so; it {reason}") if reason else Drop(name, STATED, changes_predictions=True)
+
+
+def _named(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:
+    fits = [_anchored(each) for each in _spelled(pattern)]
+    names = [name for name in layout if any(fit.match(name) for fit in fits)]
+    names = names or [name for name, alias in aliases if any(fit.match(alias) for fit in fits)]
+    if not names:
+        raise UsageError(
+            "no tensor or module of the file has this name",
+            where=f"--drop {printable(pattern)}",
+            fix="give it as check and inspect print it, from its start",
+        )
+    return iter(names)
+
+
+def _spelled(pattern: str) -> list[str]:
+    """Unfold the numbers that reports fold; other braces are left to `parse_hint`."""
+    if not pattern or not _FOLDED.search(pattern):
+        return [pattern]
+    kept = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
+    return [each.replace("\0", "{").replace("\1", "}") for each in unfold(kept)]
+
+
+def _anchored(pattern: str) -> re.Pattern[str]:
+    """Return what fits a tensor of that name, and every tensor below a module of that name."""
+    return re.compile(f"(?:{parse_hint(f'{pattern}=').old.pattern})(?:\\.|$)")

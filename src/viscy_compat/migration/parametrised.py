@@ -1,0 +1,308 @@
+"""Tensors that a weight is computed from, or that change what a module computes: known by their names and structure.
+
+A file of such a model has no plain weights to rename. Whoever drops one of these tensors changes the function.
+Sources: ``torch.nn.utils`` (weight_norm, spectral_norm, parametrize, prune), ``torch.ao`` 2.x, PEFT 0.5 to 0.17,
+bitsandbytes 0.41 to 0.48, GPTQ, AWQ and compressed-tensors, as they name tensors in state dicts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.named import NamedTuple
+
+Family = Literal["weights", "adapter", "quantised", "slopes"]
+"""What can be said about them together: a finding code each."""
+
+
+class Kind(NamedTuple):
+    """One way to have other tensors than the plain weights.
+
+    ``name`` is what it is called, ``formula`` what the module computes, ``call`` what bakes it into plain weights, with
+    ``{module}`` and ``{weight}`` to be filled in.
+    """
+
+    name: str
+    family: Family
+    formula: str
+    call: str
+
+
+class Part(NamedTuple):
+    """The tensors of one module that belong together.
+
+    ``module`` is the path of the module, ``weight`` the name in it that is computed (empty where there is none),
+    ``plain`` what a baked state dict has in place of the tensors.
+    """
+
+    kind: Kind
+    module: str
+    weight: str
+    tensors: tuple[str, ...]
+    plain: Mapping[str, TensorSpec] = {}
+
+    @property
+    def call(self) -> str:
+        """The call that bakes it, for a model called ``model``."""
+        owner = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"model.{self.module}" if self.module else "model")
+        named = f', "{self.weight}"' if self.weight != "weight" else ""
+        return self.kind.call.format(module=owner, weight=self.weight, named=named)
+
+    @property
+    def remedy(self) -> str:
+        """What makes plain weights of it, in words."""
+        if self.kind.family in ("quantised", "slopes"):
+            return self.kind.call
+        return f"in the program that builds the model: {self.call}, then save model.state_dict()"
+
+
+_PARAMETRIZE: Final = 'torch.nn.utils.parametrize.remove_parametrizations({module}, "{weight}")'
+_FLOATS: Final = "save the float model instead, from before it was quantised"
+
+WEIGHT_NORM: Final = Kind(
+    "weight_norm",
+    "weights",
+    "magnitude * direction / |direction|",
+    "torch.nn.utils.remove_weight_norm({module}{named})",
+)
+WEIGHT_NORM_NEW: Final = Kind("weight_norm", "weights", "original0 * original1 / |original1|", _PARAMETRIZE)
+SPECTRAL_NORM: Final = Kind(
+    "spectral_norm",
+    "weights",
+    "orig / its largest singular value",
+    "torch.nn.utils.remove_spectral_norm({module}{named})",
+)
+SPECTRAL_NORM_NEW: Final = Kind("spectral_norm", "weights", "original / its largest singular value", _PARAMETRIZE)
+ORTHOGONAL: Final = Kind("orthogonal", "weights", "base times an orthogonal matrix made of original", _PARAMETRIZE)
+PARAMETRIZATION: Final = Kind("a parametrization", "weights", "a function of original", _PARAMETRIZE)
+PRUNING: Final = Kind(
+    "pruning", "weights", "orig * mask", 'from torch.nn.utils import prune; prune.remove({module}, "{weight}")'
+)
+LORA: Final = Kind("LoRA", "adapter", "the base's plus scale * B @ A", "model = model.merge_and_unload()")
+ADAPTER: Final = Kind(
+    "a PEFT adapter", "adapter", "the base's, changed by the adapter", "model = model.merge_and_unload()"
+)
+SAVED_MODULE: Final = Kind(
+    "modules_to_save of PEFT", "adapter", "the saved copy, not original_module", "model = model.merge_and_unload()"
+)
+AO: Final = Kind("torch.ao's quantisation", "quantised", "rounded to scale * (integers - zero_point)", _FLOATS)
+FAKE_QUANT: Final = Kind(
+    "torch.ao's observers or fake quantisation", "quantised", "rounded where fake quantisation is on", _FLOATS
+)
+BITSANDBYTES: Final = Kind(
+    "bitsandbytes",
+    "quantised",
+    "integers times blockwise scales",
+    "save model.dequantize().state_dict(), or: " + _FLOATS,
+)
+PACKED: Final = Kind("packed integers (GPTQ, AWQ, fp8)", "quantised", "integers times scales", _FLOATS)
+PRELU: Final = Kind("slopes of a PReLU", "slopes", "x below 0 times the slope", "build the class with this activation")
+
+_ADAPTERS: Final = re.compile(
+    r"^(lora_(?P<side>[AB]|embedding_[AB]|magnitude_vector|E|ranknum)|ia3_l|hada_[wt]\d.*|lokr_[wt]\d.*|oft_[rR]|boft_[Rs]"
+    r"|vera_lambda_[bd]|vera_[AB]|randlora_.*|trainable_tokens_delta|adaption_(gate|prompt)|prompt_embeddings)$"
+)
+_BITSANDBYTES: Final = re.compile(
+    r"\.(weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|SCB|CB)$"
+)
+_OBSERVED: Final = re.compile(
+    r"^(?P<module>.*?)\.?\b(activation_post_process|weight_fake_quant|\w*activation_post_process_\d+)\."
+)
+_SLOPED: Final = re.compile(r"^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$", re.IGNORECASE)
+_PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
+_SCALES: Final = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")
+
+
+def parametrised(layout: Layout) -> tuple[Part, ...]:
+    """Return what in a layout is no plain weight, module by module.
+
+    Examples
+    --------
+    >>> flat, full = TensorSpec((8, 1, 1)), TensorSpec((8, 4, 3))
+    >>> (part,) = parametrised({"net.0.weight_g": flat, "net.0.weight_v": full, "net.0.bias": TensorSpec((8,))})
+    >>> part.kind.name, part.module, part.plain
+    ('weight_norm', 'net.0', {'net.0.weight': TensorSpec(shape=(8, 4, 3), dtype='float32')})
+    >>> part.call
+    'torch.nn.utils.remove_weight_norm(model.net[0])'
+    """
+    modules = _modules(layout)
+    found = (
+        *_normed(modules),
+        *_parametrizations(layout, modules),
+        *_adapters(layout),
+        *_observers(layout),
+        *_quantised(layout, modules),
+    )
+    taken: set[str] = set()
+    parts = []
+    for part in found:
+        if not taken.intersection(part.tensors):
+            taken.update(part.tensors)
+            parts.append(part)
+    return tuple(parts)
+
+
+def slopes(layout: Layout) -> tuple[Part, ...]:
+    """Return the activations with slopes; a class that has such an argument has them in its layout too.
+
+    Examples
+    --------
+    >>> [part.module for part in slopes({"a.act.weight": TensorSpec((1,)), "a.norm.weight": TensorSpec((8,))})]
+    ['a.act']
+    """
+    found = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
+    return tuple(Part(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in found)
+
+
+def baked(layout: Layout, parts: tuple[Part, ...]) -> Layout:
+    """Return the layout that is left once every part is baked: plain weights where the first of its tensors stood.
+
+    Examples
+    --------
+    >>> both = {"a.weight_orig": TensorSpec((2, 2)), "a.weight_mask": TensorSpec((2, 2)), "b": TensorSpec((3,))}
+    >>> baked(both, parametrised(both))
+    {'a.weight': TensorSpec(shape=(2, 2), dtype='float32'), 'b': TensorSpec(shape=(3,), dtype='float32')}
+    """
+    owners = {name: part for part in parts for name in part.tensors}
+    plain: dict[str, TensorSpec] = {}
+    for name, spec in layout.items():
+        plain.update(owners[name].plain if name in owners else {name: spec})
+    return plain
+
+
+def _modules(layout: Layout) -> dict[str, dict[str, TensorSpec]]:
+    """Return the tensors right below each module, by their last part."""
+    modules: dict[str, dict[str, TensorSpec]] = {}
+    for name, spec in layout.items():
+        module, _, last = name.rpartition(".")
+        modules.setdefault(module, {})[last] = spec
+    return modules
+
+
+def _normed(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+    """Yield the old forms, whose tensors stand in the module itself: ``weight_g`` and ``weight_v``, ``weight_orig``."""
+    for module, names in modules.items():
+        for last in names:
+            weight, _, ending = last.rpartition("_")
+            if ending == "g" and f"{weight}_v" in names and _is_magnitude(names[last], names[f"{weight}_v"]):
+                yield _part(WEIGHT_NORM, module, weight, (last, f"{weight}_v"), names[f"{weight}_v"])
+            elif ending == "orig" and f"{weight}_u" in names:
+                others = tuple(each for each in (last, f"{weight}_u", f"{weight}_v") if each in names)
+                yield _part(SPECTRAL_NORM, module, weight, others, names[last])
+            elif ending == "orig" and names.get(f"{weight}_mask", TensorSpec(())).shape == names[last].shape:
+                yield _part(PRUNING, module, weight, (last, f"{weight}_mask"), names[last])
+
+
+def _part(kind: Kind, module: str, weight: str, lasts: tuple[str, ...], spec: TensorSpec) -> Part:
+    before = f"{module}." if module else ""
+    return Part(kind, module, weight, tuple(before + last for last in lasts), {before + weight: spec})
+
+
+def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
+    """Whether a tensor has one number for each slice of another one along an axis, or one number for all of it."""
+    pairs = [*zip(magnitude.shape, direction.shape, strict=False)]
+    kept = [mine == theirs for mine, theirs in pairs if mine != 1]
+    same_rank = len(magnitude.shape) == len(direction.shape) and len(kept) <= 1 and all(kept)
+    return same_rank or magnitude.elements == 1
+
+
+_PARAMETRIZED: Final = re.compile(r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$")
+
+
+def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+    """Yield what ``torch.nn.utils.parametrize`` registered: everything below ``parametrizations.NAME``."""
+    groups: dict[tuple[str, str], dict[str, str]] = {}
+    for name in layout:
+        match = _PARAMETRIZED.match(name)
+        if match:
+            groups.setdefault((match["module"] or "", match["weight"]), {})[match["rest"]] = name
+    for (module, weight), names in groups.items():
+        kind, shown = _parametrization(names, layout)
+        before = f"{module}." if module else ""
+        plain = {before + weight: layout[shown]} if shown else {}
+        yield Part(kind, module, weight, tuple(names.values()), plain)
+
+
+def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Kind, str]:
+    """Return the kind, and the tensor whose shape is that of the weight; an empty text where none is known to be."""
+    original = names.get("original", "")
+    if {"original0", "original1"} == {*names} and _is_magnitude(layout[names["original0"]], layout[names["original1"]]):
+        return WEIGHT_NORM_NEW, names["original1"]
+    if original and "0._u" in names:
+        return SPECTRAL_NORM_NEW, original
+    if original and "0.base" in names:
+        return ORTHOGONAL, original
+    return PARAMETRIZATION, original
+
+
+def _adapters(layout: Layout) -> Iterator[Part]:
+    """Yield what PEFT hung on each module: adapters, with the base layer where the file has it, and saved copies."""
+    groups: dict[str, dict[str, str]] = {}
+    for name in layout:
+        parts = name.split(".")
+        places = [place for place, part in enumerate(parts) if _ADAPTERS.match(part) or part in _HOLDERS]
+        if places:
+            groups.setdefault(".".join(parts[: places[0]]), {})[".".join(parts[places[0] :])] = name
+    for module, names in groups.items():
+        firsts = {rest.partition(".")[0] for rest in names}
+        if firsts & _COPIES == _COPIES:
+            yield _copied(module, names, layout)
+        elif firsts - {*_HOLDERS}:
+            yield _adapted(module, names, layout)
+
+
+_COPIES: Final = frozenset(("modules_to_save", "original_module"))
+_HOLDERS: Final = ("base_layer", *sorted(_COPIES))
+
+
+def _copied(module: str, names: Mapping[str, str], layout: Layout) -> Part:
+    """Return a module of which PEFT keeps a trained copy for each adapter beside the original."""
+    before = f"{module}." if module else ""
+    originals = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("original_module.")}
+    plain = {before + rest: layout[name] for rest, name in originals.items()}
+    return Part(SAVED_MODULE, module, "", tuple(names.values()), plain)
+
+
+def _adapted(module: str, names: Mapping[str, str], layout: Layout) -> Part:
+    before = f"{module}." if module else ""
+    bases = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("base_layer.")}
+    plain = {before + rest: layout[name] for rest, name in bases.items()}
+    low_rank = any(rest.startswith("lora_") for rest in names)
+    return Part(LORA if low_rank else ADAPTER, module, "", tuple(names.values()), plain)
+
+
+def _observers(layout: Layout) -> Iterator[Part]:
+    """Yield what ``torch.ao`` hung on modules to watch or to round what passes."""
+    groups: dict[str, list[str]] = {}
+    for name in layout:
+        match = _OBSERVED.match(name)
+        if match:
+            groups.setdefault(match["module"], []).append(name)
+    yield from (Part(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
+
+
+def _quantised(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+    """Yield integers with their scales, by the names that each library gives to them."""
+    for module, names in modules.items():
+        before = f"{module}." if module else ""
+        if {"scale", "zero_point"} <= {*names}:
+            yield Part(AO, module, "", (f"{before}scale", f"{before}zero_point"))
+        packed = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
+        if packed and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
+            yield Part(PACKED, module, "", packed)
+    groups: dict[str, list[str]] = {}
+    for name in layout:
+        match = _BITSANDBYTES.search(f".{name}")
+        if match:
+            groups.setdefault(f".{name}"[: match.start()].lstrip("."), []).append(name)
+    yield from (Part(BITSANDBYTES, module, "", tuple(names)) for module, names in groups.items())
+
+
+def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:
+    """Whether a module holds one vector alone, under an activation's name, or one number alone."""
+    alone = [*names] == ["weight"] and len(names["weight"].shape) == 1
+    last = module.rpartition(".")[2]
+    return alone and (bool(_SLOPED.match(last)) or (last.isdigit() and names["weight"].shape == (1,)))
