@@ -7,6 +7,7 @@
     python3 tools/dev.py matrix   verify under several timm and MONAI versions, and blame what differs on one of them
     python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
+    python3 tools/dev.py fuzz     damage files, plans, configurations and answers at random (--seconds N)
     python3 tools/dev.py setup    only make the environment
 
 The environment is .venv in this folder, with both distributions of this repository: viscy-compat, and viscy-models out of
@@ -110,6 +111,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "matrix": tool("matrix"),
     "build": tool("build"),
     "look": tool("look"),
+    "fuzz": tool("fuzz_reader"),
     "require-success": tool("require_success"),
     "setup": lambda words: 0,
 }

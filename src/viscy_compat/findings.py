@@ -703,6 +703,14 @@ _NUMBERS: tuple[Code, ...] = (
         "Compare the file with the original (sha256sum), or save the model again with torch 1.6 or later.",
     ),
     Code(
+        "VC492",
+        "warning",
+        "bytes follow the end of a torch stream",
+        "Nothing reads them, torch neither. A program that saves several objects to one file leaves such bytes, and so does"
+        " damage that inserts some further in front; streams of torch before 1.6 carry no checksum that would tell.",
+        "Compare the file with the original (sha256sum), or save the model again with torch 1.6 or later.",
+    ),
+    Code(
         "VC501",
         "error",
         "the outputs differ",

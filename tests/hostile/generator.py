@@ -727,6 +727,7 @@ def tensors() -> Iterator[Hostile]:
         yield Hostile(
             f"stream: {kind} that leaves numbers out", "VC491", stream(mapping({"a": node})), HONEST_STREAM, True
         )
+    yield Hostile("stream: bytes after its end", "VC492", HONEST_STREAM + b"\0", HONEST_STREAM, True)
     slack = zipped(mapping({"a": tensor((1, 3))}))
     yield Hostile("stream: a slice", "VC491", stream(mapping({"a": tensor((1, 3))})), slack, True)
     two = mapping({"a": mapping({"w": tensor()}), "b": mapping({"w": tensor()})})

@@ -1,4 +1,4 @@
-"""Cut files and flipped bits: reported, or nothing changed.
+"""Cut files, flipped bits, insertions and deletions: reported, or nothing changed.
 
 Only torch zip files have checksums. Of a stream or a safetensors file whose tensor bytes or names were changed nobody
 can tell; there the law is that the reader answers, and that every cut is reported.
@@ -88,3 +88,19 @@ def flipped_readings(path: Path, content: bytes) -> list[dict[str, tuple[object,
         if facts is not None and facts not in readings:
             readings.append(facts)
     return readings
+
+
+@pytest.mark.parametrize("change", ["a byte less", "a byte more", "a byte again"])
+@pytest.mark.parametrize("kind", FILES)
+def test_a_byte_more_or_less_is_reported_or_changes_nothing(tmp_path: Path, kind: str, change: str) -> None:
+    """Without checksums too: what follows moves, and the parts no longer fit each other."""
+    content = FILES[kind]
+    honest = read(tmp_path / "honest", content)
+    for place in range(len(content)):
+        more = {
+            "a byte less": b"",
+            "a byte more": bytes([content[place], 0x30]),
+            "a byte again": content[place : place + 1] * 2,
+        }
+        facts = read(tmp_path / "damaged", content[:place] + more[change] + content[place + 1 :])
+        assert facts in (None, honest), place

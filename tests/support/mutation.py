@@ -1,10 +1,12 @@
-"""Random damage to files: flipped bits, cut and repeated parts, numbers at their edges, parts of other files."""
+"""Random damage to files: flipped bits, insertions and deletions, numbers at their edges, parts of other files."""
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 from collections.abc import Sequence
+from typing import Any
 
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 62, (1 << 64) - 1)
 
@@ -16,7 +18,7 @@ def mutated(content: bytes, others: Sequence[bytes], dice: random.Random) -> byt
         if not data:
             return b""
         place = dice.randrange(len(data))
-        change = dice.choice((_flip, _cut, _repeat, _number, _graft, _opcode))
+        change = dice.choice((_flip, _cut, _insert, _repeat, _number, _graft, _opcode))
         change(data, place, others, dice)
     return bytes(data)
 
@@ -27,6 +29,10 @@ def _flip(data: bytearray, place: int, others: Sequence[bytes], dice: random.Ran
 
 def _cut(data: bytearray, place: int, others: Sequence[bytes], dice: random.Random) -> None:
     del data[place : place + dice.choice((1, 2, 4, 30, 10**6))]
+
+
+def _insert(data: bytearray, place: int, others: Sequence[bytes], dice: random.Random) -> None:
+    data[place:place] = dice.randbytes(dice.choice((1, 2, 3, 8, 30)))
 
 
 def _repeat(data: bytearray, place: int, others: Sequence[bytes], dice: random.Random) -> None:
@@ -48,3 +54,45 @@ def _graft(data: bytearray, place: int, others: Sequence[bytes], dice: random.Ra
 
 def _opcode(data: bytearray, place: int, others: Sequence[bytes], dice: random.Random) -> None:
     data[place] = dice.choice(b"()tRQhqrjKMJX}]ubeas.0123Nc\x85\x86\x87\x81\x88\x89\x8a\x8c\x93\x94")
+
+
+VALUES = (None, True, -1, 0, 1.5, 2**63, 10**4000, float("inf"), "", "x", "../x", "\x1b[2J", "\ud800", [], {}, [None])
+"""What may stand in a document in place of anything."""
+
+
+def mutated_json(text: bytes, dice: random.Random) -> bytes:
+    """A document with one to four of its values replaced, removed, repeated or moved; one that is none stays."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    for _ in range(dice.randint(1, 4)):
+        holder, key = _place_in(document, dice)
+        if holder is None:
+            return json.dumps(dice.choice(VALUES)).encode()
+        _change_in(holder, key, document, dice)
+    return json.dumps(document).encode()
+
+
+def _place_in(document: Any, dice: random.Random) -> tuple[Any, Any]:
+    """A container somewhere in a document, and one of its keys; None where it is no container or an empty one."""
+    holder, key, node = None, None, document
+    while isinstance(node, dict | list) and node and (holder is None or dice.random() < 0.8):
+        holder, key = node, dice.choice(list(node)) if isinstance(node, dict) else dice.randrange(len(node))
+        node = holder[key]
+    return holder, key
+
+
+def _change_in(holder: Any, key: Any, document: Any, dice: random.Random) -> None:
+    change = dice.randrange(4)
+    if change == 0:
+        holder[key] = dice.choice(VALUES)
+    elif change == 1:
+        del holder[key]
+    elif change == 2:
+        other, place = _place_in(document, dice)
+        holder[key] = json.loads(json.dumps(other[place] if other is not None else None))
+    elif isinstance(holder, dict):
+        holder[dice.choice(("", "a", "op", "tensors", str(key) + " ", "\ud800"))] = holder[key]
+    else:
+        holder.insert(key, holder[key])

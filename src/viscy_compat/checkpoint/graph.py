@@ -49,7 +49,8 @@ LIGHTNING_STATES = ("state_dict", "current_model_state")
 class Contents(NamedTuple):
     """A decoded torch file: its graph, and what each persistent id in it stands for (by ``id``).
 
-    ``path``, ``files`` and ``parts`` (storages by their names) are those of a folder, where the source is one of many.
+    ``trailing`` counts the bytes that nothing reads. ``path``, ``files`` and ``parts`` (storages by their names) are
+    those of a folder, where the source is one of many.
     """
 
     source: ByteSource | ByteWindow
@@ -63,6 +64,7 @@ class Contents(NamedTuple):
     path: str = ""
     files: tuple[FileFacts, ...] = ()
     parts: Mapping[str, Storage] = {}
+    trailing: int = 0
 
 
 class _Entries(NamedTuple):
@@ -182,8 +184,11 @@ def _findings(
 ) -> Iterable[Finding]:
     yield from _name_findings(uses, contents.pickled.computed)
     yield from unreadable_findings(entries.unreadable)
-    if not contents.checked:
+    if not contents.checked and not contents.path:
         yield from _gap_findings(entries.tensors)
+    if contents.trailing:
+        said = f"{contents.trailing} bytes follow the last storage; where bytes were inserted before it, values moved"
+        yield Finding("VC492", said, fix=CATALOGUE["VC492"].remedy)
     missing = {view.reason for view in contents.storages.values() if type(view) is NotExact and view.code == "VC442"}
     if missing and not any(tensor.code == "VC442" for tensor in entries.unreadable):
         yield Finding("VC442", f"outside of the weights: {len(missing)} storages are not in the file")

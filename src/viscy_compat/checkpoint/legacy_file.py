@@ -42,6 +42,7 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
         records={},
         versions={"archive": str(_PROTOCOL)},
         checked=(),
+        trailing=source.size - _end_of(storages, keys.end),
     )
     return checkpoint_of(contents, limits, wanted)
 
@@ -140,6 +141,11 @@ def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], star
         found[key] = StorageView(storage, root.dtype)
         start += 8 + size
     return found
+
+
+def _end_of(storages: dict[str, StorageView], start: int) -> int:
+    """Return where the last storage ends, or the pickles where there is none."""
+    return max((view.storage.start + view.storage.size for view in storages.values()), default=start)
 
 
 def _view(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:
