@@ -183,6 +183,15 @@ def test_a_broken_table_of_contents_is_refused(tmp_path: Path, content: bytes) -
     assert refusal(folder) in ("VC420", "VC470")
 
 
+def test_parts_that_are_safetensors_are_called_by_their_name(tmp_path: Path) -> None:
+    """Torch writes them (``serialization_format=SAFETENSORS``) with the same place for all, and fails to read them."""
+    folder = distributed(tmp_path / "d", {W: Entry((4,), HALVES)})
+    (folder / "__0_0.distcp").write_bytes(safetensors({"w": {"dtype": "F32", "shape": [6], "data_offsets": [0, 24]}}))
+    with pytest.raises(UnreadableCheckpoint, match="its parts are safetensors") as caught:
+        open_checkpoint(str(folder))
+    assert caught.value.code == "VC470"
+
+
 def test_an_entry_below_a_tensor_is_refused(tmp_path: Path) -> None:
     one = whole((1,), (1.0,))
     planner = b"}(" + text("a") + b"(" + text("x") + b"t" + text("b") + b"(" + text("x") + text("y") + b"tu"

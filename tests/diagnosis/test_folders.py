@@ -17,6 +17,7 @@ from support.layouts import hollow, layout_of
 from viscy_compat import check
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import check_paths
+from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
 
@@ -126,6 +127,39 @@ def test_a_distributed_folder_is_one_checkpoint_and_its_record_no_other(tmp_path
     verdicts, aside, code = checked(tmp_path)
     assert (verdicts, aside, code) == ({"run.ckpt": "unknown", "other": "unknown"}, ["run.ckpt/optimizer.pt"], 2)
     assert set(checked(tmp_path / "run.ckpt")[0]) == {"."}
+
+
+def test_the_commands_for_a_folder_write_beside_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "run.ckpt"
+    distributed(folder, {"state_dict.w": whole((1,), (1.0,))})
+    assert target_beside(f"{folder}/") == f"{tmp_path}/run.safetensors"
+    assert main(["remap", str(folder), "--in-place"]) == 2
+    said = "a folder is not replaced by a file; -o"
+    assert f"{folder}: {said} {tmp_path}/run.safetensors" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "fix"),
+    [
+        (["a.pt", "new.safetensors"], "the output goes after -o: viscy-compat remap a.pt -o new.safetensors"),
+        (["a.pt", "b.pt"], "one after the other, each with its -o: viscy-compat remap a.pt -o OUT"),
+        (["a.pt", "-o", "out/"], "out/: this is a folder, and -o takes a file; -o out/a.safetensors"),
+        (["a.pt", "-o", "."], ".: this is a folder, and -o takes a file; -o ./a.safetensors"),
+    ],
+)
+def test_remap_answers_odd_paths_with_the_line_that_was_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], words: list[str], fix: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    written(tmp_path, {"a.pt": HONEST, "b.pt": HONEST})
+    assert main(["remap", *words]) == 2
+    assert fix in capsys.readouterr().err
+
+
+def test_every_code_that_is_asked_for_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "VC464", "vc471"]) == 0
+    text = capsys.readouterr().out
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("VC4")] == ["VC464", "VC471"]
 
 
 def test_the_parts_of_a_hub_folder_are_one_checkpoint_and_other_files_are_not_hidden(tmp_path: Path) -> None:

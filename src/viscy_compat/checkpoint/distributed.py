@@ -99,6 +99,7 @@ class _Folder:
         source = self.source(METADATA)
         own = self.metadata(source)
         entries, paths = _entries_of(own.root, source.path, self.limits)
+        self.refuse_safetensors(entries)
         _refuse_overlaps(entries, self.folder)
         root = _tree(
             [(paths.get(key, _path_of(key)), self.node(key, entry)) for key, entry in entries.items()], self.folder
@@ -117,6 +118,18 @@ class _Folder:
             parts=self.by_name,
         )
         return checkpoint_of(contents, self.limits, wanted)
+
+    def refuse_safetensors(self, entries: dict[str, _Entry]) -> None:
+        """Refuse parts in a format that torch 2.15 writes and whose places in the file it states wrongly."""
+        part = next((part for entry in entries.values() for part in entry.parts.values()), None)
+        source = self.source(part.name) if part else None
+        if source is not None and source.size > 8 and source.read(8, 1) == b"{":
+            raise UnreadableCheckpoint(
+                "its parts are safetensors (serialization_format), whose places torch states wrongly and cannot read again",
+                where=self.folder,
+                fix="save it again in the default format, or with HuggingFaceStorageWriter",
+                code="VC470",
+            )
 
     def facts(self) -> tuple[FileFacts, ...]:
         """Return the files, none of which may have changed meanwhile; the metadata is the first."""

@@ -441,6 +441,13 @@ class Checkpoint:
         """Where the tensors are, as ``--state-dict`` takes it."""
         return str(Address(self.site, self.base))
 
+    def renamed(self, path: str) -> Checkpoint:
+        """Give the facts, at every address, the path of the folder that a file stands for."""
+        reader = self._reader
+        self.path = path
+        self._reader = None if reader is None else lambda address: reader(address).renamed(path)
+        return self
+
     def at(self, address: str) -> Checkpoint:
         """Return the same file with another set of weights; the file is not read again.
 

@@ -92,6 +92,4 @@ def _deepspeed(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
     from viscy_compat.checkpoint.deepspeed import deepspeed_folder, model_states
     from viscy_compat.checkpoint.reading import read_checkpoint
 
-    found = read_checkpoint(model_states(deepspeed_folder(folder), path=folder), limits, wanted)
-    found.path = folder
-    return found
+    return read_checkpoint(model_states(deepspeed_folder(folder), path=folder), limits, wanted).renamed(folder)

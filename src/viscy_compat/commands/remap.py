@@ -95,6 +95,9 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
             f"remap takes one file, and here are {1 + len(arguments.more)}",
             fix=fix if both else f"the output goes after -o: viscy-compat remap {first} -o {second}",
         )
+    if arguments.in_place and os.path.isdir(arguments.path):
+        out = f"{os.path.splitext(os.path.normpath(arguments.path))[0]}.safetensors"
+        raise UsageError("a folder is not replaced by a file", where=arguments.path, fix=f"-o {quoted(out)}")
     if arguments.out and (os.path.isdir(arguments.out) or arguments.out.endswith(("/", os.sep))):
         name = os.path.basename(os.path.normpath(arguments.path))
         out = os.path.join(arguments.out, f"{os.path.splitext(name)[0]}.safetensors")

@@ -92,6 +92,8 @@ def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
 def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
     """Say which names in the file torch's default refuses; what would run something has a finding of its own."""
     names = refused_names(checkpoint.globals)
+    if checkpoint.format == "distributed-torch":
+        return []  # torch.load never sees such a folder
     if not names or any(use.role == "call" for use in checkpoint.globals):
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -271,8 +271,8 @@ def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: st
 
 
 def target_beside(path: str) -> str:
-    """Return the file that a printed command writes."""
-    stem, ending = os.path.splitext(path)
+    """Return the file that a printed command writes, beside the source: a folder may be given with its slash."""
+    stem, ending = os.path.splitext(path.rstrip("/" + os.sep))
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
