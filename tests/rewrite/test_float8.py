@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import math
 import struct
+from pathlib import Path
 
 import pytest
 
+from viscy_compat import check, remap
+from viscy_compat.checkpoint.safetensors_file import DTYPES as DTYPES_OF_THE_FORMAT
+from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.rewrite.float8 import float32_of_float8
+from viscy_compat.rewrite.safetensors_writer import header_of
+from viscy_compat.rewrite.streams import TargetTensor
 
 EVERY = bytes(range(256))
 DTYPES = [dtype for dtype in NARROW_FLOATS if dtype.startswith("float8")]
@@ -52,3 +58,29 @@ def test_they_are_told_apart_by_their_special_values() -> None:
         "float8_e8m0fnu": [0xFF],
     }
     assert [values("float8_e5m2")[place] for place in (0x7C, 0xFC)] == [math.inf, -math.inf]
+
+
+def test_every_dtype_that_is_read_from_safetensors_is_written_to_it() -> None:
+    for name, dtype in DTYPES_OF_THE_FORMAT.items():
+        tensor = TargetTensor("w", TensorSpec((2,), dtype), (), lambda reader: iter(()))
+        assert f'"dtype":"{name}"'.encode() in header_of([tensor], {}, where="a.safetensors")
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2"])
+def test_a_model_of_8_bit_floats_is_remapped_to_the_values_that_torch_gives(tmp_path: Path, dtype: str) -> None:
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    from viscy_models import BetaVaeMonai
+
+    torch.manual_seed(0)
+    model = BetaVaeMonai(2, (1, 32, 32), 1, latent_size=8, channels=(8, 16), strides=(2, 2))
+    small = {name: tensor.to(getattr(torch, dtype)) for name, tensor in model.state_dict().items()}
+    save_file(small, tmp_path / "small.safetensors")
+    report = check(tmp_path / "small.safetensors")
+    assert report.verdict == "remappable"
+    assert "VC202" in {finding.code for finding in report.findings}
+    assert remap(tmp_path / "small.safetensors", tmp_path / "new.safetensors").exit_code == 0
+    found = load_file(tmp_path / "new.safetensors")
+    assert all(torch.equal(found[name], tensor.float()) for name, tensor in small.items())
