@@ -59,6 +59,20 @@ class Exits(Toy):
     def forward(self, x):
         os._exit(3)
 
+class Forges(Toy):
+    def forward(self, x):
+        for descriptor in range(64):
+            try:
+                os.write(descriptor, b'{"eval": {"type": "Tensor", "outputs": []}}\\n')
+            except OSError:
+                pass
+        return x
+
+class Writes(Toy):
+    def forward(self, x):
+        with open(OUTSIDE, "w") as stream:
+            stream.write("changed")
+
 class Grows(Toy):
     def forward(self, x):
         return torch.zeros(1 << 40)
@@ -105,9 +119,8 @@ class TestFacts:
         conditions = worker.conditions
         assert conditions.threads == 1
         assert conditions.python.split(".") == [str(part) for part in sys.version_info[:3]]
-        assert {"own process", "isolated interpreter", "sockets refused", "built environment"} <= {
-            *conditions.isolation
-        }
+        always = {"own process", "isolated interpreter", "sockets and processes blocked in Python", "built environment"}
+        assert always <= {*conditions.isolation}
 
     def test_the_layout_is_that_of_the_state_dict(self, worker: Worker) -> None:
         layout = run(worker, "Toy", "layout", config={"width": 5})["layout"]
@@ -344,6 +357,23 @@ class TestStrangeCode:
             stage, kind, message = self.error(worker, name)
             assert (stage, kind) == ("forward", "PermissionError"), message
             assert "refused in this worker" in message
+
+    def test_a_file_of_somebody_else_is_not_changed(self, worker: Worker, tmp_path: Path) -> None:
+        """Where the kernel has a layer for it; where it has none, the isolation line says what can be written."""
+        precious = tmp_path / "precious"
+        precious.write_text("precious")
+        worker.source("writing", root="toys", files={**FILES, "toys/toy.py": f"OUTSIDE = {str(precious)!r}\n{TOY}"})
+        told = run(worker, "Writes", source="writing")["eval"]
+        if any("read-only" in line for line in worker.conditions.isolation):
+            assert told["error"]["type"] in ("OSError", "PermissionError")
+            assert precious.read_text() == "precious"
+        else:
+            assert any(line.startswith("writable") for line in worker.conditions.isolation)
+
+    def test_a_line_that_old_code_writes_is_not_taken_for_an_answer(self) -> None:
+        with start() as started, pytest.raises(WorkerFailed) as raised:
+            run(started, "Forges")
+        assert "the old worker: answered what it was not asked" in str(raised.value)
 
     def test_memory_is_limited(self, worker: Worker) -> None:
         assert self.error(worker, "Grows")[:2] == ("forward", "RuntimeError")

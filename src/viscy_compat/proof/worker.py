@@ -7,7 +7,8 @@ JSON objects, one a line, on what was standard output when it started. Whatever 
 Requests (``op``):
 
 ``start``
-    Must come first. Takes the isolation (``namespace``, ``memory``, ``file``), then imports the stack with one thread.
+    Must come first. Takes the isolation (``namespace``, ``memory``, ``file``), imports the stack with one thread, and
+    makes everything read-only but for ``folder``.
     ``cache`` is how many built models are kept, ``backbones`` how many bytes of backbones are remembered.
     Answers with the versions, the CPU capability and the ``isolation`` that is in force.
 ``source``
@@ -21,6 +22,8 @@ Requests (``op``):
 ``run``
     Builds one class with one configuration and reports what was asked for. See `_run`.
 
+Each answer repeats the ``mark`` of its request.
+
 Everything is deterministic: the weights are filled from the names of the tensors, inputs from their shapes, and the
 seed is set right before every forward pass.
 """
@@ -29,12 +32,12 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import gc
 import hashlib
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import inspect
 import json
 import math
@@ -54,7 +57,6 @@ State = "dict[str, Any]"
 POOL = 24
 """The pool of fill values has ``2 ** POOL`` members, all different and all exact in float32."""
 
-_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _NETWORK = (
     "socket.connect",
     "socket.bind",
@@ -96,37 +98,20 @@ class _Attempt:
 # --- isolation ---------------------------------------------------------------------------------------------------
 
 
-def _isolate(request: Json) -> list[str]:
-    """Take what the parent asks for and the platform gives; return what is in force."""
-    force = ["own process", "isolated interpreter" if sys.flags.isolated else "interpreter not isolated"]
-    if request.get("namespace", True) and _leave_network():
-        force.append("network namespace")
-    sys.addaudithook(_audit)
-    force.append("sockets refused")
+def _confinement() -> Any:
+    """Load the file beside this one: an isolated interpreter does not look for modules there."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confinement.py")
+    spec: Any = importlib.util.spec_from_file_location("confinement", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Confinement()
+
+
+def _limited(request: Json) -> Iterator[str]:
+    """Set the limits that the platform has, and say which are in force."""
     for name, key in (("RLIMIT_DATA", "memory"), ("RLIMIT_FSIZE", "file"), ("RLIMIT_CORE", "core")):
         if key in request and _limit(name, int(request[key])):
-            force.append(f"{key} limit {request[key]}")
-    return force
-
-
-def _leave_network() -> bool:
-    """Enter a network namespace without interfaces, where the kernel lets an ordinary user do so."""
-    if not sys.platform.startswith("linux"):
-        return False
-    user, group = os.getuid(), os.getgid()
-    try:
-        if ctypes.CDLL(None, use_errno=True).unshare(_CLONE_NEWUSER | _CLONE_NEWNET) != 0:
-            return False
-    except (OSError, AttributeError):
-        return False
-    for path, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
-        try:
-            with open(f"/proc/self/{path}", "w") as stream:
-                stream.write(text)
-        except OSError:
-            # unmapped identities are shown as nobody; the network is gone all the same
-            continue
-    return True
+            yield f"{key} limit {request[key]}"
 
 
 def _limit(name: str, value: int) -> bool:
@@ -161,7 +146,11 @@ def _audit(event: str, arguments: Any) -> None:
 def _start(request: Json) -> Json:
     """Isolate, import the stack, and say under what conditions the numbers will be made."""
     global _sealed
-    force = _isolate(request)
+    confinement = _confinement()
+    if request.get("namespace", True):
+        confinement.enter()
+    sys.addaudithook(_audit)
+    limits = list(_limited(request))
     import torch
 
     torch.set_num_threads(1)
@@ -172,16 +161,19 @@ def _start(request: Json) -> Json:
     _backbones.room = int(request.get("backbones", _backbones.room))
     _backbones.install()
     gc.freeze()
-    _sealed = True
     sys.dont_write_bytecode = True
-    force.append("no new processes")
+    folder = request.get("folder") or os.getcwd()
+    confinement.seal(folder)
+    measured = list(confinement.measured(folder))
+    _sealed = True
+    isolated = "isolated interpreter" if sys.flags.isolated else "interpreter not isolated"
     return {
         "python": ".".join(map(str, sys.version_info[:3])),
         "executable": sys.executable,
         **versions,
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "isolation": force,
+        "isolation": ["own process", isolated, *measured, "sockets and processes blocked in Python", *limits],
     }
 
 

@@ -40,6 +40,9 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 
 STACK = "pip install 'viscy-compat[models]'"
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "WINDIR")
+_ABOUT_IT = ("built environment", *(["everything it starts ends with it"] if sys.platform == "linux" else []))
+"""What the parent knows of the isolation of a worker, since it does it."""
+
 _LONGEST = 300
 _PATIENCE = 3.0
 """Seconds in which a process that was told to end must have ended."""
@@ -106,7 +109,7 @@ class Worker:
     limits : Limits, optional
         Time and memory.
     namespace : bool, optional
-        Whether it asks the kernel for a network namespace.
+        Whether it asks the kernel for namespaces of its own for network and mounts.
 
     Raises
     ------
@@ -145,6 +148,7 @@ class Worker:
                 "op": "start",
                 "cache": cache,
                 "namespace": namespace,
+                "folder": self._folder,
                 "memory": self.limits.memory,
                 "file": self.limits.file,
                 "core": 0,
@@ -404,7 +408,7 @@ def _conditions(answer: Mapping[str, Any]) -> Conditions:
     isolation = answer["isolation"]
     if not isinstance(isolation, list) or type(answer["threads"]) is not int:
         raise TypeError
-    return Conditions(**told, threads=answer["threads"], isolation=(*map(_word, isolation), "built environment"))
+    return Conditions(**told, threads=answer["threads"], isolation=(*map(_word, isolation), *_ABOUT_IT))
 
 
 def _word(value: Any) -> str:
