@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from support.assembly import lightning, mapping, tensor, text, zipped
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
@@ -52,3 +54,31 @@ def test_every_command_speaks_every_format(
         assert json.loads(out)
     if format == "junit":
         assert fromstring(out).tag == "testsuites"
+
+
+EVIL = ("::error file=a::x", "  ::add-mask::x", "##vso[task.setvariable variable=x]y", "##[error]x", "a ##teamcity[x]")
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize(
+    "words", [["inspect", "-v"], ["inspect"], ["check", "-v"], ["check"], ["remap", "--weights-only"]]
+)
+def test_no_name_in_a_file_is_a_command_of_a_runner(
+    format: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitHub obeys lines that begin with ``::``, Azure ``##vso[`` anywhere; the file and its name may hold either."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    names = [*EVIL, *(f"{name}.weight" for name in EVIL), "model.weight"]
+    entries = {name: tensor() for name in names}
+    root = lightning(state_dict=mapping(entries), hyper_parameters=mapping({name: text(name) for name in EVIL}))
+    Path("::error::a.ckpt").write_bytes(zipped(root, {"0": bytes(64)}))
+    main([*words, "::error::a.ckpt", "--format", format])
+    out, err = capsys.readouterr()
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in (out + err).splitlines()]
+    ours = {"::error", "::warning", "::notice"}
+    begun = {line.split(" ")[0].removesuffix("::") for line in lines if line.startswith("::")}
+    assert begun <= (ours if format == "github" else set())
+    assert not [line for line in lines if re.search(r"##\w*\[", line)]
+    if format == "json" and words[0] == "inspect":
+        assert EVIL[2] in json.dumps(json.loads(out))

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from viscy_compat.errors import SourceUnavailable, UsageError, lacking
+from viscy_compat.history.children import finished
 from viscy_compat.layout import printable
 
 REVISION = "fe7a5da^"
@@ -293,15 +294,10 @@ def _ask_git(request: Mapping[str, Any], place: str) -> dict[str, Any]:
     command = [sys.executable, "-I", "-c", program, home]
     try:
         with tempfile.TemporaryDirectory(prefix="viscy-compat-git-") as folder:
-            done = subprocess.run(
-                command,
-                input=json.dumps(request).encode(),
-                capture_output=True,
-                cwd=folder,
-                env=_git_environment(str(request["path"]), folder),
-                timeout=_GIT_SECONDS,
-            )
-        answer: dict[str, Any] = json.loads(done.stdout)
+            environment = _git_environment(str(request["path"]), folder)
+            given = json.dumps(request).encode()
+            done = finished(command, seconds=_GIT_SECONDS, given=given, cwd=folder, env=environment)
+        answer: dict[str, Any] = json.loads(done.out)
     except subprocess.TimeoutExpired as error:
         raise SourceUnavailable(f"git gave no answer within {_GIT_SECONDS} s", where=place, code="VC601") from error
     except ValueError as error:
@@ -480,13 +476,14 @@ def _pip(requirement: str, folder: str) -> None:
     patience = ["--timeout", "10", "--retries", "1"]
     command = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", folder, requirement]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_PIP_SECONDS, stdin=subprocess.DEVNULL)
+        done = finished(command, seconds=_PIP_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise _unavailable(requirement, f"pip gave no answer within {_PIP_SECONDS} s") from error
-    if "No module named pip" in done.stderr:
+    said = done.err.decode(errors="replace")
+    if "No module named pip" in said:
         raise lacking("fetching a release", "pip", "gate")
-    if done.returncode:
-        raise _unavailable(requirement, _reason(done.stderr))
+    if done.exit_code:
+        raise _unavailable(requirement, _reason(said))
 
 
 def _reason(said: str) -> str:

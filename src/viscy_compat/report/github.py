@@ -14,6 +14,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.markdown import render as markdown
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+from viscy_compat.report.runners import spelled_out
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -28,7 +29,7 @@ SUMMARY_BYTES = 1024 * 1024
 def render(report: Report, style: Style) -> str:
     """Return the workflow commands."""
     page = page_of(report)
-    return "\n".join([*_annotations(page), f"{page.title}: {page.verdict}. {page.sentence}"])
+    return spelled_out("\n".join([*_annotations(page), f"{page.title}: {page.verdict}. {page.sentence}"]))
 
 
 def summary(report: Report) -> str:

@@ -16,6 +16,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
+from viscy_compat.report.runners import spelled_out
 
 KEYS = 12
 TOGETHER = 6
@@ -93,7 +94,7 @@ def text(words: str) -> str:
     >>> text("<a href='x'>")
     '&lt;a href=&#x27;x&#x27;&gt;'
     """
-    return escape(printable(words))
+    return spelled_out(escape(printable(words)), "&#35;")
 
 
 def mark(word: str) -> str:

@@ -6,8 +6,9 @@ from json import dumps
 
 from viscy_compat.findings import Report
 from viscy_compat.report import Style
+from viscy_compat.report.runners import spelled_out
 
 
 def render(report: Report, style: Style) -> str:
     """Return the object of the contract, indented."""
-    return dumps(report.to_dict(), indent=2, ensure_ascii=True)
+    return spelled_out(dumps(report.to_dict(), indent=2, ensure_ascii=True), r"\u0023")

@@ -6,8 +6,10 @@ from json import dumps
 
 from viscy_compat.findings import Report
 from viscy_compat.report import Style
+from viscy_compat.report.runners import spelled_out
 
 
 def render(report: Report, style: Style) -> str:
     """Return a line for each result."""
-    return "\n".join(dumps(result.to_dict(), ensure_ascii=True) for result in report.results)
+    lines = "\n".join(dumps(result.to_dict(), ensure_ascii=True) for result in report.results)
+    return spelled_out(lines, r"\u0023")

@@ -13,6 +13,7 @@ from viscy_compat.findings import Report
 from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of
+from viscy_compat.report.runners import without_commands
 
 
 def render(report: Report, style: Style) -> str:
@@ -20,7 +21,8 @@ def render(report: Report, style: Style) -> str:
     page = page_of(report)
     groups = dict.fromkeys(section.group for section in page.sections) or {page.title: None}
     suites = [_suite(page, group, number) for number, group in enumerate(groups)]
-    return "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", *suites, "</testsuites>"])
+    document = "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", *suites, "</testsuites>"])
+    return without_commands(document, "&#35;")
 
 
 def _suite(page: Page, group: str, number: int) -> str:

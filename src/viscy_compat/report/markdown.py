@@ -13,6 +13,7 @@ from viscy_compat.findings import Report
 from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+from viscy_compat.report.runners import without_commands
 
 KEYS = 12
 LARGEST = 24
@@ -34,7 +35,7 @@ def render(report: Report, style: Style) -> str:
     for section in page.sections:
         if style.verbose or section.exit_code or section.messages:
             parts += _part(section, style)
-    return "\n\n".join(parts)
+    return without_commands("\n\n".join(parts))
 
 
 def text(words: str) -> str:

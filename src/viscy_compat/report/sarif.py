@@ -12,6 +12,7 @@ from viscy_compat.findings import CATALOGUE, Code, Report
 from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of
+from viscy_compat.report.runners import spelled_out
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 KEYS = 20
@@ -21,7 +22,7 @@ def render(report: Report, style: Style) -> str:
     """Return the log, with one run."""
     page = page_of(report)
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(page)]}
-    return dumps(log, indent=2, ensure_ascii=True)
+    return spelled_out(dumps(log, indent=2, ensure_ascii=True), r"\u0023")
 
 
 def _run(page: Page) -> dict[str, Any]:

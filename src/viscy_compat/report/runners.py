@@ -1,0 +1,37 @@
+r"""What the runners of continuous integration take for commands when it stands in a log, and how it is kept from that.
+
+GitHub's runner obeys a line that begins with ``::`` after any blanks, Azure's agent and older runners of GitHub's obey
+``##vso[`` and ``##[`` anywhere in a line, TeamCity ``##teamcity[``. Names in a file are written by strangers.
+"""
+
+from __future__ import annotations
+
+import re
+
+_BEGINS = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*)(?=::)", re.MULTILINE)
+_ANYWHERE = re.compile(r"##(?=(?:[A-Za-z]*)\[)")
+
+
+def without_commands(text: str, mark: str = r"\x23") -> str:
+    r"""Put a word of ours before a line that a runner would obey, and spell the marks of commands out.
+
+    Examples
+    --------
+    >>> print(without_commands("  ::error::x\na::b\n##vso[task.setvariable variable=x]y\n## heading"))
+      named ::error::x
+    a::b
+    #\x23vso[task.setvariable variable=x]y
+    ## heading
+    """
+    return spelled_out(_BEGINS.sub(r"\1named ", text), mark)
+
+
+def spelled_out(text: str, mark: str = r"\x23") -> str:
+    r"""Spell out the second sign of ``##`` where it could begin a command, in the way of the format at hand.
+
+    Examples
+    --------
+    >>> spelled_out('{"name": "##[error]x"}', r"\u0023")
+    '{"name": "#\\u0023[error]x"}'
+    """
+    return _ANYWHERE.sub(lambda found: f"#{mark}", text)
