@@ -99,6 +99,7 @@ COMMANDS = {
     "verify from a source": (f"verify BetaVaeMonai ResNet3dEncoder {SIDES}", ["BetaVaeMonai"]),
     "verify on two pairs": (f"verify BetaVaeMonai ResNet3dEncoder {AT_ONCE} --jobs 4", []),
     "verify at once": (f"verify BetaVaeMonai {AT_ONCE}", []),
+    "explore": (f"explore BetaVaeMonai --law old-equals-new {AT_ONCE}", []),
     "record": (
         "record BetaVaeMonai ResNet3dEncoder --generation v9 --to refs --candidate . --candidate-python stuck",
         ["BetaVaeMonai"],

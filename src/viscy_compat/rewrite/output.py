@@ -107,8 +107,15 @@ class Output:
         with suppress(FileNotFoundError):
             os.unlink(self.temporary)
         if self._settler is not None:
+            self._forget()
             self._settler.stop()
         os.close(self._descriptor)
+
+    def _forget(self) -> None:
+        """Let go of what the disc has not yet got of a file that nobody will see: the thread would wait for it."""
+        with suppress(OSError):
+            if os.fstat(self._descriptor).st_nlink == 0:
+                os.ftruncate(self._descriptor, 0)
 
     def _write(self, data: bytes) -> None:
         """Write all of it: the system may take less than it is given."""
