@@ -39,7 +39,8 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
-from viscy_compat.diagnosis import diagnose
+from viscy_compat.config_files import read_config
+from viscy_compat.diagnosis import check_paths, diagnose
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.gating import promises, verification
@@ -92,6 +93,22 @@ def checked(path: Path, layout: Layout, *stated: tuple[str, Any]) -> Codes:
     """The codes of `check` on a file with this layout."""
     statements = (Statement("--set", dict(stated)),) if stated else ()
     result = diagnose(str(hollow(path / "a.safetensors", layout)), statements=statements).result
+    return {finding.code for finding in result.findings}
+
+
+def configured(path: Path, arguments: str, **stated: Any) -> Codes:
+    """The codes of `check` on an encoder beside a configuration with these arguments."""
+    config = path / "run.yml"
+    config.write_text(f"encoder: {{class_path: a.ContrastiveEncoder, init_args: {{{arguments}}}}}")
+    rows = (Statement("--set", stated), *read_config(str(config))) if stated else read_config(str(config))
+    result = diagnose(str(hollow(path / "a.safetensors", CONTRASTIVE)), statements=rows).result
+    return {finding.code for finding in result.findings}
+
+
+def beside_another(path: Path, name: str, value: Any) -> Codes:
+    """The codes of `check` on an encoder in a folder, with a statement that may be about other files."""
+    hollow(path / "a.safetensors", CONTRASTIVE)
+    (result,) = check_paths([str(path)], statements=(Statement("--set", {name: value}),))
     return {finding.code for finding in result.findings}
 
 
@@ -304,6 +321,26 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: written(path, x=A_SET, keep_classes=True),
     ),
     "VC333": (lambda path: trained(path, x=A_PATH), lambda path: trained(path, x=A_SET)),
+    "VC309": (
+        lambda path: configured(path, "stem_stride: '${model.stride}'"),
+        lambda path: configured(path, "stem_stride: [5, 4, 4], loss: '${loss}'"),
+    ),
+    "VC310": (
+        lambda path: beside_another(path, "head_pool", True),
+        lambda path: beside_another(path, "in_channels", 2),
+    ),
+    "VC313": (
+        lambda path: configured(path, "backbone: convnext_tiny"),
+        lambda path: configured(path, "stem_stride: [5, 4, 4]"),
+    ),
+    "VC314": (
+        lambda path: checked(path, layout_of("UNeXt2", **dict(find("UNeXt2").published[0].config))),
+        lambda path: checked(path, layout_of("UNeXt2", in_channels=3, out_channels=3)),
+    ),
+    "VC315": (
+        lambda path: configured(path, "stem_stride: [5, 4, 4]", stem_stride=(2, 4, 4)),
+        lambda path: configured(path, "stem_stride: [2, 4, 4]", stem_stride=(2, 4, 4)),
+    ),
 }
 
 # --- files: what the generator leaves out -----------------------------------------------------------------------------

@@ -2,79 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 
+from viscy_compat.checkpoint.values import Unread
 from viscy_compat.errors import UsageError
-from viscy_compat.stated import parse_settings, read_config
-
-CONTRASTIVE = """
-seed_everything: 42
-model:
-  class_path: viscy.representation.engine.ContrastiveModule
-  init_args:
-    encoder:
-      class_path: viscy.representation.contrastive.ContrastiveEncoder
-      init_args:
-        backbone: convnext_tiny
-        in_channels: 2
-        stem_stride: [5, 4, 4]
-    lr: 0.00002
-"""
-
-VSUNET = """
-model:
-  class_path: viscy.translation.engine.VSUNet
-  init_args:
-    architecture: UNeXt2
-    model_config: {in_channels: 1, in_stack_depth: 5, head_pool: true}
-"""
-
-
-def test_nested_encoder_arguments_are_found_under_their_class(tmp_path: Path) -> None:
-    path = tmp_path / "config.yml"
-    path.write_text(CONTRASTIVE)
-    outer, inner = read_config(str(path))
-    assert (outer.class_name, dict(outer.arguments)) == ("ContrastiveModule", {"lr": 2e-05})
-    assert inner.class_name == "ContrastiveEncoder"
-    assert inner.arguments == {"backbone": "convnext_tiny", "in_channels": 2, "stem_stride": (5, 4, 4)}
-
-
-def test_a_model_config_is_found(tmp_path: Path) -> None:
-    path = tmp_path / "config.yml"
-    path.write_text(VSUNET)
-    assert read_config(str(path))[1].arguments == {"in_channels": 1, "in_stack_depth": 5, "head_pool": True}
-
-
-def test_shared_aliases_are_walked_once(tmp_path: Path) -> None:
-    rows = ["a0: &a0 {class_path: x.Y, init_args: {n: 1}}"]
-    rows += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    path = tmp_path / "bomb.yml"
-    path.write_text("\n".join(rows))
-    assert [statement.arguments for statement in read_config(str(path))] == [{"n": 1}]
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("[1, 2", "is no YAML"),
-        ("just words", "states no constructor arguments"),
-        ("!!python/object/apply:os.mkdir [x]", "is no YAML"),
-    ],
-)
-def test_what_is_no_configuration_gets_one_line(tmp_path: Path, text: str, said: str) -> None:
-    path = tmp_path / "config.yml"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=said) as refused:
-        read_config(str(path))
-    assert "\n" not in str(refused.value)
-    assert not (tmp_path / "x").exists()
-
-
-def test_a_missing_configuration_is_named() -> None:
-    with pytest.raises(UsageError, match=r"nowhere\.yml: No such file"):
-        read_config("nowhere.yml")
+from viscy_compat.stated import configured, parse_settings, parse_value, spelled, statements_in
 
 
 @pytest.mark.parametrize("setting", ["stem_stride", "=3", "a b=3", "--x=1"])
@@ -87,3 +21,95 @@ def test_a_name_stated_twice_with_two_values_is_refused() -> None:
     assert parse_settings(["a=1", "a=1"]) == {"a": 1}
     with pytest.raises(UsageError, match="states a twice, as 1 and 2"):
         parse_settings(["a=1", "a=2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("2,2", (2, 2)),
+        ("(2, 2)", (2, 2)),
+        ("[2, 2]", (2, 2)),
+        ("(2,)", (2,)),
+        ("[true, none]", (True, None)),
+        ("((1, 2), [3, 4])", ((1, 2), (3, 4))),
+        ("True", True),
+        ("true", True),
+        ("None", None),
+        ("none", None),
+        ("null", None),
+        ('"a,b"', "a,b"),
+        ("('LEAKYRELU', {'negative_slope': 0.3})", ("LEAKYRELU", {"negative_slope": 0.3})),
+    ],
+)
+def test_every_spelling_that_is_printed_is_read(text: str, value: Any) -> None:
+    assert parse_value(text) == value
+    assert parse_value(f"  {text} ") == value
+    assert parse_value(repr(value)) == value
+    assert parse_value(spelled(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["9" * 30, "(" + "9" * 30 + ", 1)", "1," + "9" * 5000, "[" * 5000, "(1, 2", "x" * 20_000]
+)
+def test_a_value_that_cannot_be_one_gets_one_line(text: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        parse_value(text)
+    assert len(str(refused.value)) < 200
+
+
+@pytest.mark.parametrize("text", ["VALUE", "..."])
+def test_a_place_holder_is_not_taken_for_a_value(text: str) -> None:
+    with pytest.raises(UsageError, match="put the value in its place"):
+        parse_settings([f"head_pool={text}"])
+
+
+def test_the_dots_of_a_printed_line_state_nothing() -> None:
+    assert configured({"head_pool": ...}) == ()
+    (row,) = configured({"head_pool": ..., "stem_stride": [2, [2], 2]})
+    assert row.arguments == {"stem_stride": (2, (2,), 2)}
+
+
+def rows(document: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    return [(row.place, row.class_name, dict(row.arguments)) for row in statements_in(document, "here")]
+
+
+def test_arguments_are_found_beside_the_class_that_they_are_for() -> None:
+    inner = {"class_path": "a.Encoder", "init_args": {"n": 1}}
+    assert rows({"model": {"class_path": "a.Module", "init_args": {"lr": 0.1, "encoder": inner}}}) == [
+        ("model.init_args", "a.Module", {"lr": 0.1}),
+        ("model.init_args.encoder.init_args", "a.Encoder", {"n": 1}),
+    ]
+    assert rows({"a": {"architecture": "UNeXt2", "model_config": {"n": 1}}}) == [("a.model_config", "UNeXt2", {"n": 1})]
+    assert rows({"net": {"_target_": "a.Net", "_partial_": True, "n": 1}}) == [("net", "a.Net", {"n": 1})]
+    assert rows({"network_def": {"name": "Net", "args": {"n": 1}}}) == [("network_def.args", "Net", {"n": 1})]
+
+
+def test_flat_arguments_are_found_where_models_stand_and_nowhere_else() -> None:
+    assert rows({"lr": 0.1, "data": {"n": 1}, "model": {"n": 2}, "trainer": {"logger": {"n": 3}}}) == [
+        ("", "", {"lr": 0.1}),
+        ("model", "", {"n": 2}),
+    ]
+
+
+def test_the_arguments_of_another_class_are_not_flat_arguments_too() -> None:
+    document = {"model": {"init_args": {"encoder": {"class_path": "lib.Other", "init_args": {"n": 1}}}}}
+    assert [row for row in rows(document) if row[2]] == [("model.init_args.encoder.init_args", "lib.Other", {"n": 1})]
+
+
+def test_what_is_no_value_is_called_unread() -> None:
+    ((_, _, arguments),) = rows({"a": "${b}", "c": "@c", "d": "$import x", "e": [1, Unread("a tensor")], "f": "x@y"})
+    assert arguments.pop("f") == "x@y"
+    assert {name: value.what for name, value in arguments.items()} == {
+        "a": "the interpolation ${b}",
+        "c": "the expression @c",
+        "d": "the expression $import x",
+        "e": "a tensor",
+    }
+
+
+def test_a_structure_that_shares_without_end_is_not_walked_out() -> None:
+    shared: list[Any] = [1]
+    for _ in range(60):
+        shared = [shared, shared]
+    ((_, _, arguments),) = rows({"n": shared})
+    assert arguments["n"] == Unread("a structure too large to read")

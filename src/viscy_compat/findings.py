@@ -21,13 +21,18 @@ EXIT_CODES: dict[Verdict, int] = {"compatible": 0, "remappable": 1, "incompatibl
 
 
 class Code(NamedTuple):
-    """One entry of the catalogue: what a code means, and what a reader can do about it."""
+    """One entry of the catalogue: what a code means, and what a reader can do about it.
+
+    ``predictions``: a finding of this code says that predictions may be other ones than those of the model that was
+    trained, so that ``--strict`` does not let it pass.
+    """
 
     id: str
     severity: Severity
     title: str
     meaning: str
     remedy: str
+    predictions: bool = False
 
 
 _KEYS: tuple[Code, ...] = (
@@ -254,6 +259,7 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "Several values of a constructor argument give the same tensors, but other outputs. The file does not say which "
         "one it was trained with.",
         "Look it up in the training configuration and state it: --set NAME=VALUE or --config FILE.yml.",
+        predictions=True,
     ),
     Code(
         "VC303",
@@ -275,7 +281,8 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "VC305",
         "warning",
         "hyper-parameters in the file contradict its weights",
-        "The file stores hyper-parameters, and one of them gives other tensors than the file holds. The weights count.",
+        "The file stores hyper-parameters, and one of them gives other tensors than the file holds. The weights count, "
+        "and nothing is taken from these hyper-parameters.",
         "Nothing, if the checkpoint is the right one; else look for the file that these hyper-parameters belong to.",
     ),
     Code(
@@ -298,9 +305,26 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "VC308",
         "note",
         "a configuration lies beside the file",
-        "A config.yaml stands in the same folder. LightningCLI writes one for each run; it may tell what the "
-        "weights do not.",
+        "A configuration stands in the same folder or in the one above (config.yaml of LightningCLI, hparams.yaml of a "
+        "logger, Hydra's, or config.json). It may tell what the weights do not; it is not read without being asked for.",
         "Give it: --config FILE.yml.",
+    ),
+    Code(
+        "VC309",
+        "warning",
+        "a value was found and could not be read",
+        "A configuration or the file's own hyper-parameters give an argument that the weights do not tell, but in a form "
+        "that is not read: an object of some class, an interpolation, or a value of another kind. It was compared with "
+        "nothing.",
+        "State the value: --set NAME=VALUE.",
+    ),
+    Code(
+        "VC310",
+        "warning",
+        "what was stated is not about this class",
+        "Of several files, one is of a class that has no argument of a stated name, or for which the configuration "
+        "states nothing. What was stated is passed over for this file.",
+        "Check files of different classes apart, each with its own statements.",
     ),
     Code(
         "VC320",
@@ -333,6 +357,32 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "a public name is gone",
         "A name that the package promises cannot be imported any more.",
         "Export it again, or announce the removal in a new major version.",
+    ),
+    Code(
+        "VC313",
+        "note",
+        "the configuration leaves an argument to its default",
+        "A configuration names the class and does not give an argument that the weights do not tell. The model that was "
+        "built from this configuration had the default; whether more was stated elsewhere is not known, so it is not "
+        "adopted.",
+        "If the model was built from this configuration alone, state the default: --set NAME=VALUE.",
+    ),
+    Code(
+        "VC314",
+        "note",
+        "a published checkpoint has this layout",
+        "The tensors have the names and shapes of a checkpoint that VisCy published, and the file may have its name too. "
+        "What that one was trained with is known; that this is the same file is not, so it is not adopted.",
+        "If it is that checkpoint, state what it was trained with: --set NAME=VALUE. 'viscy-compat zoo' lists them all.",
+    ),
+    Code(
+        "VC315",
+        "warning",
+        "two sources give an argument two values",
+        "What is stated by the user counts before configurations, those before the file's own hyper-parameters, and "
+        "those before the record of a remap. Another source gives another value, which was not taken.",
+        "Make sure that the value which was taken is the right one.",
+        predictions=True,
     ),
 )
 

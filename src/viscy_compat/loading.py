@@ -11,13 +11,15 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from viscy_compat.architectures import find
+from viscy_compat.architectures.inference import Undetermined
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
-from viscy_compat.stated import Statement, spelled
+from viscy_compat.stated import configured, spelled
 
 if TYPE_CHECKING:
     import torch
@@ -106,8 +108,7 @@ def load_model(
 def _chosen(
     path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
 ) -> Chosen:
-    statements = (Statement("config", config),) if config else ()
-    found = choose(Question(os.fspath(path), class_name, statements, state_dict))
+    found = choose(Question(os.fspath(path), class_name, configured(config), state_dict))
     if isinstance(found, NoPlan):
         raise _refusal(found)
     return found
@@ -126,18 +127,27 @@ def _refusal(found: NoPlan) -> CompatError:
 def _refuse_open_choices(identity: Identity, path: str) -> None:
     """Refuse to guess what would change predictions; say what else was assumed."""
     rows = identity.undetermined.values()
-    for row in rows:
-        if row.changes_predictions:
-            candidates = "; ".join(_settings(candidate) for candidate in row.candidates[:6])
-            raise UsageError(
-                f"the weights do not tell {row.name}, and it changes predictions: {row.why}",
-                where=path,
-                fix=f"state it: config={{{row.name!r}: ...}}; candidates: {candidates}",
-            )
+    unknown = [row for row in rows if row.changes_predictions]
+    if unknown:
+        raise UsageError(
+            f"the weights do not tell {' and '.join(row.name for row in unknown)}, and predictions depend on it: "
+            + "; ".join(f"{row.name}: {_meaning(row, identity)}" for row in unknown),
+            where=path,
+            fix=f"state it: config={{{', '.join(f'{row.name!r}: ...' for row in unknown)}}}",
+        )
     assumed = [f"{row.name}={spelled(row.assumed)}" for row in rows]
     if assumed:
         told = ", ".join(assumed)
         warnings.warn(f"{path}: assumed, and no prediction depends on it: {told}", stacklevel=3)
+
+
+def _meaning(row: Undetermined, identity: Identity) -> str:
+    """Say why the weights do not tell an argument, what its values do, and which ones fit."""
+    arguments = find(identity.class_name).arguments
+    about = next(argument.about for argument in arguments if argument.name == row.name)
+    candidates = ", or ".join(dict.fromkeys(map(_settings, row.candidates[:6])))
+    more = ", or others" if len(row.candidates) > 6 or not row.complete else ""
+    return f"{row.why}{f'; {about}' if about else ''}; candidates: {candidates}{more}"
 
 
 def _settings(values: Mapping[str, Any]) -> str:

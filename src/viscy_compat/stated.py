@@ -1,43 +1,104 @@
-"""What a user states about a checkpoint: constructor arguments from ``--set`` and from a training configuration."""
+"""What is stated about a checkpoint: constructor arguments, from ``--set``, a configuration, or the file itself.
+
+A value that was found and could not be read exactly stands among the arguments as `Unread`: it is never compared.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from types import EllipsisType
+from typing import Any, Final
 
-from viscy_compat.errors import UsageError, lacking
+from viscy_compat.checkpoint.values import Unread
+from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.layout import quoted as quoted
 from viscy_compat.named import NamedTuple
 
-MOST_BYTES = 1 << 20
-"""A training configuration is a few kilobytes; beyond this a file is not read as one."""
+SETTING: Final = "--set"
+ARGUMENT: Final = "config"
+FILE: Final = "hyper-parameters"
+OURS: Final = "remap"
+"""Origins of statements besides the paths of configurations: the command line, Python, the file itself, our record."""
+
+_MOST_TEXT: Final = 10_000
+_MOST_DIGITS: Final = 18
+"""What a value on the command line may have: shapes and sizes fit 63 bits."""
+
+_MOST_ITEMS: Final = 1000
+"""Values below one argument; constructor arguments have a dozen."""
 
 
 class Statement(NamedTuple):
-    """Arguments that somebody states, who does, and for which class (empty where nobody says)."""
+    """Arguments that somebody states.
+
+    Parameters
+    ----------
+    origin : str
+        Who does: one of the constants above, or the path of a configuration.
+    arguments : Mapping[str, Any]
+        By name; `Unread` stands for a value that could not be read exactly.
+    class_name : str, optional
+        The class that they are stated for, as the source spells it; empty where it names none.
+    place : str, optional
+        Where in the source they stand (``"model.init_args"``).
+    """
 
     origin: str
     arguments: Mapping[str, Any]
     class_name: str = ""
+    place: str = ""
 
 
-def parse_value(text: str) -> Any:
-    """Read a value as the command line spells it.
+def configured(config: Mapping[str, Any] | None) -> tuple[Statement, ...]:
+    """Return what a caller in Python states; a literal ``...`` states nothing, as in the line that `check` prints.
 
     Examples
     --------
-    >>> parse_value("5,4,4"), parse_value("false"), parse_value("resnet50"), parse_value("1e-6"), parse_value("none")
-    ((5, 4, 4), False, 'resnet50', 1e-06, None)
-    >>> parse_value("[[2, 2], [1, 1]]"), parse_value("7,")
-    (((2, 2), (1, 1)), (7,))
+    >>> configured({"head_pool": ..., "stem_stride": [5, 4, 4]})
+    (Statement(origin='config', arguments={'stem_stride': (5, 4, 4)}, class_name='', place=''),)
+    >>> configured(None)
+    ()
     """
-    if text[:1] in ("[", "{", '"'):
-        return _json_value(text)
+    known = {name: _plain(value) for name, value in (config or {}).items() if not isinstance(value, EllipsisType)}
+    return (Statement(ARGUMENT, known),) if known else ()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value without numpy's types, with tuples for lists."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+
+
+def parse_value(text: str) -> Any:
+    """Read a value as the command line spells it, in each of the spellings that are printed anywhere.
+
+    Raises
+    ------
+    UsageError
+        For a text that is too long, a number beyond 63 bits, and brackets that do not close.
+
+    Examples
+    --------
+    >>> parse_value("5,4,4"), parse_value("(5, 4, 4)"), parse_value("[5, 4, 4]")
+    ((5, 4, 4), (5, 4, 4), (5, 4, 4))
+    >>> parse_value("false"), parse_value("None"), parse_value("resnet50"), parse_value("1e-6"), parse_value("'a b'")
+    (False, None, 'resnet50', 1e-06, 'a b')
+    >>> parse_value("[[2, 2], [1, 1]]"), parse_value("(7,)"), parse_value("7,")
+    (((2, 2), (1, 1)), (7,), (7,))
+    """
+    text = text.strip()
+    if len(text) > _MOST_TEXT:
+        raise UsageError(f"a value of {len(text)} characters", fix=f"the longest one that is read has {_MOST_TEXT}")
+    if text[:1] and text[0] in "([{'\"":
+        return _literal(text)
     if "," in text:
-        return tuple(parse_value(item.strip()) for item in text.rstrip(",").split(","))
-    words = {"true": True, "false": False, "none": None, "null": None}
-    return words[text.lower()] if text.lower() in words else _number_or_text(text)
+        return tuple(parse_value(item) for item in text.rstrip(",").split(","))
+    return _WORDS[text.lower()] if text.lower() in _WORDS else _number_or_text(text)
+
+
+_WORDS: Final = {"true": True, "false": False, "none": None, "null": None}
 
 
 def parse_settings(settings: Iterable[str], *, flag: str = "--set") -> dict[str, Any]:
@@ -60,30 +121,16 @@ def parse_settings(settings: Iterable[str], *, flag: str = "--set") -> dict[str,
             raise UsageError(
                 f"{flag} {printable(setting)!r} is not NAME=VALUE", fix=f"for example {flag} stem_stride=5,4,4"
             )
-        value = parse_value(text.strip())
+        value = parse_value(text)
+        if text.strip() in ("VALUE", "..."):
+            raise UsageError(
+                f"{flag} {name}={text.strip()}: put the value in its place",
+                fix="'viscy-compat check FILE' lists what it could be",
+            )
         if name in values and values[name] != value:
             raise UsageError(f"{flag} states {name} twice, as {values[name]!r} and {value!r}", fix="state it once")
         values[name] = value
     return values
-
-
-def read_config(path: str) -> tuple[Statement, ...]:
-    """Read the constructor arguments that a LightningCLI or VisCy training configuration states.
-
-    Every mapping under ``init_args`` beside a ``class_path``, and every ``model_config``, is one statement, outermost
-    first.
-
-    Raises
-    ------
-    UsageError
-        Where the file cannot be read, is no YAML mapping, or states nothing.
-    """
-    document = _load_yaml(path)
-    found = tuple(statements_in(document, path))
-    if not found:
-        fix = "arguments stand under init_args beside a class_path, or under model_config"
-        raise UsageError("states no constructor arguments", where=path, fix=fix)
-    return found
 
 
 def spelled(value: Any) -> str:
@@ -91,8 +138,8 @@ def spelled(value: Any) -> str:
 
     Examples
     --------
-    >>> spelled((5, 4, 4)), spelled(None), spelled(True), spelled(((2, 2), (1, 1)))
-    ('5,4,4', 'none', 'true', '[[2,2],[1,1]]')
+    >>> spelled((5, 4, 4)), spelled(None), spelled(True), spelled(((2, 2), (1, 1))), spelled("none")
+    ('5,4,4', 'none', 'true', '[[2,2],[1,1]]', "'none'")
     """
     if isinstance(value, tuple | list):
         nested = any(isinstance(item, tuple | list | dict) for item in value)
@@ -100,7 +147,15 @@ def spelled(value: Any) -> str:
         return f"[{inner}]" if nested else inner + ("," if len(value) == 1 else "")
     if value is None or isinstance(value, bool):
         return str(value).lower()
-    return printable(str(value))
+    text = printable(str(value))
+    return repr(text) if isinstance(value, str) and _reads_otherwise(text) else text
+
+
+def _reads_otherwise(text: str) -> bool:
+    """Whether a text would be read as something else than itself without quotes."""
+    if set(text) & set(",([{'\"") or text.lower() in _WORDS:
+        return True
+    return text[:1] in "+-.0123456789" and not isinstance(_number_or_text(text), str)
 
 
 def _as_json(value: Any) -> str:
@@ -109,54 +164,64 @@ def _as_json(value: Any) -> str:
     return dumps(value, separators=(",", ":"))
 
 
-def _load_yaml(path: str) -> Any:
-    try:
-        import yaml
-    except ImportError as error:
-        raise lacking("--config", "PyYAML", "config") from error
-    try:
-        with open(path, "rb") as file:
-            data = file.read(MOST_BYTES + 1)
-        if len(data) > MOST_BYTES:
-            raise UsageError(
-                f"is larger than {MOST_BYTES} bytes", where=path, fix="give the config.yaml of the training run"
-            )
-        return yaml.safe_load(data)
-    except OSError as error:
-        raise UsageError(error.strerror or str(error), where=path, fix="check the path after --config") from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        problem = str(getattr(error, "problem", None) or "cannot be parsed")
-        mark = getattr(error, "problem_mark", None)
-        place = f" at line {mark.line + 1}" if mark else ""
-        raise UsageError(f"is no YAML: {printable(problem)}{place}", where=path, fix="correct the file") from error
-
-
 def statements_in(document: Any, origin: str) -> Iterator[Statement]:
-    """Find the constructor arguments that a document of dictionaries and lists states, outermost first.
+    """Find the constructor arguments that a document of dictionaries and lists states, the outermost first.
 
-    Each node is walked once, however often aliases share it.
+    Arguments stand in a dictionary of their own beside the name of a class (LightningCLI's ``class_path`` and
+    ``init_args``, VisCy's ``architecture`` and ``model_config``, the ``name`` and ``args`` of older MONAI bundles), in
+    the dictionary that names the class (Hydra's and MONAI's ``_target_``), or flat among other things at the top or
+    under ``model``. Each node is walked once, however often aliases share it.
 
     Examples
     --------
-    >>> [row.arguments for row in statements_in({"model": {"class_path": "a.B", "init_args": {"n": 1}}}, "here")]
-    [{'n': 1}]
+    >>> [row.arguments for row in statements_in({"model": {"class_path": "a.B", "init_args": {"n": [1]}}}, "here")]
+    [{'n': (1,)}]
+    >>> [(row.class_name, row.arguments) for row in statements_in({"net": {"_target_": "a.B", "n": 1}}, "here")]
+    [('a.B', {'n': 1})]
+    >>> [(row.place, row.arguments) for row in statements_in({"lr": 0.1, "n": None}, "hparams.yaml")]
+    [('', {'lr': 0.1, 'n': None})]
     """
     pending: list[tuple[str, Any]] = [("", document)]
     seen: set[int] = set()
-    while pending:
-        owner, node = pending.pop(0)
+    given: set[int] = set()
+    for place, node in pending:
         if id(node) in seen or not isinstance(node, dict | list):
             continue
         seen.add(id(node))
         if isinstance(node, list):
-            pending.extend((owner, item) for item in node)
+            pending.extend((place, item) for item in node)
             continue
-        class_path = node.get("class_path")
-        owner = class_path.rpartition(".")[2] if isinstance(class_path, str) else owner
-        for name in ("init_args", "model_config"):
-            if isinstance(node.get(name), dict):
-                yield Statement(origin, plain_arguments(node[name]), owner)
-        pending.extend((owner, item) for item in node.values())
+        yield from _statements_at(node, place, given, origin=origin)
+        pending.extend((f"{place}.{name}".lstrip("."), item) for name, item in node.items())
+
+
+_CLASS_KEYS: Final = ("class_path", "_target_", "architecture", "_class_path", "class_name", "class", "name")
+_ARGUMENT_KEYS: Final = ("init_args", "model_config", "args", "config")
+_FLAT: Final = frozenset(
+    (*_ARGUMENT_KEYS, "model", "hparams", "hyper_parameters", "network", "net", "network_def", "encoder", "vae", "cfg")
+)
+"""Parts of a path below which arguments may stand among other things, with no class beside them."""
+
+
+def _class_in(node: Mapping[str, Any]) -> str:
+    return next((value for key in _CLASS_KEYS if isinstance(value := node.get(key), str) and value), "")
+
+
+def _statements_at(node: Mapping[str, Any], place: str, given: set[int], *, origin: str) -> Iterator[Statement]:
+    """Yield what one dictionary states: in dictionaries of arguments below it, by its own target, or flat.
+
+    ``given`` collects dictionaries that were taken as the arguments of a class, which are nothing else any more.
+    """
+    name = _class_in(node)
+    below = [key for key in _ARGUMENT_KEYS if isinstance(node.get(key), dict) and (name or key in _ARGUMENT_KEYS[:2])]
+    for key in below:
+        given.add(id(node[key]))
+        yield Statement(origin, plain_arguments(node[key]), name, f"{place}.{key}".lstrip("."))
+    flat = id(node) not in given and not (name and below) and _FLAT.issuperset(filter(None, place.split(".")))
+    if "_target_" in node or flat:
+        others = {key: value for key, value in node.items() if key[:1] != "_" and key not in below}
+        if arguments := plain_arguments(others):
+            yield Statement(origin, arguments, name, place)
 
 
 def plain_arguments(mapping: Mapping[Any, Any]) -> dict[str, Any]:
@@ -166,33 +231,80 @@ def plain_arguments(mapping: Mapping[Any, Any]) -> dict[str, Any]:
     --------
     >>> plain_arguments({"stride": [5, 4, 4], "loss": {"a": 1}})
     {'stride': (5, 4, 4)}
+    >>> plain_arguments({"stride": "${other}", "axes": [1, Unread("a tensor")]})
+    {'stride': Unread(what='the interpolation ${other}'), 'axes': Unread(what='a tensor')}
     """
-    return {name: _with_tuples(value) for name, value in mapping.items() if isinstance(name, str) and _is_plain(value)}
+    read = {name: _argument(value) for name, value in mapping.items() if isinstance(name, str)}
+    return {name: value for name, value in read.items() if not isinstance(value, dict)}
 
 
-def _is_plain(value: Any, depth: int = 0) -> bool:
-    if isinstance(value, list):
-        return depth < 4 and len(value) < 100 and all(_is_plain(item, depth + 1) for item in value)
-    return value is None or isinstance(value, bool | int | float | str)
+def _argument(value: Any) -> Any:
+    """Return a value with tuples for lists; `Unread` where it is none, or is one only once something is evaluated."""
+    waiting, unread = [value], None
+    for count, item in enumerate(waiting):
+        if count >= _MOST_ITEMS:
+            return Unread("a structure too large to read")
+        if isinstance(item, Unread):
+            return item
+        if isinstance(item, list | tuple):
+            waiting.extend(item[:_MOST_ITEMS])
+        elif isinstance(item, dict) and item is not value:
+            return Unread("a list of dictionaries")
+        elif isinstance(item, str):
+            unread = unread or _expression(item)
+        elif not (item is None or isinstance(item, bool | int | float | dict)):
+            return Unread(f"a {type(item).__name__}")
+    return unread or _with_tuples(value)
+
+
+def _expression(text: str) -> Unread | None:
+    """Return what a text stands for where it is no value: interpolations of OmegaConf, expressions of MONAI."""
+    if "${" in text:
+        return Unread(f"the interpolation {text[:60]}")
+    return Unread(f"the expression {text[:60]}") if text[:1] in ("@", "$", "%") and len(text) > 1 else None
 
 
 def _with_tuples(value: Any) -> Any:
-    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
-def _json_value(text: str) -> Any:
-    from json import JSONDecodeError, loads
+def _literal(text: str) -> Any:
+    """Read a bracketed or quoted value: Python's spelling first, then JSON's."""
+    from ast import literal_eval
+    from json import loads
 
-    try:
-        return _with_tuples(loads(text))
-    except (JSONDecodeError, RecursionError) as error:
-        raise UsageError(f"{printable(text)!r} is no value", fix="write lists as 5,4,4 or as JSON") from error
+    for read in (literal_eval, loads):
+        try:
+            return _within_bounds(_with_tuples(read(text)), text)
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+    inner = text[1:-1] if text[0] + text[-1] in ("()", "[]") else ""
+    if inner and not set(inner) & set("()[]{}'\""):
+        value = parse_value(inner)
+        return value if isinstance(value, tuple) or text[0] == "(" else (value,)
+    raise UsageError(f"{printable(text[:60])!r} is no value", fix="write lists as 5,4,4 or (5, 4, 4)")
+
+
+def _within_bounds(value: Any, text: str) -> Any:
+    for item in value if isinstance(value, tuple) else (value,):
+        if isinstance(item, tuple):
+            _within_bounds(item, text)
+        elif isinstance(item, int) and item.bit_length() > 63:
+            raise _too_large(text)
+    return value
 
 
 def _number_or_text(text: str) -> int | float | str:
+    digits = text.lstrip("+-")
+    if digits.isdigit() and len(digits) > _MOST_DIGITS:
+        raise _too_large(text)
     for read in (int, float):
         try:
             return read(text)
         except ValueError:
             continue
     return text
+
+
+def _too_large(text: str) -> UsageError:
+    return UsageError(f"the number {printable(text[:20])}... is too large", fix="numbers have at most 63 bits")

@@ -10,6 +10,7 @@ import pytest
 from support.layouts import hollow, layout_of
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.errors import UsageError
 from viscy_compat.layout import Layout, TensorSpec, unfold
 from viscy_compat.stated import Statement
 
@@ -180,11 +181,12 @@ def test_what_cannot_be_is_a_contradiction_that_names_both_values(path: Path) ->
     assert named(result, "VC304") == ["stem.conv.weight"]
 
 
-def test_a_stated_name_that_is_no_argument_is_said(path: Path) -> None:
-    layout = layout_of("ResNet3dEncoder", backbone="resnet10")
-    result = judged(path, layout, statements=(Statement("--set", {"stem_stride": (5, 4, 4)}),))
-    assert (result.verdict, codes(result)[0]) == ("incompatible", "VC304")
-    assert "ResNet3dEncoder has no argument stem_stride" in result.findings[0].message
+def test_a_stated_name_that_is_no_argument_is_refused_with_the_nearest(path: Path) -> None:
+    layout = layout_of("ContrastiveEncoder", **CONTRASTIVE)
+    with pytest.raises(UsageError, match=r"has no argument stem_strid; did you mean stem_stride\?"):
+        judged(path, layout, statements=(Statement("--set", {"stem_strid": (5, 4, 4)}),))
+    with pytest.raises(UsageError, match="its arguments are backbone, in_channels"):
+        judged(path, layout, statements=(Statement("--set", {"xyz": 1}),))
 
 
 def test_a_stated_class_that_it_is_not_is_never_compatible(path: Path) -> None:

@@ -61,7 +61,7 @@ def test_every_candidate_has_the_layout_of_the_file(architecture: Architecture) 
         layout = architecture.layout(config)
         inference = found(layout)
         for entry in inference.undetermined:
-            assert len(entry.candidates) > 1
+            assert len(entry.candidates) > 1 or not entry.complete
             assert entry.candidates[0][entry.name] == entry.assumed == inference.config[entry.name]
             for option in entry.candidates[:: max(1, len(entry.candidates) // 3)]:
                 assert architecture.layout({**inference.config, **option}) == layout
@@ -170,8 +170,8 @@ def test_a_layout_with_one_tensor_off_is_never_accepted(architecture: Architectu
         else:
             layout.pop(name)
             layout.update({f"{name}_renamed": spec} if change == "name" else {})
-        if change == "shape" and name in FREE:
-            return
+        if (change == "shape" and name in FREE) or (change == "missing" and name.endswith("num_batches_tracked")):
+            return  # another configuration; a counter that torch fills in
         assert infer(architecture, layout) is None
         assert identify(layout) is None
 

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from viscy_compat.errors import UsageError
+from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -16,13 +17,18 @@ class Known(NamedTuple):
     """A known class: its name, its file in this folder, and tensor names that all its checkpoints have.
 
     The telling names only save imports: a file that has none of them is not held against the class. Without any, the
-    class is always tried.
+    class is always tried. ``words`` are other names that configurations have for it.
     """
 
     name: str
     file: str
     telling: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
 
+
+_FCMAE_WORDS = ("fcmae", "UNeXt2_2D", "FcmaeUNet")
+"""Words of ``architecture:`` in a VSUNet's configuration (viscy/translation/engine.py at fe7a5da^), and the module whose
+``model_config`` is always of this class."""
 
 CLASSES = (
     Known("ContrastiveEncoder", "contrastive_encoder", ("stem.conv.weight", "projection.0.weight")),
@@ -30,9 +36,9 @@ CLASSES = (
     Known("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
     Known("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
     Known("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),
-    Known("FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight")),
-    Known("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight")),
-    Known("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight")),
+    Known("FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight"), _FCMAE_WORDS),
+    Known("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight"), ("2D",)),
+    Known("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight"), ("2.5D",)),
 )
 """The known classes in the order of reports: one row for each, and nothing else lists them."""
 
@@ -48,21 +54,48 @@ def known() -> tuple[str, ...]:
     return tuple(row.name for row in CLASSES)
 
 
+def class_named(text: str) -> str:
+    """Return the known class that a text names, in any case and with the package in front; empty where it names none.
+
+    Examples
+    --------
+    >>> class_named("unext2"), class_named("viscy_models.vae.BetaVae25D"), class_named("fcmae"), class_named("lib.Net")
+    ('UNeXt2', 'BetaVae25D', 'FullyConvolutionalMAE', '')
+    """
+    words = {word.lower(): row.name for row in CLASSES for word in (row.name, *row.words)}
+    return words.get(text.lower(), words.get(text.rpartition(".")[2].lower(), ""))
+
+
 def find(name: str) -> Architecture:
     """Return what is known about a class; its file is imported only now.
+
+    Parameters
+    ----------
+    name : str
+        The class, in any case; an import path of ``viscy_models`` or ``viscy`` may stand in front.
 
     Raises
     ------
     UsageError
-        Where no class has that name.
+        Where no class has that name: the nearest one is named.
 
     Examples
     --------
-    >>> find("BetaVae25D").target
-    'viscy_models.vae.BetaVae25D'
+    >>> find("BetaVae25D").target, find("viscy_models.betavae25d").name
+    ('viscy_models.vae.BetaVae25D', 'BetaVae25D')
     """
+    package, dot, _ = name.partition(".")
+    wanted = class_named(name) if not dot or package in ("viscy_models", "viscy") else ""
     for row in CLASSES:
-        if row.name == name:
+        if row.name == wanted:
             found: Architecture = import_module(f"{__name__}.{row.file}").ARCHITECTURE
             return found
-    raise UsageError(f"no class {name!r} is known", fix=f"the known classes are {', '.join(known())}")
+    raise UsageError(f"no class {printable(name)!r} is known", fix=_nearest_class(name))
+
+
+def _nearest_class(name: str) -> str:
+    from difflib import get_close_matches
+
+    lower = {row.name.lower(): row.name for row in CLASSES}
+    near = get_close_matches(name.rpartition(".")[2].lower(), lower, n=1)
+    return f"did you mean {lower[near[0]]}?" if near else f"the known classes are {', '.join(known())}"

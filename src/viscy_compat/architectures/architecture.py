@@ -78,7 +78,8 @@ class Argument(NamedTuple):
     """One constructor argument of the migrated class.
 
     ``domain`` is a function of the arguments before it where it depends on them (as many strides as channels).
-    ``keyword`` marks an argument that the constructor takes through ``**kwargs`` only.
+    ``keyword`` marks an argument that the constructor takes through ``**kwargs`` only. ``about`` says what its values
+    do to predictions, for arguments that weights may not tell.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Argument(NamedTuple):
     domain: Domain | Callable[[Config], Domain]
     effect: Effect = "predictions"
     keyword: bool = False
+    about: str = ""
 
     def values(self, config: Config) -> Domain:
         """Return the domain, given the arguments that come before this one."""
@@ -266,6 +268,9 @@ class Ambiguity(NamedTuple):
         stated arguments, which are taken as they are. The engine keeps those that leave the footprint as it is.
     complete : bool
         Whether the values are all that the domains allow (False: the most plausible ones).
+    certain : Callable[[Config], bool]
+        For values that are not all: whether a configuration leaves no other one. Else a single value that fits is not
+        known to be the only one, and the argument stays open until it is stated.
     """
 
     name: str
@@ -273,15 +278,32 @@ class Ambiguity(NamedTuple):
     why: str
     values: Callable[[Config, Config], Iterable[Config]]
     complete: bool = True
+    certain: Callable[[Config], bool] = _never
 
 
 class Published(NamedTuple):
-    """A checkpoint that VisCy published: its nickname, file name, and the configuration it was trained with."""
+    """A checkpoint that VisCy published, and the configuration that it was trained with.
+
+    Parameters
+    ----------
+    nickname, file : str
+        What it is called, and its file name.
+    generation : str
+        The generation of the class that wrote it.
+    config : Config
+        Arguments of the class, those that are not at their defaults.
+    source : str
+        Where the configuration is said, in upstream's main at 4b62365c (2026-06) unless another place is named.
+    url : str, optional
+        Where upstream publishes the file.
+    """
 
     nickname: str
     file: str
     generation: str
     config: Config
+    source: str = ""
+    url: str = ""
 
 
 def _none(config: Config) -> tuple[str, ...]:
@@ -294,6 +316,10 @@ def _no_sketches(bag: Bag) -> Iterable[Config]:
 
 def _as_stated(stated: Config, config: Config) -> Config:
     return stated
+
+
+def _as_found(arguments: Config, generation: str) -> Config:
+    return arguments
 
 
 class Architecture(NamedTuple):
@@ -349,6 +375,9 @@ class Architecture(NamedTuple):
     sketches : Callable[[Bag], Iterable[Config]]
         Configurations that the shapes of a file could have come from, whatever its tensors are called: guesses, as
         `candidates` are. The engine accepts one only if its layout has exactly these shapes.
+    older : Callable[[Config, str], Config]
+        Arguments as an older constructor called them, in those of the migrated class. The generation is given where
+        they are the file's own; what that generation took and did not use becomes `Unread`.
     """
 
     name: str
@@ -373,6 +402,7 @@ class Architecture(NamedTuple):
     notes: Callable[[Config], tuple[str, ...]] = _none
     spelling: Callable[[Config, Config], Config] = _as_stated
     sketches: Callable[[Bag], Iterable[Config]] = _no_sketches
+    older: Callable[[Config, str], Config] = _as_found
 
 
 def complete(architecture: Architecture, config: Config) -> dict[str, Any]:

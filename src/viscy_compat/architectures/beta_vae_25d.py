@@ -31,6 +31,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.bags import Bag, Shape, of_rank, taken, without
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.unet_parts import HEAD_POOL
 from viscy_compat.architectures.vocabulary import (
     Entries,
     Residual,
@@ -467,11 +468,11 @@ _ARGUMENTS = (
     Argument("latent_dim", 1024, Integers(1, 512)),
     Argument("input_spatial_size", (256, 256), Items((Integers(16, 256), Integers(16, 256)))),
     Argument("stem_kernel_size", (2, 4, 4), stems.KERNEL),
-    Argument("stem_stride", (2, 4, 4), stems.STRIDE),
+    Argument("stem_stride", (2, 4, 4), stems.STRIDE, about=stems.ABOUT_STRIDE),
     Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
     Argument("decoder_stages", 4, Integers(1, 6)),
     Argument("head_expansion_ratio", 2, Integers(1, 4)),
-    Argument("head_pool", False, Choice((False, True))),
+    Argument("head_pool", False, Choice((False, True)), about=HEAD_POOL),
     Argument("upsample_mode", "pixelshuffle", Choice(("deconv", "pixelshuffle"))),
     Argument("conv_blocks", 2, Integers(1, 3)),
     Argument("norm_name", "batch", Choice(("batch", "instance"))),

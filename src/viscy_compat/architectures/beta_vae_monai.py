@@ -461,6 +461,18 @@ def _steps(strided: bool, hidden: bool, shown: Footprint, per_axis: bool) -> tup
     return (*alike, *(steps for steps in product((2, 1), repeat=len(shown.kernel)) if len(set(steps)) > 1))
 
 
+def _shows_strides(config: Config) -> bool:
+    """Whether every layer shows that it does not stride."""
+    shown = footprint(config)
+    hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
+    return not any(hidden) and not any(shown.strided)
+
+
+def _is_one_pixel(config: Config) -> bool:
+    """Whether the last map is one pixel, which has one aspect."""
+    return footprint(config).area == 1
+
+
 def _shapes(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
     """Yield input shapes of another aspect whose last map has the same area."""
     if "in_shape" in stated:
@@ -598,19 +610,20 @@ def _dilations(config: Config) -> Domain:
     return Choice((None, (1,) * count, (2,) * count) if count else (None,))
 
 
+_ABOUT_SIGMOID = "true puts a sigmoid behind the reconstruction, false returns it as it is"
 _ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", None, ("LEAKYRELU", {"negative_slope": 0.3}))
 
 _ARGUMENTS = (
     Argument("spatial_dims", REQUIRED, Choice((2, 3))),
-    Argument("in_shape", REQUIRED, _sides),
+    Argument("in_shape", REQUIRED, _sides, about="it is the channels and the sides of the images that go in"),
     Argument("out_channels", REQUIRED, Integers(1, 3)),
     Argument("latent_size", REQUIRED, Integers(1, 32)),
     Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
-    Argument("strides", REQUIRED, _strides),
+    Argument("strides", REQUIRED, _strides, about="they say in which layers the image is halved"),
     Argument("kernel_size", 3, _kernels),
     Argument("up_kernel_size", 3, _kernels),
     Argument("num_res_units", 0, Integers(0, 3)),
-    Argument("use_sigmoid", False, Choice((False, True))),
+    Argument("use_sigmoid", False, Choice((False, True)), about=_ABOUT_SIGMOID),
     Argument("norm", "instance", Choice(("batch", "instance"))),
     Argument("inter_channels", None, _inter_channels, keyword=True),
     Argument("inter_dilations", None, _dilations, keyword=True),
@@ -722,8 +735,16 @@ ARCHITECTURE = Architecture(
             "strides are not in the weights, only the area of the last map is",
             _placements,
             complete=False,
+            certain=_shows_strides,
         ),
-        Ambiguity("in_shape", "predictions", "the last map shows its area, not its aspect", _shapes, complete=False),
+        Ambiguity(
+            "in_shape",
+            "predictions",
+            "the last map shows its area, not its aspect",
+            _shapes,
+            complete=False,
+            certain=_is_one_pixel,
+        ),
         Ambiguity(
             "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False
         ),

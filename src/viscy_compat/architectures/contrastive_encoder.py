@@ -30,7 +30,9 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.unet_parts import published_at
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
+from viscy_compat.checkpoint.values import Unread
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
@@ -198,12 +200,29 @@ def _v021(config: Config) -> dict[str, Any]:
     return {**_v02(config), "drop_path_rate": config["drop_path_rate"]}
 
 
+def older(arguments: Config, generation: str) -> dict[str, Any]:
+    """Return arguments of v0.2 in today's names: one length stood for both widths, and the stride was not used.
+
+    Examples
+    --------
+    >>> older({"embedding_len": 256, "stem_stride": 2}, "")
+    {'stem_stride': Unread(what='an argument that v0.2 took and did not use'), 'embedding_dim': 768, 'projection_dim': 256}
+    """
+    translated = dict(arguments)
+    length = translated.pop("embedding_len", None)
+    if "stem_stride" in translated and (length is not None or generation == "v0.2"):
+        translated["stem_stride"] = Unread("an argument that v0.2 took and did not use")
+    if isinstance(length, int):
+        translated.update(embedding_dim=3 * length, projection_dim=length)
+    return translated
+
+
 _ARGUMENTS = (
     Argument("backbone", REQUIRED, Choice(tuple(BACKBONES_2D))),
     Argument("in_channels", REQUIRED, Integers(1, 4)),
     Argument("in_stack_depth", REQUIRED, stems.DEPTH),
     Argument("stem_kernel_size", (5, 4, 4), stems.KERNEL),
-    Argument("stem_stride", (5, 4, 4), stems.STRIDE),
+    Argument("stem_stride", (5, 4, 4), stems.STRIDE, about=stems.ABOUT_STRIDE),
     Argument("embedding_dim", 768, Integers(8, 1024)),
     Argument("projection_dim", 128, Integers(2, 512)),
     Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
@@ -412,8 +431,21 @@ ARCHITECTURE = Architecture(
     cases=_CASES,
     accepted=_ACCEPTED,
     published=(
-        Published("DynaCLR-DENV VS+Ph", "epoch=94-step=2375.ckpt", "v0.3", _DENV),
-        Published("DynaCLR microglia", "epoch=19-step=12960.ckpt", "v0.3", _MICROGLIA),
+        Published(
+            "DynaCLR-DENV VS+Ph",
+            "epoch=94-step=2375.ckpt",
+            "v0.3",
+            _DENV,
+            "dynaclr/examples/quickstart/quickstart.py",
+            published_at("DynaCLR_models/DynaCLR-DENV/VS_n_Ph/epoch=94-step=2375.ckpt"),
+        ),
+        Published(
+            "DynaCLR microglia",
+            "epoch=19-step=12960.ckpt",
+            "v0.3",
+            _MICROGLIA,
+            "examples/DynaCLR/examples_cli/dynaclr_microglia_onnx.yml at fe7a5da^",
+        ),
     ),
     ambiguities=(
         Ambiguity("stem_stride", "predictions", stems.WHY_STRIDE, stems.joint_strides, complete=False),
@@ -429,4 +461,5 @@ ARCHITECTURE = Architecture(
     ),
     notes=notes,
     sketches=sketches,
+    older=older,
 )

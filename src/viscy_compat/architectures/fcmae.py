@@ -30,11 +30,13 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
+    HEAD_POOL,
     HEAD_SCALE,
     convnext_decoder,
     heads_in,
     patch_losses,
     patches,
+    published_at,
     refusal,
     size_losses,
     slab_counts,
@@ -350,6 +352,7 @@ def _depth_domain(config: Config) -> Domain:
 
 
 _STACK = Items((Integers(1, 5), Integers(1, 5), Integers(1, 5)))
+_ABOUT_PRETRAINING = "true makes forward return a pair, the prediction and the mask, false the prediction alone"
 _ARGUMENTS = (
     Argument("in_channels", REQUIRED, Integers(1, 3)),
     Argument("out_channels", REQUIRED, Integers(1, 3)),
@@ -359,10 +362,10 @@ _ARGUMENTS = (
     Argument("stem_kernel_size", (5, 4, 4), _STACK),
     Argument("in_stack_depth", 5, _depth_domain),
     Argument("decoder_conv_blocks", 1, Integers(1, 3)),
-    Argument("pretraining", True, Choice((True, False))),
+    Argument("pretraining", True, Choice((True, False)), about=_ABOUT_PRETRAINING),
     Argument("head_conv", False, Choice((False, True))),
     Argument("head_conv_expansion_ratio", 4, Integers(1, 6)),
-    Argument("head_conv_pool", True, Choice((True, False))),
+    Argument("head_conv_pool", True, Choice((True, False)), about=HEAD_POOL),
 )
 _DEFAULTS = tuple((argument.name, argument.default) for argument in _ARGUMENTS)
 
@@ -412,6 +415,13 @@ _RELEASE_V010A = Release(
 _FULL = {"in_channels": 1, "out_channels": 2, "decoder_conv_blocks": 2, "pretraining": False}
 _VSCYTO2D = {**_FULL, "stem_kernel_size": (1, 2, 2), "in_stack_depth": 1}
 _VSCYTO3D = {**_FULL, "in_stack_depth": 15}
+_NEUROMAST = {
+    **_FULL,
+    "in_stack_depth": 21,
+    "stem_kernel_size": (7, 4, 4),
+    "head_conv": True,
+    "head_conv_pool": False,
+}
 _FLUOR2PHASE = {
     "in_channels": 2,
     "out_channels": 1,
@@ -563,9 +573,38 @@ ARCHITECTURE = Architecture(
         ),
     ),
     published=(
-        Published("VSCyto2D", "epoch=399-step=23200.ckpt", "v0.1", _VSCYTO2D),
-        Published("VSCyto3D (2025)", "epoch=83-step=14532-loss=0.492.ckpt", "v0.1", _VSCYTO3D),
-        Published("fluor2phase demo", "fluor2phase_step668.ckpt", "v0.1", _FLUOR2PHASE),
+        Published(
+            "VSCyto2D",
+            "epoch=399-step=23200.ckpt",
+            "v0.1",
+            _VSCYTO2D,
+            "cytoland/examples/configs/vscyto2d/predict.yml",
+            published_at("VS_models/VSCyto2D/VSCyto2D/epoch=399-step=23200.ckpt"),
+        ),
+        Published(
+            "VSCyto3D (2025)",
+            "epoch=83-step=14532-loss=0.492.ckpt",
+            "v0.1",
+            _VSCYTO3D,
+            "cytoland/tests/test_inference_reproducibility.py",
+            published_at("VS_models/VSCyto3D/epoch=83-step=14532-loss=0.492.ckpt"),
+        ),
+        Published(
+            "VSNeuromast",
+            "epoch=64-step=24960.ckpt",
+            "v0.1",
+            _NEUROMAST,
+            "mehta-lab/VisCy issue 296, and scripts of the lab that load this file",
+            published_at("VS_models/VSNeuromast/epoch=64-step=24960.ckpt"),
+        ),
+        Published(
+            "fluor2phase demo",
+            "fluor2phase_step668.ckpt",
+            "v0.1",
+            _FLUOR2PHASE,
+            "cytoland/examples/dl-course-exercise/solution.py",
+            published_at("VS_models/VSCyto2D/AIMBL_Demo/fluor2phase_step668.ckpt"),
+        ),
     ),
     ambiguities=(
         Ambiguity(

@@ -301,13 +301,23 @@ class _Choices:
             options = self._options(ambiguity, self.stated)
         self.config.update(options[0])
         already = any(entry.name == ambiguity.name for entry in self.undetermined)
-        if ambiguity.name in self.stated or already or len(options) < 2:
+        if ambiguity.name in self.stated or already or (len(options) < 2 and self._is_only(ambiguity)):
             return
         assumed = self.config[ambiguity.name]
         entry = Undetermined(
             ambiguity.name, assumed, tuple(options), ambiguity.effect, ambiguity.why, ambiguity.complete
         )
         self.undetermined.append(entry)
+
+    def _is_only(self, ambiguity: Ambiguity) -> bool:
+        """Whether the one value that was found to fit is the only one, as far as predictions go.
+
+        It is where each release of the generation had it at one value: then all values there are were tried.
+        """
+        if ambiguity.complete or ambiguity.effect != "predictions":
+            return True
+        fixed = all(ambiguity.name in release.fixed for release in self.generation.releases)
+        return fixed or ambiguity.certain(self.config)
 
     def _options(self, ambiguity: Ambiguity, stated: Config) -> list[Config]:
         """Return the joint values that fit, over all releases of the generation that could be meant."""

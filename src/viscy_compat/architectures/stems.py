@@ -17,6 +17,7 @@ KERNEL = Items((Integers(1, 7), Integers(1, 7), Integers(1, 7)))
 STRIDE = Items((Integers(1, 8), Integers(1, 8), Integers(1, 8)))
 DEPTH = Integers(1, 48)
 WHY_STRIDE = "the kernel is in the weights, the stride is not: any stride with a depth that gives as many slices fits"
+ABOUT_STRIDE = "it is the step of the stem's window along slices, rows and columns, so it sets which pixels are read"
 WHY_DEPTH = "slices behind the last stem window are never read, so these depths give the same model"
 _COMMON_SIDES = ((1, 1), (2, 2), (4, 4), (8, 8))
 _AXES = {2: "slices", 3: "rows", 4: "columns"}

@@ -36,7 +36,7 @@ from viscy_compat.architectures.unet2d import (
     refusal,
     with_listed_filters,
 )
-from viscy_compat.architectures.unet_parts import conv_block, level_widths
+from viscy_compat.architectures.unet_parts import ABOUT_RESIDUAL, conv_block, level_widths
 from viscy_compat.architectures.vocabulary import convolution
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
@@ -220,7 +220,7 @@ _ARGUMENTS = (
     Argument("in_stack_depth", 5, Integers(1, 9)),
     Argument("out_stack_depth", 1, _out_domain),
     Argument("xy_kernel_size", (3, 3), ODD_KERNEL),
-    Argument("residual", False, Choice((False, True))),
+    Argument("residual", False, Choice((False, True)), about=ABOUT_RESIDUAL),
     Argument("dropout", 0.2, Floats(0.0, _MOST_DROPOUT), "training"),
     Argument("num_blocks", 4, Integers(1, 4)),
     Argument("num_block_layers", 2, Integers(1, 3)),

@@ -25,7 +25,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
-from viscy_compat.architectures.unet_parts import conv_block, level_widths
+from viscy_compat.architectures.unet_parts import ABOUT_RESIDUAL, conv_block, level_widths
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
@@ -223,12 +223,12 @@ _ARGUMENTS = (
     Argument("in_channels", 1, Integers(1, 3)),
     Argument("out_channels", 1, Integers(1, 3)),
     Argument("kernel_size", (3, 3), ODD_KERNEL),
-    Argument("residual", False, Choice((False, True))),
+    Argument("residual", False, Choice((False, True)), about=ABOUT_RESIDUAL),
     Argument("dropout", 0.2, Floats(0.0, 0.5), "nothing"),
     Argument("num_blocks", 4, Integers(1, 4)),
     Argument("num_block_layers", 2, Integers(1, 3)),
     Argument("num_filters", (), filters_domain),
-    Argument("task", "seg", Choice(("seg", "reg"))),
+    Argument("task", "seg", Choice(("seg", "reg")), about="seg ends in a ReLU, reg without an activation"),
 )
 _RELEASE = Release(
     wheel="0.4.0",

@@ -29,11 +29,13 @@ from viscy_compat.architectures.backbones import CONVNEXTS, ConvNext, backbone_2
 from viscy_compat.architectures.bags import Bag, of_rank, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import (
+    HEAD_POOL,
     HEAD_SCALE,
     convnext_decoder,
     heads_in,
     patch_losses,
     patches,
+    published_at,
     refusal,
     size_losses,
     slab_counts,
@@ -284,7 +286,7 @@ _ARGUMENTS = (
     Argument("decoder_conv_blocks", 2, Integers(1, 3)),
     Argument("decoder_norm_layer", "instance", Choice(("instance", "batch")), "nothing"),
     Argument("decoder_upsample_pre_conv", False, Choice((False, True))),
-    Argument("head_pool", False, Choice((False, True))),
+    Argument("head_pool", False, Choice((False, True)), about=HEAD_POOL),
     Argument("head_expansion_ratio", 4, Integers(1, 6)),
     Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
 )
@@ -438,10 +440,37 @@ ARCHITECTURE = Architecture(
         ),
     ),
     published=(
-        Published("VSCyto3D (2024)", "epoch=48-step=18130.ckpt", "v0.1", _VSCYTO3D),
-        Published("VSCyto3D (2024), no augmentations", "best_epoch=30-step=6076.ckpt", "v0.1", _VSCYTO3D),
-        Published("VSNeuromast", "epoch=44-step=1215.ckpt", "v0.1", _NEUROMAST),
-        Published("VSNeuromast", "epoch=64-step=24960.ckpt", "v0.1", _NEUROMAST),
+        Published(
+            "VSCyto3D (2024)",
+            "epoch=48-step=18130.ckpt",
+            "v0.1",
+            _VSCYTO3D,
+            "cytoland/examples/configs/vscyto3d/predict.yml",
+            published_at("VS_models/VSCyto3D/epoch=48-step=18130.ckpt"),
+        ),
+        Published(
+            "VSCyto3D (2024), no augmentations",
+            "best_epoch=30-step=6076.ckpt",
+            "v0.1",
+            _VSCYTO3D,
+            "cytoland/examples/phase_contrast/solution.py",
+            published_at("VS_models/VSCyto3D/no_augmentations/best_epoch=30-step=6076.ckpt"),
+        ),
+        Published(
+            "VSNeuromast",
+            "epoch=44-step=1215.ckpt",
+            "v0.1",
+            _NEUROMAST,
+            "cytoland/examples/VS_model_inference/demo_vsneuromast.py",
+        ),
+        Published(
+            "VSNeuromast",
+            "epoch=64-step=24960.ckpt",
+            "v0.1",
+            _NEUROMAST,
+            "cytoland/examples/configs/vsneuromast/predict.yml",
+            published_at("VS_models/VSNeuromast/epoch=64-step=24960.ckpt"),
+        ),
     ),
     ambiguities=(
         Ambiguity(

@@ -348,7 +348,7 @@ class Checkpoint:
     hyper_parameters : Node
         Lightning's ``hyper_parameters``, inert; None where there are none. See `viscy_compat.checkpoint.plain`.
     metadata : dict[str, str]
-        The ``__metadata__`` of a safetensors file.
+        The ``__metadata__`` of a safetensors file, or the record that `remap` left in a torch file.
     globals : tuple[GlobalUse, ...]
         Every name that the pickles mention, in order of appearance.
     versions : dict[str, str]

@@ -65,6 +65,7 @@ class Contents(NamedTuple):
     files: tuple[FileFacts, ...] = ()
     parts: Mapping[str, Storage] = {}
     trailing: int = 0
+    metadata: Mapping[str, str] = {}
 
 
 class _Entries(NamedTuple):
@@ -108,9 +109,10 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         site=site.path,
         sites=listed(sites),
         entries={key: value for key, value in top.items() if site.path and key != site.path.partition(".")[0]},
-        hyper_parameters=top.get("hyper_parameters"),
+        hyper_parameters=top.get("hyper_parameters", top.get("hparams")),
         globals=uses,
         versions={**contents.versions, "pickle": str(pickled.protocol), **_stated(_LIGHTNING[:-8], version)},
+        metadata=dict(contents.metadata),
         storages={**_named(contents.storages.values()), **contents.parts},
         records=contents.records,
         pickle_name=contents.pickle_name,

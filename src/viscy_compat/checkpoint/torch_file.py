@@ -17,6 +17,8 @@ from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 _SMALL: Final = 4096
+_MOST_METADATA: Final = 1 << 16
+"""Bytes of the record of a remap: a configuration and a few digests, about one kilobyte."""
 
 
 def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
@@ -45,6 +47,7 @@ def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
         versions=_versions(archive, root),
         checked=(pickle_name,) if archive.has_crcs else (),
         pickle_name=pickle_name,
+        metadata=_metadata(archive, root + "viscy_compat.json"),
     )
 
 
@@ -100,6 +103,20 @@ def _versions(archive: ZipArchive, root: str) -> dict[str, str]:
         if root + record in archive.entries:
             found[name] = archive.read(root + record, _SMALL).decode("ascii", "replace").strip()
     return found
+
+
+def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
+    """Return the record that `viscy-compat remap` leaves in a torch file; one that says nothing readable is none."""
+    if name not in archive.entries or archive.entries[name].nbytes > _MOST_METADATA:
+        return {}
+    from json import loads
+
+    try:
+        recorded = loads(archive.read(name, _MOST_METADATA))
+    except (ValueError, RecursionError):
+        return {}
+    texts = recorded.items() if isinstance(recorded, dict) else ()
+    return {key: value for key, value in texts if isinstance(value, str)}
 
 
 def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:

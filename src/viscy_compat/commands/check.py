@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths
 from viscy_compat.findings import Aside
 from viscy_compat.report import emit_each
-from viscy_compat.stated import Statement, parse_settings, read_config
+from viscy_compat.stated import SETTING, Statement, parse_settings
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``check``."""
     parser.add_argument("paths", metavar="FILE", nargs="+", help="checkpoints, or folders that hold some")
+    parser.add_argument(
+        "--strict", action="store_true", help="exit 1 where predictions depend on something that is not known"
+    )
     add_statements(parser)
 
 
@@ -21,7 +25,13 @@ def add_statements(parser: ArgumentParser) -> None:
     stated = parser.add_argument_group("what the weights cannot tell")
     stated.add_argument("--as", dest="class_name", metavar="CLASS", help="state the class")
     stated.add_argument("--set", metavar="NAME=VALUE", action="append", default=[], help="state a constructor argument")
-    stated.add_argument("--config", metavar="FILE.yml", action="append", default=[], help="a training configuration")
+    stated.add_argument(
+        "--config",
+        metavar="FILE.yml",
+        action="append",
+        default=[],
+        help="a training configuration; a later one counts more",
+    )
     stated.add_argument(
         "--state-dict",
         metavar="ADDRESS",
@@ -33,10 +43,10 @@ def add_statements(parser: ArgumentParser) -> None:
 
 
 def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
-    """Return what the user states; ``--set`` comes first and so outweighs a configuration."""
-    configs = [statement for path in arguments.config for statement in read_config(path)]
+    """Return what the user states: ``--set`` outweighs configurations, and a later one those before it."""
+    configs = [statement for path in reversed(arguments.config) for statement in read_config(path)]
     settings = parse_settings(arguments.set)
-    return (Statement("--set", settings), *configs) if settings else tuple(configs)
+    return (Statement(SETTING, settings), *configs) if settings else tuple(configs)
 
 
 def run(arguments: Namespace) -> int:
@@ -49,5 +59,6 @@ def run(arguments: Namespace) -> int:
         state_dict=arguments.state_dict,
         limits=arguments.limit,
         aside=aside,
+        strict=arguments.strict,
     )
     return emit_each("check", results, arguments, aside=aside)

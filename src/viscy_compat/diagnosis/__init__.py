@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.foreign import ForeignPickle, NotWeights
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
@@ -18,7 +19,7 @@ from viscy_compat.diagnosis.judgement import judge, unreadable
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Aside, Report
-from viscy_compat.stated import Statement
+from viscy_compat.stated import Statement, configured
 
 __all__ = ["CheckResult", "Diagnosis", "Identity", "check", "check_paths", "diagnose", "judge"]
 
@@ -56,7 +57,7 @@ def check(
     >>> report.verdict, bool(report)
     ('unreadable', False)
     """
-    statements = (Statement("config", config),) if config else ()
+    statements = configured(config)
     aside: list[Aside] = []
     results = list(
         check_paths([os.fspath(path)], class_name=class_name, statements=statements, state_dict=state_dict, aside=aside)
@@ -71,27 +72,47 @@ def check_paths(
     statements: tuple[Statement, ...] = (),
     state_dict: str | None = None,
     limits: Iterable[str] = (),
+    strict: bool = False,
     aside: list[Aside] | None = None,
 ) -> Iterator[CheckResult]:
     """Check files, and every checkpoint below folders, one after the other; a bad one never stops the rest.
 
-    What lies in a folder and is no checkpoint (the state of an optimizer, of random numbers) is added to `aside`.
+    Parameters
+    ----------
+    paths : Iterable[str]
+        Files and folders.
+    class_name, statements, state_dict
+        As `diagnose` has them, for each of the files.
+    limits : Iterable[str], optional
+        Limits of the reader, as ``NAME=VALUE``.
+    strict : bool, optional
+        Whether a file is a finding whose predictions depend on something that is not known.
+    aside : list[Aside], optional
+        What lies in a folder and is no checkpoint (the state of an optimizer, of random numbers) is added to it.
 
     Raises
     ------
     UsageError
-        Where a limit or the class is not known, or a folder holds no checkpoint.
+        Where a limit or the class is not known, a folder holds no checkpoint, or what is stated cannot be meant: no
+        class has an argument of that name or, for one file alone, its class has not.
     """
     reader_limits = with_limits(list(limits))
     aside = [] if aside is None else aside
-    for path, named in checkpoint_files(paths, aside):
+    given = list(paths)
+    alone = len(given) == 1 and not os.path.isdir(given[0])
+    for path, named in checkpoint_files(given, aside):
         found = diagnose(
-            path, class_name=class_name or "", statements=statements, state_dict=state_dict, limits=reader_limits
+            path,
+            class_name=class_name or "",
+            statements=statements,
+            state_dict=state_dict,
+            limits=reader_limits,
+            alone=alone,
         )
         if found.standing and not named:
             aside.append(Aside(path, found.standing))
         else:
-            yield found.result
+            yield found.result._replace(strict=strict)
 
 
 def diagnose(
@@ -102,6 +123,7 @@ def diagnose(
     state_dict: str | None = None,
     limits: Limits = DEFAULT_LIMITS,
     drops: tuple[str, ...] = (),
+    alone: bool = True,
 ) -> Diagnosis:
     """Read one checkpoint and judge it.
 
@@ -119,15 +141,23 @@ def diagnose(
         Of the reader.
     drops : tuple[str, ...], optional
         Tensors that the user takes out of the model (``--drop``).
+    alone : bool, optional
+        Whether the statements are meant for this file: then what is not about its class is refused, and not only said.
 
     Returns
     -------
     Diagnosis
         A file that cannot be read gives the verdict ``unreadable``, not an exception.
+
+    Raises
+    ------
+    UsageError
+        Where the class is not known, or what is stated cannot be meant.
     """
+    class_name = find(class_name).name if class_name else ""
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
-        found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops)
+        found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops, alone=alone)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error), standing=_standing(path, error))
     if found.inference is not None:

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from viscy_compat.architectures import find
+from viscy_compat.architectures import class_named, find
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.inference import Inference, infer, nearest
 from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.addressing import flag, needed_address
-from viscy_compat.diagnosis.judgement import identity_of, stated_about, target_beside
+from viscy_compat.diagnosis.judgement import settings_of, target_beside
+from viscy_compat.diagnosis.knowledge import gather, refuse_foreign
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
-from viscy_compat.errors import PlanRefused, Unbuildable, UsageError
+from viscy_compat.diagnosis.settling import Settled, settle, settle_with
+from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
 from viscy_compat.migration.hints import dropped_by
 from viscy_compat.migration.inferred import infer_plan, way_to_class
 from viscy_compat.migration.making import source_side
-from viscy_compat.stated import Statement, quoted, spelled
+from viscy_compat.stated import ARGUMENT, SETTING, Statement, quoted, spelled
 
 _ABOUT_NAMES = ("VC101", "VC102", "VC106", "VC114", "VC201", "VC301", "VC307")
 """Findings that say what the names are not."""
@@ -58,23 +60,22 @@ def _as_stated(
     """Judge a file under other names than those of the class that it is stated to be."""
     address = needed_address(found.choice) if found.choice else None
     try:
-        view, inference = meant(checkpoint, class_name, statements, ())
-        way = way_to_class(source_side(checkpoint, view, state_dict=address), view, inference)
+        view, settled = meant(checkpoint, class_name, statements, ())
+        way = way_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
         plan = infer_plan(way).plan
     except PlanRefused:
         return found
-    result = recognised(found.result, view, inference)
+    result = recognised(found.result, view, settled)
     if result.verdict == "remappable":
-        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, statements, address))
+        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, settled, address))
     return Diagnosis(result, checkpoint, view, None, None, found.choice)
 
 
-def _command(path: str, class_name: str, statements: tuple[Statement, ...], address: str | None) -> str:
+def _command(path: str, class_name: str, settled: Settled, address: str | None) -> str:
     """Return the command that writes a file under other names; what was stated is stated again."""
-    given = [row for row in statements if row.origin == "--set"]
-    settings = "".join(f" --set {name}={spelled(value)}" for row in given for name, value in row.arguments.items())
+    known, unknown = settings_of(settled)
     out = quoted(target_beside(path))
-    return f"viscy-compat remap {quoted(path)} --as {class_name} -o {out}{settings}{flag(address)}"
+    return f"viscy-compat remap {quoted(path)} --as {class_name} -o {out}{known}{unknown}{flag(address)}"
 
 
 def shown_settings(found: Inference) -> str:
@@ -85,7 +86,7 @@ def shown_settings(found: Inference) -> str:
 
 def meant(
     checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...], hints: tuple[str, ...]
-) -> tuple[View, Inference]:
+) -> tuple[View, Settled]:
     """Return the view and the only configuration of a class that a file can be meant to have.
 
     Raises
@@ -97,24 +98,23 @@ def meant(
         Where the class, or an argument of it, is not known.
     """
     architecture = find(class_name)
-    binding, told = stated_about(checkpoint, architecture, statements)
-    _refuse_unknown(architecture, binding)
     for view in checkpoint.views:
         layout = _held(checkpoint.layout_of(view), hints)
-        found = _fitting(architecture, layout, binding, told)
+        found = _fitting(architecture, layout, checkpoint, statements)
         if len(found) > 1:
-            raise _undecided(architecture, found, checkpoint.path)
+            raise _undecided(architecture, [one.inference for one in found], checkpoint.path)
         if found:
             return view, found[0]
-    return checkpoint.views[0], _as_named(checkpoint, architecture, binding, hints)
+    return checkpoint.views[0], _as_named(checkpoint, architecture, statements, hints)
 
 
-def recognised(result: CheckResult, view: View, found: Inference) -> CheckResult:
+def recognised(result: CheckResult, view: View, settled: Settled) -> CheckResult:
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
     kept = [finding for finding in result.findings if finding.code not in _ABOUT_NAMES]
-    findings = causes.most_severe_first([*kept, *causes.about_outside(view), *causes.about_choices(found)])
+    choices = causes.about_choices(settled.inference, settled.knowledge)
+    findings = causes.most_severe_first([*kept, *settled.passed_over, *causes.about_outside(view), *choices])
     verdict = "remappable" if result.verdict in ("unknown", "incompatible") else result.verdict
-    return result._replace(verdict=verdict, identity=identity_of(found), findings=findings)
+    return result._replace(verdict=verdict, identity=settled.identity, findings=findings)
 
 
 def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:
@@ -124,14 +124,15 @@ def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:
 
 
 def _fitting(
-    architecture: Architecture, layout: Layout, binding: Mapping[str, Any], told: Mapping[str, Any]
-) -> list[Inference]:
+    architecture: Architecture, layout: Layout, checkpoint: Checkpoint, statements: tuple[Statement, ...]
+) -> list[Settled]:
     """Return what each configuration with these shapes is, but for those that contradict what the user states."""
     found = []
     for one in alike(architecture, layout):
-        inference = infer(architecture, one.layout, {**told, **binding})
-        if inference is not None and not any(binding.keys() & row.stated.keys() for row in inference.contradictions):
-            found.append(inference)
+        shown = infer(architecture, one.layout)
+        settled = settle(checkpoint, one.layout, shown, statements) if shown else None
+        if settled is not None and not settled.inference.contradictions:
+            found.append(settled)
     return found
 
 
@@ -152,31 +153,47 @@ def _undecided(architecture: Architecture, found: list[Inference], where: str) -
 
 
 def _as_named(
-    checkpoint: Checkpoint, architecture: Architecture, binding: Mapping[str, Any], hints: tuple[str, ...]
-) -> Inference:
+    checkpoint: Checkpoint, architecture: Architecture, statements: tuple[Statement, ...], hints: tuple[str, ...]
+) -> Settled:
     """Return the configuration that is stated in full, or that the names show: a total plan will prove it or not.
 
     Raises
     ------
     PlanRefused
         Where neither is there.
+    UsageError
+        Where the user states an argument that the class does not have.
     """
     layout = _held(checkpoint.layout, hints)
     near = nearest(layout, architecture.name)
-    shown = dict(near.config) if near else {}
-    config = complete(architecture, {**shown, **binding})
+    binding = _stated(architecture, statements)
+    config = complete(architecture, {**(near.config if near else {}), **binding})
     required = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
-    inference = _built(architecture, config) if (near or binding) and config.keys() >= set(required) else None
-    if inference is None:
+    settled = _built(architecture, config, statements) if (near or binding) and config.keys() >= set(required) else None
+    if settled is None:
         raise _nothing_fits(architecture, layout, binding, checkpoint.path)
-    return inference
+    return settled
 
 
-def _built(architecture: Architecture, config: Config) -> Inference | None:
+def _stated(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:
+    """Return what the user states for a class; there is no configuration yet to hold it against."""
+    names = [argument.name for argument in architecture.arguments]
+    direct = [row for row in statements if row.origin in (SETTING, ARGUMENT)]
+    named = [row for row in statements if row not in direct and class_named(row.class_name) == architecture.name]
+    refuse_foreign(architecture, [name for row in direct for name in row.arguments if name not in names])
+    rows = [row.arguments for row in reversed([*direct, *named])]
+    return {name: value for row in rows for name, value in row.items() if name in names}
+
+
+def _built(architecture: Architecture, config: Config, statements: tuple[Statement, ...]) -> Settled | None:
     try:
-        return infer(architecture, architecture.layout(config), config)
+        layout = architecture.layout(config)
     except Unbuildable:
         return None
+    shown = infer(architecture, layout)
+    if shown is None:
+        return None
+    return settle_with(layout, shown, gather(architecture, config, shown.generation.name, statements))
 
 
 def _nothing_fits(architecture: Architecture, layout: Layout, binding: Mapping[str, Any], where: str) -> PlanRefused:
@@ -186,10 +203,3 @@ def _nothing_fits(architecture: Architecture, layout: Layout, binding: Mapping[s
         where=where,
         fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
     )
-
-
-def _refuse_unknown(architecture: Architecture, stated: Mapping[str, Any]) -> None:
-    names = [argument.name for argument in architecture.arguments]
-    for name in stated:
-        if name not in names:
-            raise UsageError(f"{architecture.name} has no argument {name}", fix=f"its arguments are {', '.join(names)}")

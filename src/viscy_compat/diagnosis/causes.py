@@ -6,19 +6,18 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from viscy_compat.architectures.inference import Inference, Nearest, Undetermined
+from viscy_compat.architectures.inference import Contradiction, Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
-from viscy_compat.diagnosis.class_paths import about_class_path
 from viscy_compat.diagnosis.computing import about_dropped
+from viscy_compat.diagnosis.knowledge import Knowledge, NotRead
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import quoted, spelled
 
-_CONFIGS = ("config.yaml", "config.yml")
 _SEVERITIES = ("error", "warning", "note")
 
 
@@ -101,23 +100,38 @@ def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
     return [Finding("VC333", said, names)]
 
 
-def about_statements(found: Inference, binding: Mapping[str, Any]) -> list[Finding]:
-    """Say what was stated and cannot be: by the user (an error) or by the file's hyper-parameters (a warning)."""
-    findings = [
+def about_statements(found: Inference, dismissed: Inference | None, knowledge: Knowledge) -> list[Finding]:
+    """Say what was stated and cannot be, by the user (an error) or by the file itself (a warning), or was not taken.
+
+    Parameters
+    ----------
+    found : Inference
+        What the weights show beside what the user states.
+    dismissed : Inference or None
+        What they show beside everything that is stated, where something within the file contradicts them.
+    knowledge : Knowledge
+        What the sources give.
+    """
+    errors = [_contradiction("VC304", row) for row in found.contradictions]
+    own = [row for row in (dismissed.contradictions if dismissed else ()) if row not in found.contradictions]
+    warnings = [_contradiction("VC305", row) for row in own]
+    overruled = [
         Finding(
-            "VC304" if any(name in binding for name in row.stated) else "VC305",
-            f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}"
-            + "".join(f"; {pair.name} is {pair.found.shape}, not {pair.expected.shape}" for pair in row.mismatches[:1]),
-            tuple(fold(pair.name for pair in row.mismatches)),
+            "VC315",
+            f"{knowledge.values[name]} gives {name}={spelled(knowledge.values[name].value)}, which is taken; "
+            f"{loser} gives {name}={spelled(loser.value)}",
         )
-        for row in found.contradictions
+        for name, loser in knowledge.overruled
+        if name in knowledge.values
     ]
-    unknown = [name for name in found.unknown if name in binding]
-    if unknown:
-        has = ", ".join(argument.name for argument in found.architecture.arguments)
-        said = f"{found.architecture.name} has no argument {', '.join(unknown)}"
-        findings.append(Finding("VC304", said, fix=f"its arguments are {has}"))
-    return findings
+    return [*errors, *warnings, *overruled]
+
+
+def _contradiction(code: str, row: Contradiction) -> Finding:
+    """Say what contradicts the weights, with a tensor that shows it."""
+    shape = "".join(f"; {pair.name} is {pair.found.shape}, not {pair.expected.shape}" for pair in row.mismatches[:1])
+    said = f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}{shape}"
+    return Finding(code, said, tuple(fold(pair.name for pair in row.mismatches)))
 
 
 def about_layout(view: View, found: Inference, missing: tuple[str, ...] = ()) -> list[Finding]:
@@ -163,38 +177,36 @@ def _about_generation(found: Inference, missing: tuple[str, ...]) -> Finding:
     return Finding("VC105", said + losses)
 
 
-def about_choices(found: Inference) -> list[Finding]:
-    """Say which arguments the weights do not tell: those that change predictions one by one, the rest in one line."""
+def about_choices(found: Inference, knowledge: Knowledge) -> list[Finding]:
+    """Say which arguments are not known: those that change predictions one by one, the rest in one line."""
+    open_rows = [row for row in found.undetermined if row.changes_predictions]
     findings = [
-        Finding("VC302", _alternatives(row), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
-        for row in found.undetermined
-        if row.changes_predictions
+        Finding("VC302", _alternatives(row, found), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
+        for row in open_rows
     ]
-    harmless = [f"{row.name}={spelled(row.assumed)}" for row in found.undetermined if not row.changes_predictions]
+    names = {row.name for row in open_rows}
+    findings += [
+        Finding("VC309", f"{row.name} stands in {_place(row)} and is not read: it is {row.what}")
+        for row in knowledge.not_read
+        if row.name in names
+    ]
+    unknown = open_names(found)
+    harmless = [f"{row.name}={spelled(row.assumed)}" for row in found.undetermined if row.name not in unknown]
     if harmless:
-        findings.append(
-            Finding(
-                "VC303", f"assumed; other values that fit the weights give the same predictions: {', '.join(harmless)}"
-            )
-        )
+        said = "assumed; other values that fit the weights give the same predictions"
+        findings.append(Finding("VC303", f"{said}: {', '.join(harmless)}"))
     return findings
 
 
-def _alternatives(row: Undetermined) -> str:
-    others = [settings(candidate) for candidate in row.candidates if candidate.get(row.name) != row.assumed]
-    shown = "; ".join(dict.fromkeys(others[:4])) + ("; ..." if len(others) > 4 or not row.complete else "")
-    return f"{row.name}={spelled(row.assumed)} is assumed: {row.why}. Other predictions with {shown}"
+def open_names(found: Inference) -> dict[str, None]:
+    """Return the arguments whose value is not known although predictions depend on it, and those that hang on them."""
+    rows = [row for row in found.undetermined if row.changes_predictions]
+    joint = (name for row in rows for option in row.candidates for name in option if option[name] != found.config[name])
+    return dict.fromkeys((*(row.name for row in rows), *joint))
 
 
-def about_surroundings(checkpoint: Checkpoint, found: Inference, stated: bool) -> list[Finding]:
-    """Say where an old class path went, and which configuration lies beside the file."""
-    findings = about_class_path(checkpoint, found.architecture.target)
-    beside = _config_beside(checkpoint.path)
-    if beside and not stated and any(row.changes_predictions for row in found.undetermined):
-        findings.append(
-            Finding("VC308", f"{beside} may tell what the weights do not", fix=f"--config {quoted(beside)}")
-        )
-    return findings
+def _place(row: NotRead) -> str:
+    return f"{row.source} ({row.source.place})" if row.source.place else str(row.source)
 
 
 def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
@@ -216,11 +228,13 @@ def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
     ]
 
 
-def _config_beside(path: str) -> str:
-    """Return a training configuration in the folder of the file, or in the one above (checkpoints/ of a run)."""
-    folder = os.path.dirname(path)
-    places = [os.path.join(above, name) for above in (folder, os.path.join(folder, os.pardir)) for name in _CONFIGS]
-    return next((os.path.normpath(place) for place in places if os.path.isfile(place)), "")
+def _alternatives(row: Undetermined, found: Inference) -> str:
+    """Say why an argument is not known, what it does, and what it could be."""
+    about = next(argument.about for argument in found.architecture.arguments if argument.name == row.name)
+    shown = list(dict.fromkeys(map(settings, row.candidates)))
+    more = "; ..." if len(shown) > 4 or not row.complete else ""
+    means = f"; {about}" if about else ""
+    return f"{row.name} is not known: {row.why}{means}. Predictions differ between {'; '.join(shown[:4])}{more}"
 
 
 def about_the_nearest(near: Nearest) -> list[Finding]:

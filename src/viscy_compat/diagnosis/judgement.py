@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
-from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.architectures.inference import Inference, Nearest, distance, infer, nearest
+from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.wrapper import is_recognised
-from viscy_compat.diagnosis import causes, computing, strictness
+from viscy_compat.diagnosis import causes, computing, offers, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
-from viscy_compat.diagnosis.class_paths import class_path_command
-from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
+from viscy_compat.diagnosis.class_paths import about_class_path, class_path_command
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis
 from viscy_compat.diagnosis.sets import Choice, choose_set, facts_of, views_to_try
+from viscy_compat.diagnosis.settling import Settled, settle
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.migration.making import keys_of, known_plan, unmade_by, with_dropped
 from viscy_compat.migration.parametrised import parametrised
 from viscy_compat.migration.plan import Plan
-from viscy_compat.stated import Statement, plain_arguments, quoted, spelled, statements_in
+from viscy_compat.stated import Statement, quoted, spelled
 
 
 def judge(
@@ -30,6 +29,7 @@ def judge(
     class_name: str = "",
     statements: tuple[Statement, ...] = (),
     drops: tuple[str, ...] = (),
+    alone: bool = True,
 ) -> Diagnosis:
     """Judge a checkpoint that was read; see `diagnose`."""
     lean = checkpoint.without(keys_of(drops, checkpoint)) if drops else checkpoint
@@ -39,7 +39,8 @@ def judge(
         return _not_decided(checkpoint, choice)
     judged, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
     if row.inference is not None:
-        return _recognised(judged, view, row.inference, statements, choice)
+        settled = settle(judged, judged.layout_of(view), row.inference, statements, alone=alone)
+        return _recognised(judged, view, settled, choice, stated=bool(statements))
     found = _parametrised(row.checkpoint, class_name, choice) or _not_recognised(row.checkpoint, class_name, choice)
     return found._replace(checkpoint=judged)
 
@@ -55,32 +56,28 @@ def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Di
         "unreadable" if any(finding.code in _UNREADABLE for finding in findings) else "incompatible",
         causes.most_severe_first(findings),
         **_facts(checkpoint, found.view, choice),
-        identity=identity_of(found.inference),
+        identity=Settled(found.inference, found.inference).identity,
         next=f"viscy-compat inspect {quoted(checkpoint.path)}",
     )
     return Diagnosis(result, checkpoint, found.view, choice=choice)
 
 
-def _recognised(
-    checkpoint: Checkpoint, view: View, found: Inference, statements: tuple[Statement, ...], choice: Choice
-) -> Diagnosis:
+def _recognised(checkpoint: Checkpoint, view: View, settled: Settled, choice: Choice, *, stated: bool) -> Diagnosis:
     """Judge a file whose names and shapes are those of a known class."""
-    binding, hints = stated_about(checkpoint, found.architecture, statements)
-    needed = [row.name for row in found.undetermined if row.changes_predictions]
-    if binding or hints:
-        found = infer(found.architecture, checkpoint.layout_of(view), {**hints, **binding}) or found
-    address = needed_address(choice)
+    found, knowledge, address = settled.inference, settled.knowledge, needed_address(choice)
     plan, refusals = _plan(checkpoint, view, found, address)
     findings = (
         *causes.about_container(checkpoint, view),
         *refusals,
-        *causes.about_statements(found, binding),
+        *settled.passed_over,
+        *causes.about_statements(found, settled.dismissed, knowledge),
         *causes.about_layout(view, found, unmade_by(checkpoint.layout_of(view), found)),
         *strictness.about_counters(checkpoint, view, found),
         *strictness.about_entries(checkpoint),
         *computing.about_adapters_outside(checkpoint, view),
-        *causes.about_choices(found),
-        *causes.about_surroundings(checkpoint, found, bool(statements)),
+        *causes.about_choices(found, knowledge),
+        *offers.about_offers(checkpoint, found, knowledge, stated=stated),
+        *about_class_path(checkpoint, found.architecture.target),
     )
     loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, found, plan)
     verdict = _verdict(plan, findings, loads)
@@ -89,14 +86,10 @@ def _recognised(
         verdict,
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
-        identity=identity_of(found),
+        identity=settled.identity,
         plan=plan if verdict != "incompatible" else None,
-        next=_next_command(
-            checkpoint, view, verdict, {name: binding[name] for name in needed if name in binding}, address
-        ),
-        python=_load_line(checkpoint, {name: found.config[name] for name in needed}, address)
-        if verdict in _LOADABLE
-        else "",
+        next=_next_command(checkpoint, view, verdict, settled, address),
+        python=_load_line(checkpoint, settled, address) if verdict in _LOADABLE else "",
     )
     return Diagnosis(result, checkpoint, view, found, plan, choice)
 
@@ -202,66 +195,29 @@ def _facts(checkpoint: Checkpoint, view: View, choice: Choice) -> dict[str, Any]
     }
 
 
-def identity_of(found: Inference) -> Identity:
-    """Return what is said about the class of a file."""
-    return Identity(
-        found.architecture.name,
-        found.architecture.target,
-        found.generation.name,
-        found.generation.written_by,
-        found.config,
-        {row.name: row for row in found.undetermined},
-        found.evidence,
-    )
-
-
-def stated_about(
-    checkpoint: Checkpoint, architecture: Architecture, statements: tuple[Statement, ...]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the arguments of a class that the user states, and those that the file's hyper-parameters state."""
-    return _statements_about(architecture, statements), _hyper_parameters(checkpoint, architecture)
-
-
-def _statements_about(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:
-    """Merge the statements that are about a class: those that name it, else those that fit its arguments."""
-    names = {argument.name for argument in architecture.arguments}
-    unnamed = [row for row in statements if row.origin in ("--set", "config")]
-    named = [row for row in statements if row.class_name == architecture.name and row not in unnamed]
-    fitting = [row for row in statements if row not in unnamed and names.issuperset(row.arguments)]
-    merged: dict[str, Any] = {}
-    for row in reversed([*unnamed, *(named or fitting)]):
-        merged.update(row.arguments)
-    return merged
-
-
-def _hyper_parameters(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
-    """Return what the file's own hyper-parameters say about the arguments of a class."""
-    told = plain(checkpoint.hyper_parameters)
-    if not isinstance(told, dict):
-        return {}
-    rows = (Statement("hyper_parameters", plain_arguments(told)), *statements_in(told, "hyper_parameters"))
-    names = {argument.name for argument in architecture.arguments}
-    return {name: value for row in rows for name, value in row.arguments.items() if name in names}
-
-
-def _next_command(
-    checkpoint: Checkpoint, view: View, verdict: Verdict, stated: Mapping[str, Any], address: str | None
-) -> str:
+def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, settled: Settled, address: str | None) -> str:
+    """Return the command that comes next: a value that predictions depend on and nobody knows is left to fill in."""
+    path = quoted(checkpoint.path)
     if verdict == "incompatible":
-        return f"viscy-compat inspect {quoted(checkpoint.path)}{flag(address)}"
+        return f"viscy-compat inspect {path}{flag(address)}"
+    known, unknown = settings_of(settled)
     renamed = class_path_command(checkpoint)
     if renamed:
-        return renamed + flag(address) + "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
-    if (
-        verdict == "compatible"
-        and not view.prefix
-        and not view.inner
-        and not (checkpoint.stated and address is not None)
-    ):
-        return ""
-    settings = "".join(f" --set {name}={spelled(value)}" for name, value in stated.items())
+        return renamed + flag(address) + known + unknown
+    stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
+    if verdict == "compatible" and stays:
+        return f"viscy-compat check {path}{flag(address)}{known}{unknown}" if unknown else ""
     out = quoted(target_beside(checkpoint.path))
-    return f"viscy-compat remap {quoted(checkpoint.path)}{flag(address)} -o {out}{settings}"
+    return f"viscy-compat remap {path}{flag(address)} -o {out}{known}{unknown}"
+
+
+def settings_of(settled: Settled) -> tuple[str, str]:
+    """Spell as options what the user states and predictions depend on, and what is to be filled in."""
+    values = settled.knowledge.values
+    binding = {name: values[name].value for name in settled.needed if name in values and values[name].binding}
+    known = "".join(f" --set {quoted(f'{name}={spelled(value)}')}" for name, value in binding.items())
+    rows = settled.inference.undetermined
+    return known, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
 
 
 def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: str | None) -> str:
@@ -276,7 +232,15 @@ def target_beside(path: str) -> str:
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
-def _load_line(checkpoint: Checkpoint, needed: Mapping[str, Any], address: str | None) -> str:
-    """Return the line of Python that loads the file, with what its weights do not tell filled in."""
-    config = f", config={dict(needed)!r}" if needed else ""
-    return f"model = viscy_compat.load_model({checkpoint.path!r}{config}{keyword(address)})"
+def _load_line(checkpoint: Checkpoint, settled: Settled, address: str | None) -> str:
+    """Return the line of Python that loads the file, with ``...`` for what predictions depend on and nobody knows.
+
+    What was open and now differs in no prediction is left out: `load_model` assumes it, and says so.
+    """
+    found = settled.inference
+    rows = {row.name: row.changes_predictions for row in found.undetermined}
+    shown = [name for name in settled.needed if rows.get(name, True)]
+    config = ", ".join(f"{name!r}: {'...' if name in rows else repr(found.config[name])}" for name in shown)
+    return (
+        f"model = viscy_compat.load_model({checkpoint.path!r}{config and f', config={{{config}}}'}{keyword(address)})"
+    )

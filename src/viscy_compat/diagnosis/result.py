@@ -8,14 +8,18 @@ from typing import Any
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
 from viscy_compat.diagnosis.sets import Choice
-from viscy_compat.findings import EXIT_CODES, Finding, Verdict
+from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict
 from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 
 
 class Identity(NamedTuple):
-    """The class, generation and configuration that a file holds, with what its weights cannot tell."""
+    """The class, generation and configuration that a file holds, with what its weights cannot tell.
+
+    ``sources`` says of each argument where its value comes from: who states it, ``weights``, ``follows`` (from the
+    weights and what is stated), ``assumed`` (no prediction depends on it), or ``not known``.
+    """
 
     class_name: str
     target: str
@@ -24,6 +28,7 @@ class Identity(NamedTuple):
     config: Mapping[str, Any]
     undetermined: Mapping[str, Undetermined]
     evidence: tuple[str, ...]
+    sources: Mapping[str, str] = {}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``architecture`` object of the contract."""
@@ -34,6 +39,7 @@ class Identity(NamedTuple):
             "written_by": self.written_by,
             "config": dict(self.config),
             "undetermined": {name: row.to_dict() for name, row in self.undetermined.items()},
+            "sources": dict(self.sources),
             "evidence": list(self.evidence),
         }
 
@@ -54,6 +60,7 @@ class CheckResult(NamedTuple):
     python: str = ""
     state_dict: str | None = None
     sets: tuple[WeightsFacts, ...] = ()
+    strict: bool = False
 
     @property
     def title(self) -> str:
@@ -61,9 +68,14 @@ class CheckResult(NamedTuple):
         return self.file
 
     @property
+    def uncertain(self) -> bool:
+        """Whether predictions depend on something that is not known."""
+        return any(CATALOGUE[finding.code].predictions for finding in self.findings)
+
+    @property
     def exit_code(self) -> int:
-        """The exit code that the contract gives to the verdict."""
-        return EXIT_CODES[self.verdict]
+        """The exit code that the contract gives to the verdict; with ``--strict`` what is uncertain is a finding."""
+        return EXIT_CODES[self.verdict] or int(self.strict and self.uncertain)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it; keys without a value are left out."""

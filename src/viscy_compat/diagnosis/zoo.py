@@ -33,6 +33,10 @@ class ZooEntry(NamedTuple):
         Of the weights alone; optimizer state triples the size of a file.
     changes : bool
         Whether the names must be remapped, beyond the prefix.
+    source, url : str
+        Where the configuration is said, and where upstream publishes the file (empty where it does not).
+    contradicted_by : tuple[str, ...]
+        What other sources say that this very file is: a class and the source, each.
     """
 
     nickname: str
@@ -47,6 +51,9 @@ class ZooEntry(NamedTuple):
     tensors: int
     bytes: int
     changes: bool
+    source: str = ""
+    url: str = ""
+    contradicted_by: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -84,6 +91,9 @@ class ZooEntry(NamedTuple):
             "tensors": self.tensors,
             "bytes": self.bytes,
             "remap": self.changes,
+            "source": self.source,
+            "url": self.url,
+            "contradicted_by": list(self.contradicted_by),
             "python": self.python,
             "findings": [],
         }
@@ -101,8 +111,8 @@ def zoo(words: Iterable[str] = ()) -> tuple[ZooEntry, ...]:
     --------
     >>> [entry.class_name for entry in zoo(["vscyto3d"])]
     ['UNeXt2', 'UNeXt2', 'FullyConvolutionalMAE']
-    >>> zoo(["vsneuromast"])[0].needs
-    {'head_pool': True}
+    >>> [(entry.class_name, entry.needs) for entry in zoo(["step=24960"])]
+    [('UNeXt2', {'head_pool': True}), ('FullyConvolutionalMAE', {'pretraining': False, 'head_conv_pool': False})]
     """
     everything = tuple(_entries())
     wanted = [word.lower() for word in words]
@@ -120,9 +130,10 @@ def _has(entry: ZooEntry, word: str) -> bool:
 
 
 def _entries() -> Iterator[ZooEntry]:
-    for architecture in map(find, known()):
-        for row in architecture.published:
-            yield _entry(architecture, row)
+    rows = [(architecture, row) for architecture in map(find, known()) for row in architecture.published]
+    for architecture, row in rows:
+        others = [f"{other.name} ({its.source})" for other, its in rows if its.file == row.file and its is not row]
+        yield _entry(architecture, row)._replace(contradicted_by=tuple(others))
 
 
 def _entry(architecture: Architecture, row: Published) -> ZooEntry:
@@ -143,6 +154,8 @@ def _entry(architecture: Architecture, row: Published) -> ZooEntry:
         len(layout),
         sum(_bytes(spec.dtype) * spec.elements for spec in layout.values()),
         _is_older(architecture, generation),
+        row.source,
+        row.url,
     )
 
 

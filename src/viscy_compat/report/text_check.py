@@ -21,8 +21,11 @@ _MARGIN = "  "
 
 def render(report: Report, style: Style) -> str:
     """Return a paragraph for each file, and a summary where there are several."""
-    shown = [result for result in report.results if result.exit_code or not style.quiet]
-    paragraphs = ["\n".join(_paragraph(result, style)) for result in shown]  # type: ignore[arg-type]
+    results: list[CheckResult] = [*report.results]  # type: ignore[list-item]
+    shown = [result for result in results if result.exit_code or result.uncertain or not style.quiet]
+    lines = [line for result in shown for line in _brief(result, style)]
+    paragraphs = ["\n".join(lines)] if lines else []
+    paragraphs += ["\n".join(_paragraph(result, style)) for result in shown if not _brief(result, style)]
     if report.aside and not style.quiet:
         paragraphs.append("\n".join(_aside(report, style)))
     if len(report.results) > 1:
@@ -45,6 +48,18 @@ def summary(report: Report, style: Style) -> str:
     return f"{len(report.results)} checkpoints: {', '.join(told)}"
 
 
+def _brief(result: CheckResult, style: Style) -> list[str]:
+    """Return the one line of a quiet report on a file that loads, but whose predictions hang on what is not known."""
+    if not style.quiet or result.exit_code or not result.uncertain:
+        return []
+    unknown = (
+        [name for name, source in result.identity.sources.items() if source == "not known"] if result.identity else []
+    )
+    why = f"{', '.join(unknown)} not known" if unknown else "see the warnings"
+    verdict = style.paint(result.verdict, 1, _COLORS[result.verdict])
+    return [f"{style.paint(printable(result.file), 1)}: {verdict}, but predictions may differ: {why}"]
+
+
 def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
     verdict = style.paint(result.verdict, 1, _COLORS[result.verdict])
     yield f"{style.paint(printable(result.file), 1)}: {verdict}"
@@ -65,9 +80,22 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
 
 def _identity(identity: Identity, style: Style) -> Iterator[str]:
     yield f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
-    yield from wrapped([f"{name}={spelled(value)}" for name, value in identity.config.items()], style)
+    known = {name: identity.sources.get(name) != "not known" for name in identity.config}
+    yield from wrapped(
+        [f"{name}={spelled(value) if known[name] else '...'}" for name, value in identity.config.items()], style
+    )
+    yield from (style.paint("from      ", 2) + line for line in _sources(identity))
     if style.verbose:
         yield from (f"seen: {printable(line)}" for line in identity.evidence)
+
+
+def _sources(identity: Identity) -> Iterator[str]:
+    """Say which arguments come from elsewhere than the weights, a line for each source."""
+    by_source: dict[str, list[str]] = {}
+    for name, source in identity.sources.items():
+        if source not in ("weights", "assumed", "follows", "not known"):
+            by_source.setdefault(source, []).append(name)
+    yield from (f"{printable(source)}: {', '.join(names)}" for source, names in by_source.items())
 
 
 def _file_line(result: CheckResult) -> str:

@@ -31,6 +31,11 @@ def _paragraph(entry: ZooEntry, style: Style) -> Iterator[str]:
         settings = "  ".join(f"{name}={spelled(value)}" for name, value in entry.config.items())
         yield _labelled("trained", settings, style)
         yield _labelled("open too", f"{', '.join(entry.harmless)} (the same predictions with any value)", style)
+    yield _labelled("source", entry.source, style)
+    if entry.url:
+        yield _labelled("file", entry.url, style)
+    for other in entry.contradicted_by:
+        yield _labelled("but", f"this file is also said to be {other}: 'viscy-compat check' of the file decides", style)
     yield _labelled("needs", _needs(entry), style)
     yield _labelled("load it", entry.python, style)
 

@@ -240,20 +240,20 @@ def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], 
     assert checkpoint is not None
     _refuse_unreadable(checkpoint)
     lean = checkpoint.without(keys_of(question.drops, checkpoint))
-    view, inference = meant(lean, question.class_name, question.statements, question.hints)
+    view, settled = meant(lean, question.class_name, question.statements, question.hints)
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
     _refuse_adapters(checkpoint, view)
     address = needed_address(found.choice) if found.choice else None
-    way = way_to_class(source_side(checkpoint, view, state_dict=address), view, inference)
+    way = way_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
     try:
         chosen = _inferred(question, checkpoint, view, way, settler)
     except PlanRefused as error:
-        known = f"by its shapes it is {question.class_name} with {shown_settings(inference)}"
+        known = f"by its shapes it is {question.class_name} with {shown_settings(settled.inference)}"
         told = f"{error.message}; {known}"
         raise PlanRefused(
             told, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
         ) from error
-    return chosen._replace(result=recognised(found.result, view, inference), choice=found.choice)
+    return chosen._replace(result=recognised(found.result, view, settled), choice=found.choice)
 
 
 def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:

@@ -6,20 +6,18 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
-from viscy_compat import __version__
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
-from viscy_compat.diagnosis.computing import dropped_before
 from viscy_compat.diagnosis.sets import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
 from viscy_compat.migration.dropping import changing_drops
-from viscy_compat.migration.plan import Plan, layout_digest
+from viscy_compat.migration.plan import Plan
 from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
@@ -29,10 +27,11 @@ from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.leavings import about_admission, about_drops
 from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
+from viscy_compat.rewrite.provenance import provenance
 from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
 from viscy_compat.rewrite.write import Job, Kind, Written, becomes_plain, plain_output, stored_tensors, write
-from viscy_compat.stated import Statement
+from viscy_compat.stated import configured
 
 ENDINGS: dict[str, Kind] = {
     ".safetensors": "safetensors",
@@ -262,11 +261,10 @@ def remap(
     """
     if in_place and out is not None:
         raise UsageError("an output and --in-place exclude each other", fix="give one of them")
-    statements = (Statement("config", config),) if config else ()
     question = Question(
         os.fspath(path),
         class_name,
-        statements,
+        configured(config),
         state_dict,
         plan=_text(plan),
         against=_text(against),
@@ -444,7 +442,7 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
             ),
             **_new_class_path(checkpoint, wish, edits=edits),
         },
-        metadata=_metadata(chosen) if kind == "safetensors" else {},
+        metadata=provenance(chosen, question),
         limits=question.limits,
         site=site,
         siblings=tuple(fate.part for fate in fates if fate.part) if edits else (),
@@ -500,57 +498,6 @@ def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
             fix="--weights-only writes the weights alone",
             code="VC430",
         )
-
-
-def _metadata(chosen: Chosen) -> dict[str, str]:
-    """Return what the header of a safetensors file says about where the tensors come from."""
-    from json import dumps as to_json
-
-    target = chosen.plan.target
-    told = {
-        "class": target.class_name,
-        "generation": target.generation,
-        "config": to_json(_decided(chosen), sort_keys=True) if target.config else "",
-        "source_generation": chosen.plan.source.generation,
-        "plan": plan_id(chosen.plan),
-        "state_dict": chosen.plan.source.state_dict or "",
-        "source": source_digest(chosen.checkpoint),
-        "version": __version__,
-        "changes_predictions": _changes_predictions(chosen),
-    }
-    kept = {key: value for key, value in chosen.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
-    return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in told.items() if value}}
-
-
-def _changes_predictions(chosen: Chosen) -> str:
-    """Return what was dropped though it computes, now or when the source was written."""
-    from json import dumps as to_json
-
-    names = [*dropped_before(chosen.checkpoint.metadata), *fold(changing_drops(chosen.plan.operations))]
-    return to_json(list(dict.fromkeys(names))) if names else ""
-
-
-def _decided(chosen: Chosen) -> dict[str, Any]:
-    """Return the constructor arguments that are known, and not merely assumed."""
-    identity = chosen.result.identity if chosen.result else None
-    rows = identity.undetermined.values() if identity else ()
-    open_names = {name for row in rows for candidate in row.candidates for name in (row.name, *candidate)}
-    return {name: value for name, value in chosen.plan.target.config.items() if name not in open_names}
-
-
-def source_digest(checkpoint: Checkpoint) -> str:
-    """Return what identifies a source without reading all of it, with the name of what was digested.
-
-    ``crc32:...`` is the SHA-256 over every record's name, size and CRC-32, which the file states and `remap` verifies;
-    ``layout:...`` that over names, shapes and dtypes, where the format states no CRCs.
-    """
-    import hashlib
-
-    records = [record for record in checkpoint.records.values() if record.crc is not None]
-    if not records:
-        return f"layout:{layout_digest({key: tensor.spec for key, tensor in checkpoint.tensors.items()})}"
-    lines = sorted(f"{record.name!a} {record.nbytes} {record.crc:08x}\n" for record in records)
-    return f"crc32:{hashlib.sha256(''.join(lines).encode()).hexdigest()}"
 
 
 def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:

@@ -37,6 +37,9 @@ WORTHWHILE = 16 << 20
 SLICE = 32 << 20
 """Bytes of a large tensor that one thread compares at a time."""
 
+PROVENANCE = "viscy_compat.json"
+"""The record of a torch file that says where its tensors come from."""
+
 LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment", ".data/serialization_id")
 """Records besides the pickle and the storages that ``--weights-only`` keeps."""
 
@@ -96,7 +99,7 @@ class Job(NamedTuple):
     replacements : Mapping[int, Node], optional
         Other nodes of the graph that change (optimizer state).
     metadata : Mapping[str, str], optional
-        For the header of a safetensors file.
+        Where the tensors come from: for the header of a safetensors file, or a record of a torch file.
     limits : Limits, optional
         With which the new file is read again.
     site : str, optional
@@ -323,8 +326,8 @@ def _records(job: Job, states: list[State]) -> tuple[list[_Record], Admission]:
     if becomes_plain(checkpoint):
         contents = plain_contents(states[0].tensors)
         first = (_held_record("archive/data.pkl", contents.pickle), _held_record("archive/byteorder", b"little"))
-        last = _held_record("archive/version", b"3\n")
-        return [*first, *_storage_records("archive/", contents), last], contents.admission
+        last = (_held_record("archive/version", b"3\n"), *_provenance("archive/", job))
+        return [*first, *_storage_records("archive/", contents), *last], contents.admission
     contents = edited_contents(
         checkpoint,
         states,
@@ -343,7 +346,19 @@ def _records(job: Job, states: list[State]) -> tuple[list[_Record], Admission]:
     written = {record.name: record for record in _storage_records(root, contents)}
     kept = [_in_place(record, written) for record in _other_records(job, root, written)]
     added = [record for name, record in written.items() if name not in checkpoint.records]
-    return [_held_record(checkpoint.pickle_name, contents.pickle), *kept, *added], contents.admission
+    return [
+        _held_record(checkpoint.pickle_name, contents.pickle),
+        *kept,
+        *added,
+        *_provenance(root, job),
+    ], contents.admission
+
+
+def _provenance(root: str, job: Job) -> Iterator[_Record]:
+    if job.metadata:
+        from json import dumps
+
+        yield _held_record(root + PROVENANCE, dumps(dict(job.metadata), indent=1).encode())
 
 
 def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Iterator[Storage]:
@@ -351,7 +366,8 @@ def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Itera
     checkpoint = job.checkpoint
     for name, record in checkpoint.records.items():
         lean = job.weights_only and name.removeprefix(root) not in LEAN_RECORDS
-        left_out = name == checkpoint.pickle_name or name in checkpoint.storages or lean
+        renewed = name == checkpoint.pickle_name or (job.metadata and name == root + PROVENANCE)
+        left_out = renewed or name in checkpoint.storages or lean
         if name in written or not left_out:
             yield record
 

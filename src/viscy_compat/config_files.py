@@ -1,0 +1,252 @@
+"""Configurations as they lie in people's folders: YAML and JSON, composed by ``base:``, read without constructing anything.
+
+Tags of Python in a YAML become the inert nodes that a pickle decodes to, so that one reader knows numpy's numbers and
+OmegaConf's containers in both. A tag that says nothing about a constructor argument is passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node
+from viscy_compat.checkpoint.values import value_of
+from viscy_compat.errors import UnreadableCheckpoint, UsageError, lacking
+from viscy_compat.layout import printable
+from viscy_compat.named import NamedTuple
+from viscy_compat.stated import Statement, statements_in
+
+MOST_BYTES: Final = 1 << 20
+"""A training configuration is a few kilobytes; beyond this a file is not read as one."""
+
+_MOST_BASES: Final = 16
+"""How deep configurations may build on each other: upstream's go five deep."""
+
+_MOST_FILES: Final = 200
+
+
+def read_config(path: str) -> tuple[Statement, ...]:
+    """Read the constructor arguments that a configuration states.
+
+    LightningCLI and VisCy training configurations, flat ``hparams.yaml``, Hydra's ``_target_``, MONAI's
+    ``network_def`` and ``config.json`` are read; ``base:`` (a path or a list, relative to the file that names it) is
+    followed, as VisCy's monorepo composes them: dictionaries merge, everything else is replaced.
+
+    Raises
+    ------
+    UsageError
+        Where a file cannot be read, is no YAML mapping, builds on itself, or states nothing at all.
+    MissingExtra
+        For YAML without PyYAML.
+    """
+    document = _composed(path, (), [])
+    if not isinstance(document, dict):
+        raise UsageError("is no mapping of names to values", where=path, fix=_WHERE_ARGUMENTS_STAND)
+    found = tuple(statements_in(document, path))
+    if not found:
+        raise UsageError("states no constructor arguments", where=path, fix=_WHERE_ARGUMENTS_STAND)
+    return found
+
+
+_WHERE_ARGUMENTS_STAND: Final = (
+    "arguments stand under init_args beside a class_path, under model_config, beside a _target_, or flat under model"
+)
+
+
+def _composed(path: str, above: tuple[str, ...], read: list[str]) -> Any:
+    """Return a document merged over those that it builds on."""
+    real = os.path.realpath(path)
+    read.append(real)
+    if real in above:
+        raise UsageError("builds on itself through base:", where=path, fix="take the circle out of the base: entries")
+    if len(above) >= _MOST_BASES or len(read) > _MOST_FILES:
+        raise UsageError(
+            f"base: goes more than {_MOST_BASES} files deep, or names more than {_MOST_FILES} files",
+            where=path,
+            fix="give the composed configuration",
+        )
+    document = _load(path, above)
+    if not isinstance(document, dict):
+        return document
+    merged: dict[str, Any] = {}
+    for name in _bases(document.pop("base", None), path):
+        part = _composed(os.path.join(os.path.dirname(path), name), (*above, real), read)
+        merged = _merged(merged, part) if isinstance(part, dict) else merged
+    return _merged(merged, document)
+
+
+def _bases(value: Any, path: str) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if names is None or isinstance(names, dict):
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UsageError("base: is neither a path nor a list of paths", where=path, fix="correct the base: entry")
+    return names
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Return two mappings as one: mappings merge key by key, all else is replaced."""
+    both = {
+        name: _merged(below[name], value) if isinstance(value, dict) and isinstance(below.get(name), dict) else value
+        for name, value in above.items()
+    }
+    return {**below, **both}
+
+
+def _load(path: str, above: tuple[str, ...]) -> Any:
+    data = _bytes_of(path, above)
+    if path.lower().endswith(".json") or data.lstrip()[:1] == b"{":
+        from json import loads
+
+        try:
+            return loads(data)
+        except (ValueError, RecursionError) as error:
+            if path.lower().endswith(".json"):
+                said = printable(str(error))[:120]
+                raise UsageError(f"is no JSON: {said}", where=path, fix="correct the file") from error
+    return value_of(_yaml_node(data, path))
+
+
+def _bytes_of(path: str, above: tuple[str, ...]) -> bytes:
+    """Read a configuration whole: a regular file of at most `MOST_BYTES`."""
+    fix = f"correct the base: entry of {above[-1]}" if above else "check the path after --config"
+    try:
+        with ByteSource(path) as source:
+            if source.size > MOST_BYTES:
+                raise UsageError(
+                    f"is larger than {MOST_BYTES} bytes", where=path, fix="give the config.yaml of the training run"
+                )
+            return source.read(0, source.size)
+    except UnreadableCheckpoint as error:
+        raise UsageError(error.message, where=path, fix=fix) from error
+
+
+def _yaml_node(data: bytes, path: str) -> Node:
+    """Parse a YAML document to an inert node."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise lacking("--config", "PyYAML", "config") from error
+    try:
+        # The parser in C is twenty times as quick; where PyYAML was built without it, the other one does.
+        root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        return None if root is None else _Conversion(yaml).node(root)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        problem = str(getattr(error, "problem", None) or "it cannot be parsed")
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1}" if mark else ""
+        raise UsageError(f"is no YAML: {printable(problem)}{place}", where=path, fix="correct the file") from error
+
+
+_STANDARD: Final = "tag:yaml.org,2002:"
+_PYTHON: Final = "tag:yaml.org,2002:python/"
+
+
+class _Parts(NamedTuple):
+    """What a tag of Python says: the kind (``object/apply``) and the name behind the colon."""
+
+    kind: str
+    name: str
+
+
+class _Conversion:
+    """Turns the nodes of a YAML into inert ones; an alias becomes the same node again."""
+
+    def __init__(self, yaml: Any) -> None:
+        self._yaml = yaml
+        self._scalars = yaml.constructor.SafeConstructor()
+        self._made: dict[int, Node] = {}
+
+    def node(self, node: Any) -> Node:
+        if id(node) not in self._made:
+            self._convert(node)
+        return self._made[id(node)]
+
+    def _convert(self, node: Any) -> None:
+        python = node.tag.removeprefix(_PYTHON) if node.tag.startswith(_PYTHON) else ""
+        parts = _Parts(*python.partition(":")[::2])
+        if isinstance(node, self._yaml.ScalarNode):
+            self._made[id(node)] = self._scalar(node, parts)
+        elif isinstance(node, self._yaml.SequenceNode):
+            items: list[Node] = []
+            self._made[id(node)] = self._listed(parts, items)
+            items.extend(map(self.node, node.value))
+            if parts.kind.startswith("object/"):
+                self._made[id(node)].args = tuple(items)
+            elif parts.kind == "tuple":
+                self._made[id(node)] = tuple(items)
+        else:
+            self._made[id(node)] = self._mapping(node, parts)
+
+    @staticmethod
+    def _listed(parts: _Parts, items: list[Node]) -> Node:
+        return Call(_global(parts.name), ()) if parts.kind.startswith("object/") else items
+
+    def _mapping(self, node: Any, parts: _Parts) -> Node:
+        filled = Dict()
+        self._made[id(node)] = filled
+        filled.entries.extend(item for pair in self._entries(node).items() for item in pair)
+        if not parts.kind.startswith("object"):
+            return filled
+        fields = dict(zip(filled.entries[::2], filled.entries[1::2], strict=True))
+        state: Node
+        if parts.kind == "object":
+            made, state = Call(_global(parts.name), (), "newobj"), filled
+        else:
+            made, state = Call(_global(parts.name), tuple(fields.get("args") or ())), fields.get("state")
+            items = fields.get("dictitems")
+            made.entries = items.entries if type(items) is Dict else None
+        made.states = [state]
+        return made
+
+    def _entries(self, node: Any) -> dict[str, Node]:
+        """Return the entries of a mapping that have text as keys; merge keys are followed, own entries win."""
+        merged: dict[str, Node] = {}
+        own: dict[str, Node] = {}
+        for key, value in node.value:
+            if key.tag == f"{_STANDARD}merge":
+                parts = value.value if isinstance(value, self._yaml.SequenceNode) else [value]
+                for part in reversed(parts):
+                    found = self.node(part)
+                    entries = found.entries if type(found) is Dict else []
+                    merged.update(zip(entries[::2], entries[1::2], strict=True))
+            elif isinstance(key, self._yaml.ScalarNode):
+                own[key.value] = self.node(value)
+        return {**merged, **own}
+
+    def _scalar(self, node: Any, parts: _Parts) -> Node:
+        if parts.kind in ("name", "module") or parts.kind.startswith("object"):
+            return _global(parts.name)
+        kind = node.tag.removeprefix(_PYTHON if parts.kind else _STANDARD)
+        try:
+            if kind in ("null", "none"):
+                return None
+            if kind in ("bool", "int", "float", "binary", "bytes"):
+                return getattr(self._scalars, f"construct_yaml_{'binary' if kind == 'bytes' else kind}")(node)
+        except (ValueError, KeyError, self._yaml.YAMLError):
+            return str(node.value)
+        return str(node.value)
+
+
+def _global(name: str) -> Global:
+    module, _, last = name.rpartition(".")
+    return Global(module, last)
+
+
+def beside(path: str) -> Iterator[str]:
+    """Yield the configurations that lie where training runs leave them: beside a file, or beside its folder.
+
+    Only names are looked at: Lightning's loggers write ``hparams.yaml``, LightningCLI ``config.yaml``, Hydra
+    ``.hydra/config.yaml``; exported models come with ``config.json``.
+    """
+    folder = os.path.dirname(path)
+    for above in (folder, os.path.join(folder, os.pardir)):
+        for name in _NAMES:
+            place = os.path.join(above, name)
+            if os.path.isfile(place):
+                yield os.path.normpath(place)
+
+
+_NAMES: Final = ("config.yaml", "config.yml", "hparams.yaml", "config.json", os.path.join(".hydra", "config.yaml"))

@@ -1,0 +1,313 @@
+"""What is known about constructor arguments, where each value comes from, and what was found and is not known.
+
+Sources in the order in which they count: ``--set`` (in Python: ``config=``), configurations (of several the last one
+first), the file's own hyper-parameters, and what `remap` recorded when it wrote the file. Nothing else is adopted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from viscy_compat.architectures import class_named, find, known
+from viscy_compat.architectures.architecture import (
+    Architecture,
+    Argument,
+    Choice,
+    Config,
+    Domain,
+    Floats,
+    Integers,
+    Repeated,
+)
+from viscy_compat.architectures.domains import is_a_value
+from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.values import Unread, value_of
+from viscy_compat.errors import UsageError
+from viscy_compat.layout import printable
+from viscy_compat.named import NamedTuple
+from viscy_compat.stated import ARGUMENT, FILE, OURS, SETTING, Statement, parse_value, spelled, statements_in
+
+RECORD: Final = "viscy_compat.config"
+"""Where `remap` records the arguments that were known when it wrote a file."""
+
+_ENTRIES: Final = ("hyper_parameters", "hparams", "model_config", "config", "args", "cfg")
+"""Entries of checkpoints that hold a configuration; ``hparams`` is that of Lightning before 1.0."""
+
+_MODULES: Final = frozenset(
+    ("", "init_args", "model", "model.init_args", "hyper_parameters", "hparams", "hyper_parameters.init_args")
+)
+"""Places of the arguments of a module that holds the model, and may have taken the model's own arguments."""
+
+
+class Known(NamedTuple):
+    """A value of an argument, who states it, and where in that source."""
+
+    value: Any
+    origin: str
+    place: str = ""
+
+    @property
+    def binding(self) -> bool:
+        """Whether the user states it now, so that a contradiction with the weights is an error."""
+        return self.origin not in (FILE, OURS)
+
+    def __str__(self) -> str:
+        """Name the source, as a report does."""
+        if self.origin == FILE:
+            return "the file's own hyper-parameters"
+        return "the record that remap left in the file" if self.origin == OURS else self.origin
+
+
+class NotRead(NamedTuple):
+    """A value that was found for an argument and cannot be taken, and why."""
+
+    name: str
+    source: Known
+    what: str
+
+
+class Knowledge(NamedTuple):
+    """What the sources say about the arguments of one class.
+
+    Parameters
+    ----------
+    values : Mapping[str, Known]
+        The value of each argument that is known, from the source that counts most.
+    not_read : tuple[NotRead, ...]
+        Values that were found and not taken, of arguments that no source gives.
+    overruled : tuple[tuple[str, Known], ...]
+        Values that a source which counts more replaces by others.
+    silent : tuple[Statement, ...]
+        All that the configurations state, where none of it is about the class.
+    foreign : tuple[str, ...]
+        Names that the user states and the class does not have.
+    named : tuple[Statement, ...]
+        What configurations state for this very class by its name.
+    """
+
+    values: Mapping[str, Known] = {}
+    not_read: tuple[NotRead, ...] = ()
+    overruled: tuple[tuple[str, Known], ...] = ()
+    silent: tuple[Statement, ...] = ()
+    foreign: tuple[str, ...] = ()
+    named: tuple[Statement, ...] = ()
+
+    def stated(self) -> dict[str, Any]:
+        """Return the values alone."""
+        return {name: known.value for name, known in self.values.items()}
+
+    def without(self, names: Iterable[str]) -> Knowledge:
+        """Return what is left once everything is dropped that a source of one of these names states."""
+        sources = {self.values[name].origin for name in names if name in self.values} - {SETTING, ARGUMENT}
+        kept = {name: known for name, known in self.values.items() if known.binding or known.origin not in sources}
+        return self._replace(values=kept)
+
+
+def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
+    """Return what a file says about itself: its hyper-parameters, then the record that `remap` left in it."""
+    nodes = {name: checkpoint.entries.get(name) for name in _ENTRIES}
+    nodes["hyper_parameters"] = checkpoint.hyper_parameters
+    document = {name: value_of(node) for name, node in nodes.items() if node is not None}
+    rows = tuple(statements_in(document, FILE)) if document else ()
+    return (*rows, *_record(checkpoint.metadata))
+
+
+def _record(metadata: Mapping[str, str]) -> Iterator[Statement]:
+    """Yield what `remap` recorded; a record that somebody has damaged says nothing."""
+    if RECORD not in metadata:
+        return
+    from json import loads
+
+    from viscy_compat.stated import plain_arguments
+
+    try:
+        recorded = loads(metadata[RECORD])
+    except (ValueError, RecursionError):
+        return
+    if isinstance(recorded, dict):
+        yield Statement(OURS, plain_arguments(recorded), metadata.get("viscy_compat.class", ""))
+
+
+def gather(architecture: Architecture, config: Config, generation: str, rows: Iterable[Statement]) -> Knowledge:
+    """Put together what is stated about a class.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    config : Config
+        A configuration with the layout of the file; domains of arguments depend on it.
+    generation : str
+        The generation of the file, whose own hyper-parameters are in its terms.
+    rows : Iterable[Statement]
+        Everything that is stated, the most binding first.
+
+    Raises
+    ------
+    UsageError
+        Where a value of the user's is none that its argument takes.
+    """
+    collected = _Collected(architecture, config, generation)
+    by_origin: dict[str, list[Statement]] = {}
+    for row in rows:
+        by_origin.setdefault(row.origin, []).append(row)
+    silent = [list(same) for origin, same in by_origin.items() if not collected.take(origin, same) and _is_path(origin)]
+    paths = [origin for origin in by_origin if _is_path(origin)]
+    return Knowledge(
+        values=collected.values,
+        not_read=tuple(row for row in collected.not_read.values() if row.name not in collected.values),
+        overruled=tuple(collected.overruled),
+        silent=tuple(row for same in silent for row in same) if len(silent) == len(paths) else (),
+        foreign=tuple(collected.foreign),
+        named=tuple(row for origin in paths for row in by_origin[origin] if _rank(architecture, row) == _OWN),
+    )
+
+
+def _is_path(origin: str) -> bool:
+    return origin not in (SETTING, ARGUMENT, FILE, OURS)
+
+
+_OWN, _FLAT, _OTHERS = 2, 1, 0
+"""How far a statement is about a class: by its name, by where it stands, not at all."""
+
+
+def _rank(architecture: Architecture, row: Statement) -> int:
+    if row.origin in (SETTING, ARGUMENT):
+        return _OWN
+    named = class_named(row.class_name) if row.class_name else ""
+    if named:
+        return _OWN if named == architecture.name else _OTHERS
+    inside = row.place in _MODULES or row.place.endswith("model_config")
+    return _FLAT if inside or not row.class_name else _OTHERS
+
+
+class _Collected:
+    """Takes one source after the other, the most binding first."""
+
+    def __init__(self, architecture: Architecture, config: Config, generation: str) -> None:
+        self.architecture, self.config, self.generation = architecture, config, generation
+        self.arguments = {argument.name: argument for argument in architecture.arguments}
+        self.values: dict[str, Known] = {}
+        self.not_read: dict[str, NotRead] = {}
+        self.overruled: list[tuple[str, Known]] = []
+        self.foreign: list[str] = []
+
+    def take(self, origin: str, rows: list[Statement]) -> bool:
+        """Take what a source states; whether any of it is about the class."""
+        about = sorted((row for row in rows if _rank(self.architecture, row)), key=self._rank_of)
+        found: dict[str, tuple[Known, int]] = {}
+        for row in about:
+            for name, value in self._translated(row).items():
+                if name in self.arguments:
+                    found[name] = self._one_of(found.get(name), Known(value, origin, row.place), self._rank_of(row))
+                elif origin in (SETTING, ARGUMENT):
+                    self.foreign.append(name)
+        for name, (value, _) in found.items():
+            self._decide(name, value)
+        return bool(found)
+
+    def _rank_of(self, row: Statement) -> int:
+        return _rank(self.architecture, row)
+
+    def _translated(self, row: Statement) -> Config:
+        return self.architecture.older(row.arguments, self.generation if row.origin == FILE else "")
+
+    @staticmethod
+    def _one_of(before: tuple[Known, int] | None, now: Known, rank: int) -> tuple[Known, int]:
+        """Return the value of a source that states one; two values for equals are none."""
+        if before is None or before[1] < rank or before[0].value == now.value:
+            return now, rank
+        twice = Unread(f"stated twice, at {before[0].place} and at {now.place}, with two values")
+        return now._replace(value=twice), rank
+
+    def _decide(self, name: str, known: Known) -> None:
+        value = self._read(self.arguments[name], known)
+        if isinstance(value, Unread):
+            self.not_read.setdefault(name, NotRead(name, known, value.what))
+        elif name not in self.values:
+            self.values[name] = known._replace(value=value)
+        elif self._spelling(name, self.values[name].value) != self._spelling(name, value):
+            self.overruled.append((name, known._replace(value=value)))
+
+    def _read(self, argument: Argument, known: Known) -> Any:
+        """Return a value in the kind that its argument has; a text may spell another kind of value."""
+        value, domain = known.value, argument.values(self.config)
+        if isinstance(value, Unread):
+            return value
+        tried = [value]
+        if isinstance(value, str) and known.origin != SETTING:
+            tried += _spelt(value)
+        for one in tried:
+            if is_a_value(domain, self._spelling(argument.name, one)):
+                return one
+        said = f"{argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
+        if known.origin in (SETTING, ARGUMENT):
+            raise UsageError(f"{known.origin}: {said}", fix="correct the value")
+        return Unread(f"{_shown(value)}, which is no value that it takes")
+
+    def _spelling(self, name: str, value: Any) -> Any:
+        spelling = self.architecture.spelling({name: value}, self.config)
+        return spelling.get(name, value)
+
+
+def _spelt(text: str) -> list[Any]:
+    try:
+        return [parse_value(text)]
+    except UsageError:
+        return []
+
+
+def _shown(value: Any) -> str:
+    return printable(spelled(value))[:80]
+
+
+def takes(domain: Domain, default: Any) -> str:
+    """Say which values an argument takes.
+
+    Examples
+    --------
+    >>> takes(Choice((False, True)), False), takes(Integers(1, 3), 1), takes(Choice(("seg", "reg")), "seg")
+    ('true or false', 'a whole number', 'reg or seg')
+    """
+    if isinstance(domain, Choice):
+        values = sorted(domain.values, key=lambda value: (value is not None, str(value)))
+        if {*map(type, values)} == {bool}:
+            return "true or false"
+        return " or ".join(spelled(value) for value in values[:6])
+    if isinstance(domain, Integers | Floats):
+        return "a whole number" if isinstance(domain, Integers) else "a number"
+    count = "" if isinstance(domain, Repeated) else f"{len(domain.domains)} "
+    shown = f", such as {spelled(default)}" if isinstance(default, tuple) and default else ""
+    return f"{count}values{shown}"
+
+
+def refuse_foreign(architecture: Architecture, names: Iterable[str]) -> None:
+    """Refuse names that a class does not have, with the nearest that it has.
+
+    Raises
+    ------
+    UsageError
+        For the first of `names`.
+    """
+    from difflib import get_close_matches
+
+    for name in names:
+        own = [argument.name for argument in architecture.arguments]
+        near = get_close_matches(name, own, n=1)
+        fix = f"did you mean {near[0]}?" if near else f"its arguments are {', '.join(own)}"
+        raise UsageError(f"{architecture.name} has no argument {printable(name)}", fix=fix)
+
+
+def is_any_argument(name: str) -> bool:
+    """Whether any known class has an argument of that name."""
+    return any(name in (argument.name for argument in find(one).arguments) for one in known())
+
+
+def places_of(rows: Iterable[Statement]) -> str:
+    """Name what a configuration was searched for: each place with the class that it is for."""
+    shown = dict.fromkeys(
+        f"{row.place or 'the top'}{f' for {printable(row.class_name)}' if row.class_name else ''}" for row in rows
+    )
+    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
+    return ", ".join(list(shown)[:4]) + more
