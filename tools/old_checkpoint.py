@@ -1,6 +1,7 @@
 """Make checkpoints with the real old classes of a released wheel, saved as people saved them.
 
     python tools/old_checkpoint.py WHEEL.whl JOBS.json
+    python tools/old_checkpoint.py --serve       many of them: a line [WHEEL, JOBS, ERRORS] in, a line with its exit code out
 
 JOBS.json is a list of objects: "class" (ContrastiveEncoder ...), "config" (arguments of the old constructor), "out"
 (the file to write), "flavour" (one of FLAVOURS, "lightning" by default), "seed", "optimizer" (true: with AdamW
@@ -14,13 +15,15 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 import tempfile
+import traceback
 import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -197,10 +200,8 @@ def write_io(model: torch.nn.Module, job: dict[str, Any]) -> None:
     save_file({"input": image, **named}, f"{job['out']}.io.safetensors")
 
 
-def main() -> int:
+def make(wheel: str, jobs: str) -> None:
     """Unpack the wheel, make every file of the list."""
-    wheel, jobs = sys.argv[1:]
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(wheel) as archive:
             archive.extractall(folder, [name for name in archive.namelist() if name.endswith(".py")])
@@ -210,6 +211,44 @@ def main() -> int:
             save(model, job)
             if job.get("io"):
                 write_io(model, job)
+
+
+def serve() -> None:
+    """Make what each line asks for in a child of its own, which finds torch and the others imported: that is most of it."""
+    for name in ("timm", "monai.networks.nets.resnet", "lightning.pytorch", "safetensors.torch"):
+        importlib.import_module(name)
+    for line in sys.stdin:
+        child = os.fork()
+        if not child:
+            _end_as_child(*json.loads(line))
+        _, status = os.waitpid(child, 0)
+        print(os.waitstatus_to_exitcode(status), flush=True)
+
+
+def _end_as_child(wheel: str, jobs: str, errors: str) -> NoReturn:
+    code = 1
+    with open(errors, "w") as file:
+        # what old code prints is no answer of ours
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+        try:
+            make(wheel, jobs)
+            code = 0
+        except BaseException:  # noqa: BLE001 (a child ends here, and its parent reads why)
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+
+def main() -> int:
+    """Make one list of files, or serve."""
+    torch.set_num_threads(1)
+    if sys.argv[1:] == ["--serve"]:
+        serve()
+    else:
+        make(*sys.argv[1:])
     return 0
 
 

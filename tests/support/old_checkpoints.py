@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -39,10 +41,42 @@ def make(version: str, jobs: Iterable[Mapping[str, Any]]) -> None:
     listed = [{**job, "out": str(job["out"])} for job in jobs]
     lists = Path(listed[0]["out"]).with_suffix(".jobs.json")
     lists.write_text(json.dumps(listed))
-    command = [sys.executable, str(ROOT / "tools" / "old_checkpoint.py"), str(wheel(version)), str(lists)]
-    done = subprocess.run(command, capture_output=True, text=True)
+    errors = lists.with_suffix(".errors")
+    code = _server().made(str(wheel(version)), str(lists), str(errors))
+    said = errors.read_text(errors="replace") if errors.exists() else ""
     lists.unlink()
-    assert done.returncode == 0, done.stderr[-2000:]
+    errors.unlink(missing_ok=True)
+    assert code == 0, said[-2000:]
+
+
+class _Server:
+    """One process a test run that has imported torch, and makes each list of files in a child of its own."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, str(ROOT / "tools" / "old_checkpoint.py"), "--serve"]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        atexit.register(self.end)
+
+    def made(self, *words: str) -> int:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        answer = self.process.stdout.readline()
+        assert answer, "the maker of old checkpoints has ended"
+        return int(answer)
+
+    def end(self) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@lru_cache
+def _server() -> _Server:
+    return _Server()
 
 
 class OldCheckpoint(NamedTuple):
