@@ -721,8 +721,8 @@ _CONTAINER: tuple[Code, ...] = (
         "VC473",
         "error",
         "one part of a distributed checkpoint",
-        "The file holds one rank's pieces of the tensors, as its metadata says (DCP_SHARDING_INFO). The whole is in the "
-        "folder.",
+        "The file holds one rank's pieces of the tensors (a .distcp, or safetensors whose metadata say so in "
+        "DCP_SHARDING_INFO), or only says where they are (.metadata). The whole is the folder.",
         "Give the folder: viscy-compat check FOLDER.",
     ),
     Code(

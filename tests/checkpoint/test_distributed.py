@@ -169,6 +169,17 @@ def test_a_folder_that_lies_is_refused(tmp_path: Path, lie: str) -> None:
     assert values(honest, "w") == (0.0, 1.0, 2.0, 3.0)
 
 
+@pytest.mark.parametrize(
+    ("name", "what"), [(".metadata", "the table of contents"), ("__0_0.distcp", "one rank's part")]
+)
+def test_a_file_of_the_folder_given_for_itself_names_the_folder(tmp_path: Path, name: str, what: str) -> None:
+    for blocks in (HALVES, (block((4,), (0,), (4,)),)):
+        folder = distributed(tmp_path / f"{len(blocks)}", {W: Entry((4,), blocks)})
+        with pytest.raises(UnreadableCheckpoint, match=f"this is {what} of a distributed checkpoint") as caught:
+            open_checkpoint(str(folder / name))
+        assert (caught.value.code, caught.value.fix) == ("VC473", f"give the folder: viscy-compat check {folder}")
+
+
 def test_a_part_that_is_a_link_is_refused(tmp_path: Path) -> None:
     folder = distributed(tmp_path / "d", {W: Entry((4,), HALVES)})
     (folder / "__0_0.distcp").rename(tmp_path / "elsewhere")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Literal
+from typing import Final, Literal, NoReturn
 
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import Limits
@@ -28,6 +28,24 @@ def shard_names(folder: str) -> list[str]:
     from re import fullmatch
 
     return sorted(name for name in os.listdir(folder) if name[:6] == "shard-" and fullmatch(SHARD, name))
+
+
+def refuse_part(path: str) -> NoReturn:
+    """Refuse a file of torch.distributed.checkpoint that was given for itself.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC473, with the folder to give.
+    """
+    folder, name = os.path.split(path)
+    what = "the table of contents" if name == METADATA else "one rank's part"
+    raise UnreadableCheckpoint(
+        f"this is {what} of a distributed checkpoint, which is the whole folder",
+        where=path,
+        fix=f"give the folder: viscy-compat check {quoted(folder or '.')}",
+        code="VC473",
+    )
 
 
 def kind_of_folder(folder: str) -> FolderKind:

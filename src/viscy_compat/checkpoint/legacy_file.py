@@ -11,9 +11,10 @@ from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
+from viscy_compat.checkpoint.folder import refuse_part
 from viscy_compat.checkpoint.foreign import foreign_pickle, lone_pickle
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
-from viscy_compat.checkpoint.inert import Node, Persistent
+from viscy_compat.checkpoint.inert import Call, Node, Persistent, is_global
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, is_count, storage_id
@@ -21,6 +22,7 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 _PROTOCOL: Final = 1001
+_CONTENTS: Final = "torch.distributed.checkpoint.metadata.Metadata"
 _WINDOW: Final = 1 << 14
 
 
@@ -29,6 +31,8 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
     pickles = _Pickles(source, limits)
     first = pickles.first()
     if first.root != TORCH_MAGIC:
+        if type(first.root) is Call and is_global(first.root.function, _CONTENTS):
+            refuse_part(source.path)
         raise lone_pickle(source.path) if _refers_to_storages(first) else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:

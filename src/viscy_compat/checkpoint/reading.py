@@ -49,6 +49,10 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         refuse_tar_too(source.path, head)
         return read_safetensors(source, limits, wanted)
     if head.startswith(b"PK\x03\x04"):
+        if source.path.endswith(".distcp"):
+            from viscy_compat.checkpoint.folder import refuse_part
+
+            refuse_part(source.path)
         from viscy_compat.checkpoint.torch_file import read_torch_zip
 
         return read_torch_zip(source, limits, wanted)
