@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout, TensorSpec
@@ -439,7 +438,7 @@ class Checkpoint:
     @property
     def address(self) -> str:
         """Where the tensors are, as ``--state-dict`` takes it."""
-        return str(Address(self.site, self.base))
+        return self.site if self.base is None else f"{self.site}:{self.base}"
 
     def renamed(self, path: str) -> Checkpoint:
         """Give the facts, at every address, the path of the folder that a file stands for."""

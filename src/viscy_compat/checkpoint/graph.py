@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import partial
 
-from viscy_compat.checkpoint.address import Address, resolved
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.contents import refuse_what_is_beside, without_weights
 from viscy_compat.checkpoint.facts import (
@@ -87,11 +86,13 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
     if not sites:
         raise without_weights(pickled.root, path)
     site = usual(sites, path)
-    decided = site is not None
-    address = Address(site.path if site else sites[0].path)
+    decided, site, below = site is not None, site or sites[0], None
     if wanted is not None:
-        address = resolved(wanted, [each.path for each in sites], lambda at: names_at(sites, at, limits, path), path)
-    site = next(each for each in sites if each.path == address.path)
+        from viscy_compat.checkpoint.address import resolved
+
+        names = partial(names_at, sites, limits=limits, where=path)
+        address = resolved(wanted, [each.path for each in sites], names, path)
+        site, below = next(each for each in sites if each.path == address.path), address.prefix
     entries = _entries(_named_nodes(site, limits, path), Rebuilder(contents.storages, limits))
     _refuse_unusable(entries, limits, path, pickled.root)
     top = mapping_of(pickled.root) or {}
@@ -126,7 +127,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         decided=decided or wanted is not None,
         reader=partial(_at, contents, limits, sites),
     )
-    return whole if address.prefix is None else whole.below(address.prefix)
+    return whole if below is None else whole.below(below)
 
 
 def _named(views: Iterable[StorageView | NotExact]) -> dict[str, Storage]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.diagnosis.sets import Choice
+from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.stated import quoted
 
 

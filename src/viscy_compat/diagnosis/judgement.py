@@ -13,8 +13,9 @@ from viscy_compat.diagnosis import causes, computing, offers, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
 from viscy_compat.diagnosis.class_paths import about_class_path, class_path_command
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
-from viscy_compat.diagnosis.sets import Choice, choose_set, facts_of, views_to_try
+from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.settling import Settled, settle
+from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.migration.making import keys_of, known_plan, unmade_by, with_dropped
@@ -47,6 +48,8 @@ def judge(
 
 def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
+    from viscy_compat.diagnosis.several import views_to_try
+
     found = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
     if found is None:
         return None
@@ -57,7 +60,7 @@ def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Di
         causes.most_severe_first(findings),
         **_facts(checkpoint, found.view, choice),
         identity=Settled(found.inference, found.inference).identity,
-        next=f"viscy-compat inspect {quoted(checkpoint.path)}",
+        next=f"viscy-compat inspect {quoted(checkpoint.path)}{flag(needed_address(choice))}",
     )
     return Diagnosis(result, checkpoint, found.view, choice=choice)
 
@@ -116,6 +119,8 @@ def _not_decided(checkpoint: Checkpoint, choice: Choice) -> Diagnosis:
 
 def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
+    from viscy_compat.diagnosis.several import views_to_try
+
     views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
     near = min(

@@ -7,7 +7,7 @@ from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
-from viscy_compat.diagnosis.sets import Choice
+from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict
 from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple

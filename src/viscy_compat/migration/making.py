@@ -70,7 +70,7 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     PlanRefused
         Where there is none, with every leftover and its reason.
     """
-    name, there = found.architecture.name, found.architecture.layout(found.config)
+    name, there = found.architecture.name, _today(checkpoint.layout_of(view), found)
     source = source_side(checkpoint, view, state_dict=state_dict)._replace(
         class_name=name, generation=found.generation.name, config=found.config
     )
@@ -99,6 +99,13 @@ def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: 
     return inverse_of(plan_of(before, Side(here, name, found.generation.name), rows))
 
 
+def _today(layout: Layout, found: Inference) -> Layout:
+    """Return today's layout; that of the file, where it is the same to the last name, shape and dtype."""
+    latest = found.generation is found.architecture.generations[-1]
+    same = latest and not (found.retyped or found.reordered or found.uncounted)
+    return layout if same else found.architecture.layout(found.config)
+
+
 def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:
     """Return the rows from a layout to today's; what a missing batch counter would have become is filled."""
     whole = {**layout, **{name: TensorSpec((), "int64") for name in found.uncounted}}
@@ -111,6 +118,8 @@ def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:
 
 def unmade_by(layout: Layout, found: Inference) -> tuple[str, ...]:
     """Return the names of today's layout that no row of the file's generation makes."""
+    if not found.generation.to_today:
+        return ()
     made = {name for row in rows_to_today(layout, found) for name in targets_of(row)}
     return tuple(name for name in found.architecture.layout(found.config) if name not in made)
 

@@ -15,7 +15,8 @@ from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.diagnosis.addressing import needed_address
 from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets
 from viscy_compat.diagnosis.computing import about_adapters_outside
-from viscy_compat.diagnosis.sets import Choice, WeightSet, choose_set
+from viscy_compat.diagnosis.sets import choose_set
+from viscy_compat.diagnosis.weight_set import Choice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
 from viscy_compat.migration.dropping import with_effects

@@ -12,7 +12,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
-from viscy_compat.diagnosis.sets import WeightSet
+from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.diagnosis.sets import Choice, WeightSet
+from viscy_compat.diagnosis.weight_set import Choice, WeightSet
 from viscy_compat.errors import PlanRefused
 from viscy_compat.migration.making import known_plan, sources_of_view
 from viscy_compat.migration.plan import Plan

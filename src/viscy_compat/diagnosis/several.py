@@ -1,0 +1,317 @@
+"""Files that hold several sets of weights, or one behind an unusual prefix: found, listed and compared.
+
+Imported only where a file is not simply one state dict of a known class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.inference import Inference, infer
+from viscy_compat.architectures.places import Place, places_of
+from viscy_compat.checkpoint.address import Address
+from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View, WeightsFacts
+from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
+from viscy_compat.diagnosis.weight_set import Choice, WeightSet, plausible_views, whole_set
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import Layout
+
+_FEW = 8
+"""Tensors of no known class below one name that are a set of weights, and not what a loss keeps."""
+
+_MOST_SITES = 16
+
+
+def choose_among(checkpoint: Checkpoint, class_name: str = "") -> Choice:
+    """Find the sets of a file, and choose the one that is meant; see `viscy_compat.diagnosis.sets.choose_set`."""
+    here = sets_in(checkpoint, class_name)
+    if checkpoint.base is not None:
+        here = _beside(here, sets_in(checkpoint.at(checkpoint.site), class_name))
+    elsewhere = tuple(_elsewhere(checkpoint, class_name, here))
+    everything = (*here, *elsewhere)
+    if not checkpoint.decided:
+        return _only_known(everything)
+    within = [row for row in here if _is_within(row, checkpoint)]
+    judged, why = _within(within)
+    return Choice(judged, _why(checkpoint) if judged and not why and len(everything) > 1 else why, everything)
+
+
+def _beside(here: list[WeightSet], whole: list[WeightSet]) -> list[WeightSet]:
+    """Return the sets of a whole state dict; those that were looked at for themselves stand in for their equals."""
+    taken = {key for row in here for key in row.view.keys.values()}
+    others = [row for row in whole if not taken.intersection(row.view.keys.values())]
+    if not others and len(here) == 1:
+        return [here[0]._replace(address=here[0].checkpoint.site)]
+    site = here[0].checkpoint.site
+    return [*(row._replace(address=str(Address(site, row.view.prefix))) for row in here), *others]
+
+
+def _is_within(row: WeightSet, checkpoint: Checkpoint) -> bool:
+    if checkpoint.base is None:
+        return True
+    inside = all(key in checkpoint.tensors for key in row.view.keys.values())
+    return inside and (checkpoint.base != "" or not row.view.prefix)
+
+
+def _within(sets: list[WeightSet]) -> tuple[WeightSet | None, str]:
+    known = [row for row in sets if row.inference]
+    if len(sets) == 1:
+        return sets[0], ""
+    if len(known) == 1 and not any(row.likely for row in sets):
+        return known[0], "it is the only set of a known class in this state dict"
+    if known and not any(row.likely for row in sets) and all(_is_copy(row, known[0]) for row in known[1:]):
+        return known[0], "the sets of a known class in this state dict are the same bytes"
+    return None, ""
+
+
+def _is_copy(row: WeightSet, other: WeightSet) -> bool:
+    return row.layout == other.layout and bool(same_bytes(row, other))
+
+
+def _only_known(sets: tuple[WeightSet, ...]) -> Choice:
+    known = [row for row in sets if row.inference or row.likely]
+    judged = known[0] if len(known) == 1 and known[0].inference else None
+    return Choice(judged, "it is the only set of a known class in this file" if judged else "", sets)
+
+
+def _why(checkpoint: Checkpoint) -> str:
+    if checkpoint.stated:
+        return "it was stated"
+    if checkpoint.wrapper.kind == "lightning":
+        return "Lightning loads this one"
+    if checkpoint.site == "state_dict":
+        return "loaders take 'state_dict' where nothing else is asked for"
+    return "loaders take the top of the file where nothing else is asked for" if not checkpoint.site else ""
+
+
+def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
+    """Return the sets of one state dict: those of a known class, then what else stands there in number.
+
+    A state dict in which nothing is known is one set.
+    """
+    whole = whole_set(checkpoint, class_name)
+    if whole is not None and not whole.view.outside:
+        return [whole]
+    found = list(_known_sets(checkpoint, class_name))
+    if whole is not None and len(found) < 2 and len(whole.view.outside) < _FEW:
+        return [whole]
+    if not found:
+        return [whole or _stranger(checkpoint, class_name)]
+    rest = list(_unknown_sets(checkpoint, found))
+    if len(found) == 1 and not rest:
+        return [_alone(checkpoint, found[0])]
+    return [*found, *rest]
+
+
+def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
+    """Return a state dict in which nothing is known, as one set."""
+    names = names_without_wrappers(checkpoint.tensors)
+    view = plausible_views(checkpoint)[0]
+    if checkpoint.base and not view.prefix.startswith(checkpoint.base):
+        view = view_below({key: key for key in checkpoint.tensors}, checkpoint.base)
+    return WeightSet(checkpoint, view, None, checkpoint.address, bool(places_of(names, class_name)))
+
+
+def _alone(checkpoint: Checkpoint, row: WeightSet) -> WeightSet:
+    """Return the only set of a state dict, with all that stands beside it outside of its view."""
+    taken = set(row.view.keys.values())
+    outside = tuple(key for key in checkpoint.tensors if key not in taken)
+    return row._replace(checkpoint=checkpoint, view=row.view._replace(outside=outside), address=checkpoint.address)
+
+
+def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
+    """Return the views in which something near a known class may be seen, the usual ones first."""
+    usual = plausible_views(checkpoint)
+    names = names_without_wrappers(checkpoint.tensors)
+    places = _plausible_places(checkpoint, names, class_name)[:_FEW]
+    found = [_view_at(place, names, raw=checkpoint.tensors) for place in places]
+    if checkpoint.base:
+        found.append(view_below(names, checkpoint.base, raw=checkpoint.tensors))
+    seen = [tuple(view.keys) for view in usual]
+    return [*usual, *(view for view in found if view.keys and tuple(view.keys) not in seen)]
+
+
+def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
+    """Yield the sets of known classes below any prefix, in the order of the file; none takes a tensor of another."""
+    names = names_without_wrappers(checkpoint.tensors)
+    found: list[tuple[View, Inference]] = []
+    for place in _plausible_places(checkpoint, names, class_name):
+        view = _view_at(place, names)
+        inference = _inferred(place, checkpoint.layout_of(view), found, checkpoint) if view.keys else None
+        if inference:
+            found.append((view, inference))
+            taken = set(view.keys.values())
+            names = {name: key for name, key in names.items() if key not in taken}
+    found.extend(_undotted(checkpoint, found, list(names.values())))
+    first = {key: place for place, key in enumerate(checkpoint.tensors)}
+    found.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
+    yield from (_set_of(checkpoint, view, inference) for view, inference in found)
+
+
+def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name: str) -> list[Place]:
+    """Return the places to try; what a LightningModule holds always stands below an attribute of it."""
+    places = [place for place in places_of(names, class_name) if not _is_whole_further_out(place)]
+    if checkpoint.wrapper.kind != "lightning":
+        return places
+    below = [place for place in places_of(names, class_name) if place.prefix or view_below(names, "").prefix]
+    return [place for place in below if place in places or place.prefix == place.lacks] or places
+
+
+def _is_whole_further_out(place: Place) -> bool:
+    """Whether names that seem to lack their first name have it: it is the end of what stands in front of them."""
+    return bool(place.lacks) and f".{place.prefix}".endswith(f".{place.lacks}")
+
+
+def _view_at(place: Place, names: dict[str, str], raw: Iterable[str] = ()) -> View:
+    """Return the view of a place; empty where its witness belongs to another set."""
+    if place.witness not in names:
+        return View(place.prefix, {})
+    return view_below(names, place.prefix, lacks=place.lacks, witness=place.witness, raw=raw)
+
+
+def _inferred(
+    place: Place, layout: Layout, found: list[tuple[View, Inference]], checkpoint: Checkpoint
+) -> Inference | None:
+    """Infer what stands at a place; what has the layout of a set that is known already is the same."""
+    for view, inference in found:
+        if inference.architecture.name == place.known.name and checkpoint.layout_of(view) == layout:
+            return inference
+    return infer(find(place.known.name), layout)
+
+
+def _set_of(checkpoint: Checkpoint, view: View, inference: Inference | None) -> WeightSet:
+    """Return a set by itself: a checkpoint that holds no other tensors."""
+    alone = checkpoint.below(view.prefix)
+    alone.tensors = {key: checkpoint.tensors[key] for key in view.keys.values()}
+    alone.unreadable = tuple(tensor for tensor in alone.unreadable if tensor.key.startswith(view.prefix))
+    return WeightSet(alone, view, inference, str(Address(checkpoint.site, view.prefix)))
+
+
+def _undotted(
+    checkpoint: Checkpoint, known: list[tuple[View, Inference]], left: list[str]
+) -> Iterator[tuple[View, Inference]]:
+    """Yield copies whose names have lost their dots, as the averages of Stable Diffusion's trainer (``model_ema``)."""
+    groups: dict[str, list[str]] = {}
+    for key in left:
+        groups.setdefault(key.partition(".")[0] + ".", []).append(key)
+    originals = known or [(row.view, row.inference) for row in _originals(checkpoint) if row.inference]
+    for prefix, keys in groups.items():
+        for view, inference in originals if len(keys) > 1 else ():
+            flat = {name.replace(".", ""): name for name in view.keys}
+            found = {flat[key[len(prefix) :]]: key for key in keys if key[len(prefix) :] in flat}
+            copy = View(prefix, {name: found[name] for name in view.keys if name in found})
+            same = infer(inference.architecture, checkpoint.layout_of(copy)) if found else None
+            if same:
+                yield copy, same
+                break
+
+
+def _originals(checkpoint: Checkpoint) -> list[WeightSet]:
+    """Return the sets that stand beside the chosen one in its state dict."""
+    if len(checkpoint.tensors) == len(checkpoint.beside):
+        return []
+    return list(_known_sets(checkpoint.below(None), ""))
+
+
+def _unknown_sets(checkpoint: Checkpoint, found: list[WeightSet]) -> Iterator[WeightSet]:
+    """Yield what no known class has: what has the telling names of one, then what is too much for a loss."""
+    taken = {key for row in found for key in row.view.keys.values()}
+    names = names_without_wrappers(key for key in checkpoint.tensors if key not in taken)
+    for place in _plausible_places(checkpoint, names, ""):
+        view = _view_at(place, names)
+        if view.keys and not taken.intersection(view.keys.values()):
+            taken.update(view.keys.values())
+            yield _set_of(checkpoint, view, None)._replace(likely=True)
+    groups: dict[str, list[str]] = {}
+    for key in checkpoint.tensors:
+        if key not in taken and "." in key:
+            groups.setdefault(key.partition(".")[0] + ".", []).append(key)
+    for prefix, keys in groups.items():
+        if len(keys) >= _FEW:
+            row = _set_of(checkpoint, View(prefix, {key[len(prefix) :]: key for key in keys}), None)
+            yield row._replace(likely=any(_resembles(keys, other) for other in found))
+
+
+def _resembles(keys: list[str], known: WeightSet) -> bool:
+    """Whether tensors share a quarter of the names of a known set: they may be that class in another form."""
+    ends = tuple(f".{name.removeprefix(known.view.lacks)}" for name in known.view.keys)
+    return 4 * sum(key.endswith(ends) for key in keys) >= len(ends)
+
+
+def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -> Iterator[WeightSet]:
+    """Yield the sets of the other state dicts; one that holds single numbers only is none."""
+    for site in [site for site in checkpoint.sites if site.path != checkpoint.site][:_MOST_SITES]:
+        try:
+            other = checkpoint.at(site.path)
+        except UnreadableCheckpoint:
+            continue
+        if any(tensor.spec.elements > 1 for tensor in other.tensors.values()):
+            yield from _alike(other, here) or sets_in(other, class_name)
+
+
+def _alike(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
+    """Return a state dict as one set where it has the layout of a set that is known already."""
+    for view in plausible_views(other):
+        layout = other.layout_of(view)
+        for row in here:
+            if not view.outside and row.layout == layout:
+                return [WeightSet(other, view, row.inference, other.address)]
+    return []
+
+
+def same_bytes(one: WeightSet, other: WeightSet) -> bool | None:
+    """Say whether two sets of one layout are the same bytes, as far as storages and stored CRC-32s tell; else None."""
+    pairs = list(zip(_sorted(one), _sorted(other), strict=True)) if len(one.view.keys) == len(other.view.keys) else []
+    answers = {_same(mine, theirs) for mine, theirs in pairs}
+    if False in answers or not pairs:
+        return False
+    return None if None in answers else True
+
+
+def _sorted(row: WeightSet) -> list[StoredTensor]:
+    return [row.checkpoint.tensors[row.view.keys[name]] for name in sorted(row.view.keys)]
+
+
+def _same(mine: StoredTensor, theirs: StoredTensor) -> bool | None:
+    here = (mine.offset, mine.stride, mine.spec)
+    there = (theirs.offset, theirs.stride, theirs.spec)
+    if mine.spec.shape != theirs.spec.shape or mine.spec.dtype != theirs.spec.dtype:
+        return False
+    if here == there and mine.storage is theirs.storage:
+        return True
+    whole = mine.storage.nbytes == theirs.storage.nbytes == mine.nbytes and mine.stride == theirs.stride
+    if not whole or mine.storage.crc is None or theirs.storage.crc is None:
+        return None
+    return mine.storage.crc == theirs.storage.crc
+
+
+def facts_of_several(choice: Choice) -> tuple[WeightsFacts, ...]:
+    """Return what a report says about each set of a file, the judged one first."""
+    judged = choice.judged or (choice.sets[0] if choice.sets else None)
+    ordered = [*filter(None, [choice.judged]), *(row for row in choice.sets if row is not choice.judged)]
+    return tuple(_facts(row, judged, choice) for row in ordered)
+
+
+def _facts(row: WeightSet, judged: WeightSet | None, choice: Choice) -> WeightsFacts:
+    chosen = row is choice.judged
+    alike = judged is not None and row is not judged and row.layout == judged.layout
+    return WeightsFacts(
+        row.address,
+        row.inference.architecture.name if row.inference else "",
+        row.inference.generation.name if row.inference else "",
+        len(row.view.keys),
+        role_of(row.checkpoint),
+        chosen=chosen,
+        why=choice.why if chosen else "",
+        same_layout=None if row is judged else alike,
+        same_bytes=same_bytes(judged, row) if alike and judged else None,
+    )
+
+
+def role_of(checkpoint: Checkpoint) -> str:
+    """Return which of the two states of Lightning's `WeightAveraging` a state dict is; empty for others."""
+    top = {site.path for site in checkpoint.sites}
+    if checkpoint.wrapper.kind != "lightning" or not {"state_dict", "current_model_state"} <= top:
+        return ""
+    return "averaged" if checkpoint.site == "state_dict" else "in training"
