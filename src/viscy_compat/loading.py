@@ -15,11 +15,12 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Undetermined
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
+from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
-from viscy_compat.stated import configured, spelled
+from viscy_compat.stated import configured, quoted, spelled
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +120,8 @@ def _refusal(found: NoPlan) -> CompatError:
     result = found.result
     first = result.findings[0]
     told = "; ".join(finding.message for finding in result.findings if finding.severity == "error")
-    fix = first.fix or f"viscy-compat check {result.file} says more"
+    address = flag(result.state_dict if len(result.sets) > 1 else None)
+    fix = first.fix or f"viscy-compat check {quoted(result.file)}{address} says more"
     kind = PlanRefused if result.verdict == "incompatible" else UnreadableCheckpoint
     return kind(told or first.message, where=result.file, fix=fix, code=first.code)
 

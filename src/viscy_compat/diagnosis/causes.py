@@ -163,7 +163,12 @@ def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
     code = "VC320" if checkpoint.decided else "VC445"
     what = "sets of weights" if checkpoint.decided else "state dicts"
     said = f"{len(addresses)} {what} in this file, and nothing says which one is meant: {shown}"
-    return Finding(code, said, tuple(map(repr, addresses)), fix="choose one with --state-dict ADDRESS")
+    return Finding(
+        code,
+        said,
+        tuple(map(repr, addresses)),
+        fix="choose one with --state-dict ADDRESS (in Python: state_dict=ADDRESS)",
+    )
 
 
 def _about_generation(found: Inference, missing: tuple[str, ...]) -> Finding:

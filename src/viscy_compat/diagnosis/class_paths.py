@@ -7,6 +7,7 @@ from typing import Final
 
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.plain import plain
+from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.findings import Finding
 from viscy_compat.stated import quoted
 
@@ -66,4 +67,5 @@ def _new_path(path: str) -> str:
 def _command(checkpoint: Checkpoint, new: str) -> str:
     stem, ending = os.path.splitext(checkpoint.path)
     out = f"{stem}.remapped{ending if ending in ('.ckpt', '.pt', '.pth') else '.ckpt'}"
-    return f"viscy-compat remap {quoted(checkpoint.path)} -o {quoted(out)} --class-path {new}"
+    stated = flag(checkpoint.address) if checkpoint.stated else ""
+    return f"viscy-compat remap {quoted(checkpoint.path)}{stated} -o {quoted(out)} --class-path {new}"

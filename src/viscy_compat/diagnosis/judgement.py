@@ -208,7 +208,7 @@ def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, settled:
     known, unknown = settings_of(settled)
     renamed = class_path_command(checkpoint)
     if renamed:
-        return renamed + flag(address) + known + unknown
+        return renamed + ("" if checkpoint.stated else flag(address)) + known + unknown
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
     if verdict == "compatible" and stays:
         return f"viscy-compat check {path}{flag(address)}{known}{unknown}" if unknown else ""
