@@ -41,7 +41,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths, diagnose
-from viscy_compat.errors import CompatError
+from viscy_compat.errors import CompatError, MissingExtra
 from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.gating import promises, verification
 from viscy_compat.gating.engine import gate
@@ -495,6 +495,27 @@ def explored(*broken: Broken) -> Scene:
     return lambda _: {finding.code for finding in result.findings}
 
 
+def never_run(*modes: Mode, new: Layout = SPECS) -> Scene:
+    """The codes where the old class raises in these modes and the candidate, which has another layout, runs."""
+    raised = Raised("forward", "TypeError", "no")
+    old = replace(ANSWER, passes={mode: raised if mode in modes else PASS for mode in MODES})
+    other = replace(ANSWER, layout=new, initial=Initial(tuple("x" * len(new)), "g"))
+    return lambda _: {failure.code for failure in compare(old, other, CASE).failures}
+
+
+def reread(path: Path, raised: str, module: str) -> Codes:
+    """Import a candidate whose import raises this about a module."""
+    error = {"stage": "import", "type": raised, "message": f"No module named '{module}'"}
+    worker = SimpleNamespace(
+        source=lambda *_, **__: None,
+        request=lambda _: {"error": error},
+        side="candidate",
+        python="python",
+        conditions=SimpleNamespace(python="3.12"),
+    )
+    return refused(lambda: Candidate().prepare(cast(Worker, worker)))
+
+
 VALUE_ERROR = Raised("forward", "ValueError", "no")
 NUMBERS: dict[str, tuple[Scene, Scene]] = {
     "VC111": (laid_out({"a": SPECS["a"], "c": SPECS["b"]}), laid_out({"b": SPECS["b"], "a": SPECS["a"]})),
@@ -502,6 +523,7 @@ NUMBERS: dict[str, tuple[Scene, Scene]] = {
     "VC211": (laid_out({**SPECS, "a": TensorSpec((9,))}), laid_out({**SPECS, "a": TensorSpec((2,), "int64")})),
     "VC212": (laid_out({**SPECS, "a": TensorSpec((2,), "int64")}), laid_out({**SPECS, "a": TensorSpec((9,))})),
     "VC311": (calling(width=8), calling(Parameter("depth", "POSITIONAL_OR_KEYWORD", True, 1))),
+    "VC340": (never_run(*MODES, new={**SPECS, "c": SPECS["a"]}), never_run("train", new={**SPECS, "c": SPECS["a"]})),
     "VC501": (passing(new=returning(replace(OUTPUT, digest="e"))), passing(new=replace(PASS, generator="h"))),
     "VC502": (initially("x", "z"), initially("x", "y")),
     "VC503": (passing(new=replace(PASS, buffers={"mean": "n"})), passing(new=returning(replace(OUTPUT, digest="e")))),
@@ -624,6 +646,19 @@ def sample(path: Path, layout: Layout) -> Codes:
     return {finding.code for finding in complaint_about(file, architecture, architecture.generations[-1], FLAT)}
 
 
+def exporting(path: Path, name: str) -> Codes:
+    """Look at a package that exports one class of this name, as text."""
+    (path / "viscy_models").mkdir()
+    (path / "viscy_models" / "__init__.py").write_text(f"class {name}:\n    pass\n")
+
+    def lacking(_: object) -> object:
+        raise MissingExtra("no torch")
+
+    setting = Setting((), Candidate(folder=str(path)), reads=True, names=())
+    workshop = type("Bare", (), {"setting": setting, "worker": property(lacking)})()
+    return {finding.code for result in promises.judged(cast(Workshop, workshop)) for finding in result.findings}
+
+
 HISTORY: dict[str, tuple[Scene, Scene]] = {
     "VC601": (lambda path: refused(lambda: from_git(path / "no-clone")), cloned),
     "VC602": (lambda path: cloned(path, "viscy.b"), cloned),
@@ -634,6 +669,11 @@ HISTORY: dict[str, tuple[Scene, Scene]] = {
     "VC604": (
         lambda path: imported(path / "other" / "viscy_models" / "__init__.py", path / "asked"),
         lambda path: imported(path / "asked" / "viscy_models" / "__init__.py", path / "asked"),
+    ),
+    "VC341": (lambda path: exporting(path, "Unknown"), lambda path: exporting(path, "BetaVae25D")),
+    "VC342": (
+        lambda path: reread(path, "ModuleNotFoundError", "timm"),
+        lambda path: reread(path, "ModuleNotFoundError", "viscy_models"),
     ),
     "VC606": (unproven, proven),
     "VC607": (lambda path: referenced(path, edit="1"), referenced),
@@ -651,7 +691,13 @@ HISTORY: dict[str, tuple[Scene, Scene]] = {
 
 def promising(path: Path, error: dict[str, str] | None) -> Codes:
     """The gate's stage on public names, where the worker says this of every name."""
-    worker = SimpleNamespace(request=lambda asked: {"names": dict.fromkeys(asked["names"], error)})
+
+    def request(asked: dict[str, Any]) -> dict[str, Any]:
+        described: dict[str, Any] = {"file": "", "module": "", "signature": []}
+        return {"names": dict.fromkeys(asked["names"], error)} if asked["op"] == "names" else described
+
+    conditions = SimpleNamespace(python="3.12")
+    worker = SimpleNamespace(request=request, side="candidate", python="python", conditions=conditions)
     workshop = SimpleNamespace(setting=Setting((), Candidate()), worker=worker)
     return {finding.code for result in promises.judged(cast(Workshop, workshop)) for finding in result.findings}
 

@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from viscy_compat import waivers
+from viscy_compat.commands.sources import refuse_strange
 from viscy_compat.errors import UsageError
-from viscy_compat.waivers import Waiver, numbers, read_waivers
+from viscy_compat.proof.laws import LAWS
+from viscy_compat.waivers import Waiver, numbers, read_configuration, read_waivers
 
 ROW = 'class = "BetaVae25D"\ncode = "VC501"\nreason = "because"\nexpires = 2027-01-31\n'
 DAY = date(2026, 12, 1)
@@ -102,3 +105,60 @@ def test_the_files_of_the_current_folder_are_looked_at_in_order(
 def test_versions_are_compared_by_their_numbers() -> None:
     assert numbers("1.10") > numbers("1.9.9")
     assert numbers("1.0") == numbers("1")
+
+
+# --- what means nothing is said to ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "said"),
+    [
+        (f"[acepted.eps]\n{ROW}", "viscy-compat.toml", "did you mean accepted"),
+        (f"[tool.viscy-compat.acceptd.eps]\n{ROW}", "pyproject.toml", "did you mean accepted"),
+        (f"[tool.viscy_compat.accepted.eps]\n{ROW}", "pyproject.toml", r"\[tool.viscy-compat\]"),
+        (f"[tool.viscycompat.accepted.eps]\n{ROW}", "pyproject.toml", r"\[tool.viscy-compat\]"),
+        (f"[accepted.eps]\n{ROW}".replace("VC501", "VC999"), "viscy-compat.toml", "no such code"),
+        (f"[accepted.eps]\n{ROW}".replace('code = "VC501"', 'law = "shape-rul"'), "viscy-compat.toml", "shape-rule"),
+        ('names = "one"', "viscy-compat.toml", "no list of names"),
+    ],
+)
+def test_what_means_nothing_is_refused(tmp_path: Path, text: str, name: str, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        read_configuration(written(tmp_path, text, name))
+    assert name in str(refused.value)
+
+
+@pytest.mark.parametrize("other", ["viscy-models", "ruff", "viscy"])
+def test_the_tables_of_other_tools_are_left_alone(tmp_path: Path, other: str) -> None:
+    path = written(tmp_path, f"[tool.{other}]\naccepted = 3\n[tool.viscy-compat.accepted.eps]\n{ROW}", "pyproject.toml")
+    assert [row.id for row in read_waivers(path, today=DAY)] == ["eps"]
+
+
+def test_a_class_that_nobody_knows_is_refused() -> None:
+    row = Waiver("eps", "BetaVea25D", "VC501", "because", DAY)
+    refuse_strange([row._replace(class_name="*"), row._replace(class_name="BetaVae25D")])
+    with pytest.raises(UsageError, match="is about BetaVea25D"):
+        refuse_strange([row])
+
+
+def test_the_names_of_laws_are_those_of_explore() -> None:
+    assert tuple(law.id for law in LAWS) == waivers.LAWS
+
+
+def test_the_configuration_is_looked_for_upwards_from_the_candidate_and_then_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, source = tmp_path / "here", tmp_path / "clone" / "packages" / "models" / "src"
+    here.mkdir()
+    source.mkdir(parents=True)
+    (tmp_path / "clone" / ".git").mkdir()
+    monkeypatch.chdir(here)
+    near = [str(source), "."]
+    written(tmp_path, f"[accepted.outside]\n{ROW}")
+    assert [row.id for row in read_configuration(near=[str(source)], today=DAY).waivers] == []
+    assert [row.id for row in read_configuration(near=near, today=DAY).waivers] == ["outside"]
+    written(tmp_path / "clone", 'classes = ["BetaVae25D"]\nnames = ["viscy_models:MLP"]')
+    found = read_configuration(near=near, today=DAY)
+    assert (found.waivers, found.classes, found.names) == ((), ("BetaVae25D",), ("viscy_models:MLP",))
+    written(source.parent, f"[tool.viscy-compat.accepted.nearest]\n{ROW}", "pyproject.toml")
+    assert [row.id for row in read_configuration(near=near, today=DAY).waivers] == ["nearest"]

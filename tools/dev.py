@@ -4,6 +4,7 @@
     python3 tools/dev.py demo     run the main job on a real old model
     python3 tools/dev.py test     pass the tests (further words go to pytest)
     python3 tools/dev.py gate     run the gate, as the workflows do (further words go to viscy-compat gate)
+    python3 tools/dev.py judge    run the gate on a package of another repository, installing little (see tools/judge.py)
     python3 tools/dev.py matrix   verify under several timm and MONAI versions, and blame what differs on one of them
     python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
@@ -108,6 +109,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "demo": demo,
     "test": test,
     "gate": tool("gate"),
+    "judge": tool("judge"),
     "matrix": tool("matrix"),
     "build": tool("build"),
     "look": tool("look"),
@@ -115,7 +117,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "require-success": tool("require_success"),
     "setup": lambda words: 0,
 }
-NEEDS_NOTHING = {"require-success"}
+NEEDS_NOTHING = {"require-success", "judge"}
 """Jobs for which no environment is made: any Python runs them."""
 
 

@@ -384,6 +384,30 @@ _ARCHITECTURE: tuple[Code, ...] = (
         "Make sure that the value which was taken is the right one.",
         predictions=True,
     ),
+    Code(
+        "VC340",
+        "note",
+        "differs where no old checkpoint can be",
+        "The candidate differs from the old class in a configuration which the old class never ran: it raised when it was "
+        "built, or at every forward pass. Nobody can have a checkpoint of it.",
+        "Nothing: the candidate is free there.",
+    ),
+    Code(
+        "VC341",
+        "note",
+        "exported classes are not judged",
+        "The package exports classes of which neither an architecture file nor a reference knows anything, so nothing is "
+        "said about them.",
+        "Put one under the gate: viscy-compat record --class PACKAGE.MODULE:CLASS --cases CASES.toml.",
+    ),
+    Code(
+        "VC342",
+        "error",
+        "the environment of the candidate is not complete",
+        "The candidate, or what it needs, is not installed for the interpreter that runs it, or importing it raises. "
+        "Nothing was judged.",
+        "Install the candidate with what it needs for that interpreter; the message has the command.",
+    ),
 )
 
 _TORCH_FILES: tuple[Code, ...] = (

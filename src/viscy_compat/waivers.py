@@ -1,6 +1,7 @@
-"""Differences that a maintainer accepts for a while: rows of a configuration, each with a reason and an expiry.
+"""The configuration of a project that is judged: above all the differences that a maintainer accepts for a while.
 
-They stand in ``viscy-compat.toml`` as ``[accepted.ID]``, or in ``pyproject.toml`` as ``[tool.viscy-compat.accepted.ID]``:
+Those are rows, each with a reason and an expiry. They stand in ``viscy-compat.toml`` as ``[accepted.ID]``, or in
+``pyproject.toml`` as ``[tool.viscy-compat.accepted.ID]``:
 
     [tool.viscy-compat.accepted.slower-eps]
     class = "BetaVae25D"
@@ -10,12 +11,15 @@ They stand in ``viscy-compat.toml`` as ``[accepted.ID]``, or in ``pyproject.toml
 
 ``code`` is a finding code; ``law`` is one of `explore`'s laws instead. ``expires`` is a date, or the version of the
 project (``"1.2.0"``) from which on the row counts no more.
+
+Beside ``accepted`` the configuration may have ``names``, the public names that the package promises besides its classes
+(``["viscy_models.contrastive.encoder:projection_mlp"]``), and ``classes``, those that are judged where none are named.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -28,6 +32,21 @@ from viscy_compat.regular_files import read_small
 NAMES = ("viscy-compat.toml", "pyproject.toml")
 _REQUIRED: dict[str, type | tuple[type, ...]] = {"class": str, "reason": str, "expires": (str, date)}
 _CHOICE = ("code", "law")
+KEYS = ("accepted", "names", "classes")
+"""What a configuration may hold."""
+
+LAWS = (
+    "inference",
+    "reconstruction",
+    "old-equals-new",
+    "shape-rule",
+    "layout",
+    "batch-and-mode",
+    "members",
+    "every-slice",
+    "round-trip",
+)
+"""The names of the laws of `explore`, which a row may be about."""
 
 
 class Waiver(NamedTuple):
@@ -73,31 +92,56 @@ class Waiver(NamedTuple):
         return f"{self.id} ({self.class_name} {self.about}, until {self.expires}): {self.reason}"
 
 
-def read_waivers(path: str | os.PathLike[str] | None = None, *, today: date | None = None) -> tuple[Waiver, ...]:
-    """Read the accepted differences of a configuration.
+class Configuration(NamedTuple):
+    """What a project says about how it is judged.
+
+    Parameters
+    ----------
+    waivers : tuple[Waiver, ...]
+        The accepted differences.
+    names : tuple[str, ...] or None
+        The public names that the package promises besides its classes; None where it says nothing about them.
+    classes : tuple[str, ...]
+        The classes that are judged where none are named.
+    """
+
+    waivers: tuple[Waiver, ...] = ()
+    names: tuple[str, ...] | None = None
+    classes: tuple[str, ...] = ()
+
+
+def read_configuration(
+    path: str | os.PathLike[str] | None = None, *, near: Sequence[str] = (".",), today: date | None = None
+) -> Configuration:
+    """Read the configuration of a project.
 
     Parameters
     ----------
     path : path, optional
-        The file; by default the first of `NAMES` in the current folder that has such rows.
+        The file; by default the first of `NAMES` that holds anything of ours, in one of the folders `near` or above it,
+        up to the root of its clone.
+    near : Sequence[str]
+        Where to begin: the candidate's folder, the current folder.
     today : date, optional
         The day on which dates are judged; that of ``SOURCE_DATE_EPOCH`` or of the clock by default.
 
     Raises
     ------
     UsageError
-        The file cannot be read, or a row is not what a row must be.
+        The file cannot be read, has a key that means nothing, or a row is not what a row must be.
     """
     day = today or _today()
-    for name in [os.fspath(path)] if path is not None else NAMES:
-        if path is None and not os.path.isfile(name):
-            continue
+    for name in [os.fspath(path)] if path is not None else _places(near):
         document = _document(name)
-        rows = _rows(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
-        if rows or path is not None:
-            version = _project_version(document)
-            return tuple(_waiver(key, row, version, day, f"{name}: accepted.{key}") for key, row in rows.items())
-    return ()
+        table = _table(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
+        if table or path is not None:
+            return _configuration(table, _project_version(document), day, name)
+    return Configuration()
+
+
+def read_waivers(path: str | os.PathLike[str] | None = None, *, today: date | None = None) -> tuple[Waiver, ...]:
+    """Read the accepted differences of a configuration; see `read_configuration`."""
+    return read_configuration(path, today=today).waivers
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -184,13 +228,71 @@ def _document(name: str) -> Mapping[str, Any]:
         raise UsageError(f"is no TOML ({error})", where=name) from error
 
 
-def _rows(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
-    found: Any = document
-    for key in ("tool", "viscy-compat", "accepted") if pyproject else ("accepted",):
-        found = found.get(key, {}) if isinstance(found, Mapping) else {}
-    if not isinstance(found, Mapping):
+def _places(near: Sequence[str]) -> Iterator[str]:
+    """Give every file that could be the configuration, those of the folders themselves first."""
+    for start in near:
+        for folder in _upwards(os.path.abspath(start)):
+            yield from (place for name in NAMES if os.path.isfile(place := _shown(folder, name)))
+
+
+def _upwards(folder: str) -> Iterator[str]:
+    yield folder
+    while not os.path.exists(os.path.join(folder, ".git")) and folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+        yield folder
+
+
+def _shown(folder: str, name: str) -> str:
+    return name if folder == os.getcwd() else os.path.join(folder, name)
+
+
+def _table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
+    """Return our part of a document, every key of which must mean something."""
+    if not pyproject:
+        return _known(document, where)
+    tools = document.get("tool", {})
+    tools = tools if isinstance(tools, Mapping) else {}
+    for name in tools:
+        if name != "viscy-compat" and _meant(_letters(name), ["viscycompat"], 0.9).startswith("did"):
+            raise UsageError(f"[tool.{name}] means nothing", where=where, fix="write [tool.viscy-compat]")
+    table = tools.get("viscy-compat", {})
+    if not isinstance(table, Mapping):
+        raise UsageError("tool.viscy-compat is no table", where=where)
+    return _known(table, where)
+
+
+def _known(table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    for name in table:
+        if name not in KEYS:
+            raise UsageError(f"there is no key {name!r}", where=where, fix=_meant(name, KEYS))
+    return table
+
+
+def _meant(name: str, names: Iterable[str], likeness: float = 0.6) -> str:
+    from difflib import get_close_matches
+
+    near = get_close_matches(name, list(names), n=1, cutoff=likeness)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
+
+
+def _letters(name: str) -> str:
+    return "".join(char for char in name.lower() if char.isalnum())
+
+
+def _configuration(table: Mapping[str, Any], version: str, day: date, where: str) -> Configuration:
+    rows = table.get("accepted", {})
+    if not isinstance(rows, Mapping):
         raise UsageError("'accepted' holds no rows", where=where, fix="write each row as a table [....accepted.ID]")
-    return found
+    waivers = tuple(_waiver(key, row, version, day, f"{where}: accepted.{key}") for key, row in rows.items())
+    names = _words(table, "names", where) if "names" in table else None
+    return Configuration(waivers=waivers, names=names, classes=_words(table, "classes", where))
+
+
+def _words(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+    found = table.get(key, [])
+    if not isinstance(found, list) or not all(isinstance(word, str) and word for word in found):
+        raise UsageError(f"{key!r} is no list of names", where=where, fix=f'for example {key} = ["..."]')
+    return tuple(found)
 
 
 def _project_version(document: Mapping[str, Any]) -> str:
@@ -199,7 +301,7 @@ def _project_version(document: Mapping[str, Any]) -> str:
 
 
 def _waiver(name: str, row: Any, version: str, today: date, where: str) -> Waiver:
-    complaint = _complaint(row)
+    complaint = _complaint(row) or _about_nothing(row)
     if complaint:
         raise UsageError(complaint, where=where, fix="a row has class, code (or law), reason and expires")
     expires = row["expires"]
@@ -221,6 +323,16 @@ def _complaint(row: Any) -> str:
         return f"lacks {', '.join(absent)}"
     given = [name for name in _CHOICE if isinstance(row.get(name), str) and row[name]]
     return "" if len(given) == 1 else "needs either code or law"
+
+
+def _about_nothing(row: Mapping[str, Any]) -> str:
+    """Complain about a row whose code or law does not exist: it would cover nothing for good."""
+    code, law = row.get("code"), row.get("law")
+    if code and code not in CATALOGUE:
+        return f"is about {code}, and there is no such code (viscy-compat explain lists them)"
+    return (
+        f"is about the law {law!r}, and there is no such law ({_meant(law, LAWS)})" if law and law not in LAWS else ""
+    )
 
 
 def _has_come(expires: str, version: str, where: str) -> bool:

@@ -16,7 +16,7 @@ from viscy_compat.gating.engine import gate, waive
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.gating.stages import STAGES, chosen
 from viscy_compat.proof.candidate import Candidate
-from viscy_compat.report import FORMATS, render
+from viscy_compat.report import FORMATS, Style, render
 from viscy_compat.waivers import Waiver
 
 NAMES = ("ContrastiveEncoder", "BetaVae25D")
@@ -71,9 +71,34 @@ def test_an_error_blocks_and_is_named() -> None:
 def test_a_stage_that_could_not_run_is_never_a_pass(error: CompatError, after: int) -> None:
     report = gate(SETTING, [raising(error, after=after), saying()])
     assert report.exit_code == 2
-    # those that were not reached are undecided too
-    assert len([result for result in report.results if result.exit_code == 2]) == 1 + len(NAMES) - after
-    assert error.message in render(report, "text")
+    # the cause is told once, with the classes that were not reached, each of which is undecided
+    (failed,) = [result for result in report.results if result.exit_code == 2]
+    assert failed.to_dict()["not_reached"] == list(NAMES[after:])
+    assert report.exhibits is not None
+    assert {row[1] for row in report.exhibits.tables[0].rows} == {"undecided"}
+    assert render(report, "text").count(error.message) == 1
+
+
+def test_a_cause_that_ends_several_stages_is_told_once() -> None:
+    again = Stage("again", "static", "made up", raising(MissingExtra("no torch")).run)
+    report = gate(SETTING, [raising(MissingExtra("no torch")), again, saying()])
+    assert [result.title for result in report.results if result.exit_code == 2] == ["made-up", "again"]
+    assert render(report, "text").count("no torch") == 1
+    assert "for the reason that made-up names" in render(report, "text")
+
+
+@pytest.mark.parametrize(("reads", "builds", "code"), [(True, True, 0), (True, False, 2), (False, True, 2)])
+def test_what_must_build_models_is_left_out_only_where_reading_was_asked_for(
+    reads: bool, builds: bool, code: int
+) -> None:
+    stage = Stage(
+        "layouts", "static", "made up", raising(MissingExtra("no torch", fix="install it")).run, builds=builds
+    )
+    report = gate(Setting(SETTING.classes, Candidate(), reads=reads), [stage, saying()])
+    assert report.exit_code == code
+    assert ("layouts left out (no torch; install it)" in report.headline) is (code == 0)
+    assert report.exhibits is not None
+    assert report.exhibits.tables[0].rows[0][1] == ("left out" if code == 0 else "undecided")
 
 
 def test_old_code_that_is_not_there_is_left_out_only_where_the_records_were_accepted() -> None:
@@ -83,6 +108,7 @@ def test_old_code_that_is_not_there_is_left_out_only_where_the_records_were_acce
         report = gate(Setting(SETTING.classes, Candidate(), options), [needs, saying()])
         assert report.exit_code == code
         assert ("made-up left out (no source)" in report.headline) is (code == 0)
+        assert ("left out" in render(report, "text").split("made-up")[-1]) is (code == 0)
 
 
 def test_a_stage_that_needs_no_old_code_is_never_left_out() -> None:
@@ -115,9 +141,14 @@ def test_a_waiver_opens_the_gate_and_is_printed() -> None:
     report = gate(SETTING, [saying(BetaVae25D=OUTPUT)], [WAIVER])
     assert report.exit_code == 0
     for format in ("text", "markdown", "html", "json"):
-        document = render(report, format)
-        assert "because" in document
-        assert "2030-01-01" in document.replace("\\", "")
+        for quiet in (False, True):
+            document = render(report, format, Style(quiet=quiet))
+            assert "because" in document
+            assert "2030-01-01" in document.replace("\\", "")
+            assert OUTPUT.message in document
+    assert report.exhibits is not None
+    assert report.exhibits.tables[0].rows == (("ContrastiveEncoder", "holds"), ("BetaVae25D", "waived"))
+    assert "gate: open. 2 of 3 hold, 1 waived." in render(report, "text")
 
 
 def test_an_expired_waiver_blocks_and_is_named() -> None:

@@ -37,7 +37,7 @@ def test_it_makes_exactly_the_channels_asked_for_or_names_depths_that_would(
 
 
 def test_the_message_names_the_numbers_and_the_nearest_depths_that_work() -> None:
-    with pytest.raises(ValueError, match="makes 3 slices, among which the 64 channels") as caught:
+    with pytest.raises(ValueError, match="makes 3 slices, which cannot share the 64 channels") as caught:
         StemDepthtoChannels(1, 15, 64)
     assert str(caught.value).endswith("the nearest in_stack_depth that works is 10 or 20")
 

@@ -14,7 +14,7 @@ from viscy_compat.architectures.bags import Bag
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
-from viscy_compat.operations import Operation, targets_of
+from viscy_compat.operations import Operation, Rename, targets_of
 
 Config = Mapping[str, Any]
 """Constructor arguments by name: JSON values, with tuples where JSON has lists."""
@@ -239,6 +239,11 @@ class Generation(NamedTuple):
     normalised: tuple[str, ...] = ()
     lost: Callable[[Config], bool] = _never
 
+    @property
+    def frozen(self) -> bool:
+        """Whether there is no source to run: what is known of this state is what `record` kept of a candidate."""
+        return not any(release.wheel or release.revision for release in self.releases)
+
     def unmade(self, layout: Layout, today: Layout) -> tuple[str, ...]:
         """Return the names of today's layout that the rows of this generation make of nothing in a layout of it."""
         if self.to_today is None:
@@ -250,6 +255,47 @@ class Generation(NamedTuple):
         """Return the newest release that could have had a configuration, else the newest of all."""
         fitting = [release for release in self.releases if release.fits(config)]
         return (fitting or self.releases)[-1]
+
+
+def frozen(name: str, target: str, arguments: Iterable[Argument], layout: Callable[[Config], Layout]) -> Generation:
+    """Return a generation that is a state of the migrated package itself: recorded from it, with no old source to run.
+
+    Parameters
+    ----------
+    name : str
+        Its name, from now on.
+    target : str
+        The import path of the class.
+    arguments : Iterable[Argument]
+        The arguments of its constructor, in order.
+    layout : Callable[[Config], Layout]
+        Its layout.
+    """
+    module, _, qualname = target.rpartition(".")
+    signature = Signature(tuple((row.name, row.default) for row in arguments if not row.keyword))
+    release = Release(wheel="", revision="", sources={}, signature=signature)
+    return Generation(name, module, qualname, f"{module.partition('.')[0]} from {name} on", (release,), layout)
+
+
+def renames(layout: Layout, moved: Mapping[str, str]) -> tuple[Operation, ...]:
+    """Return a row for every tensor: those below a name in ``moved`` go below the other one, the rest stay.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> for row in renames({"a.w": TensorSpec((1,)), "ab.w": TensorSpec((1,))}, {"a": "b"}):
+    ...     print(row.source, row.target)
+    a.w b.w
+    ab.w ab.w
+    """
+    return tuple(Rename(name, _moved(name, moved)) for name in layout)
+
+
+def _moved(name: str, moved: Mapping[str, str]) -> str:
+    for old, new in moved.items():
+        if name == old or name.startswith(f"{old}."):
+            return new + name[len(old) :]
+    return name
 
 
 class Ambiguity(NamedTuple):

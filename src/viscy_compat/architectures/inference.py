@@ -145,11 +145,13 @@ def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
     Inference or None
         None where no known class has such a layout.
     """
-    for row in CLASSES:
-        if all(name in layout for name in row.telling):
-            inference = infer(find(row.name), layout, stated)
-            if inference is not None:
-                return inference
+    whole = [row for row in CLASSES if all(name in layout for name in row.telling)]
+    # a telling name may have got another one since: it saves an import, and never decides
+    partly = [row for row in CLASSES if row not in whole and _shares(row.telling, layout)]
+    for row in (*whole, *partly):
+        inference = infer(find(row.name), layout, stated)
+        if inference is not None:
+            return inference
     return None
 
 

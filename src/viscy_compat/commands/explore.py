@@ -7,15 +7,16 @@ reason, expires), as for `gate`.
 
 from __future__ import annotations
 
+import os
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.commands.sources import add_sources, options_of, teller
+from viscy_compat.commands.sources import add_sources, options_of, refuse_strange, teller
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
-from viscy_compat.waivers import read_waivers
+from viscy_compat.waivers import Waiver, read_configuration
 
 _OLD = ("repo", "rev", "wheel", "trust_repo", "legacy_python")
 _NEW = ("candidate", "candidate_python", "jobs")
@@ -55,11 +56,18 @@ def run(arguments: Namespace) -> int:
         examples=arguments.examples,
         seed=arguments.seed,
         laws=arguments.law,
-        waivers=read_waivers(arguments.waivers),
+        waivers=_waivers(arguments),
         progress=teller(arguments, "explore"),
         **options_of(arguments, _OLD, _NEW),
     )
     return emit(report, arguments)
+
+
+def _waivers(arguments: Namespace) -> tuple[Waiver, ...]:
+    folder = [arguments.candidate] if os.path.isdir(arguments.candidate) else []
+    found = read_configuration(arguments.waivers, near=[*folder, "."]).waivers
+    refuse_strange(found)
+    return found
 
 
 def _answer(arguments: Namespace) -> int:

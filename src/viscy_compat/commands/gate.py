@@ -9,13 +9,13 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.architectures import find, known
-from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, teller
+from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, refuse_strange, teller
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Kind, Setting
 from viscy_compat.gating.stages import chosen
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.report import emit
-from viscy_compat.waivers import read_waivers
+from viscy_compat.waivers import read_configuration
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -30,17 +30,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the gate and print its report."""
-    waivers = read_waivers(arguments.waivers)
+    candidate = read_candidate(arguments.candidate)
+    configuration = read_configuration(arguments.waivers, near=[*filter(None, [candidate.folder]), "."])
+    refuse_strange(configuration.waivers)
     kinds = kinds_of(arguments)
     setting = Setting(
-        classes=tuple(find(name) for name in arguments.classes or known()),
-        candidate=read_candidate(arguments.candidate),
+        classes=tuple(find(name) for name in arguments.classes or configuration.classes or known()),
+        candidate=candidate,
         options=options_of(arguments, OLD, ("candidate_python",), RUNNING),
         profile=arguments.profile,
         progress=teller(arguments, "gate"),
+        names=configuration.names,
+        reads=kinds == ("static",) and not arguments.candidate_python,
     )
     whole = len(kinds) == 2 and not arguments.classes
-    return emit(gate(setting, chosen(kinds), waivers, whole=whole), arguments)
+    return emit(gate(setting, chosen(kinds), configuration.waivers, whole=whole), arguments)
 
 
 def kinds_of(arguments: Namespace) -> tuple[Kind, ...]:

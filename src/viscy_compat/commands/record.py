@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from viscy_compat.commands.sources import teller
+from viscy_compat.commands.sources import interpreter, teller
 from viscy_compat.proof.recording import record
 from viscy_compat.report import emit
 
@@ -33,11 +33,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     old = parser.add_argument_group("the old code")
     old.add_argument("--repo", metavar="PATH", help="a VisCy clone (else $VISCY_COMPAT_REPO, else the released wheels)")
     old.add_argument("--trust-repo", action="store_true", help="read a clone that belongs to another user")
-    old.add_argument("--legacy-python", metavar="PATH", help="the interpreter that runs it")
+    old.add_argument("--legacy-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     new = parser.add_argument_group("freezing a candidate")
     new.add_argument("--candidate", metavar="NAME-OR-FOLDER", help="the package that becomes a generation")
     new.add_argument("--generation", metavar="NAME", help="the name of that generation")
-    new.add_argument("--candidate-python", metavar="PATH", help="the interpreter that runs it")
+    new.add_argument("--candidate-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="patience for one case (default 600)")
 
 

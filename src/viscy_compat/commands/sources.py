@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from viscy_compat.architectures import known
+from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.report import say
+from viscy_compat.waivers import Waiver
 
 PACKAGE = "viscy_models"
 
@@ -25,11 +30,11 @@ def add_sources(parser: ArgumentParser) -> None:
     old.add_argument("--recorded", action="store_true", help="compare with the recorded references alone")
     old.add_argument("--allow-recorded", action="store_true", help="accept them where no source can be had")
     old.add_argument("--trust-repo", action="store_true", help="read a clone that belongs to another user")
-    old.add_argument("--legacy-python", metavar="PATH", help="the interpreter that runs it")
+    old.add_argument("--legacy-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     new = parser.add_argument_group("the candidate")
     told = "a package, or a folder that holds a package viscy_models"
     new.add_argument("--candidate", metavar="NAME-OR-FOLDER", default=PACKAGE, help=told)
-    new.add_argument("--candidate-python", metavar="PATH", help="the interpreter that runs it")
+    new.add_argument("--candidate-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     running = parser.add_argument_group("running")
     running.add_argument("--seed", metavar="N", type=int, default=0, help="set before every construction and forward")
     running.add_argument("--jobs", metavar="N", type=int, default=2, help="processes that compute at once (default 2)")
@@ -39,6 +44,21 @@ def add_sources(parser: ArgumentParser) -> None:
 def options_of(arguments: Namespace, *groups: tuple[str, ...]) -> dict[str, Any]:
     """Return arguments as keywords for the public functions."""
     return {name: getattr(arguments, name) for group in groups or (OLD, NEW, RUNNING) for name in group}
+
+
+def refuse_strange(waivers: Iterable[Waiver]) -> None:
+    """Refuse rows about a class that nobody knows: they would cover nothing for good."""
+    for row in waivers:
+        if row.class_name not in ("*", *known()):
+            fix = f'"*", or one of {", ".join(known())}'
+            raise UsageError(
+                f"is about {row.class_name}, and no such class is known", where=f"accepted.{row.id}", fix=fix
+            )
+
+
+def interpreter(path: str) -> str:
+    """Return where an interpreter is, wherever a worker is started: a name is looked up on the path."""
+    return os.path.abspath(path) if os.sep in path else shutil.which(path) or path
 
 
 def teller(arguments: Namespace, command: str) -> Callable[[str], None]:

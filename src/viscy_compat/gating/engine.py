@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
-from viscy_compat.errors import CompatError, Interrupted, SourceUnavailable
+from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import Exhibits, Table
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
@@ -34,10 +34,12 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
         True where everything holds. A stage that could not run, or that left out a class, is never a pass.
     """
     found: list[StageResult] = []
+    told: dict[str, str] = {}
     try:
         with Workshop(setting) as workshop:
             for stage in stages:
-                found += [waive(result, waivers) for result in results_of(stage, workshop)]
+                results = (_said_once(stage, result, told) for result in results_of(stage, workshop))
+                found += [waive(result, waivers) for result in results]
     except KeyboardInterrupt as stop:
         more = stop.report.results if isinstance(stop, Interrupted) else ()
         found += [waive(result, waivers) for result in more]
@@ -61,6 +63,15 @@ def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequenc
     return Report("gate", whole, headline=_headline(found, setting, stages), exhibits=exhibits, interrupted=True)
 
 
+def _said_once(stage: Stage, result: StageResult, told: dict[str, str]) -> StageResult:
+    """Let the first of several stages that one cause ends tell it, and the others refer to that one."""
+    first = result.findings[0] if result.undecided and result.findings and not result.subject else None
+    if first is None or told.setdefault(first.message, stage.name) == stage.name:
+        return result
+    again = first._replace(message=f"for the reason that {told[first.message]} names", fix="")
+    return replace(result, findings=(again, *result.findings[1:]))
+
+
 def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
     """Run one stage, and say of every class that it could not be decided where the stage does not say anything.
 
@@ -75,7 +86,11 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
             found.append(result)
     except SourceUnavailable as error:
         if stage.runs_old_code and setting.accepts_recorded:
-            return [*found, StageResult(stage.name, "", headline=f"{stage.name} left out ({error.message})")]
+            return [*found, _left_out(stage, error)]
+        failed = could_not_run(stage.name, error)
+    except MissingExtra as error:
+        if stage.builds and setting.reads_instead(error):
+            return [*found, _left_out(stage, error)]
         failed = could_not_run(stage.name, error)
     except CompatError as error:
         failed = could_not_run(stage.name, error)
@@ -83,8 +98,14 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
         raise Interrupted(Report("gate", found, interrupted=True)) from stop
     said = {result.subject for result in found}
     silent = [architecture.name for architecture in setting.classes if architecture.name not in said]
-    why = "the stage ended before" if failed else "the stage said nothing about it"
-    return [*found, *([failed] if failed else []), *(_undecided(stage.name, name, why) for name in silent)]
+    if failed:
+        return [*found, replace(failed, details={"not_reached": silent})]
+    return [*found, *(_undecided(stage.name, name, "the stage said nothing about it") for name in silent)]
+
+
+def _left_out(stage: Stage, error: CompatError) -> StageResult:
+    fix = f"; {error.fix}" if isinstance(error, MissingExtra) else ""
+    return StageResult(stage.name, "", headline=f"{stage.name} left out ({error.message}{fix})", left_out=True)
 
 
 def could_not_run(stage: str, error: CompatError) -> StageResult:
@@ -132,14 +153,21 @@ def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Wa
     yield Table("classes", ("class", *stages), tuple(rows))
     if waivers:
         yield table_of(waivers)
+    accepted = [(result, row) for result in found for row in result.waived]
+    if accepted:
+        cells = tuple((result.title, row.waiver.id, row.finding.code, row.finding.message) for result, row in accepted)
+        yield Table("waived", ("result", "waiver", "code", "what"), cells)
 
 
 def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:
     mine = [result for result in found if result.stage == stage and result.subject in (name, "")]
-    return max(mine, key=lambda result: result.exit_code).verdict if mine else "-"
+    # of results that block nothing, one that was waived or left out says more than one that holds
+    return max(mine, key=lambda result: (result.exit_code, result.verdict != "holds")).verdict if mine else "-"
 
 
 def _headline(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> str:
     """Name the source of the old classes; without one it was the recorded layouts."""
-    told = [row.headline for row in found if row.headline] or [f"{setting.candidate.title} against recorded layouts"]
+    told = [row.headline for row in found if row.headline]
+    if all(row.left_out for row in found if row.headline):
+        told = [f"{setting.candidate.title} against recorded layouts", *told]
     return "; ".join([*told, f"profile {setting.profile}"] if any(row.name == "explore" for row in stages) else told)

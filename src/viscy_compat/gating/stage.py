@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.errors import SourceUnavailable
+from viscy_compat.errors import MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import MARKS, Map
 from viscy_compat.findings import Finding
 from viscy_compat.proof.candidate import Candidate
+from viscy_compat.proof.environment import CODE as FAULT
 from viscy_compat.proof.workers import Worker
 from viscy_compat.waivers import Waiver
 
 Kind = Literal["static", "numeric"]
+WAIVED, LEFT_OUT = "waived", "left out"
 _WORDS = {code: word for word, code in MARKS.items()}
 
 
@@ -35,6 +37,11 @@ class Setting:
         How much is explored: dev, ci or release.
     progress : Callable[[str], None]
         Is told what is going on.
+    names : tuple[str, ...] or None
+        The public names that the package promises besides its classes; None for those that ours promises.
+    reads : bool
+        Whether the package may be read as text where the running interpreter has no torch, and what must build models
+        may be left out there.
     """
 
     classes: tuple[Architecture, ...]
@@ -42,11 +49,17 @@ class Setting:
     options: Mapping[str, Any] = field(default_factory=dict)
     profile: str = "ci"
     progress: Callable[[str], None] = lambda line: None
+    names: tuple[str, ...] | None = None
+    reads: bool = False
 
     @property
     def accepts_recorded(self) -> bool:
         """Whether the recorded references may stand for the old classes."""
         return bool(self.options.get("recorded") or self.options.get("allow_recorded"))
+
+    def reads_instead(self, error: MissingExtra) -> bool:
+        """Whether this lack of torch is no reason to stop; what the candidate itself lacks always is one."""
+        return self.reads and error.code != FAULT
 
     def needs_old_code(self) -> None:
         """Raise `SourceUnavailable` where only the recorded references are to be used."""
@@ -143,6 +156,8 @@ class StageResult:
         What the headline of the report must say: the source of the old classes.
     maps : tuple[Map, ...]
         Maps for the documents.
+    left_out : bool
+        Whether the stage was left out, which the headline says; it never counts as something that holds.
     """
 
     stage: str
@@ -153,6 +168,7 @@ class StageResult:
     details: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""
     maps: tuple[Map, ...] = ()
+    left_out: bool = False
 
     @property
     def title(self) -> str:
@@ -168,8 +184,10 @@ class StageResult:
 
     @property
     def verdict(self) -> str:
-        """One of the words of `viscy_compat.exhibits.MARKS`."""
-        return _WORDS[self.exit_code]
+        """One of the words of `viscy_compat.exhibits.MARKS`, or `WAIVED`, or `LEFT_OUT`."""
+        if self.left_out:
+            return LEFT_OUT
+        return WAIVED if self.waived and not self.exit_code else _WORDS[self.exit_code]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON."""
@@ -199,6 +217,8 @@ class Stage:
         Looks at every class of the setting; may raise `CompatError` where it cannot go on.
     runs_old_code : bool
         Whether the recorded references cannot stand for the old classes.
+    builds : bool
+        Whether it must build models, for which there is no way without torch.
     """
 
     name: str
@@ -206,3 +226,4 @@ class Stage:
     what: str
     run: Callable[[Workshop], Iterator[StageResult]]
     runs_old_code: bool = False
+    builds: bool = True

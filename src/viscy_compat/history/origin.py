@@ -94,6 +94,11 @@ class OldClass:
         return f"{self.generation.module}:{self.generation.qualname}"
 
 
+def sourced(architecture: Architecture) -> Generation:
+    """Return the newest generation that has a source to run."""
+    return [generation for generation in architecture.generations if not generation.frozen][-1]
+
+
 def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, OldClass]:
     """Find the old class of each architecture.
 
@@ -119,7 +124,7 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
         raise UsageError("--rev names a revision of a clone, and no clone is given", fix="add --repo PATH")
     found = {}
     for architecture in architectures:
-        version = wanted.wheel or architecture.generations[-1].releases[-1].wheel
+        version = wanted.wheel or sourced(architecture).releases[-1].wheel
         tree = trees[version] = trees.get(version) or from_wheel(version)
         found[architecture.name] = _proven(_held(architecture, tree), architecture)
     return found
@@ -127,7 +132,8 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
 
 def _held(architecture: Architecture, tree: OldTree) -> OldClass:
     """Tell by blob ids which recorded state of a class a tree holds."""
-    states = [(generation, release) for generation in architecture.generations for release in generation.releases]
+    generations = [generation for generation in architecture.generations if not generation.frozen]
+    states = [(generation, release) for generation in generations for release in generation.releases]
     found = next((state for state in reversed(states) if _holds(tree, state[1].sources)), states[-1])
     return old_class(found[0], found[1], tree)
 

@@ -42,19 +42,25 @@ def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]
             numbers.tofile(file)
 
 
-def read(path: Path) -> Rows:
-    """Read the float32 tensors of a safetensors file that a worker wrote; raises `WorkerFailed` where it is none."""
+def read(path: Path, *, prefix: str = "") -> Rows:
+    """Read the float32 tensors of a safetensors file that a worker wrote, those alone whose names begin like this.
+
+    Raises
+    ------
+    WorkerFailed
+        It is none.
+    """
     try:
-        return _rows(path.read_bytes())
+        return _rows(path.read_bytes(), prefix)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise WorkerFailed("did not save what it was to save", where="a worker", code="VC603") from error
 
 
-def _rows(data: bytes) -> Rows:
+def _rows(data: bytes, prefix: str) -> Rows:
     size = int.from_bytes(data[:8], "little")
     found: Rows = {}
     for name, row in json.loads(data[8 : 8 + size]).items():
-        if name != "__metadata__" and row["dtype"] == "F32":
+        if name != "__metadata__" and name.startswith(prefix) and row["dtype"] == "F32":
             first, last = row["data_offsets"]
             numbers = array("f", data[8 + size + first : 8 + size + last])
             if first < 0 or len(numbers) != prod(row["shape"]):

@@ -9,6 +9,7 @@ from typing import Any
 from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.errors import lacking
 from viscy_compat.layout import Layout, fold, printable
+from viscy_compat.proof.amounts import Amount
 from viscy_compat.proof.answers import MODES, Answer, Call, Mode, Parameter, Pass, Raised
 
 UNDECIDED = "VC631"
@@ -33,6 +34,8 @@ class Failure:
         The mode of the forward pass, where it is about one.
     module : str
         The first module whose output differs.
+    amounts : tuple[Amount, ...]
+        How far each output is from the old one, where that was measured.
     """
 
     code: str
@@ -41,12 +44,21 @@ class Failure:
     keys: tuple[str, ...] = ()
     mode: Mode | str = ""
     module: str = ""
+    amounts: tuple[Amount, ...] = ()
+
+    @property
+    def sentence(self) -> str:
+        """The message, with how much and where it begins."""
+        amounts = "; ".join(map(str, self.amounts))
+        where = f"they part in {self.module}" if self.module else ""
+        return "; ".join(filter(None, [self.message, amounts, where]))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the failure as the JSON of the contract has it."""
         about = {"case": self.case.name, "config": _listed(self.case.config)} if self.case else {"config": {}}
-        more = {"keys": list(self.keys), "mode": self.mode, "module": self.module}
-        told = {"code": self.code, "message": self.message}
+        amounts = [amount.to_dict() for amount in self.amounts]
+        more = {"keys": list(self.keys), "mode": self.mode, "module": self.module, "amounts": amounts}
+        told = {"code": self.code, "message": self.sentence}
         return {**about, **told, **{name: value for name, value in more.items() if value}}
 
 
@@ -73,15 +85,36 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
     if lacking := [f"{side} {what}" for side, told in _sides(old, new) for what in _lacking(told)]:
         return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
     if old.error or new.error:
-        return refusals(old.error, new.error, case, rows)
+        return refusals(old.error, new.error, case, rows, ran=False)
     failures = list(layout_failures(old.layout, new.layout, case))
     failures += _initial_failures(old, new, case)
+    if failures and never_ran(old.passes.values()):
+        return Judgement((free(failures, case),))
     if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
         # weights are filled by name and shape: other names mean other weights, and the outputs would say nothing
         return Judgement(tuple(failures))
     judgements = [_modes(old, new, mode, case, rows) for mode in MODES]
     used = tuple(name for judgement in judgements for name in judgement.accepted)
     return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), used)
+
+
+def never_ran(passes: Iterable[object]) -> bool:
+    """Whether a class raised at every forward pass, so that nobody can have trained it.
+
+    Examples
+    --------
+    >>> never_ran([Raised("forward", "TypeError", "")]), never_ran([])
+    (True, False)
+    """
+    told = list(passes)
+    return bool(told) and all(isinstance(row, Raised) for row in told)
+
+
+def free(failures: Sequence[Failure], case: Case) -> Failure:
+    """Return the note that stands for failures in a configuration of which there is no checkpoint."""
+    told = "; ".join(failure.message for failure in failures)
+    keys = dict.fromkeys(key for failure in failures for key in failure.keys)
+    return Failure("VC340", f"the old class never ran here: {told}", case, tuple(keys))
 
 
 def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Failure]:
@@ -196,8 +229,13 @@ def _lacking(told: Answer) -> Iterator[str]:
 # --- refusals ----------------------------------------------------------------------------------------------------
 
 
-def refusals(old: Raised | None, new: Raised | None, case: Case, rows: Sequence[AcceptedDifference]) -> Judgement:
-    """Judge two refusals, or one: both must refuse alike, or an accepted difference must say that one of them may."""
+def refusals(
+    old: Raised | None, new: Raised | None, case: Case, rows: Sequence[AcceptedDifference], *, ran: bool = True
+) -> Judgement:
+    """Judge two refusals, or one: both must refuse alike, or an accepted difference must say that one of them may.
+
+    ``ran`` is false where the old class never ran: a candidate that runs there breaks no checkpoint.
+    """
     if old and new and old.kind == new.kind:
         return Judgement()
     for row in rows:
@@ -205,7 +243,8 @@ def refusals(old: Raised | None, new: Raised | None, case: Case, rows: Sequence[
         if refusal and refusal.kind == (row.stage, row.error):
             return Judgement(accepted=(row.id,))
     told = [f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _sides(old, new)]
-    return Judgement((Failure("VC504", ", ".join(told), case),))
+    code = "VC340" if old and not new and not ran else "VC504"
+    return Judgement((Failure(code, ", ".join(told), case),))
 
 
 def _sides(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
@@ -234,7 +273,7 @@ def _modes(old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[Acce
     ours, theirs = old.passes[mode], new.passes[mode]
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
         errors = [side if isinstance(side, Raised) else None for side in (ours, theirs)]
-        judged = refusals(errors[0], errors[1], case, rows)
+        judged = refusals(errors[0], errors[1], case, rows, ran=not never_ran(old.passes.values()))
         told = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judged.failures)
         return Judgement(told, judged.accepted)
     return Judgement(tuple(_pass_failures(ours, theirs, mode, case)))

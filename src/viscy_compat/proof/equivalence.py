@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from viscy_compat.history import records
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.history.records import Reference
 from viscy_compat.layout import printable
+from viscy_compat.proof.amounts import measured, worst
 from viscy_compat.proof.answers import Answer, Described, Mode, Run, read_answer
 from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
@@ -28,6 +30,8 @@ from viscy_compat.proof.workers import Conditions, Limits, Worker
 
 REPORT = ("layout", "initial", "eval", "train")
 """What both sides are asked for in every case."""
+
+SIDES = ("old", "candidate")
 
 _KEPT = {
     "VC501": ("weights", "input", "eval", "train"),
@@ -154,6 +158,12 @@ class Evidence:
             raise OutputRefused(message, where=str(folder), fix="choose another --save-evidence") from error
         return str(folder / f"{side}.safetensors")
 
+    def options(self, architecture: Architecture, case: Case, codes: set[str]) -> tuple[dict[str, Any], ...]:
+        """Return the options that let both workers keep what failures with these codes are about."""
+        keep = sorted({kind for code in codes for kind in _KEPT.get(code, ())})
+        places = [self.place(architecture.name, case, side) for side in SIDES]
+        return tuple({"save": place, "keep": keep} for place in places)
+
     def note(self, name: str, failures: Iterable[Failure]) -> None:
         """Write the failures beside their tensors."""
         cases: dict[str, list[Failure]] = {}
@@ -240,13 +250,21 @@ def verify(
         tell(f"falling back to the recorded references: {error}")
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
-    tell("starting one worker for each side (torch, timm, MONAI)")
-    comparison = Comparison(chosen, olds, package, seed, evidence, tell)
-    headline = _headline(olds.values(), package)
+    frozen = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].frozen]
+    run = [row for row in chosen if row not in frozen]
+    headline = _headline([olds[row.name] for row in run], package, frozen)
+    comparison = Comparison(run, olds, package, seed, evidence, tell)
+    results: list[ClassResult] = []
     try:
-        return Report("verify", comparison.results(setup), headline=headline)
+        _as_recorded(frozen, package, setup, tell, results)
+        if run:
+            tell("starting one worker for each side (torch, timm, MONAI)")
+            results += comparison.results(setup)
     except KeyboardInterrupt as stop:
-        raise Interrupted(Report("verify", comparison.known, headline=headline, interrupted=True)) from stop
+        known_so_far = [*results, *comparison.known]
+        raise Interrupted(Report("verify", known_so_far, headline=headline, interrupted=True)) from stop
+    order = [row.name for row in chosen]
+    return Report("verify", sorted(results, key=lambda result: order.index(result.title)), headline=headline)
 
 
 def _against_references(
@@ -262,8 +280,6 @@ def _against_references(
     """Compare with `legacy_refs` alone: on request, or since nothing else is within reach."""
     if seed:
         raise UsageError("the references were recorded with seed 0", fix="leave --seed out")
-    references = {row.name: records.read(row.name, row.generations[-1].name) for row in chosen}
-    tell("starting the candidate's worker (torch, timm, MONAI)")
     why = f"{because.message}; fell back to" if because else "no old code was run, only"
     headline = (
         f"{package.title} against the recorded references ({why} what was recorded: layouts, and numbers by samples)"
@@ -271,13 +287,24 @@ def _against_references(
     results: list[ClassResult] = []
     floor = 0 if accepted else 2
     try:
-        with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
-            package.prepare(worker)
-            for row in chosen:
-                results.append(judged_by_reference(worker, row, references[row.name], package, tell))
+        _as_recorded(chosen, package, setup, tell, results)
     except KeyboardInterrupt as stop:
         raise Interrupted(Report("verify", results, headline=headline, interrupted=True)) from stop
     return Report("verify", results, headline=headline, exit_code=floor)
+
+
+def _as_recorded(
+    chosen: Sequence[Architecture], package: Candidate, setup: Setup, tell: Progress, results: list[ClassResult]
+) -> None:
+    """Compare classes with what is recorded of their newest generations; results are added as they come."""
+    if not chosen:
+        return
+    references = {row.name: records.read(row.name, row.generations[-1].name) for row in chosen}
+    tell("starting the candidate's worker (torch, timm, MONAI)")
+    with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
+        package.prepare(worker)
+        for row in chosen:
+            results.append(judged_by_reference(worker, row, references[row.name], package, tell))
 
 
 def judged_by_reference(
@@ -294,7 +321,8 @@ def judged_by_reference(
     for recorded, run in zip(reference.cases, runs, strict=True):
         case = Case(recorded.name, recorded.config, recorded.input)
         rows = rows_for(architecture, reference.generation, _tuples(recorded.config))
-        judged = compare_recorded(recorded, read_answer(worker.receive(), "candidate", run), case, rows)
+        answer = package.checked(worker, read_answer(worker.receive(), "candidate", run))
+        judged = compare_recorded(recorded, answer, case, rows)
         failures += judged.failures
         used.update(dict.fromkeys(judged.accepted))
     tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
@@ -382,7 +410,8 @@ class Comparison:
             failures.append(Failure(UNDECIDED, message, cases[0] if cases else None))
         located = tuple(self._located(both, architecture, old, failures))
         self.evidence.note(architecture.name, located)
-        self.tell(f"{architecture.name}: {len(cases)} cases, {len(located) or 'no'} differences")
+        count = sum(CATALOGUE[failure.code].severity == "error" for failure in located)
+        self.tell(f"{architecture.name}: {len(cases)} cases, {count or 'no'} difference{'s' * (count != 1)}")
         return replace(result, configurations=len(cases), failures=located, accepted=tuple(accepted))
 
     def _runs(self, architecture: Architecture, old: OldClass, case: Case, **more: Any) -> tuple[Run, Run]:
@@ -399,25 +428,26 @@ class Comparison:
     def _located(
         self, both: Sides, architecture: Architecture, old: OldClass, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
-        """Name the module where the models part, for every failure of a forward pass, and keep the tensors."""
+        """Name the module where the models part, and how far, for failures of a forward pass, and keep the tensors."""
         asked = {f.case.name: f.case for f in failures if f.code in _KEPT and f.case}
-        traced = {}
-        for case in asked.values():
-            report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
-            codes = {failure.code for failure in failures if failure.case is case}
-            runs = self._runs(architecture, old, case, report=report, options=self._options(architecture, case, codes))
-            traced[case.name] = next(iter(both.both([runs])))
-        for failure in failures:
-            about = failure.case.name if failure.case and failure.code in ("VC501", "VC503") else ""
-            known_calls = traced.get(about)
-            yield _with_module(failure, known_calls) if known_calls else failure
+        with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
+            evidence = self.evidence if self.evidence.folder else Evidence(folder)
+            traced = {}
+            for case in asked.values():
+                codes = {failure.code for failure in failures if failure.case is case}
+                traced[case.name] = self._traced(
+                    both, architecture, old, case, evidence.options(architecture, case, codes)
+                )
+            for failure in failures:
+                about = failure.case if failure.case and failure.code in ("VC501", "VC503") else None
+                yield _with_module(failure, traced[about.name], evidence, architecture) if about else failure
 
-    def _options(self, architecture: Architecture, case: Case, codes: set[str]) -> tuple[dict[str, Any], ...]:
-        if not self.evidence.folder:
-            return {}, {}
-        keep = sorted({kind for code in codes for kind in _KEPT.get(code, ())})
-        places = [self.evidence.place(architecture.name, case, side) for side in ("old", "candidate")]
-        return tuple({"save": place, "keep": keep} for place in places)
+    def _traced(
+        self, both: Sides, architecture: Architecture, old: OldClass, case: Case, options: tuple[dict[str, Any], ...]
+    ) -> tuple[Answer, Answer]:
+        report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
+        runs = self._runs(architecture, old, case, report=report, options=options)
+        return next(iter(both.both([runs])))
 
 
 def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
@@ -474,18 +504,23 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
         yield Finding("VC630", message, old.strange, CATALOGUE["VC630"].remedy)
 
 
-def _with_module(failure: Failure, traced: tuple[Answer, Answer]) -> Failure:
+def _with_module(
+    failure: Failure, traced: tuple[Answer, Answer], evidence: Evidence, architecture: Architecture
+) -> Failure:
     modes: list[Mode] = ["train"] if failure.mode == "train" else ["eval"]
     found = [parting(traced[0].calls.get(mode, ()), traced[1].calls.get(mode, ())) for mode in modes]
-    module = next(filter(None, found), "")
-    return replace(failure, module=module, message=f"{failure.message}; they part in {module}") if module else failure
+    if failure.code != "VC501" or failure.case is None:
+        return replace(failure, module=next(filter(None, found), ""))
+    old, new = (evidence.place(architecture.name, failure.case, side) for side in SIDES)
+    return replace(failure, module=next(filter(None, found), ""), amounts=measured(old, new, modes[0]))
 
 
 def _finding(failures: Sequence[Failure]) -> Finding:
-    first = failures[0]
+    """Say failures of one cause once, with the worst of them."""
+    first = max(failures, key=lambda failure: worst(failure.amounts))
     names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
     cases = f" (in {_cases(names)})" if names else ""
-    return Finding(first.code, f"{first.message}{cases}", first.keys, CATALOGUE[first.code].remedy)
+    return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)
 
 
 def _cases(names: Sequence[str]) -> str:
@@ -498,10 +533,11 @@ def _versions(conditions: Conditions) -> dict[str, Any]:
     return {name: getattr(conditions, name) for name in names}
 
 
-def _headline(olds: Iterable[OldClass], package: Candidate) -> str:
+def _headline(olds: Iterable[OldClass], package: Candidate, frozen: Sequence[Architecture]) -> str:
     sources = {old.title: old.proven for old in olds}
     told = [f"{title}{', proven by git blob ids' if proven else ''}" for title, proven in sources.items()]
-    return f"{package.title} against {' and '.join(told)}"
+    kept = [f"{row.name} {row.generations[-1].name} as it was frozen" for row in frozen]
+    return f"{package.title} against {' and '.join([*told, *kept])}"
 
 
 def _silent(message: str) -> None:

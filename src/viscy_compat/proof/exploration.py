@@ -341,7 +341,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     """
     started, tally, broken = time.monotonic(), _Tally(), []
     if subject.both and subject.old:
-        subject.both.describe(subject.architecture, subject.old)
+        subject.meet()
     for kind in KINDS:
         laws = tuple(law for law in drawing.laws if law.kind == kind)
         begun, before = time.monotonic(), tally.cases.total()
@@ -469,8 +469,9 @@ def replay(
         return chosen.check(Subject(architecture), Drawn(config, fed))
     old = resolve([architecture], Wanted(wheel=wheel))[name]
     with sides(Setup(cache=2), package) as both:
-        both.describe(architecture, old)
-        chosen.check(Subject(architecture, old, both, package), Drawn(config, fed))
+        subject = Subject(architecture, old, both, package)
+        subject.meet()
+        chosen.check(subject, Drawn(config, fed))
     return None
 
 

@@ -19,6 +19,7 @@ from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import Unbuildable, WorkerFailed
+from viscy_compat.findings import CATALOGUE
 from viscy_compat.history.origin import OldClass
 from viscy_compat.layout import Layout, differences
 from viscy_compat.named import NamedTuple
@@ -68,6 +69,8 @@ class Subject:
         Set before every construction and forward pass.
     used : set[str]
         Ids of the accepted differences and defects that were met.
+    lacking : frozenset[str]
+        Arguments that neither the old class nor the candidate takes: ours alone has them, so they are not passed.
     """
 
     architecture: Architecture
@@ -76,7 +79,17 @@ class Subject:
     package: Candidate = field(default_factory=Candidate)
     seed: int = 0
     used: set[str] = field(default_factory=set)
+    lacking: frozenset[str] = frozenset()
     _last: tuple[Drawn, tuple[Answer, Answer]] | None = None
+
+    def meet(self) -> None:
+        """Let both sides describe their constructors, and note which arguments of ours neither of them takes."""
+        assert self.old
+        assert self.both
+        theirs = self.both.describe(self.architecture, self.old)
+        taken = {row.name for side in theirs for row in side.signature}
+        if not any(row.kind == "VAR_KEYWORD" for row in theirs[1].signature):
+            self.lacking = frozenset(row.name for row in self.architecture.arguments) - taken
 
     def seen(self, drawn: Drawn) -> tuple[Answer, Answer]:
         """Ask both sides all that the building laws want to know, once a case."""
@@ -96,9 +109,10 @@ class Subject:
         assert self.both
         theirs = old_arguments(self.architecture, self.old, drawn.config)
         name, target = f"{self.old.title} {self.architecture.name}", self.package.target(self.architecture)
+        ours = {name: value for name, value in drawn.config.items() if name not in self.lacking}
         runs = (
             Run(name, self.old.target, theirs, drawn.input, report, self.seed, old),
-            Run("candidate", target, drawn.config, drawn.input, report, self.seed, new),
+            Run("candidate", target, ours, drawn.input, report, self.seed, new),
         )
         return next(self.both.both([runs]))
 
@@ -117,16 +131,19 @@ class Subject:
 
 def old_equals_new(subject: Subject, drawn: Drawn) -> None:
     """Both sides succeed with equal bytes, or both refuse with the same kind of error, or a row accepts it."""
-    ours, theirs = subject.seen(drawn)
     assert subject.old
+    if subject.old.generation.to_today:
+        # other names mean other filled weights: what such a state does is compared after a remap, by the gate
+        return
+    ours, theirs = subject.seen(drawn)
     rows = rows_for(subject.architecture, subject.old.generation.name, drawn.config)
     judged = compare(ours, theirs, Case("drawn", drawn.config, drawn.input), rows)
     subject.used.update(judged.accepted)
-    if judged.failures:
-        first = judged.failures[0]
-        if first.code == UNDECIDED:
-            raise WorkerFailed(first.message, where=f"{subject.architecture.name} {dict(drawn.config)}", code=UNDECIDED)
-        raise LawBroken(f"{first.code}: {first.message}")
+    broken = [failure for failure in judged.failures if CATALOGUE[failure.code].severity == "error"]
+    if broken and broken[0].code == UNDECIDED:
+        raise WorkerFailed(broken[0].message, where=f"{subject.architecture.name} {dict(drawn.config)}", code=UNDECIDED)
+    if broken:
+        raise LawBroken(f"{broken[0].code}: {broken[0].message}")
 
 
 def shape_rule(subject: Subject, drawn: Drawn) -> None:
@@ -214,8 +231,11 @@ def batch_and_mode(subject: Subject, drawn: Drawn) -> None:
     alone = drawn._replace(input=(1, *drawn.input[1:]))
     if rule.runs != subject.outcome(alone).runs:
         raise LawBroken("the rule treats a batch of 1 otherwise than a larger one in eval mode")
-    if rule.runs and not isinstance(subject.answers(alone, ("eval",), old={}, new={})[1].passes.get("eval"), Pass):
-        raise LawBroken("a batch of 1 fails in eval mode")
+    if rule.runs:
+        found = subject.answers(alone, ("eval",), old={}, new={})[1]
+        told = found.error or found.passes.get("eval")
+        if not isinstance(told, Pass):
+            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_said(told)}")
 
 
 def members(subject: Subject, drawn: Drawn) -> None:

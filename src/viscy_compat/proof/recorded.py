@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf, isfinite
 
 from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.history.records import RecordedCase, RecordedPass, Refusal, Row
 from viscy_compat.layout import fold
-from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Pass, Raised, Run
-from viscy_compat.proof.comparison import UNDECIDED, Failure, Judgement, layout_failures, refusals
+from viscy_compat.proof.amounts import Amount
+from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Raised, Run
+from viscy_compat.proof.comparison import UNDECIDED, Failure, Judgement, free, layout_failures, never_ran, refusals
 
 TOLERANCE = 1e-4
 """Of the recorded root mean square: what another CPU or another torch may change."""
@@ -41,12 +43,14 @@ def compare_recorded(
         return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
     old = Raised(recorded.refusal.stage, recorded.refusal.type, "") if recorded.refusal else None
     if old or new.error:
-        return refusals(old, new.error, case, rows)
+        return refusals(old, new.error, case, rows, ran=False)
     failures = list(layout_failures(recorded.layout, new.layout, case))
     if not failures:
         failures += _weights(recorded, new, case)
+    if failures and never_ran(_raised(told) for told in recorded.passes.values()):
+        return Judgement((free(failures, case),))
     for mode in () if failures else MODES:
-        failures += _pass(recorded.passes[mode], new.passes[mode], mode, case, rows)
+        failures += _pass(recorded, new, mode, case, rows)
     return Judgement(tuple(failures))
 
 
@@ -68,21 +72,35 @@ def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failur
         yield Failure("VC506", message, case, tuple(fold(far)))
 
 
+def _raised(told: RecordedPass | Refusal) -> Raised | None:
+    return Raised(told.stage, told.type, "") if isinstance(told, Refusal) else None
+
+
 def _pass(
-    old: RecordedPass | Refusal, new: Pass | Raised, mode: Mode, case: Case, rows: Sequence[AcceptedDifference]
+    recorded: RecordedCase, answer: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference]
 ) -> Iterator[Failure]:
+    old, new = recorded.passes[mode], answer.passes[mode]
     if isinstance(old, Refusal) or isinstance(new, Raised):
-        was = Raised(old.stage, old.type, "") if isinstance(old, Refusal) else None
         now = new if isinstance(new, Raised) else None
-        yield from refusals(was, now, case, rows).failures
+        ran = not never_ran(map(_raised, recorded.passes.values()))
+        yield from refusals(_raised(old), now, case, rows, ran=ran).failures
         return
     form = [(row.name, row.shape, row.dtype) for row in old.outputs]
     if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
         yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
         return
-    far = [row.name for row, mine in zip(old.outputs, new.outputs, strict=True) if _far_output(row, mine)]
+    far = [(row, mine) for row, mine in zip(old.outputs, new.outputs, strict=True) if _far_output(row, mine)]
     if far:
-        yield Failure("VC506", f"in {mode} mode {', '.join(far)} is not what was recorded", case, mode=mode)
+        names = ", ".join(row.name for row, _ in far)
+        amounts = tuple(_amount(row, mine) for row, mine in far)
+        yield Failure("VC506", f"in {mode} mode {names} is not what was recorded", case, mode=mode, amounts=amounts)
+
+
+def _amount(row: Row, mine: Output) -> Amount:
+    """Measure the recorded elements, which are few: the output may be further away elsewhere."""
+    found = [abs(was - now) for was, now in zip(row.samples, mine.samples, strict=True)]
+    largest = max(found, default=0.0) if isfinite(sum(found)) else inf
+    return Amount(row.name, largest, row.norm, "recorded root mean square")
 
 
 def _far_output(row: Row, mine: Output) -> bool:

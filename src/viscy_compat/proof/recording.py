@@ -18,7 +18,7 @@ from viscy_compat.history.records import RecordedCase, RecordedPass, Reference, 
 from viscy_compat.history.source import OldTree, blob_id, from_git, from_wheel
 from viscy_compat.layout import printable
 from viscy_compat.proof.answers import Answer, Described, Output, Pass, Raised, Run, read_answer, read_described
-from viscy_compat.proof.candidate import Candidate
+from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.equivalence import REPORT, cases_of, old_arguments
 from viscy_compat.proof.sides import Progress
@@ -125,9 +125,8 @@ def record(
         No source, a source that is not the recorded one, a worker that failed, or a folder that cannot be written.
     """
     if bool(candidate) != bool(generation):
-        raise UsageError(
-            "--candidate and --generation go together", fix="record --candidate viscy_models --generation v1.0"
-        )
+        fix = f"record {' '.join(classes or ['CLASS'])} --candidate {candidate or PACKAGE} --generation {generation or 'v1.0'}"
+        raise UsageError("--candidate and --generation go together", fix=fix)
     root = Path(to) if to else records.references_root()
     limits = Limits() if timeout is None else Limits(request=timeout)
     tell = progress or (lambda line: None)
@@ -139,7 +138,8 @@ def record(
             found: Iterable[_Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
         else:
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
-            found = (recorder.draft(row, state) for row in chosen for state in row.generations)
+            states = [(row, state) for row in chosen for state in row.generations if not state.frozen]
+            found = (recorder.draft(row, state) for row, state in states)
         results: list[Recorded] = []
         headline = f"references in {root}"
         try:
@@ -152,8 +152,8 @@ def record(
 def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: Path, *, check: bool) -> None:
     """Refuse what cannot end well before a worker is started."""
     for architecture in chosen:
-        if generation in [row.name for row in architecture.generations]:
-            message = f"{architecture.name} has a generation {generation}"
+        if generation in [row.name for row in architecture.generations if not row.frozen]:
+            message = f"{architecture.name} has a generation {generation}, which old code made"
             raise UsageError(message, where="--generation", fix="name a new one")
     try:
         if not check:

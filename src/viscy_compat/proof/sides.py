@@ -85,16 +85,18 @@ class Sides:
         """Run pairs of requests, and give their answers as they come."""
         if not self._at_once:
             ours = _asked(self._old, [old for old, _ in runs])
-            yield from zip(ours, _asked(self._candidate, [new for _, new in runs]), strict=True)
+            theirs = _asked(self._candidate, [new for _, new in runs])
+            yield from zip(ours, map(self._checked, theirs), strict=True)
             return
         for old, new in runs:
             self._old.send(old.to_json())
             self._candidate.send(new.to_json())
         for old, new in runs:
-            yield (
-                read_answer(self._old.receive(), "old", old),
-                read_answer(self._candidate.receive(), "candidate", new),
-            )
+            mine = read_answer(self._old.receive(), "old", old)
+            yield mine, self._checked(read_answer(self._candidate.receive(), "candidate", new))
+
+    def _checked(self, answer: Answer) -> Answer:
+        return self._package.checked(self._candidate, answer)
 
 
 def source_name(architecture: Architecture, old: OldClass) -> str:

@@ -93,7 +93,17 @@ def sentence(report: Report) -> str:
         return f"{len(codes)} held before the run was interrupted."
     if not parts and report.exit_code:
         return f"All {len(codes)} hold, but the run itself is in doubt."
-    return (", ".join(parts) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")) + "."
+    held = ", ".join(_besides(report)) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")
+    return (", ".join(parts) or held) + "."
+
+
+def _besides(report: Report) -> list[str]:
+    """Say how many hold where some were waived or left out, which is not the same; nothing where there is none."""
+    words = [str(getattr(result, "verdict", "")) for result in report.results]
+    others = [f"{words.count(word)} {word}" for word in ("waived", "left out") if word in words]
+    return [f"{len(words) - sum(map(words.count, ('waived', 'left out')))} of {len(words)} hold", *others] * bool(
+        others
+    )
 
 
 def shortened(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ...], int]:

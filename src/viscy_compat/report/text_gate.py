@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from viscy_compat.exhibits import MARKS, Table
+from viscy_compat.exhibits import Table
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Section, page_of, shortened
 
-_COLORS = {"holds": 32, "findings": 31, "undecided": 33}
+_COLORS = {"holds": 32, "findings": 31, "undecided": 33, "waived": 33, "left out": 33}
 _SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
+_ALWAYS = ("waivers", "waived")
+"""Tables that are shown however quiet the report is: nobody must forget what was accepted."""
+
 KEYS = 5
 
 
@@ -19,13 +22,18 @@ def render(report: Report, style: Style) -> str:
     """Return the report as text."""
     page = page_of(report)
     blocks = [printable(page.headline)]
-    if not style.quiet:
-        blocks += ["\n".join(_table(table, style)) for table in page.exhibits.tables]
-    told = [section for section in page.sections if section.exit_code or (style.verbose and section.messages)]
+    tables = [table for table in page.exhibits.tables if not style.quiet or table.title in _ALWAYS]
+    blocks += ["\n".join(_table(table, style)) for table in tables]
+    told = [section for section in page.sections if section.exit_code or _worth_saying(section, style)]
     blocks += ["\n".join(_section(section, style)) for section in told]
     verdict = {0: "open", 1: "blocked", 2: "undecided: blocked"}[page.exit_code]
     blocks.append(f"{style.paint(f'{report.command}: {verdict}', 1, _COLORS[page.verdict])}. {page.sentence}")
     return "\n\n".join(block for block in blocks if block)
+
+
+def _worth_saying(section: Section, style: Style) -> bool:
+    """Whether a section that blocks nothing is shown: what nobody judges is named, however quiet the report is."""
+    return any(style.verbose or message.code == "VC341" for message in section.messages)
 
 
 def _table(table: Table, style: Style) -> Iterator[str]:
@@ -44,7 +52,7 @@ def _line(row: Sequence[str], widths: Sequence[int], style: Style) -> str:
 
 def _cell(word: str, width: int, style: Style) -> str:
     padded = word.ljust(width)
-    return style.paint(padded, _COLORS[word]) if word in MARKS else padded
+    return style.paint(padded, _COLORS[word]) if word in _COLORS else padded
 
 
 def _section(section: Section, style: Style) -> Iterator[str]:

@@ -121,8 +121,8 @@ class StemDepthtoChannels(nn.Module):
             for count in _nearest_divisors(slices, in_channels_encoder)
         )
         raise ValueError(
-            f"in_stack_depth={in_stack_depth} with {steps} makes {max(slices, 0)} slices, among which the "
-            f"{in_channels_encoder} channels of the encoder cannot be shared out; "
+            f"in_stack_depth={in_stack_depth} with {steps} makes {max(slices, 0)} slices, which cannot share the "
+            f"{in_channels_encoder} channels of the encoder evenly: it has more channels than they fill; "
             f"the nearest in_stack_depth that works is {works}"
         )
 

@@ -138,7 +138,7 @@ def _check_depth(depth: int, kernel: int) -> None:
         below = depth // kernel * kernel
         near = f"{below} or {below + kernel}" if below else f"{kernel}"
         raise ValueError(
-            f"in_stack_depth={depth} is no multiple of the stem kernel's depth {kernel}; use {near}, "
+            f"in_stack_depth={depth} is not divisible by the stem kernel's depth {kernel}; use {near}, "
             f"or another stem_kernel_size"
         )
 
