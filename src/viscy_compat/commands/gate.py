@@ -14,6 +14,7 @@ from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Kind, Setting
 from viscy_compat.gating.stages import chosen
 from viscy_compat.proof.candidate import candidate as read_candidate
+from viscy_compat.proof.strangers import own_references
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_configuration
 
@@ -25,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--numeric", action="store_true", help="only what computes: verify and explore")
     parser.add_argument("--profile", choices=("dev", "ci", "release"), default="ci", help="how much is explored")
     parser.add_argument("--waivers", metavar="FILE.toml", help="where the accepted differences stand")
+    parser.add_argument("--references", metavar="FOLDER", help="what you recorded of classes of your own")
     add_sources(parser)
 
 
@@ -41,10 +43,12 @@ def run(arguments: Namespace) -> int:
         profile=arguments.profile,
         progress=teller(arguments, "gate"),
         names=configuration.names,
+        references=own_references(arguments.references) if arguments.references else (),
         reads=kinds == ("static",) and not arguments.candidate_python,
     )
     whole = len(kinds) == 2 and not arguments.classes
-    return emit(gate(setting, chosen(kinds), configuration.waivers, whole=whole), arguments)
+    stages = tuple(stage for stage in chosen(kinds) if not stage.strangers or setting.strangers)
+    return emit(gate(setting, stages, configuration.waivers, whole=whole), arguments)
 
 
 def kinds_of(arguments: Namespace) -> tuple[Kind, ...]:

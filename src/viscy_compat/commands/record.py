@@ -1,7 +1,7 @@
 """Write legacy_refs from history: what the old classes do, for every class, generation and case.
 
 The same sources under the same versions on the same CPU give the same bytes. With --candidate and --generation the
-candidate is frozen as a new generation.
+candidate is frozen as a new generation. With --class and --cases any class of any package is recorded as it is.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.commands.sources import interpreter, teller
+from viscy_compat.errors import UsageError
 from viscy_compat.proof.recording import record
+from viscy_compat.proof.strangers import record_class
 from viscy_compat.report import emit
 
 _OPTIONS = (
@@ -28,7 +30,8 @@ _OPTIONS = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``record``."""
     parser.add_argument("classes", metavar="CLASS", nargs="*", help="classes to record; all by default")
-    parser.add_argument("--to", metavar="DIR", help="where the references are (default: those of this installation)")
+    where = "where the references are (default: those of this installation; with --class legacy_refs)"
+    parser.add_argument("--to", "--references", metavar="DIR", dest="to", help=where)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file would change")
     old = parser.add_argument_group("the old code")
     old.add_argument("--repo", metavar="PATH", help="a VisCy clone (else $VISCY_COMPAT_REPO, else the released wheels)")
@@ -38,11 +41,28 @@ def add_arguments(parser: ArgumentParser) -> None:
     new.add_argument("--candidate", metavar="NAME-OR-FOLDER", help="the package that becomes a generation")
     new.add_argument("--generation", metavar="NAME", help="the name of that generation")
     new.add_argument("--candidate-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
+    any_class = parser.add_argument_group("any class, without an architecture file")
+    any_class.add_argument(
+        "--class", metavar="PACKAGE.MODULE:CLASS", dest="target", help="the class, recorded as it is"
+    )
+    any_class.add_argument("--cases", metavar="FILE.toml", help="a table for each case: config, input, perhaps tensors")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, help="patience for one case (default 600)")
 
 
 def run(arguments: Namespace) -> int:
     """Record and say what has changed."""
+    if arguments.target or arguments.cases:
+        return _any_class(arguments)
     options = {name: getattr(arguments, name) for name in _OPTIONS}
     report = record(arguments.classes or None, progress=teller(arguments, "record"), **options)
+    return emit(report, arguments)
+
+
+def _any_class(arguments: Namespace) -> int:
+    if not (arguments.target and arguments.cases) or arguments.classes:
+        fix = "record --class viscy_models.unet:Unet3d --cases cases.toml --candidate src"
+        raise UsageError("--class and --cases go together, and name the one class", fix=fix)
+    names = ("candidate", "candidate_python", "generation", "to", "check", "timeout")
+    options = {name: getattr(arguments, name) for name in names}
+    report = record_class(arguments.target, arguments.cases, progress=teller(arguments, "record"), **options)
     return emit(report, arguments)

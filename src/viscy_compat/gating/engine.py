@@ -56,7 +56,7 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
 def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report:
     """Return what is known; every class that some stage has not come to is undecided."""
     said = {(result.stage, result.subject) for result in found}
-    pairs = [(stage.name, row.name) for stage in stages for row in setting.classes]
+    pairs = [(stage.name, name) for stage in stages for name in stage.subjects(setting)]
     left = [_undecided(stage, name, "interrupted before") for stage, name in pairs if (stage, name) not in said]
     whole = [*found, *left]
     exhibits = Exhibits(tables=tuple(_tables(whole, setting, ())))
@@ -97,7 +97,7 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
     except KeyboardInterrupt as stop:
         raise Interrupted(Report("gate", found, interrupted=True)) from stop
     said = {result.subject for result in found}
-    silent = [architecture.name for architecture in setting.classes if architecture.name not in said]
+    silent = [name for name in stage.subjects(setting) if name not in said]
     if failed:
         return [*found, replace(failed, details={"not_reached": silent})]
     return [*found, *(_undecided(stage.name, name, "the stage said nothing about it") for name in silent)]
@@ -148,7 +148,7 @@ def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResu
 def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:
     """Give the matrix of classes and stages, worst verdict of each, and every waiver."""
     stages = list(dict.fromkeys(result.stage for result in found if result.stage != WAIVERS))
-    names = [architecture.name for architecture in setting.classes]
+    names = [*(row.name for row in setting.classes), *(row.name for row in setting.strangers)]
     rows = [(name, *(_mark(found, name, stage) for stage in stages)) for name in names]
     yield Table("classes", ("class", *stages), tuple(rows))
     if waivers:
@@ -160,7 +160,10 @@ def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Wa
 
 
 def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:
-    mine = [result for result in found if result.stage == stage and result.subject in (name, "")]
+    here = [result for result in found if result.stage == stage]
+    # what a stage says as a whole is about the classes that it looks at
+    about = (name, "") if "." not in name or any("." in result.subject for result in here) else (name,)
+    mine = [result for result in here if result.subject in about]
     # of results that block nothing, one that was waived or left out says more than one that holds
     return max(mine, key=lambda result: (result.exit_code, result.verdict != "holds")).verdict if mine else "-"
 

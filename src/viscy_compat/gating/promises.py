@@ -102,7 +102,7 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
         changed = [] if missing else list(_changed(package, architecture))
         yield StageResult(NAME, architecture.name, (*missing, *changed))
     promised = PROMISED if setting.names is None else setting.names
-    findings = (*_missing(setting, package, promised), *_unjudged(package))
+    findings = (*_missing(setting, package, promised), *_unjudged(setting, package))
     yield StageResult(NAME, "", findings, details={"names": list(promised)})
 
 
@@ -156,9 +156,10 @@ def _settled(new: Sequence[Parameter], old: Sequence[Parameter]) -> list[Paramet
     return [before.get(row.name, row) if row.default == COMPUTED else row for row in new]
 
 
-def _unjudged(package: Package) -> Iterator[Finding]:
+def _unjudged(setting: Setting, package: Package) -> Iterator[Finding]:
     tree = package.tree()
-    names = [name for name in (tree.classes() if tree else ()) if name not in known()]
+    judged_ones = {*known(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
+    names = [name for name in (tree.classes() if tree else ()) if name not in judged_ones]
     if names:
         message = f"exported and not judged: {', '.join(names)}"
         yield Finding("VC341", message, fix=CATALOGUE["VC341"].remedy)

@@ -11,6 +11,7 @@ from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import MARKS, Map
 from viscy_compat.findings import Finding
+from viscy_compat.history.records import Reference
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.environment import CODE as FAULT
 from viscy_compat.proof.workers import Worker
@@ -39,6 +40,8 @@ class Setting:
         Is told what is going on.
     names : tuple[str, ...] or None
         The public names that the package promises besides its classes; None for those that ours promises.
+    references : tuple[Reference, ...]
+        What a project recorded of its own; see `viscy_compat.proof.strangers`.
     reads : bool
         Whether the package may be read as text where the running interpreter has no torch, and what must build models
         may be left out there.
@@ -50,7 +53,13 @@ class Setting:
     profile: str = "ci"
     progress: Callable[[str], None] = lambda line: None
     names: tuple[str, ...] | None = None
+    references: tuple[Reference, ...] = ()
     reads: bool = False
+
+    @property
+    def strangers(self) -> tuple[Reference, ...]:
+        """The references of classes that no architecture file knows."""
+        return tuple(row for row in self.references if "." in row.name)
 
     @property
     def accepts_recorded(self) -> bool:
@@ -217,6 +226,8 @@ class Stage:
         Looks at every class of the setting; may raise `CompatError` where it cannot go on.
     runs_old_code : bool
         Whether the recorded references cannot stand for the old classes.
+    strangers : bool
+        Whether it is about the classes that no architecture file knows, and about no other.
     builds : bool
         Whether it must build models, for which there is no way without torch.
     """
@@ -227,3 +238,10 @@ class Stage:
     run: Callable[[Workshop], Iterator[StageResult]]
     runs_old_code: bool = False
     builds: bool = True
+    strangers: bool = False
+
+    def subjects(self, setting: Setting) -> tuple[str, ...]:
+        """Name every class that the stage must say something about."""
+        if self.strangers:
+            return tuple(row.name for row in setting.strangers)
+        return tuple(row.name for row in setting.classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from viscy_compat.gating import examination, layouts, promises, remapping, samples, verification
+from viscy_compat.gating import examination, keeping, layouts, promises, remapping, samples, verification
 from viscy_compat.gating.stage import Kind, Stage
 
 STAGES = (
@@ -21,6 +21,7 @@ STAGES = (
     Stage(layouts.NAME, "static", "names, order, shapes and dtypes are those of old checkpoints", layouts.judged),
     Stage(verification.NAME, "numeric", "old and new classes give the same bytes", verification.judged),
     Stage(remapping.NAME, "numeric", "old checkpoints, remapped, give the same outputs", remapping.judged, True),
+    Stage(keeping.NAME, "numeric", "classes of your own are what was recorded", keeping.judged, strangers=True),
     Stage(examination.NAME, "numeric", "the laws of shapes hold for drawn cases", examination.judged, True),
 )
 

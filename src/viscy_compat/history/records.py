@@ -68,6 +68,16 @@ class RecordedPass:
 
 
 @dataclass(frozen=True)
+class Felt:
+    """One call of one submodule: root mean squares and a few numbers of what it was given and of what it returned."""
+
+    module: str
+    type: str
+    given: tuple[float, ...]
+    returned: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class RecordedCase:
     """One case: arguments of both classes, the input's shape, and what came of it.
 
@@ -89,6 +99,8 @@ class RecordedCase:
         Short digest of the generator after construction.
     passes : Mapping[str, RecordedPass or Refusal]
         By mode (eval, train).
+    modules : tuple[Felt, ...]
+        Numbers of every call of a submodule in eval mode; of classes alone whose old code is not run.
     """
 
     name: str
@@ -100,6 +112,7 @@ class RecordedCase:
     weights: tuple[Row, ...]
     generator: str
     passes: Mapping[str, RecordedPass | Refusal]
+    modules: tuple[Felt, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -259,7 +272,9 @@ def _case_told(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, An
         return {**asked, "refusal": [case.refusal.stage, case.refusal.type]}
     ids = [_block(rows, blocks) for rows in _runs(case.weights)]
     passes = {mode: _pass_told(told) for mode, told in case.passes.items()}
-    return {**asked, "weights": ids, "generator": case.generator, "passes": passes}
+    felt = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
+    more = {"modules": felt} if felt else {}
+    return {**asked, "weights": ids, "generator": case.generator, "passes": passes, **more}
 
 
 def _runs(rows: Iterable[Row]) -> Iterator[list[Any]]:
@@ -346,6 +361,7 @@ def _case(told: Mapping[str, Any], blocks: Mapping[str, list[Row]]) -> RecordedC
         weights=tuple(row for name in told.get("weights", ()) for row in blocks[name]),
         generator=told.get("generator", ""),
         passes={mode: _pass(row) for mode, row in told.get("passes", {}).items()},
+        modules=tuple(Felt(name, kind, tuple(a), tuple(b)) for name, kind, a, b in told.get("modules", ())),
     )
 
 

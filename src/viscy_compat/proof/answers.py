@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from viscy_compat.errors import WorkerFailed
+from viscy_compat.history.records import Felt
 from viscy_compat.layout import Layout, TensorSpec
 
 Mode = Literal["eval", "train"]
@@ -133,6 +134,7 @@ class Answer:
     initial: Initial | None = None
     passes: Mapping[Mode, Pass | Raised] = field(default_factory=dict)
     calls: Mapping[Mode, tuple[Call, ...]] = field(default_factory=dict)
+    felt: Mapping[Mode, tuple[Felt, ...]] = field(default_factory=dict)
     error: Raised | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -232,6 +234,7 @@ def _answer(json: Mapping[str, Any], *, computed: bool) -> Answer:
         initial=_initial(json["initial"]) if "initial" in json else None,
         passes={mode: _pass(json[mode], computed=computed) for mode in MODES if mode in json},
         calls={mode: _calls(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
+        felt={mode: _felt(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         error=_raised(json["error"]) if json.get("error") else None,
         seconds={_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
     )
@@ -280,6 +283,11 @@ def _output(json: Mapping[str, Any], *, computed: bool) -> Output:
 
 def _calls(json: Mapping[str, Any]) -> tuple[Call, ...]:
     return tuple(Call(*map(_text, _list(row))) for row in _list(json["calls"]))
+
+
+def _felt(json: Mapping[str, Any]) -> tuple[Felt, ...]:
+    rows = zip(_calls(json), _list(json.get("numbers", [])), strict=False)
+    return tuple(Felt(call.module, call.type, *map(_numbers, _list(row))) for call, row in rows)
 
 
 # --- values ------------------------------------------------------------------------------------------------------

@@ -73,7 +73,11 @@ class Candidate:
 
     def describe(self, worker: Worker, architecture: Architecture) -> Described:
         """Return how the worker sees the class; raises `MissingExtra` where its environment lacks what it needs."""
-        found = self._described(worker, self.target(architecture))
+        return self.described(worker, self.target(architecture))
+
+    def described(self, worker: Worker, target: str) -> Described:
+        """Return how the worker sees a class; raises `MissingExtra` where its environment lacks what it needs."""
+        found = self._described(worker, target)
         self.refuse_faults(worker, [found.error])
         return found
 

@@ -135,7 +135,7 @@ def record(
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:
             frozen = _Frozen(worker, read_candidate(candidate))
-            found: Iterable[_Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
+            found: Iterable[Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
         else:
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
             states = [(row, state) for row in chosen for state in row.generations if not state.frozen]
@@ -143,7 +143,7 @@ def record(
         results: list[Recorded] = []
         headline = f"references in {root}"
         try:
-            results.extend(kept for draft in found if (kept := _kept(draft, root, check=check, tell=tell)))
+            results.extend(row for draft in found if (row := kept(draft, root, check=check, tell=tell)))
         except KeyboardInterrupt as stop:
             raise Interrupted(Report("record", results, headline=headline, interrupted=True)) from stop
     return Report("record", results, headline=headline)
@@ -164,12 +164,21 @@ def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: 
 
 
 @dataclass(frozen=True)
-class _Draft:
+class Draft:
+    """What was recorded, and the releases that no source within reach has."""
+
     reference: Reference
     left_out: tuple[str, ...] = ()
 
 
-def _kept(draft: _Draft, root: Path, *, check: bool, tell: Progress) -> Recorded | None:
+def kept(draft: Draft, root: Path, *, check: bool, tell: Progress) -> Recorded | None:
+    """Write what was recorded, or only compare it; None where there is nothing.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
     reference = _with_unreached(draft, root)
     if not reference.cases:
         tell(f"{reference.name} {reference.generation}: left out, it was never released as a wheel (give --repo)")
@@ -186,7 +195,7 @@ def _kept(draft: _Draft, root: Path, *, check: bool, tell: Progress) -> Recorded
     return Recorded(reference, str(path), text != before, check, len(text), draft.left_out)
 
 
-def _with_unreached(draft: _Draft, root: Path) -> Reference:
+def _with_unreached(draft: Draft, root: Path) -> Reference:
     """Keep what was recorded before of releases that no source within reach has."""
     reference = draft.reference
     if not draft.left_out or not (root / reference.path).is_file():
@@ -210,7 +219,7 @@ class Recorder:
         self.worker, self.wanted = worker, wanted
         self.trees: dict[str, OldTree] = {}
 
-    def draft(self, architecture: Architecture, generation: Generation) -> _Draft:
+    def draft(self, architecture: Architecture, generation: Generation) -> Draft:
         """Run every case of one generation, under each of its releases."""
         olds = [(release, self._old(generation, release)) for release in generation.releases]
         there = {_label(release): old for release, old in olds if old}
@@ -221,9 +230,9 @@ class Recorder:
             signatures[label] = tuple(map(str, described.signature))
             cases += self._cases(architecture, label, old)
         sources = {label: _recorded_blobs(old) for label, old in there.items()}
-        recipe = _recipe(self.worker)
+        recipe = recipe_of(self.worker)
         reference = Reference(architecture.name, generation.name, recipe, sources, signatures, tuple(cases))
-        return _Draft(reference, tuple(_label(release) for release, old in olds if not old))
+        return Draft(reference, tuple(_label(release) for release, old in olds if not old))
 
     def _old(self, generation: Generation, release: Release) -> OldClass | None:
         """Return the files of one release; None where it was never released as a wheel and no clone is given."""
@@ -247,7 +256,7 @@ class Recorder:
         cases = cases_of(architecture, old)
         runs = [_run(label, old.target, old_arguments(architecture, old, case.config), case) for case in cases]
         for case, run, answer in zip(cases, runs, _answers(self.worker, runs), strict=True):
-            yield _recorded(case, label, run.config, answer)
+            yield recorded_case(case, label, run.config, answer)
 
 
 class _Frozen:
@@ -257,7 +266,7 @@ class _Frozen:
         self.worker, self.package = worker, package
         package.prepare(worker)
 
-    def draft(self, architecture: Architecture, generation: str) -> _Draft:
+    def draft(self, architecture: Architecture, generation: str) -> Draft:
         """Run every case of one class."""
         described = self.package.describe(self.worker, architecture)
         if described.error:
@@ -265,13 +274,13 @@ class _Frozen:
             raise WorkerFailed(message, where="--candidate", code="VC312")
         runs = [_run("candidate", self.package.target(architecture), c.config, c) for c in architecture.cases]
         answers = zip(architecture.cases, runs, _answers(self.worker, runs), strict=True)
-        cases = tuple(_recorded(case, generation, run.config, answer) for case, run, answer in answers)
-        sources = {generation: _package_blobs(described.file, self.package.name)}
+        cases = tuple(recorded_case(case, generation, run.config, answer) for case, run, answer in answers)
+        sources = {generation: package_blobs(described.file, self.package.name)}
         signatures = {generation: tuple(map(str, described.signature))}
-        return _Draft(Reference(architecture.name, generation, _recipe(self.worker), sources, signatures, cases))
+        return Draft(Reference(architecture.name, generation, recipe_of(self.worker), sources, signatures, cases))
 
 
-def _package_blobs(file: str, package: str) -> dict[str, str]:
+def package_blobs(file: str, package: str) -> dict[str, str]:
     """Return the git blob ids of all files of the package that a class's file lies in."""
     name = package.partition(".")[0]
     top = next((folder for folder in Path(file).parents if folder.name == name), None)
@@ -312,7 +321,8 @@ def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[Answer]:
         yield read_answer(worker.receive(), worker.side, run)
 
 
-def _recipe(worker: Worker) -> dict[str, Any]:
+def recipe_of(worker: Worker) -> dict[str, Any]:
+    """Return how what a worker tells was made."""
     told = worker.conditions
     versions = {name: getattr(told, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
     return {**versions, "seed": 0, "fill": FILL}
@@ -321,7 +331,8 @@ def _recipe(worker: Worker) -> dict[str, Any]:
 # --- answers to records ------------------------------------------------------------------------------------------
 
 
-def _recorded(case: Case, release: str, arguments: Mapping[str, Any], answer: Answer) -> RecordedCase:
+def recorded_case(case: Case, release: str, arguments: Mapping[str, Any], answer: Answer) -> RecordedCase:
+    """Return what is kept of one answer."""
     recorded = RecordedCase(case.name, release, case.config, arguments, case.input, None, (), "", {})
     if answer.error:
         return replace(recorded, refusal=Refusal(answer.error.stage, answer.error.type))

@@ -224,6 +224,7 @@ class _Source:
         self.finder = _Blobs(request["files"]) if request.get("files") else None
         self.folder = request.get("folder")
         self.modules: dict[str, Any] = {}
+        self.displaced: dict[str, Any] = {}
         self.classes: dict[str, Any] = {}
         if not request.get("pretrained", True):
             _backbones.downloads = False
@@ -235,15 +236,23 @@ class _Source:
         if self.folder:
             sys.path.insert(0, self.folder)
         importlib.invalidate_caches()
+        if self.folder or self.finder:
+            # a package of that name may be there already, as part of the stack
+            self.displaced = self._taken()
         sys.modules.update(self.modules)
 
     def __exit__(self, *_: Any) -> None:
-        mine = [name for name in sys.modules if name == self.root or name.startswith(self.root + ".")]
-        self.modules = {name: sys.modules.pop(name) for name in mine}
+        self.modules = self._taken()
+        sys.modules.update(self.displaced)
         if self.finder:
             sys.meta_path.remove(self.finder)
         if self.folder:
             sys.path.remove(self.folder)
+
+    def _taken(self) -> dict[str, Any]:
+        """Take every module below the root out of those that are imported."""
+        mine = [name for name in sys.modules if name == self.root or name.startswith(self.root + ".")]
+        return {name: sys.modules.pop(name) for name in mine}
 
     def find(self, dotted: str) -> Any:
         """Import ``"package.module:Name"`` or ``"package.module"``."""
@@ -601,7 +610,8 @@ def _run(request: Json) -> Json:
     Options: ``device`` (``"cpu"`` or ``"meta"``), ``samples`` (how many elements of each tensor are reported as
     numbers), ``norms`` (whether the root mean square of each goes with them), ``load`` (the layout of a state dict to
     load strictly instead of the model's own), ``weights`` (a safetensors file to load strictly), ``inputs`` (a
-    safetensors file with the tensor ``input``), ``arguments`` (what ``forward`` gets besides the input), ``modes``
+    safetensors file with the tensor ``input``), ``arguments`` (what ``forward`` gets besides the input), ``tensors``
+    (shapes of further tensors that it gets, by name; with ``samples``, ``modules`` has numbers of every call), ``modes``
     (which of eval and train the gradients and modules are about), ``save`` (a safetensors file to write, with
     ``keep``: any of initial, weights, input, eval, train, buffers).
     """
@@ -739,25 +749,28 @@ class _Session:
                     buffer.copy_(self.filled[name])
 
     def _input(self) -> Any:
-        import torch
-
         if self.request.get("inputs"):
             from safetensors.torch import load_file
 
             # a tensor of a file may begin at an odd address, where some kernels add up in another order
             return load_file(self.request["inputs"])["input"].clone()
-        shape = list(self.request["input"])
+        return self._tensor("input", self.request["input"])
+
+    def _tensor(self, name: str, shape: Any) -> Any:
+        import torch
+
         if self.meta:
-            return torch.empty(shape, device="meta")
-        values = torch.empty(shape, dtype=torch.float32)
-        _pool.fill(values.reshape(-1), "input", 1.0)
+            return torch.empty(list(shape), device="meta")
+        values = torch.empty(list(shape), dtype=torch.float32)
+        _pool.fill(values.reshape(-1), name, 1.0)
         return values
 
     def _call(self, mode: str, x: Any) -> Any:
         self._restore()
         self.module.train(mode == "train")
         _seed(int(self.request.get("seed", 0)))
-        return self.module(x, **self.request.get("arguments", {}))
+        more = {name: self._tensor(name, shape) for name, shape in self.request.get("tensors", {}).items()}
+        return self.module(x, **more, **self.request.get("arguments", {}))
 
     def _forward(self, mode: str) -> Json:
         import torch
@@ -813,11 +826,11 @@ class _Session:
     def _modules(self, mode: str) -> Json:
         import torch
 
-        trace = _Trace(self.module)
+        trace = _Trace(self.module, self.samples)
         attempt = _Attempt("forward")
         with trace, attempt, torch.no_grad():
             self._call(mode, self._input())
-        return {"calls": trace.calls, **({"error": attempt.error} if attempt.error else {})}
+        return {"calls": trace.calls, "numbers": trace.numbers, **({"error": attempt.error} if attempt.error else {})}
 
     def _keep(self, kind: str, tensors: Any) -> None:
         if kind in self.keep:
@@ -834,10 +847,11 @@ class _Session:
 class _Trace:
     """Hooks on every submodule that note its calls, in the order in which they ended, innermost first."""
 
-    def __init__(self, module: Any) -> None:
-        self.module = module
+    def __init__(self, module: Any, samples: int = 0) -> None:
+        self.module, self.samples = module, samples
         self.calls: list[Json] = []
-        self.stack: list[str] = []
+        self.numbers: list[Json] = []
+        self.stack: list[tuple[str, list[float]]] = []
         self.handles: list[Any] = []
 
     def __enter__(self) -> None:
@@ -851,13 +865,21 @@ class _Trace:
 
     def _begin(self, module: Any, inputs: Any) -> None:
         # digests are taken before the call, since a module may work in place
-        self.stack.append(_combined(inputs[0] if len(inputs) == 1 else inputs))
+        given = inputs[0] if len(inputs) == 1 else inputs
+        self.stack.append((_combined(given), self._told(given)))
 
     def _end(self, name: str) -> Callable[[Any, Any, Any], None]:
         def note(module: Any, inputs: Any, outputs: Any) -> None:
-            self.calls.append([name, type(module).__name__, self.stack.pop(), _combined(outputs)])
+            digest, told = self.stack.pop()
+            self.calls.append([name, type(module).__name__, digest, _combined(outputs)])
+            self.numbers.append([told, self._told(outputs)])
 
         return note
+
+    def _told(self, value: Any) -> list[float]:
+        """Return root mean square and a few elements of each tensor; nothing where no samples are asked for."""
+        tensors = _tensors(value) if self.samples else ()
+        return [number for _, tensor in tensors for number in (_norm(tensor), *_samples(tensor.float(), self.samples))]
 
 
 def _combined(value: Any) -> str:
