@@ -78,7 +78,7 @@ def record_class(
     limits = Limits() if timeout is None else Limits(request=timeout)
     with Worker("candidate", python=candidate_python, cache=1, limits=limits) as worker:
         package.prepare(worker)
-        reference = _reference(worker, package, target, generation or "v1", asked)
+        reference = reference_of(worker, package, target, generation or "v1", asked)
     row = kept(Draft(reference), root, check=check, tell=tell)
     return Report("record", [row] if row else [], headline=f"references in {root}")
 
@@ -196,9 +196,10 @@ def _listed(value: Any) -> Any:
     return {"list": [_listed(item) for item in value]} if isinstance(value, list | tuple) else value
 
 
-def _reference(
+def reference_of(
     worker: Worker, package: Candidate, target: str, generation: str, asked: Sequence[tuple[Case, Mapping[str, Any]]]
 ) -> Reference:
+    """Return what a class of a package, which its worker has at hand, does in every case."""
     described = package.described(worker, target)
     if described.error:
         message = f"{target} cannot be imported ({printable(str(described.error))})"

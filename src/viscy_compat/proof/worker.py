@@ -940,7 +940,7 @@ def _class(request: Json) -> Json:
     with attempt:
         found = _sources[request["source"]].find(request["class"])
         name = getattr(found, "__module__", request["class"])
-        module = sys.modules.get(name) or _sources[request["source"]].modules.get(name)
+        module = _sources[request["source"]].modules.get(name) or sys.modules.get(name)
         parameters = inspect.signature(found).parameters.values() if callable(found) else ()
         rows = [[p.name, p.kind.name, p.default is not p.empty, _plain(p.default)] for p in parameters]
         return {"file": getattr(module, "__file__", None), "module": name, "signature": rows}
