@@ -34,6 +34,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.config_files import read_config
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Report
 from viscy_compat.layout import TensorSpec
@@ -42,7 +43,7 @@ from viscy_compat.migration.plan_file import dumps, read_plan
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Split
 from viscy_compat.proof.answers import Run, read_answer, read_described, read_names
 from viscy_compat.report import Style, render
-from viscy_compat.stated import parse_settings, read_config, spelled
+from viscy_compat.stated import parse_settings, spelled
 from viscy_compat.waivers import read_waivers
 
 ROOT = Path(__file__).resolve().parents[1]

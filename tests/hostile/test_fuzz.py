@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from hostile.generator import HONEST, HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM
 from support.assembly import NUMBERS, archive, lightning, module, pickled, records, row, safetensors, state, tensor
+from support.folders import Block, Entry, distributed, whole
 from support.mutation import mutated
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
@@ -46,6 +47,27 @@ def test_a_damaged_pickle_in_a_sound_archive_is_answered(path: Path, seed: int) 
 def test_a_damaged_file_is_answered(path: Path, seed: int) -> None:
     dice = random.Random(seed)
     answered(path, mutated(dice.choice(FILES), FILES, dice))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sound folder of torch.distributed.checkpoint, with a tensor of two ranks and Lightning's record."""
+    halves = (Block((0, 0), (2, 1), (0.0, 2.0)), Block((0, 1), (2, 1), (1.0, 3.0), "__1_0.distcp"))
+    entries = {"state_dict.w": Entry((2, 2), halves), "state_dict.v": whole((2,), (1.0, 2.0))}
+    place = distributed(tmp_path_factory.mktemp("fuzz") / "d", entries)
+    (place / "meta.pt").write_bytes(HONEST_LIGHTNING)
+    return place
+
+
+@given(seed=SEEDS, name=st.sampled_from([".metadata", ".metadata", "meta.pt", "__0_0.distcp", "__1_0.distcp"]))
+@settings(max_examples=400)
+def test_a_damaged_file_of_a_distributed_folder_is_answered(folder: Path, seed: int, name: str) -> None:
+    sound = (folder / name).read_bytes()
+    (folder / name).write_bytes(mutated(sound, [sound, *PICKLES], random.Random(seed)))
+    try:
+        assert answer(folder)
+    finally:
+        (folder / name).write_bytes(sound)
 
 
 JSON = st.recursive(

@@ -306,7 +306,7 @@ def _add_part(
 ) -> None:
     key, offsets = index.get("fqn"), index.get("offset")
     name, start, size = info.get("relative_path"), info.get("offset"), info.get("length")
-    places = [value for value in (start, size) if type(value) is int and value >= 0]
+    places = [value for value in (start, size) if type(value) is int and 0 <= value < 1 << 63]
     if type(key) is not str or key not in entries or type(name) is not str or len(places) != 2:
         _broken(where, "a part is stated without its tensor, its file or its place")
     if info.get("transform_descriptors"):

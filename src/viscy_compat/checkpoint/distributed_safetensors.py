@@ -89,7 +89,7 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
 
 def _offsets(row: Any) -> tuple[int, ...] | None:
     places = row.get("saved_offsets") if type(row) is dict else None
-    sound = type(places) is list and all(type(place) is int and place >= 0 for place in places)
+    sound = type(places) is list and all(type(place) is int and 0 <= place < 1 << 63 for place in places)
     return tuple(places) if sound and places is not None else None
 
 

@@ -12,6 +12,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
@@ -566,7 +567,8 @@ def _write_text(path: str, text: str, existing: Existing) -> None:
 
 def _findings(chosen: Chosen, wish: Wish) -> tuple[Finding, ...]:
     """Return what stays to be said about the source: not what the plan, or the new file, cures."""
-    found = chosen.result.findings if chosen.result else chosen.checkpoint.findings
+    checkpoint = chosen.checkpoint
+    found = chosen.result.findings if chosen.result else (*checkpoint.findings, *about_absent_weights(checkpoint))
     rid_of_path = wish.class_path or ENDINGS.get(os.path.splitext(wish.out)[1].lower()) == "safetensors"
     cured = {*_CURED, "VC306"} if rid_of_path else _CURED
     return tuple(finding for finding in found if finding.severity != "error" and finding.code not in cured)
