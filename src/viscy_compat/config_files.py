@@ -7,7 +7,7 @@ OmegaConf's containers in both. A tag that says nothing about a constructor argu
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource
@@ -233,20 +233,3 @@ class _Conversion:
 def _global(name: str) -> Global:
     module, _, last = name.rpartition(".")
     return Global(module, last)
-
-
-def beside(path: str) -> Iterator[str]:
-    """Yield the configurations that lie where training runs leave them: beside a file, or beside its folder.
-
-    Only names are looked at: Lightning's loggers write ``hparams.yaml``, LightningCLI ``config.yaml``, Hydra
-    ``.hydra/config.yaml``; exported models come with ``config.json``.
-    """
-    folder = os.path.dirname(path)
-    for above in (folder, os.path.join(folder, os.pardir)):
-        for name in _NAMES:
-            place = os.path.join(above, name)
-            if os.path.isfile(place):
-                yield os.path.normpath(place)
-
-
-_NAMES: Final = ("config.yaml", "config.yml", "hparams.yaml", "config.json", os.path.join(".hydra", "config.yaml"))

@@ -32,7 +32,7 @@ from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import published_at
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
-from viscy_compat.checkpoint.values import Unread
+from viscy_compat.checkpoint.unread import Unread
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple

@@ -14,7 +14,7 @@ from typing import Any, Final
 from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
-from viscy_compat.named import NamedTuple
+from viscy_compat.checkpoint.unread import Unread
 
 _DEPTH: Final = 32
 _MOST: Final = 20_000
@@ -35,12 +35,6 @@ _CODES: Final = {
     "f8": "d",
 }
 """struct's codes for numpy's kinds of number; the longer floats have no exact counterpart in Python."""
-
-
-class Unread(NamedTuple):
-    """Stands for a value that cannot be read exactly; ``what`` says what it is (``"a tensor"``)."""
-
-    what: str
 
 
 def value_of(node: Node) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths
 from viscy_compat.findings import Aside
 from viscy_compat.report import emit_each
@@ -44,9 +43,15 @@ def add_statements(parser: ArgumentParser) -> None:
 
 def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
     """Return what the user states: ``--set`` outweighs configurations, and a later one those before it."""
-    configs = [statement for path in reversed(arguments.config) for statement in read_config(path)]
+    configs = [statement for path in reversed(arguments.config) for statement in _read_config(path)]
     settings = parse_settings(arguments.set)
     return (Statement(SETTING, settings), *configs) if settings else tuple(configs)
+
+
+def _read_config(path: str) -> tuple[Statement, ...]:
+    from viscy_compat.config_files import read_config
+
+    return read_config(path)
 
 
 def run(arguments: Namespace) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 
 from viscy_compat.architectures import find
@@ -89,8 +88,12 @@ def dropped_before(metadata: Mapping[str, str]) -> list[str]:
     (['a.weight_g'], [])
     """
     text = metadata.get(_RECORD, "")
+    if not text:
+        return []
+    from json import loads
+
     try:
-        told = json.loads(text) if text else []
+        told = loads(text)
     except ValueError:
         told = [text]
     return [name for name in told if isinstance(name, str)] if isinstance(told, list) else []

@@ -22,7 +22,8 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.values import Unread, value_of
+from viscy_compat.checkpoint.inert import Node
+from viscy_compat.checkpoint.unread import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
@@ -108,9 +109,14 @@ def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
     """Return what a file says about itself: its hyper-parameters, then the record that `remap` left in it."""
     nodes = {name: checkpoint.entries.get(name) for name in _ENTRIES}
     nodes["hyper_parameters"] = checkpoint.hyper_parameters
-    document = {name: value_of(node) for name, node in nodes.items() if node is not None}
-    rows = tuple(statements_in(document, FILE)) if document else ()
-    return (*rows, *_record(checkpoint.metadata))
+    held = {name: node for name, node in nodes.items() if node is not None}
+    return (*(_own(held) if held else ()), *_record(checkpoint.metadata))
+
+
+def _own(nodes: Mapping[str, Node]) -> tuple[Statement, ...]:
+    from viscy_compat.checkpoint.values import value_of
+
+    return tuple(statements_in({name: value_of(node) for name, node in nodes.items()}, FILE))
 
 
 def _record(metadata: Mapping[str, str]) -> Iterator[Statement]:

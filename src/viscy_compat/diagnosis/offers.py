@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from viscy_compat.architectures.architecture import REQUIRED, Published, complete
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.config_files import beside
 from viscy_compat.diagnosis.knowledge import Knowledge
 from viscy_compat.errors import Unbuildable
 from viscy_compat.findings import Finding
@@ -72,3 +72,20 @@ def _defaults(found: Inference, knowledge: Knowledge, names: Iterable[str]) -> I
             values = [f"{name}={spelled(defaults[name])}" for name in left_out]
             said = f"{row.origin} names {found.architecture.name} and leaves {', '.join(left_out)} to the default"
             yield Finding("VC313", f"{said}: {' '.join(values)}", fix=_settings(values))
+
+
+def beside(path: str) -> Iterator[str]:
+    """Yield the configurations that lie where training runs leave them: beside a file, or beside its folder.
+
+    Only names are looked at: Lightning's loggers write ``hparams.yaml``, LightningCLI ``config.yaml``, Hydra
+    ``.hydra/config.yaml``; exported models come with ``config.json``.
+    """
+    folder = os.path.dirname(path)
+    for above in (folder, os.path.join(folder, os.pardir)):
+        for name in _NAMES:
+            place = os.path.join(above, name)
+            if os.path.isfile(place):
+                yield os.path.normpath(place)
+
+
+_NAMES: Final = ("config.yaml", "config.yml", "hparams.yaml", "config.json", os.path.join(".hydra", "config.yaml"))

@@ -16,7 +16,7 @@ from viscy_compat.migration.shapes import computed_reason, neutral_reason
 from viscy_compat.operations import Drop, Operation
 
 STATED = "--drop says so, and it computes: this changes predictions"
-_FOLDED = re.compile(r"\{\d+(\.\.\d+|(,\d+)+)\}")
+_FOLDED = r"\{\d+(\.\.\d+|(,\d+)+)\}"
 
 
 def harmless_reason(name: str, spec: TensorSpec) -> str:
@@ -135,7 +135,7 @@ def _named(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -
 
 def _spelled(pattern: str) -> list[str]:
     """Unfold the numbers that reports fold; other braces are left to `parse_hint`."""
-    if not pattern or not _FOLDED.search(pattern):
+    if not pattern or not re.search(_FOLDED, pattern):
         return [pattern]
     kept = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
     return [each.replace("\0", "{").replace("\1", "}") for each in unfold(kept)]

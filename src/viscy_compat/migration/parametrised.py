@@ -101,17 +101,14 @@ BITSANDBYTES: Final = Kind(
 PACKED: Final = Kind("packed integers (GPTQ, AWQ, fp8)", "quantised", "integers times scales", _FLOATS)
 PRELU: Final = Kind("slopes of a PReLU", "slopes", "x below 0 times the slope", "build the class with this activation")
 
-_ADAPTERS: Final = re.compile(
+# Texts and not compiled patterns: `check` imports them and nearly never needs one; `re` remembers what it compiled.
+_ADAPTERS: Final = (
     r"^(lora_(?P<side>[AB]|embedding_[AB]|magnitude_vector|E|ranknum)|ia3_l|hada_[wt]\d.*|lokr_[wt]\d.*|oft_[rR]|boft_[Rs]"
     r"|vera_lambda_[bd]|vera_[AB]|randlora_.*|trainable_tokens_delta|adaption_(gate|prompt)|prompt_embeddings)$"
 )
-_BITSANDBYTES: Final = re.compile(
-    r"\.(weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|SCB|CB)$"
-)
-_OBSERVED: Final = re.compile(
-    r"^(?P<module>.*?)\.?\b(activation_post_process|weight_fake_quant|\w*activation_post_process_\d+)\."
-)
-_SLOPED: Final = re.compile(r"^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$", re.IGNORECASE)
+_BITSANDBYTES: Final = r"\.(weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|SCB|CB)$"
+_OBSERVED: Final = r"^(?P<module>.*?)\.?\b(activation_post_process|weight_fake_quant|\w*activation_post_process_\d+)\."
+_SLOPED: Final = r"(?i)^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$"
 _PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")
 
@@ -209,14 +206,14 @@ def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
     return same_rank or magnitude.elements == 1
 
 
-_PARAMETRIZED: Final = re.compile(r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$")
+_PARAMETRIZED: Final = r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$"
 
 
 def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
     """Yield what ``torch.nn.utils.parametrize`` registered: everything below ``parametrizations.NAME``."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in layout:
-        match = _PARAMETRIZED.match(name)
+        match = re.match(_PARAMETRIZED, name)
         if match:
             groups.setdefault((match["module"] or "", match["weight"]), {})[match["rest"]] = name
     for (module, weight), names in groups.items():
@@ -243,7 +240,7 @@ def _adapters(layout: Layout) -> Iterator[Part]:
     groups: dict[str, dict[str, str]] = {}
     for name in layout:
         parts = name.split(".")
-        places = [place for place, part in enumerate(parts) if _ADAPTERS.match(part) or part in _HOLDERS]
+        places = [place for place, part in enumerate(parts) if re.match(_ADAPTERS, part) or part in _HOLDERS]
         if places:
             groups.setdefault(".".join(parts[: places[0]]), {})[".".join(parts[places[0] :])] = name
     for module, names in groups.items():
@@ -278,7 +275,7 @@ def _observers(layout: Layout) -> Iterator[Part]:
     """Yield what ``torch.ao`` hung on modules to watch or to round what passes."""
     groups: dict[str, list[str]] = {}
     for name in layout:
-        match = _OBSERVED.match(name)
+        match = re.match(_OBSERVED, name)
         if match:
             groups.setdefault(match["module"], []).append(name)
     yield from (Part(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
@@ -295,7 +292,7 @@ def _quantised(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) 
             yield Part(PACKED, module, "", packed)
     groups: dict[str, list[str]] = {}
     for name in layout:
-        match = _BITSANDBYTES.search(f".{name}")
+        match = re.search(_BITSANDBYTES, f".{name}")
         if match:
             groups.setdefault(f".{name}"[: match.start()].lstrip("."), []).append(name)
     yield from (Part(BITSANDBYTES, module, "", tuple(names)) for module, names in groups.items())
@@ -305,4 +302,4 @@ def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:
     """Whether a module holds one vector alone, under an activation's name, or one number alone."""
     alone = [*names] == ["weight"] and len(names["weight"].shape) == 1
     last = module.rpartition(".")[2]
-    return alone and (bool(_SLOPED.match(last)) or (last.isdigit() and names["weight"].shape == (1,)))
+    return alone and (bool(re.match(_SLOPED, last)) or (last.isdigit() and names["weight"].shape == (1,)))
