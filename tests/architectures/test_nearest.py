@@ -147,8 +147,8 @@ def test_a_callable_upsample_pre_conv_is_called_by_its_name() -> None:
 def test_an_activation_with_weights_of_its_own_is_called_by_its_name() -> None:
     architecture = find("BetaVaeMonai")
     layout = architecture.layout(complete(architecture, architecture.cases[0].config))
-    wide = {name: TensorSpec((7,)) if name.endswith(".adn.A.weight") else spec for name, spec in layout.items()}
-    near = nearest(wide)
+    other = {name.replace(".adn.A.weight", ".adn.A.beta"): spec for name, spec in layout.items()}
+    near = nearest(other)
     assert near is not None
     assert near.custom.startswith("act was")
 

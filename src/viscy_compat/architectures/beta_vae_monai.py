@@ -98,7 +98,7 @@ def footprint(config: Config) -> Footprint:
         inter=inter,
         inter_units=max(0, config["num_inter_units"]) if inter else 0,
         area=prod(final_size(config["in_shape"][1:], strides)),
-        style=Style(config["norm"] == "batch", activation(config) == "PRELU", config["bias"]),
+        style=Style(config["norm"] == "batch", slopes(config), config["bias"]),
     )
 
 
@@ -115,6 +115,20 @@ def activation(config: Config) -> str:
     act = config["act"]
     name = act[0] if isinstance(act, tuple) else act
     return str(name).upper() if name else ""
+
+
+def slopes(config: Config) -> int:
+    """Return how many weights the activation has: a PReLU's slopes, else none.
+
+    Examples
+    --------
+    >>> slopes({"act": "PRELU"}), slopes({"act": ("prelu", {"num_parameters": 8})}), slopes({"act": "RELU"})
+    (1, 8, 0)
+    """
+    act = config["act"]
+    if activation(config) != "PRELU":
+        return 0
+    return int(act[1].get("num_parameters", 1)) if isinstance(act, tuple) else 1
 
 
 def layer_strides(config: Config) -> tuple[tuple[int, ...], ...]:
@@ -162,9 +176,6 @@ def _check(config: Config) -> None:
             raise Unbuildable(f"kernel sizes must be odd, one for each of {dims} axes")
     if max(config["num_res_units"], config["num_inter_units"]) > _MOST_UNITS:
         raise Unbuildable(f"more than {_MOST_UNITS} residual units are beyond what is known here")
-    act = config["act"]
-    if isinstance(act, tuple) and act[1].get("num_parameters", 1) != 1:
-        raise Unbuildable("act is a PReLU with several weights, which this version does not know")
 
 
 def layout(config: Config) -> Layout:
@@ -249,7 +260,7 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
         "up_kernel_size": _short(up[2:]),
         "num_res_units": units,
         "norm": "batch" if f"{first}.{ended}.N.weight" in found else "instance",
-        "act": "PRELU" if f"{first}.{ended}.A.weight" in found else "RELU",
+        "act": _shown_activation(first_size(found, f"{first}.{ended}.A.weight", default=0)),
         "bias": f"{first}.{unit}.bias" in found or "model.decode.decode_0.conv.conv.bias" in found,
         "inter_channels": inter or None,
         **({"num_inter_units": inter_units} if inter else {}),
@@ -367,6 +378,13 @@ def _between(bag: Bag, first: int, kernel: Shape) -> Iterator[tuple[tuple[int, .
                 waiting.append(((*widths, width), units, left))
                 yield (*widths, width), units, left
     raise TooManyWays
+
+
+def _shown_activation(weights: int) -> str | tuple[str, dict[str, int]]:
+    """Return the activation that has so many weights; which one without any is not shown."""
+    if weights > 1:
+        return "PRELU", {"num_parameters": weights}
+    return "PRELU" if weights else "RELU"
 
 
 def _widths(found: Layout, pattern: str) -> tuple[int, ...]:
@@ -536,7 +554,15 @@ def _refusal(config: Config, shown: Footprint, fed: tuple[int, ...]) -> str:
         return f"the last map has {area} places, in_shape={config['in_shape']} asks for {shown.area}"
     if not shown.style.batch and area == 1:
         return "instance norm refuses a map of one element"
-    return ""
+    return _refusal_of_slopes(shown)
+
+
+def _refusal_of_slopes(shown: Footprint) -> str:
+    """Say where a PReLU with a weight for each channel meets maps of another width."""
+    count = shown.style.slopes
+    widths = {*shown.channels, *shown.inter, *((shown.out_channels,) if shown.res_units else ())}
+    others = sorted(widths - {count})
+    return f"a PReLU with {count} weights refuses a map of {others[0]} channels" if count > 1 and others else ""
 
 
 def _rounding(fed: tuple[int, ...], recon: tuple[int, ...]) -> Iterator[Loss]:

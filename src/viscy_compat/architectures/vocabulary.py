@@ -85,12 +85,12 @@ def batch_norm(name: str, width: int) -> Entries:
 class Style(NamedTuple):
     """What MONAI's convolutions of one model have in common besides their widths.
 
-    ``batch`` says whether the norm keeps tensors (batch norm) or not (instance norm), ``prelu`` whether the activation
-    has its one weight, ``bias`` whether convolutions have a bias.
+    ``batch`` says whether the norm keeps tensors (batch norm) or not (instance norm), ``slopes`` how many weights the
+    activation has (a PReLU: one, or one for each channel), ``bias`` whether convolutions have a bias.
     """
 
     batch: bool = True
-    prelu: bool = True
+    slopes: int = 1
     bias: bool = True
 
 
@@ -104,8 +104,8 @@ def norm_activation(name: str, width: int, style: Style) -> Entries:
     """
     if style.batch:
         yield from batch_norm(f"{name}.N", width)
-    if style.prelu:
-        yield f"{name}.A.weight", TensorSpec((1,))
+    if style.slopes:
+        yield f"{name}.A.weight", TensorSpec((style.slopes,))
 
 
 def block(name: str, outputs: int, inputs: int, kernel: Sequence[int], style: Style, *, bare: bool = False) -> Entries:
@@ -143,7 +143,7 @@ def residual_unit(name: str, shape: Residual, style: Style) -> Entries:
     Examples
     --------
     >>> unit = Residual(4, 2, (3, 3), subunits=1)
-    >>> [f"{name} {spec.shape}" for name, spec in residual_unit("u", unit, Style(False, False, False))]
+    >>> [f"{name} {spec.shape}" for name, spec in residual_unit("u", unit, Style(False, 0, False))]
     ['u.conv.unit0.conv.weight (4, 2, 3, 3)', 'u.residual.weight (4, 2, 1, 1)']
     """
     inputs, last = shape.inputs, max(1, shape.subunits) - 1
