@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -61,3 +64,26 @@ def test_other_reports_leave_the_job_summary_alone(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
     emit(hostile("x"), asked("json"))
     assert not (tmp_path / "summary.md").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits of files as Unix has them")
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    """What stood there before stays, where the disc does not take the new report."""
+    (tmp_path / "before.html").write_text("before")
+    for name in ("before.html", "new.html"):
+        limited = f'ulimit -f 1; exec "$0" -m viscy_compat explain -q --output html:{name}'
+        done = subprocess.run(
+            ["sh", "-c", limited, sys.executable], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+        said = f"viscy-compat: {name}: File too large; choose another place for --output\n"
+        assert (done.returncode, done.stderr.decode()) == (2, said)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"before.html": "before"}
+
+
+def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
+    (tmp_path / "target.json").touch()
+    (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
+    emit(clean(), asked("text", f"json:{tmp_path / 'link.json'}", "json:/dev/null"))
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "target.json").read_text()) == clean().to_dict()
+    assert not os.path.isfile("/dev/null")

@@ -499,6 +499,11 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
     if old.generation.name != newest:
         message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
         yield Finding("VC609", message, fix=CATALOGUE["VC609"].remedy)
+    yield from unproven(old, architecture)
+
+
+def unproven(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
+    """Say of a source that it is not the recorded one, and name the files."""
     if old.strange:
         message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
         yield Finding("VC630", message, old.strange, CATALOGUE["VC630"].remedy)

@@ -203,9 +203,19 @@ def _add_job_summary(report: Report) -> None:
 
 
 def _write(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
+    """Write a report: whole or not at all, but for what cannot be replaced (a link, a device, a pipe, a summary)."""
+    replaceable = mode == "w" and not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
+    place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
     try:
-        with open(path, mode, encoding="utf-8") as file:
-            file.write(text + "\n")
+        try:
+            with open(place, mode, encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text + "\n")
+            if replaceable:
+                os.replace(place, path)
+        finally:
+            if replaceable:
+                with suppress(FileNotFoundError):
+                    os.unlink(place)
     except OSError as error:
         raise OutputRefused(
             error.strerror or str(error), where=path, fix="choose another place for --output"
