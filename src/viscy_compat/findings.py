@@ -1018,7 +1018,7 @@ class Explanation(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry."""
-        return dict(zip(("code", "severity", "title", "meaning", "remedy"), self.entry, strict=True))
+        return {"code": self.entry.id, **{name: getattr(self.entry, name) for name in Code._fields[1:]}}
 
 
 class Result(Protocol):

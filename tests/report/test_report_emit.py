@@ -83,7 +83,7 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     (tmp_path / "target.json").touch()
     (tmp_path / "link.json").symlink_to(tmp_path / "target.json")
-    emit(clean(), asked("text", f"json:{tmp_path / 'link.json'}", "json:/dev/null"))
+    emit(clean(), asked("json", f"json:{tmp_path / 'link.json'}", "json:/dev/null"))
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "target.json").read_text()) == clean().to_dict()
     assert not os.path.isfile("/dev/null")
