@@ -313,6 +313,7 @@ def fulfil(
     for path in filter(None, (wish.plan_out, wish.shim_out)):
         refuse_target(path, _existing(wish), chosen.checkpoint.files)
     fates = _fates(chosen, wish)
+    findings = _findings(chosen, wish)  # looks into the source, which --in-place replaces
     job, written, proof = _written(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish, chosen.checkpoint))
     admission = written.admission if written else Admission({})
@@ -327,7 +328,7 @@ def fulfil(
         (
             *about_drops(chosen.plan.operations),
             *about_admission(admission, wish.out, keep_classes=wish.keep_classes),
-            *_findings(chosen, wish),
+            *findings,
         ),
         files,
         chosen.result,
