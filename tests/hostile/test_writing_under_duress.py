@@ -71,6 +71,7 @@ def in_a_child(work: Callable[[], None]) -> int:
         os._exit(0)
 
 
+@pytest.mark.long
 def test_killed_at_a_hundred_random_moments_fifty_for_each_format(place: Place) -> None:
     started = time.monotonic()
     os.waitpid(in_a_child(place.run), 0)
@@ -121,6 +122,7 @@ def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: i
 MOMENTS = ("open", "write", "fsync", "link", "replace", "unlink", "lseek", "close")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("in_place", [False, True])
 def test_killed_at_each_call_of_the_system(place: Place, in_place: bool) -> None:
     """Dies right before its first call, its second, and so on, until a run gets through."""

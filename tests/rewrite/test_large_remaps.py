@@ -40,6 +40,7 @@ def plan_for(path: Path) -> None:
     path.write_text(dumps(plan_of(Side(specs), Side(there), map(Rename, specs, there))))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
 def test_more_than_4_gib_come_out_right(roomy: Path, ending: str) -> None:
     source, out = roomy / "old.pt", roomy / f"new{ending}"

@@ -190,7 +190,8 @@ def _findings(
     if not contents.checked and not contents.path:
         yield from _gap_findings(entries.tensors)
     if contents.trailing:
-        said = f"{contents.trailing} bytes follow the last storage; where bytes were inserted before it, values moved"
+        many = f"{contents.trailing} bytes follow" if contents.trailing > 1 else "a byte follows"
+        said = f"{many} the last storage; where bytes were inserted before it, values moved"
         yield Finding("VC492", said, fix=CATALOGUE["VC492"].remedy)
     missing = {view.reason for view in contents.storages.values() if type(view) is NotExact and view.code == "VC442"}
     if missing and not any(tensor.code == "VC442" for tensor in entries.unreadable):
@@ -206,8 +207,8 @@ def _gap_findings(tensors: dict[str, StoredTensor]) -> Iterable[Finding]:
     """Say where a stride or an offset may be damaged, in a file whose pickle has no checksum."""
     keys = tensors_beside_a_gap(tensors.values())
     if keys:
-        many = f"{len(keys)} tensors use" if len(keys) > 1 else "a tensor uses"
-        said = f"{many} a part of what is stored for them; this file has no checksum, so it may be damaged"
+        many = f"{len(keys)} tensors use parts" if len(keys) > 1 else "a tensor uses a part"
+        said = f"{many} of a storage, and nothing the rest; this file has no checksum, so it may be damaged"
         yield Finding("VC491", said, tuple(fold(keys)), CATALOGUE["VC491"].remedy)
 
 
