@@ -123,6 +123,18 @@ def test_a_stated_drop_says_everywhere_that_predictions_change(source: Path, tmp
     assert torch.equal(load_file(out)[f"{CONV}.weight"], normed().state_dict()[DIRECTION])
 
 
+@pytest.mark.parametrize("name", [MAGNITUDE, f"model.{MAGNITUDE}"])
+def test_a_drop_in_a_lightning_file_is_said_in_the_torch_file_that_is_written(tmp_path: Path, name: str) -> None:
+    state = {f"model.{key}": tensor for key, tensor in normed().state_dict().items()}
+    torch.save({"state_dict": state, "epoch": 1, "pytorch-lightning_version": "2.4.0"}, tmp_path / "old.ckpt")
+    result = remapped(tmp_path / "old.ckpt", tmp_path / "new.ckpt", class_name="BetaVaeMonai", drop=[name])
+    assert "VC124" in {finding.code for finding in result.findings}
+    assert torch.equal(
+        torch.load(tmp_path / "new.ckpt")["state_dict"][f"model.{CONV}.weight"], state[f"model.{DIRECTION}"]
+    )
+    assert "VC125" in codes(checked(tmp_path / "new.ckpt"))
+
+
 def test_what_is_said_stays_with_the_file_when_it_is_written_again(source: Path, tmp_path: Path) -> None:
     first, again = tmp_path / "first.safetensors", tmp_path / "again.safetensors"
     remap(source, first, class_name="BetaVaeMonai", drop=[MAGNITUDE])

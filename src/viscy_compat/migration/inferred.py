@@ -137,8 +137,10 @@ def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None
 
 def _refuse_parametrised(way: Way, where: str) -> None:
     """Refuse weights that are computed from several tensors: no rename makes the plain ones of them."""
-    settled = {*way.there, *way.outside}
-    parts = [part for part in parametrised(way.source.layout) if not settled & {*part.tensors}]
+    inside = {name.removeprefix(way.source.prefix): name for name in way.dropped}
+    settled = {*way.there, *inside}
+    layout = {**way.here, **{name: way.source.layout[raw] for name, raw in inside.items()}}
+    parts = [part for part in parametrised(layout) if not settled & {*part.tensors}]
     if not parts:
         return
     shown = fold(name for part in parts for name in part.tensors)

@@ -6,9 +6,11 @@ Nothing is said where the value is exactly the same once it is loaded (bytes, se
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node
+from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node
+from viscy_compat.checkpoint.unread import Unread
+from viscy_compat.checkpoint.values import value_of
 from viscy_compat.named import NamedTuple
 
 
@@ -75,6 +77,41 @@ def _dictionary(node: Call) -> Conversion | None:
     return Conversion(Dict(node.entries or []), "dictionary")
 
 
+def _number(node: Call) -> Conversion | None:
+    """Return a numpy scalar as the number that it is."""
+    value = value_of(node) if node.function.module.startswith("numpy") else None
+    return Conversion(value, "number") if type(value) in (bool, int, float) else None
+
+
+def _container(node: Call) -> Conversion | None:
+    """Return a numpy array or a container of OmegaConf as lists and dictionaries, where all of it can be read exactly."""
+    if node.function.module.partition(".")[0] not in ("numpy", "omegaconf"):
+        return None
+    plain = _node_of(value_of(node))
+    if node.function.module.startswith("numpy") and not _is_numbers(plain):
+        return None
+    form = "dictionary" if type(plain) is Dict else "list"
+    return Conversion(plain, form) if type(plain) in (Dict, list) else None
+
+
+def _is_numbers(node: Node) -> bool:
+    """Whether a node holds nothing but numbers: an array of objects is no list of what these hold."""
+    return all(map(_is_numbers, node)) if type(node) is list else type(node) in (bool, int, float)
+
+
+def _node_of(value: Any) -> Node:
+    """Return the node of a plain value; `ABSENT` where a part of it could not be read."""
+    if isinstance(value, Unread):
+        return ABSENT
+    if isinstance(value, list):
+        items = [_node_of(item) for item in value]
+        return ABSENT if any(item is ABSENT for item in items) else items
+    if isinstance(value, dict):
+        entries = [item for key, held in value.items() for item in (key, _node_of(held))]
+        return ABSENT if any(item is ABSENT for item in entries) else Dict(entries)
+    return value
+
+
 def _ordered(node: Call) -> Conversion | None:
     """Return an OrderedDict under its own name; old files found it in a module of torch that imported it."""
     if node.function.module == "collections":
@@ -91,4 +128,6 @@ _CALLS: Final[dict[str, Callable[[Call], Conversion | None]]] = {
     "AttributeDict": _dictionary,
     "defaultdict": _dictionary,
     "OrderedDict": _ordered,
+    "scalar": _number,
+    **dict.fromkeys(("_reconstruct", "_frombuffer", "DictConfig", "ListConfig"), _container),
 }
