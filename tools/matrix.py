@@ -35,7 +35,7 @@ from viscy_compat.report.text_gate import render as as_text
 
 NEWEST = "newest"
 DEFAULT = tuple(name for name in STACKS if name != "lowest")
-REPORT = ("layout", "initial", "eval")
+REPORT = ("layout", "initial", "eval", "train")
 
 Answers = dict[str, list[Answer]]
 

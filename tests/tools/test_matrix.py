@@ -10,7 +10,7 @@ import pytest
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.proof.answers import Answer, Output, Pass
+from viscy_compat.proof.answers import Answer, Initial, Output, Pass
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -24,7 +24,8 @@ def answered(index: int, digest: str = "a" * 64) -> Answer:
     """What a worker would say of a case."""
     layout = CLASS.layout(complete(CLASS, CLASS.cases[index].config))
     told = Pass("SimpleNamespace", (Output("recon_x", (1,), "float32", digest),), "", {})
-    return Answer(layout=layout, passes={"eval": told})
+    initial = Initial(("c" * 64,) * len(layout), "d" * 64)
+    return Answer(layout=layout, initial=initial, passes={"eval": told, "train": told})
 
 
 NEWEST = {CLASS.name: [answered(index) for index in range(len(CLASS.cases))]}
