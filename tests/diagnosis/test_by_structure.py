@@ -167,3 +167,15 @@ def test_without_a_class_the_shapes_only_suggest_one(tmp_path: Path):
     assert result.verdict in ("unknown", "incompatible")
     if result.verdict == "unknown":
         assert result.next.endswith("--as ContrastiveEncoder")
+
+
+def test_shapes_that_allow_too_much_are_asked_for_and_not_called_those_of_no_configuration(tmp_path: Path):
+    config = {**BETWEEN, "channels": (2, 2, 3, 2), "strides": (1,) * 4, "kernel_size": 1, "up_kernel_size": 1}
+    config |= {"num_res_units": 1, "inter_channels": None, "act": "PRELU", "norm": "batch"}
+    layout = forked(layout_of("BetaVaeMonai", **config), "one to one")
+
+    with pytest.raises(PlanRefused) as error:
+        remapped(tmp_path, layout, "BetaVaeMonai")
+
+    assert "has exactly the shapes" not in error.value.message
+    assert "--set" in error.value.fix

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from support.renaming import PREFIXES, STYLES, renamed
 from viscy_compat.architectures import find, known
+from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import infer
-from viscy_compat.architectures.structure import alike
+from viscy_compat.architectures.structure import Alike, alike
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.migration.inferred import infer_plan, way_to_class
@@ -43,13 +44,21 @@ def drawn(data: st.DataObject, name: str) -> tuple[Layout, dict[str, str]]:
     return layout, renamed(layout, **data.draw(tales))
 
 
+def looked_at(name: str, here: Layout) -> list[Alike]:
+    """What has these shapes; nothing where that is more than can be looked at."""
+    try:
+        return alike(find(name), here)
+    except TooManyWays:
+        return []
+
+
 @pytest.mark.parametrize("name", known())
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
     layout, truth = drawn(data, name)
 
-    found = alike(find(name), {new: layout[old] for new, old in truth.items()})
+    found = looked_at(name, {new: layout[old] for new, old in truth.items()})
 
     assert not found or any(one.layout == layout for one in found), [one.config for one in found]
 
@@ -60,7 +69,7 @@ def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
 def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, data: st.DataObject):
     layout, truth = drawn(data, name)
     here = {new: layout[old] for new, old in truth.items()}
-    found = alike(find(name), here)
+    found = looked_at(name, here)
     if len(found) != 1:
         return
     inference = infer(find(name), found[0].layout)

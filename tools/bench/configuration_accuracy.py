@@ -25,6 +25,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from support.renaming import PREFIXES, STYLES, renamed  # noqa: E402
 from viscy_compat.architectures import find, known  # noqa: E402
+from viscy_compat.architectures.bags import TooManyWays  # noqa: E402
 from viscy_compat.architectures.inference import infer  # noqa: E402
 from viscy_compat.architectures.structure import alike  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
@@ -68,7 +69,10 @@ def files(layout: Layout, number: int) -> Iterator[tuple[str, dict[str, str]]]:
 def grades(name: str, layout: Layout, truth: dict[str, str]) -> tuple[str, str]:
     """Grade the configuration, and the plan."""
     here = {new: layout[old] for new, old in truth.items()}
-    found = alike(find(name), here)
+    try:
+        found = alike(find(name), here)
+    except TooManyWays:
+        found = []
     if len(found) != 1:
         return "asked", "asked"
     if found[0].layout != layout:

@@ -20,6 +20,17 @@ class TooManyWays(Exception):
     """A bag allows so many configurations that they cannot all be looked at; none of them is then the answer."""
 
 
+def spend(ways: Iterator[int]) -> None:
+    """Take one of a number of ways to try; raises `TooManyWays` where there are no more.
+
+    Examples
+    --------
+    >>> spend(iter(range(1)))
+    """
+    if next(ways, None) is None:
+        raise TooManyWays
+
+
 def bag_of(specs: Iterable[TensorSpec]) -> Bag:
     """Count the shapes of some tensors.
 

@@ -26,7 +26,7 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     Signature,
 )
-from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank, taken
+from viscy_compat.architectures.bags import Bag, Shape, of_rank, spend, taken
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import (
     Entries,
@@ -46,7 +46,7 @@ _LARGEST_SIDE = 4096
 _MOST_ALTERNATIVES = 64
 _MOST_UNITS = 256
 _MOST_SKETCHED = 9
-_MOST_WAYS = 2048
+_MOST_WAYS = 1 << 14
 
 
 class Footprint(NamedTuple):
@@ -275,8 +275,9 @@ def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
         return
     kernels = sorted({shape[2:] for shape in of_rank(bag, ranks[0])}, reverse=True)
     styles = list(product(("batch", "instance"), ("PRELU", "RELU") if bag[1,] else ("RELU",), (True, False)))
+    ways = iter(range(_MOST_WAYS))
     for (latent, flat), kernel, up, units in product(matrices, kernels, kernels, range(_MOST_SKETCHED)):
-        for layers in _layers(bag, kernel, up, units):
+        for layers in _layers(bag, kernel, up, units, ways):
             area, odd = divmod(flat, layers.encoded)
             for norm, act, bias in () if odd else styles:
                 known = {"latent_size": latent, "num_res_units": units, "norm": norm, "act": act, "bias": bias}
@@ -314,13 +315,16 @@ def _built(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int, ...]) -> 
     }
 
 
-def _layers(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Layers]:
-    """Yield the ways through the convolutions of a bag: down by one kernel, up by the other."""
+def _layers(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int]) -> Iterator[_Layers]:
+    """Yield the ways through the convolutions of a bag: down by one kernel, up by the other.
+
+    Each step takes one of ``ways``; raises `TooManyWays` where there are no more.
+    """
     convolutions: Bag = Counter({shape: count for shape, count in bag.items() if len(shape) > 2})
-    for inputs, channels, strided, rest in _downward(convolutions, kernel, up, units):
+    for inputs, channels, strided, rest in _downward(convolutions, kernel, up, units, ways):
         refined = [(width, width, *kernel) for width in channels[:-1]] if units else []
         left = taken(rest, *refined)
-        for inter, inter_units, last in _between(left, channels[-1], kernel) if left is not None else ():
+        for inter, inter_units, last in _between(left, channels[-1], kernel, ways) if left is not None else ():
             encoded = (*channels, *inter)[-1]
             for outputs in sorted({shape[1] for shape in last if shape[2:] == up}):
                 upward = [(encoded, channels[-2], *up)] if len(channels) > 1 else []
@@ -333,16 +337,15 @@ def _layers(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Layers]
 _Way = tuple[int, tuple[int, ...], tuple[bool, ...], Bag]
 
 
-def _downward(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Way]:
+def _downward(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int]) -> Iterator[_Way]:
     """Yield every way down: channels in, widths, which shortcuts stride, and what is left of the bag.
 
     A layer goes with the one that comes up to its width, but for the deepest, which comes from the blocks between.
     """
     firsts = [shape[:2] for shape in bag if shape[2:] == kernel]
     waiting: list[_Way] = [(inputs, (), (), bag) for inputs in sorted({inputs for _, inputs in firsts})]
-    for _ in range(_MOST_WAYS):
-        if not waiting:
-            return
+    while waiting:
+        spend(ways)
         inputs, widths, strided, rest = waiting.pop()
         if widths:
             yield inputs, widths, strided, rest
@@ -352,7 +355,6 @@ def _downward(bag: Bag, kernel: Shape, up: Shape, units: int) -> Iterator[_Way]:
             left = taken(rest, *_unit(width, before, kernel, units, strides), *upward) if strides or units else None
             if left is not None:
                 waiting.append((inputs, (*widths, width), (*strided, strides), left))
-    raise TooManyWays
 
 
 def _unit(width: int, inputs: int, kernel: Shape, units: int, strides: bool) -> list[Shape]:
@@ -363,13 +365,12 @@ def _unit(width: int, inputs: int, kernel: Shape, units: int, strides: bool) -> 
     return shapes
 
 
-def _between(bag: Bag, first: int, kernel: Shape) -> Iterator[tuple[tuple[int, ...], int, Bag]]:
+def _between(bag: Bag, first: int, kernel: Shape, ways: Iterator[int]) -> Iterator[tuple[tuple[int, ...], int, Bag]]:
     """Yield widths and subunits of the blocks between, and what is left: none, or as many as the bag has."""
     yield (), 0, bag
     waiting: list[tuple[tuple[int, ...], int, Bag]] = [((), units, bag) for units in range(_MOST_SKETCHED)]
-    for _ in range(_MOST_WAYS):
-        if not waiting:
-            return
+    while waiting:
+        spend(ways)
         widths, units, rest = waiting.pop()
         before = (first, *widths)[-1]
         for width in sorted({shape[0] for shape in rest if shape[1] == before and shape[2:] == kernel}):
@@ -377,7 +378,6 @@ def _between(bag: Bag, first: int, kernel: Shape) -> Iterator[tuple[tuple[int, .
             if left is not None:
                 waiting.append(((*widths, width), units, left))
                 yield (*widths, width), units, left
-    raise TooManyWays
 
 
 def _shown_activation(weights: int) -> str | tuple[str, dict[str, int]]:

@@ -19,9 +19,9 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
-_MOST_SKETCHES = 8192
+_MOST_SKETCHES = 2048
 _DEEPEST = 64
-_MOST_TENSORS = 4096
+_MOST_TENSORS = 2048
 """No class has nearly as many; a stranger with more is not worth the time."""
 
 
@@ -43,6 +43,11 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     layout : Layout
         The tensors of a file, under any names, in any order.
 
+    Raises
+    ------
+    TooManyWays
+        Where the shapes allow more configurations than can be looked at.
+
     Examples
     --------
     >>> from viscy_compat.architectures import find
@@ -53,14 +58,11 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     [(4, 6)]
     """
     if len(layout) > _MOST_TENSORS:
-        return []
+        raise TooManyWays
     found: list[Alike] = []
-    try:
-        for one in _fitting(architecture, bag_of(layout.values())):
-            if all(one.layout != other.layout for other in found):
-                found.append(one)
-    except TooManyWays:
-        return []
+    for one in _fitting(architecture, bag_of(layout.values())):
+        if all(one.layout != other.layout for other in found):
+            found.append(one)
     for told in (_same_structure, _same_order):
         telling = [one for one in found if told(layout, one.layout)]
         found = telling or found
@@ -69,7 +71,14 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
 
 def classes_alike(layout: Layout) -> list[str]:
     """Return the names of the classes that have the shapes of a layout in some configuration."""
-    return [row.name for row in CLASSES if alike(find(row.name), layout)]
+    return [row.name for row in CLASSES if _is_alike(find(row.name), layout)]
+
+
+def _is_alike(architecture: Architecture, layout: Layout) -> bool:
+    try:
+        return bool(alike(architecture, layout))
+    except TooManyWays:
+        return False
 
 
 def _fitting(architecture: Architecture, bag: Bag) -> Iterator[Alike]:

@@ -22,7 +22,7 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
 )
-from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
+from viscy_compat.architectures.bags import Bag, TooManyWays, count_of_rank, of_rank
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet2d import (
     MOST_CHAINS,
@@ -157,7 +157,9 @@ def _levels(bag: Bag, kernel: tuple[int, ...], depth: int, blocks: int) -> Itera
             for inputs, widths in chains
             for width, before in steps
             if before == widths[-1] and (before, before + width, 1, *kernel) in bag
-        ][:MOST_CHAINS]
+        ]
+        if len(chains) > MOST_CHAINS:
+            raise TooManyWays
     return iter(chains)
 
 

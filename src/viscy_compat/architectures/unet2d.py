@@ -23,7 +23,7 @@ from viscy_compat.architectures.architecture import (
     Release,
     Signature,
 )
-from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
+from viscy_compat.architectures.bags import Bag, TooManyWays, count_of_rank, of_rank
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.unet_parts import ABOUT_RESIDUAL, conv_block, level_widths
 from viscy_compat.errors import Unbuildable
@@ -31,7 +31,7 @@ from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
 MOST_LEVELS = 16
-MOST_CHAINS = 512
+MOST_CHAINS = 256
 """How many levels, and ways to lay them out, are looked for in the shapes of a file."""
 
 
@@ -150,7 +150,9 @@ def _levels(bag: Bag, kernel: tuple[int, ...], blocks: int) -> Iterator[tuple[in
             for inputs, widths in chains
             for width, before in firsts
             if before == widths[-1] and (before, before + width, *kernel) in bag
-        ][:MOST_CHAINS]
+        ]
+        if len(chains) > MOST_CHAINS:
+            raise TooManyWays
     return iter(chains)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from viscy_compat.architectures import class_named, find
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
+from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import Inference, infer, nearest
 from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
@@ -128,12 +129,31 @@ def _fitting(
 ) -> list[Settled]:
     """Return what each configuration with these shapes is, but for those that contradict what the user states."""
     found = []
-    for one in alike(architecture, layout):
+    try:
+        rows = alike(architecture, layout)
+    except TooManyWays as error:
+        if _is_stated(architecture, _stated(architecture, statements)):
+            return []
+        raise _too_many(architecture, checkpoint.path) from error
+    for one in rows:
         shown = infer(architecture, one.layout)
         settled = settle(checkpoint, one.layout, shown, statements) if shown else None
         if settled is not None and not settled.inference.contradictions:
             found.append(settled)
     return found
+
+
+def _is_stated(architecture: Architecture, binding: Mapping[str, Any]) -> bool:
+    """Whether the user states a configuration in full, as far as the class has no defaults."""
+    return bool(binding) and all(row.default is not REQUIRED or row.name in binding for row in architecture.arguments)
+
+
+def _too_many(architecture: Architecture, where: str) -> PlanRefused:
+    return PlanRefused(
+        f"the shapes allow more configurations of {architecture.name} than can be looked at",
+        where=where,
+        fix="state the configuration: --config FILE.yml, or --set for every argument that has no default",
+    )
 
 
 def _undecided(architecture: Architecture, found: list[Inference], where: str) -> PlanRefused:
