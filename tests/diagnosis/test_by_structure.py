@@ -131,10 +131,10 @@ def test_shapes_of_no_configuration_are_refused_and_never_the_nearest(tmp_path: 
         remapped(tmp_path, layout, "Unet2d")
 
 
-def test_a_hint_that_drops_a_tensor_leaves_it_out_of_the_shapes(tmp_path: Path):
+def test_what_is_dropped_on_purpose_is_left_out_of_the_shapes(tmp_path: Path):
     whole = forked(layout_of("ContrastiveEncoder", **CONTRASTIVE))
 
-    result = remapped(tmp_path, {**whole, "more.w": TensorSpec((17,))}, "ContrastiveEncoder", hints=["more="])
+    result = remapped(tmp_path, {**whole, "more.w": TensorSpec((17,))}, "ContrastiveEncoder", drop=["more.w"])
 
     assert result.plan is not None
     assert result.plan.target.config["embedding_dim"] == 40
