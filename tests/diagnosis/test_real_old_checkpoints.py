@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,28 @@ def test_every_argument_is_told_or_said_to_be_open(checked: list[tuple[OldCheckp
         if not tells(result, name, value)
     ]
     assert wrong == []
+
+
+def stated_in(line: str) -> dict[str, Any]:
+    """The arguments in the printed line of Python."""
+    (call,) = ast.parse(line).body
+    assert isinstance(call, ast.Assign)
+    assert isinstance(call.value, ast.Call)
+    given = [ast.literal_eval(word.value) for word in call.value.keywords if word.arg == "config"]
+    return given[0] if given else {}
+
+
+def test_no_printed_value_differs_from_what_the_file_was_trained_with(
+    checked: list[tuple[OldCheckpoint, CheckResult]],
+) -> None:
+    asked = 0
+    for old, result in checked:
+        truth = find(old.class_name).spelling(old.config, old.config)
+        pasted = stated_in(result.python)
+        wrong = {name: value for name, value in pasted.items() if value is not ... and value != truth[name]}
+        assert not wrong, (old.job, result.python)
+        asked += ... in pasted.values()
+    assert asked >= 20
 
 
 def test_v02_is_remappable_and_everything_else_is_compatible(checked: list[tuple[OldCheckpoint, CheckResult]]) -> None:
