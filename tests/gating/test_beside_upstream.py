@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from support.mutants import Edit, like_upstream
+from support.mutants import Edit, changed, like_upstream
 from support.old_checkpoints import cache
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
@@ -27,11 +27,14 @@ from viscy_compat.gating.reading import tree_of
 from viscy_compat.gating.stage import Setting, Workshop
 from viscy_compat.gating.stages import chosen
 from viscy_compat.history.origin import Wanted, resolve
+from viscy_compat.history.records import store
 from viscy_compat.proof.candidate import Candidate, candidate
 from viscy_compat.proof.equivalence import Comparison, Evidence
 from viscy_compat.proof.exploration import Settings, explore_class
 from viscy_compat.proof.laws import LAWS, Subject
+from viscy_compat.proof.recording import Frozen
 from viscy_compat.proof.sides import Sides
+from viscy_compat.proof.strangers import own_references
 from viscy_compat.proof.workers import Worker
 
 pytestmark = pytest.mark.torch
@@ -146,7 +149,11 @@ def test_a_mutant_is_stopped_by_the_numbers(what: str, bench: Bench, tmp_path: P
     edit, culprit = NUMERIC[what]
     found = bench.verified(like_upstream(tmp_path, edit), trimmed("ResNet3dEncoder", "resnet10"))
     assert "VC501" in {finding.code for finding in found}
-    assert any(culprit in finding.message for finding in found)
+    told = next(finding.message for finding in found if finding.code == "VC501")
+    assert "the outputs differ (projection)" in told
+    assert culprit in told
+    assert "projection by up to " in told
+    assert " % of its largest value " in told
 
 
 # --- the contract is configurable ------------------------------------------------------------------------------------
@@ -263,3 +270,40 @@ def test_a_folder_one_level_off_names_the_right_one(
         assert f"did you mean {folder}?" in told
     monkeypatch.chdir(folder.parent)
     assert "did you mean src?" in told_by(["gate", "--candidate", "src/viscy_models"], capsys)
+
+
+# --- a state of their own --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.index
+def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ResNet3dEncoder.projection` becomes `head` in her package: recorded in her folder, without any change here."""
+    folder = like_upstream(tmp_path, *STATIC["attribute"][0])
+    architecture, package = trimmed("ResNet3dEncoder", "resnet10"), candidate(str(folder))
+    package.prepare(bench.new)
+    store(Frozen(bench.new, package).draft(architecture, "v1.0").reference, tmp_path / "refs")
+    setting = Setting((architecture,), package, {}, references=own_references(tmp_path / "refs"))
+    told = {}
+    for stage in chosen():
+        if not stage.strangers and stage.name != "check":
+            with Workshop(setting, bench.new) as workshop:
+                monkeypatch.setattr(workshop, "_old", bench.old)
+                told[stage.name] = results_of(stage, workshop)
+    assert [
+        row for results in told.values() for result in results for row in result.findings if row.severity == "error"
+    ] == []
+    assert [result.verdict for result in told["explore"]] == ["left out"]
+    assert told["verify"][0].headline == "ResNet3dEncoder against v1.0 of your own references"
+    # and what she breaks afterwards is found
+    changed(folder, Edit(ENCODER, "nn.ReLU(inplace=True)", "nn.GELU()"))
+    package.prepare(bench.new)
+    with Workshop(setting, bench.new) as workshop:
+        monkeypatch.setattr(workshop, "_old", bench.old)
+        found = {
+            stage.name: {row.code for result in results_of(stage, workshop) for row in result.findings}
+            for stage in chosen(["numeric"])
+            if stage.name in ("verify", "remap")
+        }
+    assert ("VC506" in found["verify"], "VC501" in found["remap"]) == (True, True)

@@ -32,7 +32,7 @@ def test_the_page_names_every_format_of_the_gate() -> None:
 
 def test_the_waiver_of_the_page_is_one(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
-    path.write_text(block("toml", 1))
+    path.write_text(block("toml", 2))
     (row,) = read_waivers(path, today=date(2026, 12, 1))
     assert (row.id, row.class_name, row.about, row.expired) == ("new-eps", "BetaVae25D", "VC501", False)
 

@@ -257,11 +257,18 @@ def test_the_action_judges_what_lies_in_src_with_the_python_that_has_it(tmp_path
 def test_the_action_passes_its_inputs_on_whole(tmp_path: Path) -> None:
     formats = "html:gate.html sarif:gate.sarif"
     words = words_of_action(
-        tmp_path, repo="a clone", rev="$(touch x)", python="/p y", formats=formats, half="static", project="a b"
+        tmp_path,
+        repo="a clone",
+        rev="$(touch x)",
+        python="/p y",
+        formats=formats,
+        half="static",
+        project="a b",
+        references="my refs",
     )
     assert words[7:] == [
         *("--static", "--candidate-python", "/p y", "--legacy-python", "/p y", "--project", "a b"),
-        *("--repo", "a clone", "--rev", "$(touch x)"),
+        *("--repo", "a clone", "--rev", "$(touch x)", "--references", "my refs"),
         *("--output", "html:gate.html", "--output", "sarif:gate.sarif"),
     ]
 

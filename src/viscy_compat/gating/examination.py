@@ -36,7 +36,15 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     except ModuleNotFoundError as error:
         raise lacking("exploring", error.name, "explore") from error
     setting = workshop.setting
-    names = [architecture.name for architecture in setting.classes]
+    known = [architecture for architecture in setting.classes if not setting.own(architecture.name)]
+    for architecture in setting.classes:
+        if architecture not in known:
+            # the laws are about the layout that the architecture file knows
+            why = f"{NAME} left out for {architecture.name} (it has a reference of your own)"
+            yield StageResult(NAME, architecture.name, headline=why, left_out=True)
+    if not known:
+        return
+    names = [architecture.name for architecture in known]
     given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
     package = setting.candidate.folder or setting.candidate.name
     try:
@@ -44,7 +52,7 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     except Interrupted as stop:
         yield from map(_told, stop.report.results)
         raise
-    for architecture, result in zip(setting.classes, report.results, strict=True):
+    for architecture, result in zip(known, report.results, strict=True):
         yield replace(_told(result), maps=_maps(architecture))  # type: ignore[arg-type]
 
 

@@ -23,7 +23,10 @@ NAME = "layouts"
 def judged(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class."""
     for architecture in workshop.setting.classes:
-        cases = recorded_layouts(architecture, architecture.generations[-1])
+        own = workshop.setting.own(architecture.name)
+        newest = architecture.generations[-1]
+        cases = own.cases if own else recorded_layouts(architecture, newest)
+        cases = [case for case in cases if case.refusal is None]
         failures = [failure for case in cases for failure in _case(workshop, architecture, case)]
         details = {"configurations": len(cases), "failures": [row.to_dict() for row in failures]}
         if cases:

@@ -15,7 +15,7 @@ from viscy_compat.architectures.architecture import Architecture, Case, Generati
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.gating.samples import complaint_about
+from viscy_compat.gating.samples import complaint_about, hollow
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
@@ -83,6 +83,7 @@ def _generation(
     yield from complaint_about(path, architecture, generation, case)
     try:
         remap(path, new)
+        new = _on_to_own(workshop, architecture, case, new)
     except PlanRefused as error:
         yield Finding("VC624", f"{generation.name} {case.name}: {error.message}", fix=CATALOGUE["VC624"].remedy)
     if os.path.exists(new):
@@ -90,6 +91,27 @@ def _generation(
     for left in (f"{place}.weights", path, new, f"{new}.outputs"):
         if os.path.exists(left):
             os.remove(left)
+
+
+def _on_to_own(workshop: Workshop, architecture: Architecture, case: Case, new: str) -> str:
+    """Migrate a file of today's layout to that of a project's own reference, and return where it is.
+
+    Raises
+    ------
+    PlanRefused
+        The renames cannot be told from names and structure.
+    """
+    own = workshop.setting.own(architecture.name)
+    layouts = [recorded.layout for recorded in own.cases if recorded.name == case.name] if own else []
+    if not layouts:
+        return new
+    sample, further = (
+        new.replace(".safetensors", ".sample.safetensors"),
+        new.replace(".safetensors", ".own.safetensors"),
+    )
+    hollow(sample, layouts[0])
+    remap(new, further, against=sample)
+    return further
 
 
 def _old_class(workshop: Workshop, architecture: Architecture, generation: Generation, case: Case) -> OldClass:

@@ -61,6 +61,10 @@ class Setting:
         """The references of classes that no architecture file knows."""
         return tuple(row for row in self.references if "." in row.name)
 
+    def own(self, name: str) -> Reference | None:
+        """Return what a project recorded of a known class: a newer state of it than the architecture file knows."""
+        return next((row for row in self.references if row.name == name), None)
+
     @property
     def accepts_recorded(self) -> bool:
         """Whether the recorded references may stand for the old classes."""

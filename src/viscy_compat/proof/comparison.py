@@ -10,7 +10,7 @@ from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.errors import lacking
 from viscy_compat.layout import Layout, fold, printable
 from viscy_compat.proof.amounts import Amount
-from viscy_compat.proof.answers import MODES, Answer, Call, Mode, Parameter, Pass, Raised
+from viscy_compat.proof.answers import MODES, Answer, Call, Mode, Parameter, Pass, Raised, named
 
 UNDECIDED = "VC631"
 """The code of a case in which a side said too little to compare."""
@@ -70,7 +70,9 @@ class Judgement:
     accepted: tuple[str, ...] = ()
 
 
-def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = ()) -> Judgement:
+def compare(
+    old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = (), names: Sequence[str] = ()
+) -> Judgement:
     """Compare what the two sides said of one case.
 
     Parameters
@@ -81,6 +83,8 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
         The case; failures name it.
     rows : Sequence[AcceptedDifference]
         The accepted differences that apply to the case.
+    names : Sequence[str]
+        What the class calls its outputs, in order.
     """
     if lacking := [f"{side} {what}" for side, told in _sides(old, new) for what in _lacking(told)]:
         return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
@@ -93,7 +97,7 @@ def compare(old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDiffere
     if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
         # weights are filled by name and shape: other names mean other weights, and the outputs would say nothing
         return Judgement(tuple(failures))
-    judgements = [_modes(old, new, mode, case, rows) for mode in MODES]
+    judgements = [_modes(old, new, mode, case, rows, names) for mode in MODES]
     used = tuple(name for judgement in judgements for name in judgement.accepted)
     return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), used)
 
@@ -269,23 +273,26 @@ def _initial_failures(old: Answer, new: Answer, case: Case) -> list[Failure]:
     return []
 
 
-def _modes(old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference]) -> Judgement:
+def _modes(
+    old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference], names: Sequence[str]
+) -> Judgement:
     ours, theirs = old.passes[mode], new.passes[mode]
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
         errors = [side if isinstance(side, Raised) else None for side in (ours, theirs)]
         judged = refusals(errors[0], errors[1], case, rows, ran=not never_ran(old.passes.values()))
         told = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judged.failures)
         return Judgement(told, judged.accepted)
-    return Judgement(tuple(_pass_failures(ours, theirs, mode, case)))
+    return Judgement(tuple(_pass_failures(ours, theirs, mode, case, names)))
 
 
-def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case) -> Iterator[Failure]:
+def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case, called: Sequence[str]) -> Iterator[Failure]:
     if _form(old) != _form(new):
         yield Failure("VC507", f"forward returned {_spelled(old)} and returns {_spelled(new)}", case, mode=mode)
         return
-    differ = [ours for ours, theirs in zip(old.outputs, new.outputs, strict=True) if ours.digest != theirs.digest]
+    pairs = zip(named(old.outputs, called).items(), new.outputs, strict=True)
+    differ = [name for (name, ours), theirs in pairs if ours.digest != theirs.digest]
     if differ:
-        names = ", ".join(output.name for output in differ)
+        names = ", ".join(differ)
         yield Failure("VC501", f"in {mode} mode the outputs differ ({names})", case, mode=mode)
     elif wild := [output.name for output in old.outputs if not output.finite]:
         yield Failure("VC505", f"in {mode} mode {', '.join(wild)} is not finite on both sides", case, mode=mode)

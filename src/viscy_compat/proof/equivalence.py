@@ -19,8 +19,8 @@ from viscy_compat.history import records
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.history.records import Reference
 from viscy_compat.layout import printable
-from viscy_compat.proof.amounts import measured, worst
-from viscy_compat.proof.answers import Answer, Described, Mode, Run, read_answer
+from viscy_compat.proof.amounts import Amount, measured, worst
+from viscy_compat.proof.answers import Answer, Described, Mode, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.comparison import UNDECIDED, Failure, compare, parting, signature_failures
@@ -401,7 +401,8 @@ class Comparison:
         runs = [self._runs(architecture, old, case) for case in cases]
         computed = 0
         for case, (ours, theirs) in zip(cases, both.both(runs), strict=True):
-            judged = compare(ours, theirs, case, rows_for(architecture, old.generation.name, case.config))
+            rows = rows_for(architecture, old.generation.name, case.config)
+            judged = compare(ours, theirs, case, rows, architecture.outputs)
             failures += judged.failures
             accepted.update(dict.fromkeys(judged.accepted))
             computed += not (ours.error and theirs.error)
@@ -517,7 +518,17 @@ def _with_module(
     if failure.code != "VC501" or failure.case is None:
         return replace(failure, module=next(filter(None, found), ""))
     old, new = (evidence.place(architecture.name, failure.case, side) for side in SIDES)
-    return replace(failure, module=next(filter(None, found), ""), amounts=measured(old, new, modes[0]))
+    amounts = _with_names(measured(old, new, modes[0]), traced[0].passes.get(modes[0]), architecture)
+    return replace(failure, module=next(filter(None, found), ""), amounts=amounts)
+
+
+def _with_names(
+    amounts: Sequence[Amount], told: Pass | Raised | None, architecture: Architecture
+) -> tuple[Amount, ...]:
+    """Call outputs what the class calls them; a worker knows places alone."""
+    outputs = told.outputs if isinstance(told, Pass) else ()
+    names = {output.name: name for name, output in named(outputs, architecture.outputs).items()}
+    return tuple(replace(amount, output=names.get(amount.output, amount.output)) for amount in amounts)
 
 
 def _finding(failures: Sequence[Failure]) -> Finding:

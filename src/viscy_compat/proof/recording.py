@@ -134,7 +134,7 @@ def record(
     _refuse_early(chosen, generation, root, check=check)
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:
-            frozen = _Frozen(worker, read_candidate(candidate))
+            frozen = Frozen(worker, read_candidate(candidate))
             found: Iterable[Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
         else:
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
@@ -259,7 +259,7 @@ class Recorder:
             yield recorded_case(case, label, run.config, answer)
 
 
-class _Frozen:
+class Frozen:
     """Runs the classes of a candidate, to be the next generation."""
 
     def __init__(self, worker: Worker, package: Candidate) -> None:
