@@ -200,7 +200,8 @@ def test_a_relu_left_out(both: Sides, tmp_path: Path) -> None:
     result = broken(both, tmp_path, edits, trimmed("ResNet3dEncoder", "resnet10"))
     outputs = [failure for failure in result.failures if failure.code == "VC501"]
     assert {failure.module for failure in outputs} == {"projection.2"}
-    assert all("(1)" in failure.message for failure in outputs)
+    assert all("(projection)" in failure.message for failure in outputs)
+    assert all([amount.output for amount in failure.amounts] == ["projection"] for failure in outputs)
 
 
 def test_a_dropout_moved_shows_in_train_mode_only(both: Sides, tmp_path: Path) -> None:
