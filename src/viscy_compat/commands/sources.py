@@ -58,6 +58,8 @@ def refuse_strange(waivers: Iterable[Waiver]) -> None:
 
 def interpreter(path: str) -> str:
     """Return where an interpreter is, wherever a worker is started: a name is looked up on the path."""
+    # a shell leaves the ~ of --candidate-python=~/... alone
+    path = os.path.expanduser(path)
     return os.path.abspath(path) if os.sep in path else shutil.which(path) or path
 
 
