@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -15,11 +16,13 @@ from support.assembly import built, mapping, name, number, pickled, safetensors,
 from support.folders import distributed, whole
 from support.layouts import hollow, layout_of
 from viscy_compat import check
+from viscy_compat.checkpoint.facts import Format
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import check_paths
 from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
+from viscy_compat.report.text_inspect import _WITHOUT_SUMS
 
 SMALL = layout_of(
     "BetaVaeMonai",
@@ -154,6 +157,20 @@ def test_remap_answers_odd_paths_with_the_line_that_was_meant(
     written(tmp_path, {"a.pt": HONEST, "b.pt": HONEST})
     assert main(["remap", *words]) == 2
     assert fix in capsys.readouterr().err
+
+
+def test_inspect_shows_every_kind_of_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    info = {"DCP_SHARDING_INFO": json.dumps({"w": {"saved_offsets": [0, 0]}})}
+    part = safetensors({"__metadata__": info, "w": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}})
+    distributed(tmp_path / "torch", {"state_dict.w": whole((1,), (1.0,))})
+    written(tmp_path, {"hub/shard-00001-model-00001-of-00001.safetensors": part})
+    written(tmp_path, {"unpacked/data.pkl": pickled(state()), "unpacked/data/0": bytes(range(24))})
+    sums = {"torch": "CRC-32 of 1 records", "hub": "safetensors has no room", "unpacked": "in the archive that was"}
+    for kind, said in sums.items():
+        for flags in ([], ["--crc"]):
+            assert main(["inspect", str(tmp_path / kind), *flags]) == 0
+            assert said in capsys.readouterr().out
+    assert set(_WITHOUT_SUMS) == set(get_args(Format))
 
 
 def test_every_code_that_is_asked_for_is_explained(capsys: pytest.CaptureFixture[str]) -> None:

@@ -238,6 +238,9 @@ _WITHOUT_SUMS = {
     "safetensors": "safetensors has no room for them",
     "sharded-safetensors": "safetensors has no room for them",
     "sharded-torch": "the shards hold none",
+    "distributed-safetensors": "safetensors has no room for them",
+    "distributed-torch": "torch was told to leave them out",
+    "unpacked-torch": "they were in the archive that was unpacked",
 }
 
 
