@@ -13,6 +13,7 @@ from viscy_compat.architectures import find, known
 from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.structure import Alike, alike
+from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.migration.inferred import infer_plan, way_to_class
@@ -74,7 +75,7 @@ def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, d
         return
     inference = infer(find(name), found[0].layout)
     assert inference is not None
-    way = way_to_class(Side(here), (), inference)
+    way = way_to_class(Side(here), View("", {new: new for new in here}), inference)
     try:
         plan = infer_plan(way).plan
     except PlanRefused:

@@ -28,6 +28,7 @@ from viscy_compat.architectures import find, known  # noqa: E402
 from viscy_compat.architectures.bags import TooManyWays  # noqa: E402
 from viscy_compat.architectures.inference import infer  # noqa: E402
 from viscy_compat.architectures.structure import alike  # noqa: E402
+from viscy_compat.checkpoint.facts import View  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
 from viscy_compat.layout import Layout  # noqa: E402
 from viscy_compat.migration.inferred import infer_plan, way_to_class  # noqa: E402
@@ -80,7 +81,7 @@ def grades(name: str, layout: Layout, truth: dict[str, str]) -> tuple[str, str]:
     inference = infer(find(name), layout)
     assert inference is not None
     try:
-        plan = infer_plan(way_to_class(Side(here), (), inference)).plan
+        plan = infer_plan(way_to_class(Side(here), View("", {new: new for new in here}), inference)).plan
     except PlanRefused:
         return "right", "asked"
     moves = {row.source: row.target for row in plan.operations if isinstance(row, Rename)}
