@@ -154,7 +154,7 @@ def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name:
     places = [place for place in places_of(names, class_name) if not _is_whole_further_out(place)]
     if checkpoint.wrapper.kind != "lightning":
         return places
-    below = [place for place in places_of(names, class_name) if place.prefix or view_below(names, "").prefix]
+    below = [place for place in places_of(names, class_name) if place.prefix or _view_at(place, names).prefix]
     return [place for place in below if place in places or place.prefix == place.lacks] or places
 
 
