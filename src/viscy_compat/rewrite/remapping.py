@@ -8,9 +8,8 @@ from typing import Any, Literal
 
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
-from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.inert import Node
-from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.weight_set import WeightSet
@@ -475,7 +474,7 @@ def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
     if edits and scope == "all" and elsewhere:
         return chosen.prefix
     usual = any(row.view.prefix.startswith(LIGHTNING_PREFIX) for row in _at_the_usual_place(chosen))
-    held = usual or chosen.prefix.startswith(LIGHTNING_PREFIX) or not is_recognised(View(chosen.prefix, {}))
+    held = usual or bool(chosen.prefix)
     return LIGHTNING_PREFIX if edits and is_lightning(chosen.checkpoint) and held else chosen.plan.target.prefix
 
 
