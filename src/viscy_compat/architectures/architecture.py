@@ -352,6 +352,11 @@ class Published(NamedTuple):
     url: str = ""
 
 
+def published_at(path: str) -> str:
+    """Return the address of a file in the folder where upstream publishes checkpoints."""
+    return f"https://public.czbiohub.org/comp.micro/viscy/{path}"
+
+
 def _none(config: Config) -> tuple[str, ...]:
     return ()
 

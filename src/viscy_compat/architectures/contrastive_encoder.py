@@ -26,11 +26,11 @@ from viscy_compat.architectures.architecture import (
     Published,
     Release,
     Signature,
+    published_at,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
-from viscy_compat.architectures.unet_parts import published_at
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
 from viscy_compat.checkpoint.unread import Unread
 from viscy_compat.errors import Unbuildable

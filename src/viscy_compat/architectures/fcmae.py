@@ -26,6 +26,7 @@ from viscy_compat.architectures.architecture import (
     Release,
     Repeated,
     Signature,
+    published_at,
 )
 from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
@@ -36,7 +37,6 @@ from viscy_compat.architectures.unet_parts import (
     heads_in,
     patch_losses,
     patches,
-    published_at,
     refusal,
     size_losses,
     slab_counts,

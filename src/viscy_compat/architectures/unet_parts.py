@@ -16,11 +16,6 @@ HEAD_SCALE = 4
 """The convolutions of the head enlarge four times, whatever the stem took away."""
 
 
-def published_at(path: str) -> str:
-    """Return the address of a file in the folder where upstream publishes checkpoints."""
-    return f"https://public.czbiohub.org/comp.micro/viscy/{path}"
-
-
 HEAD_POOL = "true blurs the map in the head with a 2 x 2 average, false does not"
 ABOUT_RESIDUAL = "true adds what goes into a block to what comes out, false does not"
 

@@ -24,6 +24,7 @@ from viscy_compat.architectures.architecture import (
     Published,
     Release,
     Signature,
+    published_at,
 )
 from viscy_compat.architectures.backbones import CONVNEXTS, ConvNext, backbone_2d
 from viscy_compat.architectures.bags import Bag, of_rank, without
@@ -35,7 +36,6 @@ from viscy_compat.architectures.unet_parts import (
     heads_in,
     patch_losses,
     patches,
-    published_at,
     refusal,
     size_losses,
     slab_counts,

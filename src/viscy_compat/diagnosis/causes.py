@@ -8,10 +8,8 @@ from typing import Any
 
 from viscy_compat.architectures.inference import Contradiction, Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
-from viscy_compat.diagnosis.computing import about_dropped
 from viscy_compat.diagnosis.knowledge import Knowledge, NotRead
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
@@ -61,7 +59,7 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
         *about_absent_weights(checkpoint),
         *about_a_shard(checkpoint),
         *about_outside(view),
-        *about_dropped(checkpoint),
+        *_about_dropped(checkpoint),
         *_about_torch_defaults(checkpoint),
     ]
 
@@ -88,8 +86,18 @@ def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
     return []
 
 
+def _about_dropped(checkpoint: Checkpoint) -> list[Finding]:
+    if not checkpoint.metadata:
+        return []
+    from viscy_compat.diagnosis.computing import about_dropped
+
+    return about_dropped(checkpoint)
+
+
 def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
     """Say which names in the file torch's default refuses; what would run something has a finding of its own."""
+    from viscy_compat.checkpoint.torch_names import refused_names
+
     names = refused_names(checkpoint.globals)
     if checkpoint.format == "distributed-torch":
         return []  # torch.load never sees such a folder

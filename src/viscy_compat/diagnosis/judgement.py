@@ -9,9 +9,8 @@ from typing import Any
 from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
-from viscy_compat.diagnosis import causes, computing, offers, strictness
+from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
-from viscy_compat.diagnosis.class_paths import about_class_path, class_path_command
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
 from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.settling import Settled, settle
@@ -19,7 +18,6 @@ from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.migration.making import keys_of, known_plan, unmade_by, with_dropped
-from viscy_compat.migration.parametrised import parametrised
 from viscy_compat.migration.plan import Plan
 from viscy_compat.stated import Statement, quoted, spelled
 
@@ -48,6 +46,7 @@ def judge(
 
 def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
+    from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
 
     found = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
@@ -77,10 +76,10 @@ def _recognised(checkpoint: Checkpoint, view: View, settled: Settled, choice: Ch
         *causes.about_layout(view, found, unmade_by(checkpoint.layout_of(view), found)),
         *strictness.about_counters(checkpoint, view, found),
         *strictness.about_entries(checkpoint),
-        *computing.about_adapters_outside(checkpoint, view),
+        *_about_adapters(checkpoint, view),
         *causes.about_choices(found, knowledge),
-        *offers.about_offers(checkpoint, found, knowledge, stated=stated),
-        *about_class_path(checkpoint, found.architecture.target),
+        *_about_offers(checkpoint, settled, stated=stated),
+        *_about_class_path(checkpoint, found.architecture.target),
     )
     loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, found, plan)
     verdict = _verdict(plan, findings, loads)
@@ -95,6 +94,30 @@ def _recognised(checkpoint: Checkpoint, view: View, settled: Settled, choice: Ch
         python=_load_line(checkpoint, settled, address) if verdict in _LOADABLE else "",
     )
     return Diagnosis(result, checkpoint, view, found, plan, choice)
+
+
+def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
+    if not view.outside:
+        return []
+    from viscy_compat.diagnosis.computing import about_adapters_outside
+
+    return about_adapters_outside(checkpoint, view)
+
+
+def _about_offers(checkpoint: Checkpoint, settled: Settled, *, stated: bool) -> list[Finding]:
+    if not any(row.changes_predictions for row in settled.inference.undetermined):
+        return []
+    from viscy_compat.diagnosis.offers import about_offers
+
+    return about_offers(checkpoint, settled.inference, settled.knowledge, stated=stated)
+
+
+def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
+    if checkpoint.hyper_parameters is None:
+        return []
+    from viscy_compat.diagnosis.class_paths import about_class_path
+
+    return about_class_path(checkpoint, target)
 
 
 _LOADABLE = ("compatible", "remappable")
@@ -119,7 +142,9 @@ def _not_decided(checkpoint: Checkpoint, choice: Choice) -> Diagnosis:
 
 def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
+    from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
+    from viscy_compat.migration.parametrised import parametrised
 
     views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
@@ -206,7 +231,7 @@ def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, settled:
     if verdict == "incompatible":
         return f"viscy-compat inspect {path}{flag(address)}"
     known, unknown = settings_of(settled)
-    renamed = class_path_command(checkpoint)
+    renamed = _class_path_command(checkpoint)
     if renamed:
         return renamed + ("" if checkpoint.stated else flag(address)) + known + unknown
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
@@ -214,6 +239,14 @@ def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, settled:
         return f"viscy-compat check {path}{flag(address)}{known}{unknown}" if unknown else ""
     out = quoted(target_beside(checkpoint.path))
     return f"viscy-compat remap {path}{flag(address)} -o {out}{known}{unknown}"
+
+
+def _class_path_command(checkpoint: Checkpoint) -> str:
+    if checkpoint.hyper_parameters is None:
+        return ""
+    from viscy_compat.diagnosis.class_paths import class_path_command
+
+    return class_path_command(checkpoint)
 
 
 def settings_of(settled: Settled) -> tuple[str, str]:

@@ -296,9 +296,9 @@ def refuse_foreign(architecture: Architecture, names: Iterable[str]) -> None:
     UsageError
         For the first of `names`.
     """
-    from difflib import get_close_matches
-
     for name in names:
+        from difflib import get_close_matches
+
         own = [argument.name for argument in architecture.arguments]
         near = get_close_matches(name, own, n=1)
         fix = f"did you mean {near[0]}?" if near else f"its arguments are {', '.join(own)}"

@@ -12,7 +12,6 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.dropping import drop_of, losses_of, stated_drops
 from viscy_compat.migration.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
@@ -77,7 +76,15 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     here = source.layout
     target = Side(there, name, found.architecture.generations[-1].name, found.config)
     rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(checkpoint, view))
-    return plan_of(source, target, rows, loses=(*found.generation.loses, *losses_of(rows)))
+    return plan_of(source, target, rows, loses=(*found.generation.loses, *_losses(view, rows)))
+
+
+def _losses(view: View, rows: Sequence[Operation]) -> tuple[str, ...]:
+    if not view.dropped:
+        return ()
+    from viscy_compat.migration.dropping import losses_of
+
+    return losses_of(rows)
 
 
 def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: Generation) -> Plan:
@@ -137,10 +144,13 @@ def fills_counters_alone(plan: Plan) -> bool:
 
 
 def _drops(checkpoint: Checkpoint, view: View) -> Iterator[Drop]:
-    return (
-        drop_of(key, checkpoint.tensors[key].spec) if key in view.dropped else Drop(key, OUTSIDE)
-        for key in view.outside
-    )
+    for key in view.outside:
+        if key not in view.dropped:
+            yield Drop(key, OUTSIDE)
+            continue
+        from viscy_compat.migration.dropping import drop_of
+
+        yield drop_of(key, checkpoint.tensors[key].spec)
 
 
 def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
@@ -151,6 +161,8 @@ def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
     UsageError
         Where a pattern names nothing.
     """
+    from viscy_compat.migration.dropping import stated_drops
+
     layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
     names = [(key, name) for view in checkpoint.views for name, key in view.keys.items()]
     return tuple(stated_drops(patterns, layout, names))
