@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from viscy_compat.architectures.bags import Bag
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, Rename, targets_of
+
+if TYPE_CHECKING:
+    from viscy_compat.architectures.bags import Bag
 
 Config = Mapping[str, Any]
 """Constructor arguments by name: JSON values, with tuples where JSON has lists."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, first_size
@@ -29,7 +29,6 @@ from viscy_compat.architectures.architecture import (
     published_at,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
-from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
 from viscy_compat.checkpoint.unread import Unread
@@ -37,6 +36,9 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Fill, Operation, Rename
+
+if TYPE_CHECKING:
+    from viscy_compat.architectures.bags import Bag
 
 _BATCH_NORM_EPS = 1e-5
 _NEUTRAL = "a batch norm with these values is the identity"
@@ -116,6 +118,8 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
 
 def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
     """Yield the configurations whose backbone is in a bag, with what is left of it as stem and projection."""
+    from viscy_compat.architectures.bags import of_rank, two_layers, without
+
     for backbone, kind in BACKBONES_2D.items():
         rest = without(bag, backbone_2d(backbone, "encoder", features_only=False))
         if rest is not None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
-from viscy_compat.checkpoint.contents import refuse_what_is_beside, without_weights
 from viscy_compat.checkpoint.facts import (
     Checkpoint,
     FileFacts,
@@ -33,8 +32,8 @@ from viscy_compat.checkpoint.state_dicts import (
     sites_of,
     usual,
 )
-from viscy_compat.checkpoint.unused import tensors_beside_a_gap
 from viscy_compat.checkpoint.wrapper import default_prefix
+from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
@@ -82,9 +81,9 @@ def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Che
 def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | None) -> Checkpoint:
     """Return what the file holds at an address, or at the usual place; `Checkpoint.at` comes back here."""
     path, pickled = contents.path or contents.source.path, contents.pickled
-    refuse_what_is_beside(pickled.root, path)
+    _refuse_other_states(pickled.root, path)
     if not sites:
-        raise without_weights(pickled.root, path)
+        raise _without_weights(pickled.root, path)
     site = usual(sites, path)
     decided, site, below = site is not None, site or sites[0], None
     if wanted is not None:
@@ -134,6 +133,22 @@ def _named(views: Iterable[StorageView | NotExact]) -> dict[str, Storage]:
     return {view.storage.name: view.storage for view in views if type(view) is StorageView}
 
 
+def _refuse_other_states(root: Node, path: str) -> None:
+    """Refuse the state of an optimizer or a generator; what Lightning saves with weights in it is neither."""
+    top = mapping_of(root) or {}
+    if _LIGHTNING in top and "state_dict" in top:
+        return
+    from viscy_compat.checkpoint.contents import refuse_what_is_beside
+
+    refuse_what_is_beside(root, path)
+
+
+def _without_weights(root: Node, path: str) -> UnreadableCheckpoint:
+    from viscy_compat.checkpoint.contents import without_weights
+
+    return without_weights(root, path)
+
+
 def _stated(name: str, value: Node) -> dict[str, str]:
     return {name: value} if type(value) is str else {}
 
@@ -168,7 +183,7 @@ def _refuse_unusable(entries: _Entries, limits: Limits, path: str, root: Node) -
     if longest > limits.key:
         raise beyond(limits, "key", longest, f"a key has {longest} characters", where=path)
     if not entries.tensors and all("numpy array" in tensor.reason for tensor in entries.unreadable):
-        raise without_weights(root, path)
+        raise _without_weights(root, path)
 
 
 def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wrapper:
@@ -205,6 +220,8 @@ def _findings(
 
 def _gap_findings(tensors: dict[str, StoredTensor]) -> Iterable[Finding]:
     """Say where a stride or an offset may be damaged, in a file whose pickle has no checksum."""
+    from viscy_compat.checkpoint.unused import tensors_beside_a_gap
+
     keys = tensors_beside_a_gap(tensors.values())
     if keys:
         many = f"{len(keys)} tensors use parts" if len(keys) > 1 else "a tensor uses a part"

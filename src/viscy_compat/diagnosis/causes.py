@@ -94,13 +94,28 @@ def _about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     return about_dropped(checkpoint)
 
 
+_PLAIN_NAMES = frozenset(
+    (
+        "collections.OrderedDict",
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_parameter",
+        "torch.FloatStorage",
+        "torch.HalfStorage",
+        "torch.LongStorage",
+    )
+)
+"""Names that nearly every file has and torch's default admits: with nothing else there is no table to look into."""
+
+
 def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
     """Say which names in the file torch's default refuses; what would run something has a finding of its own."""
+    if checkpoint.format == "distributed-torch":
+        return []  # torch.load never sees such a folder
+    if all(use.path in _PLAIN_NAMES for use in checkpoint.globals):
+        return []
     from viscy_compat.checkpoint.torch_names import refused_names
 
     names = refused_names(checkpoint.globals)
-    if checkpoint.format == "distributed-torch":
-        return []  # torch.load never sees such a folder
     if not names or any(use.role == "call" for use in checkpoint.globals):
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.module_versions import insists_on_counters
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
@@ -62,6 +61,8 @@ def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:
 
 
 def _insists(checkpoint: Checkpoint, view: View, found: Inference) -> bool:
+    from viscy_compat.checkpoint.module_versions import insists_on_counters
+
     modules = [name.rpartition(".")[0] for name in found.uncounted]
     paths = [(module, view.keys.get(f"{module}.running_mean", "").rpartition(".")[0]) for module in modules]
     return insists_on_counters(checkpoint, paths)

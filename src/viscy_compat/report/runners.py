@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-_BEGINS = re.compile(r"^((?:\s|\x1b\[[0-9;]*m)*)(?=::)", re.MULTILINE)
-_ANYWHERE = re.compile(r"##(?=(?:[A-Za-z]*)\[)")
+_BEGINS = r"(?m)^((?:\s|\x1b\[[0-9;]*m)*)(?=::)"
+_ANYWHERE = r"##(?=(?:[A-Za-z]*)\[)"
 
 
 def without_commands(text: str, mark: str = r"\x23") -> str:
@@ -23,7 +23,9 @@ def without_commands(text: str, mark: str = r"\x23") -> str:
     #\x23vso[task.setvariable variable=x]y
     ## heading
     """
-    return spelled_out(_BEGINS.sub(r"\1named ", text), mark)
+    if "::" not in text and "##" not in text:
+        return text
+    return spelled_out(re.sub(_BEGINS, r"\1named ", text), mark)
 
 
 def spelled_out(text: str, mark: str = r"\x23") -> str:
@@ -34,4 +36,4 @@ def spelled_out(text: str, mark: str = r"\x23") -> str:
     >>> spelled_out('{"name": "##[error]x"}', r"\u0023")
     '{"name": "#\\u0023[error]x"}'
     """
-    return _ANYWHERE.sub(lambda found: f"#{mark}", text)
+    return re.sub(_ANYWHERE, lambda found: f"#{mark}", text)
