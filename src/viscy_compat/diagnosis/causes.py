@@ -212,7 +212,7 @@ def about_choices(found: Inference, knowledge: Knowledge) -> list[Finding]:
         Finding("VC302", _alternatives(row, found), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
         for row in open_rows
     ]
-    names = {row.name for row in open_rows}
+    names = {row.name for row in found.undetermined}
     findings += [
         Finding("VC309", f"{row.name} stands in {_place(row)} and is not read: it is {row.what}")
         for row in knowledge.not_read
