@@ -94,6 +94,27 @@ def test_a_written_file_opens_as_the_set_that_was_asked_for(tmp_path: Path) -> N
     assert [(fate.row.address, fate.outcome) for fate in result.fates] == [("state_dict", "left out")]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize("address", ["model", "ema.shadow"])
+def test_a_set_that_no_loader_takes_by_itself_opens_without_being_stated_again(address: str, tmp_path: Path) -> None:
+    path, out = tmp_path / "a.pt", tmp_path / "new.pt"
+    torch.save({"model": PLAIN, "ema": {"shadow": AVERAGED, "decay": 0.9}, "epoch": 3, "state_dict": None}, path)
+    (result,) = remap(path, out, state_dict=address).results
+    new = torch.load(out, weights_only=True)
+    assert (new.pop("epoch"), new.pop("ema", {"decay": 0.9})) == (3, {"decay": 0.9})
+    assert list(new) == ["state_dict"]
+    assert is_averaged(new["state_dict"]) is (address != "model")
+    assert is_averaged(load_state_dict(out)) is (address != "model")
+    assert [fate.outcome for fate in result.fates] == ["left out"]  # type: ignore[attr-defined]
+
+
+def test_a_set_beside_one_of_no_class_stays_in_its_place(tmp_path: Path) -> None:
+    path, out = tmp_path / "a.pt", tmp_path / "new.pt"
+    torch.save({"net": PLAIN, "critic": {"0.weight": torch.ones(2, 2)}}, path)
+    remap(path, out, state_dict="net")
+    assert list(torch.load(out, weights_only=True)) == ["net", "critic"]
+    assert not is_averaged(load_state_dict(out))
+
+
 @pytest.mark.parametrize("average", [False, True])
 def test_the_loader_of_timm_takes_what_was_asked_for(average: bool, tmp_path: Path) -> None:
     from timm.models import load_state_dict as load_like_timm

@@ -60,12 +60,13 @@ def _within(sets: list[WeightSet]) -> tuple[WeightSet | None, str]:
         return sets[0], ""
     if len(known) == 1 and not any(row.likely for row in sets):
         return known[0], "it is the only set of a known class in this state dict"
-    if known and not any(row.likely for row in sets) and all(_is_copy(row, known[0]) for row in known[1:]):
+    if known and not any(row.likely for row in sets) and all(is_copy(row, known[0]) for row in known[1:]):
         return known[0], "the sets of a known class in this state dict are the same bytes"
     return None, ""
 
 
-def _is_copy(row: WeightSet, other: WeightSet) -> bool:
+def is_copy(row: WeightSet, other: WeightSet) -> bool:
+    """Say whether two sets are the same bytes, as far as that can be seen without reading them."""
     return row.layout == other.layout and bool(same_bytes(row, other))
 
 

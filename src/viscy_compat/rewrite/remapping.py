@@ -343,7 +343,7 @@ def _fates(chosen: Chosen, wish: Wish) -> tuple[Fate, ...]:
     """Return what becomes of the other sets of weights; in a file that is not written yet, what would."""
     checkpoint = chosen.checkpoint
     kind = kind_of(wish.out, checkpoint, wish.existing) if wish.out else "torch"
-    scope = scope_of(wish.sets, checkpoint)
+    scope = scope_of(wish.sets, checkpoint, chosen.choice)
     holds = ""
     if kind == "safetensors":
         holds = "a safetensors file holds one set"
@@ -420,8 +420,8 @@ def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
     follows = edits and not wish.weights_only
-    scope, fates = scope_of(wish.sets, checkpoint), _fates(chosen, wish)
-    site = usual_site(checkpoint) if edits and scope == "chosen" else checkpoint.site
+    scope, fates = scope_of(wish.sets, checkpoint, chosen.choice), _fates(chosen, wish)
+    site = usual_site(checkpoint, chosen.choice) if edits and scope == "chosen" else checkpoint.site
     prefix = _prefix(chosen, scope, edits=edits)
     stored = stored_tensors(checkpoint, chosen.keys)
     return Job(
@@ -470,7 +470,9 @@ def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
     A set that stands where Lightning loads gets the prefix of what stood there; one among others in a state dict keeps
     its own.
     """
-    elsewhere = chosen.checkpoint.base is not None or chosen.checkpoint.site != usual_site(chosen.checkpoint)
+    elsewhere = chosen.checkpoint.base is not None or chosen.checkpoint.site != usual_site(
+        chosen.checkpoint, chosen.choice
+    )
     if edits and scope == "all" and elsewhere:
         return chosen.prefix
     usual = any(row.view.prefix.startswith(LIGHTNING_PREFIX) for row in _at_the_usual_place(chosen))
@@ -480,7 +482,7 @@ def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
 
 def _at_the_usual_place(chosen: Chosen) -> list[WeightSet]:
     sets = chosen.choice.sets if chosen.choice else ()
-    return [row for row in sets if row.checkpoint.site == usual_site(chosen.checkpoint)]
+    return [row for row in sets if row.checkpoint.site == usual_site(chosen.checkpoint, chosen.choice)]
 
 
 def is_lightning(checkpoint: Checkpoint) -> bool:

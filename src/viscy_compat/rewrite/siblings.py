@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.diagnosis.several import is_copy
 from viscy_compat.diagnosis.weight_set import Choice, WeightSet
 from viscy_compat.errors import PlanRefused
 from viscy_compat.migration.making import known_plan, sources_of_view
@@ -97,17 +98,34 @@ def _part(row: WeightSet, plan: Plan, prefix: str) -> Part:
     return Part(row.checkpoint, keys, plan, prefix, row.view.prefix, row.checkpoint.site)
 
 
-def scope_of(scope: Scope, checkpoint: Checkpoint) -> Scope:
+def scope_of(scope: Scope, checkpoint: Checkpoint, choice: Choice | None) -> Scope:
     """Return which sets the output holds: where the chosen one is not what loaders take, it alone."""
     if scope:
         return scope
-    return "all" if checkpoint.base is None and checkpoint.site == usual_site(checkpoint) else "chosen"
+    return "all" if checkpoint.base is None and checkpoint.site == usual_site(checkpoint, choice) else "chosen"
 
 
-def usual_site(checkpoint: Checkpoint) -> str:
-    """Return the path of the state dict that loaders take from a file, where nothing else is asked for."""
+def usual_site(checkpoint: Checkpoint, choice: Choice | None) -> str:
+    """Return the path of the state dict that loaders take from a file, where nothing else is asked for.
+
+    Where nobody can know which one that is (`model` beside `ema`), it is the place that every loader looks at first: a
+    set that was chosen there opens without being stated again.
+    """
     paths = [site.path for site in checkpoint.sites]
-    return next((path for path in ("state_dict", "") if path in paths), checkpoint.site)
+    found = next((path for path in ("state_dict", "") if path in paths), None)
+    if found is not None:
+        return found
+    return "state_dict" if choice is not None and _has_rivals(choice) else checkpoint.site
+
+
+def _has_rivals(choice: Choice) -> bool:
+    """Say whether another state dict holds what could be meant as well as the chosen set."""
+    chosen = choice.judged
+    return chosen is not None and any(
+        (row.inference or row.likely) and not is_copy(row, chosen)
+        for row in choice.sets
+        if row.checkpoint.site != chosen.checkpoint.site
+    )
 
 
 def left_sites(fates: Iterable[Fate], checkpoint: Checkpoint, site: str) -> tuple[str, ...]:

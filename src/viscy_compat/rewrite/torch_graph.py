@@ -77,6 +77,7 @@ class State(NamedTuple):
     origin: Node
     tensors: list[TargetTensor]
     module_path: ModulePath
+    adds: bool = False
 
 
 def edited_contents(
@@ -117,6 +118,7 @@ def edited_contents(
     root = _lean_root(checkpoint, states[0]) if weights_only else checkpoint.root
     if not weights_only:
         changed.update(_without(root, removed, changed))
+        changed.update(_with_new_places(root, states, changed))
     fine = _is_admitted(checkpoint)
     found = Admission(changed) if fine else admission(root, changed, keep_classes=keep_classes)
     pickle = emitted(root, replacements=found.replacements)
@@ -223,6 +225,16 @@ def _without(root: Node, paths: Iterable[str], changed: Mapping[int, Node]) -> d
             pairs = zip(entries[::2], entries[1::2], strict=True)
             found[id(node)] = Dict([item for key, value in pairs if key != name for item in (key, value)])
     return found
+
+
+def _with_new_places(root: Node, states: Sequence[State], changed: Mapping[int, Node]) -> dict[int, Node]:
+    """Return the node that takes the place of the root where a state dict stands under a name that is new there."""
+    added = [item for state in states if state.adds for item in (state.site, state.place)]
+    entries = entries_of(changed.get(id(root), root)) if added else None
+    if entries is None:
+        return {}
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    return {id(root): Dict([*(item for pair in pairs if pair[0] not in added[::2] for item in pair), *added])}
 
 
 def _lean_root(checkpoint: Checkpoint, state: State) -> Node:

@@ -211,9 +211,10 @@ def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
 
 def _state(job: Job, site: str, parts: list[Part], tensors: list[TargetTensor]) -> State:
     first = parts[0].checkpoint
-    place = first.state_node if site == first.site else first.at(site).state_node
+    adds = site not in [known.path for known in first.sites]
+    place = first.state_node if adds or site == first.site else first.at(site).state_node
     held = [tensor for part in parts for tensor in (tensors if part == job.part else _tensors_of(part))]
-    return State(site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]))
+    return State(site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]), adds)
 
 
 def _first_answer(maps: list[Callable[[str], str | None]]) -> Callable[[str], str | None]:
