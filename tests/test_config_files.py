@@ -198,3 +198,16 @@ def test_a_configuration_is_seen_beside_the_file_and_beside_its_folder(tmp_path:
     assert list(beside(str(tmp_path / "checkpoints" / "last.ckpt"))) == [str(tmp_path / "checkpoints" / name)]
     assert list(beside(str(tmp_path / "above" / "checkpoints" / "last.ckpt"))) == [str(tmp_path / "above" / name)]
     assert list(beside(str(tmp_path / "last.ckpt"))) == []
+
+
+def test_a_chain_of_merge_keys_is_bounded_and_a_short_one_is_followed(tmp_path: Path) -> None:
+    """Each mapping takes over all that came before it: a square of entries."""
+    path = tmp_path / "a.yml"
+    chain = [f"k{i}: &a{i} {{<<: {f'*a{i - 1}' if i else '{}'}, z{i}: 1}}" for i in range(3_000)]
+    path.write_text("\n".join(chain))
+    with pytest.raises(UsageError, match="merge keys"):
+        read_config(str(path))
+    path.write_text("\n".join([*chain[:20], "model: {init_args: {<<: *a19, latent_size: 8}}"]))
+    (statement,) = read_config(str(path))
+    assert statement.arguments["latent_size"] == 8
+    assert "z0" in statement.arguments

@@ -133,6 +133,9 @@ def _yaml_node(data: bytes, path: str) -> Node:
         # The parser in C is twenty times as quick; where PyYAML was built without it, the other one does.
         root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         return None if root is None else _Conversion(yaml).node(root)
+    except _TooManyMerged as error:
+        what = f"merge keys (<<) bring more than {_MOST_MERGED} entries"
+        raise UsageError(what, where=path, fix="write the entries out") from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         problem = str(getattr(error, "problem", None) or "it cannot be parsed")
         mark = getattr(error, "problem_mark", None)
@@ -151,6 +154,14 @@ class _Parts(NamedTuple):
     name: str
 
 
+_MOST_MERGED: Final = 50_000
+"""A chain of merge keys copies each mapping into the next: 200 kB of it took 750 MB."""
+
+
+class _TooManyMerged(Exception):
+    """Merge keys copy more entries than any configuration has."""
+
+
 class _Conversion:
     """Turns the nodes of a YAML into inert ones; an alias becomes the same node again."""
 
@@ -158,6 +169,7 @@ class _Conversion:
         self._yaml = yaml
         self._scalars = yaml.constructor.SafeConstructor()
         self._made: dict[int, Node] = {}
+        self._merged = 0
 
     def node(self, node: Any) -> Node:
         if id(node) not in self._made:
@@ -211,6 +223,9 @@ class _Conversion:
                 for part in reversed(parts):
                     found = self.node(part)
                     entries = found.entries if type(found) is Dict else []
+                    self._merged += len(entries) // 2
+                    if self._merged > _MOST_MERGED:
+                        raise _TooManyMerged
                     merged.update(zip(entries[::2], entries[1::2], strict=True))
             elif isinstance(key, self._yaml.ScalarNode):
                 own[key.value] = self.node(value)

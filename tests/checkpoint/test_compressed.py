@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from support.assembly import Record, archive, mapping, pickled, records, storage, tensor
-from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint import open_checkpoint, zeros
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, with_limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.errors import UnreadableCheckpoint, UsageError
 
 BYTES = bytes(range(240))
@@ -71,3 +72,16 @@ def test_a_limit_is_a_number_that_a_machine_holds(value: str) -> None:
     with pytest.raises(UsageError, match="is no limit"):
         with_limits([f"rank={value}"])
     assert with_limits(["rank=" + "9" * 18]).rank > DEFAULT_LIMITS.rank
+
+
+def test_a_large_compressed_storage_is_not_unpacked_to_look_for_zeros(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """64 MB of zeros are looked for; a bomb of a gigabyte took nine seconds."""
+    path = tmp_path / "packed.ckpt"
+    held = storage(elements=60)
+    rows = records(pickled(mapping({"w": tensor((30, 2), (2, 1), 0, of=held)})), {"0": bytes(240)})
+    path.write_bytes(archive([row._replace(method=8) if row.name.endswith("data/0") else row for row in rows]))
+    assert absence_of_weights(open_checkpoint(str(path))) == "zeros"
+    monkeypatch.setattr(zeros, "_MOST", 239)
+    assert absence_of_weights(open_checkpoint(str(path))) == "none"

@@ -64,6 +64,12 @@ KINDS: dict[str, tuple[bytes, str, str]] = {
         "the file of rank 0",
     ),
     "nothing but braces": (EMPTY, "an empty state dict", "the file of rank 0"),
+    "keys that are numbers": (
+        b"}(" + number(0) + tensor() + b"u",
+        "a dictionary of tensors whose keys are no texts",
+        "names are needed",
+    ),
+    "one array": (ARRAY, "one numpy array, without a name", "save model.state_dict()"),
     "one tensor": (tensor(), "one tensor, without a name", "save model.state_dict()"),
     "tensors without names": (list_of(tensor()), "a list of tensors without names", "save model.state_dict()"),
     "numbers": (
@@ -125,7 +131,21 @@ def test_what_a_file_holds_instead_of_weights_is_told(tmp_path: Path, kind: str)
     error = refused(path, zipped(root, {"0": bytes(5056)} if BYTES in root else None))
     assert what in error.message
     assert fix.format(file=str(path), folder=str(tmp_path)) in error.fix
-    assert error.standing == ("beside" if kind in BESIDE else "instead")
+    assert error.standing == ("beside" if kind in BESIDE else "tensorless" if kind == "numbers" else "instead")
+
+
+def test_one_file_of_zero_stage_3_holds_placeholders_and_no_weights(tmp_path: Path) -> None:
+    path = tmp_path / "zero_pp_rank_0_mp_rank_00_model_states.pt"
+    for size in (0, 1):
+        module = mapping({"w": tensor((size,), (1,))})
+        path.write_bytes(zipped(mapping({"module": module, "param_shapes": list_of()})))
+        if size:
+            assert list(open_checkpoint(str(path)).tensors) == ["w"]
+            continue
+        with pytest.raises(UnreadableCheckpoint, match="stage 3") as caught:
+            open_checkpoint(str(path))
+        assert caught.value.code == "VC472"
+        assert "zero_to_fp32" in caught.value.fix
 
 
 def test_files_that_only_look_like_these_are_read(tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from hostile.generator import MARKER, two_formats
-from support.assembly import row, safetensors
+from support.assembly import row, safetensors, state, stream, zipped
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.two_formats import refuse_two_formats
+from viscy_compat.errors import UnreadableCheckpoint
 
 HEADER = json.dumps({"w": row()}).encode()
 
@@ -52,6 +53,20 @@ def test_what_an_unpickler_takes_for_a_text_is_looked_at_beyond_the_first_window
             except Exception as error:  # noqa: BLE001 (its code is what is looked at)
                 found = getattr(error, "code", repr(error))
         assert found == ("VC464" if refused else "")
+
+
+def test_a_stream_with_a_zip_archive_behind_it_is_refused(tmp_path: Path) -> None:
+    """Torch takes the first, Python's zipfile the second; the same bytes without their end record are only unused."""
+    path = tmp_path / "a.pt"
+    second = zipped(state())
+    for content, refused in ((stream(state()) + second, True), (stream(state()) + second[:-1], False)):
+        path.write_bytes(content)
+        try:
+            open_checkpoint(str(path))
+            code = ""
+        except UnreadableCheckpoint as error:
+            code = error.code
+        assert code == ("VC464" if refused else "")
 
 
 def test_the_payload_of_the_first_hostile_file_runs_when_it_is_unpickled(tmp_path: Path) -> None:

@@ -12,7 +12,20 @@ from typing import get_args
 import pytest
 
 from hostile.generator import HONEST, HONEST_SAFETENSORS
-from support.assembly import built, mapping, name, number, pickled, safetensors, state, storage, tensor, text, zipped
+from support.assembly import (
+    built,
+    call,
+    mapping,
+    name,
+    number,
+    pickled,
+    safetensors,
+    state,
+    storage,
+    tensor,
+    text,
+    zipped,
+)
 from support.folders import distributed, whole
 from support.layouts import hollow, layout_of
 from viscy_compat import check
@@ -104,6 +117,37 @@ def test_resource_files_of_a_mac_are_skipped_in_one_line(tmp_path: Path, capsys:
     # the near miss: a checkpoint whose name begins like that
     weights(tmp_path / "._b.pt")
     assert checked(tmp_path)[0] == {"a.pt": "compatible", "._b.pt": "compatible"}
+
+
+def test_what_holds_no_tensor_is_set_aside_but_for_a_checkpoint_by_its_name(tmp_path: Path) -> None:
+    counters = zipped(mapping({"_iterator_finished": number(0)}))
+    weights(tmp_path / "a.bin")
+    written(tmp_path, {"sampler.bin": counters})
+    assert checked(tmp_path) == ({"a.bin": "compatible"}, ["sampler.bin"], 0)
+    written(tmp_path, {"b.ckpt": counters})
+    assert checked(tmp_path) == ({"a.bin": "compatible", "b.ckpt": "unreadable"}, ["sampler.bin"], 2)
+
+
+def test_where_there_is_nothing_beside_them_such_files_are_results(tmp_path: Path) -> None:
+    written(tmp_path, {"optimizer.pt": ADAM, "scheduler.pt": SCHEDULER})
+    assert checked(tmp_path) == ({"optimizer.pt": "unreadable", "scheduler.pt": "unreadable"}, [], 2)
+
+
+def test_tensors_of_pickle_dump_are_never_set_aside(tmp_path: Path) -> None:
+    """What is pickled by others has no tensors to us, and a state dict that `pickle.dump` wrote has."""
+    weights(tmp_path / "a.bin")
+    loaded = call(name("torch.storage", "_load_from_bytes"), text("bytes"))
+    written(tmp_path, {"b.pkl": pickled(mapping({"w": loaded})), "c.pkl": pickled(mapping({"w": number(1)}))})
+    assert checked(tmp_path) == ({"a.bin": "compatible", "b.pkl": "unreadable"}, ["c.pkl"], 2)
+
+
+def test_the_parts_of_a_distributed_checkpoint_without_its_table_are_named(tmp_path: Path) -> None:
+    folder = distributed(tmp_path / "run", {"w": whole((3,), (1.0, 2.0, 3.0))})
+    assert checked(folder)[2] == 2
+    assert [row.code for row in check(folder).findings if row.code == "VC462"] == []
+    (folder / ".metadata").unlink()
+    found = check(folder)
+    assert [(row.code, "without its table of contents" in row.message) for row in found.findings] == [("VC462", True)]
 
 
 def test_endings_are_taken_in_capitals_and_packed_names_by_content(tmp_path: Path) -> None:

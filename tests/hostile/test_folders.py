@@ -15,7 +15,7 @@ INDEX = "model.safetensors.index.json"
 
 
 def listed(folder: Path) -> list[str]:
-    return [os.path.basename(path) for path in checkpoint_files([str(folder)])]
+    return [os.path.basename(found.path) for found in checkpoint_files([str(folder)])]
 
 
 def index(folder: Path, shards: dict[str, object], name: str = INDEX) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from viscy_compat.checkpoint.foreign import NotWeights
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, is_global, mapping_of
+from viscy_compat.checkpoint.foreign import NotWeights, Standing
+from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
@@ -78,7 +78,7 @@ def refuse_what_is_beside(root: Node, path: str) -> None:
         Where the file as a whole is such a state.
     """
     held = [_Place("", root)]
-    error = _optimizer(held, path) or _random(held, path)
+    error = _optimizer(held, path) or _random(held, path) or _placeholders(root, path)
     if error is not None:
         raise error
 
@@ -101,6 +101,10 @@ def _children(node: Node) -> list[tuple[str, Node]]:
     return [(repr(key), child) for key, child in list(mapping.items())[:_LOOKED_AT] if len(key) < 100]
 
 
+def _holds_a_tensor(root: Node) -> bool:
+    return any(is_tensor(child) for place in _held_mappings(root) for _, child in _children(place.node))
+
+
 def _mapping(place: _Place) -> dict[str, Node]:
     return mapping_of(place.node) or {}
 
@@ -117,6 +121,26 @@ def _deepspeed(held: list[_Place], path: str) -> NotWeights | None:
     if not any(marks & _mapping(place).keys() for place in held):
         return None
     return _beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
+
+
+def _placeholders(root: Node, path: str) -> UnreadableCheckpoint | None:
+    """Find the file of one rank of ZeRO stage 3: a tensor of no elements stands for each weight."""
+    top = mapping_of(root) or {}
+    if not {"module", "param_shapes"} <= top.keys():
+        return None
+    tensors = [node for node in (mapping_of(top["module"]) or {}).values() if is_tensor(node)]
+    if not tensors or not all(_is_placeholder(node) for node in tensors):
+        return None
+    from viscy_compat.checkpoint.deepspeed import in_pieces
+
+    return in_pieces(path, "the weights are in flat pieces, one a rank (ZeRO stage 3)")
+
+
+def _is_placeholder(node: Node) -> bool:
+    """Say whether a tensor, or the one that a parameter wraps, has the shape ``(0,)``."""
+    args = node.args if type(node) is Call and type(node.args) is tuple else ()
+    inner = args[0] if args and is_tensor(args[0]) else None
+    return _is_placeholder(inner) if inner is not None else len(args) > 2 and args[2] == (0,)
 
 
 def _optimizer(held: list[_Place], path: str) -> NotWeights | None:
@@ -197,7 +221,7 @@ def _arrays(held: list[_Place], path: str) -> NotWeights | None:
 
 def _empty(held: list[_Place], path: str) -> NotWeights | None:
     names = ("", "['state_dict']", "['model_state_dict']", "['model']", "['module']")
-    if not any(place.path in names and mapping_of(place.node) == {} for place in held):
+    if not any(place.path in names and entries_of(place.node) == [] for place in held):
         return None
     fix = "give the file of rank 0: where a sharded model is gathered, the other ranks get an empty state dict"
     return NotWeights("an empty state dict", fix, where=path, standing="instead")
@@ -220,6 +244,9 @@ def _lightning(held: list[_Place], path: str) -> NotWeights | None:
 def _single(root: Node, path: str) -> NotWeights | None:
     if is_tensor(root):
         return NotWeights("one tensor, without a name", "save model.state_dict()", where=path, standing="instead")
+    if mapping_of(root) == {} and any(map(is_tensor, (entries_of(root) or [])[1::2])):
+        what = "a dictionary of tensors whose keys are no texts"
+        return NotWeights(what, "names are needed: save model.state_dict()", where=path, standing="instead")
     if type(root) in (list, tuple) and any(map(is_tensor, root)):
         fix = "names are needed: save model.state_dict()"
         return NotWeights(f"a {_kind(root)} of tensors without names", fix, where=path, standing="instead")
@@ -231,7 +258,10 @@ def _something(root: Node, path: str) -> NotWeights:
     if mapping:
         names = ", ".join(repr(key)[:40] for key in list(mapping)[:6]) + (", ..." if len(mapping) > 6 else "")
         what = f"a dictionary with {names}, and no tensors where weights would be"
-        return NotWeights(what, "save model.state_dict()", where=path, standing="instead")
+        standing: Standing = "instead" if _holds_a_tensor(root) else "tensorless"
+        return NotWeights(what, "save model.state_dict()", where=path, standing=standing)
+    if type(root) is Call and any(is_global(root.function, name) for name in _ARRAYS):
+        return NotWeights("one numpy array, without a name", "save model.state_dict()", where=path, standing="instead")
     if type(root) is Call:
         name = root.function.path if type(root.function) is Global else "an unknown class"
         what = f"an object of {name[:80]!a}"[:120]

@@ -53,7 +53,7 @@ def kind_of_folder(folder: str) -> FolderKind:
     from viscy_compat.checkpoint.deepspeed import deepspeed_folder
 
     try:
-        if os.path.lexists(os.path.join(folder, METADATA)):
+        if os.path.lexists(os.path.join(folder, METADATA)) or _parts_alone(folder):
             return "distributed"
         if unpacked_root(folder):
             return "unpacked"
@@ -62,6 +62,11 @@ def kind_of_folder(folder: str) -> FolderKind:
         return "deepspeed" if deepspeed_folder(folder) else ""
     except OSError:
         return ""
+
+
+def _parts_alone(folder: str) -> bool:
+    """Say whether parts of a distributed checkpoint lie in a folder; asked where their table of contents does not."""
+    return any(name.endswith(".distcp") for name in os.listdir(folder))
 
 
 def unpacked_root(folder: str) -> str:
@@ -86,6 +91,13 @@ def read_folder(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
     if kind == "distributed":
         from viscy_compat.checkpoint.distributed import read_distributed
 
+        if not os.path.lexists(os.path.join(folder, METADATA)):
+            raise UnreadableCheckpoint(
+                f"a distributed checkpoint without its table of contents ({METADATA}), which is written last",
+                where=folder,
+                fix="copy the whole folder, hidden files too; where it was never written, take an earlier save",
+                code="VC462",
+            )
         return read_distributed(folder, limits, wanted)
     if kind == "distributed-safetensors":
         from viscy_compat.checkpoint.distributed_safetensors import read_distributed_safetensors

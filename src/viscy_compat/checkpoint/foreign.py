@@ -45,14 +45,14 @@ _FETCH: Final = (
 )
 
 
-Standing = Literal["beside", "instead"]
+Standing = Literal["beside", "instead", "tensorless"]
 
 
 class NotWeights(UnreadableCheckpoint):
     """A file that could be read and holds no state dict.
 
-    ``standing`` is ``beside`` for what is saved next to the weights of a run and is no fault of it, and ``instead`` for a
-    file that should have held them; ``what`` names the content.
+    ``standing`` is ``beside`` for what is saved next to the weights of a run and is no fault of it, ``instead`` for a
+    file that should have held them, and ``tensorless`` where only its name can tell which; ``what`` names the content.
     """
 
     def __init__(self, what: str, fix: str, *, where: str, standing: Standing) -> None:

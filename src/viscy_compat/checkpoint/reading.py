@@ -62,9 +62,10 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         return read_unpacked(os.path.dirname(source.path) or ".", limits, wanted, path=source.path)
     if _is_pickle(head):
         from viscy_compat.checkpoint.legacy_file import read_torch_legacy
-        from viscy_compat.checkpoint.two_formats import refuse_tar_too
+        from viscy_compat.checkpoint.two_formats import refuse_tar_too, refuse_zip_too
 
         refuse_tar_too(source.path, head)
+        refuse_zip_too(source)
         return read_torch_legacy(source, limits, wanted)
     if head.lstrip(b" \t\r\n")[:1] == b"{" and source.path.endswith(".json"):
         from viscy_compat.checkpoint.sharded import read_sharded

@@ -45,6 +45,18 @@ def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
         _refuse(source.path, "a pickle")
 
 
+def refuse_zip_too(source: ByteSource) -> None:
+    """Refuse a stream of pickles behind which a zip archive lies: Python's zipfile finds that one.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC464.
+    """
+    if _ends_like_a_zip(source):
+        _refuse(source.path, "a zip archive", first="a stream of pickles")
+
+
 def refuse_tar_too(path: str, head: bytes) -> None:
     """Refuse a file that torch's own reader takes for a tar archive before it looks for anything else.
 
@@ -100,9 +112,9 @@ def _ends_like_a_zip(source: ByteSource) -> bool:
     return place + _END_SIZE + int.from_bytes(tail[place + 20 : place + 22], "little") == length
 
 
-def _refuse(path: str, other: str) -> NoReturn:
+def _refuse(path: str, other: str, *, first: str = "a safetensors file") -> NoReturn:
     raise UnreadableCheckpoint(
-        f"this is a safetensors file and {other} at once, and readers differ in which one they take",
+        f"this is {first} and {other} at once, and readers differ in which one they take",
         where=path,
         fix="do not use this file: fetch it from its source again",
         code="VC464",

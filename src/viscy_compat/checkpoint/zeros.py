@@ -51,6 +51,9 @@ def _is_summed_up(tensor: StoredTensor) -> bool:
 def _all_zero(checkpoint: Checkpoint, weights: list[StoredTensor]) -> bool:
     from viscy_compat.checkpoint.tensor_bytes import TensorReader
 
+    # a compressed storage is unpacked as a whole before any part of it can be looked at
+    if sum({id(each.storage): each.storage.nbytes for each in weights if each.storage.compressed}.values()) > _MOST:
+        return False
     left = _MOST
     with TensorReader(checkpoint) as reader:
         for tensor in weights:

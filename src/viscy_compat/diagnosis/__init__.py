@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
@@ -20,6 +20,9 @@ from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Aside, Report
 from viscy_compat.stated import Statement, configured
+
+_OF_A_TENSOR: Final = "torch.storage._load_from_bytes"
+"""What ``pickle.dump`` writes for a tensor."""
 
 __all__ = ["CheckResult", "Diagnosis", "Identity", "check", "check_paths", "diagnose", "judge"]
 
@@ -100,6 +103,8 @@ def check_paths(
     aside = [] if aside is None else aside
     given = list(paths)
     alone = len(given) == 1 and not os.path.isdir(given[0])
+    passed_over: list[tuple[Aside, CheckResult]] = []
+    weights = False
     for path, named in checkpoint_files(given, aside):
         found = diagnose(
             path,
@@ -110,9 +115,15 @@ def check_paths(
             alone=alone,
         )
         if found.standing and not named:
-            aside.append(Aside(path, found.standing))
+            passed_over.append((Aside(path, found.standing), found.result))
+            aside.append(passed_over[-1][0])
         else:
+            weights = True
             yield found.result._replace(strict=strict)
+    if not weights:
+        # beside nothing, the state of an optimizer is no bystander: nothing was found to load
+        aside[:] = [row for row in aside if row not in [each for each, _ in passed_over]]
+        yield from (result._replace(strict=strict) for _, result in passed_over)
 
 
 def diagnose(
@@ -170,6 +181,11 @@ def diagnose(
 def _standing(path: str, error: UnreadableCheckpoint) -> str:
     """Return what a file is that lies beside checkpoints without being one; empty for what should be one."""
     if isinstance(error, NotWeights):
-        return error.what if error.standing == "beside" else ""
+        # accelerate's sampler.bin and a script's own counters hold no tensor; a .ckpt without one is no checkpoint
+        beside = error.standing == "beside" or (error.standing == "tensorless" and not path.lower().endswith(".ckpt"))
+        return error.what if beside else ""
     vague = path.lower().endswith((".bin", ".pkl", ".tar"))
-    return error.message if vague and (error.code == "VC407" or isinstance(error, ForeignPickle)) else ""
+    tensors = _OF_A_TENSOR in error.message
+    return (
+        error.message if vague and not tensors and (error.code == "VC407" or isinstance(error, ForeignPickle)) else ""
+    )
