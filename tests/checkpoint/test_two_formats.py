@@ -33,6 +33,16 @@ def test_a_header_of_any_length_is_read(tmp_path: Path, first: int, second: int,
     assert list(open_checkpoint(str(path)).tensors) == ["w"]
 
 
+@pytest.mark.parametrize("first", range(0, 256))
+def test_a_long_header_of_any_length_is_read_where_a_line_ends_in_the_weights(tmp_path: Path, first: int) -> None:
+    """``p`` and ``I`` make one number of the header, ``P`` and ``V`` a text; an unpickler fails or goes on behind it."""
+    path = tmp_path / "a.safetensors"
+    data = b"\x01\x80\n" + bytes(range(128, 256)) * 4
+    header = json.dumps({"w": row((len(data),), 0, len(data), "U8")}).encode().ljust(0x5100 + first)
+    path.write_bytes(safetensors({}, data, raw=header))
+    assert list(open_checkpoint(str(path)).tensors) == ["w"]
+
+
 def test_nine_megabytes_of_header_begin_like_a_text_of_2_to_the_62_bytes(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     path.write_bytes(safetensors({}, raw=HEADER.ljust(0x8D0280)))

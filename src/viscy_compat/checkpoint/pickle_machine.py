@@ -410,6 +410,9 @@ class _Machine:
 
     def parsed_int(self, text: bytes) -> int:
         if len(text) > self.limits.integer:
+            # the header of a safetensors file whose length begins with ``p`` or ``I`` is long, and no number at all
+            if text.translate(None, _OF_NUMBERS):
+                raise BrokenPickle("a number is not decimal")
             raise _BeyondLimit("integer", len(text))
         try:
             return int(text) if len(text) < _DIGITS else _long_int(text)
@@ -655,6 +658,9 @@ class _Machine:
     def buffer(self) -> None:
         raise BrokenPickle("it refers to buffers outside of the pickle")
 
+
+_OF_NUMBERS: Final = b"0123456789+-_ \t\n\r\f\v"
+"""Bytes of which ``int`` makes a number."""
 
 _DIGITS: Final = 4_000
 """Digits that Python turns into an integer at once, whatever it was told (``sys.set_int_max_str_digits``)."""
