@@ -16,7 +16,8 @@ from viscy_compat.architectures.architecture import Case
 from viscy_compat.errors import WorkerFailed
 from viscy_compat.history.records import RecordedCase, RecordedPass, Row
 from viscy_compat.layout import TensorSpec
-from viscy_compat.proof.answers import Answer, Raised, Run, read_answer, read_described, read_names
+from viscy_compat.proof.amounts import Amount
+from viscy_compat.proof.answers import Answer, Pass, Raised, Run, read_answer, read_described, read_names
 from viscy_compat.proof.comparison import UNDECIDED, compare, parting
 from viscy_compat.proof.equivalence import ClassResult, Origin
 from viscy_compat.proof.recorded import compare_recorded
@@ -185,6 +186,19 @@ def test_a_side_that_says_too_little_is_undecided_and_exits_2(old: Answer, new: 
 def test_a_candidate_that_says_too_little_is_never_what_was_recorded(new: Answer) -> None:
     assert compare_recorded(RECORDED, new, CASE).failures
     assert compare_recorded(RECORDED, read_answer(WHOLE, "old", RUN), CASE).failures == ()
+
+
+def test_an_output_that_is_not_what_was_recorded_is_called_what_the_class_calls_it_and_measured() -> None:
+    told = read_answer(WHOLE, "old", RUN)
+    assert isinstance(told.passes["eval"], Pass)
+    far = replace(told.passes["eval"].outputs[0], digest="f" * 64, samples=(0.75,))
+    new = replace(told, passes={**told.passes, "eval": replace(told.passes["eval"], outputs=(far,))})
+    for names, name in ((("projection",), "projection"), ((), "out")):
+        (failure,) = compare_recorded(RECORDED, new, CASE, names=names).failures
+        amount = Amount(name, 0.25, 0.5, "recorded root mean square")
+        assert (failure.code, failure.mode, failure.amounts) == ("VC506", "eval", (amount,))
+        assert f"in eval mode {name} is not what was recorded" in failure.sentence
+        assert f"{name} by up to 0.25, 50 % of its recorded root mean square 0.5" in failure.sentence
 
 
 def test_outputs_on_the_meta_device_have_no_numbers_and_those_of_the_processor_must() -> None:

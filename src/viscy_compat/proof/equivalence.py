@@ -322,7 +322,7 @@ def judged_by_reference(
         case = Case(recorded.name, recorded.config, recorded.input)
         rows = rows_for(architecture, reference.generation, _tuples(recorded.config))
         answer = package.checked(worker, read_answer(worker.receive(), "candidate", run))
-        judged = compare_recorded(recorded, answer, case, rows)
+        judged = compare_recorded(recorded, answer, case, rows, architecture.outputs)
         failures += judged.failures
         used.update(dict.fromkeys(judged.accepted))
     tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")

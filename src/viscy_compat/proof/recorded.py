@@ -9,7 +9,7 @@ from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.history.records import RecordedCase, RecordedPass, Refusal, Row
 from viscy_compat.layout import fold
 from viscy_compat.proof.amounts import Amount
-from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Raised, Run
+from viscy_compat.proof.answers import MODES, Answer, Mode, Output, Raised, Run, named
 from viscy_compat.proof.comparison import UNDECIDED, Failure, Judgement, free, layout_failures, never_ran, refusals
 
 TOLERANCE = 1e-4
@@ -24,7 +24,11 @@ def run_of(recorded: RecordedCase, target: str, seed: int) -> Run:
 
 
 def compare_recorded(
-    recorded: RecordedCase, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = ()
+    recorded: RecordedCase,
+    new: Answer,
+    case: Case,
+    rows: Sequence[AcceptedDifference] = (),
+    names: Sequence[str] = (),
 ) -> Judgement:
     """Compare what a candidate said of one case with what is recorded of the old class.
 
@@ -38,6 +42,8 @@ def compare_recorded(
         The case; failures name it.
     rows : Sequence[AcceptedDifference]
         The accepted differences that apply to the case.
+    names : Sequence[str]
+        What the class calls its outputs, in order.
     """
     if lacking := list(_lacking(recorded, new)):
         return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
@@ -50,7 +56,7 @@ def compare_recorded(
     if failures and never_ran(_raised(told) for told in recorded.passes.values()):
         return Judgement((free(failures, case),))
     for mode in () if failures else MODES:
-        failures += _pass(recorded, new, mode, case, rows)
+        failures += _pass(recorded, new, mode, case, rows, names)
     return Judgement(tuple(failures))
 
 
@@ -77,7 +83,12 @@ def _raised(told: RecordedPass | Refusal) -> Raised | None:
 
 
 def _pass(
-    recorded: RecordedCase, answer: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference]
+    recorded: RecordedCase,
+    answer: Answer,
+    mode: Mode,
+    case: Case,
+    rows: Sequence[AcceptedDifference],
+    names: Sequence[str],
 ) -> Iterator[Failure]:
     old, new = recorded.passes[mode], answer.passes[mode]
     if isinstance(old, Refusal) or isinstance(new, Raised):
@@ -89,18 +100,19 @@ def _pass(
     if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
         yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
         return
-    far = [(row, mine) for row, mine in zip(old.outputs, new.outputs, strict=True) if _far_output(row, mine)]
+    called = zip(named(new.outputs, names).items(), old.outputs, strict=True)
+    far = [(name, row, mine) for (name, mine), row in called if _far_output(row, mine)]
     if far:
-        names = ", ".join(row.name for row, _ in far)
-        amounts = tuple(_amount(row, mine) for row, mine in far)
-        yield Failure("VC506", f"in {mode} mode {names} is not what was recorded", case, mode=mode, amounts=amounts)
+        which = f"{', '.join(name for name, _, _ in far)} {'are' if len(far) > 1 else 'is'}"
+        amounts = tuple(_amount(*told) for told in far)
+        yield Failure("VC506", f"in {mode} mode {which} not what was recorded", case, mode=mode, amounts=amounts)
 
 
-def _amount(row: Row, mine: Output) -> Amount:
+def _amount(name: str, row: Row, mine: Output) -> Amount:
     """Measure the recorded elements, which are few: the output may be further away elsewhere."""
     found = [abs(was - now) for was, now in zip(row.samples, mine.samples, strict=True)]
     largest = max(found, default=0.0) if isfinite(sum(found)) else inf
-    return Amount(row.name, largest, row.norm, "recorded root mean square")
+    return Amount(name, largest, row.norm, "recorded root mean square")
 
 
 def _far_output(row: Row, mine: Output) -> bool:
