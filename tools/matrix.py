@@ -1,8 +1,9 @@
-"""Verify under several versions of timm and MONAI, and blame a difference on the package that brought it.
+"""Verify under several versions of torch, timm, MONAI and Python, and blame a difference on the package that brought it.
 
-    python3 tools/dev.py matrix                             every stack but the lowest
+    python3 tools/dev.py matrix                             every stack
     python3 tools/dev.py matrix lowest timm-1.0.15          these
     python3 tools/dev.py matrix --class BetaVae25D --output html:matrix.html
+    python3 tools/dev.py matrix --cases 3 --only-newest      quick: few configurations, and the second question alone
 
 Each stack (tools/stacks.py) is odd in one package. Two things are asked of it: do the old classes and the migrated ones
 give the same bytes under it, and does a migrated class do there what it does under the newest versions? What differs in
@@ -16,6 +17,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import inf, isfinite
 
 from stacks import STACKS, python_of
 from viscy_compat.architectures import find, known
@@ -26,16 +28,19 @@ from viscy_compat.gating.engine import gate
 from viscy_compat.gating.layouts import findings_of
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.gating.verification import judged as verified
-from viscy_compat.proof.answers import Answer, Run, read_answer
+from viscy_compat.proof.amounts import Amount
+from viscy_compat.proof.answers import Answer, Output, Pass, Run, read_answer
 from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.comparison import compare
+from viscy_compat.proof.comparison import Failure, compare
 from viscy_compat.proof.workers import Conditions, Worker
 from viscy_compat.report import Style, render
 from viscy_compat.report.text_gate import render as as_text
 
 NEWEST = "newest"
-DEFAULT = tuple(name for name in STACKS if name != "lowest")
+DEFAULT = tuple(STACKS)
 REPORT = ("layout", "initial", "eval", "train")
+SAMPLES = 64
+"""So many numbers of every output are compared, to say how far apart two stacks are."""
 
 Answers = dict[str, list[Answer]]
 
@@ -51,7 +56,8 @@ def answers_of(python: str, chosen: Sequence[Architecture]) -> tuple[Conditions,
 
 def _answer(worker: Worker, package: Candidate, architecture: Architecture, index: int) -> Answer:
     case = architecture.cases[index]
-    run = Run("candidate", package.target(architecture), case.config, case.input, REPORT)
+    options = {"samples": SAMPLES, "norms": True}
+    run = Run("candidate", package.target(architecture), case.config, case.input, REPORT, 0, options)
     return read_answer(worker.request(run.to_json()), "candidate", run)
 
 
@@ -62,18 +68,35 @@ def drift(name: str, chosen: Sequence[Architecture], newest: Answers, here: Answ
         for case, mine, theirs in zip(
             architecture.cases, newest[architecture.name], here[architecture.name], strict=True
         ):
-            failures += compare(mine, theirs, case).failures
+            failures += [_measured(row, mine, theirs) for row in compare(mine, theirs, case).failures]
         blamed = tuple(_blamed(finding, name) for finding in findings_of(failures))
         details = {"configurations": len(architecture.cases), "failures": [row.to_dict() for row in failures]}
         yield StageResult(f"as newest: {name}", architecture.name, blamed, details=details)
+
+
+def _measured(failure: Failure, newest: Answer, here: Answer) -> Failure:
+    """Say how far the sampled numbers of every output of a pass are apart."""
+    ours, theirs = (side.passes.get(failure.mode) for side in (newest, here))
+    if not (isinstance(ours, Pass) and isinstance(theirs, Pass) and len(ours.outputs) == len(theirs.outputs)):
+        return failure
+    pairs = zip(ours.outputs, theirs.outputs, strict=True)
+    return replace(failure, amounts=tuple(_amount(*pair) for pair in pairs if pair[0].digest != pair[1].digest))
+
+
+def _amount(mine: Output, other: Output) -> Amount:
+    apart = [abs(a - b) for a, b in zip(mine.samples, other.samples, strict=False)]
+    largest = max(apart, default=0.0) if isfinite(sum(apart)) else inf
+    return Amount(mine.name, largest, mine.norm, f"root mean square (of {len(apart)} samples)")
 
 
 def _blamed(finding: Finding, name: str) -> Finding:
     return finding._replace(message=f"{finding.message}; {STACKS[name].brings} brings it ({name} against the newest)")
 
 
-def stages_of(name: str, chosen: Sequence[Architecture], newest: Answers) -> tuple[Stage, ...]:
-    """Return the two stages of one stack."""
+def stages_of(
+    name: str, chosen: Sequence[Architecture], newest: Answers, only_newest: bool = False
+) -> tuple[Stage, ...]:
+    """Return the stages of one stack."""
     python = str(python_of(name))
 
     def as_old(workshop: Workshop) -> Iterator[StageResult]:
@@ -84,12 +107,16 @@ def stages_of(name: str, chosen: Sequence[Architecture], newest: Answers) -> tup
 
     def as_newest(workshop: Workshop) -> Iterator[StageResult]:
         _, here = answers_of(python, chosen)
-        yield from drift(name, chosen, newest, here)
+        for result in drift(name, chosen, newest, here):
+            said = "; ".join(finding.message for finding in result.findings) or "the same bytes"
+            _tell(f"{name}: {result.subject}, {result.details['configurations']} configurations: {said}")
+            yield result
 
     both = (Stage(f"as old: {name}", "numeric", f"old and migrated classes agree under {name}", as_old),)
     if name == NEWEST:
         return both
-    return (*both, Stage(f"as newest: {name}", "numeric", f"{name} gives what the newest versions give", as_newest))
+    second = Stage(f"as newest: {name}", "numeric", f"{name} gives what the newest versions give", as_newest)
+    return (second,) if only_newest else (*both, second)
 
 
 def versions(name: str) -> str:
@@ -99,12 +126,12 @@ def versions(name: str) -> str:
     return f"{name}: {done.stdout.strip()}"
 
 
-def report_of(names: Sequence[str], chosen: Sequence[Architecture]) -> Report:
+def report_of(names: Sequence[str], chosen: Sequence[Architecture], only_newest: bool = False) -> Report:
     """Run the matrix."""
     told = [versions(name) for name in names]
     print("\n".join(f"[matrix] {line}" for line in told), file=sys.stderr, flush=True)
     _, newest = answers_of(str(python_of(NEWEST)), chosen)
-    stages = [stage for name in names for stage in stages_of(name, chosen, newest)]
+    stages = [stage for name in names for stage in stages_of(name, chosen, newest, only_newest)]
     setting = Setting(tuple(chosen), Candidate(), progress=_tell)
     found = gate(setting, stages)
     return Report("matrix", found.results, headline="; ".join(told), exhibits=found.exhibits)
@@ -114,6 +141,14 @@ def _tell(line: str) -> None:
     print(f"[matrix] {line}", file=sys.stderr, flush=True)
 
 
+def spread(architecture: Architecture, number: int | None) -> Architecture:
+    """Return a class with some of its cases, evenly spread; with all where no number is given."""
+    cases = architecture.cases
+    if not number or number >= len(cases):
+        return architecture
+    return architecture._replace(cases=tuple(cases[place * len(cases) // number] for place in range(number)))
+
+
 def arguments() -> Namespace:
     """Read the command line."""
     parser = ArgumentParser(prog="dev.py matrix", allow_abbrev=False)
@@ -121,6 +156,8 @@ def arguments() -> Namespace:
     parser.add_argument(
         "--class", dest="classes", metavar="CLASS", action="append", help="only this class (repeatable)"
     )
+    parser.add_argument("--cases", metavar="N", type=int, help="N cases of each class, spread over all of them")
+    parser.add_argument("--only-newest", action="store_true", help="compare with the newest versions, run no old class")
     parser.add_argument("--output", metavar="FORMAT:PATH", action="append", default=[])
     read = parser.parse_args()
     strange = [name for name in read.stacks if name not in STACKS]
@@ -133,7 +170,8 @@ def main() -> int:
     """Run the matrix, print it and write the files that were asked for."""
     asked = arguments()
     try:
-        report = report_of(asked.stacks, [find(name) for name in asked.classes or known()])
+        chosen = [spread(find(name), asked.cases) for name in asked.classes or known()]
+        report = report_of(asked.stacks, chosen, asked.only_newest)
     except CompatError as error:
         print(f"[matrix] {error}", file=sys.stderr)
         return error.exit_code

@@ -14,7 +14,7 @@ from viscy_compat.proof.answers import Answer, Initial, Output, Pass
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from matrix import drift
+from matrix import drift, spread
 from stacks import STACKS
 
 CLASS = find("BetaVaeMonai")
@@ -54,11 +54,42 @@ def test_another_layout_blames_the_odd_package() -> None:
     assert [finding.code for finding in result.findings] == ["VC111"]
 
 
-def test_every_stack_but_the_newest_and_the_lowest_is_odd_in_one_package() -> None:
+def test_a_stack_is_odd_in_one_package_but_for_the_corners() -> None:
     for name, stack in STACKS.items():
-        if name not in ("newest", "lowest"):
-            assert len(stack.requirements) == 1
-            assert stack.requirements[0].lower().startswith(f"{stack.brings.lower()}==")
-            assert name == stack.requirements[0].replace("==", "-")
-    assert STACKS["lowest"].lowest
-    assert STACKS["newest"] == STACKS["newest"].__class__()
+        if name.startswith(("torch-", "timm-", "monai-")):
+            assert stack.requirements == (name.replace("-", "=="),)
+            assert stack.brings.lower() == name.partition("-")[0]
+        elif name.startswith("python-"):
+            assert (stack.requirements, f"python-{stack.python}", stack.brings) == ((), name, "Python")
+        elif name.startswith("oldest-"):
+            assert [row.partition("==")[0] for row in stack.requirements] == name.split("-")[1:]
+    assert [name for name, stack in STACKS.items() if stack.lowest] == ["lowest"]
+    assert not STACKS["newest"].requirements
+
+
+def test_few_cases_are_spread_over_all_of_a_class() -> None:
+    assert spread(CLASS, None) is spread(CLASS, len(CLASS.cases)) is CLASS
+    assert spread(CLASS, 3).cases == tuple(CLASS.cases[place] for place in (0, 6, 12))
+
+
+def test_what_another_stack_moved_is_measured_by_the_samples_of_each_output() -> None:
+    def with_samples(digest: str, samples: tuple[float, ...]) -> list[Answer]:
+        row = answered(0, digest)
+        told = Pass("SimpleNamespace", (Output("recon_x", (2,), "float32", digest, True, samples, 2.0),), "", {})
+        return [replace(row, passes={"eval": told, "train": told})]
+
+    one = spread(CLASS, 1)
+    newest, here = with_samples("a" * 64, (1.0, 2.0)), with_samples("b" * 64, (1.0, 2.5))
+    (result,) = drift("torch-2.10.0", [one], {CLASS.name: newest}, {CLASS.name: here})
+    assert [row["amounts"] for row in result.details["failures"]] == [
+        [
+            {
+                "output": "recon_x",
+                "largest": 0.5,
+                "relative": 0.25,
+                "scale": 2.0,
+                "of": "root mean square (of 2 samples)",
+            }
+        ]
+    ] * 2
+    assert "recon_x by up to 0.5, 25 %" in result.findings[0].message
