@@ -5,7 +5,7 @@
     python3 tools/dev.py test     pass the tests (further words go to pytest)
     python3 tools/dev.py gate     run the gate, as the workflows do (further words go to viscy-compat gate)
     python3 tools/dev.py judge    run the gate on a package of another repository, installing little (see tools/judge.py)
-    python3 tools/dev.py matrix   verify under several timm and MONAI versions, and blame what differs on one of them
+    python3 tools/dev.py matrix   verify under several versions of torch, timm, MONAI and Python; blame what differs on one
     python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
     python3 tools/dev.py fuzz     damage files, plans, configurations and answers at random (--seconds N)
