@@ -194,6 +194,8 @@ def test_strict_makes_it_a_finding_and_quiet_still_names_it(tmp_path: Path, caps
         ("stem_kernel_size=5", "stem_kernel_size takes 3 values, such as 5,4,4, and not 5"),
         ("out_channels=two", "out_channels takes a whole number, and not two"),
         ("head_pol=true", "did you mean head_pool?"),
+        ("decoder_mode=PixelShuffle", "decoder_mode has no value PixelShuffle; did you mean pixelshuffle?"),
+        ("backbone=ConvNeXtV2_tiny", "backbone has no value ConvNeXtV2_tiny; did you mean convnextv2_tiny?"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_usage(

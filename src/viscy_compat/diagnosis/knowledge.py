@@ -245,7 +245,10 @@ class _Collected:
         if isinstance(value, str) and known.origin != SETTING:
             tried += _spelt(value)
         for one in tried:
-            if is_a_value(domain, self._spelling(argument.name, one)):
+            spelling = self._spelling(argument.name, one)
+            if known.origin in (SETTING, ARGUMENT):
+                _refuse_other_case(argument.name, domain, spelling, known.origin)
+            if is_a_value(domain, spelling):
                 return one
         said = f"{argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
         if known.origin in (SETTING, ARGUMENT):
@@ -255,6 +258,16 @@ class _Collected:
     def _spelling(self, name: str, value: Any) -> Any:
         spelling = self.architecture.spelling({name: value}, self.config)
         return spelling.get(name, value)
+
+
+def _refuse_other_case(name: str, domain: Domain, value: Any, origin: str) -> None:
+    """Refuse a text that is a value but for capitals. Values in capitals are MONAI's, which takes them in any case."""
+    if not isinstance(domain, Choice) or not isinstance(value, str) or value in domain.values:
+        return
+    for meant in domain.values:
+        if meant == value.lower():
+            said = f"{origin}: {name} has no value {printable(value)}; did you mean {meant}?"
+            raise UsageError(said, fix=f"correct the value: {name}={meant}")
 
 
 def _spelt(text: str) -> list[Any]:
