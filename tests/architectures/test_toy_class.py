@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -13,8 +16,19 @@ import viscy_compat.architectures as room
 from support.layouts import hollow
 from support.old_history import git
 from viscy_compat.architectures import Known, find, known
+from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
+from viscy_compat.findings import Report
+from viscy_compat.gating.engine import gate
+from viscy_compat.gating.stage import Setting
+from viscy_compat.gating.stages import chosen
+from viscy_compat.history import records
 from viscy_compat.layout import TensorSpec
+from viscy_compat.proof.candidate import candidate as read_candidate
+from viscy_compat.proof.equivalence import verify
+from viscy_compat.report import render
+
+ROOT = Path(__file__).resolve().parents[2]
 
 KNOWLEDGE = """
 from viscy_compat.architectures.architecture import (
@@ -71,6 +85,7 @@ class Toy(torch.nn.Module):
         return self.linear(x).relu()
 """
 
+PARTS = ("weight", "bias")
 LAYOUT = {"linear.weight": TensorSpec((5, 3)), "linear.bias": TensorSpec((5,))}
 
 
@@ -132,3 +147,72 @@ def test_verify_and_explore_run_it(toy: Path, capsys: pytest.CaptureFixture[str]
     wrong.write_text(MODEL.replace(".relu()", ".abs()"))
     (result,) = json.loads(printed(capsys, "verify", "Toy", *sides, "--format", "json", code=1))["results"]
     assert {failure["code"] for failure in result["failures"]} == {"VC501"}
+
+
+@pytest.fixture
+def report_of_numbers(toy: Path) -> dict[str, Report]:
+    """What `verify` and `gate` say of a candidate whose output is half as much again, as its author would run them."""
+    wrong = toy / "candidate" / "viscy_models" / "toy.py"
+    wrong.write_text(MODEL.replace(".relu()", ".relu() * 1.5"))
+    sides = {"repo": str(toy / "clone"), "rev": "HEAD"}
+    package = read_candidate(str(toy / "candidate"))
+    stages = [stage for stage in chosen() if stage.name == "verify"]
+    return {
+        "verify": verify(["Toy"], candidate=str(toy / "candidate"), repo=sides["repo"], rev=sides["rev"]),
+        "gate": gate(Setting((find("Toy"),), package, sides), stages),
+    }
+
+
+@pytest.mark.torch
+def test_verify_and_gate_say_how_much_of_which_output_and_where_it_begins(report_of_numbers: dict[str, Report]) -> None:
+    for command, report in report_of_numbers.items():
+        assert report.exit_code == 1
+        (result,) = (row for row in report.to_dict()["results"] if row.get("class") == "Toy")
+        failures = result["failures"]
+        assert {failure["mode"] for failure in failures} == {"eval", "train"}
+        for failure in failures:
+            (amount,) = failure["amounts"]
+            assert (amount["output"], amount["of"], failure["module"]) == ("y", "largest value", "(the whole model)")
+            assert amount["relative"] == pytest.approx(0.5)
+            assert amount["largest"] == pytest.approx(amount["scale"] / 2)
+        largest = max(amount["largest"] for failure in failures for amount in failure["amounts"])
+        for format in ("text", "markdown", "html"):
+            document = unescape(render(report, format)).replace("\\", "")
+            assert re.search(r"y by up to [0-9.]+, 50 % of its largest value [0-9.]+", document), (command, format)
+            assert "they part in (the whole model)" in document
+        assert f"y by up to {largest:.3g}" in json.dumps(report.to_dict())
+
+
+@pytest.mark.torch
+def test_a_maintainer_elsewhere_freezes_a_state_with_the_commands_of_the_document(
+    toy: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands are those of docs/gate.md, word for word; only the class is the toy, and its package holds no other."""
+    (toy / "candidate").rename(toy / "src")
+    model = toy / "src" / "viscy_models" / "toy.py"
+    model.with_name("__init__.py").write_text("from viscy_models.toy import Toy\n")
+    (toy / "pyproject.toml").write_text('[tool.viscy-compat]\nclasses = ["Toy"]\nnames = []\n')
+    for file, names in (("old.ckpt", "linear"), ("new.ckpt", "head")):
+        hollow(toy / file, {name.replace("linear", names): spec for name, spec in LAYOUT.items()})
+    monkeypatch.chdir(toy)
+    monkeypatch.setenv("VISCY_COMPAT_REPO", str(toy / "clone"))
+    # the record that the tools ship beside an architecture file; the class is still the old one
+    printed(capsys, "record", "Toy", "--candidate", "src", "--generation", "v0", "--to", "shipped")
+    records.store(replace(records.read("Toy", "v0", root=toy / "shipped"), generation="v1"), toy / "shipped")
+    monkeypatch.setattr(records, "references_root", lambda: toy / "shipped")
+    model.write_text(MODEL.replace("self.linear", "self.head"))
+    section = (ROOT / "docs" / "gate.md").read_text().split("becomes a state of your own")[1].split("\n## ")[0]
+    commands = [line.split() for line in re.findall(r"^\$ viscy-compat (.*)$", section, re.MULTILINE)]
+    assert [words[0] for words in commands] == ["record", "gate", "remap"]
+    record, gated, remapped = (
+        printed(capsys, *(word.replace("ResNet3dEncoder", "Toy") for word in words)) for words in commands
+    )
+    assert "Toy v1.0" in record
+    assert (toy / "legacy_refs" / "Toy" / "v1.0.json").is_file()
+    assert gated.rstrip().splitlines()[-1].startswith("gate: open")
+    assert "2 renamed" in remapped
+    assert open_checkpoint(str(toy / "out.ckpt")).layout == {f"head.{part}": LAYOUT[f"linear.{part}"] for part in PARTS}
+    # what she breaks afterwards is measured against her own state, by the output's name
+    model.write_text(MODEL.replace("self.linear", "self.head").replace(".relu()", ".relu() * 1.5"))
+    told = printed(capsys, *commands[1], code=1)
+    assert re.search(r"y by up to [0-9.]+, [0-9.e+]+ % of its recorded root mean square", told)
