@@ -133,6 +133,10 @@ def parse_settings(settings: Iterable[str], *, flag: str = "--set") -> dict[str,
     return values
 
 
+_PRINTED_BITS: Final = 2048
+"""Python refuses to print integers of more than 4,300 digits."""
+
+
 def spelled(value: Any) -> str:
     """Spell a value as ``--set`` takes it.
 
@@ -147,6 +151,8 @@ def spelled(value: Any) -> str:
         return f"[{inner}]" if nested else inner + ("," if len(value) == 1 else "")
     if value is None or isinstance(value, bool):
         return str(value).lower()
+    if type(value) is int and value.bit_length() > _PRINTED_BITS:
+        return "a-number-beyond-2048-bits"
     text = printable(str(value))
     return repr(text) if isinstance(value, str) and _reads_otherwise(text) else text
 

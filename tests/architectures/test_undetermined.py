@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 
+from support.layouts import layout_of
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
+from viscy_compat.architectures.asking import ask
 from viscy_compat.architectures.inference import Inference, identify, infer
+from viscy_compat.stated import spelled
 
 CONTRASTIVE = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 VAE = {"backbone": "resnet50", "input_spatial_size": (128, 128)}
@@ -185,3 +188,26 @@ def test_evidence_names_what_else_has_the_layout_of_resnet50() -> None:
     lines = inferred("ContrastiveEncoder", {**CONTRASTIVE, "backbone": "resnet50", "in_stack_depth": 10}).evidence
     assert any("resnetaa50" in line and "resnetblur50" in line for line in lines)
     assert lines[0] == "stem.conv.weight (32, 2, 5, 4, 4)"
+
+
+def test_layers_beyond_what_can_halve_are_taken_not_to() -> None:
+    """Seventy strides of 2 would need an image of 2^70 places."""
+    config = {"spatial_dims": 2, "in_shape": (1, 4, 4), "out_channels": 1, "latent_size": 2}
+    for layers, assumed in ((3, (1, 32, 32)), (70, (1, 4, 4))):
+        layout = layout_of("BetaVaeMonai", **config, channels=(2,) * layers, strides=(1,) * layers)
+        found = infer(find("BetaVaeMonai"), layout)
+        assert found is not None
+        assert found.config["in_shape"] == assumed
+
+
+def test_an_answer_weighs_strides_for_each_axis_against_one_for_all() -> None:
+    config = {"spatial_dims": 2, "in_shape": (1, 32, 32), "out_channels": 1, "latent_size": 8}
+    asked = {**config, "channels": (8, 16), "strides": (2, 2)}
+    found = ask(find("BetaVaeMonai"), asked, (2, 1, 30, 64))
+    assert not found.outcome.runs
+    assert {"input": (2, 1, 32, 64), "in_shape": (1, 32, 64)} in found.nearby
+
+
+def test_a_number_that_python_does_not_print_is_spelled() -> None:
+    assert spelled((1, 1 << 20_000)) == "1,a-number-beyond-2048-bits"
+    assert spelled(1 << 100) == str(1 << 100)

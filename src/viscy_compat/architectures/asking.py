@@ -230,6 +230,9 @@ def _before(config: Config, fed: tuple[int, ...] | None, name: str) -> Any:
 
 def _distance(before: Any, after: Any) -> float:
     """Say how far two values are apart: relative changes, added up; equal changes of both sides count once."""
-    if isinstance(before, tuple):
+    if isinstance(before, tuple) or isinstance(after, tuple):
+        # a stride of 2 is one of (2, 2)
+        before = before if isinstance(before, tuple) else (before,) * len(after)
+        after = after if isinstance(after, tuple) else (after,) * len(before)
         return max(map(_distance, before, after)) + 0.1 * sum(map(_distance, before, after))
     return float(abs(after - before) / max(abs(before), 1))

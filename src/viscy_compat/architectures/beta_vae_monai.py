@@ -245,13 +245,18 @@ def candidates(found: Layout) -> Iterator[dict[str, Any]]:
     strides = _shown_strides(found, len(channels), kernel, units)
     flat = first_size(found, "model.decodeL.bias", "model.decodeL.weight", default=1)
     aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
+    sides = _enlarged(aspect, strides)
+    if max(sides) >= 1 << 63:
+        # so many layers cannot all halve: no size counts the places of such an image
+        strides = [(1,) * len(kernel)] * len(channels)
+        sides = aspect
     up = _kernel_of(found, "model.decode.decode_{}.conv.conv.weight", len(channels), (rank,)) or shape
     last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
     inputs = anchor(found, f"{first}.{unit}.weight", rank) or (1, 1)
     outputs = anchor(found, f"{last}.weight", rank)
     yield {
         "spatial_dims": len(kernel),
-        "in_shape": (inputs[1], *_enlarged(aspect, strides)),
+        "in_shape": (inputs[1], *sides),
         "out_channels": outputs[1] if outputs else first_size(found, f"{last}.bias", default=1),
         "latent_size": first_size(found, "model.mu.bias", "model.mu.weight", default=1),
         "channels": channels,
