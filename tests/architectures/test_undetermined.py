@@ -211,3 +211,28 @@ def test_an_answer_weighs_strides_for_each_axis_against_one_for_all() -> None:
 def test_a_number_that_python_does_not_print_is_spelled() -> None:
     assert spelled((1, 1 << 20_000)) == "1,a-number-beyond-2048-bits"
     assert spelled(1 << 100) == str(1 << 100)
+
+
+def test_a_true_input_is_never_called_impossible_for_strides_that_were_not_tried() -> None:
+    monai = find("BetaVaeMonai")
+    config = complete(
+        monai,
+        {
+            "spatial_dims": 2,
+            "in_shape": (1, 4, 5),
+            "out_channels": 1,
+            "latent_size": 1,
+            "channels": (2,),
+            "strides": (3,),
+            "kernel_size": 1,
+            "up_kernel_size": 1,
+        },
+    )
+    found = infer(monai, monai.layout(config), {"in_shape": (1, 4, 5)})
+    assert found is not None
+    assert found.contradictions == ()
+    assert found.config["in_shape"] == (1, 4, 5)
+    assert "strides" in {row.name for row in found.undetermined}
+    impossible = infer(monai, monai.layout(config), {"in_shape": (1, 1, 1)})
+    assert impossible is not None
+    assert impossible.contradictions

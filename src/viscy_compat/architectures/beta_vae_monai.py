@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 from math import prod
 from typing import Any
 
@@ -469,11 +469,29 @@ def _strides_to_try(config: Config, stated: Config, shown: Footprint) -> Iterato
     hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
     layers = zip(shown.strided, hidden, strict=True)
     steps = [_steps(strided, unseen, shown, "in_shape" in stated) for strided, unseen in layers]
-    for number, strides in enumerate(product(*steps)):
-        if number >= _MOST_ALTERNATIVES**2 or (number >= _MOST_ALTERNATIVES and "in_shape" not in stated):
-            return
-        if strides != config["strides"]:
-            yield strides
+    most = _MOST_ALTERNATIVES**2 if "in_shape" in stated else _MOST_ALTERNATIVES
+    yield from (strides for strides in islice(product(*steps), most) if strides != config["strides"])
+    if "in_shape" in stated:
+        yield from _strides_between(stated["in_shape"][1:], shown, hidden)
+
+
+def _strides_between(sides: tuple[int, ...], shown: Footprint, hidden: tuple[bool, ...]) -> Iterator[tuple[Any, ...]]:
+    """Yield strides that lead from an input's sides to a last map of the area that is shown, one layer taking most of it.
+
+    Whatever strides a model had, one of these has the same last map: without them a true input could seem impossible.
+    """
+    free = [layer for layer, unseen in enumerate(hidden) if unseen or shown.strided[layer]]
+    least = [2 if strided and not unseen else 1 for strided, unseen in zip(shown.strided, hidden, strict=True)]
+    for last in aspects(shown.area, len(sides))[:_MOST_ALTERNATIVES]:
+        for layer in free:
+            others = prod(least) // least[layer]
+            reduced = tuple(-(-side // others) for side in sides)
+            step = tuple(-(-side // end) for side, end in zip(reduced, last, strict=True))
+            yield tuple(_alike(step) if place == layer else fixed for place, fixed in enumerate(least))
+
+
+def _alike(step: tuple[int, ...]) -> int | tuple[int, ...]:
+    return step[0] if len(set(step)) == 1 else step
 
 
 def _steps(strided: bool, hidden: bool, shown: Footprint, per_axis: bool) -> tuple[Any, ...]:
