@@ -39,6 +39,11 @@ def pasted_in_a_shell(result: CheckResult) -> dict[str, Any]:
     return {name: parse_value(value) for name, _, value in pairs if value != "VALUE"}
 
 
+def released(architecture: Architecture) -> list[Generation]:
+    """The generations that some release wrote; of development versions a file without a head tells too little."""
+    return [row for row in architecture.generations if any(release.wheel for release in row.releases)]
+
+
 def as_built_by(generation: Generation, config: dict[str, Any]) -> dict[str, Any]:
     """The configuration that an older state of the class makes of one: what it fixed is as it had it."""
     if generation.name != "v0.2":
@@ -53,7 +58,7 @@ def test_no_printed_value_differs_from_the_truth(architecture: Architecture, pre
     names = [argument.name for argument in architecture.arguments]
 
     @settings(max_examples=EXAMPLES)
-    @given(buildable(architecture), st.sets(st.sampled_from(names)), st.sampled_from(architecture.generations))
+    @given(buildable(architecture), st.sets(st.sampled_from(names)), st.sampled_from(released(architecture)))
     def law(config: dict[str, Any], stated: set[str], generation: Generation) -> None:
         config = as_built_by(generation, config)
         try:
@@ -65,9 +70,6 @@ def test_no_printed_value_differs_from_the_truth(architecture: Architecture, pre
         result = diagnose(str(hollow(tmp_path / "a.safetensors", layout)), statements=statements).result
         assert result.identity is not None
         assert not {"VC304", "VC305"} & {finding.code for finding in result.findings}, (config, given_)
-        if generation.lost(config):
-            assert (result.python, result.verdict) == ("", "incompatible")
-            return
         truth = architecture.spelling(config, config)
         for printed in (pasted_in_python(result), pasted_in_a_shell(result)):
             spelled = architecture.spelling(printed, config)
