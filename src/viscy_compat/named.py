@@ -29,6 +29,7 @@ else:
                 raise TypeError(f"{name} cannot have an attribute {taken[0]}")
             namespace.update((field, _tuplegetter(place, field)) for place, field in enumerate(fields))
             namespace.update(zip(_MADE, ((), fields, defaults, fields), strict=True))
+            namespace["_last"] = (*defaults.values(),)
             return super().__new__(mcs, name, bases, namespace)
 
         @property
@@ -44,8 +45,11 @@ else:
 
         def __new__(cls, *values, **named):
             """Return a tuple of these values, given by place or by name."""
-            if named or len(values) != len(cls._fields):
+            lacking = len(cls._fields) - len(values)
+            if named or not 0 <= lacking <= len(cls._last):
                 values = cls._bound(values, named)
+            elif lacking:
+                values += cls._last[-lacking:]
             return _new(cls, values)
 
         @classmethod

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import EllipsisType
 from typing import Any, Final
 
-from viscy_compat.checkpoint.unread import Unread
+from viscy_compat.checkpoint.inert import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.layout import quoted as quoted
@@ -20,6 +20,9 @@ ARGUMENT: Final = "config"
 FILE: Final = "hyper-parameters"
 OURS: Final = "remap"
 """Origins of statements besides the paths of configurations: the command line, Python, the file itself, our record."""
+
+ENTRIES: Final = ("hyper_parameters", "hparams", "model_config", "config", "args", "cfg")
+"""Entries of checkpoints that hold a configuration; ``hparams`` is that of Lightning before 1.0."""
 
 _MOST_TEXT: Final = 10_000
 _MOST_DIGITS: Final = 18
@@ -48,6 +51,70 @@ class Statement(NamedTuple):
     arguments: Mapping[str, Any]
     class_name: str = ""
     place: str = ""
+
+
+class Known(NamedTuple):
+    """A value of an argument, who states it, and where in that source."""
+
+    value: Any
+    origin: str
+    place: str = ""
+
+    @property
+    def binding(self) -> bool:
+        """Whether the user states it now, so that a contradiction with the weights is an error."""
+        return self.origin not in (FILE, OURS)
+
+    def __str__(self) -> str:
+        """Name the source, as a report does."""
+        if self.origin == FILE:
+            return "the file's own hyper-parameters"
+        return "the record that remap left in the file" if self.origin == OURS else self.origin
+
+
+class NotRead(NamedTuple):
+    """A value that was found for an argument and cannot be taken, and why."""
+
+    name: str
+    source: Known
+    what: str
+
+
+class Knowledge(NamedTuple):
+    """What the sources say about the arguments of one class.
+
+    Parameters
+    ----------
+    values : Mapping[str, Known]
+        The value of each argument that is known, from the source that counts most.
+    not_read : tuple[NotRead, ...]
+        Values that were found and not taken, of arguments that no source gives.
+    overruled : tuple[tuple[str, Known], ...]
+        Values that a source which counts more replaces by others.
+    silent : tuple[Statement, ...]
+        All that the configurations state, where none of it is about the class.
+    foreign : tuple[str, ...]
+        Names that the user states and the class does not have.
+    named : tuple[Statement, ...]
+        What configurations state for this very class by its name.
+    """
+
+    values: Mapping[str, Known] = {}
+    not_read: tuple[NotRead, ...] = ()
+    overruled: tuple[tuple[str, Known], ...] = ()
+    silent: tuple[Statement, ...] = ()
+    foreign: tuple[str, ...] = ()
+    named: tuple[Statement, ...] = ()
+
+    def stated(self) -> dict[str, Any]:
+        """Return the values alone."""
+        return {name: known.value for name, known in self.values.items()}
+
+    def without(self, names: Iterable[str]) -> Knowledge:
+        """Return what is left once everything is dropped that a source of one of these names states."""
+        sources = {self.values[name].origin for name in names if name in self.values} - {SETTING, ARGUMENT}
+        kept = {name: known for name, known in self.values.items() if known.binding or known.origin not in sources}
+        return self._replace(values=kept)
 
 
 def configured(config: Mapping[str, Any] | None) -> tuple[Statement, ...]:

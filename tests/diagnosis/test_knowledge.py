@@ -15,9 +15,9 @@ from viscy_compat.checkpoint.values import Unread
 from viscy_compat.cli import main
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import CheckResult, check_paths, diagnose
-from viscy_compat.diagnosis.knowledge import Knowledge, gather
+from viscy_compat.diagnosis.knowledge import gather
 from viscy_compat.errors import UsageError
-from viscy_compat.stated import FILE, OURS, SETTING, Statement, statements_in
+from viscy_compat.stated import FILE, OURS, SETTING, Knowledge, Statement, statements_in
 
 ENCODER = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 UNEXT2 = {"in_channels": 1, "out_channels": 2, "in_stack_depth": 5, "stem_kernel_size": (5, 4, 4), "head_pool": True}

@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final, Literal
 
+from viscy_compat.named import NamedTuple
+
 Node = Any
 """Any value of the table above."""
 
@@ -130,6 +132,12 @@ class Persistent:
 
     def __init__(self, id: Node) -> None:
         self.id = id
+
+
+class Unread(NamedTuple):
+    """Stands for a value that cannot be read exactly; ``what`` says what it is (``"a tensor"``)."""
+
+    what: str
 
 
 def is_global(node: Node, path: str) -> bool:

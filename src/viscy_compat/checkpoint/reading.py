@@ -7,7 +7,6 @@ import os
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -71,6 +70,8 @@ def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
         from viscy_compat.checkpoint.sharded import read_sharded
 
         return read_sharded(source, limits, wanted)
+    from viscy_compat.checkpoint.foreign import foreign
+
     tail = source.read(max(source.size - 8, 0), min(source.size, 8))
     raise foreign(head, source.path, source.size, tail)
 

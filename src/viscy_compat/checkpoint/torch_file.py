@@ -6,7 +6,6 @@ from typing import Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage
-from viscy_compat.checkpoint.foreign import other_archive
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Persistent
 from viscy_compat.checkpoint.limits import Limits
@@ -77,6 +76,8 @@ def _root_of(archive: ZipArchive) -> str:
     root = pickles[0].removesuffix("data.pkl") if len(pickles) == 1 else ""
     if len(roots) == 1 and root and f"{root}constants.pkl" not in names:
         return root
+    from viscy_compat.checkpoint.foreign import other_archive
+
     raise other_archive(archive.source.path, list(names), pickles)
 
 

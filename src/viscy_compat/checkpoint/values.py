@@ -11,10 +11,20 @@ import struct
 from math import prod
 from typing import Any, Final
 
-from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
+from viscy_compat.checkpoint.inert import (
+    ABSENT,
+    Call,
+    Dict,
+    Global,
+    Items,
+    Node,
+    Persistent,
+    Unread,
+    entries_of,
+    mapping_of,
+)
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
-from viscy_compat.checkpoint.unread import Unread
 
 _DEPTH: Final = 32
 _MOST: Final = 20_000

@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.foreign import ForeignPickle, NotWeights
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
 from viscy_compat.diagnosis.folders import checkpoint_files
 from viscy_compat.diagnosis.judgement import judge, unreadable
@@ -180,6 +179,8 @@ def diagnose(
 
 def _standing(path: str, error: UnreadableCheckpoint) -> str:
     """Return what a file is that lies beside checkpoints without being one; empty for what should be one."""
+    from viscy_compat.checkpoint.foreign import ForeignPickle, NotWeights
+
     if isinstance(error, NotWeights):
         # accelerate's sampler.bin and a script's own counters hold no tensor; a .ckpt without one is no checkpoint
         beside = error.standing == "beside" or (error.standing == "tensorless" and not path.lower().endswith(".ckpt"))

@@ -10,11 +10,10 @@ from viscy_compat.architectures.inference import Contradiction, Inference, Neare
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
-from viscy_compat.diagnosis.knowledge import Knowledge, NotRead
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import NARROW_FLOATS
-from viscy_compat.stated import quoted, spelled
+from viscy_compat.stated import Knowledge, NotRead, quoted, spelled
 
 _SEVERITIES = ("error", "warning", "note")
 

@@ -22,18 +22,26 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inert import Node
-from viscy_compat.checkpoint.unread import Unread
+from viscy_compat.checkpoint.inert import Node, Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
-from viscy_compat.named import NamedTuple
-from viscy_compat.stated import ARGUMENT, FILE, OURS, SETTING, Statement, parse_value, spelled, statements_in
+from viscy_compat.stated import (
+    ARGUMENT,
+    ENTRIES,
+    FILE,
+    OURS,
+    SETTING,
+    Knowledge,
+    Known,
+    NotRead,
+    Statement,
+    parse_value,
+    spelled,
+    statements_in,
+)
 
 RECORD: Final = "viscy_compat.config"
 """Where `remap` records the arguments that were known when it wrote a file."""
-
-_ENTRIES: Final = ("hyper_parameters", "hparams", "model_config", "config", "args", "cfg")
-"""Entries of checkpoints that hold a configuration; ``hparams`` is that of Lightning before 1.0."""
 
 _MODULES: Final = frozenset(
     ("", "init_args", "model", "model.init_args", "hyper_parameters", "hparams", "hyper_parameters.init_args")
@@ -41,73 +49,9 @@ _MODULES: Final = frozenset(
 """Places of the arguments of a module that holds the model, and may have taken the model's own arguments."""
 
 
-class Known(NamedTuple):
-    """A value of an argument, who states it, and where in that source."""
-
-    value: Any
-    origin: str
-    place: str = ""
-
-    @property
-    def binding(self) -> bool:
-        """Whether the user states it now, so that a contradiction with the weights is an error."""
-        return self.origin not in (FILE, OURS)
-
-    def __str__(self) -> str:
-        """Name the source, as a report does."""
-        if self.origin == FILE:
-            return "the file's own hyper-parameters"
-        return "the record that remap left in the file" if self.origin == OURS else self.origin
-
-
-class NotRead(NamedTuple):
-    """A value that was found for an argument and cannot be taken, and why."""
-
-    name: str
-    source: Known
-    what: str
-
-
-class Knowledge(NamedTuple):
-    """What the sources say about the arguments of one class.
-
-    Parameters
-    ----------
-    values : Mapping[str, Known]
-        The value of each argument that is known, from the source that counts most.
-    not_read : tuple[NotRead, ...]
-        Values that were found and not taken, of arguments that no source gives.
-    overruled : tuple[tuple[str, Known], ...]
-        Values that a source which counts more replaces by others.
-    silent : tuple[Statement, ...]
-        All that the configurations state, where none of it is about the class.
-    foreign : tuple[str, ...]
-        Names that the user states and the class does not have.
-    named : tuple[Statement, ...]
-        What configurations state for this very class by its name.
-    """
-
-    values: Mapping[str, Known] = {}
-    not_read: tuple[NotRead, ...] = ()
-    overruled: tuple[tuple[str, Known], ...] = ()
-    silent: tuple[Statement, ...] = ()
-    foreign: tuple[str, ...] = ()
-    named: tuple[Statement, ...] = ()
-
-    def stated(self) -> dict[str, Any]:
-        """Return the values alone."""
-        return {name: known.value for name, known in self.values.items()}
-
-    def without(self, names: Iterable[str]) -> Knowledge:
-        """Return what is left once everything is dropped that a source of one of these names states."""
-        sources = {self.values[name].origin for name in names if name in self.values} - {SETTING, ARGUMENT}
-        kept = {name: known for name, known in self.values.items() if known.binding or known.origin not in sources}
-        return self._replace(values=kept)
-
-
 def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
     """Return what a file says about itself: its hyper-parameters, then the record that `remap` left in it."""
-    nodes = {name: checkpoint.entries.get(name) for name in _ENTRIES}
+    nodes = {name: checkpoint.entries.get(name) for name in ENTRIES}
     nodes["hyper_parameters"] = checkpoint.hyper_parameters
     held = {name: node for name, node in nodes.items() if node is not None}
     return (*(_own(held) if held else ()), *_record(checkpoint.metadata))

@@ -9,10 +9,9 @@ from typing import Final
 from viscy_compat.architectures.architecture import REQUIRED, Published, complete
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.diagnosis.knowledge import Knowledge
 from viscy_compat.errors import Unbuildable
 from viscy_compat.findings import Finding
-from viscy_compat.stated import quoted, spelled
+from viscy_compat.stated import Knowledge, quoted, spelled
 
 
 def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge, *, stated: bool) -> list[Finding]:

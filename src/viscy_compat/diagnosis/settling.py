@@ -7,20 +7,12 @@ from collections.abc import Iterable
 from viscy_compat.architectures.inference import Inference, infer
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis import causes
-from viscy_compat.diagnosis.knowledge import (
-    Knowledge,
-    gather,
-    is_any_argument,
-    places_of,
-    refuse_foreign,
-    statements_of_file,
-)
 from viscy_compat.diagnosis.result import Identity
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
-from viscy_compat.stated import Statement, quoted
+from viscy_compat.stated import ENTRIES, Knowledge, Statement, quoted
 
 
 class Settled(NamedTuple):
@@ -112,12 +104,22 @@ def settle(
     UsageError
         Where the user states what cannot be meant.
     """
-    rows = (*statements, *statements_of_file(checkpoint))
-    if not rows:
+    if not statements and not _says_something(checkpoint):
         return Settled(shown, shown)
+    from viscy_compat.diagnosis.knowledge import gather, statements_of_file
+
+    rows = (*statements, *statements_of_file(checkpoint))
     knowledge = gather(shown.architecture, shown.config, shown.generation.name, rows)
     passed_over = _passed_over(shown, knowledge, checkpoint.path, alone=alone)
     return settle_with(layout, shown, knowledge)._replace(passed_over=passed_over)
+
+
+def _says_something(checkpoint: Checkpoint) -> bool:
+    """Whether a file may say anything about itself: most say nothing, and cost no look."""
+    entries = checkpoint.entries
+    return (
+        bool(checkpoint.metadata) or checkpoint.hyper_parameters is not None or any(name in entries for name in ENTRIES)
+    )
 
 
 def settle_with(layout: Layout, shown: Inference, knowledge: Knowledge) -> Settled:
@@ -143,6 +145,10 @@ def _less(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
 
 def _passed_over(found: Inference, knowledge: Knowledge, path: str, *, alone: bool) -> tuple[Finding, ...]:
     """Refuse what the user states and cannot be about the class; beside other files, only say so."""
+    if not knowledge.foreign and not knowledge.silent:
+        return ()
+    from viscy_compat.diagnosis.knowledge import is_any_argument, places_of, refuse_foreign
+
     architecture = found.architecture
     unheard = [name for name in knowledge.foreign if alone or not is_any_argument(name)]
     refuse_foreign(architecture, unheard)

@@ -18,7 +18,6 @@ from typing import IO, Literal
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.named import NamedTuple
-from viscy_compat.report.runners import without_commands
 
 AS_THEY_COME = ("check", "inspect", "zoo", "explain")
 """Commands whose results are printed as they come in ``jsonl``."""
@@ -115,8 +114,12 @@ def say(text: str, *, to: Literal["stdout", "stderr"] = "stdout") -> None:
         The system does not take it: a full disc.
     """
     stream = getattr(sys, to)
+    if to == "stderr":
+        from viscy_compat.report.runners import without_commands
+
+        text = without_commands(text)
     try:
-        print(without_commands(text) if to == "stderr" else text, file=stream, flush=True)
+        print(text, file=stream, flush=True)
     except BrokenPipeError:
         _silence(stream)
     except OSError as error:
