@@ -6,6 +6,7 @@ import json
 import random
 import struct
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 EDGES = (0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 62, (1 << 64) - 1)
@@ -69,7 +70,7 @@ def mutated_json(text: bytes, dice: random.Random) -> bytes:
     for _ in range(dice.randint(1, 4)):
         holder, key = _place_in(document, dice)
         if holder is None:
-            return json.dumps(dice.choice(VALUES)).encode()
+            return json.dumps(_value(dice)).encode()
         _change_in(holder, key, document, dice)
     return json.dumps(document).encode()
 
@@ -86,13 +87,18 @@ def _place_in(document: Any, dice: random.Random) -> tuple[Any, Any]:
 def _change_in(holder: Any, key: Any, document: Any, dice: random.Random) -> None:
     change = dice.randrange(4)
     if change == 0:
-        holder[key] = dice.choice(VALUES)
+        holder[key] = _value(dice)
     elif change == 1:
         del holder[key]
     elif change == 2:
         other, place = _place_in(document, dice)
         holder[key] = json.loads(json.dumps(other[place] if other is not None else None))
     elif isinstance(holder, dict):
-        holder[dice.choice(("", "a", "op", "tensors", str(key) + " ", "\ud800"))] = holder[key]
+        holder[dice.choice(("", "a", "op", "tensors", str(key) + " ", "\ud800"))] = deepcopy(holder[key])
     else:
-        holder.insert(key, holder[key])
+        holder.insert(key, deepcopy(holder[key]))
+
+
+def _value(dice: random.Random) -> Any:
+    """A value of its own: a list that stood in two places could come to hold itself."""
+    return deepcopy(dice.choice(VALUES))
