@@ -207,3 +207,12 @@ def test_outputs_on_the_meta_device_have_no_numbers_and_those_of_the_processor_m
     assert read_answer({"eval": shapes}, "old", asked).passes["eval"]
     with pytest.raises(WorkerFailed):
         read_answer({"eval": shapes}, "old", replace(asked, options={}))
+
+
+@pytest.mark.parametrize("numbers", [[], [[[0.5], [0.5]]] * 2])
+def test_an_answer_with_numbers_for_fewer_or_more_calls_than_it_names_is_refused(numbers: list[Any]) -> None:
+    asked = Run("old", "a:B", {}, (1,), ("eval", "modules"), 0, {"samples": 1, "norms": True})
+    traced = {"calls": [["head", "Linear", D, E]], "numbers": [[[0.5], [0.5]]]}
+    assert len(read_answer({"eval": PASS, "modules": {"eval": traced}}, "old", asked).felt["eval"]) == 1
+    with pytest.raises(WorkerFailed, match="numbers of other calls"):
+        read_answer({"eval": PASS, "modules": {"eval": {**traced, "numbers": numbers}}}, "old", asked)

@@ -135,7 +135,7 @@ def _place(whole: bytearray, shape: Shape, part: bytes, size: Shape, offsets: Sh
     steps = [unit * _product(shape[axis + 1 :]) for axis in range(len(shape))]
     start = sum(step * offset for step, offset in zip(steps, offsets, strict=True))
     for number, index in enumerate(product(*map(range, size[:-1]))):
-        place = start + sum(step * at for step, at in zip(steps, index, strict=False))
+        place = start + sum(step * at for step, at in zip(steps[:-1], index, strict=True))
         whole[place : place + run] = part[number * run : (number + 1) * run]
 
 

@@ -200,10 +200,11 @@ def _part(kind: Kind, module: str, weight: str, lasts: tuple[str, ...], spec: Te
 
 def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
     """Whether a tensor has one number for each slice of another one along an axis, or one number for all of it."""
-    pairs = [*zip(magnitude.shape, direction.shape, strict=False)]
+    if magnitude.elements == 1 or len(magnitude.shape) != len(direction.shape):
+        return magnitude.elements == 1
+    pairs = zip(magnitude.shape, direction.shape, strict=True)
     kept = [mine == theirs for mine, theirs in pairs if mine != 1]
-    same_rank = len(magnitude.shape) == len(direction.shape) and len(kept) <= 1 and all(kept)
-    return same_rank or magnitude.elements == 1
+    return len(kept) <= 1 and all(kept)
 
 
 _PARAMETRIZED: Final = r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$"

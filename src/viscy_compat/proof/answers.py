@@ -286,7 +286,12 @@ def _calls(json: Mapping[str, Any]) -> tuple[Call, ...]:
 
 
 def _felt(json: Mapping[str, Any]) -> tuple[Felt, ...]:
-    rows = zip(_calls(json), _list(json.get("numbers", [])), strict=False)
+    if "numbers" not in json:
+        return ()
+    calls, numbers = _calls(json), _list(json["numbers"])
+    if len(calls) != len(numbers):
+        raise _Misshapen("numbers of other calls than it names")
+    rows = zip(calls, numbers, strict=True)
     return tuple(Felt(call.module, call.type, *map(_numbers, _list(row))) for call, row in rows)
 
 

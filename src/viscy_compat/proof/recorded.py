@@ -121,6 +121,7 @@ def _far_output(row: Row, mine: Output) -> bool:
 
 def _far(row: Row, samples: Sequence[float]) -> bool:
     """Whether any sample is further away than the tolerance; written so that NaN is far from everything."""
+    if len(row.samples) != len(samples):
+        return True
     limit = TOLERANCE * row.norm
-    near = [abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=False)]
-    return len(row.samples) != len(samples) or not all(near)
+    return not all(abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=True))
