@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from viscy_compat.version import __version__
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis import check as check

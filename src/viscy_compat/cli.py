@@ -8,11 +8,11 @@ from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
 
-from viscy_compat import __version__
 from viscy_compat.errors import CompatError, Interrupted
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable
 from viscy_compat.report import FORMATS, emit_interrupted, outputs_of, say
+from viscy_compat.version import __version__
 
 COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from viscy_compat import __version__
 from viscy_compat.named import NamedTuple
+from viscy_compat.version import __version__
 
 if TYPE_CHECKING:
     from viscy_compat.exhibits import Exhibits

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from html import escape
 
-from viscy_compat import __version__
 from viscy_compat.exhibits import Exhibits, Fact, Table
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
@@ -17,6 +16,7 @@ from viscy_compat.report import Style
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.version import __version__
 
 KEYS = 12
 TOGETHER = 6

@@ -7,12 +7,12 @@ from json import dumps
 from typing import Any
 from urllib.parse import quote
 
-from viscy_compat import __version__
 from viscy_compat.findings import CATALOGUE, Code, Report
 from viscy_compat.layout import printable
 from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 KEYS = 20

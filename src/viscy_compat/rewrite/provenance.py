@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from viscy_compat import __version__
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import infer
 from viscy_compat.checkpoint.facts import Checkpoint
@@ -20,6 +19,7 @@ from viscy_compat.migration.dropping import changing_drops
 from viscy_compat.migration.plan import layout_digest
 from viscy_compat.migration.plan_file import plan_id
 from viscy_compat.rewrite.choosing import Chosen, Question
+from viscy_compat.version import __version__
 
 
 def provenance(chosen: Chosen, question: Question) -> dict[str, str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viscy_compat import __version__
 from viscy_compat.layout import Layout, printable
 from viscy_compat.migration.making import OUTSIDE
 from viscy_compat.migration.plan import Plan
 from viscy_compat.migration.plan_file import plan_id
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.version import __version__
 
 _HEAD = '''"""{title}
 
