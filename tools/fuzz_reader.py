@@ -38,9 +38,9 @@ from viscy_compat.config_files import read_config
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Report
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, identity_rows, plan_of
-from viscy_compat.migration.plan_file import dumps, read_plan
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Split
+from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan_file import dumps, read_plan
 from viscy_compat.proof.answers import Run, read_answer, read_described, read_names
 from viscy_compat.report import Style, render
 from viscy_compat.stated import parse_settings, spelled

@@ -9,7 +9,7 @@ from support.module_trees import Tale, refactor
 from support.refactorings import graded
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.match import match
+from viscy_compat.matching.renames import match
 from viscy_compat.operations import Operation, sources_of, targets_of
 
 tales = st.integers(0, 2**32).map(refactor)

@@ -16,9 +16,9 @@ from viscy_compat.architectures.structure import Alike, alike
 from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
-from viscy_compat.migration.inferred import infer_plan, way_to_class
-from viscy_compat.migration.plan import Side
 from viscy_compat.operations import Drop, Fill, Rename
+from viscy_compat.plans.inferred import infer_plan, way_to_class
+from viscy_compat.plans.plan import Side
 from viscy_compat.strategies import buildable
 
 tales = st.fixed_dictionaries(

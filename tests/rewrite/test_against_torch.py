@@ -13,9 +13,9 @@ from viscy_compat import remap
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import OutputRefused, PlanRefused
 from viscy_compat.layout import Layout
-from viscy_compat.migration.plan import Side, identity_rows, plan_of
-from viscy_compat.migration.plan_file import dumps
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan_file import dumps
 
 if TYPE_CHECKING:
     import torch

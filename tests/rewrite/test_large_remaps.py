@@ -14,9 +14,9 @@ from support.huge import ELEMENTS, zip64
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, plan_of
-from viscy_compat.migration.plan_file import dumps
 from viscy_compat.operations import Rename
+from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan_file import dumps
 from viscy_compat.rewrite.remapping import remap
 
 NEEDED = 6 << 30

@@ -17,10 +17,10 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.errors import CompatError, PlanRefused, UsageError
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, plan_of
 from viscy_compat.operations import Drop, Fill, Rename
-from viscy_compat.rewrite.optimizer import parameters_of
-from viscy_compat.rewrite.shim_source import shim_source
+from viscy_compat.plans.optimizer import parameters_of
+from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.shim_source import shim_source
 
 SIZES = [3, 5]
 

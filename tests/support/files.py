@@ -7,9 +7,9 @@ from pathlib import Path
 
 from support.assembly import lightning, mapping, storage, tensor, zipped
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, plan_of
-from viscy_compat.migration.plan_file import dumps
 from viscy_compat.operations import Rename
+from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan_file import dumps
 
 
 def torch_file(path: Path, sizes: list[int], *, wrapped: bool = False) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import strategies as st
 
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.plan import Plan, Side, plan_of
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.plan import Plan, Side, plan_of
 
 PARTS = st.sampled_from(
     ["stem", "stages", "blocks", "weight", "bias", "a{b}", "x y", "\u2603", "0", "1", "2", "3", "10"]

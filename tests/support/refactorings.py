@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.matching import Matching
+from viscy_compat.matching.pairs import Matching
 
 Decides = Literal["names", "structure", "order", "outputs only", "nothing"]
 

@@ -31,9 +31,9 @@ from viscy_compat.architectures.structure import alike  # noqa: E402
 from viscy_compat.checkpoint.facts import View  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
 from viscy_compat.layout import Layout  # noqa: E402
-from viscy_compat.migration.inferred import infer_plan, way_to_class  # noqa: E402
-from viscy_compat.migration.plan import Side  # noqa: E402
 from viscy_compat.operations import Rename  # noqa: E402
+from viscy_compat.plans.inferred import infer_plan, way_to_class  # noqa: E402
+from viscy_compat.plans.plan import Side  # noqa: E402
 from viscy_compat.strategies import buildable  # noqa: E402
 
 ORDERS = ("registered", "sorted", "shuffled")

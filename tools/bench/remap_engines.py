@@ -10,9 +10,9 @@ import time
 
 
 def ours(case):
-    """Run viscy_compat.migration.match."""
+    """Run viscy_compat.matching.renames."""
     from viscy_compat.layout import TensorSpec
-    from viscy_compat.migration.match import match
+    from viscy_compat.matching.renames import match
 
     def layout(rows):
         return {name: TensorSpec(tuple(shape), dtype) for name, shape, dtype in rows}

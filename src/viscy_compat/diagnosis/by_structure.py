@@ -20,9 +20,9 @@ from viscy_compat.diagnosis.settling import Settled, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
-from viscy_compat.migration.hints import dropped_by
-from viscy_compat.migration.inferred import infer_plan, way_to_class
-from viscy_compat.migration.making import source_side
+from viscy_compat.matching.hints import dropped_by
+from viscy_compat.plans.inferred import infer_plan, way_to_class
+from viscy_compat.plans.making import source_side
 from viscy_compat.stated import ARGUMENT, SETTING, Statement, quoted, spelled
 
 _ABOUT_NAMES = ("VC101", "VC102", "VC106", "VC114", "VC201", "VC301", "VC307")

@@ -10,8 +10,8 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
-from viscy_compat.migration.parametrised import Family, Kind, Part, baked, parametrised, slopes
 from viscy_compat.named import NamedTuple
+from viscy_compat.plans.parametrisations import Family, Kind, Part, baked, parametrised, slopes
 
 _CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
 _SHOWN = 3

@@ -17,8 +17,8 @@ from viscy_compat.diagnosis.settling import Settled, settle
 from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.migration.making import keys_of, known_plan, unmade_by, with_dropped
-from viscy_compat.migration.plan import Plan
+from viscy_compat.plans.making import keys_of, known_plan, unmade_by, with_dropped
+from viscy_compat.plans.plan import Plan
 from viscy_compat.stated import Statement, quoted, spelled
 
 
@@ -144,7 +144,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> 
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
-    from viscy_compat.migration.parametrised import parametrised
+    from viscy_compat.plans.parametrisations import parametrised
 
     views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]

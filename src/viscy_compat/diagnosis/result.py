@@ -9,9 +9,9 @@ from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
 from viscy_compat.diagnosis.weight_set import Choice
 from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict
-from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
+from viscy_compat.plans.plan import Plan
 
 
 class Identity(NamedTuple):

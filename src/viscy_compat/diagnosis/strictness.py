@@ -13,8 +13,8 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
-from viscy_compat.migration.making import fills_counters_alone
-from viscy_compat.migration.plan import Plan, listed
+from viscy_compat.plans.making import fills_counters_alone
+from viscy_compat.plans.plan import Plan, listed
 
 _SHOWN = 4
 

@@ -19,7 +19,7 @@ from viscy_compat.gating.samples import complaint_about, hollow
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
-from viscy_compat.migration.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import Side, identity_rows, plan_of
 from viscy_compat.proof.amounts import measured
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.equivalence import rows_for, unproven

@@ -22,7 +22,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused, UsageError, WorkerFailed
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
-from viscy_compat.migration.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import Side, identity_rows, plan_of
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.workers import Worker

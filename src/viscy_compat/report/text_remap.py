@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Finding, Report
 from viscy_compat.layout import fold, printable
-from viscy_compat.migration.patterns import Names, folded
+from viscy_compat.matching.patterns import Names, folded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.report import Style
 from viscy_compat.report.text_check import megabytes, shown_address
 from viscy_compat.report.text_check import render as render_check
 
 if TYPE_CHECKING:
-    from viscy_compat.migration.plan import Plan
+    from viscy_compat.plans.plan import Plan
     from viscy_compat.rewrite.remapping import RemapResult
 
 _MARGIN = "  "

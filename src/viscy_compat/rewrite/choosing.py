@@ -19,16 +19,16 @@ from viscy_compat.diagnosis.sets import choose_set
 from viscy_compat.diagnosis.weight_set import Choice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
-from viscy_compat.migration.dropping import with_effects
-from viscy_compat.migration.making import keys_of, plan_back, source_side, sources_of_view, view_without, with_dropped
-from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of
-from viscy_compat.migration.plan_file import read_plan
 from viscy_compat.named import NamedTuple
+from viscy_compat.plans.dropping import with_effects
+from viscy_compat.plans.making import keys_of, plan_back, source_side, sources_of_view, view_without, with_dropped
+from viscy_compat.plans.plan import Plan, Side, fitted, inverse_of
+from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
 
 if TYPE_CHECKING:
-    from viscy_compat.migration.inferred import Way
+    from viscy_compat.plans.inferred import Way
 
 Direction = Literal["forward", "back"]
 
@@ -235,7 +235,7 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
 def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], bool] | None) -> Chosen:
     """Infer the renames that lead from a fork's names to those of the class."""
     from viscy_compat.diagnosis.by_structure import meant, recognised, shown_settings
-    from viscy_compat.migration.inferred import way_to_class
+    from viscy_compat.plans.inferred import way_to_class
 
     checkpoint = found.checkpoint
     assert checkpoint is not None
@@ -264,7 +264,7 @@ def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
 
 
 def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
-    from viscy_compat.migration.inferred import Way
+    from viscy_compat.plans.inferred import Way
 
     wanted = open_checkpoint(question.against, limits=question.limits)
     choice, row = _meant(question)
@@ -282,7 +282,7 @@ def _seen(row: WeightSet) -> View:
 def _inferred(
     question: Question, checkpoint: Checkpoint, view: View, way: Way, settler: Callable[[Chosen], bool] | None
 ) -> Chosen:
-    from viscy_compat.migration.inferred import infer_plan
+    from viscy_compat.plans.inferred import infer_plan
 
     keys = sources_of_view(checkpoint, view).keys
 

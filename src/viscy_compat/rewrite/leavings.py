@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
-from viscy_compat.migration.dropping import changing_drops
 from viscy_compat.operations import Operation
+from viscy_compat.plans.dropping import changing_drops
 from viscy_compat.rewrite.admission import Admission
 
 _MOST_NAMES = 4

@@ -15,9 +15,9 @@ from viscy_compat.diagnosis.computing import dropped_before
 from viscy_compat.diagnosis.knowledge import gather
 from viscy_compat.diagnosis.settling import settle_with
 from viscy_compat.layout import fold
-from viscy_compat.migration.dropping import changing_drops
-from viscy_compat.migration.plan import layout_digest
-from viscy_compat.migration.plan_file import plan_id
+from viscy_compat.plans.dropping import changing_drops
+from viscy_compat.plans.plan import layout_digest
+from viscy_compat.plans.plan_file import plan_id
 from viscy_compat.rewrite.choosing import Chosen, Question
 from viscy_compat.version import __version__
 

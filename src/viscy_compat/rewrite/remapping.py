@@ -16,16 +16,16 @@ from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
-from viscy_compat.migration.dropping import changing_drops
-from viscy_compat.migration.plan import Plan
-from viscy_compat.migration.plan_file import dumps, plan_id
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
+from viscy_compat.plans.dropping import changing_drops
+from viscy_compat.plans.optimizer import reindexed
+from viscy_compat.plans.plan import Plan
+from viscy_compat.plans.plan_file import dumps, plan_id
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
 from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.leavings import about_admission, about_drops
-from viscy_compat.rewrite.optimizer import reindexed
 from viscy_compat.rewrite.output import Existing, opened, refuse_target
 from viscy_compat.rewrite.provenance import provenance
 from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
@@ -542,7 +542,7 @@ def _extra_files(plan: Plan, wish: Wish, checkpoint: Checkpoint) -> Iterator[tup
         _write_text(wish.plan_out, dumps(plan), _existing(wish))
         yield "plan", wish.plan_out
     if wish.shim_out:
-        from viscy_compat.rewrite.shim_source import shim_source
+        from viscy_compat.plans.shim_source import shim_source
 
         module = os.path.splitext(os.path.basename(wish.shim_out))[0]
         text = shim_source(

@@ -14,9 +14,9 @@ from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis.several import is_copy
 from viscy_compat.diagnosis.weight_set import Choice, WeightSet
 from viscy_compat.errors import PlanRefused
-from viscy_compat.migration.making import known_plan, sources_of_view
-from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
+from viscy_compat.plans.making import known_plan, sources_of_view
+from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.write import Part
 
 Scope = Literal["", "all", "chosen"]

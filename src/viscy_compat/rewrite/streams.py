@@ -13,9 +13,9 @@ from viscy_compat.checkpoint.facts import ITEMSIZES, StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Plan, listed
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.plan import Plan, listed
 from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
 
 PIECE = 1 << 17

@@ -19,9 +19,9 @@ from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, printable
-from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
+from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import Existing, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out

@@ -15,9 +15,9 @@ from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
 from viscy_compat.checkpoint.inert import Call, Dict, Node, entries_of, mapping_of
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout
-from viscy_compat.migration.plan import Plan
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Rename, Reshape, Split, Transpose, sources_of
+from viscy_compat.plans.plan import Plan
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 """Last parts of the names of tensors that no optimizer sees, in every class that is known here."""

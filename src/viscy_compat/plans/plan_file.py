@@ -11,9 +11,9 @@ from typing import Any
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.patterns import Names, folded, unfolded
-from viscy_compat.migration.plan import Plan, Side, layout_digest, plan_of
+from viscy_compat.matching.patterns import Names, folded, unfolded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.plan import Plan, Side, layout_digest, plan_of
 
 SCHEMA = 1
 LONGEST, MOST_VALUES = 20 << 20, 1_500_000

@@ -12,9 +12,9 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
+from viscy_compat.plans.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
 
 OUTSIDE = "it stands outside the model"
 COUNTER = "the file has none; torch starts it at 0, and it is read only where momentum is None"
@@ -82,7 +82,7 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
 def _losses(view: View, rows: Sequence[Operation]) -> tuple[str, ...]:
     if not view.dropped:
         return ()
-    from viscy_compat.migration.dropping import losses_of
+    from viscy_compat.plans.dropping import losses_of
 
     return losses_of(rows)
 
@@ -148,7 +148,7 @@ def _drops(checkpoint: Checkpoint, view: View) -> Iterator[Drop]:
         if key not in view.dropped:
             yield Drop(key, OUTSIDE)
             continue
-        from viscy_compat.migration.dropping import drop_of
+        from viscy_compat.plans.dropping import drop_of
 
         yield drop_of(key, checkpoint.tensors[key].spec)
 
@@ -161,7 +161,7 @@ def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
     UsageError
         Where a pattern names nothing.
     """
-    from viscy_compat.migration.dropping import stated_drops
+    from viscy_compat.plans.dropping import stated_drops
 
     layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
     names = [(key, name) for view in checkpoint.views for name, key in view.keys.items()]

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal
 
-from viscy_compat.migration.name_tree import Label, Node, OrderState, Token, tokens
+from viscy_compat.matching.name_tree import Label, Node, OrderState, Token, tokens
 from viscy_compat.named import NamedTuple
 
 Ground = Literal[

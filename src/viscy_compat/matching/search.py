@@ -13,8 +13,8 @@ from bisect import bisect, insort
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from viscy_compat.migration.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
-from viscy_compat.migration.name_tree import Label, Node, heart, tokens
+from viscy_compat.matching.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
+from viscy_compat.matching.name_tree import Label, Node, heart, tokens
 from viscy_compat.named import NamedTuple
 
 

@@ -32,11 +32,9 @@ from collections.abc import Iterable, Sequence
 
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import Layout, TensorSpec, printable
-from viscy_compat.migration.dropping import harmless_reason
-from viscy_compat.migration.evidence import Theory
-from viscy_compat.migration.hints import place
-from viscy_compat.migration.matching import Match, Matching, Refusal, conclude
-from viscy_compat.migration.name_tree import (
+from viscy_compat.matching.evidence import Theory
+from viscy_compat.matching.hints import place
+from viscy_compat.matching.name_tree import (
     Interner,
     Label,
     Node,
@@ -46,9 +44,10 @@ from viscy_compat.migration.name_tree import (
     parts_of,
     torn_modules,
 )
-from viscy_compat.migration.search import Found, Group, Outcome, search, units_below
-from viscy_compat.migration.shapes import change_between, neutral_reason, shape_keys
-from viscy_compat.migration.wrapping import wrappers
+from viscy_compat.matching.pairs import Match, Matching, Refusal, conclude
+from viscy_compat.matching.prefixes import wrappers
+from viscy_compat.matching.search import Found, Group, Outcome, search, units_below
+from viscy_compat.matching.shapes import change_between, harmless_reason, neutral_reason, shape_keys
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop
 
@@ -63,7 +62,7 @@ def match(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -> Match
     target : Layout
         The layout that is wanted, in its order.
     hints : Sequence[str]
-        ``OLD=NEW`` patterns (`viscy_compat.migration.hints`), which settle what would be refused.
+        ``OLD=NEW`` patterns (`viscy_compat.matching.hints`), which settle what would be refused.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.parametrised import baked, parametrised, slopes
+from viscy_compat.plans.parametrisations import baked, parametrised, slopes
 
 torch = pytest.importorskip("torch")
 prune = pytest.importorskip("torch.nn.utils.prune")

@@ -63,6 +63,21 @@ def computed_reason(name: str, spec: TensorSpec) -> str:
     return "is an index table that the constructor computes" if known else ""
 
 
+def harmless_reason(name: str, spec: TensorSpec) -> str:
+    """Say why no prediction depends on a tensor; return an empty text where that is not known.
+
+    Examples
+    --------
+    >>> harmless_reason("n_averaged", TensorSpec((), "int64"))
+    'counts what was averaged'
+    >>> harmless_reason("conv.weight_g", TensorSpec((8, 1, 1)))
+    ''
+    """
+    if name.rpartition(".")[2] == "n_averaged" and not spec.shape and spec.dtype.startswith("int"):
+        return "counts what was averaged"
+    return neutral_reason(name, spec) or computed_reason(name, spec)
+
+
 def shape_keys(source: Layout, target: Layout) -> ShapeKeys:
     """Give each tensor its shape key.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from viscy_compat.layout import Layout, printable
-from viscy_compat.migration.making import OUTSIDE
-from viscy_compat.migration.plan import Plan
-from viscy_compat.migration.plan_file import plan_id
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.making import OUTSIDE
+from viscy_compat.plans.plan import Plan
+from viscy_compat.plans.plan_file import plan_id
 from viscy_compat.version import __version__
 
 _HEAD = '''"""{title}
@@ -151,7 +151,7 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
     Examples
     --------
     >>> from viscy_compat.layout import TensorSpec
-    >>> from viscy_compat.migration.plan import Side, plan_of
+    >>> from viscy_compat.plans.plan import Side, plan_of
     >>> text = shim_source(plan_of(Side({"a": TensorSpec((2,))}), Side({"b": TensorSpec((2,))}), [Rename("a", "b")]))
     >>> '    new["b"] = old.pop("a")' in text.splitlines()
     True

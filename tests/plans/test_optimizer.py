@@ -11,9 +11,9 @@ import viscy_compat
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, plan_of
-from viscy_compat.migration.plan_file import dumps
 from viscy_compat.operations import Cast, Fill, Operation, Rename, Transpose
+from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan_file import dumps
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.torch

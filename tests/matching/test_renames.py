@@ -9,8 +9,8 @@ from support.model_layouts import our_layouts
 from support.refactorings import FAMILIES, Refactoring, graded, refactorings
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.migration.match import match
-from viscy_compat.migration.matching import Matching, settle
+from viscy_compat.matching.pairs import Matching, settle
+from viscy_compat.matching.renames import match
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Reshape, Transpose
 
 FLAT, WIDE, CONV = TensorSpec((4,)), TensorSpec((6, 4)), TensorSpec((4, 3, 3, 3))

@@ -10,28 +10,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import Layout, TensorSpec, fold, printable, unfold
-from viscy_compat.migration.hints import parse_hint
-from viscy_compat.migration.plan import Plan
-from viscy_compat.migration.shapes import computed_reason, neutral_reason
+from viscy_compat.matching.hints import parse_hint
+from viscy_compat.matching.shapes import harmless_reason
 from viscy_compat.operations import Drop, Operation
+from viscy_compat.plans.plan import Plan
 
 STATED = "--drop says so, and it computes: this changes predictions"
 _FOLDED = r"\{\d+(\.\.\d+|(,\d+)+)\}"
-
-
-def harmless_reason(name: str, spec: TensorSpec) -> str:
-    """Say why no prediction depends on a tensor; return an empty text where that is not known.
-
-    Examples
-    --------
-    >>> harmless_reason("n_averaged", TensorSpec((), "int64"))
-    'counts what was averaged'
-    >>> harmless_reason("conv.weight_g", TensorSpec((8, 1, 1)))
-    ''
-    """
-    if name.rpartition(".")[2] == "n_averaged" and not spec.shape and spec.dtype.startswith("int"):
-        return "counts what was averaged"
-    return neutral_reason(name, spec) or computed_reason(name, spec)
 
 
 def stated_drops(patterns: Sequence[str], layout: Layout, aliases: Collection[tuple[str, str]] = ()) -> dict[str, Drop]:

@@ -1,4 +1,4 @@
-"""Plans for files whose names nobody wrote down: inferred by `viscy_compat.migration.match`, or refused."""
+"""Plans for files whose names nobody wrote down: inferred by `viscy_compat.matching.renames`, or refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, fold, printable
-from viscy_compat.migration.dropping import drop_of, losses_of
-from viscy_compat.migration.making import OUTSIDE, rows_to_today
-from viscy_compat.migration.match import match
-from viscy_compat.migration.matching import Matching, settle, why_not_total
-from viscy_compat.migration.parametrised import parametrised
-from viscy_compat.migration.plan import Plan, Side, plan_of
+from viscy_compat.matching.pairs import Matching, settle, why_not_total
+from viscy_compat.matching.renames import match
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split
+from viscy_compat.plans.dropping import drop_of, losses_of
+from viscy_compat.plans.making import OUTSIDE, rows_to_today
+from viscy_compat.plans.parametrisations import parametrised
+from viscy_compat.plans.plan import Plan, Side, plan_of
 
 Settler = Callable[[Plan], bool]
 """Says whether a candidate plan gives the outputs that the user expects."""

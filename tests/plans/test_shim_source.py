@@ -10,9 +10,9 @@ import pytest
 
 import viscy_compat
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Side, plan_of
 from viscy_compat.operations import Drop, Rename
-from viscy_compat.rewrite.shim_source import shim_source
+from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.shim_source import shim_source
 
 
 def unet() -> Any:

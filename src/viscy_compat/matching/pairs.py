@@ -8,10 +8,9 @@ from math import perm, prod
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, fold, printable
-from viscy_compat.migration.dropping import harmless_reason
-from viscy_compat.migration.evidence import Ground
-from viscy_compat.migration.name_tree import OrderState
-from viscy_compat.migration.shapes import Change, neutral_reason
+from viscy_compat.matching.evidence import Ground
+from viscy_compat.matching.name_tree import OrderState
+from viscy_compat.matching.shapes import Change, harmless_reason, neutral_reason
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from support.plans import plans
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration.plan import Plan, Side, fitted, inverse_of, layout_digest, leftovers_of, plan_of, with_casts
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.plan import Plan, Side, fitted, inverse_of, layout_digest, leftovers_of, plan_of, with_casts
 
 W = TensorSpec((2, 3))
 REVERSIBLE = ("rename", "fill", "reshape", "transpose", "split", "concat")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from support.plans import NAMES, plans
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.migration import plan_file
-from viscy_compat.migration.patterns import Names, folded, unfolded
-from viscy_compat.migration.plan import Plan, Side, identity_rows, layout_digest, plan_of
-from viscy_compat.migration.plan_file import dumps, loads, plan_id, read_plan
+from viscy_compat.matching.patterns import Names, folded, unfolded
 from viscy_compat.operations import Rename
+from viscy_compat.plans import plan_file
+from viscy_compat.plans.plan import Plan, Side, identity_rows, layout_digest, plan_of
+from viscy_compat.plans.plan_file import dumps, loads, plan_id, read_plan
 
 LAYOUT = {f"stages.{i}.blocks.{j}.gamma": TensorSpec((4,)) for i in range(3) for j in range(2 + i)}
 
