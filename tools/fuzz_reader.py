@@ -39,7 +39,7 @@ from viscy_compat.errors import CompatError
 from viscy_compat.findings import Report
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Split
-from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.plans.plan_file import dumps, read_plan
 from viscy_compat.proof.answers import Run, read_answer, read_described, read_names
 from viscy_compat.report import Style, render
@@ -142,10 +142,10 @@ def _plans() -> list[bytes]:
     rows = [*(Rename(f"a.{place}.w", f"c.{place}.w") for place in range(3)), Split("b", ("b.0", "b.1"), 0, (2, 2))]
     half = {"w": TensorSpec((2,), "float16")}
     plans = [
-        plan_of(Side(old), Side(old), identity_rows(old)),
-        plan_of(Side(old, "BetaVae25D", "v0.4", {"a": (1, 2)}), Side(new), [*rows, Drop("n", "counted nothing")]),
-        plan_of(Side(half), Side({"w": TensorSpec((2,))}), [Cast("w", "w", "float32")]),
-        plan_of(Side({}), Side({"w": TensorSpec((2,))}), [Fill("w", (2,), "float32", 0.0, "new")]),
+        plan_of(PlanEnd(old), PlanEnd(old), identity_rows(old)),
+        plan_of(PlanEnd(old, "BetaVae25D", "v0.4", {"a": (1, 2)}), PlanEnd(new), [*rows, Drop("n", "counted nothing")]),
+        plan_of(PlanEnd(half), PlanEnd({"w": TensorSpec((2,))}), [Cast("w", "w", "float32")]),
+        plan_of(PlanEnd({}), PlanEnd({"w": TensorSpec((2,))}), [Fill("w", (2,), "float32", 0.0, "new")]),
     ]
     return [dumps(plan).encode() for plan in plans]
 

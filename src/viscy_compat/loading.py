@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
-from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
+from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
 from viscy_compat.stated import configured, quoted, spelled
@@ -108,8 +108,8 @@ def load_model(
 
 def _chosen(
     path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
-) -> Chosen:
-    found = choose(Question(os.fspath(path), class_name, configured(config), state_dict))
+) -> FilePlan:
+    found = choose(RemapRequest(os.fspath(path), class_name, configured(config), state_dict))
     if isinstance(found, NoPlan):
         raise _refusal(found)
     return found
@@ -156,7 +156,7 @@ def _settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={spelled(value)}" for name, value in values.items())
 
 
-def _tensors(chosen: Chosen) -> dict[str, torch.Tensor]:
+def _tensors(chosen: FilePlan) -> dict[str, torch.Tensor]:
     targets = target_tensors(chosen.plan, stored_tensors(chosen.checkpoint, chosen.keys))
     with TensorReader(chosen.checkpoint) as reader:
         tensors = {target.name: _tensor(target, reader) for target in targets}

@@ -17,8 +17,8 @@ from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.operations import Drop, Fill, Rename
-from viscy_compat.plans.inferred import infer_plan, way_to_class
-from viscy_compat.plans.plan import Side
+from viscy_compat.plans.inferred import infer_plan, route_to_class
+from viscy_compat.plans.plan import PlanEnd
 from viscy_compat.strategies import buildable
 
 tales = st.fixed_dictionaries(
@@ -75,7 +75,7 @@ def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, d
         return
     inference = infer(find(name), found[0].layout)
     assert inference is not None
-    way = way_to_class(Side(here), View("", {new: new for new in here}), inference)
+    way = route_to_class(PlanEnd(here), View("", {new: new for new in here}), inference)
     try:
         plan = infer_plan(way).plan
     except PlanRefused:

@@ -12,7 +12,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Fill, Operation, Rename, Transpose
-from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
 
 torch = pytest.importorskip("torch")
@@ -44,7 +44,7 @@ def by_name(state: dict[str, Any], names: list[str]) -> dict[str, Any]:
 def plan_file(path: Path, source: Path, rows: list[Operation], extra: dict[str, TensorSpec] | None = None) -> Path:
     here = open_checkpoint(str(source)).layout
     there = {new: here[old] for old, new in MOVED.items()} | (extra or {})
-    path.write_text(dumps(plan_of(Side(here), Side(there), rows)))
+    path.write_text(dumps(plan_of(PlanEnd(here), PlanEnd(there), rows)))
     return path
 
 
@@ -138,7 +138,7 @@ def test_state_of_a_half_follows_its_cast_and_a_transposed_parameter_is_refused(
     torch.save({"model": weights, "optimizer": optimizer.state_dict()}, tmp_path / "a.pt")
     here = open_checkpoint(str(tmp_path / "a.pt")).layout
     there = {name: TensorSpec(spec.shape) for name, spec in here.items()}
-    casts = plan_of(Side(here), Side(there), [Cast(name, name) for name in here])
+    casts = plan_of(PlanEnd(here), PlanEnd(there), [Cast(name, name) for name in here])
     (tmp_path / "plan.json").write_text(dumps(casts))
 
     viscy_compat.remap(tmp_path / "a.pt", tmp_path / "b.pt", plan=tmp_path / "plan.json")
@@ -149,7 +149,7 @@ def test_state_of_a_half_follows_its_cast_and_a_transposed_parameter_is_refused(
 
     turned = {**here, "a.weight": TensorSpec((3, 2), "float16")}
     rows: list[Operation] = [Rename(name, name) for name in here if name != "a.weight"]
-    plan = plan_of(Side(here), Side(turned), [*rows, Transpose("a.weight", "a.weight", (1, 0))])
+    plan = plan_of(PlanEnd(here), PlanEnd(turned), [*rows, Transpose("a.weight", "a.weight", (1, 0))])
     (tmp_path / "plan.json").write_text(dumps(plan))
     with pytest.raises(PlanRefused, match=r"'a\.weight' changes its shape"):
         viscy_compat.remap(tmp_path / "a.pt", tmp_path / "c.pt", plan=tmp_path / "plan.json")

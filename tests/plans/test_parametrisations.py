@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.plans.parametrisations import baked, parametrised, slopes
+from viscy_compat.plans.parametrisations import bake, find_parametrisations, find_slopes
 
 torch = pytest.importorskip("torch")
 prune = pytest.importorskip("torch.nn.utils.prune")
@@ -66,9 +66,9 @@ def test_the_call_that_is_named_gives_the_plain_layout_and_the_same_function(cas
     model.eval()
     inputs = torch.randn(2, 3, 4, 4)
     before = model[0](inputs), model[1][0](inputs.new_ones(2, 8))
-    (part,) = parametrised(specs(model))
+    (part,) = find_parametrisations(specs(model))
     assert part.kind.name == kind
-    assert {*baked(specs(model), (part,)).items()} == {*plain.items()}
+    assert {*bake(specs(model), (part,)).items()} == {*plain.items()}
     exec(part.call, {"torch": torch, "model": model})
     assert {*specs(model).items()} == {*plain.items()}
     after = model[0](inputs), model[1][0](inputs.new_ones(2, 8))
@@ -76,9 +76,11 @@ def test_the_call_that_is_named_gives_the_plain_layout_and_the_same_function(cas
 
 
 def test_plain_models_have_no_parts() -> None:
-    assert not parametrised(specs(network()))
+    assert not find_parametrisations(specs(network()))
     nn = torch.nn
-    assert not parametrised(specs(nn.Sequential(nn.BatchNorm2d(3), nn.LayerNorm(3), nn.PReLU(3), nn.Embedding(3, 4))))
+    assert not find_parametrisations(
+        specs(nn.Sequential(nn.BatchNorm2d(3), nn.LayerNorm(3), nn.PReLU(3), nn.Embedding(3, 4)))
+    )
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -89,15 +91,15 @@ def test_observers_and_fake_quantisation_are_known() -> None:
     model.qconfig = quantization.get_default_qat_qconfig("fbgemm")
     prepared = quantization.prepare_qat(model.train())
     layout = specs(prepared)
-    parts = parametrised(layout)
+    parts = find_parametrisations(layout)
     assert {part.kind.name for part in parts} == {"torch.ao's observers or fake quantisation"}
-    assert {*baked(layout, parts)} == {"0.weight", "0.bias"}
+    assert {*bake(layout, parts)} == {"0.weight", "0.bias"}
     prepared(torch.randn(1, 1, 2, 2))
     converted = quantization.convert(prepared.eval())
     found = {
         name: TensorSpec(tuple(t.shape), str(t.dtype)[6:]) for name, t in converted.state_dict().items() if t.ndim == 0
     }
-    assert {part.kind.name for part in parametrised(found)} == {"torch.ao's quantisation"}
+    assert {part.kind.name for part in find_parametrisations(found)} == {"torch.ao's quantisation"}
 
 
 FULL, LOW, HIGH, FLAT = TensorSpec((8, 4)), TensorSpec((2, 4)), TensorSpec((8, 2)), TensorSpec((8,))
@@ -161,9 +163,9 @@ WRITTEN: Mapping[str, tuple[str, Layout, Layout]] = {
 @pytest.mark.parametrize("case", WRITTEN)
 def test_what_other_libraries_write_is_known(case: str) -> None:
     kind, layout, plain = WRITTEN[case]
-    parts = parametrised(layout)
+    parts = find_parametrisations(layout)
     assert [part.kind.name for part in parts] == [kind]
-    assert baked(layout, parts) == plain
+    assert bake(layout, parts) == plain
 
 
 @pytest.mark.parametrize(
@@ -180,7 +182,7 @@ def test_what_other_libraries_write_is_known(case: str) -> None:
     ],
 )
 def test_a_likeness_of_names_alone_is_not_enough(layout: Layout) -> None:
-    assert not parametrised(layout)
+    assert not find_parametrisations(layout)
 
 
 def test_slopes_stand_alone_in_a_module_with_the_name_of_an_activation_or_as_one_number() -> None:
@@ -193,4 +195,4 @@ def test_slopes_stand_alone_in_a_module_with_the_name_of_an_activation_or_as_one
         "b.act.weight": FLAT,
         "b.act.bias": FLAT,
     }
-    assert [part.module for part in slopes(layout)] == ["a.act", "a.1"]
+    assert [part.module for part in find_slopes(layout)] == ["a.act", "a.1"]

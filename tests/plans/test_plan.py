@@ -10,7 +10,7 @@ from support.plans import plans
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Plan, Side, fitted, inverse_of, layout_digest, leftovers_of, plan_of, with_casts
+from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of, layout_digest, leftovers_of, plan_of, with_casts
 
 W = TensorSpec((2, 3))
 REVERSIBLE = ("rename", "fill", "reshape", "transpose", "split", "concat")
@@ -18,7 +18,7 @@ REVERSIBLE = ("rename", "fill", "reshape", "transpose", "split", "concat")
 
 def refused(*rows: object, source: dict[str, TensorSpec], target: dict[str, TensorSpec]) -> PlanRefused:
     with pytest.raises(PlanRefused) as caught:
-        plan_of(Side(source), Side(target), rows)  # type: ignore[arg-type]
+        plan_of(PlanEnd(source), PlanEnd(target), rows)  # type: ignore[arg-type]
     return caught.value
 
 
@@ -99,8 +99,8 @@ def test_the_inverse_of_the_inverse_is_the_plan(plan: Plan) -> None:
 
 
 def test_drops_and_casts_have_no_inverse_and_it_says_why() -> None:
-    source = Side({"a": W, "b": TensorSpec((2,), "float16")})
-    plan = plan_of(source, Side({"b": TensorSpec((2,))}), [Drop("a", "unused"), Cast("b", "b")])
+    source = PlanEnd({"a": W, "b": TensorSpec((2,), "float16")})
+    plan = plan_of(source, PlanEnd({"b": TensorSpec((2,))}), [Drop("a", "unused"), Cast("b", "b")])
     with pytest.raises(PlanRefused) as caught:
         inverse_of(plan)
     assert caught.value.leftovers == (
@@ -110,7 +110,7 @@ def test_drops_and_casts_have_no_inverse_and_it_says_why() -> None:
 
 
 def test_a_fill_leads_back_as_a_drop_that_demands_the_value() -> None:
-    plan = plan_of(Side({}), Side({"n": TensorSpec((), "int64")}), [Fill("n", (), "int64", 0, "a counter")])
+    plan = plan_of(PlanEnd({}), PlanEnd({"n": TensorSpec((), "int64")}), [Fill("n", (), "int64", 0, "a counter")])
     assert inverse_of(plan).operations == (Drop("n", "a counter", 0.0),)
 
 

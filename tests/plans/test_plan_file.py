@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from support.plans import NAMES, plans
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.matching.patterns import Names, folded, unfolded
+from viscy_compat.matching.patterns import NameIndex, folded, unfolded
 from viscy_compat.operations import Rename
 from viscy_compat.plans import plan_file
-from viscy_compat.plans.plan import Plan, Side, identity_rows, layout_digest, plan_of
+from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, layout_digest, plan_of
 from viscy_compat.plans.plan_file import dumps, loads, plan_id, read_plan
 
 LAYOUT = {f"stages.{i}.blocks.{j}.gamma": TensorSpec((4,)) for i in range(3) for j in range(2 + i)}
@@ -25,7 +25,7 @@ LAYOUT = {f"stages.{i}.blocks.{j}.gamma": TensorSpec((4,)) for i in range(3) for
 
 def plan_data() -> dict[str, Any]:
     """The JSON of a small plan."""
-    data: dict[str, Any] = json.loads(dumps(plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))))
+    data: dict[str, Any] = json.loads(dumps(plan_of(PlanEnd(LAYOUT), PlanEnd(LAYOUT), identity_rows(LAYOUT))))
     return data
 
 
@@ -38,7 +38,7 @@ def test_a_plan_comes_back_equal(plan: Plan) -> None:
 
 @given(st.lists(st.tuples(NAMES, NAMES), unique_by=lambda row: row[0]), st.lists(NAMES))
 def test_folding_says_the_same_rows_and_no_others(rows: list[tuple[str, str]], others: list[str]) -> None:
-    layout = Names([*(first for first, _ in rows), *others])
+    layout = NameIndex([*(first for first, _ in rows), *others])
     said = [row for pattern in folded(rows, layout) for row in unfolded(pattern, layout)]
     assert sorted(said) == sorted(rows)
 
@@ -53,7 +53,7 @@ def test_a_swap_of_two_indices_survives_folding() -> None:
     layout = {f"a.{i}.{j}": TensorSpec((i, j)) for i in range(1, 4) for j in range(1, 4)}
     turned = {f"b.{j}.{i}": spec for (name, spec) in layout.items() for _, i, j in [name.split(".")]}
     rows = [Rename(name, "b." + ".".join(reversed(name.split(".")[1:]))) for name in layout]
-    plan = plan_of(Side(layout), Side(turned), rows)
+    plan = plan_of(PlanEnd(layout), PlanEnd(turned), rows)
     assert len(json.loads(dumps(plan))["operations"]) == 1
     assert loads(dumps(plan)) == plan
 
@@ -61,7 +61,7 @@ def test_a_swap_of_two_indices_survives_folding() -> None:
 def test_twenty_thousand_tensors_fold_and_unfold() -> None:
     layout = {f"layers.{i}.{part}": TensorSpec((2,)) for i in range(10_000) for part in ("weight", "bias")}
     shifted = {f"layers.{int(name.split('.')[1]) + 1}.{name.split('.')[2]}": layout[name] for name in layout}
-    plan = plan_of(Side(layout), Side(shifted), map(Rename, layout, shifted))
+    plan = plan_of(PlanEnd(layout), PlanEnd(shifted), map(Rename, layout, shifted))
     assert loads(dumps(plan)) == plan
 
 
@@ -166,7 +166,7 @@ def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_plan_file_is_bounded_before_it_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "plan.json"
-    path.write_text(dumps(plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))))
+    path.write_text(dumps(plan_of(PlanEnd(LAYOUT), PlanEnd(LAYOUT), identity_rows(LAYOUT))))
     read_plan(str(path))
     text = path.read_text()
     monkeypatch.setattr(plan_file, "MOST_VALUES", sum(map(text.count, ":,[{")) - 1)
@@ -178,7 +178,7 @@ def test_a_plan_file_is_bounded_before_it_is_parsed(tmp_path: Path, monkeypatch:
 
 
 def test_a_plan_file_is_read_as_it_was_written(tmp_path: Path) -> None:
-    plan = plan_of(Side(LAYOUT), Side(LAYOUT), identity_rows(LAYOUT))
+    plan = plan_of(PlanEnd(LAYOUT), PlanEnd(LAYOUT), identity_rows(LAYOUT))
     (tmp_path / "plan.json").write_text(dumps(plan))
     assert read_plan(str(tmp_path / "plan.json")) == plan
     assert plan_data()["source"]["layout"] == layout_digest(LAYOUT)

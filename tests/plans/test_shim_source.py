@@ -11,7 +11,7 @@ import pytest
 import viscy_compat
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Drop, Rename
-from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.shim_source import shim_source
 
 
@@ -107,7 +107,7 @@ def test_two_tensors_that_would_get_one_name_are_refused(tmp_path: Path):
     ],
 )
 def test_the_example_reads_the_place_where_the_weights_are(site: str, safetensors: bool, line: str):
-    side = Side({"w": TensorSpec((2,))})
+    side = PlanEnd({"w": TensorSpec((2,))})
 
     text = shim_source(plan_of(side, side, [Rename("w", "w")]), site=site, safetensors=safetensors)
 
@@ -116,9 +116,11 @@ def test_the_example_reads_the_place_where_the_weights_are(site: str, safetensor
 
 def test_a_hostile_name_ends_neither_the_docstring_nor_a_string():
     evil = 'x"""\nraise SystemExit  # \\'
-    source = Side({"w": TensorSpec((2,)), evil: TensorSpec((2,))}, prefix=evil, lacks=evil, inner=(evil,))
+    source = PlanEnd({"w": TensorSpec((2,)), evil: TensorSpec((2,))}, prefix=evil, lacks=evil, inner=(evil,))
 
-    text = shim_source(plan_of(source, Side({"w": TensorSpec((2,))}), [Rename("w", "w"), Drop(evil, evil)]), site=evil)
+    text = shim_source(
+        plan_of(source, PlanEnd({"w": TensorSpec((2,))}), [Rename("w", "w"), Drop(evil, evil)]), site=evil
+    )
 
     tree = ast.parse(text)
     assert not [node for node in tree.body if isinstance(node, ast.Raise)]

@@ -14,7 +14,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import OutputRefused, PlanRefused
 from viscy_compat.layout import Layout
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.plans.plan_file import dumps
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def identity_plan(folder: Path, source: Path) -> Path:
 
 def written_plan(folder: Path, here: Layout, there: Layout, rows: Any) -> Path:
     path = folder / "plan.json"
-    path.write_text(dumps(plan_of(Side(here), Side(there), rows)))
+    path.write_text(dumps(plan_of(PlanEnd(here), PlanEnd(there), rows)))
     return path
 
 

@@ -15,7 +15,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Rename
-from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
 from viscy_compat.rewrite.remapping import remap
 
@@ -35,7 +35,7 @@ def roomy(tmp_path: Path) -> Iterator[Path]:
 def plan_for(path: Path) -> None:
     specs = {"big": TensorSpec((ELEMENTS,)), "last": TensorSpec((2, 3)), "small": TensorSpec((2, 3))}
     there = {NAMES[name]: spec for name, spec in specs.items()}
-    path.write_text(dumps(plan_of(Side(specs), Side(there), map(Rename, specs, there))))
+    path.write_text(dumps(plan_of(PlanEnd(specs), PlanEnd(there), map(Rename, specs, there))))
 
 
 @pytest.mark.long

@@ -12,10 +12,10 @@ import pytest
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
-from viscy_compat.rewrite.output import ENDING, Existing, opened, sweep
+from viscy_compat.rewrite.output import ENDING, IfExists, opened, sweep
 
 
-def written(path: Path, existing: Existing = "refuse", inputs: tuple[FileFacts, ...] = ()) -> None:
+def written(path: Path, existing: IfExists = "refuse", inputs: tuple[FileFacts, ...] = ()) -> None:
     with opened(str(path), existing, inputs=inputs) as output:
         output.write(b"new")
         output.sync()
@@ -27,7 +27,7 @@ def facts(path: Path) -> FileFacts:
         return source.facts
 
 
-def refused(path: Path, existing: Existing, inputs: tuple[FileFacts, ...] = ()) -> str:
+def refused(path: Path, existing: IfExists, inputs: tuple[FileFacts, ...] = ()) -> str:
     before = snapshot(path.parent) if path.parent.is_dir() else {}
     with pytest.raises(OutputRefused) as caught:
         written(path, existing, inputs)
@@ -70,7 +70,7 @@ def test_an_existing_file_needs_force(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_no_regular_file_is_refused_with_and_without_force(
-    tmp_path: Path, kind: str, words: str, existing: Existing
+    tmp_path: Path, kind: str, words: str, existing: IfExists
 ) -> None:
     target = tmp_path / "target"
     (tmp_path / "real").write_bytes(b"real")

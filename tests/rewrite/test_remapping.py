@@ -19,7 +19,7 @@ from viscy_compat.errors import CompatError, PlanRefused, UsageError
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Drop, Fill, Rename
 from viscy_compat.plans.optimizer import parameters_of
-from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.shim_source import shim_source
 
 SIZES = [3, 5]
@@ -148,7 +148,7 @@ def hostile_shim() -> str:
     here = {bad: TensorSpec((1,)), "d": TensorSpec((1,))}
     there = {f"{bad}'": TensorSpec((1,)), "f": TensorSpec((1,))}
     rows = [Rename(bad, f"{bad}'"), Drop("d", bad), Fill("f", (1,), "float32", 0.5, bad)]
-    source, target = Side(here, bad, bad), Side(there, bad, "other")
+    source, target = PlanEnd(here, bad, bad), PlanEnd(there, bad, "other")
     return shim_source(plan_of(source, target, rows, loses=[bad]))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from support.assembly import lightning, mapping, storage, tensor, zipped
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Rename
-from viscy_compat.plans.plan import Side, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
 
 
@@ -32,4 +32,4 @@ def renaming_plan(path: Path, sizes: list[int]) -> None:
     """Write the plan that renames ``t.N`` to ``u.N``."""
     here = {f"t.{place}": TensorSpec((size,)) for place, size in enumerate(sizes)}
     there = {name.replace("t", "u"): spec for name, spec in here.items()}
-    path.write_text(dumps(plan_of(Side(here), Side(there), map(Rename, here, there))))
+    path.write_text(dumps(plan_of(PlanEnd(here), PlanEnd(there), map(Rename, here, there))))

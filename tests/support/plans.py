@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Plan, Side, plan_of
+from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 
 PARTS = st.sampled_from(
     ["stem", "stages", "blocks", "weight", "bias", "a{b}", "x y", "\u2603", "0", "1", "2", "3", "10"]
@@ -30,8 +30,10 @@ def plans(draw: st.DrawFn, kinds: tuple[str, ...] = KINDS) -> Plan:
         rows.append(_operation(kind, shape, next(sources), next(sources), next(targets), next(targets), source, target))
     places = draw(st.permutations(list(target)))
     return plan_of(
-        Side(source, class_name="Old", generation="v1", prefix="model."),
-        Side({name: target[name] for name in places}, class_name="New", config={"size": (1, 2), "deep": {"a": None}}),
+        PlanEnd(source, class_name="Old", generation="v1", prefix="model."),
+        PlanEnd(
+            {name: target[name] for name in places}, class_name="New", config={"size": (1, 2), "deep": {"a": None}}
+        ),
         draw(st.permutations(rows)),
         loses=("the order of things",),
     )

@@ -32,8 +32,8 @@ from viscy_compat.checkpoint.facts import View  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
 from viscy_compat.layout import Layout  # noqa: E402
 from viscy_compat.operations import Rename  # noqa: E402
-from viscy_compat.plans.inferred import infer_plan, way_to_class  # noqa: E402
-from viscy_compat.plans.plan import Side  # noqa: E402
+from viscy_compat.plans.inferred import infer_plan, route_to_class  # noqa: E402
+from viscy_compat.plans.plan import PlanEnd  # noqa: E402
 from viscy_compat.strategies import buildable  # noqa: E402
 
 ORDERS = ("registered", "sorted", "shuffled")
@@ -81,7 +81,7 @@ def grades(name: str, layout: Layout, truth: dict[str, str]) -> tuple[str, str]:
     inference = infer(find(name), layout)
     assert inference is not None
     try:
-        plan = infer_plan(way_to_class(Side(here), View("", {new: new for new in here}), inference)).plan
+        plan = infer_plan(route_to_class(PlanEnd(here), View("", {new: new for new in here}), inference)).plan
     except PlanRefused:
         return "right", "asked"
     moves = {row.source: row.target for row in plan.operations if isinstance(row, Rename)}

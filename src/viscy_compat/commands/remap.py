@@ -11,8 +11,8 @@ from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quoted
 from viscy_compat.report import emit
-from viscy_compat.rewrite.choosing import Question
-from viscy_compat.rewrite.output import Existing
+from viscy_compat.rewrite.choosing import RemapRequest
+from viscy_compat.rewrite.output import IfExists
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 
 
@@ -65,7 +65,7 @@ def run(arguments: Namespace) -> int:
     """Remap one file and report."""
     _refuse_empty_names(arguments)
     _refuse_odd_paths(arguments)
-    question = Question(
+    question = RemapRequest(
         arguments.path,
         arguments.class_name or "",
         statements_of(arguments),
@@ -117,7 +117,7 @@ def _prover(arguments: Namespace) -> Prover | None:
     return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
 
 
-def _expected(question: Question, wish: Wish, arguments: Namespace) -> RemapResult:
+def _expected(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
     from viscy_compat.proof.remapped import Expectation
 
     with Expectation(arguments.expect, class_name=arguments.class_name or "") as expectation:
@@ -142,7 +142,7 @@ _FILES = {
 
 
 def _wish(arguments: Namespace) -> Wish:
-    existing: Existing = "back up" if arguments.in_place else "overwrite" if arguments.force else "refuse"
+    existing: IfExists = "back up" if arguments.in_place else "overwrite" if arguments.force else "refuse"
     out = arguments.path if arguments.in_place else arguments.out or ""
     if arguments.weights_only and not out:
         raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")

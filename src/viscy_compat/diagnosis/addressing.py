@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from viscy_compat.diagnosis.weight_set import Choice
+from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.stated import quoted
 
 
-def needed_address(choice: Choice) -> str | None:
+def needed_address(choice: SetChoice) -> str | None:
     """Return the address that a command must state to mean the judged set again; None where it need not."""
     return choice.judged.address if choice.judged and len(choice.sets) > 1 else None
 

@@ -16,12 +16,12 @@ from viscy_compat.diagnosis.addressing import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
 from viscy_compat.diagnosis.knowledge import gather, refuse_foreign
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
-from viscy_compat.diagnosis.settling import Settled, settle, settle_with
+from viscy_compat.diagnosis.settling import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
 from viscy_compat.matching.hints import dropped_by
-from viscy_compat.plans.inferred import infer_plan, way_to_class
+from viscy_compat.plans.inferred import infer_plan, route_to_class
 from viscy_compat.plans.making import source_side
 from viscy_compat.stated import ARGUMENT, SETTING, Statement, quoted, spelled
 
@@ -62,7 +62,7 @@ def _as_stated(
     address = needed_address(found.choice) if found.choice else None
     try:
         view, settled = meant(checkpoint, class_name, statements, ())
-        way = way_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
+        way = route_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
         plan = infer_plan(way).plan
     except PlanRefused:
         return found
@@ -72,7 +72,7 @@ def _as_stated(
     return Diagnosis(result, checkpoint, view, None, None, found.choice)
 
 
-def _command(path: str, class_name: str, settled: Settled, address: str | None) -> str:
+def _command(path: str, class_name: str, settled: SettledConfig, address: str | None) -> str:
     """Return the command that writes a file under other names; what was stated is stated again."""
     known, unknown = settings_of(settled)
     out = quoted(target_beside(path))
@@ -87,7 +87,7 @@ def shown_settings(found: Inference) -> str:
 
 def meant(
     checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...], hints: tuple[str, ...]
-) -> tuple[View, Settled]:
+) -> tuple[View, SettledConfig]:
     """Return the view and the only configuration of a class that a file can be meant to have.
 
     Raises
@@ -109,7 +109,7 @@ def meant(
     return checkpoint.views[0], _as_named(checkpoint, architecture, statements, hints)
 
 
-def recognised(result: CheckResult, view: View, settled: Settled) -> CheckResult:
+def recognised(result: CheckResult, view: View, settled: SettledConfig) -> CheckResult:
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
     kept = [finding for finding in result.findings if finding.code not in _ABOUT_NAMES]
     choices = causes.about_choices(settled.inference, settled.knowledge)
@@ -126,7 +126,7 @@ def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:
 
 def _fitting(
     architecture: Architecture, layout: Layout, checkpoint: Checkpoint, statements: tuple[Statement, ...]
-) -> list[Settled]:
+) -> list[SettledConfig]:
     """Return what each configuration with these shapes is, but for those that contradict what the user states."""
     found = []
     try:
@@ -174,7 +174,7 @@ def _undecided(architecture: Architecture, found: list[Inference], where: str) -
 
 def _as_named(
     checkpoint: Checkpoint, architecture: Architecture, statements: tuple[Statement, ...], hints: tuple[str, ...]
-) -> Settled:
+) -> SettledConfig:
     """Return the configuration that is stated in full, or that the names show: a total plan will prove it or not.
 
     Raises
@@ -205,7 +205,7 @@ def _stated(architecture: Architecture, statements: tuple[Statement, ...]) -> di
     return {name: value for row in rows for name, value in row.items() if name in names}
 
 
-def _built(architecture: Architecture, config: Config, statements: tuple[Statement, ...]) -> Settled | None:
+def _built(architecture: Architecture, config: Config, statements: tuple[Statement, ...]) -> SettledConfig | None:
     try:
         layout = architecture.layout(config)
     except Unbuildable:

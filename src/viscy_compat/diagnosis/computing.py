@@ -11,7 +11,14 @@ from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
-from viscy_compat.plans.parametrisations import Family, Kind, Part, baked, parametrised, slopes
+from viscy_compat.plans.parametrisations import (
+    Family,
+    Parametrisation,
+    ParametrisedModule,
+    bake,
+    find_parametrisations,
+    find_slopes,
+)
 
 _CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
 _SHOWN = 3
@@ -19,23 +26,23 @@ _PEFT = "base_model.model."
 _RECORD = "viscy_compat.changes_predictions"
 
 
-class Baked(NamedTuple):
+class BakedSet(NamedTuple):
     """A set of weights that is a known class's once its parts are baked."""
 
     view: View
     inference: Inference
-    parts: tuple[Part, ...]
+    parts: tuple[ParametrisedModule, ...]
 
 
-def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> Baked | None:
+def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> BakedSet | None:
     """Find the class that a file has once its parametrised weights are baked; None where it is none."""
     for view in (*views, *_adapted_views(checkpoint)):
         layout = checkpoint.layout_of(view)
-        parts = parametrised(layout)
-        plain = baked(layout, parts) if parts else {}
+        parts = find_parametrisations(layout)
+        plain = bake(layout, parts) if parts else {}
         found = (infer(find(class_name), plain) if class_name else identify(plain)) if plain else None
         if found:
-            return Baked(view, found, parts)
+            return BakedSet(view, found, parts)
     return None
 
 
@@ -46,18 +53,18 @@ def _adapted_views(checkpoint: Checkpoint) -> Iterator[View]:
         yield view
 
 
-def about_parts(parts: Iterable[Part]) -> list[Finding]:
+def about_parts(parts: Iterable[ParametrisedModule]) -> list[Finding]:
     """Say what parametrised tensors are: a finding for each kind.
 
     Examples
     --------
     >>> from viscy_compat.layout import TensorSpec
     >>> both = {"a.weight_orig": TensorSpec((2, 2)), "a.weight_mask": TensorSpec((2, 2))}
-    >>> (finding,) = about_parts(parametrised(both))
+    >>> (finding,) = about_parts(find_parametrisations(both))
     >>> finding.code, finding.message
     ('VC120', 'pruning on 1 module (a): what it computes with is orig * mask, and no plain weight is in the file')
     """
-    kinds: dict[Kind, list[Part]] = {}
+    kinds: dict[Parametrisation, list[ParametrisedModule]] = {}
     for part in parts:
         kinds.setdefault(part.kind, []).append(part)
     return [_about_kind(kind, members) for kind, members in kinds.items()]
@@ -66,7 +73,7 @@ def about_parts(parts: Iterable[Part]) -> list[Finding]:
 def about_slopes(unexpected: Iterable[str], layout: View, checkpoint: Checkpoint) -> list[Finding]:
     """Say which of the tensors that have no place are slopes of an activation."""
     left = {name: checkpoint.tensors[layout.keys[name]].spec for name in unexpected if name in layout.keys}
-    alone = slopes(left)
+    alone = find_slopes(left)
     return about_parts(alone)
 
 
@@ -76,7 +83,9 @@ def about_adapters_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
     An adapter beside a base layer of its own belongs to another model.
     """
     outside = {key: checkpoint.tensors[key].spec for key in view.outside if key not in view.dropped}
-    return about_parts(part for part in parametrised(outside) if part.kind.family == "adapter" and not part.plain)
+    return about_parts(
+        part for part in find_parametrisations(outside) if part.kind.family == "adapter" and not part.plain
+    )
 
 
 def dropped_before(metadata: Mapping[str, str]) -> list[str]:
@@ -108,7 +117,7 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     return [Finding("VC125", said, tuple(names), fix="compare its outputs with those of the source")]
 
 
-def _about_kind(kind: Kind, parts: list[Part]) -> Finding:
+def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
     modules = fold(dict.fromkeys(part.module or "the model itself" for part in parts))
     shown = ", ".join(modules[:_SHOWN]) + (", ..." if len(modules) > _SHOWN else "")
     counted = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
@@ -122,7 +131,7 @@ def _about_kind(kind: Kind, parts: list[Part]) -> Finding:
     return Finding(_CODES[kind.family], f"{kind.name} on {counted} ({shown}): {told}", names, fix=_fix(parts))
 
 
-def _fix(parts: list[Part]) -> str:
+def _fix(parts: list[ParametrisedModule]) -> str:
     drop = "'viscy-compat remap --drop NAME' leaves tensors out, and changes predictions"
     more = (
         f" (and so for {len({part.call for part in parts}) - 1} more)" if len({part.call for part in parts}) > 1 else ""

@@ -10,14 +10,14 @@ from viscy_compat.findings import Aside
 from viscy_compat.named import NamedTuple
 
 
-class Found(NamedTuple):
+class NamedPath(NamedTuple):
     """One path to check, and whether the user named it or a folder that holds it."""
 
     path: str
     named: bool
 
 
-def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> Iterator[Found]:
+def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> Iterator[NamedPath]:
     """Yield files as given, folders that are one checkpoint, and the checkpoints below other folders, in a stable order.
 
     Parameters
@@ -35,7 +35,7 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
     aside = [] if aside is None else aside
     for path in paths:
         if not os.path.isdir(path):
-            yield Found(path, named=True)
+            yield NamedPath(path, named=True)
             continue
         from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
 
@@ -46,4 +46,4 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         if resources:
             few = resources[0] if len(resources) == 1 else f"{resources[0]} and {len(resources) - 1} more"
             aside.append(Aside(path, f"resource files that a Mac left are skipped: {few}"))
-        yield from (Found(place, named=False) for place in found)
+        yield from (NamedPath(place, named=False) for place in found)

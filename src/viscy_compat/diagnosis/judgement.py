@@ -13,8 +13,8 @@ from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
 from viscy_compat.diagnosis.sets import choose_set, facts_of
-from viscy_compat.diagnosis.settling import Settled, settle
-from viscy_compat.diagnosis.weight_set import Choice
+from viscy_compat.diagnosis.settling import SettledConfig, settle
+from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.plans.making import keys_of, known_plan, unmade_by, with_dropped
@@ -44,7 +44,7 @@ def judge(
     return found._replace(checkpoint=judged)
 
 
-def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis | None:
+def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Diagnosis | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
@@ -58,13 +58,15 @@ def _parametrised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Di
         "unreadable" if any(finding.code in _UNREADABLE for finding in findings) else "incompatible",
         causes.most_severe_first(findings),
         **_facts(checkpoint, found.view, choice),
-        identity=Settled(found.inference, found.inference).identity,
+        identity=SettledConfig(found.inference, found.inference).identity,
         next=f"viscy-compat inspect {quoted(checkpoint.path)}{flag(needed_address(choice))}",
     )
     return Diagnosis(result, checkpoint, found.view, choice=choice)
 
 
-def _recognised(checkpoint: Checkpoint, view: View, settled: Settled, choice: Choice, *, stated: bool) -> Diagnosis:
+def _recognised(
+    checkpoint: Checkpoint, view: View, settled: SettledConfig, choice: SetChoice, *, stated: bool
+) -> Diagnosis:
     """Judge a file whose names and shapes are those of a known class."""
     found, knowledge, address = settled.inference, settled.knowledge, needed_address(choice)
     plan, refusals = _plan(checkpoint, view, found, address)
@@ -104,7 +106,7 @@ def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
     return about_adapters_outside(checkpoint, view)
 
 
-def _about_offers(checkpoint: Checkpoint, settled: Settled, *, stated: bool) -> list[Finding]:
+def _about_offers(checkpoint: Checkpoint, settled: SettledConfig, *, stated: bool) -> list[Finding]:
     if not any(row.changes_predictions for row in settled.inference.undetermined):
         return []
     from viscy_compat.diagnosis.offers import about_offers
@@ -123,7 +125,7 @@ def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
 _LOADABLE = ("compatible", "remappable")
 
 
-def _not_decided(checkpoint: Checkpoint, choice: Choice) -> Diagnosis:
+def _not_decided(checkpoint: Checkpoint, choice: SetChoice) -> Diagnosis:
     """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
     asked = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
     findings = causes.most_severe_first((asked, *checkpoint.findings))
@@ -140,11 +142,11 @@ def _not_decided(checkpoint: Checkpoint, choice: Choice) -> Diagnosis:
     return Diagnosis(result, choice=choice)
 
 
-def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> Diagnosis:
+def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Diagnosis:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
-    from viscy_compat.plans.parametrisations import parametrised
+    from viscy_compat.plans.parametrisations import find_parametrisations
 
     views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
@@ -154,7 +156,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: Choice) -> 
     view = near[0] if near else views[0]
     findings = [
         *causes.about_container(checkpoint, view),
-        *computing.about_parts(parametrised(checkpoint.layout_of(view))),
+        *computing.about_parts(find_parametrisations(checkpoint.layout_of(view))),
         *(computing.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
         *(causes.about_the_nearest(near[1]) if near else []),
     ]
@@ -213,7 +215,7 @@ def unreadable(path: str, error: CompatError) -> CheckResult:
     return CheckResult(path, "unreadable", (Finding(error.code, message, fix=error.fix),))
 
 
-def _facts(checkpoint: Checkpoint, view: View, choice: Choice) -> dict[str, Any]:
+def _facts(checkpoint: Checkpoint, view: View, choice: SetChoice) -> dict[str, Any]:
     wrapper = {"kind": checkpoint.wrapper.kind, "prefix": view.prefix, "version": checkpoint.wrapper.version}
     return {
         "format": checkpoint.format,
@@ -225,7 +227,9 @@ def _facts(checkpoint: Checkpoint, view: View, choice: Choice) -> dict[str, Any]
     }
 
 
-def _next_command(checkpoint: Checkpoint, view: View, verdict: Verdict, settled: Settled, address: str | None) -> str:
+def _next_command(
+    checkpoint: Checkpoint, view: View, verdict: Verdict, settled: SettledConfig, address: str | None
+) -> str:
     """Return the command that comes next: a value that predictions depend on and nobody knows is left to fill in."""
     path = quoted(checkpoint.path)
     if verdict == "incompatible":
@@ -249,7 +253,7 @@ def _class_path_command(checkpoint: Checkpoint) -> str:
     return class_path_command(checkpoint)
 
 
-def settings_of(settled: Settled) -> tuple[str, str]:
+def settings_of(settled: SettledConfig) -> tuple[str, str]:
     """Spell as options what the user states and predictions depend on, and what is to be filled in."""
     values = settled.knowledge.values
     binding = {name: values[name].value for name in settled.needed if name in values and values[name].binding}
@@ -270,7 +274,7 @@ def target_beside(path: str) -> str:
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
-def _load_line(checkpoint: Checkpoint, settled: Settled, address: str | None) -> str:
+def _load_line(checkpoint: Checkpoint, settled: SettledConfig, address: str | None) -> str:
     """Return the line of Python that loads the file, with ``...`` for what predictions depend on and nobody knows.
 
     What was open and now differs in no prediction is left out: `load_model` assumes it, and says so.

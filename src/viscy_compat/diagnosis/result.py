@@ -7,7 +7,7 @@ from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
-from viscy_compat.diagnosis.weight_set import Choice
+from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
@@ -111,7 +111,7 @@ class Diagnosis(NamedTuple):
     view: View | None = None
     inference: Inference | None = None
     plan: Plan | None = None
-    choice: Choice | None = None
+    choice: SetChoice | None = None
     standing: str = ""
 
 

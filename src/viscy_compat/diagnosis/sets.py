@@ -12,10 +12,10 @@ The rule, in the order in which it is asked:
 from __future__ import annotations
 
 from viscy_compat.checkpoint.facts import Checkpoint, WeightsFacts
-from viscy_compat.diagnosis.weight_set import Choice, whole_set
+from viscy_compat.diagnosis.weight_set import SetChoice, whole_set
 
 
-def choose_set(checkpoint: Checkpoint, class_name: str = "") -> Choice:
+def choose_set(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
     """Find the sets of a file, and choose the one that is meant.
 
     Parameters
@@ -28,13 +28,13 @@ def choose_set(checkpoint: Checkpoint, class_name: str = "") -> Choice:
     if checkpoint.base is None and len(checkpoint.sites) < 2:
         whole = whole_set(checkpoint, class_name)
         if whole is not None and not whole.view.outside:
-            return Choice(whole, "", (whole,))
+            return SetChoice(whole, "", (whole,))
     from viscy_compat.diagnosis.several import choose_among
 
     return choose_among(checkpoint, class_name)
 
 
-def facts_of(choice: Choice) -> tuple[WeightsFacts, ...]:
+def facts_of(choice: SetChoice) -> tuple[WeightsFacts, ...]:
     """Return what a report says about each set of a file, the judged one first."""
     if choice.judged is not None and len(choice.sets) == 1:
         row = choice.judged

@@ -15,7 +15,7 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.stated import ENTRIES, Knowledge, Statement, quoted
 
 
-class Settled(NamedTuple):
+class SettledConfig(NamedTuple):
     """What a file is beside what is stated about it.
 
     Parameters
@@ -83,7 +83,7 @@ def settle(
     statements: tuple[Statement, ...],
     *,
     alone: bool = True,
-) -> Settled:
+) -> SettledConfig:
     """Settle the configuration of a file of a known class.
 
     Parameters
@@ -105,7 +105,7 @@ def settle(
         Where the user states what cannot be meant.
     """
     if not statements and not _says_something(checkpoint):
-        return Settled(shown, shown)
+        return SettledConfig(shown, shown)
     from viscy_compat.diagnosis.knowledge import gather, statements_of_file
 
     rows = (*statements, *statements_of_file(checkpoint))
@@ -122,16 +122,16 @@ def _says_something(checkpoint: Checkpoint) -> bool:
     )
 
 
-def settle_with(layout: Layout, shown: Inference, knowledge: Knowledge) -> Settled:
+def settle_with(layout: Layout, shown: Inference, knowledge: Knowledge) -> SettledConfig:
     """Infer again with what is known; a source within the file that contradicts the weights is dropped as a whole."""
     if not knowledge.values:
-        return Settled(shown, shown, knowledge)
+        return SettledConfig(shown, shown, knowledge)
     found = infer(shown.architecture, layout, knowledge.stated()) or shown
     kept = knowledge.without(_refuted(found))
     if len(kept.values) == len(knowledge.values):
-        return Settled(found, shown, _less(kept, _refuted(found)))
+        return SettledConfig(found, shown, _less(kept, _refuted(found)))
     settled = infer(shown.architecture, layout, kept.stated()) or shown
-    return Settled(settled, shown, _less(kept, _refuted(settled)), found)
+    return SettledConfig(settled, shown, _less(kept, _refuted(settled)), found)
 
 
 def _refuted(found: Inference) -> list[str]:

@@ -13,7 +13,7 @@ from viscy_compat.architectures.places import Place, places_of
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View, WeightsFacts
 from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
-from viscy_compat.diagnosis.weight_set import Choice, WeightSet, plausible_views, whole_set
+from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet, plausible_views, whole_set
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import Layout
 
@@ -23,7 +23,7 @@ _FEW = 8
 _MOST_SITES = 16
 
 
-def choose_among(checkpoint: Checkpoint, class_name: str = "") -> Choice:
+def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
     """Find the sets of a file, and choose the one that is meant; see `viscy_compat.diagnosis.sets.choose_set`."""
     here = sets_in(checkpoint, class_name)
     if checkpoint.base is not None:
@@ -34,7 +34,7 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> Choice:
         return _only_known(everything)
     within = [row for row in here if _is_within(row, checkpoint)]
     judged, why = _within(within)
-    return Choice(judged, _why(checkpoint) if judged and not why and len(everything) > 1 else why, everything)
+    return SetChoice(judged, _why(checkpoint) if judged and not why and len(everything) > 1 else why, everything)
 
 
 def _beside(here: list[WeightSet], whole: list[WeightSet]) -> list[WeightSet]:
@@ -70,10 +70,10 @@ def is_copy(row: WeightSet, other: WeightSet) -> bool:
     return row.layout == other.layout and bool(same_bytes(row, other))
 
 
-def _only_known(sets: tuple[WeightSet, ...]) -> Choice:
+def _only_known(sets: tuple[WeightSet, ...]) -> SetChoice:
     known = [row for row in sets if row.inference or row.likely]
     judged = known[0] if len(known) == 1 and known[0].inference else None
-    return Choice(judged, "it is the only set of a known class in this file" if judged else "", sets)
+    return SetChoice(judged, "it is the only set of a known class in this file" if judged else "", sets)
 
 
 def _why(checkpoint: Checkpoint) -> str:
@@ -287,14 +287,14 @@ def _same(mine: StoredTensor, theirs: StoredTensor) -> bool | None:
     return mine.storage.crc == theirs.storage.crc
 
 
-def facts_of_several(choice: Choice) -> tuple[WeightsFacts, ...]:
+def facts_of_several(choice: SetChoice) -> tuple[WeightsFacts, ...]:
     """Return what a report says about each set of a file, the judged one first."""
     judged = choice.judged or (choice.sets[0] if choice.sets else None)
     ordered = [*filter(None, [choice.judged]), *(row for row in choice.sets if row is not choice.judged)]
     return tuple(_facts(row, judged, choice) for row in ordered)
 
 
-def _facts(row: WeightSet, judged: WeightSet | None, choice: Choice) -> WeightsFacts:
+def _facts(row: WeightSet, judged: WeightSet | None, choice: SetChoice) -> WeightsFacts:
     chosen = row is choice.judged
     alike = judged is not None and row is not judged and row.layout == judged.layout
     return WeightsFacts(

@@ -33,7 +33,7 @@ class WeightSet(NamedTuple):
         return [self.checkpoint.tensors[key] for key in self.view.keys.values()]
 
 
-class Choice(NamedTuple):
+class SetChoice(NamedTuple):
     """The set that is judged, on what ground, and every set of the file; no set is judged where nobody can know."""
 
     judged: WeightSet | None

@@ -19,7 +19,7 @@ from viscy_compat.gating.samples import complaint_about, hollow
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
-from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.proof.amounts import measured
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.equivalence import rows_for, unproven
@@ -143,7 +143,7 @@ def _as_lightning(weights: str, path: str) -> None:
     """Write kept weights as a torch file, under the prefix of a LightningModule."""
     saved = open_checkpoint(weights)
     keys = {name.removeprefix(_WEIGHTS): name for name in saved.tensors if name.startswith(_WEIGHTS)}
-    side = Side({name: saved.tensors[key].spec for name, key in keys.items()})
+    side = PlanEnd({name: saved.tensors[key].spec for name, key in keys.items()})
     write(Job(saved, keys, plan_of(side, side, identity_rows(side.layout)), path, "torch", prefix=_PREFIX), _unchecked)
 
 

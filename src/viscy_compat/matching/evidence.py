@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal
 
-from viscy_compat.matching.name_tree import Label, Node, OrderState, Token, tokens
+from viscy_compat.matching.name_tree import Label, NameTreeNode, OrderState, Token, tokens
 from viscy_compat.named import NamedTuple
 
 Ground = Literal[
@@ -53,7 +53,7 @@ _SYNONYMS = {
 class Unit(NamedTuple):
     """A tensor or a module, and its label where the search stands."""
 
-    node: Node
+    node: NameTreeNode
     label: Label
 
 

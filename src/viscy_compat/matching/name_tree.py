@@ -31,7 +31,7 @@ class Interner:
         return self._known.setdefault(thing, len(self._known))
 
 
-class Node:
+class NameTreeNode:
     """One dotted part of the names: a tensor, or a module with what is below it.
 
     ``shapes`` counts the shape keys below and ``tails`` the last parts with their shape keys; ``profile`` and ``kin``
@@ -43,12 +43,12 @@ class Node:
 
     def __init__(self, path: Label, name: str | None = None) -> None:
         self.path, self.name = path, name
-        self.children: list[Node] = []
+        self.children: list[NameTreeNode] = []
         self.shapes: dict[int, int] = {}
         self.tails: dict[tuple[str, int], int] = {}
         self.size = self.first = self.last = self.profile = self.inside = self.kin = 0
 
-    def leaves(self) -> list[Node]:
+    def leaves(self) -> list[NameTreeNode]:
         """Return the tensors below, in the order of the tree."""
         found, waiting = [], [self]
         while waiting:
@@ -69,7 +69,7 @@ def parts_of(name: str) -> Label:
     return tuple(name.split(".", _DEEPEST))
 
 
-def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> Node:
+def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> NameTreeNode:
     """Grow the tree of some names and sum it up.
 
     Parameters
@@ -87,11 +87,11 @@ def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> N
     >>> [(node.path, node.size) for node in root.children], root.shapes
     ([(('a',), 2), (('c',), 1)], {0: 1, 1: 2})
     """
-    root = Node(())
-    modules: dict[Label, Node] = {(): root}
+    root = NameTreeNode(())
+    modules: dict[Label, NameTreeNode] = {(): root}
     for place, name in enumerate(names):
         path = parts_of(name)
-        leaf = Node(path, name)
+        leaf = NameTreeNode(path, name)
         leaf.first = leaf.last = place
         _module(path[:-1], modules).children.append(leaf)
         _sum_leaf(leaf, keys[name], interner)
@@ -100,24 +100,24 @@ def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> N
     return root
 
 
-def _module(path: Label, modules: dict[Label, Node]) -> Node:
+def _module(path: Label, modules: dict[Label, NameTreeNode]) -> NameTreeNode:
     depth = len(path)
     while path[:depth] not in modules:
         depth -= 1
     for end in range(depth + 1, len(path) + 1):
-        modules[path[:end]] = Node(path[:end])
+        modules[path[:end]] = NameTreeNode(path[:end])
         modules[path[: end - 1]].children.append(modules[path[:end]])
     return modules[path]
 
 
-def _sum_leaf(leaf: Node, key: int, interner: Interner) -> None:
+def _sum_leaf(leaf: NameTreeNode, key: int, interner: Interner) -> None:
     leaf.size, leaf.shapes, leaf.tails = 1, {key: 1}, {(leaf.path[-1], key): 1}
     leaf.profile = interner(frozenset(leaf.shapes.items()))
     leaf.kin = interner(frozenset(leaf.tails.items()))
     leaf.inside = interner(("tensor", key))
 
 
-def _sum_module(node: Node, interner: Interner) -> None:
+def _sum_module(node: NameTreeNode, interner: Interner) -> None:
     for child in node.children:
         for key, count in child.shapes.items():
             node.shapes[key] = node.shapes.get(key, 0) + count
@@ -132,7 +132,7 @@ def _sum_module(node: Node, interner: Interner) -> None:
     node.kin = interner(frozenset(node.tails.items()))
 
 
-def heart(node: Node) -> Node:
+def heart(node: NameTreeNode) -> NameTreeNode:
     """Walk down while there is only one way: the node where a chain of single children ends.
 
     Examples
@@ -204,7 +204,7 @@ def _token(run: str) -> Token:
     return int(run) if run.isascii() and run.isdigit() and len(run) < 10 else run
 
 
-def order_state(root: Node) -> OrderState:
+def order_state(root: NameTreeNode) -> OrderState:
     """Judge what the order of a layout is worth.
 
     ``state_dict()`` walks the module tree, so that everything below a module stands together. An alphabetical order
@@ -229,7 +229,7 @@ def order_state(root: Node) -> OrderState:
     return "sorted" if unlike >= _SIGNS and _alphabetical(root) else "registered"
 
 
-def torn_modules(root: Node) -> set[Label]:
+def torn_modules(root: NameTreeNode) -> set[Label]:
     """Return the paths of the modules whose tensors do not stand together.
 
     Examples
@@ -241,7 +241,7 @@ def torn_modules(root: Node) -> set[Label]:
     return {node.path for node in _modules(root) if node.last - node.first + 1 != node.size}
 
 
-def _modules(root: Node) -> list[Node]:
+def _modules(root: NameTreeNode) -> list[NameTreeNode]:
     found, waiting = [], list(root.children)
     while waiting:
         node = waiting.pop()
@@ -251,12 +251,12 @@ def _modules(root: Node) -> list[Node]:
     return found
 
 
-def _alphabetical(root: Node) -> bool:
+def _alphabetical(root: NameTreeNode) -> bool:
     names = [leaf.name or "" for leaf in sorted(root.leaves(), key=lambda leaf: leaf.first)]
     return names == sorted(names) or names == sorted(names, key=lambda name: name.split("."))
 
 
-def _unlike_torch(node: Node) -> bool:
+def _unlike_torch(node: NameTreeNode) -> bool:
     """Whether a module shows an order that ``state_dict()`` would hardly have."""
     places = {child.path[-1]: child.first for child in node.children}
     if "weight" in places and places.get("bias", places["weight"]) < places["weight"]:

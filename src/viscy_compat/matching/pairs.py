@@ -24,7 +24,7 @@ class Match(NamedTuple):
     change: Change = "none"
 
 
-class Refusal(NamedTuple):
+class UndecidedGroup(NamedTuple):
     """Tensors that could not be told apart, with all alternatives.
 
     Each member of ``sources`` and ``targets`` is the tensors of one module, which go together; any member of the one
@@ -47,7 +47,7 @@ class Matching(NamedTuple):
         The two layouts.
     matches : tuple[Match, ...]
         Decided pairs, in the order of the target.
-    refusals : tuple[Refusal, ...]
+    refusals : tuple[UndecidedGroup, ...]
         What could not be decided, with the alternatives.
     drops : tuple[Drop, ...]
         Source tensors without weights of their own that the target lacks, and those that a hint drops.
@@ -62,7 +62,7 @@ class Matching(NamedTuple):
     source: Layout
     target: Layout
     matches: tuple[Match, ...] = ()
-    refusals: tuple[Refusal, ...] = ()
+    refusals: tuple[UndecidedGroup, ...] = ()
     drops: tuple[Drop, ...] = ()
     fills: tuple[Fill, ...] = ()
     leftover_sources: tuple[str, ...] = ()
@@ -126,7 +126,7 @@ def settle(matching: Matching, try_candidate: Callable[[Matching], bool], *, lim
     Examples
     --------
     >>> layouts = dict.fromkeys("ab", TensorSpec((4,))), dict.fromkeys("xy", TensorSpec((4,)))
-    >>> left = Matching(*layouts, refusals=(Refusal((("a",), ("b",)), (("x",), ("y",)), "equal shapes"),))
+    >>> left = Matching(*layouts, refusals=(UndecidedGroup((("a",), ("b",)), (("x",), ("y",)), "equal shapes"),))
     >>> crossed = settle(left, lambda candidate: candidate.matches[0].source == "b")
     >>> [(pair.source, pair.target, pair.ground) for pair in crossed.matches]
     [('b', 'x', 'outputs'), ('a', 'y', 'outputs')]
@@ -175,7 +175,7 @@ def conclude(
     target: Layout,
     matches: Iterable[Match],
     *,
-    refusals: Sequence[Refusal] = (),
+    refusals: Sequence[UndecidedGroup] = (),
     drops: Sequence[Drop] = (),
     order: OrderState = "registered",
 ) -> Matching:
@@ -187,7 +187,7 @@ def conclude(
         The two layouts.
     matches : Iterable[Match]
         Decided pairs; those of tensors without weights of their own may be missing.
-    refusals : Sequence[Refusal]
+    refusals : Sequence[UndecidedGroup]
         What is undecided.
     drops : Sequence[Drop]
         Source tensors that are known to have no place.
@@ -267,7 +267,7 @@ def _operation(pair: Match, spec: TensorSpec, wanted: TensorSpec) -> Operation:
     )
 
 
-def _choices(refusals: Sequence[Refusal]) -> Iterator[list[Match]]:
+def _choices(refusals: Sequence[UndecidedGroup]) -> Iterator[list[Match]]:
     """Combine the arrangements of all groups, one at a time."""
     if not refusals:
         yield []
@@ -277,7 +277,7 @@ def _choices(refusals: Sequence[Refusal]) -> Iterator[list[Match]]:
             yield [*arrangement, *rest]
 
 
-def _arrangements(refusal: Refusal) -> Iterator[list[Match]]:
+def _arrangements(refusal: UndecidedGroup) -> Iterator[list[Match]]:
     if refusal.turned:
         for change in ("none", "transpose"):
             pairs = zip(refusal.sources[0], refusal.targets[0], strict=True)
@@ -291,5 +291,5 @@ def _arrangements(refusal: Refusal) -> Iterator[list[Match]]:
         ]
 
 
-def _arrangement_count(refusal: Refusal) -> int:
+def _arrangement_count(refusal: UndecidedGroup) -> int:
     return 2 if refusal.turned else perm(len(refusal.sources), len(refusal.targets))

@@ -49,7 +49,7 @@ def is_index(part: str) -> bool:
     return part.isascii() and part.isdigit() and (part == "0" or part[0] != "0")
 
 
-class Names:
+class NameIndex:
     """The names of a layout, indexed by template, so that matching many patterns stays cheap."""
 
     __slots__ = ("_groups", "_known")
@@ -66,7 +66,7 @@ class Names:
 
         Examples
         --------
-        >>> Names(["a.0.w", "a.1.w", "b"]).matches("a.{i}.w")
+        >>> NameIndex(["a.0.w", "a.1.w", "b"]).matches("a.{i}.w")
         [('a.0.w', {'i': '0'}), ('a.1.w', {'i': '1'})]
         """
         if not variables_of(pattern):
@@ -126,14 +126,14 @@ def plain(text: str) -> str:
     return text.replace("{{", "{").replace("}}", "}")
 
 
-def folded(rows: Sequence[tuple[str, ...]], layout: Names) -> Iterator[tuple[str, ...]]:
+def folded(rows: Sequence[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
     """Fold rows of names, the first of each row being a name of `layout`, into as few rows of patterns as is simple.
 
     Unfolding each result against the layout gives back exactly the rows that it stands for.
 
     Examples
     --------
-    >>> list(folded([("a.0", "b.0"), ("a.1", "b.1"), ("c", "d")], Names(["a.0", "a.1", "c"])))
+    >>> list(folded([("a.0", "b.0"), ("a.1", "b.1"), ("c", "d")], NameIndex(["a.0", "a.1", "c"])))
     [('a.{i}', 'b.{i}'), ('c', 'd')]
     """
     groups: dict[tuple[tuple[str, ...], ...], list[tuple[str, ...]]] = {}
@@ -143,7 +143,7 @@ def folded(rows: Sequence[tuple[str, ...]], layout: Names) -> Iterator[tuple[str
         yield from _folded_group(members, layout)
 
 
-def unfolded(row: tuple[str, ...], layout: Names) -> list[tuple[str, ...]]:
+def unfolded(row: tuple[str, ...], layout: NameIndex) -> list[tuple[str, ...]]:
     """Return the rows of names that a row of patterns stands for, in the order of the layout.
 
     Raises
@@ -153,7 +153,7 @@ def unfolded(row: tuple[str, ...], layout: Names) -> list[tuple[str, ...]]:
 
     Examples
     --------
-    >>> unfolded(("a.{i}", "b.{i}"), Names(["a.0", "a.1"]))
+    >>> unfolded(("a.{i}", "b.{i}"), NameIndex(["a.0", "a.1"]))
     [('a.0', 'b.0'), ('a.1', 'b.1')]
     """
     first, *rest = row
@@ -181,7 +181,7 @@ def _bound(wanted: Indices, indices: Indices) -> dict[str, str] | None:
     return values
 
 
-def _folded_group(members: list[tuple[str, ...]], layout: Names) -> Iterator[tuple[str, ...]]:
+def _folded_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
     """Fold rows of equal templates as one pattern; where that would say too much, by the values of one index."""
     pattern = _pattern_of(members) if len(members) > 1 else None
     if pattern is not None and set(unfolded(pattern, layout)) == set(members):

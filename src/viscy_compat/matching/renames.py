@@ -37,16 +37,16 @@ from viscy_compat.matching.hints import place
 from viscy_compat.matching.name_tree import (
     Interner,
     Label,
-    Node,
+    NameTreeNode,
     OrderState,
     grow,
     order_state,
     parts_of,
     torn_modules,
 )
-from viscy_compat.matching.pairs import Match, Matching, Refusal, conclude
+from viscy_compat.matching.pairs import Match, Matching, UndecidedGroup, conclude
 from viscy_compat.matching.prefixes import wrappers
-from viscy_compat.matching.search import Found, Group, Outcome, search, units_below
+from viscy_compat.matching.search import Group, SearchResult, TensorPair, search, units_below
 from viscy_compat.matching.shapes import change_between, harmless_reason, neutral_reason, shape_keys
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop
@@ -99,7 +99,7 @@ class _Problem(NamedTuple):
     target: Layout
     keys_here: dict[str, int]
     keys_there: dict[str, int]
-    hinted: list[Found]
+    hinted: list[TensorPair]
     drops: list[Drop]
     parts: list[_Part]
 
@@ -156,7 +156,7 @@ def _pose_part(problem: _Problem, part: _Part) -> None:
                 f"{printable(old)} {problem.source[old].shape} cannot become {printable(new)} {problem.target[new].shape}",
                 where="--hint",
             )
-        problem.hinted.append(Found(old, new, "hint"))
+        problem.hinted.append(TensorPair(old, new, "hint"))
     elif old in problem.source or new in problem.target:
         raise UsageError(f"{printable(old)} and {printable(new)}: one is a tensor, the other a module", where="--hint")
     else:
@@ -184,8 +184,8 @@ def _owner(name: str, known: frozenset[str]) -> str:
     return name
 
 
-def _search_all(problem: _Problem, *, total: bool) -> tuple[Outcome, OrderState]:
-    whole = Outcome(list(problem.hinted), [], [])
+def _search_all(problem: _Problem, *, total: bool) -> tuple[SearchResult, OrderState]:
+    whole = SearchResult(list(problem.hinted), [], [])
     worst: OrderState = "registered"
     for part in problem.parts:
         outcome, order = _search_part(problem, part, total=total)
@@ -198,7 +198,7 @@ def _search_all(problem: _Problem, *, total: bool) -> tuple[Outcome, OrderState]
 _ORDERS: tuple[OrderState, ...] = ("registered", "frayed", "sorted", "shuffled")
 
 
-def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[Outcome, OrderState]:
+def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[SearchResult, OrderState]:
     interner = Interner()
     here, there = grow(part.here, problem.keys_here, interner), grow(part.there, problem.keys_there, interner)
     order = max(order_state(here), order_state(there), key=_ORDERS.index)
@@ -223,7 +223,7 @@ def _bases(problem: _Problem, part: _Part) -> tuple[Label, Label]:
     )
 
 
-def _learned(outcome: Outcome) -> dict[str, str]:
+def _learned(outcome: SearchResult) -> dict[str, str]:
     """Keep the renamed parts that contradict no other: one name each way, everywhere."""
     images: dict[str, set[str]] = {}
     origins: dict[str, set[str]] = {}
@@ -237,7 +237,7 @@ def _learned(outcome: Outcome) -> dict[str, str]:
     }
 
 
-def _target_lacks(problem: _Problem, outcome: Outcome) -> bool:
+def _target_lacks(problem: _Problem, outcome: SearchResult) -> bool:
     """Whether the target asks for tensors that the source does not hold, so that shapes prove less."""
     placed = {found.target for found in outcome.found}
     placed.update(name for group in outcome.groups for member in group.targets for name in member)
@@ -245,7 +245,7 @@ def _target_lacks(problem: _Problem, outcome: Outcome) -> bool:
     return short or any(name not in placed for name in problem.keys_there)
 
 
-def _without_frayed(outcome: Outcome, here: Node, there: Node, problem: _Problem) -> Outcome:
+def _without_frayed(outcome: SearchResult, here: NameTreeNode, there: NameTreeNode, problem: _Problem) -> SearchResult:
     """Refuse tensors that stand apart from their module and, among those of their shape, at another place."""
     torn = torn_modules(here) | torn_modules(there)
     ranks, places = _ranks(here, problem.keys_here), _ranks(there, problem.keys_there)
@@ -255,14 +255,16 @@ def _without_frayed(outcome: Outcome, here: Node, there: Node, problem: _Problem
         if ranks[pair.source] != places[pair.target] and (_module(pair.source) in torn or _module(pair.target) in torn)
     }
     groups = [Group(((pair.source,),), ((pair.target,),), "it stands apart from its module") for pair in apart]
-    return Outcome([pair for pair in outcome.found if pair not in apart], [*outcome.groups, *groups], outcome.renamed)
+    return SearchResult(
+        [pair for pair in outcome.found if pair not in apart], [*outcome.groups, *groups], outcome.renamed
+    )
 
 
 def _module(name: str) -> Label:
     return parts_of(name)[:-1]
 
 
-def _ranks(root: Node, keys: dict[str, int]) -> dict[str, int]:
+def _ranks(root: NameTreeNode, keys: dict[str, int]) -> dict[str, int]:
     """Number the tensors of each shape key in the order of the file."""
     seen: dict[int, int] = {}
     ranks: dict[str, int] = {}
@@ -272,18 +274,18 @@ def _ranks(root: Node, keys: dict[str, int]) -> dict[str, int]:
     return ranks
 
 
-def _conclude(problem: _Problem, outcome: Outcome, order: OrderState) -> Matching:
+def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Matching:
     matches = [
         Match(pair.source, pair.target, pair.ground, change)
         for pair in outcome.found
         if (change := change_between(problem.source[pair.source], problem.target[pair.target])) is not None
     ]
-    refusals = [Refusal(*group) for group in outcome.groups]
+    refusals = [UndecidedGroup(*group) for group in outcome.groups]
     squares = _doubtful(problem.source, matches)
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)
         refusals.append(
-            Refusal((names[0],), (names[1],), "square, and other matrices of the file are transposed", True)
+            UndecidedGroup((names[0],), (names[1],), "square, and other matrices of the file are transposed", True)
         )
     kept = [pair for pair in matches if pair not in squares]
     return conclude(problem.source, problem.target, kept, refusals=refusals, drops=problem.drops, order=order)

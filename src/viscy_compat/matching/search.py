@@ -14,11 +14,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from viscy_compat.matching.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
-from viscy_compat.matching.name_tree import Label, Node, heart, tokens
+from viscy_compat.matching.name_tree import Label, NameTreeNode, heart, tokens
 from viscy_compat.named import NamedTuple
 
 
-class Found(NamedTuple):
+class TensorPair(NamedTuple):
     """One decided pair of tensors."""
 
     source: str
@@ -34,10 +34,10 @@ class Group(NamedTuple):
     why: str
 
 
-class Outcome(NamedTuple):
+class SearchResult(NamedTuple):
     """What a search found, and the renamed parts that it saw."""
 
-    found: list[Found]
+    found: list[TensorPair]
     groups: list[Group]
     renamed: list[tuple[str, str]]
 
@@ -94,7 +94,7 @@ def _totals(units: Sequence[Unit]) -> Counter[int]:
     return totals
 
 
-def search(here: list[Unit], there: list[Unit], theory: Theory) -> Outcome:
+def search(here: list[Unit], there: list[Unit], theory: Theory) -> SearchResult:
     """Search for the pairs of two lists of units, which are all that the two sides have.
 
     Parameters
@@ -104,19 +104,19 @@ def search(here: list[Unit], there: list[Unit], theory: Theory) -> Outcome:
     theory : Theory
         What is believed about order, renamed parts and completeness.
     """
-    outcome = Outcome([], [], [])
+    outcome = SearchResult([], [], [])
     waiting = [Context(here, there)]
     while waiting:
         waiting.extend(_solve(waiting.pop(), theory, outcome))
     return outcome
 
 
-def units_below(root: Node, base: Label = ()) -> list[Unit]:
+def units_below(root: NameTreeNode, base: Label = ()) -> list[Unit]:
     """List the units at a wrapper prefix, and those outside of it under a label that nothing else has.
 
     Parameters
     ----------
-    root : Node
+    root : NameTreeNode
         The root of a tree.
     base : Label
         The path of the module that is believed to be the model; labels below it are read without it.
@@ -130,13 +130,13 @@ def units_below(root: Node, base: Label = ()) -> list[Unit]:
     return [*units, *_members(node, len(base))]
 
 
-def _members(node: Node, depth: int) -> list[Unit]:
+def _members(node: NameTreeNode, depth: int) -> list[Unit]:
     inner = heart(node)
     members = inner.children if inner.name is None else [inner]
     return [Unit(heart(child), heart(child).path[depth:]) for child in members]
 
 
-def _solve(context: Context, theory: Theory, outcome: Outcome) -> Iterator[Context]:
+def _solve(context: Context, theory: Theory, outcome: SearchResult) -> Iterator[Context]:
     while context.here and context.there:
         decided = list(_decide(context, theory))
         if decided:
@@ -247,7 +247,7 @@ def _orderly(context: Context, one: Unit, other: Unit, theory: Theory) -> bool:
     )
 
 
-def _ranks(units: Sequence[Unit], node: Node, key: int) -> list[int]:
+def _ranks(units: Sequence[Unit], node: NameTreeNode, key: int) -> list[int]:
     """Count, for each tensor of a shape key below a node, how many of that key stand before it in the context."""
     places = sorted(leaf.first for unit in units for leaf in unit.node.leaves() if key in leaf.shapes)
     own = {leaf.first for leaf in node.leaves()}
@@ -312,18 +312,18 @@ def _rises(context: Context, one: Unit, other: Unit) -> bool:
     return after_lower and before_higher
 
 
-def _commit(context: Context, decided: list[Pairing], outcome: Outcome) -> Iterator[Context]:
+def _commit(context: Context, decided: list[Pairing], outcome: SearchResult) -> Iterator[Context]:
     for here, there, ground in decided:
         one, other = context.here[here], context.there[there]
         _remember(context, one, other, outcome)
         if one.node.name is not None and other.node.name is not None:
-            outcome.found.append(Found(one.node.name, other.node.name, ground))
+            outcome.found.append(TensorPair(one.node.name, other.node.name, ground))
         else:
             yield Context(_members(one.node, len(one.node.path)), _members(other.node, len(other.node.path)))
     context.remove({pair.here for pair in decided}, {pair.there for pair in decided})
 
 
-def _remember(context: Context, one: Unit, other: Unit, outcome: Outcome) -> None:
+def _remember(context: Context, one: Unit, other: Unit, outcome: SearchResult) -> None:
     if _numbers(one.label) and _numbers(other.label):
         key = (_words(one.label), _words(other.label))
         insort(context.numbered.setdefault(key, []), (_numbers(one.label), _numbers(other.label)))
@@ -333,7 +333,7 @@ def _remember(context: Context, one: Unit, other: Unit, outcome: Outcome) -> Non
         outcome.renamed.extend((part, part) for part in set(one.label) & set(other.label))
 
 
-def _set_aside(context: Context, theory: Theory, outcome: Outcome) -> bool:
+def _set_aside(context: Context, theory: Theory, outcome: SearchResult) -> bool:
     """Refuse modules that are alike inside as wholes, so that the alternatives stay few; else open them.
 
     Returns
@@ -375,7 +375,7 @@ def _group(here: list[Unit], there: list[Unit], theory: Theory) -> Group | None:
     return _aligned(here, there, inner.found)
 
 
-def _aligned(here: list[Unit], there: list[Unit], found: list[Found]) -> Group:
+def _aligned(here: list[Unit], there: list[Unit], found: list[TensorPair]) -> Group:
     first, other = ".".join(here[0].node.path), ".".join(there[0].node.path)
     mine = [pair.source[len(first) :] for pair in found]
     theirs = [pair.target[len(other) :] for pair in found]
@@ -412,7 +412,7 @@ def _opened(unit: Unit, opens: bool) -> list[Unit]:
     return [Unit(heart(child), unit.label + heart(child).path[len(unit.node.path) :]) for child in unit.node.children]
 
 
-def _refuse_rest(context: Context, outcome: Outcome) -> None:
+def _refuse_rest(context: Context, outcome: SearchResult) -> None:
     """Refuse the tensors of each shape key that both sides still have."""
     classes_there = _classes(context.there)
     for profile, mine in _classes(context.here).items():

@@ -15,10 +15,10 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split
 from viscy_compat.plans.dropping import drop_of, losses_of
 from viscy_compat.plans.making import OUTSIDE, rows_to_today
-from viscy_compat.plans.parametrisations import parametrised
-from viscy_compat.plans.plan import Plan, Side, plan_of
+from viscy_compat.plans.parametrisations import find_parametrisations
+from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 
-Settler = Callable[[Plan], bool]
+PlanTrial = Callable[[Plan], bool]
 """Says whether a candidate plan gives the outputs that the user expects."""
 
 
@@ -32,12 +32,12 @@ class Inferred(NamedTuple):
     grounds: Mapping[str, str]
 
 
-class Way(NamedTuple):
+class Route(NamedTuple):
     """From a file to a target layout, maybe through an older layout of a known class.
 
     Parameters
     ----------
-    source, target : Side
+    source, target : PlanEnd
         The layout of the file, and the one that is wanted.
     outside : tuple[str, ...], optional
         Tensors of the source that stand outside the model, and are dropped.
@@ -47,8 +47,8 @@ class Way(NamedTuple):
         The class, generation and configuration, where they are known.
     """
 
-    source: Side
-    target: Side
+    source: PlanEnd
+    target: PlanEnd
     outside: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
     found: Inference | None = None
@@ -80,24 +80,26 @@ class Way(NamedTuple):
         yield from (row for row in later if isinstance(row, Fill))
 
 
-def way_to_class(source: Side, view: View, found: Inference) -> Way:
+def route_to_class(source: PlanEnd, view: View, found: Inference) -> Route:
     """Return the way of a file's tensors to today's layout of a class in a known configuration."""
     name, today = found.architecture.name, found.architecture.generations[-1].name
-    return Way(
+    return Route(
         source,
-        Side(found.architecture.layout(found.config), name, today, found.config),
+        PlanEnd(found.architecture.layout(found.config), name, today, found.config),
         view.outside,
         view.dropped,
         found,
     )
 
 
-def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None = None, where: str = "") -> Inferred:
+def infer_plan(
+    way: Route, *, hints: tuple[str, ...] = (), settler: PlanTrial | None = None, where: str = ""
+) -> Inferred:
     """Infer the plan between two layouts.
 
     Parameters
     ----------
-    way : Way
+    way : Route
         The two layouts, and what is known of the way between them.
     hints : tuple[str, ...], optional
         ``OLD=NEW`` patterns.
@@ -117,7 +119,7 @@ def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None
     --------
     >>> from viscy_compat.layout import TensorSpec
     >>> w, b = TensorSpec((3, 2)), TensorSpec((3,))
-    >>> found = infer_plan(Way(Side({"net.w": w, "net.b": b}), Side({"head.w": w, "head.b": b})))
+    >>> found = infer_plan(Route(PlanEnd({"net.w": w, "net.b": b}), PlanEnd({"head.w": w, "head.b": b})))
     >>> [(row.source, row.target) for row in found.plan.operations]
     [('net.w', 'head.w'), ('net.b', 'head.b')]
     """
@@ -135,12 +137,12 @@ def infer_plan(way: Way, *, hints: tuple[str, ...] = (), settler: Settler | None
     return Inferred(way.plan(found), {pair.target: pair.ground for pair in found.matches})
 
 
-def _refuse_parametrised(way: Way, where: str) -> None:
+def _refuse_parametrised(way: Route, where: str) -> None:
     """Refuse weights that are computed from several tensors: no rename makes the plain ones of them."""
     inside = {name.removeprefix(way.source.prefix): name for name in way.dropped}
     settled = {*way.there, *inside}
     layout = {**way.here, **{name: way.source.layout[raw] for name, raw in inside.items()}}
-    parts = [part for part in parametrised(layout) if not settled & {*part.tensors}]
+    parts = [part for part in find_parametrisations(layout) if not settled & {*part.tensors}]
     if not parts:
         return
     shown = fold(name for part in parts for name in part.tensors)

@@ -14,7 +14,7 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, sources_of, targets_of
-from viscy_compat.plans.plan import Plan, Side, identity_rows, inverse_of, plan_of, with_casts
+from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, inverse_of, plan_of, with_casts
 
 OUTSIDE = "it stands outside the model"
 COUNTER = "the file has none; torch starts it at 0, and it is read only where momentum is None"
@@ -48,10 +48,10 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
     return Sources({**checkpoint.layout_of(view), **outside}, {**view.keys, **{key: key for key in view.outside}})
 
 
-def source_side(checkpoint: Checkpoint, view: View, *, state_dict: str | None = None) -> Side:
+def source_side(checkpoint: Checkpoint, view: View, *, state_dict: str | None = None) -> PlanEnd:
     """Return the end of a plan that a file is, names of no known class; raises as `sources_of_view` does."""
     layout = sources_of_view(checkpoint, view).layout
-    return Side(layout, prefix=view.prefix, lacks=view.lacks, inner=view.inner, state_dict=state_dict)
+    return PlanEnd(layout, prefix=view.prefix, lacks=view.lacks, inner=view.inner, state_dict=state_dict)
 
 
 def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_dict: str | None = None) -> Plan:
@@ -74,7 +74,7 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
         class_name=name, generation=found.generation.name, config=found.config
     )
     here = source.layout
-    target = Side(there, name, found.architecture.generations[-1].name, found.config)
+    target = PlanEnd(there, name, found.architecture.generations[-1].name, found.config)
     rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(checkpoint, view))
     return plan_of(source, target, rows, loses=(*found.generation.loses, *_losses(view, rows)))
 
@@ -102,8 +102,8 @@ def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: 
     here, name, config = checkpoint.layout_of(view), found.architecture.name, found.config
     older = generation.layout(config)
     rows = generation.to_today(older) if generation.to_today else identity_rows(older)
-    before = Side(older, name, generation.name, config)
-    return inverse_of(plan_of(before, Side(here, name, found.generation.name), rows))
+    before = PlanEnd(older, name, generation.name, config)
+    return inverse_of(plan_of(before, PlanEnd(here, name, found.generation.name), rows))
 
 
 def _today(layout: Layout, found: Inference) -> Layout:
@@ -136,7 +136,7 @@ def fills_counters_alone(plan: Plan) -> bool:
 
     Examples
     --------
-    >>> side = Side({"w": TensorSpec((2,))})
+    >>> side = PlanEnd({"w": TensorSpec((2,))})
     >>> fills_counters_alone(plan_of(side, side, identity_rows(side.layout)))
     True
     """

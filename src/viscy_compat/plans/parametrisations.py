@@ -18,7 +18,7 @@ Family = Literal["weights", "adapter", "quantised", "slopes"]
 """What can be said about them together: a finding code each."""
 
 
-class Kind(NamedTuple):
+class Parametrisation(NamedTuple):
     """One way to have other tensors than the plain weights.
 
     ``name`` is what it is called, ``formula`` what the module computes, ``call`` what bakes it into plain weights, with
@@ -31,14 +31,14 @@ class Kind(NamedTuple):
     call: str
 
 
-class Part(NamedTuple):
+class ParametrisedModule(NamedTuple):
     """The tensors of one module that belong together.
 
     ``module`` is the path of the module, ``weight`` the name in it that is computed (empty where there is none),
     ``plain`` what a baked state dict has in place of the tensors.
     """
 
-    kind: Kind
+    kind: Parametrisation
     module: str
     weight: str
     tensors: tuple[str, ...]
@@ -62,44 +62,52 @@ class Part(NamedTuple):
 _PARAMETRIZE: Final = 'torch.nn.utils.parametrize.remove_parametrizations({module}, "{weight}")'
 _FLOATS: Final = "save the float model instead, from before it was quantised"
 
-WEIGHT_NORM: Final = Kind(
+WEIGHT_NORM: Final = Parametrisation(
     "weight_norm",
     "weights",
     "magnitude * direction / |direction|",
     "torch.nn.utils.remove_weight_norm({module}{named})",
 )
-WEIGHT_NORM_NEW: Final = Kind("weight_norm", "weights", "original0 * original1 / |original1|", _PARAMETRIZE)
-SPECTRAL_NORM: Final = Kind(
+WEIGHT_NORM_NEW: Final = Parametrisation("weight_norm", "weights", "original0 * original1 / |original1|", _PARAMETRIZE)
+SPECTRAL_NORM: Final = Parametrisation(
     "spectral_norm",
     "weights",
     "orig / its largest singular value",
     "torch.nn.utils.remove_spectral_norm({module}{named})",
 )
-SPECTRAL_NORM_NEW: Final = Kind("spectral_norm", "weights", "original / its largest singular value", _PARAMETRIZE)
-ORTHOGONAL: Final = Kind("orthogonal", "weights", "base times an orthogonal matrix made of original", _PARAMETRIZE)
-PARAMETRIZATION: Final = Kind("a parametrization", "weights", "a function of original", _PARAMETRIZE)
-PRUNING: Final = Kind(
+SPECTRAL_NORM_NEW: Final = Parametrisation(
+    "spectral_norm", "weights", "original / its largest singular value", _PARAMETRIZE
+)
+ORTHOGONAL: Final = Parametrisation(
+    "orthogonal", "weights", "base times an orthogonal matrix made of original", _PARAMETRIZE
+)
+PARAMETRIZATION: Final = Parametrisation("a parametrization", "weights", "a function of original", _PARAMETRIZE)
+PRUNING: Final = Parametrisation(
     "pruning", "weights", "orig * mask", 'from torch.nn.utils import prune; prune.remove({module}, "{weight}")'
 )
-LORA: Final = Kind("LoRA", "adapter", "the base's plus scale * B @ A", "model = model.merge_and_unload()")
-ADAPTER: Final = Kind(
+LORA: Final = Parametrisation("LoRA", "adapter", "the base's plus scale * B @ A", "model = model.merge_and_unload()")
+ADAPTER: Final = Parametrisation(
     "a PEFT adapter", "adapter", "the base's, changed by the adapter", "model = model.merge_and_unload()"
 )
-SAVED_MODULE: Final = Kind(
+SAVED_MODULE: Final = Parametrisation(
     "modules_to_save of PEFT", "adapter", "the saved copy, not original_module", "model = model.merge_and_unload()"
 )
-AO: Final = Kind("torch.ao's quantisation", "quantised", "rounded to scale * (integers - zero_point)", _FLOATS)
-FAKE_QUANT: Final = Kind(
+AO: Final = Parametrisation(
+    "torch.ao's quantisation", "quantised", "rounded to scale * (integers - zero_point)", _FLOATS
+)
+FAKE_QUANT: Final = Parametrisation(
     "torch.ao's observers or fake quantisation", "quantised", "rounded where fake quantisation is on", _FLOATS
 )
-BITSANDBYTES: Final = Kind(
+BITSANDBYTES: Final = Parametrisation(
     "bitsandbytes",
     "quantised",
     "integers times blockwise scales",
     "save model.dequantize().state_dict(), or: " + _FLOATS,
 )
-PACKED: Final = Kind("packed integers (GPTQ, AWQ, fp8)", "quantised", "integers times scales", _FLOATS)
-PRELU: Final = Kind("slopes of a PReLU", "slopes", "x below 0 times the slope", "build the class with this activation")
+PACKED: Final = Parametrisation("packed integers (GPTQ, AWQ, fp8)", "quantised", "integers times scales", _FLOATS)
+PRELU: Final = Parametrisation(
+    "slopes of a PReLU", "slopes", "x below 0 times the slope", "build the class with this activation"
+)
 
 # Texts and not compiled patterns: `check` imports them and nearly never needs one; `re` remembers what it compiled.
 _ADAPTERS: Final = (
@@ -113,13 +121,13 @@ _PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")
 
 
-def parametrised(layout: Layout) -> tuple[Part, ...]:
+def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
     """Return what in a layout is no plain weight, module by module.
 
     Examples
     --------
     >>> flat, full = TensorSpec((8, 1, 1)), TensorSpec((8, 4, 3))
-    >>> (part,) = parametrised({"net.0.weight_g": flat, "net.0.weight_v": full, "net.0.bias": TensorSpec((8,))})
+    >>> (part,) = find_parametrisations({"net.0.weight_g": flat, "net.0.weight_v": full, "net.0.bias": TensorSpec((8,))})
     >>> part.kind.name, part.module, part.plain
     ('weight_norm', 'net.0', {'net.0.weight': TensorSpec(shape=(8, 4, 3), dtype='float32')})
     >>> part.call
@@ -142,25 +150,25 @@ def parametrised(layout: Layout) -> tuple[Part, ...]:
     return tuple(parts)
 
 
-def slopes(layout: Layout) -> tuple[Part, ...]:
+def find_slopes(layout: Layout) -> tuple[ParametrisedModule, ...]:
     """Return the activations with slopes; a class that has such an argument has them in its layout too.
 
     Examples
     --------
-    >>> [part.module for part in slopes({"a.act.weight": TensorSpec((1,)), "a.norm.weight": TensorSpec((8,))})]
+    >>> [part.module for part in find_slopes({"a.act.weight": TensorSpec((1,)), "a.norm.weight": TensorSpec((8,))})]
     ['a.act']
     """
     found = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
-    return tuple(Part(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in found)
+    return tuple(ParametrisedModule(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in found)
 
 
-def baked(layout: Layout, parts: tuple[Part, ...]) -> Layout:
+def bake(layout: Layout, parts: tuple[ParametrisedModule, ...]) -> Layout:
     """Return the layout that is left once every part is baked: plain weights where the first of its tensors stood.
 
     Examples
     --------
     >>> both = {"a.weight_orig": TensorSpec((2, 2)), "a.weight_mask": TensorSpec((2, 2)), "b": TensorSpec((3,))}
-    >>> baked(both, parametrised(both))
+    >>> bake(both, find_parametrisations(both))
     {'a.weight': TensorSpec(shape=(2, 2), dtype='float32'), 'b': TensorSpec(shape=(3,), dtype='float32')}
     """
     owners = {name: part for part in parts for name in part.tensors}
@@ -179,7 +187,7 @@ def _modules(layout: Layout) -> dict[str, dict[str, TensorSpec]]:
     return modules
 
 
-def _normed(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+def _normed(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
     """Yield the old forms, whose tensors stand in the module itself: ``weight_g`` and ``weight_v``, ``weight_orig``."""
     for module, names in modules.items():
         for last in names:
@@ -193,9 +201,11 @@ def _normed(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
                 yield _part(PRUNING, module, weight, (last, f"{weight}_mask"), names[last])
 
 
-def _part(kind: Kind, module: str, weight: str, lasts: tuple[str, ...], spec: TensorSpec) -> Part:
+def _part(
+    kind: Parametrisation, module: str, weight: str, lasts: tuple[str, ...], spec: TensorSpec
+) -> ParametrisedModule:
     before = f"{module}." if module else ""
-    return Part(kind, module, weight, tuple(before + last for last in lasts), {before + weight: spec})
+    return ParametrisedModule(kind, module, weight, tuple(before + last for last in lasts), {before + weight: spec})
 
 
 def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
@@ -210,7 +220,7 @@ def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
 _PARAMETRIZED: Final = r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$"
 
 
-def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
     """Yield what ``torch.nn.utils.parametrize`` registered: everything below ``parametrizations.NAME``."""
     groups: dict[tuple[str, str], dict[str, str]] = {}
     for name in layout:
@@ -221,10 +231,10 @@ def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorS
         kind, shown = _parametrization(names, layout)
         before = f"{module}." if module else ""
         plain = {before + weight: layout[shown]} if shown else {}
-        yield Part(kind, module, weight, tuple(names.values()), plain)
+        yield ParametrisedModule(kind, module, weight, tuple(names.values()), plain)
 
 
-def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Kind, str]:
+def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Parametrisation, str]:
     """Return the kind, and the tensor whose shape is that of the weight; an empty text where none is known to be."""
     original = names.get("original", "")
     if {"original0", "original1"} == {*names} and _is_magnitude(layout[names["original0"]], layout[names["original1"]]):
@@ -236,7 +246,7 @@ def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Kind, st
     return PARAMETRIZATION, original
 
 
-def _adapters(layout: Layout) -> Iterator[Part]:
+def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
     """Yield what PEFT hung on each module: adapters, with the base layer where the file has it, and saved copies."""
     groups: dict[str, dict[str, str]] = {}
     for name in layout:
@@ -256,47 +266,47 @@ _COPIES: Final = frozenset(("modules_to_save", "original_module"))
 _HOLDERS: Final = ("base_layer", *sorted(_COPIES))
 
 
-def _copied(module: str, names: Mapping[str, str], layout: Layout) -> Part:
+def _copied(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
     """Return a module of which PEFT keeps a trained copy for each adapter beside the original."""
     before = f"{module}." if module else ""
     originals = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("original_module.")}
     plain = {before + rest: layout[name] for rest, name in originals.items()}
-    return Part(SAVED_MODULE, module, "", tuple(names.values()), plain)
+    return ParametrisedModule(SAVED_MODULE, module, "", tuple(names.values()), plain)
 
 
-def _adapted(module: str, names: Mapping[str, str], layout: Layout) -> Part:
+def _adapted(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
     before = f"{module}." if module else ""
     bases = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("base_layer.")}
     plain = {before + rest: layout[name] for rest, name in bases.items()}
     low_rank = any(rest.startswith("lora_") for rest in names)
-    return Part(LORA if low_rank else ADAPTER, module, "", tuple(names.values()), plain)
+    return ParametrisedModule(LORA if low_rank else ADAPTER, module, "", tuple(names.values()), plain)
 
 
-def _observers(layout: Layout) -> Iterator[Part]:
+def _observers(layout: Layout) -> Iterator[ParametrisedModule]:
     """Yield what ``torch.ao`` hung on modules to watch or to round what passes."""
     groups: dict[str, list[str]] = {}
     for name in layout:
         match = re.match(_OBSERVED, name)
         if match:
             groups.setdefault(match["module"], []).append(name)
-    yield from (Part(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
+    yield from (ParametrisedModule(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
 
 
-def _quantised(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Part]:
+def _quantised(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
     """Yield integers with their scales, by the names that each library gives to them."""
     for module, names in modules.items():
         before = f"{module}." if module else ""
         if {"scale", "zero_point"} <= {*names}:
-            yield Part(AO, module, "", (f"{before}scale", f"{before}zero_point"))
+            yield ParametrisedModule(AO, module, "", (f"{before}scale", f"{before}zero_point"))
         packed = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
         if packed and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
-            yield Part(PACKED, module, "", packed)
+            yield ParametrisedModule(PACKED, module, "", packed)
     groups: dict[str, list[str]] = {}
     for name in layout:
         match = re.search(_BITSANDBYTES, f".{name}")
         if match:
             groups.setdefault(f".{name}"[: match.start()].lstrip("."), []).append(name)
-    yield from (Part(BITSANDBYTES, module, "", tuple(names)) for module, names in groups.items())
+    yield from (ParametrisedModule(BITSANDBYTES, module, "", tuple(names)) for module, names in groups.items())
 
 
 def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:

@@ -31,7 +31,7 @@ from viscy_compat.operations import (
 )
 
 
-class Side(NamedTuple):
+class PlanEnd(NamedTuple):
     """One end of a plan.
 
     Parameters
@@ -71,8 +71,8 @@ class Plan(NamedTuple):
     does not do as the source did.
     """
 
-    source: Side
-    target: Side
+    source: PlanEnd
+    target: PlanEnd
     operations: tuple[Operation, ...]
     loses: tuple[str, ...] = ()
 
@@ -87,7 +87,7 @@ class Plan(NamedTuple):
 
         Examples
         --------
-        >>> side = Side({"w": TensorSpec((2,))}, prefix="net.", inner=("a._fsdp_wrapped_module.",))
+        >>> side = PlanEnd({"w": TensorSpec((2,))}, prefix="net.", inner=("a._fsdp_wrapped_module.",))
         >>> plan_of(side, side, [Rename("w", "w")]).prefix_rows
         ('net.* -> *', 'a._fsdp_wrapped_module.* -> a.*')
         """
@@ -109,19 +109,19 @@ class Plan(NamedTuple):
 
         Examples
         --------
-        >>> side = Side({"w": TensorSpec((2,))})
+        >>> side = PlanEnd({"w": TensorSpec((2,))})
         >>> plan_of(side, side, [Rename("w", "w")]).count(Rename)
         0
         """
         return sum(isinstance(row, kind) for row in self.changes)
 
 
-def plan_of(source: Side, target: Side, operations: Iterable[Operation], *, loses: Iterable[str] = ()) -> Plan:
+def plan_of(source: PlanEnd, target: PlanEnd, operations: Iterable[Operation], *, loses: Iterable[str] = ()) -> Plan:
     """Make a plan, or say why there is none.
 
     Parameters
     ----------
-    source, target : Side
+    source, target : PlanEnd
         Where it starts and where it ends.
     operations : Iterable[Operation]
         Rows in any order.
@@ -135,7 +135,7 @@ def plan_of(source: Side, target: Side, operations: Iterable[Operation], *, lose
 
     Examples
     --------
-    >>> here, there = Side({"a": TensorSpec((2,))}), Side({"b": TensorSpec((2,))})
+    >>> here, there = PlanEnd({"a": TensorSpec((2,))}), PlanEnd({"b": TensorSpec((2,))})
     >>> plan_of(here, there, [Rename("a", "b")]).operations
     (Rename(source='a', target='b'),)
     >>> plan_of(here, there, [])
@@ -239,7 +239,7 @@ def inverse_of(plan: Plan) -> Plan:
 
     Examples
     --------
-    >>> there = plan_of(Side({"a": TensorSpec((2, 3))}), Side({"b": TensorSpec((6,))}), [Reshape("a", "b", (6,))])
+    >>> there = plan_of(PlanEnd({"a": TensorSpec((2, 3))}), PlanEnd({"b": TensorSpec((6,))}), [Reshape("a", "b", (6,))])
     >>> inverse_of(there).operations
     (Reshape(source='b', target='a', shape=(2, 3)),)
     >>> inverse_of(inverse_of(there)) == there
@@ -262,7 +262,7 @@ def fitted(plan: Plan, layout: Layout) -> None:
 
     Examples
     --------
-    >>> side = Side({"w": TensorSpec((2,))})
+    >>> side = PlanEnd({"w": TensorSpec((2,))})
     >>> fitted(plan_of(side, side, [Rename("w", "w")]), {"v": TensorSpec((2,))})
     Traceback (most recent call last):
     viscy_compat.errors.PlanRefused: the plan was made for another layout: w: not in the file; v: not in the plan

@@ -11,9 +11,9 @@ from typing import Any
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.matching.patterns import Names, folded, unfolded
+from viscy_compat.matching.patterns import NameIndex, folded, unfolded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Plan, Side, layout_digest, plan_of
+from viscy_compat.plans.plan import Plan, PlanEnd, layout_digest, plan_of
 
 SCHEMA = 1
 LONGEST, MOST_VALUES = 20 << 20, 1_500_000
@@ -26,7 +26,7 @@ def plan_id(plan: Plan) -> str:
     Examples
     --------
     >>> from viscy_compat.operations import Rename
-    >>> side = Side({"w": TensorSpec((2,))})
+    >>> side = PlanEnd({"w": TensorSpec((2,))})
     >>> len(plan_id(plan_of(side, side, [Rename("w", "w")])))
     16
     """
@@ -44,7 +44,7 @@ def dumps(plan: Plan) -> str:
     --------
     >>> from viscy_compat.operations import Rename
     >>> layout = {f"a.{i}": TensorSpec((2,)) for i in range(3)}
-    >>> text = dumps(plan_of(Side(layout), Side(layout), [Rename(name, name) for name in layout]))
+    >>> text = dumps(plan_of(PlanEnd(layout), PlanEnd(layout), [Rename(name, name) for name in layout]))
     >>> '{"op": "rename", "source": "a.{i}", "target": "a.{i}"}' in text
     True
     """
@@ -158,7 +158,7 @@ def _plan(data: Any) -> Plan:
 _OPTIONAL = ("class", "generation", "config", "prefix", "lacks", "inner", "state_dict")
 
 
-def _side(data: Any, what: str) -> Side:
+def _side(data: Any, what: str) -> PlanEnd:
     fields = _fields(data, what, "layout", "tensors", optional=_OPTIONAL)
     config = fields.get("config", {})
     if not isinstance(config, dict):
@@ -166,7 +166,7 @@ def _side(data: Any, what: str) -> Side:
     layout = _layout(fields["tensors"], what)
     if layout_digest(layout) != _text(fields["layout"], f"{what}: 'layout'"):
         raise _Malformed(f"{what}: the tensors do not have the digest that 'layout' states: one of them was edited")
-    return Side(
+    return PlanEnd(
         layout,
         class_name=_text(fields.get("class", ""), f"{what}: 'class'"),
         generation=_text(fields.get("generation", ""), f"{what}: 'generation'"),
@@ -190,7 +190,7 @@ def _layout(data: Any, what: str) -> Layout:
 
 
 def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Operation]:
-    here, there = Names(source), Names(target)
+    here, there = NameIndex(source), NameIndex(target)
     for place, row in enumerate(rows):
         what = f"operation {place}"
         op = str(row.get("op")) if isinstance(row, dict) else ""
@@ -202,12 +202,12 @@ def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Ope
             raise _Malformed(f"{what}: {error}") from error
 
 
-def _read_rename(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_rename(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target")
     return (Rename(name, new) for name, new in unfolded(_two(fields, what), names))
 
 
-def _read_drop(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "reason", optional=("holding", "changes_predictions"))
     reason = _text(fields["reason"], f"{what}: 'reason'")
     holding = None if fields.get("holding") is None else _number(fields["holding"], what)
@@ -217,7 +217,7 @@ def _read_drop(row: dict[str, Any], what: str, names: Names) -> Iterator[Operati
     return (Drop(name, reason, holding, changes) for (name,) in unfolded((pattern,), names))
 
 
-def _read_fill(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "target", "shape", "dtype", "value", "reason")
     pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
     reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
@@ -225,25 +225,25 @@ def _read_fill(row: dict[str, Any], what: str, names: Names) -> Iterator[Operati
     return (Fill(name, shape, dtype, value, reason) for (name,) in unfolded((pattern,), names))
 
 
-def _read_cast(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_cast(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "dtype")
     dtype = _text(fields["dtype"], f"{what}: 'dtype'")
     return (Cast(name, new, dtype) for name, new in unfolded(_two(fields, what), names))
 
 
-def _read_reshape(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_reshape(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "shape")
     shape = _shape(fields["shape"], f"{what}: 'shape'")
     return (Reshape(name, new, shape) for name, new in unfolded(_two(fields, what), names))
 
 
-def _read_transpose(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_transpose(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "axes")
     axes = _integers(fields["axes"], f"{what}: 'axes'")
     return (Transpose(name, new, axes) for name, new in unfolded(_two(fields, what), names))
 
 
-def _read_split(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_split(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "targets", "axis", "sizes")
     axis, sizes = _integer(fields["axis"], f"{what}: 'axis'"), _integers(fields["sizes"], f"{what}: 'sizes'")
     source = _text(fields["source"], f"{what}: 'source'")
@@ -251,14 +251,14 @@ def _read_split(row: dict[str, Any], what: str, names: Names) -> Iterator[Operat
     return (Split(name, tuple(parts), axis, sizes) for name, *parts in unfolded(patterns, names))
 
 
-def _read_concat(row: dict[str, Any], what: str, names: Names) -> Iterator[Operation]:
+def _read_concat(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "sources", "target", "axis")
     axis, target = _integer(fields["axis"], f"{what}: 'axis'"), _text(fields["target"], f"{what}: 'target'")
     patterns = (*_texts(fields["sources"], f"{what}: 'sources'"), target)
     return (Concat(tuple(parts), name, axis) for *parts, name in unfolded(patterns, names))
 
 
-_READERS: dict[str, Callable[[dict[str, Any], str, Names], Iterator[Operation]]] = {
+_READERS: dict[str, Callable[[dict[str, Any], str, NameIndex], Iterator[Operation]]] = {
     "rename": _read_rename,
     "drop": _read_drop,
     "fill": _read_fill,
@@ -337,7 +337,7 @@ def _tuples(value: Any) -> Any:
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
-def _side_text(side: Side) -> str:
+def _side_text(side: PlanEnd) -> str:
     stated = {
         "class": side.class_name,
         "generation": side.generation,
@@ -364,7 +364,7 @@ def _block(lines: str, indent: str) -> str:
 
 def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield operations as JSON objects, folded where that says exactly the same."""
-    here, there = Names(plan.source.layout), Names(plan.target.layout)
+    here, there = NameIndex(plan.source.layout), NameIndex(plan.target.layout)
     groups: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for row in plan.operations:
         names, rest = _parted(row)

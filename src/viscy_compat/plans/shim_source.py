@@ -151,8 +151,8 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
     Examples
     --------
     >>> from viscy_compat.layout import TensorSpec
-    >>> from viscy_compat.plans.plan import Side, plan_of
-    >>> text = shim_source(plan_of(Side({"a": TensorSpec((2,))}), Side({"b": TensorSpec((2,))}), [Rename("a", "b")]))
+    >>> from viscy_compat.plans.plan import PlanEnd, plan_of
+    >>> text = shim_source(plan_of(PlanEnd({"a": TensorSpec((2,))}), PlanEnd({"b": TensorSpec((2,))}), [Rename("a", "b")]))
     >>> '    new["b"] = old.pop("a")' in text.splitlines()
     True
     """

@@ -22,12 +22,12 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused, UsageError, WorkerFailed
 from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
-from viscy_compat.plans.plan import Side, identity_rows, plan_of
+from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.workers import Worker
-from viscy_compat.rewrite.choosing import Chosen
-from viscy_compat.rewrite.remapping import Finished
+from viscy_compat.rewrite.choosing import FilePlan
+from viscy_compat.rewrite.remapping import NewFile
 from viscy_compat.rewrite.write import Job, write
 from viscy_compat.stated import spelled
 
@@ -61,7 +61,7 @@ class OldClassProver:
     legacy_python: str | None = None
     candidate: Candidate = field(default_factory=Candidate)
 
-    def __call__(self, chosen: Chosen, finished: Finished) -> Mapping[str, Any]:
+    def __call__(self, chosen: FilePlan, finished: NewFile) -> Mapping[str, Any]:
         """Compare outputs in eval mode on a seeded input, for every configuration that the weights leave open.
 
         Raises
@@ -135,7 +135,7 @@ class Expectation:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def settles(self, chosen: Chosen) -> bool:
+    def settles(self, chosen: FilePlan) -> bool:
         """Say whether a candidate plan gives the expected outputs."""
         path = _remapped(chosen, os.path.join(self._folder, "candidate.safetensors"))
         try:
@@ -144,7 +144,7 @@ class Expectation:
             return False
         return True
 
-    def __call__(self, chosen: Chosen, finished: Finished) -> Mapping[str, Any]:
+    def __call__(self, chosen: FilePlan, finished: NewFile) -> Mapping[str, Any]:
         """Compare the outputs of the migrated class with the expected ones.
 
         Raises
@@ -154,7 +154,7 @@ class Expectation:
         """
         return {"expected": self._compare(chosen, _target_weights(finished, self._folder))}
 
-    def _compare(self, chosen: Chosen, weights: str) -> dict[str, str]:
+    def _compare(self, chosen: FilePlan, weights: str) -> dict[str, str]:
         architecture = _class_of(chosen, self.class_name)
         config = dict(chosen.plan.target.config)
         shape = self.expected.tensors[_INPUT].spec.shape
@@ -183,7 +183,7 @@ def _release(architecture: Architecture, generation: Generation, config: Mapping
     return generation.release(alike)
 
 
-def configurations(chosen: Chosen) -> list[dict[str, Any]]:
+def configurations(chosen: FilePlan) -> list[dict[str, Any]]:
     """Return the configurations to prove: the one that is known, or a few of those that the weights leave open."""
     identity = chosen.result.identity if chosen.result else None
     base = dict(identity.config) if identity else dict(chosen.plan.target.config)
@@ -198,7 +198,7 @@ def configurations(chosen: Chosen) -> list[dict[str, Any]]:
     return found[:MOST]
 
 
-def _label(chosen: Chosen, config: Mapping[str, Any]) -> str:
+def _label(chosen: FilePlan, config: Mapping[str, Any]) -> str:
     """Name what is open in a configuration."""
     identity = chosen.result.identity if chosen.result else None
     rows = identity.undetermined.values() if identity else ()
@@ -206,7 +206,7 @@ def _label(chosen: Chosen, config: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={spelled(config[name])}" for name in names) or "configuration as it is known"
 
 
-def _known(chosen: Chosen) -> tuple[Architecture, Generation]:
+def _known(chosen: FilePlan) -> tuple[Architecture, Generation]:
     identity = chosen.result.identity if chosen.result else None
     if identity is None or chosen.grounds:
         raise UsageError(
@@ -218,7 +218,7 @@ def _known(chosen: Chosen) -> tuple[Architecture, Generation]:
     return architecture, next(row for row in architecture.generations if row.name == identity.generation)
 
 
-def _class_of(chosen: Chosen, class_name: str) -> Architecture:
+def _class_of(chosen: FilePlan, class_name: str) -> Architecture:
     name = class_name or chosen.plan.target.class_name
     if not name:
         raise UsageError("--expect needs to know the class", fix="state it: --as CLASS")
@@ -251,7 +251,7 @@ def _passed(answer: Answer) -> Pass:
 
 
 def _verdicts(
-    answers: list[Answer], runs: tuple[Run, Run], architecture: Architecture, generation: Generation, chosen: Chosen
+    answers: list[Answer], runs: tuple[Run, Run], architecture: Architecture, generation: Generation, chosen: FilePlan
 ) -> dict[str, str]:
     """Say of each output how old and new agree."""
     old, new = map(_passed, answers)
@@ -319,27 +319,27 @@ def _values(checkpoint: Checkpoint, key: str) -> array[float]:
     return values
 
 
-def _source_weights(chosen: Chosen, folder: str) -> str:
+def _source_weights(chosen: FilePlan, folder: str) -> str:
     """Write the source's weights under the old class's names, for its worker."""
-    side = Side({name: spec for name, spec in chosen.plan.source.layout.items() if name in chosen.order})
+    side = PlanEnd({name: spec for name, spec in chosen.plan.source.layout.items() if name in chosen.order})
     keys = {name: chosen.keys[name] for name in side.layout}
     return _as_they_are(chosen.checkpoint, keys, side, os.path.join(folder, "old.safetensors"))
 
 
-def _target_weights(finished: Finished, folder: str) -> str:
+def _target_weights(finished: NewFile, folder: str) -> str:
     """Write the new file's weights under bare names, for the candidate's worker."""
     found = open_checkpoint(finished.path, state_dict=finished.site)
     keys = {key.removeprefix(finished.prefix): key for key in found.tensors}
-    side = Side({name: found.tensors[key].spec for name, key in keys.items()})
+    side = PlanEnd({name: found.tensors[key].spec for name, key in keys.items()})
     return _as_they_are(found, keys, side, os.path.join(folder, "new.safetensors"))
 
 
-def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: Side, out: str) -> str:
+def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: PlanEnd, out: str) -> str:
     plan = plan_of(side, side, identity_rows(side.layout))
     write(Job(checkpoint, keys, plan, out, "safetensors", "overwrite"), lambda path: None)
     return out
 
 
-def _remapped(chosen: Chosen, out: str) -> str:
+def _remapped(chosen: FilePlan, out: str) -> str:
     write(Job(chosen.checkpoint, chosen.keys, chosen.plan, out, "safetensors", "overwrite"), lambda path: None)
     return out

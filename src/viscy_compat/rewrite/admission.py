@@ -20,7 +20,7 @@ from viscy_compat.checkpoint.torch_names import (
     todays_name,
 )
 from viscy_compat.named import NamedTuple
-from viscy_compat.rewrite.conversion import Conversion, conversion_of
+from viscy_compat.rewrite.conversion import PlainForm, plain_form
 
 _LARGEST_BITS: Final = 2039
 """Longer integers need an opcode that torch's default does not read."""
@@ -28,14 +28,14 @@ _LARGEST_BITS: Final = 2039
 _LEAVES: Final = (str, float, bool, type(None))
 
 
-class LeftOut(NamedTuple):
+class Omission(NamedTuple):
     """An entry that the new file does not have: its place (``"hyper_parameters.loss"``) and the names at fault."""
 
     place: str
     names: tuple[str, ...]
 
 
-class Converted(NamedTuple):
+class Simplification(NamedTuple):
     """A value that the new file has in a plainer form: its place, that form (``"text"``), and the name at fault."""
 
     place: str
@@ -51,8 +51,8 @@ class Admission(NamedTuple):
     """
 
     replacements: Mapping[int, Node]
-    left_out: tuple[LeftOut, ...] = ()
-    converted: tuple[Converted, ...] = ()
+    left_out: tuple[Omission, ...] = ()
+    converted: tuple[Simplification, ...] = ()
     root: tuple[str, ...] = ()
 
 
@@ -72,7 +72,7 @@ def admission(root: Node, replacements: Mapping[int, Node], *, keep_classes: boo
     --------
     >>> lost = Call(Global("types", "SimpleNamespace"), ())
     >>> admission(Dict(["epoch", 1, "callbacks", Dict(["mine", lost])]), {}).left_out
-    (LeftOut(place='callbacks.mine', names=('types.SimpleNamespace',)),)
+    (Omission(place='callbacks.mine', names=('types.SimpleNamespace',)),)
     """
     walk = _Walk(replacements, keep_classes)
     walk.visit(root)
@@ -128,8 +128,8 @@ class _Walk:
     def answer(self, root: Node) -> Admission:
         """Leave refused entries out, from the root down, and name their places."""
         changed: dict[int, Node] = dict(self._given)
-        left_out: list[LeftOut] = []
-        converted: list[Converted] = []
+        left_out: list[Omission] = []
+        converted: list[Simplification] = []
         seen: set[int] = set()
         waiting: list[tuple[Node, str]] = [(root, "")]
         while waiting:
@@ -139,7 +139,7 @@ class _Walk:
             seen.add(id(node))
             now = self._kept[id(node)]
             if id(node) in self._said:
-                converted.append(Converted(place, *self._said[id(node)]))
+                converted.append(Simplification(place, *self._said[id(node)]))
             entries = _entries(now)
             lost = [*self._lost(entries or [], place)]
             left_out += lost
@@ -152,18 +152,18 @@ class _Walk:
 
     def _converted(self, node: Node) -> Node:
         now = self._given.get(id(node), node)
-        found: Conversion | None = conversion_of(now)
+        found: PlainForm | None = plain_form(now)
         if found is None or (found.form and self._keep_classes):
             return now
         if found.form:
             self._said[id(node)] = found.form, now.function.path
         return found.node
 
-    def _lost(self, entries: list[Node], place: str) -> Iterator[LeftOut]:
+    def _lost(self, entries: list[Node], place: str) -> Iterator[Omission]:
         for key, value in zip(entries[::2], entries[1::2], strict=True):
             names = self._refused.get(id(key)) or self._refused.get(id(value))
             if names:
-                yield LeftOut(_joined(place, key), names)
+                yield Omission(_joined(place, key), names)
 
     def _held(self, entries: list[Node]) -> list[Node]:
         pairs = zip(entries[::2], entries[1::2], strict=True)

@@ -16,24 +16,24 @@ from viscy_compat.diagnosis.addressing import needed_address
 from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets
 from viscy_compat.diagnosis.computing import about_adapters_outside
 from viscy_compat.diagnosis.sets import choose_set
-from viscy_compat.diagnosis.weight_set import Choice, WeightSet
+from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.dropping import with_effects
 from viscy_compat.plans.making import keys_of, plan_back, source_side, sources_of_view, view_without, with_dropped
-from viscy_compat.plans.plan import Plan, Side, fitted, inverse_of
+from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of
 from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
 
 if TYPE_CHECKING:
-    from viscy_compat.plans.inferred import Way
+    from viscy_compat.plans.inferred import Route
 
 Direction = Literal["forward", "back"]
 
 
-class Question(NamedTuple):
+class RemapRequest(NamedTuple):
     """What is asked about a file: what is stated, and which plan is meant.
 
     Parameters
@@ -72,7 +72,7 @@ class Question(NamedTuple):
     drops: tuple[str, ...] = ()
 
 
-class Chosen(NamedTuple):
+class FilePlan(NamedTuple):
     """A plan that fits a file, with what is needed to apply it.
 
     ``keys`` are the raw keys by the names of the plan; ``prefix`` is the wrapper prefix of the file; ``order`` lists
@@ -88,7 +88,7 @@ class Chosen(NamedTuple):
     order: Layout
     result: CheckResult | None = None
     grounds: Mapping[str, str] = {}
-    choice: Choice | None = None
+    choice: SetChoice | None = None
 
 
 class NoPlan(NamedTuple):
@@ -97,14 +97,14 @@ class NoPlan(NamedTuple):
     result: CheckResult
 
 
-def choose(question: Question, *, settler: Callable[[Chosen], bool] | None = None) -> Chosen | NoPlan:
+def choose(question: RemapRequest, *, settler: Callable[[FilePlan], bool] | None = None) -> FilePlan | NoPlan:
     """Return the plan that is meant.
 
     Parameters
     ----------
-    question : Question
+    question : RemapRequest
         What is asked.
-    settler : Callable[[Chosen], bool], optional
+    settler : Callable[[FilePlan], bool], optional
         Says whether a candidate gives the outputs that are expected; asked where renames stay undecided.
 
     Raises
@@ -122,7 +122,7 @@ def choose(question: Question, *, settler: Callable[[Chosen], bool] | None = Non
     return _back(question) if question.direction == "back" else _forward(question, settler)
 
 
-def _refuse_contradictions(question: Question) -> None:
+def _refuse_contradictions(question: RemapRequest) -> None:
     given = [name for name, value in (("--plan", question.plan), ("--against", question.against)) if value]
     if question.direction == "back" and question.against:
         raise UsageError("--against and --reverse exclude each other", fix="give the files the other way round")
@@ -136,7 +136,7 @@ def _refuse_contradictions(question: Question) -> None:
         raise UsageError("--hint needs to know the target", fix="say it: --as CLASS or --against FILE")
 
 
-def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen | NoPlan:
+def _forward(question: RemapRequest, settler: Callable[[FilePlan], bool] | None) -> FilePlan | NoPlan:
     found = _diagnosed(question)
     if question.class_name and found.checkpoint and (question.hints or not found.inference):
         return _to_class(question, found, settler)
@@ -146,7 +146,7 @@ def _forward(question: Question, settler: Callable[[Chosen], bool] | None) -> Ch
     if blocking - _CURED:
         return NoPlan(found.result)
     keys = sources_of_view(found.checkpoint, found.view).keys
-    return Chosen(
+    return FilePlan(
         found.checkpoint,
         keys,
         found.plan,
@@ -161,7 +161,7 @@ _CURED = {"VC105", "VC202", "VC430"}
 """Errors that a remap cures: an older generation, half precision; weights alone cannot run anything."""
 
 
-def _diagnosed(question: Question) -> Diagnosis:
+def _diagnosed(question: RemapRequest) -> Diagnosis:
     return diagnose(
         question.path,
         class_name=question.class_name,
@@ -172,7 +172,7 @@ def _diagnosed(question: Question) -> Diagnosis:
     )
 
 
-def _from_file(question: Question) -> Chosen:
+def _from_file(question: RemapRequest) -> FilePlan:
     plan = read_plan(question.plan)
     plan = inverse_of(plan) if question.direction == "back" else plan
     choice, row = _meant(question, plan.source.state_dict)
@@ -182,10 +182,10 @@ def _from_file(question: Question) -> Chosen:
     chosen = row._replace(view=view)
     sets = tuple(chosen if each is row else each for each in choice.sets)
     found = choice._replace(judged=chosen, sets=sets)
-    return Chosen(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
+    return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
 
 
-def _meant(question: Question, planned: str | None = None) -> tuple[Choice, WeightSet]:
+def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoice, WeightSet]:
     """Return the sets of a file, and the one that is meant: what is stated, what the plan was made for, else the usual.
 
     Raises
@@ -232,10 +232,10 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     return views[0]
 
 
-def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], bool] | None) -> Chosen:
+def _to_class(question: RemapRequest, found: Diagnosis, settler: Callable[[FilePlan], bool] | None) -> FilePlan:
     """Infer the renames that lead from a fork's names to those of the class."""
     from viscy_compat.diagnosis.by_structure import meant, recognised, shown_settings
-    from viscy_compat.plans.inferred import way_to_class
+    from viscy_compat.plans.inferred import route_to_class
 
     checkpoint = found.checkpoint
     assert checkpoint is not None
@@ -245,7 +245,7 @@ def _to_class(question: Question, found: Diagnosis, settler: Callable[[Chosen], 
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
     _refuse_adapters(checkpoint, view)
     address = needed_address(found.choice) if found.choice else None
-    way = way_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
+    way = route_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
     try:
         chosen = _inferred(question, checkpoint, view, way, settler)
     except PlanRefused as error:
@@ -263,14 +263,14 @@ def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
         raise PlanRefused(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)
 
 
-def _against(question: Question, settler: Callable[[Chosen], bool] | None) -> Chosen:
-    from viscy_compat.plans.inferred import Way
+def _against(question: RemapRequest, settler: Callable[[FilePlan], bool] | None) -> FilePlan:
+    from viscy_compat.plans.inferred import Route
 
     wanted = open_checkpoint(question.against, limits=question.limits)
     choice, row = _meant(question)
     view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))
     here = source_side(row.checkpoint, view, state_dict=needed_address(choice))
-    way = Way(here, Side(wanted.layout), view.dropped, view.dropped)
+    way = Route(here, PlanEnd(wanted.layout), view.dropped, view.dropped)
     return _inferred(question, row.checkpoint, view, way, settler)._replace(choice=choice)
 
 
@@ -280,21 +280,21 @@ def _seen(row: WeightSet) -> View:
 
 
 def _inferred(
-    question: Question, checkpoint: Checkpoint, view: View, way: Way, settler: Callable[[Chosen], bool] | None
-) -> Chosen:
+    question: RemapRequest, checkpoint: Checkpoint, view: View, way: Route, settler: Callable[[FilePlan], bool] | None
+) -> FilePlan:
     from viscy_compat.plans.inferred import infer_plan
 
     keys = sources_of_view(checkpoint, view).keys
 
-    def chosen(plan: Plan) -> Chosen:
-        return Chosen(checkpoint, keys, plan, view.prefix, way.source.layout)
+    def chosen(plan: Plan) -> FilePlan:
+        return FilePlan(checkpoint, keys, plan, view.prefix, way.source.layout)
 
     holds = (lambda plan: settler(chosen(plan))) if settler else None
     found = infer_plan(way, hints=question.hints, settler=holds, where=question.path)
     return chosen(found.plan)._replace(grounds=found.grounds)
 
 
-def _back(question: Question) -> Chosen | NoPlan:
+def _back(question: RemapRequest) -> FilePlan | NoPlan:
     """Undo what the rows of the only older generation did whose fills the file still holds."""
     found = _diagnosed(question)
     if found.checkpoint is None or found.view is None or found.inference is None:
@@ -316,7 +316,7 @@ def _back(question: Question) -> Chosen | NoPlan:
     )
 
 
-def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
+def _undone(found: Diagnosis, generation: Generation) -> FilePlan | None:
     """Return the way back to one generation; None where it has today's layout."""
     if generation.to_today is None or found.inference is None or found.checkpoint is None or found.view is None:
         return None
@@ -325,7 +325,7 @@ def _undone(found: Diagnosis, generation: Generation) -> Chosen | None:
     with TensorReader(found.checkpoint) as reader:
         refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)
     order = plan.source.layout
-    return Chosen(found.checkpoint, keys, plan, found.view.prefix, order, found.result, choice=found.choice)
+    return FilePlan(found.checkpoint, keys, plan, found.view.prefix, order, found.result, choice=found.choice)
 
 
 def _refuse_unreadable(checkpoint: Checkpoint) -> None:

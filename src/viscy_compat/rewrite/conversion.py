@@ -13,25 +13,25 @@ from viscy_compat.checkpoint.values import value_of
 from viscy_compat.named import NamedTuple
 
 
-class Conversion(NamedTuple):
+class PlainForm(NamedTuple):
     """The plain form of a node: ``form`` says what it is now, and is empty where it is the very same value."""
 
     node: Node
     form: str = ""
 
 
-def conversion_of(node: Node) -> Conversion | None:
+def plain_form(node: Node) -> PlainForm | None:
     """Return the plain form of a node; None where it needs none or has none.
 
     Examples
     --------
-    >>> conversion_of(Call(Global("pathlib", "PosixPath"), ("/", "data", "a.zarr")))
-    Conversion(node='/data/a.zarr', form='text')
-    >>> conversion_of(Call(Global("types", "SimpleNamespace"), ())) is None
+    >>> plain_form(Call(Global("pathlib", "PosixPath"), ("/", "data", "a.zarr")))
+    PlainForm(node='/data/a.zarr', form='text')
+    >>> plain_form(Call(Global("types", "SimpleNamespace"), ())) is None
     True
     """
     if type(node) is bytes:
-        return Conversion(_encoded(node))
+        return PlainForm(_encoded(node))
     if type(node) is Items:
         return _of_items(node)
     if type(node) is Call and type(node.function) is Global:
@@ -45,44 +45,44 @@ def _encoded(data: bytes) -> Call:
     return Call(Global("_codecs", "encode"), (data.decode("latin-1"), "latin1"))
 
 
-def _of_items(node: Items) -> Conversion | None:
+def _of_items(node: Items) -> PlainForm | None:
     if node.kind == "set":
-        return Conversion(Call(Global("builtins", "set"), (list(node.items),)))
+        return PlainForm(Call(Global("builtins", "set"), (list(node.items),)))
     if node.kind == "bytearray":
-        return Conversion(Call(Global("builtins", "bytearray"), (_encoded(bytes(node.items[0])),)))
+        return PlainForm(Call(Global("builtins", "bytearray"), (_encoded(bytes(node.items[0])),)))
     return None
 
 
-def _path(node: Call) -> Conversion | None:
+def _path(node: Call) -> PlainForm | None:
     """Return the text of a path: a change, since code may have used it as a path."""
     parts = node.args if type(node.args) is tuple else ()
     if not node.function.module.startswith("pathlib") or not parts or any(type(part) is not str for part in parts):
         return None
     joint = "\\" if "Windows" in node.function.name else "/"
     root, rest = parts[0], joint.join(parts[1:])
-    return Conversion(root + ("" if root.endswith(joint) or not rest else joint) + rest, "text")
+    return PlainForm(root + ("" if root.endswith(joint) or not rest else joint) + rest, "text")
 
 
-def _text(node: Call) -> Conversion | None:
+def _text(node: Call) -> PlainForm | None:
     """Return a version as the text that it is."""
     args = node.args if type(node.args) is tuple else ()
-    return Conversion(args[0], "text") if len(args) == 1 and type(args[0]) is str else None
+    return PlainForm(args[0], "text") if len(args) == 1 and type(args[0]) is str else None
 
 
-def _dictionary(node: Call) -> Conversion | None:
+def _dictionary(node: Call) -> PlainForm | None:
     """Return a subclass of dict as a dictionary with the same entries, where it holds nothing else."""
     if node.function.module.partition(".")[0] not in _DICTIONARIES or node.states:
         return None
-    return Conversion(Dict(node.entries or []), "dictionary")
+    return PlainForm(Dict(node.entries or []), "dictionary")
 
 
-def _number(node: Call) -> Conversion | None:
+def _number(node: Call) -> PlainForm | None:
     """Return a numpy scalar as the number that it is."""
     value = value_of(node) if node.function.module.startswith("numpy") else None
-    return Conversion(value, "number") if type(value) in (bool, int, float) else None
+    return PlainForm(value, "number") if type(value) in (bool, int, float) else None
 
 
-def _container(node: Call) -> Conversion | None:
+def _container(node: Call) -> PlainForm | None:
     """Return a numpy array or a container of OmegaConf as lists and dictionaries, where all of it can be read exactly."""
     if node.function.module.partition(".")[0] not in ("numpy", "omegaconf"):
         return None
@@ -90,7 +90,7 @@ def _container(node: Call) -> Conversion | None:
     if node.function.module.startswith("numpy") and not _is_numbers(plain):
         return None
     form = "dictionary" if type(plain) is Dict else "list"
-    return Conversion(plain, form) if type(plain) in (Dict, list) else None
+    return PlainForm(plain, form) if type(plain) in (Dict, list) else None
 
 
 def _is_numbers(node: Node) -> bool:
@@ -111,17 +111,17 @@ def _node_of(value: Any) -> Node:
     return value
 
 
-def _ordered(node: Call) -> Conversion | None:
+def _ordered(node: Call) -> PlainForm | None:
     """Return an OrderedDict under its own name; old files found it in a module of torch that imported it."""
     if node.function.module == "collections":
         return None
     copy = Call(Global("collections", "OrderedDict"), node.args, node.kind, node.kwargs)
     copy.entries, copy.items, copy.states = node.entries, node.items, node.states
-    return Conversion(copy) if node.function.module == "torch.nn.modules.container" else None
+    return PlainForm(copy) if node.function.module == "torch.nn.modules.container" else None
 
 
 _DICTIONARIES: Final = ("collections", "lightning", "lightning_fabric", "pytorch_lightning")
-_CALLS: Final[dict[str, Callable[[Call], Conversion | None]]] = {
+_CALLS: Final[dict[str, Callable[[Call], PlainForm | None]]] = {
     **dict.fromkeys(("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"), _path),
     "TorchVersion": _text,
     "AttributeDict": _dictionary,

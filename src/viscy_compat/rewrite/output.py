@@ -17,14 +17,14 @@ from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
 
 if TYPE_CHECKING:
-    from viscy_compat.rewrite.threads import Settler
+    from viscy_compat.rewrite.threads import DiscSync
 
 ENDING = ".viscy-compat-tmp"
 """Ending of the temporary files; they also start with a dot."""
 
 BACKUP = ".bak"
 
-Existing = Literal["refuse", "overwrite", "back up"]
+IfExists = Literal["refuse", "overwrite", "back up"]
 """What happens to a file that stands at the target: ``back up`` keeps it as ``FILE.bak``."""
 
 
@@ -43,12 +43,12 @@ class Output:
 
     __slots__ = ("_descriptor", "_existing", "_inputs", "_settler", "path", "position", "temporary")
 
-    def __init__(self, path: str, existing: Existing, inputs: tuple[FileFacts, ...]) -> None:
+    def __init__(self, path: str, existing: IfExists, inputs: tuple[FileFacts, ...]) -> None:
         self.path, self._existing, self._inputs = path, existing, inputs
         self.temporary, self._descriptor = _locked_file(path, _mode_beside(inputs))
         if existing == "back up":
             _become_like(self._descriptor, path)
-        self._settler: Settler | None = None
+        self._settler: DiscSync | None = None
         self.position = 0
 
     def write(self, data: bytes) -> None:
@@ -74,9 +74,9 @@ class Output:
 
     def settle(self) -> None:
         """Let a thread bring the file to the disc while it grows, so that `sync` has little left to wait for."""
-        from viscy_compat.rewrite.threads import Settler
+        from viscy_compat.rewrite.threads import DiscSync
 
-        self._settler = Settler(partial(os.fsync, self._descriptor))
+        self._settler = DiscSync(partial(os.fsync, self._descriptor))
 
     def sync(self) -> None:
         """Wait until the disc has everything."""
@@ -136,7 +136,7 @@ class Output:
 
 
 @contextmanager
-def opened(path: str, existing: Existing, *, inputs: tuple[FileFacts, ...] = ()) -> Iterator[Output]:
+def opened(path: str, existing: IfExists, *, inputs: tuple[FileFacts, ...] = ()) -> Iterator[Output]:
     """Open an output; whatever happens, the temporary file is gone afterwards.
 
     Parameters
@@ -163,7 +163,7 @@ def opened(path: str, existing: Existing, *, inputs: tuple[FileFacts, ...] = ())
             output.close()
 
 
-def refuse_target(path: str, existing: Existing, inputs: Iterable[FileFacts] = ()) -> None:
+def refuse_target(path: str, existing: IfExists, inputs: Iterable[FileFacts] = ()) -> None:
     """Refuse a target that must not be written to; nothing is touched.
 
     Raises

@@ -18,11 +18,11 @@ from viscy_compat.layout import fold
 from viscy_compat.plans.dropping import changing_drops
 from viscy_compat.plans.plan import layout_digest
 from viscy_compat.plans.plan_file import plan_id
-from viscy_compat.rewrite.choosing import Chosen, Question
+from viscy_compat.rewrite.choosing import FilePlan, RemapRequest
 from viscy_compat.version import __version__
 
 
-def provenance(chosen: Chosen, question: Question) -> dict[str, str]:
+def provenance(chosen: FilePlan, question: RemapRequest) -> dict[str, str]:
     """Return the record of one remap: texts by name, those of ours behind ``viscy_compat.``.
 
     What the metadata of a safetensors source says besides is kept.
@@ -48,7 +48,7 @@ def provenance(chosen: Chosen, question: Question) -> dict[str, str]:
     return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in recorded.items() if value}}
 
 
-def known_arguments(chosen: Chosen, question: Question) -> dict[str, Any]:
+def known_arguments(chosen: FilePlan, question: RemapRequest) -> dict[str, Any]:
     """Return the constructor arguments that are stated or that the weights show; what is assumed is left out."""
     target = chosen.plan.target
     if not target.class_name:

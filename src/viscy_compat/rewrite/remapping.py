@@ -23,17 +23,25 @@ from viscy_compat.plans.optimizer import reindexed
 from viscy_compat.plans.plan import Plan
 from viscy_compat.plans.plan_file import dumps, plan_id
 from viscy_compat.rewrite.admission import Admission
-from viscy_compat.rewrite.choosing import Chosen, NoPlan, Question, choose
+from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.leavings import about_admission, about_drops
-from viscy_compat.rewrite.output import Existing, opened, refuse_target
+from viscy_compat.rewrite.output import IfExists, opened, refuse_target
 from viscy_compat.rewrite.provenance import provenance
 from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
-from viscy_compat.rewrite.write import Job, Kind, Written, becomes_plain, plain_output, stored_tensors, write
+from viscy_compat.rewrite.write import (
+    Job,
+    OutputFormat,
+    WrittenFile,
+    becomes_plain,
+    plain_output,
+    stored_tensors,
+    write,
+)
 from viscy_compat.stated import configured
 
-ENDINGS: dict[str, Kind] = {
+ENDINGS: dict[str, OutputFormat] = {
     ".safetensors": "safetensors",
     ".ckpt": "torch",
     ".pt": "torch",
@@ -68,7 +76,7 @@ class Wish(NamedTuple):
     """
 
     out: str = ""
-    existing: Existing = "refuse"
+    existing: IfExists = "refuse"
     weights_only: bool = False
     plan_out: str = ""
     shim_out: str = ""
@@ -89,7 +97,7 @@ class RemapResult(NamedTuple):
     file: str
     verdict: Verdict
     plan: Plan | None = None
-    written: Written | None = None
+    written: WrittenFile | None = None
     left_behind: tuple[str, ...] = ()
     loses: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
@@ -171,7 +179,7 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     }
 
 
-class Finished(NamedTuple):
+class NewFile(NamedTuple):
     """A new file before it takes its place: where it is, and how its tensors are found in it.
 
     ``site`` is the address of the set of weights, ``prefix`` stands in front of every name.
@@ -182,7 +190,7 @@ class Finished(NamedTuple):
     prefix: str
 
 
-Prover = Callable[[Chosen, Finished], Mapping[str, Any]]
+Prover = Callable[[FilePlan, NewFile], Mapping[str, Any]]
 """Proves that a new file does what the source did, and says how; raises where it does not."""
 
 
@@ -261,7 +269,7 @@ def remap(
     """
     if in_place and out is not None:
         raise UsageError("an output and --in-place exclude each other", fix="give one of them")
-    question = Question(
+    question = RemapRequest(
         os.fspath(path),
         class_name,
         configured(config),
@@ -286,23 +294,23 @@ def remap(
 
 
 def fulfil(
-    question: Question,
+    question: RemapRequest,
     wish: Wish,
     *,
     prover: Prover | None = None,
-    settler: Callable[[Chosen], bool] | None = None,
+    settler: Callable[[FilePlan], bool] | None = None,
 ) -> RemapResult:
     """Choose the plan, write what is wished for, and say what was done; see `remap` for what is raised.
 
     Parameters
     ----------
-    question : Question
+    question : RemapRequest
         What is asked.
     wish : Wish
         What shall be written.
-    prover : Callable[[Chosen, Finished], Mapping[str, Any]], optional
+    prover : Callable[[FilePlan, NewFile], Mapping[str, Any]], optional
         Called with the new file before it takes its place; where no file is wished for, with one that is thrown away.
-    settler : Callable[[Chosen], bool], optional
+    settler : Callable[[FilePlan], bool], optional
         As `choose` has it.
     """
     chosen = choose(question, settler=settler)
@@ -339,7 +347,7 @@ def fulfil(
     )
 
 
-def _fates(chosen: Chosen, wish: Wish) -> tuple[Fate, ...]:
+def _fates(chosen: FilePlan, wish: Wish) -> tuple[Fate, ...]:
     """Return what becomes of the other sets of weights; in a file that is not written yet, what would."""
     checkpoint = chosen.checkpoint
     kind = kind_of(wish.out, checkpoint, wish.existing) if wish.out else "torch"
@@ -355,8 +363,8 @@ def _fates(chosen: Chosen, wish: Wish) -> tuple[Fate, ...]:
 
 
 def _written(
-    chosen: Chosen, question: Question, wish: Wish, prover: Prover | None
-) -> tuple[Job | None, Written | None, dict[str, Any]]:
+    chosen: FilePlan, question: RemapRequest, wish: Wish, prover: Prover | None
+) -> tuple[Job | None, WrittenFile | None, dict[str, Any]]:
     if not wish.out and prover is None:
         return None, None, {}
     if not wish.out:
@@ -367,7 +375,7 @@ def _written(
     return job, written, proof
 
 
-def _proven_aside(chosen: Chosen, question: Question, prover: Prover | None) -> dict[str, Any]:
+def _proven_aside(chosen: FilePlan, question: RemapRequest, prover: Prover | None) -> dict[str, Any]:
     """Write a file that is thrown away, so that a plan can be proven before anything is written."""
     from tempfile import TemporaryDirectory
 
@@ -375,7 +383,7 @@ def _proven_aside(chosen: Chosen, question: Question, prover: Prover | None) -> 
         return _written(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
 
 
-def kind_of(path: str, checkpoint: Checkpoint, existing: Existing) -> Kind:
+def kind_of(path: str, checkpoint: Checkpoint, existing: IfExists) -> OutputFormat:
     """Return the format that a file's ending asks for.
 
     Raises
@@ -413,7 +421,7 @@ def _is_kept(name: str, checkpoint: Checkpoint) -> bool:
     return checkpoint.wrapper.kind == "lightning" and name in KEPT_ENTRIES
 
 
-def _job(chosen: Chosen, question: Question, wish: Wish) -> Job:
+def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     checkpoint, plan = chosen.checkpoint, chosen.plan
     kind = kind_of(wish.out, checkpoint, wish.existing)
     edits = kind == "torch" and not becomes_plain(checkpoint)
@@ -464,7 +472,7 @@ def _new_class_path(checkpoint: Checkpoint, wish: Wish, *, edits: bool) -> Mappi
     return with_class_path(checkpoint, wish.class_path)
 
 
-def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
+def _prefix(chosen: FilePlan, scope: Scope, *, edits: bool) -> str:
     """Return the prefix of the output: Lightning files keep theirs, since their module holds the model as before.
 
     A set that stands where Lightning loads gets the prefix of what stood there; one among others in a state dict keeps
@@ -480,7 +488,7 @@ def _prefix(chosen: Chosen, scope: Scope, *, edits: bool) -> str:
     return LIGHTNING_PREFIX if edits and is_lightning(chosen.checkpoint) and held else chosen.plan.target.prefix
 
 
-def _at_the_usual_place(chosen: Chosen) -> list[WeightSet]:
+def _at_the_usual_place(chosen: FilePlan) -> list[WeightSet]:
     sets = chosen.choice.sets if chosen.choice else ()
     return [row for row in sets if row.checkpoint.site == usual_site(chosen.checkpoint, chosen.choice)]
 
@@ -503,7 +511,9 @@ def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
         )
 
 
-def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:
+def _rechecked(
+    chosen: FilePlan, question: RemapRequest, job: Job, path: str, prover: Prover | None
+) -> Mapping[str, Any]:
     """Read the new file as `check` would, and hold it against the target of the plan."""
     target = chosen.plan.target
     site = None if plain_output(job) else _address_in(job)
@@ -518,7 +528,7 @@ def _rechecked(chosen: Chosen, question: Question, job: Job, path: str, prover: 
         layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
         if differences(layout, expected):
             raise _failed(job.out, "its layout is not that of the plan")
-    return prover(chosen, Finished(path, site, job.prefix)) if prover else {}
+    return prover(chosen, NewFile(path, site, job.prefix)) if prover else {}
 
 
 def _address_in(job: Job) -> str:
@@ -555,19 +565,19 @@ def _extra_files(plan: Plan, wish: Wish, checkpoint: Checkpoint) -> Iterator[tup
         yield "shim", wish.shim_out
 
 
-def _existing(wish: Wish) -> Existing:
+def _existing(wish: Wish) -> IfExists:
     """Return what happens to an existing plan or shim: there is no backup of those."""
     return "overwrite" if wish.existing == "overwrite" else "refuse"
 
 
-def _write_text(path: str, text: str, existing: Existing) -> None:
+def _write_text(path: str, text: str, existing: IfExists) -> None:
     with opened(path, existing) as output:
         output.write(text.encode("utf-8"))
         output.sync()
         output.commit()
 
 
-def _findings(chosen: Chosen, wish: Wish) -> tuple[Finding, ...]:
+def _findings(chosen: FilePlan, wish: Wish) -> tuple[Finding, ...]:
     """Return what stays to be said about the source: not what the plan, or the new file, cures."""
     checkpoint = chosen.checkpoint
     found = chosen.result.findings if chosen.result else (*checkpoint.findings, *about_absent_weights(checkpoint))

@@ -12,17 +12,17 @@ from typing import Any, Literal
 
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis.several import is_copy
-from viscy_compat.diagnosis.weight_set import Choice, WeightSet
+from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.making import known_plan, sources_of_view
 from viscy_compat.plans.plan import Plan
-from viscy_compat.rewrite.write import Part
+from viscy_compat.rewrite.write import OutputSet
 
 Scope = Literal["", "all", "chosen"]
 """Which sets the output holds; empty for the default: all where the chosen one is the usual one, else it alone."""
 
-Outcome = Literal["migrated", "kept", "left out"]
+FateOutcome = Literal["migrated", "kept", "left out"]
 
 _COUNTERS = ("averaging_state",)
 """What Lightning's `WeightAveraging` keeps beside the two states, and reads only where both are there."""
@@ -32,9 +32,9 @@ class Fate(NamedTuple):
     """A set of weights besides the chosen one, what becomes of it, and why; ``part`` is what is written of it."""
 
     row: WeightSet
-    outcome: Outcome
+    outcome: FateOutcome
     why: str
-    part: Part | None = None
+    part: OutputSet | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of ``sets`` in the JSON of `remap`."""
@@ -49,12 +49,12 @@ class Fate(NamedTuple):
         }
 
 
-def fates_of(choice: Choice | None, plan: Plan, prefix: str, *, scope: Scope, holds: str) -> tuple[Fate, ...]:
+def fates_of(choice: SetChoice | None, plan: Plan, prefix: str, *, scope: Scope, holds: str) -> tuple[Fate, ...]:
     """Return what becomes of every set but the chosen one.
 
     Parameters
     ----------
-    choice : Choice or None
+    choice : SetChoice or None
         The sets of the file, and the chosen one.
     plan : Plan
         That of the chosen one.
@@ -93,19 +93,19 @@ def _fate(row: WeightSet, chosen: WeightSet, plan: Plan, prefix: str) -> Fate:
     return Fate(row, "migrated", "by the plan of its own layout", _part(row, own, out))
 
 
-def _part(row: WeightSet, plan: Plan, prefix: str) -> Part:
+def _part(row: WeightSet, plan: Plan, prefix: str) -> OutputSet:
     keys = sources_of_view(row.checkpoint, row.view).keys
-    return Part(row.checkpoint, keys, plan, prefix, row.view.prefix, row.checkpoint.site)
+    return OutputSet(row.checkpoint, keys, plan, prefix, row.view.prefix, row.checkpoint.site)
 
 
-def scope_of(scope: Scope, checkpoint: Checkpoint, choice: Choice | None) -> Scope:
+def scope_of(scope: Scope, checkpoint: Checkpoint, choice: SetChoice | None) -> Scope:
     """Return which sets the output holds: where the chosen one is not what loaders take, it alone."""
     if scope:
         return scope
     return "all" if checkpoint.base is None and checkpoint.site == usual_site(checkpoint, choice) else "chosen"
 
 
-def usual_site(checkpoint: Checkpoint, choice: Choice | None) -> str:
+def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
     """Return the path of the state dict that loaders take from a file, where nothing else is asked for.
 
     Where nobody can know which one that is (`model` beside `ema`), it is the place that every loader looks at first: a
@@ -118,7 +118,7 @@ def usual_site(checkpoint: Checkpoint, choice: Choice | None) -> str:
     return "state_dict" if choice is not None and _has_rivals(choice) else checkpoint.site
 
 
-def _has_rivals(choice: Choice) -> bool:
+def _has_rivals(choice: SetChoice) -> bool:
     """Say whether another state dict holds what could be meant as well as the chosen set."""
     chosen = choice.judged
     return chosen is not None and any(

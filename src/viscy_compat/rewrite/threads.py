@@ -81,7 +81,7 @@ def _batches(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield batch
 
 
-class Settler:
+class DiscSync:
     """A thread that brings a growing file to the disc, time and again.
 
     Waiting for the disc once at the end takes as long as the copy itself; this way nearly all of it happens meanwhile.

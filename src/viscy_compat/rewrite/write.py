@@ -23,13 +23,13 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.admission import Admission
-from viscy_compat.rewrite.output import Existing, Output, opened
+from viscy_compat.rewrite.output import IfExists, Output, opened
 from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import State, TorchContents, edited_contents, plain_contents
 from viscy_compat.rewrite.zip_writer import ZipWriter
 
-Kind = Literal["safetensors", "torch"]
+OutputFormat = Literal["safetensors", "torch"]
 
 WORTHWHILE = 16 << 20
 """Bytes below which a thread costs more than it gives."""
@@ -44,7 +44,7 @@ LEAN_RECORDS = ("version", "byteorder", ".format_version", ".storage_alignment",
 """Records besides the pickle and the storages that ``--weights-only`` keeps."""
 
 
-class Part(NamedTuple):
+class OutputSet(NamedTuple):
     """A set of weights on its way to the output.
 
     Parameters
@@ -104,7 +104,7 @@ class Job(NamedTuple):
         With which the new file is read again.
     site : str, optional
         Path of the state dict in an output that keeps the graph of the source; None for the source's own.
-    siblings : tuple[Part, ...], optional
+    siblings : tuple[OutputSet, ...], optional
         Other sets of weights that such an output holds, migrated too.
     removed : tuple[str, ...], optional
         Paths of entries that such an output does not have.
@@ -114,8 +114,8 @@ class Job(NamedTuple):
     keys: Mapping[str, str]
     plan: Plan
     out: str
-    kind: Kind
-    existing: Existing = "refuse"
+    kind: OutputFormat
+    existing: IfExists = "refuse"
     prefix: str = ""
     source_prefix: str = ""
     weights_only: bool = False
@@ -124,17 +124,17 @@ class Job(NamedTuple):
     metadata: Mapping[str, str] = {}
     limits: Limits = DEFAULT_LIMITS
     site: str | None = None
-    siblings: tuple[Part, ...] = ()
+    siblings: tuple[OutputSet, ...] = ()
     removed: tuple[str, ...] = ()
 
     @property
-    def part(self) -> Part:
+    def part(self) -> OutputSet:
         """The chosen set."""
         site = self.checkpoint.site if self.site is None else self.site
-        return Part(self.checkpoint, self.keys, self.plan, self.prefix, self.source_prefix, site)
+        return OutputSet(self.checkpoint, self.keys, self.plan, self.prefix, self.source_prefix, site)
 
 
-class Written(NamedTuple):
+class WrittenFile(NamedTuple):
     """What was written: the file, its size in bytes, how many tensors it holds, and those that share bytes.
 
     ``tied`` maps the name of a tensor to that of the first one with the same bytes in the source's storage;
@@ -157,7 +157,7 @@ class _Record(NamedTuple):
     crc: int | None = None
 
 
-def write(job: Job, recheck: Callable[[str], None]) -> Written:
+def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
     """Write a job's file, or touch nothing.
 
     Parameters
@@ -188,7 +188,7 @@ def write(job: Job, recheck: Callable[[str], None]) -> Written:
             _compare(job, states, records, output.temporary)
             reader.verify_unchanged()
             output.commit()
-            return Written(job.out, output.position, len(tensors), tied_names(tensors), admission)
+            return WrittenFile(job.out, output.position, len(tensors), tied_names(tensors), admission)
 
 
 def plain_output(job: Job) -> bool:
@@ -196,20 +196,20 @@ def plain_output(job: Job) -> bool:
     return job.kind == "safetensors" or becomes_plain(job.checkpoint)
 
 
-def _tensors_of(part: Part) -> list[TargetTensor]:
+def _tensors_of(part: OutputSet) -> list[TargetTensor]:
     made = target_tensors(part.plan, stored_tensors(part.checkpoint, part.keys))
     return [tensor._replace(name=part.prefix + tensor.name) for tensor in made]
 
 
 def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
     """Return the state dicts of the output, the chosen one first; sets in one state dict stand one after the other."""
-    parts: dict[str, list[Part]] = {}
+    parts: dict[str, list[OutputSet]] = {}
     for part in (job.part, *job.siblings):
         parts.setdefault(part.site, []).append(part)
     return [_state(job, site, here, tensors) for site, here in parts.items()]
 
 
-def _state(job: Job, site: str, parts: list[Part], tensors: list[TargetTensor]) -> State:
+def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTensor]) -> State:
     first = parts[0].checkpoint
     adds = site not in [known.path for known in first.sites]
     place = first.state_node if adds or site == first.site else first.at(site).state_node
@@ -395,7 +395,7 @@ def _kept_record(name: str, storage: Storage) -> _Record:
     return _Record(name, storage.nbytes, partial(_storage_chunks, storage), storage.crc)
 
 
-def _module_path(part: Part) -> Callable[[str], str | None]:
+def _module_path(part: OutputSet) -> Callable[[str], str | None]:
     """Return the map of module paths that goes with the renames of their tensors."""
     before, after = part.source_prefix, part.prefix
     moved: dict[str, str] = {}
