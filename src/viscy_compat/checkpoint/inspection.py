@@ -9,7 +9,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, Wei
 from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage_id
-from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.thorough import damaged_records
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding
 from viscy_compat.named import NamedTuple
@@ -103,22 +103,8 @@ def _verifiable(checkpoint: Checkpoint) -> bool:
 
 def inspected(checkpoint: Checkpoint, *, every_byte: bool = False, sets: tuple[WeightsFacts, ...] = ()) -> Inspection:
     """Return the inspection of a checkpoint; with `every_byte`, every stored CRC-32 is verified."""
-    damaged = _damaged(checkpoint) if every_byte else None
+    damaged = damaged_records(checkpoint) if every_byte else None
     return Inspection(checkpoint.path, checkpoint=checkpoint, damaged=damaged, sets=sets)
-
-
-def _damaged(checkpoint: Checkpoint) -> tuple[str, ...]:
-    found = []
-    storages: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
-    with TensorReader(checkpoint) as reader:
-        for storage in storages:
-            try:
-                reader.verify(storage)
-            except UnreadableCheckpoint as error:
-                if error.code != "VC414":
-                    raise
-                found.append(storage.name)
-    return tuple(found)
 
 
 def _facts(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -11,6 +11,8 @@ from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.errors import UnreadableCheckpoint
 
 _HEAD = 512
+_WHOLE = 64 << 10
+"""Files up to this size are read at once."""
 
 
 def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkpoint:
@@ -23,7 +25,7 @@ def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkp
             from viscy_compat.checkpoint.folder import read_folder
 
             return read_folder(path, limits, state_dict)
-        with ByteSource(path) as source:
+        with ByteSource(path, access="scattered") as source:
             try:
                 checkpoint = _read(source, limits, state_dict)
             except UnreadableCheckpoint as error:
@@ -39,6 +41,7 @@ def read_checkpoint(path: str, limits: Limits, state_dict: str | None) -> Checkp
 
 
 def _read(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+    source.keep(0, source.size if source.size <= _WHOLE else _HEAD)
     head = source.read(0, min(source.size, _HEAD))
     if _is_safetensors(head, source.size):
         from viscy_compat.checkpoint.safetensors_file import read_safetensors

@@ -18,6 +18,8 @@ from viscy_compat.errors import UnreadableCheckpoint
 _SMALL: Final = 4096
 _MOST_METADATA: Final = 1 << 16
 """Bytes of the record of a remap: a configuration and a few digests, about one kilobyte."""
+_RECORDS: Final = ("byteorder", "version", ".format_version", ".storage_alignment", "viscy_compat.json")
+"""What is read besides the pickle; torch writes most of them next to it."""
 
 
 def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
@@ -30,8 +32,9 @@ def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
     archive = ZipArchive(source, limits)
     root = _root_of(archive)
     refuse_near_names(source.path, root, archive.entries)
-    archive.verify_headers()
     pickle_name = root + "data.pkl"
+    archive.keep({pickle_name: limits.pickle_bytes, **{root + name: _MOST_METADATA for name in _RECORDS}})
+    archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
     pickled = decoded(archive.pickle(pickle_name, limits), limits, where)
     records = _records(archive, _byte_order(archive, root))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import NoReturn
 
@@ -27,7 +28,10 @@ _END64 = struct.Struct("<4sQ4xIIQQQQ")
 _CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH6xI")
 _LOCAL = struct.Struct("<4s2xHH4xIIIHH")
 _TAIL = _END64.size + _LOCATOR.size + _END.size
-_LOCAL_BUDGET = 48 << 10
+_END_WINDOW = 64 << 10
+"""Bytes of one read at the end: the end records, and the directory of about a thousand entries before them."""
+_NEAR, _PADDING = 16 << 10, 128
+"""Records are read at once where fewer bytes lie between them; torch pads what it aligns by less than 128 bytes."""
 _FULL = 0xFFFFFFFF
 _DEFLATED, _DESCRIPTOR, _UNSUPPORTED_FLAGS = 8, 0x08, 0x01 | 0x20 | 0x40 | 0x2000
 
@@ -66,11 +70,12 @@ class ZipArchive:
         VC412 overlapping entries; VC413 encrypted, packed by an unknown method, or a bomb.
     """
 
-    __slots__ = ("_budget", "entries", "source")
+    __slots__ = ("entries", "source")
 
     def __init__(self, source: ByteSource | ByteWindow, limits: Limits) -> None:
         self.source = source
-        self._budget = _LOCAL_BUDGET
+        window = min(source.size, _END_WINDOW)
+        source.keep(source.size - window, window)
         start, count, size = _locate_directory(source)
         _within(source.path, limits, count, size)
         self.entries = _read_directory(source, start, count, size)
@@ -80,13 +85,29 @@ class ZipArchive:
         """Whether CRCs were written: torch can be told to leave them out, and then writes 0 everywhere."""
         return any(entry.crc for entry in self.entries.values())
 
+    def keep(self, most: Mapping[str, int]) -> None:
+        """Read records in as few reads as they lie close together; each only where it is no larger than is stated."""
+        wanted = [(self.entries[name], size) for name, size in most.items() if name in self.entries]
+        spans = [_span(entry) for entry, size in wanted if entry.size <= size]
+        near: list[tuple[int, int]] = []
+        for start, end in sorted(spans):
+            if near and start - near[-1][1] <= _NEAR:
+                near[-1] = near[-1][0], max(end, near[-1][1])
+            else:
+                near.append((start, end))
+        for start, end in near:
+            self.source.keep(start, end - start)
+
     def verify_headers(self) -> None:
-        """Compare local headers with the directory, the first thousand or so: the rest when they are read."""
+        """Compare the local headers that were read along with the directory: the others when their records are read.
+
+        A verdict needs none of a tensor's: a trained file has 750, each a read of its own. `TensorReader.locate` looks
+        at each before it reads a tensor.
+        """
+        has_kept = self.source.has_kept
         for entry in self.entries.values():
-            self._budget -= _LOCAL.size + len(entry.name)
-            if self._budget < 0:
-                return
-            start_of(self.source, entry)
+            if has_kept(entry.header, _LOCAL.size + 4 * len(entry.name)):
+                start_of(self.source, entry)
 
     def pickle(self, name: str, limits: Limits) -> bytes:
         """Return the bytes of an entry that holds a pickle; as `read`."""
@@ -146,6 +167,11 @@ def start_of(source: ByteSource | ByteWindow, entry: Entry) -> int:
     if start + entry.size > entry.limit:
         _overlap(source.path, entry.name)
     return start
+
+
+def _span(entry: Entry) -> tuple[int, int]:
+    """Return where a record and its header lie, with as much padding as torch uses."""
+    return entry.header, min(entry.header + _LOCAL.size + 4 * len(entry.name) + _PADDING + entry.size, entry.limit)
 
 
 def printable_name(name: str) -> str:

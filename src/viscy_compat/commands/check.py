@@ -16,6 +16,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--strict", action="store_true", help="exit 1 where predictions depend on something that is not known"
     )
+    parser.add_argument(
+        "--thorough", action="store_true", help="read every byte: headers of all records, and their checksums"
+    )
     add_statements(parser)
 
 
@@ -65,5 +68,6 @@ def run(arguments: Namespace) -> int:
         limits=arguments.limit,
         aside=aside,
         strict=arguments.strict,
+        depth="every byte" if arguments.thorough else "verdict",
     )
     return emit_each("check", results, arguments, aside=aside)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
@@ -19,6 +19,8 @@ from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Aside, Report
 from viscy_compat.stated import Statement, configured
+
+Depth = Literal["verdict", "every byte"]
 
 _OF_A_TENSOR: Final = "torch.storage._load_from_bytes"
 """What ``pickle.dump`` writes for a tensor."""
@@ -75,6 +77,7 @@ def check_paths(
     state_dict: str | None = None,
     limits: Iterable[str] = (),
     strict: bool = False,
+    depth: Depth = "verdict",
     aside: list[Aside] | None = None,
 ) -> Iterator[CheckResult]:
     """Check files, and every checkpoint below folders, one after the other; a bad one never stops the rest.
@@ -89,6 +92,8 @@ def check_paths(
         Limits of the reader, as ``NAME=VALUE``.
     strict : bool, optional
         Whether a file is a finding whose predictions depend on something that is not known.
+    depth : {"verdict", "every byte"}, optional
+        As `diagnose` has it.
     aside : list[Aside], optional
         What lies in a folder and is no checkpoint (the state of an optimizer, of random numbers) is added to it.
 
@@ -112,6 +117,7 @@ def check_paths(
             state_dict=state_dict,
             limits=reader_limits,
             alone=alone,
+            depth=depth,
         )
         if found.standing and not named:
             passed_over.append((Aside(path, found.standing), found.result))
@@ -134,6 +140,7 @@ def diagnose(
     limits: Limits = DEFAULT_LIMITS,
     drops: tuple[str, ...] = (),
     alone: bool = True,
+    depth: Depth = "verdict",
 ) -> Diagnosis:
     """Read one checkpoint and judge it.
 
@@ -153,6 +160,8 @@ def diagnose(
         Tensors that the user takes out of the model (``--drop``).
     alone : bool, optional
         Whether the statements are meant for this file: then what is not about its class is refused, and not only said.
+    depth : {"verdict", "every byte"}, optional
+        How much of the file is read: what the verdict needs, or all that it keeps checksums of too.
 
     Returns
     -------
@@ -167,6 +176,10 @@ def diagnose(
     class_name = find(class_name).name if class_name else ""
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
+        if depth == "every byte":
+            from viscy_compat.checkpoint.thorough import refuse_damage
+
+            refuse_damage(checkpoint)
         found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops, alone=alone)
     except UnreadableCheckpoint as error:
         return Diagnosis(unreadable(path, error), standing=_standing(path, error))
