@@ -14,6 +14,10 @@ import pytest
 import viscy_compat
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tools"))
+
+import house  # noqa: E402
+
 TOOLS = Path(sys.executable).parent
 
 # These import torch, or are a program of their own that must not run at import.
@@ -43,6 +47,15 @@ def test_mypy_strict_finds_nothing() -> None:
 
 def test_imports_point_downwards() -> None:
     passes("lint-imports")
+
+
+def test_no_two_modules_import_each_other_not_even_late_or_for_type_checkers_alone() -> None:
+    """import-linter sees neither imports in functions nor those under TYPE_CHECKING as circles."""
+    measured = house.cycles(house.read_package(ROOT / "src" / "viscy_compat"))
+    assert measured.culprits == [KNOWN_RING]
+
+
+KNOWN_RING = "viscy_compat.report <-> viscy_compat.report.github <-> viscy_compat.report.markdown"
 
 
 @pytest.mark.parametrize("name", modules())

@@ -34,6 +34,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.config_files import read_config
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Report
@@ -99,7 +100,7 @@ def answer(path: Path) -> str:
         result = inspected(checkpoint, every_byte=True)
         for format in ("text", "json"):
             render(Report("inspect", [result]), format, Style(verbose=True))
-        _ = checkpoint.views, checkpoint.layout
+        _ = [layout_of(checkpoint, view) for view in views_of(checkpoint)]
         with TensorReader(checkpoint) as reader:
             for one in list(checkpoint.tensors.values())[:50]:
                 if one.nbytes < 1 << 20:

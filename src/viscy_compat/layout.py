@@ -40,6 +40,21 @@ Layout = dict[str, TensorSpec]
 """Tensor names in the order of ``state_dict()``, with their specs."""
 
 
+def packed_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the strides of a tensor whose elements lie packed in row-major order.
+
+    Examples
+    --------
+    >>> packed_strides((2, 3, 4))
+    (12, 4, 1)
+    """
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
 class Mismatch(NamedTuple):
     """One tensor that two layouts describe differently."""
 

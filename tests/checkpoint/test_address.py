@@ -8,7 +8,7 @@ import pytest
 
 from support.layouts import hollow
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.address import Address, resolved
+from viscy_compat.checkpoint.address import Address, resolve_address, select_set
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
 
@@ -21,7 +21,7 @@ NAMES = {
 
 
 def meant(text: str) -> str:
-    return str(resolved(text, list(NAMES), lambda path: NAMES[path], "file"))
+    return str(resolve_address(text, list(NAMES), lambda path: NAMES[path], "file"))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_what_could_mean_several_or_none_is_refused(text: str) -> None:
 
 
 def test_the_top_of_a_file_is_an_empty_path() -> None:
-    assert str(resolved("", [""], lambda _: ["w"], "f")) == ""
+    assert str(resolve_address("", [""], lambda _: ["w"], "f")) == ""
     assert str(Address("", "")) == ":"
 
 
@@ -61,5 +61,5 @@ def test_a_safetensors_file_has_sets_below_prefixes(tmp_path: Path) -> None:
     path = str(hollow(tmp_path / "a.safetensors", {"student.w": TensorSpec((2,)), "teacher.w": TensorSpec((3,))}))
     found = open_checkpoint(path, state_dict="teacher")
     assert (found.address, list(found.tensors)) == (":teacher.", ["teacher.w"])
-    assert found.at("student").address == ":student."
-    assert list(found.at("").tensors) == ["student.w", "teacher.w"]
+    assert select_set(found, "student").address == ":student."
+    assert list(select_set(found, "").tensors) == ["student.w", "teacher.w"]

@@ -9,7 +9,7 @@ import pytest
 from support.assembly import FLOATS, archive, mapping, pickled, records, storage, tensor
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
-from viscy_compat.checkpoint.reading import _read
+from viscy_compat.checkpoint.reading import read_open
 from viscy_compat.errors import UnreadableCheckpoint
 
 
@@ -39,7 +39,7 @@ def trained(path: Path, count: int, size: int) -> None:
 def test_a_file_of_750_tensors_is_read_in_five_pieces(tmp_path: Path) -> None:
     trained(tmp_path / "a.ckpt", 750, 20_000)
     with Counted(str(tmp_path / "a.ckpt")) as source:
-        assert len(_read(source, DEFAULT_LIMITS, None).tensors) == 750
+        assert len(read_open(source, DEFAULT_LIMITS, None).tensors) == 750
     assert len(source.reads) <= 5
     assert sum(length for _, length in source.reads) < 250_000
 
@@ -47,7 +47,7 @@ def test_a_file_of_750_tensors_is_read_in_five_pieces(tmp_path: Path) -> None:
 def test_a_small_file_is_read_once(tmp_path: Path) -> None:
     trained(tmp_path / "a.ckpt", 3, 400)
     with Counted(str(tmp_path / "a.ckpt")) as source:
-        assert len(_read(source, DEFAULT_LIMITS, None).tensors) == 3
+        assert len(read_open(source, DEFAULT_LIMITS, None).tensors) == 3
     assert source.reads == [(0, source.size)]
 
 

@@ -13,7 +13,7 @@ from support.huge import ELEMENTS, zip64
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
-from viscy_compat.checkpoint.reading import _read
+from viscy_compat.checkpoint.reading import read_open
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -79,7 +79,7 @@ def test_only_the_pickle_the_directory_and_72_kib_more_are_read(tmp_path: Path, 
     path.write_bytes(content)
     directory = len(content) - content.index(b"PK\x01\x02")
     with ByteSource(str(path)) as source:
-        assert len(_read(source, DEFAULT_LIMITS, None).tensors) == count
+        assert len(read_open(source, DEFAULT_LIMITS, None).tensors) == count
         assert source.bytes_read <= len(pickle) + directory + 72 * 1024
 
 

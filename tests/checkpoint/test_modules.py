@@ -12,6 +12,7 @@ import pytest
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 torch = pytest.importorskip("torch")
@@ -53,6 +54,10 @@ MODULES = [normed, tied, listed, half]
 MODES = [{}, {"_use_new_zipfile_serialization": False}, {"pickle_protocol": 4}, {"pickle_protocol": 5}]
 
 
+def names_of(checkpoint: Checkpoint) -> list[str]:
+    return list(layout_of(checkpoint, views_of(checkpoint)[0]))
+
+
 def expect(checkpoint: Checkpoint, state: dict[str, Any]) -> None:
     assert list(checkpoint.tensors) == list(state)
     with TensorReader(checkpoint) as reader:
@@ -88,13 +93,13 @@ def test_a_compiled_module_is_read_through_its_wrapper(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(save(module, tmp_path / "a.pt"))
     expect(checkpoint, module.state_dict())
     assert checkpoint.wrapper.prefix == "_orig_mod."
-    assert list(checkpoint.layout) == list(normed().state_dict())
+    assert names_of(checkpoint) == list(normed().state_dict())
 
 
 def test_data_parallel_modules_are_read_below_their_prefix(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(save(nn.DataParallel(normed()), tmp_path / "a.pt"))
     assert checkpoint.wrapper.prefix == "module."
-    assert list(checkpoint.layout) == list(normed().state_dict())
+    assert names_of(checkpoint) == list(normed().state_dict())
 
 
 def test_a_module_beside_other_entries_is_found(tmp_path: Path) -> None:
@@ -143,7 +148,7 @@ PREFIXES = ["", "model.", "module.", "_orig_mod.", "model._orig_mod.", "module.m
 def test_one_of_the_views_is_without_every_wrapper(tmp_path: Path, prefix: str) -> None:
     state = {prefix + key: tensor for key, tensor in normed().state_dict().items()}
     checkpoint = open_checkpoint(save({"state_dict": state, "pytorch-lightning_version": "2"}, tmp_path / "a.pt"))
-    names = [list(view.keys) for view in checkpoint.views]
+    names = [list(view.keys) for view in views_of(checkpoint)]
     assert list(normed().state_dict()) in names
     assert list(state) in names
 
@@ -151,22 +156,22 @@ def test_one_of_the_views_is_without_every_wrapper(tmp_path: Path, prefix: str) 
 def test_wrappers_in_the_middle_are_taken_out(tmp_path: Path) -> None:
     names = [f"model.encoder._orig_mod.{key}" for key in normed().state_dict()] + ["model.head.weight"]
     state = dict.fromkeys(names, torch.zeros(2))
-    (view, *_) = open_checkpoint(save(state, tmp_path / "a.pt")).views
+    (view, *_) = views_of(open_checkpoint(save(state, tmp_path / "a.pt")))
     assert view.inner == ("model.encoder._orig_mod.",)
     assert list(view.keys) == [name.replace("_orig_mod.", "") for name in names]
 
 
 def test_a_child_called_module_among_others_is_no_wrapper(tmp_path: Path) -> None:
     names = ["encoder.module.weight", "encoder.other.weight"]
-    (view, *_) = open_checkpoint(save(dict.fromkeys(names, torch.zeros(2)), tmp_path / "a.pt")).views
+    (view, *_) = views_of(open_checkpoint(save(dict.fromkeys(names, torch.zeros(2)), tmp_path / "a.pt")))
     assert list(view.keys) == names
 
 
 def test_what_lies_outside_of_the_prefix_is_told(tmp_path: Path) -> None:
     state = {"n_averaged": torch.tensor(3), **{f"module.{key}": value for key, value in normed().state_dict().items()}}
     checkpoint = open_checkpoint(save(state, tmp_path / "a.pt"))
-    assert checkpoint.views[0].prefix == "module."
-    assert checkpoint.views[0].outside == ("n_averaged",)
+    assert views_of(checkpoint)[0].prefix == "module."
+    assert views_of(checkpoint)[0].outside == ("n_averaged",)
 
 
 def test_extra_state_is_no_tensor(tmp_path: Path) -> None:
@@ -200,7 +205,7 @@ def test_a_real_lightning_checkpoint_is_told_apart_from_a_plain_one(tmp_path: Pa
     expect(checkpoint, toy.state_dict())
     assert (checkpoint.wrapper.kind, checkpoint.wrapper.prefix) == ("lightning", "model.")
     assert checkpoint.wrapper.version == lightning.__version__
-    assert next(iter(checkpoint.layout)) == "0.weight"
+    assert names_of(checkpoint)[0] == "0.weight"
 
     from viscy_compat.checkpoint.inspection import inspected
 

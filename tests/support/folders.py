@@ -22,7 +22,7 @@ from support.assembly import (
     tuple_of,
     zipped,
 )
-from viscy_compat.checkpoint.safetensors_file import packed
+from viscy_compat.layout import packed_strides
 
 RECORDS = "torch.distributed.checkpoint.metadata"
 
@@ -58,7 +58,8 @@ def item(block: Block) -> bytes:
     """The torch file of one block."""
     held = storage(elements=len(block.values))
     return zipped(
-        tensor(block.shape, packed(block.shape), of=held), {"0": struct.pack(f"<{len(block.values)}f", *block.values)}
+        tensor(block.shape, packed_strides(block.shape), of=held),
+        {"0": struct.pack(f"<{len(block.values)}f", *block.values)},
     )
 
 

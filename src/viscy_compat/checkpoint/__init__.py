@@ -9,7 +9,6 @@ from typing import Literal
 
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
-from viscy_compat.errors import UnreadableCheckpoint
 
 __all__ = ["Checkpoint", "Limits", "open_checkpoint"]
 
@@ -50,17 +49,7 @@ def open_checkpoint(
 
     checkpoint = read_checkpoint(path, limits, state_dict)
     if undecided == "refuse" and not checkpoint.decided:
+        from viscy_compat.checkpoint.state_dicts import several_state_dicts
+
         raise several_state_dicts(checkpoint)
     return checkpoint
-
-
-def several_state_dicts(checkpoint: Checkpoint) -> UnreadableCheckpoint:
-    """Return the error that asks which of several state dicts is meant."""
-    paths = [site.path for site in checkpoint.sites]
-    listed = ", ".join(map(repr, paths[:12]))
-    return UnreadableCheckpoint(
-        f"{len(paths)} state dicts in this file: {listed}",
-        where=checkpoint.path,
-        fix=f"choose one with --state-dict {paths[0]}",
-        code="VC445",
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -34,7 +35,23 @@ class Address(NamedTuple):
         return self.path if self.prefix is None else f"{self.path}:{self.prefix}"
 
 
-def resolved(text: str, paths: list[str], names_of: Names, where: str) -> Address:
+def select_set(checkpoint: Checkpoint, text: str) -> Checkpoint:
+    """Return the same file with another set of weights; the file is not read again.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC446 where there is none at that address.
+    """
+    if checkpoint.select is not None:
+        return checkpoint.select(text)
+    address = resolve_address(text, [checkpoint.site], lambda _: checkpoint.beside, checkpoint.path)
+    chosen = checkpoint.below(address.prefix)
+    chosen.stated = True
+    return chosen
+
+
+def resolve_address(text: str, paths: list[str], names_of: Names, where: str) -> Address:
     """Return the address that a text means in a file.
 
     Parameters
@@ -56,7 +73,7 @@ def resolved(text: str, paths: list[str], names_of: Names, where: str) -> Addres
     Examples
     --------
     >>> names = {"state_dict": ["model.w", "ema.model.w"], "other": ["w"]}
-    >>> [str(resolved(text, list(names), names.get, "f")) for text in ("other", "ema", "state_dict.ema.model")]
+    >>> [str(resolve_address(text, list(names), names.get, "f")) for text in ("other", "ema", "state_dict.ema.model")]
     ['other', 'state_dict:ema.', 'state_dict:ema.model.']
     """
     if text in paths:

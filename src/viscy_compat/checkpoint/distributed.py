@@ -13,17 +13,15 @@ from typing import Any, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
-from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA
+from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA, place_of_shard
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import Pickled
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView, sizes_of
-from viscy_compat.checkpoint.safetensors_file import packed
-from viscy_compat.checkpoint.sharded import place_of_shard
 from viscy_compat.checkpoint.torch_file import contents_of, decoded, start_in_file
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec
+from viscy_compat.layout import TensorSpec, packed_strides
 from viscy_compat.named import NamedTuple
 
 _RECORDS: Final = "torch.distributed.checkpoint.metadata."
@@ -64,17 +62,24 @@ class _Entry(NamedTuple):
     sizes: dict[tuple[int, ...], tuple[int, ...]]
 
 
-def read_distributed(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
+def read_distributed(folder: str, limits: Limits, address: str | None) -> Checkpoint:
     """Read a folder; see `viscy_compat.checkpoint.open_checkpoint`.
 
     Raises
     ------
     UnreadableCheckpoint
-        VC470 for a ``.metadata`` that torch does not write; VC471 for parts that do not fit together; VC461, VC462 for
-        a part outside of the folder, or missing.
+        VC462 without a ``.metadata``, VC470 for one that torch does not write; VC471 for parts that do not fit
+        together; VC461, VC462 for a part outside of the folder, or missing.
     """
-    with _Folder(folder, limits) as reading:
-        return reading.checkpoint(wanted)
+    if not os.path.lexists(os.path.join(folder, METADATA)):
+        raise UnreadableCheckpoint(
+            f"a distributed checkpoint without its table of contents ({METADATA}), which is written last",
+            where=folder,
+            fix="copy the whole folder, hidden files too; where it was never written, take an earlier save",
+            code="VC462",
+        )
+    with _Folder(folder, limits) as parts:
+        return parts.checkpoint(address)
 
 
 class _Folder:
@@ -95,7 +100,7 @@ class _Folder:
         for source in self.sources.values():
             source.close()
 
-    def checkpoint(self, wanted: str | None) -> Checkpoint:
+    def checkpoint(self, address: str | None) -> Checkpoint:
         source = self.source(METADATA)
         own = self.metadata(source)
         entries, paths = _entries_of(own.root, source.path, self.limits)
@@ -117,7 +122,7 @@ class _Folder:
             files=self.facts(),
             parts=self.by_name,
         )
-        return checkpoint_of(contents, self.limits, wanted)
+        return checkpoint_of(contents, self.limits, address)
 
     def refuse_safetensors(self, entries: dict[str, _Entry]) -> None:
         """Refuse parts in a format that torch 2.15 writes and whose places in the file it states wrongly."""
@@ -180,7 +185,7 @@ class _Folder:
         """Return the node that torch would write for a packed tensor over a storage."""
         held = Persistent(("storage", Global("torch.storage", "UntypedStorage"), storage.name, "cpu", storage.nbytes))
         self.storages[id(held)] = StorageView(storage, "untyped")
-        args = (held, 0, spec.shape, packed(spec.shape), False, None, Global("torch", spec.dtype))
+        args = (held, 0, spec.shape, packed_strides(spec.shape), False, None, Global("torch", spec.dtype))
         return Call(Global("torch._utils", "_rebuild_tensor_v3"), args)
 
     def part(self, name: str, part: _Part) -> Contents:

@@ -9,24 +9,20 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
-from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper
-from viscy_compat.checkpoint.folder import SHARD, shard_names
-from viscy_compat.checkpoint.graph import unreadable_findings
+from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
+from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.safetensors_file import packed, parsed_json, read_safetensors
-from viscy_compat.checkpoint.sharded import place_of_shard
+from viscy_compat.checkpoint.safetensors_file import SHARDING_INFO, parsed_json, read_safetensors
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec, quoted
-
-INFO: Final = "DCP_SHARDING_INFO"
+from viscy_compat.layout import TensorSpec, packed_strides, quoted
 
 
-def read_distributed_safetensors(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
+def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
     """Read a folder; see `viscy_compat.checkpoint.open_checkpoint`.
 
     Raises
@@ -42,9 +38,9 @@ def read_distributed_safetensors(folder: str, limits: Limits, wanted: str | None
     chunks = _chunks_by_key(shards, folder)
     tensors = {key: _tensor(key, parts, folder) for key, parts in chunks.items()}
     unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
-    whole = Checkpoint(
-        folder,
-        "distributed-safetensors",
+    return Checkpoint(
+        path=folder,
+        format="distributed-safetensors",
         files=tuple(shard.files[0] for shard in shards.values()),
         tensors=tensors,
         unreadable=unreadable,
@@ -53,12 +49,11 @@ def read_distributed_safetensors(folder: str, limits: Limits, wanted: str | None
         storages=_storages(shards),
         findings=tuple(unreadable_findings(unreadable)),
     )
-    return whole if wanted is None else whole.at(wanted)
 
 
 def _part(place: str, limits: Limits) -> Checkpoint:
     with ByteSource(place) as source:
-        found = read_safetensors(source, limits, None, part="part")
+        found = read_safetensors(source, limits)
         source.verify_unchanged()
     return found
 
@@ -75,11 +70,11 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
     UnreadableCheckpoint
         VC470 where that is not stated as torch states it.
     """
-    stated = parsed_json(metadata.get(INFO, "{}").encode(), where, code="VC470")
+    stated = parsed_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
     offsets = {key: _offsets(row) for key, row in stated.items()}
     if not offsets or None in offsets.values():
         raise UnreadableCheckpoint(
-            f"its {INFO} does not say where its tensors begin",
+            f"its {SHARDING_INFO} does not say where its tensors begin",
             where=where,
             fix="copy the whole folder again",
             code="VC470",
@@ -110,7 +105,7 @@ def _tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
     if len(chunks) == 1:
         return first
     storage = ChunkedStorage(key, first.storage.file, spec, tuple(chunks))
-    return StoredTensor(key, spec, storage, stride=packed(shape))
+    return StoredTensor(key, spec, storage, stride=packed_strides(shape))
 
 
 def _ends(chunk: Chunk, folder: str, key: str) -> tuple[int, ...]:

@@ -1,21 +1,18 @@
 """What a checkpoint is, to the rest of the program: records without judgement.
 
 `open_checkpoint` (in `viscy_compat.checkpoint`) returns a `Checkpoint`. Raw keys are the names as the file has them
-(``model.stem.conv.weight``); `Checkpoint.views` takes wrapper prefixes off.
+(``model.stem.conv.weight``); `viscy_compat.checkpoint.wrapper.views_of` takes wrapper prefixes off.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.findings import Finding
-from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.layout import TensorSpec, fold
 from viscy_compat.named import NamedTuple
-
-if TYPE_CHECKING:
-    from viscy_compat.checkpoint.zip_archive import Entry
 
 Format = Literal[
     "torch-zip",
@@ -45,6 +42,23 @@ class FileFacts(NamedTuple):
     modified_ns: int
 
 
+class ZipEntry(NamedTuple):
+    """One entry of the central directory of a zip archive.
+
+    ``header`` is the offset of the local header, ``size`` the stored bytes, ``nbytes`` the unpacked ones, ``limit``
+    where the next entry (or the directory) starts. `viscy_compat.checkpoint.zip_archive.start_of` finds the first byte.
+    """
+
+    name: str
+    header: int
+    size: int
+    nbytes: int
+    crc: int
+    deflated: bool
+    flags: int
+    limit: int
+
+
 class Storage:
     """A run of bytes that one or several tensors look into.
 
@@ -71,7 +85,7 @@ class Storage:
         Whether the record is deflated (torch never does; rezipped files are).
     location : str
         Where torch would put it (``cpu``, ``cuda:0``).
-    entry : object
+    entry : ZipEntry or None
         The zip entry, for `TensorReader.locate`; None outside of archives.
     """
 
@@ -101,7 +115,7 @@ class Storage:
         crc: int | None = None,
         nbytes: int | None = None,
         location: str = "cpu",
-        entry: Entry | None = None,
+        entry: ZipEntry | None = None,
     ) -> None:
         self.name, self.file, self.start, self.size, self.dtype = name, file, start, size, dtype
         self.byte_order, self.crc, self.location, self.entry = byte_order, crc, location, entry
@@ -213,6 +227,16 @@ class UnreadableTensor(NamedTuple):
     reason: str
 
 
+def unreadable_findings(unreadable: tuple[UnreadableTensor, ...]) -> Iterable[Finding]:
+    """Yield one finding for each cause, with the folded keys of its tensors."""
+    causes: dict[tuple[str, str], list[str]] = {}
+    for tensor in unreadable:
+        causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
+    for (code, reason), keys in causes.items():
+        many = f"{len(keys)} tensors cannot" if len(keys) > 1 else "a tensor cannot"
+        yield Finding(code, f"{many} be read exactly: {reason}", tuple(fold(keys)))
+
+
 class GlobalUse(NamedTuple):
     """A name that the pickle would import.
 
@@ -293,6 +317,9 @@ class Wrapper(NamedTuple):
     version: str = ""
 
 
+PLAIN = Wrapper("plain")
+
+
 class View(NamedTuple):
     """The state dict with one choice of wrapper prefixes taken off.
 
@@ -326,7 +353,7 @@ class Checkpoint:
         Raw key to tensor, in the order of the file (for a dictionary with repeated keys: of first appearance).
     unreadable : tuple[UnreadableTensor, ...]
         Entries of the state dict that should be tensors and could not be read.
-    extras : dict[str, Node]
+    extras : Mapping[str, Node]
         Entries of the state dict that are no tensors at all (``_extra_state``, numbers).
     wrapper : Wrapper
         Lightning, whole module, or plain; and the prefix of the default view.
@@ -342,19 +369,19 @@ class Checkpoint:
         Whether somebody said which set is meant.
     decided : bool
         False where several state dicts are there, none is the usual one, and nobody said which is meant.
-    entries : dict[str, Node]
+    entries : Mapping[str, Node]
         Top-level entries besides the state dict (``epoch``, ``optimizer_states``...), inert.
     hyper_parameters : Node
         Lightning's ``hyper_parameters``, inert; None where there are none. See `viscy_compat.checkpoint.plain`.
-    metadata : dict[str, str]
+    metadata : Mapping[str, str]
         The ``__metadata__`` of a safetensors file, or the record that `remap` left in a torch file.
     globals : tuple[GlobalUse, ...]
         Every name that the pickles mention, in order of appearance.
-    versions : dict[str, str]
+    versions : Mapping[str, str]
         Versions that the file states (``"pytorch-lightning"``, ``"archive"``: torch's own format, ``"pickle"``).
-    storages : dict[str, Storage]
+    storages : Mapping[str, Storage]
         Every storage that the file refers to by name, those of optimizer states too.
-    records : dict[str, Storage]
+    records : Mapping[str, Storage]
         Every record of a torch zip file in the order of its directory, `storages` among them; empty for others.
     pickle_name : str
         The record that holds the pickle (``archive/data.pkl``).
@@ -370,11 +397,11 @@ class Checkpoint:
         Calls that the pickle makes and throws away (state setters); they are not below `root`.
     findings : tuple[Finding, ...]
         VC4xx findings that did not stop the reading.
+    select : Callable[[str], Checkpoint] or None
+        Returns the same file with another of its state dicts, without reading it again; None where it has only one.
     """
 
     __slots__ = (
-        "_reader",
-        "_views",
         "base",
         "beside",
         "checked_crcs",
@@ -393,6 +420,7 @@ class Checkpoint:
         "pickle_name",
         "records",
         "root",
+        "select",
         "site",
         "sites",
         "state_node",
@@ -404,72 +432,68 @@ class Checkpoint:
         "wrapper",
     )
 
-    def __init__(self, path: str, format: Format, **facts: Any) -> None:
-        self.path: str = path
-        self.format: Format = format
-        self.files: tuple[FileFacts, ...] = facts["files"]
-        self.tensors: dict[str, StoredTensor] = facts["tensors"]
-        self.unreadable: tuple[UnreadableTensor, ...] = facts.get("unreadable", ())
-        self.extras: dict[str, Node] = facts.get("extras", {})
-        self.wrapper: Wrapper = facts.get("wrapper", Wrapper("plain"))
-        self.site: str = facts.get("site", "")
-        self.sites: tuple[StateDictSite, ...] = facts.get("sites", ())
-        self.entries: dict[str, Node] = facts.get("entries", {})
-        self.hyper_parameters: Node = facts.get("hyper_parameters")
-        self.metadata: dict[str, str] = facts.get("metadata", {})
-        self.globals: tuple[GlobalUse, ...] = facts.get("globals", ())
-        self.versions: dict[str, str] = facts.get("versions", {})
-        self.storages: dict[str, Storage] = facts.get("storages", {})
-        self.records: dict[str, Storage] = facts.get("records", {})
-        self.pickle_name: str = facts.get("pickle_name", "")
-        self.state_node: Node = facts.get("state_node")
-        self.module_class: str = facts.get("module_class", "")
-        self.checked_crcs: tuple[str, ...] = facts.get("checked_crcs", ())
-        self.root: Node = facts.get("root")
-        self.dropped: tuple[Node, ...] = facts.get("dropped", ())
-        self.findings: tuple[Finding, ...] = facts.get("findings", ())
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: Format,
+        files: tuple[FileFacts, ...],
+        tensors: dict[str, StoredTensor],
+        unreadable: tuple[UnreadableTensor, ...] = (),
+        extras: Mapping[str, Node] = {},
+        wrapper: Wrapper = PLAIN,
+        site: str = "",
+        sites: tuple[StateDictSite, ...] = (),
+        stated: bool = False,
+        decided: bool = True,
+        entries: Mapping[str, Node] = {},
+        hyper_parameters: Node = None,
+        metadata: Mapping[str, str] = {},
+        globals: tuple[GlobalUse, ...] = (),
+        versions: Mapping[str, str] = {},
+        storages: Mapping[str, Storage] = {},
+        records: Mapping[str, Storage] = {},
+        pickle_name: str = "",
+        state_node: Node = None,
+        module_class: str = "",
+        checked_crcs: tuple[str, ...] = (),
+        root: Node = None,
+        dropped: tuple[Node, ...] = (),
+        findings: tuple[Finding, ...] = (),
+        select: Callable[[str], Checkpoint] | None = None,
+    ) -> None:
+        self.path, self.format, self.files, self.findings = path, format, files, findings
+        self.tensors, self.unreadable, self.extras = tensors, unreadable, extras
         self.base: str | None = None
-        self.beside: dict[str, StoredTensor] = self.tensors
-        self.stated: bool = facts.get("stated", False)
-        self.decided: bool = facts.get("decided", True)
-        self._reader: Callable[[str], Checkpoint] | None = facts.get("reader")
-        self._views: tuple[View, ...] | None = None
+        self.beside = tensors
+        self.wrapper, self.site, self.sites, self.select = wrapper, site, sites, select
+        self.stated, self.decided = stated, decided
+        self.entries, self.hyper_parameters, self.metadata = entries, hyper_parameters, metadata
+        self.globals, self.versions, self.dropped = globals, versions, dropped
+        self.storages, self.records, self.checked_crcs = storages, records, checked_crcs
+        self.root, self.pickle_name, self.state_node, self.module_class = root, pickle_name, state_node, module_class
 
     @property
     def address(self) -> str:
         """Where the tensors are, as ``--state-dict`` takes it."""
         return self.site if self.base is None else f"{self.site}:{self.base}"
 
-    def renamed(self, path: str) -> Checkpoint:
-        """Give the facts, at every address, the path of the folder that a file stands for."""
-        reader = self._reader
-        self.path = path
-        self._reader = None if reader is None else lambda address: reader(address).renamed(path)
-        return self
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
 
-    def at(self, address: str) -> Checkpoint:
-        """Return the same file with another set of weights; the file is not read again.
-
-        Raises
-        ------
-        UnreadableCheckpoint
-            VC446 where there is none at that address.
-        """
-        if self._reader is not None:
-            return self._reader(address)
-        from viscy_compat.checkpoint.address import resolved
-
-        found = resolved(address, [self.site], lambda _: self.beside, self.path)
-        whole = self.below(None)
-        whole.stated = True
-        return whole if found.prefix is None else whole.below(found.prefix)
+    @property
+    def tensor_bytes(self) -> int:
+        """Bytes of all tensors of the state dict, each counted packed."""
+        return sum(tensor.nbytes for tensor in self.tensors.values())
 
     def below(self, base: str | None) -> Checkpoint:
         """Return a copy that holds only what stands below a prefix; all of the state dict for None."""
         copy = Checkpoint.__new__(Checkpoint)
         for name in self.__slots__:
             setattr(copy, name, getattr(self, name))
-        copy.base, copy._views = base, None
+        copy.base = base
         under = base or ""
         copy.tensors = {key: tensor for key, tensor in self.beside.items() if key.startswith(under)}
         copy.unreadable = tuple(tensor for tensor in self.unreadable if tensor.key.startswith(under))
@@ -483,43 +507,3 @@ class Checkpoint:
         copy.beside = {key: tensor for key, tensor in self.beside.items() if key not in gone}
         copy.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in gone}
         return copy
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files)
-
-    @property
-    def tensor_bytes(self) -> int:
-        """Bytes of all tensors of the state dict, each counted packed."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
-
-    @property
-    def absolute_paths(self) -> tuple[str, ...]:
-        """Absolute paths of some machine among the pickle's texts, keys of the state dict left out."""
-        from viscy_compat.checkpoint.plain import absolute_paths
-
-        return absolute_paths(self.entries)
-
-    @property
-    def views(self) -> tuple[View, ...]:
-        """Every way to take wrapper prefixes off, the default one first.
-
-        A class may itself have a child called ``model`` (BetaVaeMonai has), so a prefix is certain only once the
-        rest is recognised: try the views in turn.
-        """
-        if self._views is None:
-            from viscy_compat.checkpoint.wrapper import views_of
-
-            self._views = views_of(self.tensors, self.wrapper)
-        return self._views
-
-    @property
-    def layout(self) -> Layout:
-        """The layout of the default view."""
-        return self.layout_of(self.views[0])
-
-    def layout_of(self, view: View) -> Layout:
-        """Return the ordered layout of one view."""
-        tensors = self.tensors
-        return {name: tensors[key].spec for name, key in view.keys.items()}

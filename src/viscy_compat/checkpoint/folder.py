@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final, Literal, NoReturn
+from typing import Any, Final, Literal, NoReturn
 
-from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quoted
 
@@ -48,6 +46,22 @@ def refuse_part(path: str) -> NoReturn:
     )
 
 
+def refuse_folder(folder: str) -> NoReturn:
+    """Refuse a folder that is no checkpoint as a whole.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC401.
+    """
+    raise UnreadableCheckpoint(
+        "this is a folder, not a file",
+        where=folder,
+        fix=f"give a checkpoint file; viscy-compat check {quoted(folder)} looks for those in it",
+        code="VC401",
+    )
+
+
 def kind_of_folder(folder: str) -> FolderKind:
     """Return which checkpoint a folder is as a whole; empty where it only may hold some."""
     from viscy_compat.checkpoint.deepspeed import deepspeed_folder
@@ -79,47 +93,46 @@ def unpacked_root(folder: str) -> str:
     return ""
 
 
-def read_folder(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
-    """Read a folder that is one checkpoint; see `viscy_compat.checkpoint.open_checkpoint`.
+def place_of_shard(folder: str, name: str, *, where: str) -> str:
+    """Return the path of a file in a folder, which must be there and be no link.
 
     Raises
     ------
     UnreadableCheckpoint
-        VC401 for a folder that is none, and what its readers raise.
+        VC461 for a path that leaves the folder, VC462 where there is no file.
     """
-    kind = kind_of_folder(folder)
-    if kind == "distributed":
-        from viscy_compat.checkpoint.distributed import read_distributed
-
-        if not os.path.lexists(os.path.join(folder, METADATA)):
-            raise UnreadableCheckpoint(
-                f"a distributed checkpoint without its table of contents ({METADATA}), which is written last",
-                where=folder,
-                fix="copy the whole folder, hidden files too; where it was never written, take an earlier save",
-                code="VC462",
-            )
-        return read_distributed(folder, limits, wanted)
-    if kind == "distributed-safetensors":
-        from viscy_compat.checkpoint.distributed_safetensors import read_distributed_safetensors
-
-        return read_distributed_safetensors(folder, limits, wanted)
-    if kind == "unpacked":
-        from viscy_compat.checkpoint.unpacked import read_unpacked
-
-        return read_unpacked(unpacked_root(folder), limits, wanted, path=folder)
-    if kind == "deepspeed":
-        return _deepspeed(folder, limits, wanted)
-    raise UnreadableCheckpoint(
-        "this is a folder, not a file",
-        where=folder,
-        fix=f"give a checkpoint file; viscy-compat check {quoted(folder)} looks for those in it",
-        code="VC401",
-    )
+    place = os.path.join(folder, name_of_shard(where, name))
+    if os.path.islink(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is a link", where=where, fix="replace the link by the file", code="VC461"
+        )
+    if not os.path.exists(place):
+        raise UnreadableCheckpoint(
+            f"the shard {name!a} is not there", where=where, fix=f"fetch it into {folder or '.'}", code="VC462"
+        )
+    return place
 
 
-def _deepspeed(folder: str, limits: Limits, wanted: str | None) -> Checkpoint:
-    """Read the whole model out of the file of rank 0; the path stays the folder."""
-    from viscy_compat.checkpoint.deepspeed import deepspeed_folder, model_states
-    from viscy_compat.checkpoint.reading import read_checkpoint
+def name_of_shard(path: str, name: Any) -> str:
+    """Return the name of a file beside an index as it stands there.
 
-    return read_checkpoint(model_states(deepspeed_folder(folder), path=folder), limits, wanted).renamed(folder)
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC460 for what is no plain text, VC461 for a path that leaves the folder.
+    """
+    if type(name) is not str or not name.isprintable():
+        raise broken_index(path, "the name of a shard is no plain text")
+    if os.path.basename(name) != name or "\\" in name or ":" in name or name in ("", ".", ".."):
+        raise UnreadableCheckpoint(
+            f"the shard {name[:80]!a} is not in the folder of the index",
+            where=path,
+            fix="do not use this index: shards lie beside it, under their bare names",
+            code="VC461",
+        )
+    return name
+
+
+def broken_index(path: str, what: str) -> UnreadableCheckpoint:
+    """Return the error for an index that says what none does."""
+    return UnreadableCheckpoint(f"broken index: {what}", where=path, fix="fetch the index again", code="VC460")

@@ -16,6 +16,7 @@ from viscy_compat.checkpoint.facts import (
     UnreadableTensor,
     Wrapper,
     WrapperKind,
+    unreadable_findings,
 )
 from viscy_compat.checkpoint.inert import Node, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
@@ -79,7 +80,7 @@ def checkpoint_of(contents: Contents, limits: Limits, wanted: str | None) -> Che
 
 
 def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | None) -> Checkpoint:
-    """Return what the file holds at an address, or at the usual place; `Checkpoint.at` comes back here."""
+    """Return what the file holds at an address, or at the usual place; `Checkpoint.select` comes back here."""
     path, pickled = contents.path or contents.source.path, contents.pickled
     _refuse_other_states(pickled.root, path)
     if not sites:
@@ -87,10 +88,10 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
     site = usual(sites, path)
     decided, site, below = site is not None, site or sites[0], None
     if wanted is not None:
-        from viscy_compat.checkpoint.address import resolved
+        from viscy_compat.checkpoint.address import resolve_address
 
         names = partial(names_at, sites, limits=limits, where=path)
-        address = resolved(wanted, [each.path for each in sites], names, path)
+        address = resolve_address(wanted, [each.path for each in sites], names, path)
         site, below = next(each for each in sites if each.path == address.path), address.prefix
     entries = _entries(_named_nodes(site, limits, path), Rebuilder(contents.storages, limits))
     _refuse_unusable(entries, limits, path, pickled.root)
@@ -99,8 +100,8 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
     version = top.get(_LIGHTNING)
     wrapper = _wrapper(entries.tensors, site, version)
     whole = Checkpoint(
-        path,
-        contents.format,
+        path=path,
+        format=contents.format,
         files=contents.files or (contents.source.facts,),
         tensors=entries.tensors,
         unreadable=entries.unreadable,
@@ -124,7 +125,7 @@ def _at(contents: Contents, limits: Limits, sites: list[Site], wanted: str | Non
         findings=tuple(_findings(contents, entries, uses, site, sites, wanted)),
         stated=wanted is not None,
         decided=decided or wanted is not None,
-        reader=partial(_at, contents, limits, sites),
+        select=partial(_at, contents, limits, sites),
     )
     return whole if below is None else whole.below(below)
 
@@ -238,16 +239,6 @@ def _name_findings(uses: tuple[GlobalUse, ...], computed: bool) -> Iterable[Find
     classes = tuple(use.path for use in uses if use.role == "class")
     if classes:
         yield Finding("VC431", f"loading this file the ordinary way would import {_some(classes)}", classes)
-
-
-def unreadable_findings(unreadable: tuple[UnreadableTensor, ...]) -> Iterable[Finding]:
-    """Yield one finding for each cause, with the folded keys of its tensors."""
-    causes: dict[tuple[str, str], list[str]] = {}
-    for tensor in unreadable:
-        causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
-    for (code, reason), keys in causes.items():
-        many = f"{len(keys)} tensors cannot" if len(keys) > 1 else "a tensor cannot"
-        yield Finding(code, f"{many} be read exactly: {reason}", tuple(fold(keys)))
 
 
 def _some(names: tuple[str, ...], most: int = 4) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, WeightsFacts
 from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
-from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.plain import absolute_paths, plain
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage_id
 from viscy_compat.checkpoint.thorough import damaged_records
 from viscy_compat.errors import UnreadableCheckpoint
@@ -126,7 +126,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "optimizers": [optimizer._asdict() for optimizer in optimizers_of(checkpoint)],
         "entries": {key: plain(node, most=500) for key, node in other_entries(checkpoint).items()},
         "globals": [use._asdict() for use in checkpoint.globals],
-        "absolute_paths": list(checkpoint.absolute_paths),
+        "absolute_paths": list(absolute_paths(checkpoint.entries)),
     }
 
 

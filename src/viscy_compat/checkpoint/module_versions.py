@@ -21,7 +21,7 @@ def module_versions(checkpoint: Checkpoint) -> Mapping[str, int]:
 
     Examples
     --------
-    >>> module_versions(Checkpoint("a.safetensors", "safetensors", files=(), tensors={}))
+    >>> module_versions(Checkpoint(path="a.pt", format="torch-zip", files=(), tensors={}))
     {}
     """
     state = checkpoint.state_node

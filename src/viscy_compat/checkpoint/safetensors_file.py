@@ -7,7 +7,7 @@ without holes and without overlaps.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, Literal, NoReturn
+from typing import Any, Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import (
@@ -18,13 +18,13 @@ from viscy_compat.checkpoint.facts import (
     StoredTensor,
     UnreadableTensor,
     Wrapper,
+    unreadable_findings,
 )
-from viscy_compat.checkpoint.graph import unreadable_findings
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import BOUND
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec
+from viscy_compat.layout import TensorSpec, packed_strides
 
 DTYPES: Final = {
     "F64": "float64",
@@ -50,26 +50,21 @@ DTYPES: Final = {
 """torch's names of the format's dtypes (safetensors 0.8), for both directions."""
 
 
-def read_safetensors(
-    source: ByteSource, limits: Limits, wanted: str | None, *, part: Literal["whole", "part"] = "whole"
-) -> Checkpoint:
-    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`.
+SHARDING_INFO: Final = "DCP_SHARDING_INFO"
+"""What torch's Hugging Face storage writer adds to the metadata of one rank's part."""
 
-    A ``part`` is read by the folder of a distributed checkpoint, whose tensors are pieces.
-    """
+
+def read_safetensors(source: ByteSource, limits: Limits) -> Checkpoint:
+    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
     start, header = _header(source, limits)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     tensors, unreadable = _tensors(source, header, start, limits)
     if not header:
         raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
-    if "DCP_SHARDING_INFO" in metadata and part == "whole":
-        from viscy_compat.checkpoint.distributed_safetensors import refuse_lone_part
-
-        refuse_lone_part(metadata, path)
-    whole = Checkpoint(
-        path,
-        "safetensors",
+    return Checkpoint(
+        path=path,
+        format="safetensors",
         files=(source.facts,),
         tensors=tensors,
         unreadable=unreadable,
@@ -79,7 +74,6 @@ def read_safetensors(
         storages={tensor.storage.name: tensor.storage for tensor in tensors.values()},
         findings=tuple(unreadable_findings(unreadable)),
     )
-    return whole if wanted is None else whole.at(wanted)
 
 
 def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
@@ -207,22 +201,7 @@ def _tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTe
             fix="fetch the file again; no writer of checkpoints makes such a file",
             code="VC451",
         )
-    return StoredTensor(key, spec, storage, stride=packed(spec.shape))
-
-
-def packed(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the strides of a tensor whose elements lie packed in row-major order.
-
-    Examples
-    --------
-    >>> packed((2, 3, 4))
-    (12, 4, 1)
-    """
-    strides, step = [], 1
-    for size in reversed(shape):
-        strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
+    return StoredTensor(key, spec, storage, stride=packed_strides(spec.shape))
 
 
 def _refuse_holes(path: str, ranges: list[tuple[int, int]], size: int) -> None:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import os
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import NoReturn
 
-from viscy_compat.checkpoint import several_state_dicts
 from viscy_compat.checkpoint.byte_source import ByteSource
-from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper
+from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper, unreadable_findings
+from viscy_compat.checkpoint.folder import broken_index, name_of_shard, place_of_shard
 from viscy_compat.checkpoint.foreign import foreign
-from viscy_compat.checkpoint.graph import unreadable_findings
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.safetensors_file import parsed_json
+from viscy_compat.checkpoint.state_dicts import several_state_dicts
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 
+ReadCheckpoint = Callable[[str], Checkpoint]
 
-def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
-    """Read an index and the headers of its shards; see `viscy_compat.checkpoint.open_checkpoint`."""
+
+def read_sharded(source: ByteSource, limits: Limits, read: ReadCheckpoint) -> Checkpoint:
+    """Read an index and, with a given reader, its shards; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
     shards = _shards_of(source, limits)
-    checkpoints = {name: _shard(path, name, limits) for name in shards}
+    checkpoints = {name: _read_shard(path, name, read) for name in shards}
     kinds = {"safetensors" if shard.format == "safetensors" else "torch" for shard in checkpoints.values()}
     if len(kinds) != 1:
-        _broken(path, "its shards are of two kinds")
+        raise broken_index(path, "its shards are of two kinds")
     tensors = _joined(path, shards, checkpoints)
     unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
     findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
     globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
-    whole = Checkpoint(
-        path,
-        "sharded-safetensors" if kinds == {"safetensors"} else "sharded-torch",
+    return Checkpoint(
+        path=path,
+        format="sharded-safetensors" if kinds == {"safetensors"} else "sharded-torch",
         files=(source.facts, *(shard.files[0] for shard in checkpoints.values())),
         tensors=tensors,
         unreadable=unreadable,
@@ -44,7 +47,6 @@ def read_sharded(source: ByteSource, limits: Limits, wanted: str | None) -> Chec
         checked_crcs=tuple(record for shard in checkpoints.values() for record in shard.checked_crcs),
         findings=(*findings, *unreadable_findings(unreadable)),
     )
-    return whole if wanted is None else whole.at(wanted)
 
 
 def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
@@ -58,60 +60,25 @@ def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
         raise foreign(raw[:512], path, source.size)
     weights = index["weight_map"]
     if index.keys() - {"metadata", "weight_map"} or type(weights) is not dict or not weights:
-        _broken(path, "it must hold 'weight_map', 'metadata' and nothing else")
+        raise broken_index(path, "it must hold 'weight_map', 'metadata' and nothing else")
     shards: dict[str, list[str]] = {}
     for key, name in weights.items():
-        shards.setdefault(_shard_name(path, name), []).append(key)
+        shards.setdefault(name_of_shard(path, name), []).append(key)
     for name, count, what in (("shards", len(shards), "files"), ("tensors", len(weights), "tensors")):
         if count > getattr(limits, name):
             raise beyond(limits, name, count, f"{count} {what}", where=path)
     return shards
 
 
-def _shard_name(path: str, name: Any) -> str:
-    if type(name) is not str or not name.isprintable():
-        _broken(path, "the name of a shard is no plain text")
-    if os.path.basename(name) != name or "\\" in name or ":" in name or name in ("", ".", ".."):
-        raise UnreadableCheckpoint(
-            f"the shard {name[:80]!a} is not in the folder of the index",
-            where=path,
-            fix="do not use this index: shards lie beside it, under their bare names",
-            code="VC461",
-        )
-    return name
-
-
-def _shard(path: str, name: str, limits: Limits) -> Checkpoint:
+def _read_shard(path: str, name: str, read: ReadCheckpoint) -> Checkpoint:
     """Read one shard, which must be a file of its own and no link: a link leads out of the folder."""
-    from viscy_compat.checkpoint.reading import read_checkpoint
-
     place = place_of_shard(os.path.dirname(path), name, where=path)
     if name.endswith(".json"):
-        _broken(path, f"the shard {name!a} is an index itself")
-    shard = read_checkpoint(place, limits, None)
+        raise broken_index(path, f"the shard {name!a} is an index itself")
+    shard = read(place)
     if not shard.decided:
         raise several_state_dicts(shard)
     return shard
-
-
-def place_of_shard(folder: str, name: str, *, where: str) -> str:
-    """Return the path of a file in a folder, which must be there and be no link.
-
-    Raises
-    ------
-    UnreadableCheckpoint
-        VC461 for a path that leaves the folder, VC462 where there is no file.
-    """
-    place = os.path.join(folder, _shard_name(where, name))
-    if os.path.islink(place):
-        raise UnreadableCheckpoint(
-            f"the shard {name!a} is a link", where=where, fix="replace the link by the file", code="VC461"
-        )
-    if not os.path.exists(place):
-        raise UnreadableCheckpoint(
-            f"the shard {name!a} is not there", where=where, fix=f"fetch it into {folder or '.'}", code="VC462"
-        )
-    return place
 
 
 def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:
@@ -133,7 +100,3 @@ def _clash(path: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"index and shards disagree: {what}", where=path, fix="fetch index and shards of one revision", code="VC463"
     )
-
-
-def _broken(path: str, what: str) -> NoReturn:
-    raise UnreadableCheckpoint(f"broken index: {what}", where=path, fix="fetch the index again", code="VC460")

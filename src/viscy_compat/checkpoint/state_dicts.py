@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from viscy_compat.checkpoint.facts import StateDictSite
+from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import is_tensor
@@ -243,3 +243,15 @@ def module_class(node: Node) -> str:
 def has_other_keys(node: Node) -> bool:
     """Say whether a dictionary has keys that are no text."""
     return any(type(key) is not str for key in (entries_of(node) or [])[::2])
+
+
+def several_state_dicts(checkpoint: Checkpoint) -> UnreadableCheckpoint:
+    """Return the error that asks which of several state dicts is meant."""
+    paths = [site.path for site in checkpoint.sites]
+    listed = ", ".join(map(repr, paths[:12]))
+    return UnreadableCheckpoint(
+        f"{len(paths)} state dicts in this file: {listed}",
+        where=checkpoint.path,
+        fix=f"choose one with --state-dict {paths[0]}",
+        code="VC445",
+    )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
-from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage
+from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage, ZipEntry
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.inert import Persistent
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
 from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
-from viscy_compat.checkpoint.zip_archive import Entry, ZipArchive, start_of
+from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 _SMALL: Final = 4096
@@ -128,7 +128,7 @@ def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:
     return {name: _record(entry, order, has_crcs, file) for name, entry in archive.entries.items()}
 
 
-def _record(entry: Entry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
+def _record(entry: ZipEntry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
     crc = entry.crc if has_crcs else None
     return Storage(
         entry.name,

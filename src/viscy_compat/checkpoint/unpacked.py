@@ -7,10 +7,10 @@ from typing import Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
+from viscy_compat.checkpoint.folder import place_of_shard
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
-from viscy_compat.checkpoint.sharded import place_of_shard
 from viscy_compat.checkpoint.torch_file import decoded, storages_of
 from viscy_compat.errors import UnreadableCheckpoint
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from viscy_compat.checkpoint.facts import View, Wrapper
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.layout import Layout
 
 _PREFIXES = ("model.", "module.", "_orig_mod.")
 _FRAMEWORKS = frozenset(
@@ -15,18 +16,30 @@ _NESTING = 8
 _COMPARISONS = 2_000_000
 
 
-def views_of(keys: Iterable[str], wrapper: Wrapper) -> tuple[View, ...]:
+def views_of(checkpoint: Checkpoint) -> tuple[View, ...]:
     """Return every way to take wrapper prefixes off, the default one (`Wrapper.prefix`) first.
+
+    A class may itself have a child called ``model`` (BetaVaeMonai has), so a prefix is certain only once the rest is
+    recognised: try the views in turn.
 
     Examples
     --------
-    >>> views = views_of(["model.module.w", "model.module.b"], Wrapper("plain", "model.module."))
-    >>> [(view.prefix, view.inner) for view in views]
+    >>> from viscy_compat.checkpoint.facts import Wrapper
+    >>> keys = dict.fromkeys(["model.module.w", "model.module.b"])
+    >>> wrapper = Wrapper("plain", "model.module.")
+    >>> found = Checkpoint(path="a.pt", format="torch-zip", files=(), tensors=keys, wrapper=wrapper)
+    >>> [(view.prefix, view.inner) for view in views_of(found)]
     [('model.module.', ()), ('', ('model.module.',)), ('', ()), ('model.', ())]
     """
-    raw = list(keys)
-    prefixes = [wrapper.prefix, *(prefix for prefix in common_prefixes(raw) if prefix != wrapper.prefix)]
+    raw, usual = list(checkpoint.tensors), checkpoint.wrapper.prefix
+    prefixes = [usual, *(prefix for prefix in common_prefixes(raw) if prefix != usual)]
     return tuple(view for prefix in prefixes for view in _views_below(raw, prefix))
+
+
+def layout_of(checkpoint: Checkpoint, view: View) -> Layout:
+    """Return the ordered layout of one view."""
+    tensors = checkpoint.tensors
+    return {name: tensors[key].spec for name, key in view.keys.items()}
 
 
 def names_without_wrappers(keys: Iterable[str]) -> dict[str, str]:
@@ -85,7 +98,8 @@ def view_below(
         if key[len(front) :] != name:
             inner.update(dict.fromkeys(_wrappers_in(key[len(front) :])))
     outside = tuple(key for key in raw if key not in taken)
-    return View(front, {lacks + name: key for name, key in keys.items()}, outside, tuple(inner), lacks)
+    names_to_keys = {lacks + name: key for name, key in keys.items()}
+    return View(front, keys=names_to_keys, outside=outside, inner=tuple(inner), lacks=lacks)
 
 
 def is_recognised(view: View) -> bool:

@@ -17,10 +17,10 @@ from itertools import pairwise
 from typing import NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
+from viscy_compat.checkpoint.facts import ZipEntry
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.record_names import two_alike
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.named import NamedTuple
 
 _END = struct.Struct("<4sHHHHIIH")
 _LOCATOR = struct.Struct("<4sIQI")
@@ -34,23 +34,6 @@ _NEAR, _PADDING = 16 << 10, 128
 """Records are read at once where fewer bytes lie between them; torch pads what it aligns by less than 128 bytes."""
 _FULL = 0xFFFFFFFF
 _DEFLATED, _DESCRIPTOR, _UNSUPPORTED_FLAGS = 8, 0x08, 0x01 | 0x20 | 0x40 | 0x2000
-
-
-class Entry(NamedTuple):
-    """One entry of the central directory.
-
-    ``header`` is the offset of the local header, ``size`` the stored bytes, ``nbytes`` the unpacked ones, ``limit``
-    where the next entry (or the directory) starts. `start_of` finds the first byte.
-    """
-
-    name: str
-    header: int
-    size: int
-    nbytes: int
-    crc: int
-    deflated: bool
-    flags: int
-    limit: int
 
 
 class ZipArchive:
@@ -141,7 +124,7 @@ class ZipArchive:
         return data
 
 
-def start_of(source: ByteSource | ByteWindow, entry: Entry) -> int:
+def start_of(source: ByteSource | ByteWindow, entry: ZipEntry) -> int:
     """Return the offset of an entry's first byte, from its local header, which must agree with the directory.
 
     Raises
@@ -169,7 +152,7 @@ def start_of(source: ByteSource | ByteWindow, entry: Entry) -> int:
     return start
 
 
-def _span(entry: Entry) -> tuple[int, int]:
+def _span(entry: ZipEntry) -> tuple[int, int]:
     """Return where a record and its header lie, with as much padding as torch uses."""
     return entry.header, min(entry.header + _LOCAL.size + 4 * len(entry.name) + _PADDING + entry.size, entry.limit)
 
@@ -245,7 +228,7 @@ def _within(path: str, limits: Limits, count: int, size: int) -> None:
         _lie(path, f"{count} entries do not fit into a directory of {size} bytes")
 
 
-def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, size: int) -> dict[str, Entry]:
+def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, size: int) -> dict[str, ZipEntry]:
     directory = source.read(start, size)
     rows = []
     place = 0
@@ -262,7 +245,7 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
     if (pair := two_alike(names)) is not None:
         _alike(source.path, *pair)
     limits = _limits_of(source.path, rows, start)
-    return {row[0]: Entry(*row, limits[row[1]]) for row in rows}
+    return {row[0]: ZipEntry(*row, limits[row[1]]) for row in rows}
 
 
 _Row = tuple[str, int, int, int, int, bool, int]
@@ -326,12 +309,12 @@ def _limits_of(path: str, rows: list[_Row], directory: int) -> dict[int, int]:
     return limits
 
 
-def _matches(stated: tuple[int, int, int], entry: Entry) -> bool:
+def _matches(stated: tuple[int, int, int], entry: ZipEntry) -> bool:
     crc, size, nbytes = stated
     return crc == entry.crc and size in (entry.size, _FULL) and nbytes in (entry.nbytes, _FULL)
 
 
-def _inflate(data: bytes, entry: Entry, path: str) -> bytes:
+def _inflate(data: bytes, entry: ZipEntry, path: str) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
         unpacked = unpacker.decompress(data, entry.nbytes + 1)

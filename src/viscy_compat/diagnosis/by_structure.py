@@ -11,6 +11,7 @@ from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import Inference, infer, nearest
 from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.addressing import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
@@ -44,8 +45,8 @@ def reconsidered(found: Diagnosis, class_name: str, statements: tuple[Statement,
         return _as_stated(found, found.checkpoint, class_name, statements)
     if found.result.verdict == "incompatible":
         return found
-    for view in found.checkpoint.views:
-        names = classes_alike(found.checkpoint.layout_of(view))
+    for view in views_of(found.checkpoint):
+        names = classes_alike(layout_of(found.checkpoint, view))
         if len(names) == 1:
             said = f"the shapes are exactly those of {names[0]}, under other names"
             findings = causes.most_severe_first([*found.result.findings, Finding("VC114", said)])
@@ -99,14 +100,14 @@ def meant(
         Where the class, or an argument of it, is not known.
     """
     architecture = find(class_name)
-    for view in checkpoint.views:
-        layout = _held(checkpoint.layout_of(view), hints)
+    for view in views_of(checkpoint):
+        layout = _held(layout_of(checkpoint, view), hints)
         found = _fitting(architecture, layout, checkpoint, statements)
         if len(found) > 1:
             raise _undecided(architecture, [one.inference for one in found], checkpoint.path)
         if found:
             return view, found[0]
-    return checkpoint.views[0], _as_named(checkpoint, architecture, statements, hints)
+    return views_of(checkpoint)[0], _as_named(checkpoint, architecture, statements, hints)
 
 
 def recognised(result: CheckResult, view: View, settled: SettledConfig) -> CheckResult:
@@ -184,7 +185,7 @@ def _as_named(
     UsageError
         Where the user states an argument that the class does not have.
     """
-    layout = _held(checkpoint.layout, hints)
+    layout = _held(layout_of(checkpoint, views_of(checkpoint)[0]), hints)
     near = nearest(layout, architecture.name)
     binding = _stated(architecture, statements)
     config = complete(architecture, {**(near.config if near else {}), **binding})

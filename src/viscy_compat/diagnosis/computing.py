@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
+from viscy_compat.checkpoint.wrapper import layout_of, names_without_wrappers, view_below
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
@@ -37,7 +37,7 @@ class BakedSet(NamedTuple):
 def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> BakedSet | None:
     """Find the class that a file has once its parametrised weights are baked; None where it is none."""
     for view in (*views, *_adapted_views(checkpoint)):
-        layout = checkpoint.layout_of(view)
+        layout = layout_of(checkpoint, view)
         parts = find_parametrisations(layout)
         plain = bake(layout, parts) if parts else {}
         found = (infer(find(class_name), plain) if class_name else identify(plain)) if plain else None

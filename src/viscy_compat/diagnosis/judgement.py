@@ -8,7 +8,7 @@ from typing import Any
 
 from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
-from viscy_compat.checkpoint.wrapper import is_recognised
+from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
 from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis
@@ -38,7 +38,7 @@ def judge(
         return _not_decided(checkpoint, choice)
     judged, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
     if row.inference is not None:
-        settled = settle(judged, judged.layout_of(view), row.inference, statements, alone=alone)
+        settled = settle(judged, layout_of(judged, view), row.inference, statements, alone=alone)
         return _recognised(judged, view, settled, choice, stated=bool(statements))
     found = _parametrised(row.checkpoint, class_name, choice) or _not_recognised(row.checkpoint, class_name, choice)
     return found._replace(checkpoint=judged)
@@ -75,7 +75,7 @@ def _recognised(
         *refusals,
         *settled.passed_over,
         *causes.about_statements(found, settled.dismissed, knowledge),
-        *causes.about_layout(view, found, unmade_by(checkpoint.layout_of(view), found)),
+        *causes.about_layout(view, found, unmade_by(layout_of(checkpoint, view), found)),
         *strictness.about_counters(checkpoint, view, found),
         *strictness.about_entries(checkpoint),
         *_about_adapters(checkpoint, view),
@@ -149,14 +149,14 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
     from viscy_compat.plans.parametrisations import find_parametrisations
 
     views = views_to_try(checkpoint, class_name)
-    pairs = [(view, nearest(checkpoint.layout_of(view), class_name)) for view in views]
+    pairs = [(view, nearest(layout_of(checkpoint, view), class_name)) for view in views]
     near = min(
         ((view, near) for view, near in pairs if near), key=lambda pair: distance(pair[1].differences), default=None
     )
     view = near[0] if near else views[0]
     findings = [
         *causes.about_container(checkpoint, view),
-        *computing.about_parts(find_parametrisations(checkpoint.layout_of(view))),
+        *computing.about_parts(find_parametrisations(layout_of(checkpoint, view))),
         *(computing.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
         *(causes.about_the_nearest(near[1]) if near else []),
     ]
@@ -204,7 +204,7 @@ def _plan(
     try:
         return known_plan(checkpoint, view, found, state_dict=address), causes.about_halves(found)
     except PlanRefused as error:
-        told = {*unmade_by(checkpoint.layout_of(view), found), *(pair.name for pair in found.retyped)}
+        told = {*unmade_by(layout_of(checkpoint, view), found), *(pair.name for pair in found.retyped)}
         left = tuple((name, reason) for name, reason in error.leftovers if name not in told)
         return None, [*causes.about_halves(found), *causes.about_dtypes(found), *strictness.about_leftovers(left)]
 

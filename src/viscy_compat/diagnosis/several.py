@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, infer
 from viscy_compat.architectures.places import Place, places_of
-from viscy_compat.checkpoint.address import Address
+from viscy_compat.checkpoint.address import Address, select_set
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View, WeightsFacts
-from viscy_compat.checkpoint.wrapper import names_without_wrappers, view_below
+from viscy_compat.checkpoint.wrapper import layout_of, names_without_wrappers, view_below
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet, plausible_views, whole_set
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import Layout
@@ -27,7 +27,7 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
     """Find the sets of a file, and choose the one that is meant; see `viscy_compat.diagnosis.sets.choose_set`."""
     here = sets_in(checkpoint, class_name)
     if checkpoint.base is not None:
-        here = _beside(here, sets_in(checkpoint.at(checkpoint.site), class_name))
+        here = _beside(here, sets_in(select_set(checkpoint, checkpoint.site), class_name))
     elsewhere = tuple(_elsewhere(checkpoint, class_name, here))
     everything = (*here, *elsewhere)
     if not checkpoint.decided:
@@ -139,7 +139,7 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
     found: list[tuple[View, Inference]] = []
     for place in _plausible_places(checkpoint, names, class_name):
         view = _view_at(place, names)
-        inference = _inferred(place, checkpoint.layout_of(view), found, checkpoint) if view.keys else None
+        inference = _inferred(place, layout_of(checkpoint, view), found, checkpoint) if view.keys else None
         if inference:
             found.append((view, inference))
             taken = set(view.keys.values())
@@ -176,7 +176,7 @@ def _inferred(
 ) -> Inference | None:
     """Infer what stands at a place; what has the layout of a set that is known already is the same."""
     for view, inference in found:
-        if inference.architecture.name == place.known.name and checkpoint.layout_of(view) == layout:
+        if inference.architecture.name == place.known.name and layout_of(checkpoint, view) == layout:
             return inference
     return infer(find(place.known.name), layout)
 
@@ -202,7 +202,7 @@ def _undotted(
             flat = {name.replace(".", ""): name for name in view.keys}
             found = {flat[key[len(prefix) :]]: key for key in keys if key[len(prefix) :] in flat}
             copy = View(prefix, {name: found[name] for name in view.keys if name in found})
-            same = infer(inference.architecture, checkpoint.layout_of(copy)) if found else None
+            same = infer(inference.architecture, layout_of(checkpoint, copy)) if found else None
             if same:
                 yield copy, same
                 break
@@ -244,7 +244,7 @@ def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -
     """Yield the sets of the other state dicts; one that holds single numbers only is none."""
     for site in [site for site in checkpoint.sites if site.path != checkpoint.site][:_MOST_SITES]:
         try:
-            other = checkpoint.at(site.path)
+            other = select_set(checkpoint, site.path)
         except UnreadableCheckpoint:
             continue
         if any(tensor.spec.elements > 1 for tensor in other.tensors.values()):
@@ -254,7 +254,7 @@ def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -
 def _alike(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
     """Return a state dict as one set where it has the layout of a set that is known already."""
     for view in plausible_views(other):
-        layout = other.layout_of(view)
+        layout = layout_of(other, view)
         for row in here:
             if not view.outside and row.layout == layout:
                 return [WeightSet(other, view, row.inference, other.address)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
@@ -25,7 +26,7 @@ class WeightSet(NamedTuple):
     @property
     def layout(self) -> Layout:
         """Names as the class has them, with shapes and dtypes."""
-        return self.checkpoint.layout_of(self.view)
+        return layout_of(self.checkpoint, self.view)
 
     @property
     def tensors(self) -> list[StoredTensor]:
@@ -44,7 +45,7 @@ class SetChoice(NamedTuple):
 def whole_set(checkpoint: Checkpoint, class_name: str) -> WeightSet | None:
     """Return the state dict as one set of a known class behind the usual wrappers; None where it is none."""
     for view in plausible_views(checkpoint):
-        layout = checkpoint.layout_of(view)
+        layout = layout_of(checkpoint, view)
         found = infer(find(class_name), layout) if class_name else identify(layout)
         if found:
             return WeightSet(checkpoint, view, found, checkpoint.address)
@@ -53,5 +54,5 @@ def whole_set(checkpoint: Checkpoint, class_name: str) -> WeightSet | None:
 
 def plausible_views(checkpoint: Checkpoint) -> list[View]:
     """Return the views to try; what a LightningModule holds always stands below an attribute of it."""
-    held = [view for view in checkpoint.views if view.prefix]
-    return held if checkpoint.wrapper.kind == "lightning" and held else list(checkpoint.views)
+    held = [view for view in views_of(checkpoint) if view.prefix]
+    return held if checkpoint.wrapper.kind == "lightning" and held else list(views_of(checkpoint))

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
@@ -45,7 +46,7 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
             leftovers=tuple((key, reason) for key in twice),
         )
     outside = {key: checkpoint.tensors[key].spec for key in view.outside}
-    return Sources({**checkpoint.layout_of(view), **outside}, {**view.keys, **{key: key for key in view.outside}})
+    return Sources({**layout_of(checkpoint, view), **outside}, {**view.keys, **{key: key for key in view.outside}})
 
 
 def source_side(checkpoint: Checkpoint, view: View, *, state_dict: str | None = None) -> PlanEnd:
@@ -69,13 +70,13 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     PlanRefused
         Where there is none, with every leftover and its reason.
     """
-    name, there = found.architecture.name, _today(checkpoint.layout_of(view), found)
+    name, there = found.architecture.name, _today(layout_of(checkpoint, view), found)
     source = source_side(checkpoint, view, state_dict=state_dict)._replace(
         class_name=name, generation=found.generation.name, config=found.config
     )
     here = source.layout
     target = PlanEnd(there, name, found.architecture.generations[-1].name, found.config)
-    rows = (*with_casts(rows_to_today(checkpoint.layout_of(view), found), here, there), *_drops(checkpoint, view))
+    rows = (*with_casts(rows_to_today(layout_of(checkpoint, view), found), here, there), *_drops(checkpoint, view))
     return plan_of(source, target, rows, loses=(*found.generation.loses, *_losses(view, rows)))
 
 
@@ -99,7 +100,7 @@ def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: 
     """
     if view.outside:
         raise PlanRefused(f"{view.outside[0]!a} stands outside the model", where=checkpoint.path)
-    here, name, config = checkpoint.layout_of(view), found.architecture.name, found.config
+    here, name, config = layout_of(checkpoint, view), found.architecture.name, found.config
     older = generation.layout(config)
     rows = generation.to_today(older) if generation.to_today else identity_rows(older)
     before = PlanEnd(older, name, generation.name, config)
@@ -164,7 +165,7 @@ def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
     from viscy_compat.plans.dropping import stated_drops
 
     layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
-    names = [(key, name) for view in checkpoint.views for name, key in view.keys.items()]
+    names = [(key, name) for view in views_of(checkpoint) for name, key in view.keys.items()]
     return tuple(stated_drops(patterns, layout, names))
 
 

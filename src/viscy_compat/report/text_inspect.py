@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from viscy_compat.checkpoint.plain import absolute_paths
 from viscy_compat.findings import Finding, Report
 from viscy_compat.layout import fold, printable
 from viscy_compat.named import NamedTuple
@@ -174,7 +175,7 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
         "other entries": _values(other_entries(checkpoint), style),
         "metadata": [f"{printable(name)}: {_short(text, style)}" for name, text in checkpoint.metadata.items()],
         "names in the pickle": _names(checkpoint, style),
-        "absolute paths": [printable(path) for path in checkpoint.absolute_paths],
+        "absolute paths": [printable(path) for path in absolute_paths(checkpoint.entries)],
         "checksums": list(_checksums(result)),
     }
     for title, lines in parts.items():
@@ -190,7 +191,7 @@ def _limited(lines: list[str], style: Style, most: int = 20) -> Iterable[str]:
     return [*lines[:most], f"... and {len(lines) - most} more (-v shows all)"]
 
 
-def _values(nodes: dict[str, Any], style: Style) -> list[str]:
+def _values(nodes: Mapping[str, Any], style: Style) -> list[str]:
     from viscy_compat.checkpoint.plain import plain
 
     return [f"{printable(name)}: {_short(plain(node, most=200), style)}" for name, node in nodes.items()]

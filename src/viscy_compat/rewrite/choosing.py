@@ -10,6 +10,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
 from viscy_compat.diagnosis.addressing import needed_address
@@ -216,7 +217,7 @@ def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoic
 def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     """Return the view that a plan was made for, the prefix that it names first."""
     checkpoint = row.checkpoint
-    views = sorted((row.view, *checkpoint.views), key=lambda view: view.prefix != plan.source.prefix)
+    views = sorted((row.view, *views_of(checkpoint)), key=lambda view: view.prefix != plan.source.prefix)
     for view in views:
         try:
             fitted(plan, sources_of_view(checkpoint, view).layout)
@@ -270,13 +271,13 @@ def _against(question: RemapRequest, settler: Callable[[FilePlan], bool] | None)
     choice, row = _meant(question)
     view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))
     here = source_side(row.checkpoint, view, state_dict=needed_address(choice))
-    way = Route(here, PlanEnd(wanted.layout), view.dropped, view.dropped)
+    way = Route(here, PlanEnd(layout_of(wanted, views_of(wanted)[0])), view.dropped, view.dropped)
     return _inferred(question, row.checkpoint, view, way, settler)._replace(choice=choice)
 
 
 def _seen(row: WeightSet) -> View:
     """Return the view of a set whose renames are inferred: that of its class or prefix, else the usual one."""
-    return row.view if row.inference or row.checkpoint.base is not None else row.checkpoint.views[0]
+    return row.view if row.inference or row.checkpoint.base is not None else views_of(row.checkpoint)[0]
 
 
 def _inferred(

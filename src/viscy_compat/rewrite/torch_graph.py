@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.torch_names import refused_names
+from viscy_compat.layout import packed_strides
 from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.admission import Admission, admission
 from viscy_compat.rewrite.pickle_emitter import emitted
@@ -144,7 +145,7 @@ class _Graph:
     def new(self, tensor: TargetTensor) -> Call:
         """Return the node of a tensor in a storage of its own."""
         storage = self.storage(tensor, tensor.spec.dtype, tensor.nbytes, tensor.spec.elements)
-        return _rebuilt(storage, tensor, 0, _packed_stride(tensor.spec.shape))
+        return _rebuilt(storage, tensor, 0, packed_strides(tensor.spec.shape))
 
     def storage(self, content: Storage | TargetTensor, dtype: str, nbytes: int, elements: int) -> Persistent:
         """Return the persistent node of a new storage."""
@@ -174,14 +175,6 @@ def _rebuilt(storage: Persistent, tensor: TargetTensor, offset: int, stride: tup
     if tensor.spec.dtype in STORAGE_CLASSES:
         return Call(Global("torch._utils", "_rebuild_tensor_v2"), args)
     return Call(Global("torch._utils", "_rebuild_tensor_v3"), (*args, Global("torch", tensor.spec.dtype)))
-
-
-def _packed_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
-    stride, step = [], 1
-    for size in reversed(shape):
-        stride.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(stride))
 
 
 def _state_dict(found: Node, entries: list[Node], module_path: ModulePath) -> Node:

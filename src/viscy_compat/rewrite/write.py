@@ -13,6 +13,7 @@ from typing import Literal
 from zlib import crc32
 
 from viscy_compat.checkpoint import Limits, open_checkpoint
+from viscy_compat.checkpoint.address import select_set
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
 from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
@@ -212,7 +213,7 @@ def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
 def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTensor]) -> State:
     first = parts[0].checkpoint
     adds = site not in [known.path for known in first.sites]
-    place = first.state_node if adds or site == first.site else first.at(site).state_node
+    place = first.state_node if adds or site == first.site else select_set(first, site).state_node
     held = [tensor for part in parts for tensor in (tensors if part == job.part else _tensors_of(part))]
     return State(site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]), adds)
 
