@@ -33,7 +33,8 @@ from viscy_compat.proof.answers import Answer, Output, Pass, Run, read_answer
 from viscy_compat.proof.candidate import Candidate
 from viscy_compat.proof.comparison import Failure, compare
 from viscy_compat.proof.workers import Conditions, Worker
-from viscy_compat.report import Style, render
+from viscy_compat.report import render
+from viscy_compat.report.terminal import Style
 from viscy_compat.report.text_gate import render as as_text
 
 NEWEST = "newest"

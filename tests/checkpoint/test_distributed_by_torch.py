@@ -16,7 +16,8 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.findings import Report
-from viscy_compat.report import Style, render
+from viscy_compat.report import render
+from viscy_compat.report.terminal import Style
 
 if TYPE_CHECKING:
     import torch

@@ -49,15 +49,15 @@ def big_file() -> bytes:
 
 
 EXPECTED = """\
-  torch-zip, 2.4 kB; 7 tensors, 168 B
+  torch-zip, 2.4 kB; 7 tensors, 168 bytes
   saved by a Lightning trainer, version 2.5.0
   state dict: state_dict
   wrapper prefix: model.
   versions: torch file format 3, pickle protocol 2, pytorch-lightning 2.5.0
 
   model
-    stages.{0..2}.blocks.{0..1}.gamma  6 x (2, 3) float32, 144 B
-    head.weight                        (6,) float32, 24 B
+    stages.{0..2}.blocks.{0..1}.gamma  6 x (2, 3) float32, 144 bytes
+    head.weight                        (6,) float32, 24 bytes
 
   hyper-parameters
     lr: 1
@@ -65,7 +65,7 @@ EXPECTED = """\
     loss: <a.b.Loss>
 
   optimizers
-    state of 1 parameter (exp_avg, step), 24 B, lr 0.1
+    state of 1 parameter (exp_avg, step), 24 bytes, lr 0.1
 
   other entries
     epoch: 3

@@ -34,7 +34,8 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Report
-from viscy_compat.report import Style, render
+from viscy_compat.report import render
+from viscy_compat.report.terminal import Style
 def read(path):
     try:
         result = inspected(open_checkpoint(path), every_byte=True)

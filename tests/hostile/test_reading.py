@@ -12,7 +12,8 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspected
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE, Report
-from viscy_compat.report import Style, render
+from viscy_compat.report import render
+from viscy_compat.report.terminal import Style
 
 CASES = [case for group in GROUPS.values() for case in group()]
 

@@ -24,7 +24,7 @@ from viscy_compat.proof.candidate import Candidate, candidate
 from viscy_compat.proof.exploration import Broken, Settings, explore, explore_class
 from viscy_compat.proof.laws import LAWS, Subject
 from viscy_compat.proof.sides import Setup, Sides, sides
-from viscy_compat.report import Style
+from viscy_compat.report.terminal import Style
 from viscy_compat.report.text import render as render_text
 from viscy_compat.waivers import Waiver
 

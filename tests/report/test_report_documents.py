@@ -18,10 +18,11 @@ from support.reports import ALL, HOSTILE, Fake, Shown, clean, empty, hostile, mi
 from viscy_compat.errors import UsageError
 from viscy_compat.exhibits import MARKS, Exhibits, Fact, Map
 from viscy_compat.findings import CATALOGUE, Finding, Report
-from viscy_compat.report import FORMATS, Style, render
+from viscy_compat.report import FORMATS, render
 from viscy_compat.report.drawing import drawing, size_of
 from viscy_compat.report.github import SHOWN, SUMMARY_BYTES, summary
 from viscy_compat.report.page import page_of
+from viscy_compat.report.terminal import Style
 
 # The text format has a file for each command, and belongs to the commands.
 DOCUMENTS = tuple(format for format in FORMATS if format not in ("text", "jsonl"))

@@ -17,32 +17,12 @@ from typing import IO, Literal
 
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
-from viscy_compat.named import NamedTuple
+from viscy_compat.report.terminal import Style
 
 AS_THEY_COME = ("check", "inspect", "zoo", "explain")
 """Commands whose results are printed as they come in ``jsonl``."""
 
 FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "html")
-
-
-class Style(NamedTuple):
-    """How a text report is written: with colours, shortened or in full, how wide, and whether a person looks on."""
-
-    color: bool = False
-    verbose: bool = False
-    quiet: bool = False
-    width: int = 100
-    terminal: bool = False
-
-    def paint(self, text: str, *codes: int) -> str:
-        """Wrap text in ANSI codes where colours are on.
-
-        Examples
-        --------
-        >>> Style().paint("ok", 32), Style(color=True).paint("ok", 32)
-        ('ok', '\\x1b[32mok\\x1b[0m')
-        """
-        return f"\x1b[{';'.join(map(str, codes))}m{text}\x1b[0m" if self.color else text
 
 
 def render(report: Report, format: str, style: Style = Style()) -> str:  # noqa: B008 (an immutable default)
@@ -156,6 +136,7 @@ def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
 def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
     wanted = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
+    # a longer line is hard to read, however wide the screen is
     width = min(_terminal_width(), 120)
     return Style(wanted, arguments.verbose, arguments.quiet, width, _on_a_terminal())
 

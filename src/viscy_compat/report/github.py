@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from viscy_compat.findings import Report, Severity
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
 from viscy_compat.report.markdown import render as markdown
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style
 
 COMMANDS: dict[Severity, str] = {"error": "error", "warning": "warning", "note": "notice"}
 
@@ -88,5 +88,5 @@ def _annotation(section: Section, message: Message) -> str:
 def _words(message: Message) -> str:
     keys, left = shortened(message.keys, limit=KEYS)
     listed = ", ".join(map(printable, keys)) + (f" and {left} more" if left else "")
-    lines = [message.text, listed, f"Fix: {message.fix}" if message.fix else ""]
+    lines = [message.message, listed, f"Fix: {message.fix}" if message.fix else ""]
     return "\n".join(printable(line) for line in lines if line)

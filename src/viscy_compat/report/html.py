@@ -12,10 +12,10 @@ from html import escape
 from viscy_compat.exhibits import Exhibits, Fact, Table
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
 
 KEYS = 12
@@ -171,7 +171,7 @@ def _item(message: Message) -> str:
     told = f"{message.code} {message.severity}".strip()
     fix = f"<br><small>Fix: {text(message.fix)}</small>" if message.fix else ""
     name = f'<span class="mark {_COLOURS[message.severity]}">{told}</span>'
-    return f"<li>{name} {text(message.text)}{_keys(message.keys)}{fix}</li>"
+    return f"<li>{name} {text(message.message)}{_keys(message.keys)}{fix}</li>"
 
 
 def _keys(keys: tuple[str, ...]) -> str:

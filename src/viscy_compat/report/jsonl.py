@@ -5,8 +5,8 @@ from __future__ import annotations
 from json import dumps
 
 from viscy_compat.findings import Report
-from viscy_compat.report import Style
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style
 
 
 def render(report: Report, style: Style) -> str:

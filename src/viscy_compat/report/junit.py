@@ -11,9 +11,9 @@ from xml.sax.saxutils import escape, quoteattr
 
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import without_commands
+from viscy_compat.report.terminal import Style
 
 
 def render(report: Report, style: Style) -> str:
@@ -62,14 +62,14 @@ def _case(section: Section) -> str:
 def _outcome(section: Section) -> str:
     first = next(message for message in section.messages if message.severity == "error")
     name = "failure" if section.exit_code == 1 else "error"
-    attributes = {"type": first.code or section.verdict, "message": first.text}
+    attributes = {"type": first.code or section.verdict, "message": first.message}
     return f"{_open(name, attributes)}{_body(_lines(section.messages))}</{name}>"
 
 
 def _lines(messages: tuple[Message, ...]) -> list[str]:
     lines = []
     for message in messages:
-        lines.append(f"{message.code} {message.severity}: {message.text}".strip())
+        lines.append(f"{message.code} {message.severity}: {message.message}".strip())
         lines += [f"  {key}" for key in message.keys]
         lines += [f"  Fix: {message.fix}"] if message.fix else []
     return lines

@@ -111,8 +111,8 @@ def draw(architecture: Architecture, asked: Config, path: str) -> Shown:
 
 
 def _draw_page(drawn: Map, path: str) -> None:
-    from viscy_compat.report import Style
     from viscy_compat.report.html import render
+    from viscy_compat.report.terminal import Style
 
     page = render(Report("explore", [Shown(drawn)]), Style(verbose=True))
     with open(path, "w", encoding="utf-8") as file:

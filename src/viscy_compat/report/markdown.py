@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator
 from viscy_compat.exhibits import Exhibits, Map, Table
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import without_commands
+from viscy_compat.report.terminal import Style
 
 KEYS = 12
 LARGEST = 24
@@ -110,7 +110,7 @@ def _part(section: Section, style: Style) -> Iterator[str]:
 
 def _item(message: Message, limit: int | None) -> str:
     name = f"**{message.code}** ({message.severity}) " if message.code else ""
-    lines = [f"- {name}{text(message.text)}"]
+    lines = [f"- {name}{text(message.message)}"]
     keys, left = shortened(message.keys, limit=limit)
     if keys:
         more = f" and {left} more" if left else ""

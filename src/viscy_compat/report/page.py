@@ -14,7 +14,7 @@ class Message(NamedTuple):
 
     code: str
     severity: Severity
-    text: str
+    message: str
     keys: tuple[str, ...] = ()
     fix: str = ""
 

@@ -9,9 +9,9 @@ from urllib.parse import quote
 
 from viscy_compat.findings import CATALOGUE, Code, Report
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -75,7 +75,7 @@ def _result(section: Section, message: Message) -> dict[str, Any]:
 
 def _words(section: Section, message: Message) -> str:
     fix = f" Fix: {message.fix}" if message.fix else ""
-    return printable(f"{section.title}: {message.text}{fix}")
+    return printable(f"{section.title}: {message.message}{fix}")
 
 
 def _location(section: Section, message: Message) -> dict[str, Any]:
@@ -89,5 +89,5 @@ def _location(section: Section, message: Message) -> dict[str, Any]:
 
 
 def _fingerprint(section: Section, message: Message) -> str:
-    told = "\0".join((section.group, section.title, message.code, message.text, *message.keys))
+    told = "\0".join((section.group, section.title, message.code, message.message, *message.keys))
     return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from viscy_compat.findings import Report
-from viscy_compat.report import Style
+from viscy_compat.report.terminal import Style
 
 
 def render(report: Report, style: Style) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report
-from viscy_compat.report import Style
+from viscy_compat.report.terminal import Style, sentence_lines
 
 if TYPE_CHECKING:
     from viscy_compat.findings import Explanation
@@ -13,13 +13,19 @@ if TYPE_CHECKING:
 
 def render(report: Report, style: Style) -> str:
     """Return the entries."""
-    gap = "\n" if all(result.shortened for result in report.results) else "\n\n"  # type: ignore[attr-defined]
-    return gap.join(_said(result, style) for result in report.results)  # type: ignore[arg-type]
+    listed = all(result.shortened for result in report.results) and not style.verbose  # type: ignore[attr-defined]
+    return ("\n" if listed else "\n\n").join(_entry(result, style) for result in report.results)  # type: ignore[arg-type]
 
 
-def _said(result: Explanation, style: Style) -> str:
-    entry = result.entry
+def _entry(result: Explanation, style: Style) -> str:
+    code = result.entry
     if result.shortened and not style.verbose:
-        return f"{entry.id}  {entry.severity:<8}{entry.title}"
-    head = f"{style.paint(entry.id, 1)} ({entry.severity}): {entry.title}"
-    return f"{head}\n\n{entry.meaning}\n\nWhat to do: {entry.remedy}"
+        return "\n".join(sentence_lines(f"{code.id}  {code.severity:<8}{code.title}", style, rest=" " * 15))
+    flags = {"predictions may differ (--strict)": code.predictions, "a remap cures it": code.remap_cures}
+    paragraphs = [
+        [f"{style.heading(code.id)} ({style.tint(code.severity)}): {code.title}"],
+        sentence_lines(code.meaning, style, rest=""),
+        sentence_lines(f"What to do: {code.remedy}", style, rest=""),
+        [f"Also: {', '.join(words)}."] if (words := [name for name, holds in flags.items() if holds]) else [],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines)

@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
-from viscy_compat.report.text_check import wrapped
+from viscy_compat.report.terminal import MARGIN, Style, finding_lines, labelled_lines, lay_out, sentence_lines
 from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.proof.exploration import Exploration, Rows
+    from viscy_compat.proof.exploration import Broken, Exploration, Rows
 
 
 def render(report: Report, style: Style) -> str:
     """Return a paragraph for each answer."""
     paragraphs = [_paragraph(result, style) for result in report.results if not (style.quiet and _holds(result))]
-    headline = [report.headline] if report.headline else []
+    headline = ["\n".join(sentence_lines(report.headline, style, rest=""))] if report.headline else []
     return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
 
 
@@ -32,55 +31,72 @@ def _paragraph(result: Any, style: Style) -> Iterator[str]:
     if hasattr(result, "nearby"):
         return _answer(result, style)
     if hasattr(result, "map"):
-        return iter([f"{style.paint(result.title, 1)}: map written to {printable(result.path)}"])
+        return iter([f"{style.heading(result.title)}: map written to {printable(result.path)}"])
     return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
 
 
 def _rows(result: Rows, style: Style) -> Iterator[str]:
-    verdict = style.paint("rows to mend", 1, 31) if result.findings else style.paint("in order", 1, 32)
-    yield f"{style.paint(result.title, 1)}: {verdict}"
+    verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
+    yield f"{style.heading(result.title)}: {verdict}"
     for finding in result.findings:
-        yield f"  {style.paint(f'error {finding.code}', 31)}: {printable(finding.message)}"
-        yield f"    fix: {finding.fix}"
+        yield from finding_lines(finding, style)
 
 
 def _hunt(result: Exploration, style: Style) -> Iterator[str]:
     held = "every other law holds" if result.waived else "every law holds"
-    verdict = style.paint("a law is broken", 1, 31) if result.broken else style.paint(held, 1, 32)
-    yield f"{style.paint(result.name, 1)}: {verdict}"
-    yield "  cases      " + "  ".join(f"{law} {count}" for law, count in result.cases.items())
-    yield "  outcomes   " + "  ".join(f"{name} {count}" for name, count in sorted(result.outcomes.items()))
+    verdict = style.verdict("error", "a law is broken") if result.broken else style.verdict("holds", held)
+    yield f"{style.heading(result.name)}: {verdict}"
+    counts = {"cases": result.cases.items(), "outcomes": sorted(result.outcomes.items())}
+    for label, pairs in counts.items():
+        yield from labelled_lines(label, "  ".join(f"{name} {count}" for name, count in pairs), style)
     if result.used:
-        yield f"  met        {', '.join(result.used)}"
+        yield from labelled_lines("met", ", ".join(result.used), style)
     for waiver, row in result.waived:
-        yield f"  waived     {row.law}: {row.message}"
-        yield f"             by {printable(str(waiver))}"
+        yield from labelled_lines("waived", f"{row.law}: {row.message}, by {printable(str(waiver))}", style)
     for row in result.broken:
-        yield f"  {style.paint('error VC510', 31)}: {row.law}: {row.message}"
-        yield f"    the law: {row.says}"
-        yield "    a script that shows it:"
-        yield from (f"      {line}" for line in row.script.splitlines())
+        yield from _broken(row, style)
+
+
+def _broken(row: Broken, style: Style) -> Iterator[str]:
+    label = "error VC510"
+    first, *rest = sentence_lines(f"{label}: {row.law}: {row.message}", style, first=MARGIN)
+    yield first.replace(label, style.tint("error", label), 1)
+    yield from rest
+    yield from sentence_lines(f"the law: {row.says}", style, first=MARGIN * 2)
+    yield f"{MARGIN * 2}a script that shows it:"
+    yield from (f"{MARGIN * 3}{line}" for line in row.script.splitlines())
 
 
 def _answer(answer: Answer, style: Style) -> Iterator[str]:
     outcome = answer.outcome
-    verdict = style.paint(_verdict(answer), 1, 32 if outcome.exact else 31)
-    yield f"{style.paint(answer.title, 1)}: {verdict}"
-    settings = [f"{name}={spelled(value)}" for name, value in answer.config.items()]
-    yield from (f"  {line}" for line in wrapped(settings, style))
-    yield f"  input      {spelled(answer.input)}"
-    yield from (f"  {name:<10} {spelled(shape)}" for name, shape in outcome.outputs.items())
-    yield from (f"  lost       {loss.detail}" for loss in outcome.losses)
+    verdict = style.verdict("exact" if outcome.exact else "error", verdict_of(answer))
+    yield f"{style.heading(answer.title)}: {verdict}"
+    yield from lay_out((f"{name}={spelled(value)}" for name, value in answer.config.items()), style)
+    yield from labelled_lines("input", spelled(answer.input), style)
+    for name, shape in outcome.outputs.items():
+        yield from labelled_lines(name, spelled(shape), style)
+    for loss in outcome.losses:
+        yield from labelled_lines("lost", loss.detail, style)
+    if outcome.runs and not outcome.trains:
+        yield from labelled_lines("but", "a forward pass in train mode fails", style)
     if outcome.why:
-        yield f"  why        {outcome.why}"
+        yield from labelled_lines("why", outcome.why, style)
     if answer.nearby:
-        yield "  exact nearby:"
-        yield from (
-            "    " + "  ".join(f"{name}={spelled(value)}" for name, value in row.items()) for row in answer.nearby
-        )
+        yield f"{MARGIN}exact nearby:"
+    for row in answer.nearby:
+        yield from lay_out((f"{name}={spelled(value)}" for name, value in row.items()), style, margin=MARGIN * 2)
 
 
-def _verdict(answer: Answer) -> str:
+def verdict_of(answer: Answer) -> str:
+    """Say in a few words what a configuration does.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> from viscy_compat.architectures.asking import ask
+    >>> verdict_of(ask(find("BetaVae25D"), {}))
+    'exact'
+    """
     outcome = answer.outcome
     if not outcome.builds:
         return "does not build"

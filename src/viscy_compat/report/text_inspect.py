@@ -6,20 +6,31 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.checkpoint.plain import absolute_paths
-from viscy_compat.findings import Finding, Report
+from viscy_compat.findings import Report
 from viscy_compat.layout import fold, printable
 from viscy_compat.named import NamedTuple
-from viscy_compat.report import Style
+from viscy_compat.report.terminal import (
+    MARGIN,
+    Style,
+    finding_lines,
+    sentence_lines,
+    shorten,
+    size,
+    spell_count,
+)
 from viscy_compat.report.text_check import set_lines
 
 if TYPE_CHECKING:
     from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
     from viscy_compat.checkpoint.inspection import Inspection, OptimizerFacts
 
-_MARGIN = "  "
 _LINES = 120
+"""Lines of a tree: the largest class of ours, folded, has half as many."""
 _DEEPEST = 40
-_SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
+"""Parts of a name that are branches; a hostile name has a million dots."""
+_ENTRIES = 20
+_NAME_WIDTH = 60
+"""The widest column of names; a longer name pushes its shape to the right."""
 
 
 def render(report: Report, style: Style) -> str:
@@ -28,22 +39,24 @@ def render(report: Report, style: Style) -> str:
 
 
 def _section(result: Inspection, style: Style) -> Iterator[str]:
-    yield style.paint(printable(result.path), 1)
+    yield style.heading(result.path)
     if result.checkpoint is not None:
-        yield from _head(result.checkpoint)
+        for line in _head(result.checkpoint):
+            yield from sentence_lines(line, style, first=MARGIN)
         if len(result.sets) > 1:
-            yield from (_MARGIN + line for line in set_lines(result.sets, style))
+            yield from set_lines(result.sets, style)
         yield ""
-        yield from _tree(result.checkpoint, style)
+        yield from _tree_lines(result.checkpoint, style)
         yield from _rest(result, style)
     for finding in result.findings:
-        yield from _finding(finding, style)
+        yield ""
+        yield from finding_lines(finding, style)
 
 
 def _head(checkpoint: Checkpoint) -> Iterator[str]:
-    count = len(checkpoint.tensors)
-    yield f"{_MARGIN}{checkpoint.format}, {size_of(checkpoint.size)}; {count} tensors, {size_of(checkpoint.tensor_bytes)}"
-    yield from (_MARGIN + line for line in _origin(checkpoint))
+    count = spell_count(len(checkpoint.tensors), "tensor")
+    yield f"{checkpoint.format}, {size(checkpoint.size)}; {count}, {size(checkpoint.tensor_bytes)}"
+    yield from _origin(checkpoint)
 
 
 def _origin(checkpoint: Checkpoint) -> Iterator[str]:
@@ -143,21 +156,37 @@ def _joined(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ",".join(fold(names))
 
 
-def _tree(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
+def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
     rows = list(_Tree(checkpoint.tensors.values()).rows())
     shown = rows if style.verbose else rows[:_LINES]
-    width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), 60)
-    yield from (_line(row, width, style) for row in shown)
+    width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), _NAME_WIDTH)
+    if style.terminal:
+        widest = max((len(_contents(row)) for row in shown), default=0)
+        width = min(width, max(style.width - widest - 2 * len(MARGIN), 0))
+    for row in shown:
+        yield from _tree_row(row, width, style)
     if len(rows) > len(shown):
-        yield f"{_MARGIN}... and {len(rows) - len(shown)} more lines (-v shows all)"
+        yield f"{MARGIN}... and {len(rows) - len(shown)} more lines (-v shows all)"
 
 
-def _line(row: _Row, width: int, style: Style) -> str:
-    name = _MARGIN + "  " * row.depth + printable(row.name)
+def _contents(row: _Row) -> str:
     if row.tensor is None:
-        return style.paint(name, 2)
+        return ""
     times = f"{row.copies} x " if row.copies > 1 else ""
-    return f"{name:<{width + 2}}  {times}{row.tensor.spec}, {size_of(row.copies * row.tensor.nbytes)}"
+    return f"{times}{row.tensor.spec}, {size(row.copies * row.tensor.nbytes)}"
+
+
+def _tree_row(row: _Row, width: int, style: Style) -> Iterator[str]:
+    """Yield a line; on a narrow terminal what a long name holds stands below it."""
+    name = MARGIN * (row.depth + 1) + printable(row.name)
+    line = f"{name:<{width + 2}}  {_contents(row)}"
+    if row.tensor is None:
+        yield style.paint(name, "dim")
+    elif style.terminal and len(line) > style.width:
+        yield name
+        yield MARGIN * (row.depth + 2) + _contents(row)
+    else:
+        yield line
 
 
 def _rest(result: Inspection, style: Style) -> Iterator[str]:
@@ -174,21 +203,18 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
         "optimizers": [_optimizer(optimizer) for optimizer in optimizers_of(checkpoint)],
         "other entries": _values(other_entries(checkpoint), style),
         "metadata": [f"{printable(name)}: {_short(text, style)}" for name, text in checkpoint.metadata.items()],
-        "names in the pickle": _names(checkpoint, style),
+        "names in the pickle": _names(checkpoint),
         "absolute paths": [printable(path) for path in absolute_paths(checkpoint.entries)],
         "checksums": list(_checksums(result)),
     }
     for title, lines in parts.items():
         if lines:
             yield ""
-            yield _MARGIN + style.paint(title, 1)
-            yield from (f"{_MARGIN * 2}{line}" for line in _limited(lines, style))
-
-
-def _limited(lines: list[str], style: Style, most: int = 20) -> Iterable[str]:
-    if style.verbose or len(lines) <= most:
-        return lines
-    return [*lines[:most], f"... and {len(lines) - most} more (-v shows all)"]
+            yield MARGIN + style.paint(title, "bold")
+            for line in shorten(lines, style, _ENTRIES):
+                first, *more = sentence_lines(line, style, first=MARGIN * 2, rest=MARGIN * 4)
+                yield first.replace(_ROLES["call"], style.tint("error", _ROLES["call"]))
+                yield from more
 
 
 def _values(nodes: Mapping[str, Any], style: Style) -> list[str]:
@@ -213,8 +239,7 @@ def _optimizer(optimizer: OptimizerFacts) -> str:
     slots = f" ({', '.join(map(printable, optimizer.slots))})" if optimizer.slots else ""
     rates = [group.get("lr") for group in optimizer.groups if type(group) is dict]
     settings = f", lr {', '.join(map(str, rates))}" if rates else ""
-    many = "" if optimizer.parameters == 1 else "s"
-    return f"state of {optimizer.parameters} parameter{many}{slots}, {size_of(optimizer.nbytes)}{settings}"
+    return f"state of {spell_count(optimizer.parameters, 'parameter')}{slots}, {size(optimizer.nbytes)}{settings}"
 
 
 _ROLES = {
@@ -224,23 +249,23 @@ _ROLES = {
 }
 
 
-def _names(checkpoint: Checkpoint, style: Style) -> list[str]:
+def _names(checkpoint: Checkpoint) -> list[str]:
     lines = []
-    for role, told in _ROLES.items():
+    for role, words in _ROLES.items():
         names = [printable(use.path) for use in checkpoint.globals if use.role == role]
         if names:
-            lines.append(f"{style.paint(told, 31) if role == 'call' else told}: {', '.join(names)}")
+            lines.append(f"{words}: {', '.join(names)}")
     return lines
 
 
 _WITHOUT_SUMS = {
-    "torch-zip": "torch was told to leave them out",
+    "torch-zip": "torch was asked to leave them out",
     "torch-legacy": "streams of torch before 1.6 have no room for them",
     "safetensors": "safetensors has no room for them",
     "sharded-safetensors": "safetensors has no room for them",
     "sharded-torch": "the shards hold none",
     "distributed-safetensors": "safetensors has no room for them",
-    "distributed-torch": "torch was told to leave them out",
+    "distributed-torch": "torch was asked to leave them out",
     "unpacked-torch": "they were in the archive that was unpacked",
 }
 
@@ -256,28 +281,3 @@ def _checksums(result: Inspection) -> Iterator[str]:
         yield f"CRC-32 of {stored} records; the pickle's is right, the others were not looked at (--crc reads them all)"
     else:
         yield f"CRC-32 of {stored} records, every byte read: {len(result.damaged)} are wrong"
-
-
-def _finding(finding: Finding, style: Style) -> Iterator[str]:
-    yield ""
-    label = style.paint(f"{finding.severity} {finding.code}", _SEVERITY_COLORS[finding.severity])
-    yield f"{_MARGIN}{label}: {printable(finding.message)}"
-    keys = [printable(key) for key in finding.keys]
-    yield from (f"{_MARGIN * 2}{line}" for line in _limited(keys, style, 5))
-    if finding.fix:
-        yield f"{_MARGIN * 2}{style.paint('fix:', 2)} {printable(finding.fix)}"
-
-
-def size_of(count: int) -> str:
-    """Return a number of bytes as people read it, in units of 1000.
-
-    Examples
-    --------
-    >>> size_of(114_063_360), size_of(128), size_of(3_200_000_000)
-    ('114 MB', '128 B', '3.2 GB')
-    """
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            value = count / size
-            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"
-    return f"{count} B"

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from viscy_compat.findings import Finding, Report
+from viscy_compat.findings import Report
 from viscy_compat.layout import fold, printable
 from viscy_compat.matching.patterns import NameIndex, folded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.report import Style
-from viscy_compat.report.text_check import megabytes, shown_address
+from viscy_compat.report.terminal import (
+    MARGIN,
+    Style,
+    finding_lines,
+    labelled_lines,
+    pasted_lines,
+    sentence_lines,
+    shorten,
+    size,
+    spell_count,
+)
 from viscy_compat.report.text_check import render as render_check
+from viscy_compat.report.text_check import shown_address
 
 if TYPE_CHECKING:
     from viscy_compat.plans.plan import Plan
     from viscy_compat.rewrite.remapping import RemapResult
 
-_MARGIN = "  "
-_SHORT = 12
+_CHANGES = 10
+"""So many changes of a plan show what it does; a real one has a row for each block, or two hundred."""
 
 
 def render(report: Report, style: Style) -> str:
@@ -34,28 +44,33 @@ def _went_well(result: RemapResult) -> bool:
 
 def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
     if result.plan is None:
-        yield f"{style.paint(printable(result.file), 1)}: {style.paint('no plan, nothing was written', 1, 31)}"
+        yield f"{style.heading(result.file)}: {style.verdict('error', 'no plan, nothing was written')}"
         if result.check:
             yield render_check(Report("check", [result.check]), style)
         return
     yield _headline(result, style)
-    yield from _indented(_plan_lines(result.plan, style))
-    yield from _indented(_set_lines(result, style))
-    yield from _indented(_ground_lines(result, style))
-    yield from (f"{_MARGIN}{style.paint('loses     ', 2)}{printable(line)}" for line in result.loses)
+    yield from _plan_lines(result.plan, style)
+    yield from _set_lines(result, style)
+    yield from _ground_lines(result, style)
+    for line in result.loses:
+        yield from labelled_lines("loses", printable(line), style)
     if result.left_behind:
-        yield f"{_MARGIN}{style.paint('left out  ', 2)}{printable(', '.join(fold(result.left_behind)))}"
-    yield from _indented(_written_lines(result, style))
-    yield from _indented(line for finding in result.findings for line in _finding(finding, style))
+        yield from labelled_lines("left out", printable(", ".join(fold(result.left_behind))), style)
+    yield from _written_lines(result, style)
+    for finding in result.findings:
+        if finding.severity != "note" or style.verbose:
+            yield from finding_lines(finding, style)
     if result.written is None:
-        yield f"{_MARGIN}{style.paint('nothing was written', 2)}: add -o OUT, or --in-place"
+        yield f"{MARGIN}{style.paint('nothing was written', 'dim')}: add -o OUT, or --in-place"
+    if result.next and style.verbose:
+        yield from pasted_lines("next", result.next, style, language="shell")
 
 
 def _headline(result: RemapResult, style: Style) -> str:
-    name = style.paint(printable(result.file), 1)
+    name = style.heading(result.file)
     if result.written is None:
-        return f"{name}: {style.paint('a total plan exists', 1, 32)}"
-    return f"{name}: {style.paint('written', 1, 32)} to {style.paint(printable(result.written.path), 1)}"
+        return f"{name}: {style.verdict('holds', 'a total plan exists')}"
+    return f"{name}: {style.verdict('written')} to {style.heading(result.written.path)}"
 
 
 def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
@@ -63,25 +78,23 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
     if target.class_name:
         same = source.generation == target.generation
         way = target.generation if same or not source.generation else f"{source.generation} to {target.generation}"
-        yield f"{target.class_name}, {way}"
+        yield f"{MARGIN}{target.class_name}, {way}"
     kept = len(plan.operations) - len(plan.changes)
-    yield f"plan      {', '.join([f'{kept} tensors as they are', *_counts(plan)])}"
-    lines = [*plan.prefix_rows, *_change_lines(plan)]
-    shown = lines if style.verbose or len(lines) <= _SHORT else lines[: _SHORT - 2]
-    yield from (f"{_MARGIN}{printable(line)}" for line in shown)
-    if len(shown) < len(lines):
-        yield f"{_MARGIN}... and {len(lines) - len(shown)} more (-v shows all)"
+    yield from labelled_lines("plan", ", ".join([f"{kept} tensors as they are", *_counts(plan)]), style)
+    changes = [printable(line) for line in (*plan.prefix_rows, *change_lines(plan))]
+    for line in shorten(changes, style, _CHANGES):
+        yield from sentence_lines(line, style, first=MARGIN * 2, rest=MARGIN * 4)
 
 
 def _set_lines(result: RemapResult, style: Style) -> Iterator[str]:
     """Yield which set of weights was remapped, and what becomes of each of the others."""
     if result.fates and result.state_dict is not None:
         moved = result.place and result.place != result.state_dict.partition(":")[0]
-        told = f", written as {shown_address(result.place)}, which loaders take" if moved else ""
-        yield f"{style.paint('set       ', 2)}{shown_address(result.state_dict)}{told}"
+        place = f", written as {shown_address(result.place)}, which loaders take" if moved else ""
+        yield from labelled_lines("set", f"{shown_address(result.state_dict)}{place}", style)
     for fate in result.fates:
-        told = f"{shown_address(fate.row.address)}: {fate.outcome} ({printable(fate.why)})"
-        yield f"{style.paint('also      ', 2)}{told}"
+        row = f"{shown_address(fate.row.address)}: {fate.outcome} ({printable(fate.why)})"
+        yield from labelled_lines("also", row, style)
 
 
 def _counts(plan: Plan) -> Iterator[str]:
@@ -94,7 +107,7 @@ def _counts(plan: Plan) -> Iterator[str]:
         yield f"{others} reshaped"
 
 
-def _change_lines(plan: Plan) -> Iterator[str]:
+def change_lines(plan: Plan) -> Iterator[str]:
     """Yield a line for each change; those that say the same of several tensors share one."""
     renames = [(row.source, row.target) for row in plan.changes if isinstance(row, Rename)]
     yield from (f"{source} -> {target}" for source, target in folded(renames, NameIndex(plan.source.layout)))
@@ -102,13 +115,13 @@ def _change_lines(plan: Plan) -> Iterator[str]:
     for row in plan.changes:
         if isinstance(row, Rename):
             continue
-        name, rest = _said(row)
+        name, rest = _change(row)
         groups.setdefault((type(row).__name__, rest), []).append(name)
     for (_, rest), names in groups.items():
         yield f"{', '.join(fold(names))} {rest}"
 
 
-def _said(row: Operation) -> tuple[str, str]:
+def _change(row: Operation) -> tuple[str, str]:
     """Return a tensor's name and what happens to it."""
     if isinstance(row, Fill):
         return row.target, f"= {row.value:.8g} ({row.reason})"
@@ -135,36 +148,22 @@ def _ground_lines(result: RemapResult, style: Style) -> Iterator[str]:
     for name, ground in result.grounds.items():
         groups.setdefault(ground, []).append(name)
     for ground, names in groups.items():
-        yield f"{style.paint('why       ', 2)}{len(names)} tensors: {printable(ground)}"
-        yield from (f"{_MARGIN * 2}{printable(name)}" for name in (fold(names) if style.verbose else ()))
+        yield from labelled_lines("why", f"{spell_count(len(names), 'tensor')}: {printable(ground)}", style)
+        yield from (f"{MARGIN * 3}{printable(name)}" for name in (fold(names) if style.verbose else ()))
 
 
 def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
     if result.written:
-        size = megabytes(result.written.size)
-        yield f"{style.paint('wrote     ', 2)}{result.written.tensors} tensors, {size}; every byte compared"
+        count = f"{result.written.tensors} tensors, {size(result.written.size)}; every byte compared"
+        yield from labelled_lines("wrote", count, style)
         for name, original in result.written.tied.items():
-            yield f"{style.paint('tied      ', 2)}{printable(name)} is {printable(original)}"
+            yield from labelled_lines("tied", f"{printable(name)} is {printable(original)}", style)
     for kind, path in result.files.items():
-        yield f"{style.paint(f'{kind:<10}', 2)}{printable(path)}"
+        yield from labelled_lines(kind, printable(path), style)
     for name, value in (result.proof or {}).items():
         if isinstance(value, dict):
-            yield f"{style.paint('proven    ', 2)}{printable(name)}"
-            yield from (f"{_MARGIN}{printable(output)}: {printable(told)}" for output, told in value.items())
+            yield from labelled_lines("proven", printable(name), style)
+            for output, answer in value.items():
+                yield from sentence_lines(f"{printable(output)}: {printable(answer)}", style, first=MARGIN * 2)
         else:
-            yield f"{style.paint(f'{name:<10}', 2)}{printable(str(value))}"
-
-
-def _finding(finding: Finding, style: Style) -> Iterator[str]:
-    if finding.severity != "note" or style.verbose:
-        yield f"{finding.severity} {finding.code}: {printable(finding.message)}"
-        shown = finding.keys if style.verbose else finding.keys[:_SHORT]
-        yield from (f"{_MARGIN}{printable(key)}" for key in shown)
-        if len(shown) < len(finding.keys):
-            yield f"{_MARGIN}... and {len(finding.keys) - len(shown)} more (-v shows all)"
-        if finding.fix:
-            yield f"{_MARGIN}{style.paint('fix:', 2)} {printable(finding.fix)}"
-
-
-def _indented(lines: Iterable[str]) -> Iterator[str]:
-    return (_MARGIN + line for line in lines)
+            yield from labelled_lines(name, printable(str(value)), style)

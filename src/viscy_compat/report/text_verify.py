@@ -5,85 +5,72 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from viscy_compat.findings import Finding, Report, Result
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
-from viscy_compat.report import Style
+from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_lines, spell_count
 
-_SEVERITY_COLORS = {"error": 31, "warning": 33, "note": 36}
-_VERDICTS = (("equal", 32), ("differs", 31), ("undecided", 33))
-_KEYS = 4
+_VERDICTS = ("equal", "differs", "undecided")
 
 
 def render(report: Report, style: Style) -> str:
     """Return the headline, the classes, and under what conditions they were compared."""
-    told = [result.to_dict() for result in report.results]
-    blocks = [printable(report.headline)]
+    rows = [result.to_dict() for result in report.results]
     shown = [result for result in report.results if result.exit_code or not style.quiet]
-    blocks.append("\n".join(line for result in shown for line in _class(result, told, style)))
-    if told and not style.quiet:
-        blocks.append("\n".join(_conditions(told[0])))
-    blocks.append(_summary(report, told, style))
-    return "\n\n".join(block for block in blocks if block)
+    width = max((len(row["class"]) for row in rows), default=0)
+    blocks = [
+        [printable(report.headline)],
+        [line for result in shown for line in _class(result, width, style)],
+        [*_conditions(rows[0])] if rows and not style.quiet else [],
+    ]
+    sentences = ["\n".join(line for text in lines for line in _wrapped(text, style)) for lines in blocks]
+    return "\n\n".join(block for block in (*sentences, _summary(report, rows, style)) if block)
 
 
-def _class(result: Result, all_told: list[dict[str, Any]], style: Style) -> Iterator[str]:
-    told = result.to_dict()
-    width = max(len(other["class"]) for other in all_told)
-    verdict = style.paint(*_VERDICTS[result.exit_code])
-    wanted = f", {_counted(len(told['accepted']), 'wanted difference')}" if told["accepted"] else ""
-    yield f"{told['class']:<{width}}  {told['generation']:<5}  {told['configurations']:>3} cases  {verdict}{wanted}"
+def _wrapped(text: str, style: Style) -> list[str]:
+    """Break what is one sentence; lines of findings and colours stay as they are."""
+    return [text] if "\x1b" in text or text.startswith(MARGIN) else sentence_lines(text, style)
+
+
+def _class(result: Result, width: int, style: Style) -> Iterator[str]:
+    row = result.to_dict()
+    verdict = style.tint(_VERDICTS[result.exit_code])
+    wanted = f", {spell_count(len(row['accepted']), 'wanted difference')}" if row["accepted"] else ""
+    yield f"{row['class']:<{width}}  {row['generation']:<5}  {row['configurations']:>3} cases  {verdict}{wanted}"
     for finding in result.findings:
-        yield from _finding(finding, style)
+        yield from finding_lines(finding, style)
     if style.verbose:
-        yield from (f"  wanted: {row}" for row in told["accepted"])
-        yield from (f"  {blob}  {printable(path)}" for path, blob in told["source"]["blobs"].items())
+        for text in row["accepted"]:
+            yield from sentence_lines(f"wanted: {text}", style, first=MARGIN)
+        yield from (f"{MARGIN}{blob}  {printable(path)}" for path, blob in row["source"]["blobs"].items())
 
 
-def _finding(finding: Finding, style: Style) -> Iterator[str]:
-    label = style.paint(f"{finding.severity} {finding.code}", _SEVERITY_COLORS[finding.severity])
-    yield f"  {label}: {printable(finding.message)}"
-    shown = finding.keys if style.verbose else finding.keys[:_KEYS]
-    yield from (f"    {printable(key)}" for key in shown)
-    if len(finding.keys) > len(shown):
-        yield f"    ... and {len(finding.keys) - len(shown)} more (-v shows all)"
-    if finding.fix:
-        yield f"    {style.paint('fix:', 2)} {printable(finding.fix)}"
-
-
-def _conditions(told: dict[str, Any]) -> Iterator[str]:
-    sides = ("old", "candidate") if len(told["conditions"]) > 1 else ("candidate",)
-    lines = [_versions(conditions) for conditions in told["conditions"]]
-    named = ["conditions"] if len(set(lines)) == 1 else [f"conditions, {side}" for side in sides]
-    yield from (f"{name}: {line}" for name, line in zip(named, dict.fromkeys(lines), strict=True))
-    kept = [", ".join(row for row in rows if " limit " not in row) for rows in told["isolation"]]
+def _conditions(row: dict[str, Any]) -> Iterator[str]:
+    sides = ("old", "candidate") if len(row["conditions"]) > 1 else ("candidate",)
+    lines = [_versions(conditions) for conditions in row["conditions"]]
+    labels = ["conditions"] if len(set(lines)) == 1 else [f"conditions, {side}" for side in sides]
+    yield from (f"{label}: {line}" for label, line in zip(labels, dict.fromkeys(lines), strict=True))
+    kept = [", ".join(line for line in lines if " limit " not in line) for lines in row["isolation"]]
     yield from (f"isolation: {line}" for line in dict.fromkeys(kept))
 
 
-def _versions(told: dict[str, Any]) -> str:
-    stack = f"torch {told['torch']}, timm {told['timm']}, MONAI {told['monai']}, Python {told['python']}"
-    return f"{stack}, {told['cpu']}, {told['threads']} thread"
+def _versions(side: dict[str, Any]) -> str:
+    stack = f"torch {side['torch']}, timm {side['timm']}, MONAI {side['monai']}, Python {side['python']}"
+    return f"{stack}, {side['cpu']}, {spell_count(side['threads'], 'thread')}"
 
 
-def _summary(report: Report, told: list[dict[str, Any]], style: Style) -> str:
-    cases = sum(result["configurations"] for result in told)
+def _summary(report: Report, rows: list[dict[str, Any]], style: Style) -> str:
+    cases, classes = spell_count(sum(row["configurations"] for row in rows), "case"), spell_count(len(rows), "class")
     differ = sum(result.exit_code == 1 for result in report.results)
     undecided = sum(result.exit_code == 2 for result in report.results)
-    how = "within the tolerance of the references" if _recorded(told) else "byte for byte"
+    recorded = any(row["source"]["kind"] == "recorded" for row in rows)
     if differ:
-        return style.paint(f"{differ} of {len(told)} classes differ ({cases} cases)", 1, 31)
+        return style.verdict("differs", f"{differ} of {classes} {'differs' if differ == 1 else 'differ'} ({cases})")
     if undecided:
-        return style.paint(f"{undecided} of {len(told)} classes undecided ({cases} cases)", 1, 33)
+        return style.verdict("undecided", f"{undecided} of {classes} undecided ({cases})")
     if report.interrupted:
-        return style.paint(f"undecided: {_counted(len(told), 'class')} compared before the interrupt", 1, 33)
+        return style.verdict("undecided", f"undecided: {classes} compared before the interrupt")
     if report.exit_code:
-        return style.paint(f"undecided: {cases} cases agree with what was recorded, and nobody asked for that", 1, 33)
-    return style.paint(f"{_counted(len(told), 'class')}, {_counted(cases, 'case')}: equal, {how}", 1, 32)
-
-
-def _recorded(told: list[dict[str, Any]]) -> bool:
-    return any(result["source"]["kind"] == "recorded" for result in told)
-
-
-def _counted(count: int, noun: str) -> str:
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
+        told = f"undecided: {cases} agree with what was recorded, and nobody asked for that"
+        return style.verdict("undecided", told)
+    how = "within the tolerance of the references" if recorded else "byte for byte"
+    return style.verdict("equal", f"{classes}, {cases}: equal, {how}")

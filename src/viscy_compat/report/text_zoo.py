@@ -6,14 +6,11 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report
-from viscy_compat.report import Style
-from viscy_compat.report.text_check import megabytes
+from viscy_compat.report.terminal import MARGIN, Style, labelled_lines, pasted_lines, sentence_lines, size
 from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis.zoo import ZooEntry
-
-_MARGIN = "  "
 
 
 def render(report: Report, style: Style) -> str:
@@ -24,27 +21,31 @@ def render(report: Report, style: Style) -> str:
 
 
 def _paragraph(entry: ZooEntry, style: Style) -> Iterator[str]:
-    yield f"{style.paint(entry.nickname, 1)}  {entry.file}"
-    yield f"{_MARGIN}{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
-    yield f"{_MARGIN}{entry.tensors} tensors, {megabytes(entry.bytes)} of weights"
+    yield f"{style.heading(entry.nickname)}  {entry.file}"
+    about = f"{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
+    yield from sentence_lines(about, style, first=MARGIN)
+    yield f"{MARGIN}{entry.tensors} tensors, {size(entry.bytes)} of weights"
+    for label, text in _labelled(entry, style).items():
+        yield from labelled_lines(label, text, style)
+    yield from pasted_lines("load it", entry.python, style, language="python")
+
+
+def _labelled(entry: ZooEntry, style: Style) -> dict[str, str]:
+    """Return what is said behind a label; the configuration only where everything was asked for."""
+    lines = {}
     if style.verbose:
-        settings = "  ".join(f"{name}={spelled(value)}" for name, value in entry.config.items())
-        yield _labelled("trained", settings, style)
-        yield _labelled("open too", f"{', '.join(entry.harmless)} (the same predictions with any value)", style)
-    yield _labelled("source", entry.source, style)
-    if entry.url:
-        yield _labelled("file", entry.url, style)
-    for other in entry.contradicted_by:
-        yield _labelled("but", f"this file is also said to be {other}: 'viscy-compat check' of the file decides", style)
-    yield _labelled("needs", _needs(entry), style)
-    yield _labelled("load it", entry.python, style)
+        lines["class"] = entry.target
+        lines["trained"] = "  ".join(f"{name}={spelled(value)}" for name, value in entry.config.items())
+        lines["open too"] = f"{', '.join(entry.harmless)} (the same predictions with any value)"
+    lines["source"] = entry.source
+    lines["file"] = entry.url
+    others = " and ".join(entry.contradicted_by)
+    lines["but"] = f"this file is also said to be {others}: 'viscy-compat check' of the file decides" if others else ""
+    lines["needs"] = _needs(entry)
+    return {label: text for label, text in lines.items() if text}
 
 
 def _needs(entry: ZooEntry) -> str:
-    told = "  ".join(f"--set {name}={spelled(value)}" for name, value in entry.needs.items())
+    settings = "  ".join(f"--set {name}={spelled(value)}" for name, value in entry.needs.items())
     first = "viscy-compat remap, because the names changed; " if entry.changes else ""
-    return first + (f"{told}  (not in the weights)" if told else "nothing beyond its weights")
-
-
-def _labelled(label: str, text: str, style: Style) -> str:
-    return f"{_MARGIN}{style.paint(f'{label:<10}', 2)}{text}"
+    return first + (f"{settings}  (not in the weights)" if settings else "nothing beyond its weights")
