@@ -98,6 +98,7 @@ def test_one_tensor_of_half_precision_is_remappable_and_named(path: Path, layout
     result = judged(path, layout)
     assert (result.verdict, result.exit_code) == ("remappable", 1)
     assert named(result, "VC202") == [name]
+    assert result.to_dict()["plan"]["casts"] == 1
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int32"])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.assembly import call, lightning, mapping, name, storage, tensor, text, zipped
+from support.assembly import call, lightning, mapping, name, safetensors, storage, tensor, text, zipped
 from support.files import floats, renaming_plan, torch_file
 from viscy_compat import remap
 from viscy_compat.checkpoint import open_checkpoint
@@ -19,7 +19,8 @@ from viscy_compat.errors import CompatError, PlanRefused, UsageError
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Drop, Fill, Rename
 from viscy_compat.plans.optimizer import parameters_of
-from viscy_compat.plans.plan import PlanEnd, plan_of
+from viscy_compat.plans.plan import PlanEnd, plan_of, with_casts
+from viscy_compat.plans.plan_file import dumps
 from viscy_compat.plans.shim_source import shim_source
 
 SIZES = [3, 5]
@@ -49,6 +50,21 @@ def test_json_says_what_was_written(place: Path, capsys: pytest.CaptureFixture[s
     assert (result["written"], result["bytes"], result["tensors"]) == (str(out), out.stat().st_size, 2)
     assert result["plan"]["renames"] == 2
     assert result["left_behind"] == ["epoch", "pytorch-lightning_version"]
+
+
+def test_json_counts_the_tensors_that_are_cast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halves = {f"t.{place}": TensorSpec((size,), "float16") for place, size in enumerate(SIZES)}
+    wide = {name: TensorSpec(spec.shape) for name, spec in halves.items()}
+    header = {
+        "t.0": {"dtype": "F16", "shape": [3], "data_offsets": [0, 6]},
+        "t.1": {"dtype": "F16", "shape": [5], "data_offsets": [6, 16]},
+    }
+    (tmp_path / "old.safetensors").write_bytes(safetensors(header, bytes(16)))
+    rows = with_casts([Rename("t.0", "t.0"), Rename("t.1", "t.1")], halves, wide)
+    (tmp_path / "plan.json").write_text(dumps(plan_of(PlanEnd(halves), PlanEnd(wide), rows)))
+    words = ["--plan", str(tmp_path / "plan.json"), "-o", str(tmp_path / "new.safetensors"), "--format", "json"]
+    assert main(["remap", str(tmp_path / "old.safetensors"), *words]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["plan"]["casts"] == 2
 
 
 def test_a_file_of_no_known_class_is_exit_2_and_writes_nothing(place: Path) -> None:
