@@ -21,6 +21,10 @@ Requests (``op``):
     Lists which dotted names of a source can be imported.
 ``run``
     Builds one class with one configuration and reports what was asked for. See `_run`.
+``outputs``
+    Runs a class in eval mode, in a ``precision`` or with an ``alteration``, and keeps what it returned under a ``label``.
+``compare``
+    Compares what was kept with the outputs in a file. See the file ``emulation.py``, as for ``outputs``.
 
 Each answer repeats the ``mark`` of its request.
 
@@ -98,13 +102,13 @@ class _Attempt:
 # --- isolation ---------------------------------------------------------------------------------------------------
 
 
-def _confinement() -> Any:
-    """Load the file beside this one: an isolated interpreter does not look for modules there."""
-    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "confinement.py")
-    spec: Any = importlib.util.spec_from_file_location("confinement", path)
+def _neighbour(name: str) -> Any:
+    """Load a file beside this one: an isolated interpreter does not look for modules there."""
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), f"{name}.py")
+    spec: Any = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.Confinement()
+    return module
 
 
 def _limited(request: Json) -> Iterator[str]:
@@ -146,7 +150,7 @@ def _audit(event: str, arguments: Any) -> None:
 def _start(request: Json) -> Json:
     """Isolate, import the stack, and say under what conditions the numbers will be made."""
     global _sealed
-    confinement = _confinement()
+    confinement = _neighbour("confinement").Confinement()
     if request.get("namespace", True):
         confinement.enter()
     sys.addaudithook(_audit)
@@ -965,8 +969,41 @@ def _names(request: Json) -> Json:
     return {"names": found}
 
 
+_galleries: list[Any] = []
+
+
+def _gallery() -> Any:
+    if not _galleries:
+        _galleries.append(_neighbour("emulation").Gallery(_tensors, _seed))
+    return _galleries[0]
+
+
+def _outputs(request: Json) -> Json:
+    if request["source"] not in _sources:
+        raise Refused(f"no such source: {request['source']!r}")
+    attempt = _Attempt("build")
+    with attempt:
+        model = _built({**request, "report": []})
+        attempt.stage = "forward"
+        with _sources[request["source"]]:
+            return _gallery().run(model.module, request)
+    return {"error": attempt.error}
+
+
+def _compare(request: Json) -> Json:
+    return _gallery().compare(request)
+
+
 def _answer(request: Json) -> Json:
-    operations = {"start": _start, "source": _source, "class": _class, "names": _names, "run": _run}
+    operations = {
+        "start": _start,
+        "source": _source,
+        "class": _class,
+        "names": _names,
+        "run": _run,
+        "outputs": _outputs,
+        "compare": _compare,
+    }
     if request.get("op") not in operations:
         raise Refused(f"no such request: {request.get('op')!r}")
     return operations[request["op"]](request)
