@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node
 from viscy_compat.checkpoint.values import value_of
 from viscy_compat.errors import UnreadableCheckpoint, UsageError, lacking
 from viscy_compat.layout import printable

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from types import EllipsisType
 from typing import Any, Final
 
-from viscy_compat.checkpoint.inert import Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.layout import quoted as quoted

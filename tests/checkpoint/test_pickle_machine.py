@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Persistent, children, walk
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Persistent, children, walk
 from viscy_compat.errors import UnreadableCheckpoint
 
 LEAVES = (

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Persistent
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.pickle_machine import decode
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Persistent
 from viscy_compat.checkpoint.plain import absolute_paths, is_absolute, plain
 
 

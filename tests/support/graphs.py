@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, children
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, children
 
 
 def same_graph(first: Node, second: Node) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.checkpoint.facts import ITEMSIZES
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.layout import Layout, TensorSpec
 
 DTYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16", "float64": "F64", "int64": "I64", "int32": "I32"}

@@ -31,7 +31,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
 from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.architectures.vocabulary import convolution, linear, projection
-from viscy_compat.checkpoint.inert import Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple

@@ -8,8 +8,8 @@ from typing import Final
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import GlobalUse
 from viscy_compat.checkpoint.limits import Limits
-from viscy_compat.checkpoint.names import uses_of
 from viscy_compat.checkpoint.pickle_machine import names_until_it_fails
+from viscy_compat.checkpoint.roles import uses_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 _NO_CHECKPOINT: Final = frozenset({"VC406", "VC407", "VC415", "VC416", "VC420", "VC444", "VC445", "VC464"})

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise, product
 from typing import Final
 
-from viscy_compat.checkpoint.facts import ITEMSIZES, FileFacts, Storage, StoredTensor
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.checkpoint.facts import FileFacts, Storage, StoredTensor
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple

@@ -16,7 +16,7 @@ from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.safetensors_file import SHARDING_INFO, parsed_json, read_safetensors
+from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, parsed_json, read_safetensors
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, packed_strides, quoted

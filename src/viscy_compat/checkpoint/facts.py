@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
-from viscy_compat.checkpoint.inert import Node
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import TensorSpec, fold
 from viscy_compat.named import NamedTuple
@@ -187,33 +188,6 @@ class StoredTensor:
 
     def __repr__(self) -> str:
         return f"StoredTensor({self.key!r}, {self.spec}, stride={self.stride}, storage={self.storage.name!r})"
-
-
-ITEMSIZES: dict[str, int] = {
-    "float32": 4,
-    "float64": 8,
-    "float16": 2,
-    "bfloat16": 2,
-    "int64": 8,
-    "int32": 4,
-    "int16": 2,
-    "int8": 1,
-    "uint8": 1,
-    "uint16": 2,
-    "uint32": 4,
-    "uint64": 8,
-    "bool": 1,
-    "complex32": 4,
-    "complex64": 8,
-    "complex128": 16,
-    "float8_e4m3fn": 1,
-    "float8_e4m3fnuz": 1,
-    "float8_e5m2": 1,
-    "float8_e5m2fnuz": 1,
-    "float8_e8m0fnu": 1,
-    "float4_e2m1fn_x2": 1,
-}
-"""Bytes of an element of each dtype whose tensors are read, under torch's names."""
 
 
 class UnreadableTensor(NamedTuple):

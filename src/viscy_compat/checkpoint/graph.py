@@ -18,11 +18,11 @@ from viscy_compat.checkpoint.facts import (
     WrapperKind,
     unreadable_findings,
 )
-from viscy_compat.checkpoint.inert import Node, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.names import uses_of
 from viscy_compat.checkpoint.pickle_machine import Pickled
+from viscy_compat.checkpoint.pickle_nodes import Node, mapping_of
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView
+from viscy_compat.checkpoint.roles import uses_of
 from viscy_compat.checkpoint.state_dicts import (
     Site,
     has_other_keys,
@@ -139,13 +139,13 @@ def _refuse_other_states(root: Node, path: str) -> None:
     top = mapping_of(root) or {}
     if _LIGHTNING in top and "state_dict" in top:
         return
-    from viscy_compat.checkpoint.contents import refuse_what_is_beside
+    from viscy_compat.checkpoint.without_weights import refuse_what_is_beside
 
     refuse_what_is_beside(root, path)
 
 
 def _without_weights(root: Node, path: str) -> UnreadableCheckpoint:
-    from viscy_compat.checkpoint.contents import without_weights
+    from viscy_compat.checkpoint.without_weights import without_weights
 
     return without_weights(root, path)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, WeightsFacts
-from viscy_compat.checkpoint.inert import Node, Persistent, mapping_of, walk
+from viscy_compat.checkpoint.pickle_nodes import Node, Persistent, mapping_of, walk
 from viscy_compat.checkpoint.plain import absolute_paths, plain
-from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, storage_id
+from viscy_compat.checkpoint.rebuild import NotExact, storage_id
 from viscy_compat.checkpoint.thorough import damaged_records
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inert import Call, Node, mapping_of
+from viscy_compat.checkpoint.pickle_nodes import Call, Node, mapping_of
 
 COUNTED_SINCE = 2
 """The version of batch norms that have a counter (torch 0.4.1 to 2.15)."""

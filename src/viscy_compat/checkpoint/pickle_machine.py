@@ -1,4 +1,4 @@
-"""An inert pickle interpreter: opcodes to the nodes of `viscy_compat.checkpoint.inert`. Calls and imports nothing.
+"""An inert pickle interpreter: opcodes to the nodes of `viscy_compat.checkpoint.pickle_nodes`. Calls and imports nothing.
 
 Protocols 0 to 5. What an unpickler would call becomes a `Call`, what it would import a `Global`. The machine accepts no
 more than an unpickler would: an operand of the wrong kind, an empty stack or an unknown memo index is an error.
@@ -11,8 +11,8 @@ from collections.abc import Callable
 from itertools import repeat
 from typing import Final, NoReturn
 
-from viscy_compat.checkpoint.inert import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_nodes import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from viscy_compat.checkpoint.inert import (
+from viscy_compat.checkpoint.pickle_nodes import (
     Call,
     Dict,
     Global,

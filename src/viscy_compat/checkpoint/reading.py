@@ -52,7 +52,7 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
             from viscy_compat.checkpoint.folder import refuse_part
 
             refuse_part(source.path)
-        from viscy_compat.checkpoint.torch_file import read_torch_zip
+        from viscy_compat.checkpoint.torch_zip import read_torch_zip
 
         return read_torch_zip(source, limits, address)
     if _is_pickle(head):
@@ -68,7 +68,7 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
 
 
 def _read_safetensors(source: ByteSource, head: bytes, limits: Limits, address: str | None) -> Checkpoint:
-    from viscy_compat.checkpoint.safetensors_file import SHARDING_INFO, read_safetensors
+    from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, read_safetensors
     from viscy_compat.checkpoint.two_formats import refuse_tar_too, refuse_two_formats
 
     refuse_two_formats(source, head, limits)
@@ -88,7 +88,7 @@ def _read_pickle(source: ByteSource, head: bytes, limits: Limits, address: str |
         from viscy_compat.checkpoint.unpacked import read_unpacked
 
         return read_unpacked(folder or ".", limits, address, path=source.path)
-    from viscy_compat.checkpoint.legacy_file import read_torch_legacy
+    from viscy_compat.checkpoint.torch_stream import read_torch_legacy
     from viscy_compat.checkpoint.two_formats import refuse_tar_too, refuse_zip_too
 
     refuse_tar_too(source.path, head)
@@ -108,7 +108,7 @@ def _read_folder(folder: str, limits: Limits, address: str | None) -> Checkpoint
 
     kind = kind_of_folder(folder)
     if kind == "distributed":
-        from viscy_compat.checkpoint.distributed import read_distributed
+        from viscy_compat.checkpoint.distributed_torch import read_distributed
 
         return read_distributed(folder, limits, address)
     if kind == "distributed-safetensors":

@@ -7,42 +7,11 @@ from __future__ import annotations
 
 from typing import Final, NoReturn
 
-from viscy_compat.checkpoint.facts import ITEMSIZES, Storage, StoredTensor, UnreadableTensor
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent
+from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
+from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent
 from viscy_compat.layout import TensorSpec
-
-STORAGE_DTYPES: Final = {
-    "FloatStorage": "float32",
-    "DoubleStorage": "float64",
-    "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64",
-    "IntStorage": "int32",
-    "ShortStorage": "int16",
-    "CharStorage": "int8",
-    "ByteStorage": "uint8",
-    "BoolStorage": "bool",
-    "ComplexFloatStorage": "complex64",
-    "ComplexDoubleStorage": "complex128",
-    "UntypedStorage": "untyped",
-    "QInt8Storage": "qint8",
-    "QUInt8Storage": "quint8",
-    "QInt32Storage": "qint32",
-    "QUInt4x2Storage": "quint4x2",
-    "QUInt2x4Storage": "quint2x4",
-}
-"""Element types of torch's storage classes, by class name; tensors over an untyped one bring their dtype along."""
-
-STORAGE_ITEMSIZES: Final = {
-    **ITEMSIZES,
-    "untyped": 1,
-    "qint8": 1,
-    "quint8": 1,
-    "qint32": 4,
-    "quint4x2": 1,
-    "quint2x4": 1,
-}
 
 _STORAGE_MODULES: Final = ("torch", "torch.storage", "torch.cuda")
 

@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTenso
 from viscy_compat.checkpoint.folder import broken_index, name_of_shard, place_of_shard
 from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.safetensors_file import parsed_json
+from viscy_compat.checkpoint.safetensors_reader import parsed_json
 from viscy_compat.checkpoint.state_dicts import several_state_dicts
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint

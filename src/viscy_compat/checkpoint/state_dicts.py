@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
@@ -47,7 +47,7 @@ def sites_of(root: Node) -> list[Site]:
 
     Examples
     --------
-    >>> from viscy_compat.checkpoint.inert import Dict
+    >>> from viscy_compat.checkpoint.pickle_nodes import Dict
     >>> weight = Call(Global("torch._utils", "_rebuild_tensor_v2"), ())
     >>> [site.path for site in sites_of(Dict(["epoch", 3, "state_dict", Dict(["w", weight])]))]
     ['state_dict']

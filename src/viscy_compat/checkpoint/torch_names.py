@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from viscy_compat.checkpoint.facts import ITEMSIZES, GlobalUse
-from viscy_compat.checkpoint.rebuild import STORAGE_DTYPES
+from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
+from viscy_compat.checkpoint.facts import GlobalUse
 
 MAKERS: Final = frozenset(
     {

@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.folder import place_of_shard
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
-from viscy_compat.checkpoint.torch_file import decoded, storages_of
+from viscy_compat.checkpoint.torch_zip import decoded, storages_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 PICKLE: Final = "data.pkl"

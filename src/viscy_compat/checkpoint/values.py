@@ -11,7 +11,7 @@ import struct
 from math import prod
 from typing import Any, Final
 
-from viscy_compat.checkpoint.inert import (
+from viscy_compat.checkpoint.pickle_nodes import (
     ABSENT,
     Call,
     Dict,

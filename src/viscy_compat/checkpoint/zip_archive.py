@@ -22,17 +22,26 @@ from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.record_names import two_alike
 from viscy_compat.errors import UnreadableCheckpoint
 
-_END = struct.Struct("<4sHHHHIIH")
-_LOCATOR = struct.Struct("<4sIQI")
-_END64 = struct.Struct("<4sQ4xIIQQQQ")
-_CENTRAL = struct.Struct("<4s4xHH4xIIIHHHH6xI")
-_LOCAL = struct.Struct("<4s2xHH4xIIIHH")
-_TAIL = _END64.size + _LOCATOR.size + _END.size
+LOCAL = struct.Struct("<4sHHHHHIIIHH")
+"""signature, version, flags, method, time, date, CRC-32, size, unpacked size, lengths of name and extra field"""
+CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
+"""signature, two versions, then as `LOCAL`; length of the comment, disk, two attributes, offset of the local header"""
+END64 = struct.Struct("<4sQHHIIQQQQ")
+"""signature, its own size, two versions, two disks, entries here and in all, size and offset of the directory"""
+LOCATOR = struct.Struct("<4sIQI")
+"""signature, disk, offset of the zip64 end record, disks"""
+END = struct.Struct("<4sHHHHIIH")
+"""signature, two disks, entries here and in all, size and offset of the directory, length of the comment"""
+FULL = 0xFFFFFFFF
+"""What stands in a field of 32 bits whose value is in the zip64 record."""
+COUNTLESS = 0xFFFF
+"""The same for a field of 16 bits."""
+
+_TAIL = END64.size + LOCATOR.size + END.size
 _END_WINDOW = 64 << 10
 """Bytes of one read at the end: the end records, and the directory of about a thousand entries before them."""
 _NEAR, _PADDING = 16 << 10, 128
 """Records are read at once where fewer bytes lie between them; torch pads what it aligns by less than 128 bytes."""
-_FULL = 0xFFFFFFFF
 _DEFLATED, _DESCRIPTOR, _UNSUPPORTED_FLAGS = 8, 0x08, 0x01 | 0x20 | 0x40 | 0x2000
 
 
@@ -89,7 +98,7 @@ class ZipArchive:
         """
         has_kept = self.source.has_kept
         for entry in self.entries.values():
-            if has_kept(entry.header, _LOCAL.size + 4 * len(entry.name)):
+            if has_kept(entry.header, LOCAL.size + 4 * len(entry.name)):
                 start_of(self.source, entry)
 
     def pickle(self, name: str, limits: Limits) -> bytes:
@@ -133,18 +142,18 @@ def start_of(source: ByteSource | ByteWindow, entry: ZipEntry) -> int:
         VC410 where they disagree; VC412 where the bytes reach into what follows.
     """
     name = entry.name.encode()
-    header = source.read(entry.header, _LOCAL.size + len(name))
-    signature, flags, method, crc, size, nbytes, name_size, extra_size = _LOCAL.unpack_from(header)
+    header = source.read(entry.header, LOCAL.size + len(name))
+    signature, _, flags, method, _, _, crc, size, nbytes, name_size, extra_size = LOCAL.unpack_from(header)
     stated = (crc, size, nbytes)
     agreeing = (
         signature == b"PK\x03\x04"
         and flags == entry.flags
         and method == (_DEFLATED if entry.deflated else 0)
-        and header[_LOCAL.size :] == name
+        and header[LOCAL.size :] == name
         and name_size == len(name)
         and (_matches(stated, entry) or (flags & _DESCRIPTOR and stated == (0, 0, 0)))
     )
-    start: int = entry.header + _LOCAL.size + name_size + extra_size
+    start: int = entry.header + LOCAL.size + name_size + extra_size
     if not agreeing:
         _lie(source.path, f"the directory and the local header of {entry.name!a} disagree")
     if start + entry.size > entry.limit:
@@ -154,7 +163,7 @@ def start_of(source: ByteSource | ByteWindow, entry: ZipEntry) -> int:
 
 def _span(entry: ZipEntry) -> tuple[int, int]:
     """Return where a record and its header lie, with as much padding as torch uses."""
-    return entry.header, min(entry.header + _LOCAL.size + 4 * len(entry.name) + _PADDING + entry.size, entry.limit)
+    return entry.header, min(entry.header + LOCAL.size + 4 * len(entry.name) + _PADDING + entry.size, entry.limit)
 
 
 def printable_name(name: str) -> str:
@@ -171,19 +180,19 @@ def printable_name(name: str) -> str:
 def _locate_directory(source: ByteSource | ByteWindow) -> tuple[int, int, int]:
     """Return start, number of entries and size of the central directory."""
     tail = source.read(max(source.size - _TAIL, 0), min(_TAIL, source.size))
-    place = len(tail) - _END.size
+    place = len(tail) - END.size
     if tail[place : place + 4] != b"PK\x05\x06":
         tail = source.read(max(source.size - _TAIL - 65535, 0), min(_TAIL + 65535, source.size))
         place = tail.rfind(b"PK\x05\x06")
-        if place < 0 or place + _END.size > len(tail):
+        if place < 0 or place + END.size > len(tail):
             _cut(source.path)
-    end = _END.unpack_from(tail, place)
-    if place + _END.size + end[7] != len(tail):
+    end = END.unpack_from(tail, place)
+    if place + END.size + end[7] != len(tail):
         _lie(source.path, "bytes follow the end of the archive")
-    before = place - _LOCATOR.size
+    before = place - LOCATOR.size
     stop = source.size - len(tail) + place
     if before >= 0 and tail[before : before + 4] == b"PK\x06\x07":
-        return _directory64(source, end, tail[max(before - _END64.size, 0) : before + _LOCATOR.size], stop)
+        return _directory64(source, end, tail[max(before - END64.size, 0) : before + LOCATOR.size], stop)
     _, disk, first_disk, here, count, size, start, _ = end
     if disk or first_disk or here != count or start + size != stop:
         _lie(source.path, "the end record does not describe the directory before it")
@@ -194,13 +203,13 @@ def _directory64(
     source: ByteSource | ByteWindow, end: tuple[int, ...], records: bytes, stop: int
 ) -> tuple[int, int, int]:
     """Return the same from a zip64 end record, which must agree with the classic one wherever that says anything."""
-    stop -= _TAIL - _END.size
-    if len(records) != _END64.size + _LOCATOR.size:
+    stop -= _TAIL - END.size
+    if len(records) != END64.size + LOCATOR.size:
         _lie(source.path, "the zip64 end record is missing")
-    _, first_disk, place, disks = _LOCATOR.unpack_from(records, _END64.size)
-    signature, length, disk, other_disk, here, count, size, start = _END64.unpack_from(records)
+    _, first_disk, place, disks = LOCATOR.unpack_from(records, END64.size)
+    signature, length, _, _, disk, other_disk, here, count, size, start = END64.unpack_from(records)
     agreeing = all(old in (new, cap) for old, new, cap in _pairs(end, count, size, start))
-    sound = signature == b"PK\x06\x06" and length == _END64.size - 12 and place == stop and here == count
+    sound = signature == b"PK\x06\x06" and length == END64.size - 12 and place == stop and here == count
     if not agreeing or not sound or first_disk or disk or other_disk or disks > 1 or start + size != stop:
         _lie(source.path, "the zip64 end record does not describe the directory before it")
     return start, count, size
@@ -210,12 +219,12 @@ def _pairs(end: tuple[int, ...], count: int, size: int, start: int) -> tuple[tup
     """Classic field, zip64 field, and the value of the classic field that refers to zip64."""
     _, disk, first_disk, here, total, old_size, old_start, _ = end
     return (
-        (disk, 0, 0xFFFF),
-        (first_disk, 0, 0xFFFF),
-        (here, count, 0xFFFF),
-        (total, count, 0xFFFF),
-        (old_size, size, _FULL),
-        (old_start, start, _FULL),
+        (disk, 0, COUNTLESS),
+        (first_disk, 0, COUNTLESS),
+        (here, count, COUNTLESS),
+        (total, count, COUNTLESS),
+        (old_size, size, FULL),
+        (old_start, start, FULL),
     )
 
 
@@ -224,7 +233,7 @@ def _within(path: str, limits: Limits, count: int, size: int) -> None:
         if value > limit:
             what = f"the archive's directory has {value} {'entries' if name == 'entries' else 'bytes'}"
             raise beyond(limits, name, value, what, where=path)
-    if count * _CENTRAL.size > size:
+    if count * CENTRAL.size > size:
         _lie(path, f"{count} entries do not fit into a directory of {size} bytes")
 
 
@@ -233,7 +242,7 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
     rows = []
     place = 0
     for _ in range(count):
-        if place + _CENTRAL.size > size:
+        if place + CENTRAL.size > size:
             _lie(source.path, "the directory is shorter than its entries")
         row, place = _central_entry(source.path, directory, place)
         rows.append(row)
@@ -252,15 +261,16 @@ _Row = tuple[str, int, int, int, int, bool, int]
 
 
 def _central_entry(path: str, directory: bytes, place: int) -> tuple[_Row, int]:
-    signature, flags, method, crc, size, nbytes, name_size, extra_size, comment_size, disk, header = (
-        _CENTRAL.unpack_from(directory, place)
+    signature, _, _, flags, method, _, _, crc, size, nbytes, *lengths, disk, _, _, header = CENTRAL.unpack_from(
+        directory, place
     )
-    place += _CENTRAL.size
-    end = place + name_size + extra_size + comment_size
+    place += CENTRAL.size
+    name_size, extra_size, _ = lengths
+    end = place + sum(lengths)
     if signature != b"PK\x01\x02" or end > len(directory) or disk:
         _lie(path, "the directory is broken")
     name = _decoded(path, directory[place : place + name_size])
-    if extra_size and (_FULL in (size, nbytes, header)):
+    if extra_size and (FULL in (size, nbytes, header)):
         extra = directory[place + name_size : place + name_size + extra_size]
         nbytes, size, header = _zip64_values(path, extra, [nbytes, size, header])
     if flags & _UNSUPPORTED_FLAGS or method not in (0, _DEFLATED) or (method == 0 and size != nbytes):
@@ -292,7 +302,7 @@ def _zip64_values(path: str, extra: bytes, values: list[int]) -> list[int]:
         kind, length = struct.unpack_from("<HH", extra, place)
         if kind == 1 and place + 4 + length <= len(extra):
             wide = iter(struct.unpack_from(f"<{length // 8}Q", extra, place + 4))
-            return [next(wide, _FULL) if value == _FULL else value for value in values]
+            return [next(wide, FULL) if value == FULL else value for value in values]
         place += 4 + length
     return values
 
@@ -303,7 +313,7 @@ def _limits_of(path: str, rows: list[_Row], directory: int) -> dict[int, int]:
     limits: dict[int, int] = {}
     following = [row[1] for row in ordered[1:]] + [directory]
     for row, limit in zip(ordered, following, strict=True):
-        if row[1] + _LOCAL.size + len(row[0]) + row[2] > limit:
+        if row[1] + LOCAL.size + len(row[0]) + row[2] > limit:
             _overlap(path, row[0])
         limits[row[1]] = limit
     return limits
@@ -311,7 +321,7 @@ def _limits_of(path: str, rows: list[_Row], directory: int) -> dict[int, int]:
 
 def _matches(stated: tuple[int, int, int], entry: ZipEntry) -> bool:
     crc, size, nbytes = stated
-    return crc == entry.crc and size in (entry.size, _FULL) and nbytes in (entry.nbytes, _FULL)
+    return crc == entry.crc and size in (entry.size, FULL) and nbytes in (entry.nbytes, FULL)
 
 
 def _inflate(data: bytes, entry: ZipEntry, path: str) -> bytes:

@@ -22,7 +22,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inert import Node, Unread
+from viscy_compat.checkpoint.pickle_nodes import Node, Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.stated import (

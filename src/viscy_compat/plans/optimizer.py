@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
-from viscy_compat.checkpoint.inert import Call, Dict, Node, entries_of, mapping_of
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Node, entries_of, mapping_of
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple

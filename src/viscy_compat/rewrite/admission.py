@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent, children, entries_of
+from viscy_compat.checkpoint.pickle_nodes import (
+    ABSENT,
+    Call,
+    Dict,
+    Global,
+    Items,
+    Node,
+    Persistent,
+    children,
+    entries_of,
+)
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.torch_names import (
     ADMITTED,

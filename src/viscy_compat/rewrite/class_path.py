@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inert import Call, Dict, Node, entries_of
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Node, entries_of
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 

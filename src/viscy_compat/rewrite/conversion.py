@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Unread
+from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Node, Unread
 from viscy_compat.checkpoint.values import value_of
 from viscy_compat.named import NamedTuple
 

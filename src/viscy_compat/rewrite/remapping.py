@@ -9,7 +9,7 @@ from typing import Any, Literal
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inert import Node
+from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.weight_set import WeightSet

@@ -9,7 +9,8 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.checkpoint.facts import ITEMSIZES, StoredTensor
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
+from viscy_compat.checkpoint.pickle_emitter import emitted
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.layout import packed_strides
 from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.admission import Admission, admission
-from viscy_compat.rewrite.pickle_emitter import emitted
 from viscy_compat.rewrite.streams import TargetTensor
 
-STORAGE_CLASSES = {
-    "float32": "FloatStorage",
-    "float64": "DoubleStorage",
-    "float16": "HalfStorage",
-    "bfloat16": "BFloat16Storage",
-    "int64": "LongStorage",
-    "int32": "IntStorage",
-    "int16": "ShortStorage",
-    "int8": "CharStorage",
-    "uint8": "ByteStorage",
-    "bool": "BoolStorage",
-    "complex64": "ComplexFloatStorage",
-    "complex128": "ComplexDoubleStorage",
-}
+STORAGE_CLASSES = {dtype: name for name, dtype in STORAGE_DTYPES.items() if dtype in ITEMSIZES}
 """torch's storage classes; a tensor of any other dtype lies in an untyped storage (``torch._utils``)."""
 
 KEPT_ENTRIES = (

@@ -15,9 +15,11 @@ from zlib import crc32
 from viscy_compat.checkpoint import Limits, open_checkpoint
 from viscy_compat.checkpoint.address import select_set
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
-from viscy_compat.checkpoint.inert import Node
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.checkpoint.pickle_nodes import Node
+from viscy_compat.checkpoint.safetensors_writer import header_of, order_of_bytes
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.zip_writer import ZipWriter
 from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, printable
 from viscy_compat.named import NamedTuple
@@ -25,10 +27,8 @@ from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import IfExists, Output, opened
-from viscy_compat.rewrite.safetensors_writer import header_of, laid_out
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import State, TorchContents, edited_contents, plain_contents
-from viscy_compat.rewrite.zip_writer import ZipWriter
 
 OutputFormat = Literal["safetensors", "torch"]
 
@@ -287,10 +287,12 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, re
         from json import dumps
 
         metadata["viscy_compat.tied"] = dumps(tied)
-    header = header_of(tensors, metadata, where=job.out)
+    by_name = {tensor.name: tensor for tensor in tensors}
+    layout = {name: tensor.spec for name, tensor in by_name.items()}
+    header = header_of(layout, metadata, where=job.out)
     _prepare(output, len(header) + _total(tensors))
     output.write(header)
-    chunks = (chunk for tensor in laid_out(tensors) for chunk in tensor.chunks(reader))
+    chunks = (chunk for name in order_of_bytes(layout) for chunk in by_name[name].chunks(reader))
     for chunk in _read_ahead(chunks, _total(tensors)):
         output.write(chunk)
     verify_partly_read(tensors, reader)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
+from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage, ZipEntry
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
-from viscy_compat.checkpoint.inert import Persistent
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
-from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, storage_id
+from viscy_compat.checkpoint.pickle_nodes import Persistent
+from viscy_compat.checkpoint.rebuild import NotExact, StorageView, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint

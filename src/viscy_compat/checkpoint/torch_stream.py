@@ -10,14 +10,15 @@ from __future__ import annotations
 from typing import Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.folder import refuse_part
 from viscy_compat.checkpoint.foreign import foreign_pickle, lone_pickle
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
-from viscy_compat.checkpoint.inert import Call, Node, Persistent, is_global
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, EndOfData, Pickled, decode
-from viscy_compat.checkpoint.rebuild import STORAGE_ITEMSIZES, NotExact, StorageView, is_count, storage_id
+from viscy_compat.checkpoint.pickle_nodes import Call, Node, Persistent, is_global
+from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 

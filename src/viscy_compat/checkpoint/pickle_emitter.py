@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.checkpoint.inert import ABSENT, Call, Dict, Global, Items, Node, Persistent
+from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Node, Persistent
 from viscy_compat.named import NamedTuple
 
 _BATCH = 1000

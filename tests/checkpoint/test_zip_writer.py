@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
+from viscy_compat.checkpoint.zip_writer import ALIGNMENT, ZipWriter
 from viscy_compat.rewrite.output import Output, opened
-from viscy_compat.rewrite.zip_writer import ALIGNMENT, ZipWriter
 
 
 def written(path: Path, entries: dict[str, bytes], *, known_crc: bool) -> None:

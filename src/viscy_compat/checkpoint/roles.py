@@ -9,9 +9,10 @@ from __future__ import annotations
 import sys
 from typing import Final, Literal
 
+from viscy_compat.checkpoint.dtypes import STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import GlobalUse
-from viscy_compat.checkpoint.inert import Global
-from viscy_compat.checkpoint.rebuild import STORAGE_DTYPES, TENSOR_FUNCTIONS
+from viscy_compat.checkpoint.pickle_nodes import Global
+from viscy_compat.checkpoint.rebuild import TENSOR_FUNCTIONS
 
 _DATA: Final = frozenset(
     {

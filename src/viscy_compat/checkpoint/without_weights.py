@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from viscy_compat.checkpoint.foreign import NotWeights, Standing
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, entries_of, is_global, mapping_of
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint

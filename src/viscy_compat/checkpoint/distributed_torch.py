@@ -15,11 +15,11 @@ from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA, place_of_shard
 from viscy_compat.checkpoint.graph import Contents, checkpoint_of
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Node, Persistent, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import Pickled
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView, sizes_of
-from viscy_compat.checkpoint.torch_file import contents_of, decoded, start_in_file
+from viscy_compat.checkpoint.torch_zip import contents_of, decoded, start_in_file
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, packed_strides
 from viscy_compat.named import NamedTuple

@@ -10,8 +10,8 @@ import json
 from typing import Any, Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.dtypes import ITEMSIZES, SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.facts import (
-    ITEMSIZES,
     Checkpoint,
     StateDictSite,
     Storage,
@@ -25,30 +25,6 @@ from viscy_compat.checkpoint.rebuild import BOUND
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, packed_strides
-
-DTYPES: Final = {
-    "F64": "float64",
-    "F32": "float32",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "I64": "int64",
-    "I32": "int32",
-    "I16": "int16",
-    "I8": "int8",
-    "U8": "uint8",
-    "U16": "uint16",
-    "U32": "uint32",
-    "U64": "uint64",
-    "BOOL": "bool",
-    "C64": "complex64",
-    "F8_E4M3": "float8_e4m3fn",
-    "F8_E4M3FNUZ": "float8_e4m3fnuz",
-    "F8_E5M2": "float8_e5m2",
-    "F8_E5M2FNUZ": "float8_e5m2fnuz",
-    "F8_E8M0": "float8_e8m0fnu",
-}
-"""torch's names of the format's dtypes (safetensors 0.8), for both directions."""
-
 
 SHARDING_INFO: Final = "DCP_SHARDING_INFO"
 """What torch's Hugging Face storage writer adds to the metadata of one rank's part."""
@@ -164,7 +140,7 @@ def _tensors(
     for key, row in header.items():
         name, shape, begin, end = _row(path, key, row, limits)
         ranges.append((begin, end))
-        dtype = DTYPES.get(name)
+        dtype = SAFETENSORS_DTYPES.get(name)
         if dtype is None:
             unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name[:40])[1:-1]})"))
             continue

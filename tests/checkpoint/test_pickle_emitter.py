@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.graphs import same_graph
-from viscy_compat.checkpoint.inert import Call, Dict, Global, Items, Node, Persistent
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.checkpoint.pickle_emitter import emitted
 from viscy_compat.checkpoint.pickle_machine import decode
-from viscy_compat.rewrite.pickle_emitter import emitted
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Persistent
 
 
 def objects(floats: st.SearchStrategy[float]) -> st.SearchStrategy[Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from support.assembly import row, safetensors, state, tensor, zipped
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.safetensors_file import DTYPES
+from viscy_compat.checkpoint.dtypes import SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -22,7 +22,7 @@ def test_reads_what_the_library_writes_and_reads(tmp_path: Path) -> None:
     library = pytest.importorskip("safetensors.torch")
     tensors = {
         dtype: torch.arange(48, dtype=torch.uint8).remainder_(2).view(getattr(torch, dtype)).reshape(-1, 2)
-        for dtype in DTYPES.values()
+        for dtype in SAFETENSORS_DTYPES.values()
     }
     tensors |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(1.5), "long.name.0.weight": torch.zeros(2, 1, 2)}
     path = str(tmp_path / "a.safetensors")

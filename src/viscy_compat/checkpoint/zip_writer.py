@@ -8,22 +8,35 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
+from typing import Protocol
 
+from viscy_compat.checkpoint.zip_archive import CENTRAL, COUNTLESS, END, END64, FULL, LOCAL, LOCATOR
 from viscy_compat.named import NamedTuple
-from viscy_compat.rewrite.output import Output
 
 ALIGNMENT = 64
+"""What torch aligns storages to, so that they can be mapped."""
 
-_LOCAL = struct.Struct("<4sHHHHHIIIHH")
-_CENTRAL = struct.Struct("<4sHHHHHHIIIHHHHHII")
-_END64 = struct.Struct("<4sQHHIIQQQQ")
-_LOCATOR = struct.Struct("<4sIQI")
-_END = struct.Struct("<4sHHHHIIH")
-_FULL, _COUNTLESS = 0xFFFFFFFF, 0xFFFF
-_VERSION, _UTF8, _FIRST_DAY = 45, 0x0800, 0x21
+_VERSION = 45
+"""PKWARE's number of zip64, which every entry asks for, as those of torch do."""
+_UTF8 = 0x0800
+"""The flag of names that are not ASCII."""
+_FIRST_DAY = 0x21
+"""1980-01-01, so that the same tensors give the same bytes."""
 
 
-class _Entry(NamedTuple):
+class Sink(Protocol):
+    """What an archive is written to: a file that grows, whose earlier bytes can be written over."""
+
+    position: int
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+
+    def patch(self, position: int, data: bytes) -> None:
+        """Overwrite bytes that were written before."""
+
+
+class _WrittenEntry(NamedTuple):
     name: bytes
     flags: int
     crc: int
@@ -36,9 +49,9 @@ class ZipWriter:
 
     __slots__ = ("_entries", "_output")
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Sink) -> None:
         self._output = output
-        self._entries: list[_Entry] = []
+        self._entries: list[_WrittenEntry] = []
 
     def add(self, name: str, size: int, chunks: Iterable[bytes], *, crc: int | None = None) -> None:
         """Write one entry of exactly `size` bytes.
@@ -55,7 +68,8 @@ class ZipWriter:
             Their CRC-32, where it is known, and verified by whoever yields the chunks; else it is computed.
         """
         header = self._output.position
-        entry = _Entry(name.encode(), 0 if name.isascii() else _UTF8, crc or 0, size, header)
+        flags = 0 if name.isascii() else _UTF8
+        entry = _WrittenEntry(name.encode(), flags=flags, crc=crc or 0, size=size, header=header)
         self._output.write(_local(entry))
         self._entries.append(entry._replace(crc=self._copy(chunks, crc)))
         if crc is None:
@@ -66,11 +80,11 @@ class ZipWriter:
         start, count = self._output.position, len(self._entries)
         self._output.write(b"".join(map(_central, self._entries)))
         stop = self._output.position
-        size, few = stop - start, min(count, _COUNTLESS)
+        size, few = stop - start, min(count, COUNTLESS)
         self._output.write(
-            _END64.pack(b"PK\x06\x06", _END64.size - 12, _VERSION, _VERSION, 0, 0, count, count, size, start)
-            + _LOCATOR.pack(b"PK\x06\x07", 0, stop, 1)
-            + _END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, _FULL), min(start, _FULL), 0)
+            END64.pack(b"PK\x06\x06", END64.size - 12, _VERSION, _VERSION, 0, 0, count, count, size, start)
+            + LOCATOR.pack(b"PK\x06\x07", 0, stop, 1)
+            + END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, FULL), min(start, FULL), 0)
         )
 
     def _copy(self, chunks: Iterable[bytes], crc: int | None) -> int:
@@ -86,57 +100,24 @@ class ZipWriter:
         return crc
 
 
-def _local(entry: _Entry) -> bytes:
+def _local(entry: _WrittenEntry) -> bytes:
     """Return a local header that ends where the aligned bytes begin."""
-    wide = struct.pack("<HHQQ", 1, 16, entry.size, entry.size) if entry.size >= _FULL else b""
-    start = entry.header + _LOCAL.size + len(entry.name) + len(wide) + 4
+    wide = struct.pack("<HHQQ", 1, 16, entry.size, entry.size) if entry.size >= FULL else b""
+    start = entry.header + LOCAL.size + len(entry.name) + len(wide) + 4
     padding = -start % ALIGNMENT
     extra = wide + b"FB" + struct.pack("<H", padding) + b"Z" * padding
-    size = min(entry.size, _FULL)
-    return (
-        _LOCAL.pack(
-            b"PK\x03\x04",
-            _VERSION,
-            entry.flags,
-            0,
-            0,
-            _FIRST_DAY,
-            entry.crc,
-            size,
-            size,
-            len(entry.name),
-            len(extra),
-        )
-        + entry.name
-        + extra
-    )
+    return LOCAL.pack(b"PK\x03\x04", *_shared_fields(entry, extra)) + entry.name + extra
 
 
-def _central(entry: _Entry) -> bytes:
-    sizes = struct.pack("<QQ", entry.size, entry.size) if entry.size >= _FULL else b""
-    place = struct.pack("<Q", entry.header) if entry.header >= _FULL else b""
+def _central(entry: _WrittenEntry) -> bytes:
+    sizes = struct.pack("<QQ", entry.size, entry.size) if entry.size >= FULL else b""
+    place = struct.pack("<Q", entry.header) if entry.header >= FULL else b""
     extra = struct.pack("<HH", 1, len(sizes + place)) + sizes + place if sizes or place else b""
-    size = min(entry.size, _FULL)
-    return (
-        _CENTRAL.pack(
-            b"PK\x01\x02",
-            _VERSION,
-            _VERSION,
-            entry.flags,
-            0,
-            0,
-            _FIRST_DAY,
-            entry.crc,
-            size,
-            size,
-            len(entry.name),
-            len(extra),
-            0,
-            0,
-            0,
-            0,
-            min(entry.header, _FULL),
-        )
-        + entry.name
-        + extra
-    )
+    row = CENTRAL.pack(b"PK\x01\x02", _VERSION, *_shared_fields(entry, extra), 0, 0, 0, 0, min(entry.header, FULL))
+    return row + entry.name + extra
+
+
+def _shared_fields(entry: _WrittenEntry, extra: bytes) -> tuple[int, ...]:
+    """Return what a local header and the directory say alike, from the version to the lengths."""
+    size = min(entry.size, FULL)
+    return _VERSION, entry.flags, 0, 0, _FIRST_DAY, entry.crc, size, size, len(entry.name), len(extra)
