@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from viscy_compat.named import NamedTuple
 from viscy_compat.version import __version__
@@ -157,8 +157,11 @@ class Aside(NamedTuple):
     what: str
 
 
-class Report:
-    """The results of one run of one command.
+ResultT = TypeVar("ResultT", bound=Result, covariant=True)
+
+
+class Report(Generic[ResultT]):
+    """The results of one run of one command: ``Report[CheckResult]`` is that of `check`.
 
     Parameters
     ----------
@@ -183,7 +186,7 @@ class Report:
     def __init__(
         self,
         command: str,
-        results: Iterable[Result],
+        results: Iterable[ResultT],
         *,
         headline: str = "",
         exit_code: int = 0,
@@ -191,7 +194,8 @@ class Report:
         interrupted: bool = False,
         aside: Sequence[Aside] = (),
     ) -> None:
-        self.command, self.results, self.headline = command, tuple(results), headline
+        self.command, self.headline = command, headline
+        self.results: tuple[ResultT, ...] = tuple(results)
         self._floor = max(exit_code, 2 if interrupted else 0)
         self.exhibits, self.interrupted, self.aside = exhibits, interrupted, aside
 
@@ -209,7 +213,8 @@ class Report:
     def verdict(self) -> Verdict | None:
         """The verdict on the worst file; None where the results have none (`verify`, `explore`)."""
         verdicts = [result.verdict for result in self.results if hasattr(result, "verdict")]
-        return max(verdicts, key=lambda verdict: EXIT_CODES[verdict], default=None)
+        # the verdicts stand there from best to worst
+        return max(verdicts, key=[*EXIT_CODES].index, default=None)
 
     def __bool__(self) -> bool:
         return self.exit_code == 0

@@ -34,7 +34,7 @@ def check(
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
-) -> Report:
+) -> Report[CheckResult]:
     """Say whether a checkpoint loads into the migrated class, without torch.
 
     Parameters

@@ -14,7 +14,9 @@ from viscy_compat.waivers import Waiver, judged, table_of
 WAIVERS = "waivers"
 
 
-def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = (), *, whole: bool = False) -> Report:
+def gate(
+    setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = (), *, whole: bool = False
+) -> Report[StageResult]:
     """Run stages and return one result for each stage and class.
 
     Parameters
@@ -53,7 +55,7 @@ def gate(setting: Setting, stages: Sequence[Stage], waivers: Sequence[Waiver] = 
     return Report("gate", found, headline=_headline(found, setting, stages), exhibits=exhibits)
 
 
-def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report:
+def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report[StageResult]:
     """Return what is known; every class that some stage has not come to is undecided."""
     said = {(result.stage, result.subject) for result in found}
     pairs = [(stage.name, name) for stage in stages for name in stage.subjects(setting)]

@@ -27,7 +27,7 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
         yield from map(_told, stop.report.results)
         raise
     for result in report.results:
-        yield _told(result)  # type: ignore[arg-type]
+        yield _told(result)
     floor = max([0, *(result.exit_code for result in report.results)])
     if report.exit_code > floor:
         yield StageResult(NAME, "", (Finding("VC605", report.headline),), undecided=True, headline=report.headline)

@@ -193,7 +193,7 @@ def verify(
     timeout: float | None = None,
     save_evidence: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> Report[ClassResult]:
     """Rebuild the old classes from history and compare the migrated ones with them.
 
     Constructor, ordered names, shapes, dtypes, seeded initial weights, and under equal weights the outputs in eval and
@@ -276,7 +276,7 @@ def _against_references(
     *,
     because: SourceUnavailable | None = None,
     accepted: bool = True,
-) -> Report:
+) -> Report[ClassResult]:
     """Compare with `legacy_refs` alone: on request, or since nothing else is within reach."""
     if seed:
         raise UsageError("the references were recorded with seed 0", fix="leave --seed out")

@@ -235,7 +235,7 @@ def explore(
     jobs: int = 2,
     waivers: Iterable[Waiver] = (),
     progress: Progress | None = None,
-) -> Report:
+) -> Report[Exploration | Rows]:
     """Draw configurations and inputs of the classes, and check the laws on them.
 
     Parameters
@@ -310,7 +310,9 @@ def _covers(row: Waiver, name: str, law: str) -> bool:
     return row.covers(name, law) or row.covers(name, "VC510")
 
 
-def _waived(explored: Sequence[Exploration], rows: Sequence[Waiver], partly: Sequence[str], headline: str) -> Report:
+def _waived(
+    explored: Sequence[Exploration], rows: Sequence[Waiver], partly: Sequence[str], headline: str
+) -> Report[Exploration | Rows]:
     """Apply the rows, and judge them; those that were only partly looked at are never called unused."""
     results = [_without(result, [row for row in rows if not row.expired]) for result in explored]
     if not rows:

@@ -95,7 +95,7 @@ def record(
     check: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> Report[Recorded]:
     """Write what the old classes do, for every class, generation and case; or freeze a candidate as a new generation.
 
     The same sources under the same versions on the same CPU give the same bytes.

@@ -24,7 +24,7 @@ from viscy_compat.proof.candidate import PACKAGE, Candidate
 from viscy_compat.proof.comparison import Failure, parting
 from viscy_compat.proof.equivalence import REPORT, ClassResult, Origin
 from viscy_compat.proof.recorded import TOLERANCE, compare_recorded
-from viscy_compat.proof.recording import SAMPLES, Draft, kept, package_blobs, recipe_of, recorded_case
+from viscy_compat.proof.recording import SAMPLES, Draft, Recorded, kept, package_blobs, recipe_of, recorded_case
 from viscy_compat.proof.sides import Progress
 from viscy_compat.proof.workers import Limits, Worker
 from viscy_compat.waivers import numbers
@@ -43,7 +43,7 @@ def record_class(
     check: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
-) -> Report:
+) -> Report[Recorded]:
     """Record one class of a package as it is.
 
     Parameters

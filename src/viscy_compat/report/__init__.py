@@ -25,7 +25,7 @@ AS_THEY_COME = ("check", "inspect", "zoo", "explain")
 FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "html")
 
 
-def render(report: Report, format: str, style: Style = Style()) -> str:  # noqa: B008 (an immutable default)
+def render(report: Report[Result], format: str, style: Style = Style()) -> str:  # noqa: B008 (an immutable default)
     """Render a report, without a final newline.
 
     Raises
@@ -39,7 +39,7 @@ def render(report: Report, format: str, style: Style = Style()) -> str:  # noqa:
     return text
 
 
-def emit(report: Report, arguments: Namespace) -> int:
+def emit(report: Report[Result], arguments: Namespace) -> int:
     """Print a report, write the files that were asked for, and return the report's exit code.
 
     Raises
@@ -77,7 +77,7 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, 
     return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
 
 
-def emit_interrupted(report: Report, arguments: Namespace) -> None:
+def emit_interrupted(report: Report[Result], arguments: Namespace) -> None:
     """Print what was known when a run was interrupted, but for lines that were printed as they came."""
     if arguments.format == "jsonl" and report.command in AS_THEY_COME:
         write_outputs(report, arguments)
@@ -115,7 +115,7 @@ def _silence(stream: IO[str]) -> None:
         os.close(nowhere)
 
 
-def write_outputs(report: Report, arguments: Namespace) -> int:
+def write_outputs(report: Report[Result], arguments: Namespace) -> int:
     """Write the files that were asked for, and return the report's exit code; for a report that was printed already."""
     targets = outputs_of(arguments)
     for format, path in targets:
@@ -178,7 +178,7 @@ def _refuse_early(path: str) -> None:
         raise OutputRefused("there is no such folder", where=folder, fix="make it, or choose another --output")
 
 
-def _add_job_summary(report: Report) -> None:
+def _add_job_summary(report: Report[Result]) -> None:
     path = os.environ.get("GITHUB_STEP_SUMMARY", "")
     if path:
         from viscy_compat.report.github import summary

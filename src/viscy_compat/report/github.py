@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from viscy_compat.findings import Report, Severity
+from viscy_compat.findings import Report, Result, Severity
 from viscy_compat.layout import printable
 from viscy_compat.report.markdown import render as markdown
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
@@ -26,13 +26,13 @@ SUMMARY_BYTES = 1024 * 1024
 """GitHub refuses a longer job summary whole."""
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the workflow commands."""
     page = page_of(report)
     return spelled_out("\n".join([*_annotations(page), f"{page.title}: {page.verdict}. {page.sentence}"]))
 
 
-def summary(report: Report) -> str:
+def summary(report: Report[Result]) -> str:
     """Return the job summary: the report as Markdown, cut where GitHub would refuse it."""
     whole = markdown(report, Style())
     if len(whole.encode()) < SUMMARY_BYTES:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from html import escape
 
 from viscy_compat.exhibits import Exhibits, Fact, Table
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
@@ -66,7 +66,7 @@ _SIGNS = {"holds": "\u2713", "findings": "\u2717", "undecided": "?"}
 _COLOURS = {"error": "findings", "warning": "undecided", "note": "soft"}
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the page."""
     page = page_of(report)
     title = text(f"{page.title}: {page.verdict}")

@@ -9,14 +9,14 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape, quoteattr
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import without_commands
 from viscy_compat.report.terminal import Style
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the document."""
     page = page_of(report)
     groups = dict.fromkeys(section.group for section in page.sections) or {page.title: None}

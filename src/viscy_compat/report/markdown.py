@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from viscy_compat.exhibits import Exhibits, Map, Table
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import without_commands
@@ -28,7 +28,7 @@ _SPECIAL = str.maketrans(
 )
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a document: the verdict, a row for each result, and a part for each that needs attention."""
     page = page_of(report)
     parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits._replace(tables=()))]

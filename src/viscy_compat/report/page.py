@@ -49,7 +49,7 @@ class Page(NamedTuple):
     exhibits: Exhibits
 
 
-def page_of(report: Report) -> Page:
+def page_of(report: Report[Result]) -> Page:
     """Return the page of a report."""
     sections = tuple(_section(result, report.command) for result in report.results)
     return Page(
@@ -63,7 +63,7 @@ def page_of(report: Report) -> Page:
     )
 
 
-def headline_of(report: Report) -> str:
+def headline_of(report: Report[Result]) -> str:
     """Return the headline; that of a run which did not come to its end begins with that.
 
     Examples
@@ -76,7 +76,7 @@ def headline_of(report: Report) -> str:
     return "interrupted, and this is what was known by then" + (f": {report.headline}" if report.headline else "")
 
 
-def sentence(report: Report) -> str:
+def sentence(report: Report[Result]) -> str:
     """Say in one sentence how a report went.
 
     Examples
@@ -97,7 +97,7 @@ def sentence(report: Report) -> str:
     return (", ".join(parts) or held) + "."
 
 
-def _besides(report: Report) -> list[str]:
+def _besides(report: Report[Result]) -> list[str]:
     """Say how many hold where some were waived or left out, which is not the same; nothing where there is none."""
     words = [str(getattr(result, "verdict", "")) for result in report.results]
     others = [f"{words.count(word)} {word}" for word in ("waived", "left out") if word in words]

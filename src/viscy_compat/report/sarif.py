@@ -7,7 +7,7 @@ from json import dumps
 from typing import Any
 from urllib.parse import quote
 
-from viscy_compat.findings import CATALOGUE, Code, Report
+from viscy_compat.findings import CATALOGUE, Code, Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import spelled_out
@@ -18,7 +18,7 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 KEYS = 20
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the log, with one run."""
     page = page_of(report)
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(page)]}

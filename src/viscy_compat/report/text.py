@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from importlib import import_module
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import Style
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the report as text."""
     text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
     if "::" in text or "##" in text:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from viscy_compat.findings import EXIT_CODES, Aside, Report
+from viscy_compat.findings import EXIT_CODES, Aside, Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import (
     MARGIN,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from viscy_compat.diagnosis import CheckResult, Identity
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each file, and a summary where there are several."""
     results: list[CheckResult] = [*report.results]  # type: ignore[list-item]
     shown = [result for result in results if result.exit_code or result.uncertain or not style.quiet]
@@ -45,7 +45,7 @@ def _aside(row: Aside, style: Style) -> Iterator[str]:
     yield from rest
 
 
-def summary(report: Report, style: Style) -> str:
+def summary(report: Report[Result], style: Style) -> str:
     """Return one line that counts the verdicts."""
     verdicts = [result.verdict for result in report.results]  # type: ignore[attr-defined]
     counts = [style.tint(word, f"{verdicts.count(word)} {word}") for word in EXIT_CODES if word in verdicts]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import Style, sentence_lines
 
 if TYPE_CHECKING:
     from viscy_compat.findings import Explanation
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the entries."""
     listed = all(result.shortened for result in report.results) and not style.verbose  # type: ignore[attr-defined]
     return ("\n" if listed else "\n\n").join(_entry(result, style) for result in report.results)  # type: ignore[arg-type]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import MARGIN, Style, finding_lines, labelled_lines, lay_out, sentence_lines
 from viscy_compat.stated import spelled
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from viscy_compat.proof.exploration import Broken, Exploration, Rows
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each answer."""
     paragraphs = [_paragraph(result, style) for result in report.results if not (style.quiet and _holds(result))]
     headline = ["\n".join(sentence_lines(report.headline, style, rest=""))] if report.headline else []

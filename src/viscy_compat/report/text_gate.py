@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Section, page_of
 from viscy_compat.report.terminal import Style, finding_lines, sentence_lines, table_lines
@@ -13,7 +13,7 @@ _ALWAYS = ("waivers", "waived")
 """Tables that are shown however quiet the report is: nobody must forget what was accepted."""
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the report as text."""
     page = page_of(report)
     blocks = ["\n".join(sentence_lines(printable(page.headline), style, rest=""))]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.checkpoint.plain import absolute_paths
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import fold, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.report.terminal import (
@@ -33,7 +33,7 @@ _NAME_WIDTH = 60
 """The widest column of names; a longer name pushes its shape to the right."""
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a section for each file."""
     return "\n\n".join("\n".join(_section(result, style)) for result in report.results)  # type: ignore[arg-type]
 

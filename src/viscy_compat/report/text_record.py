@@ -9,7 +9,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_lines
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the headline, and a line for each reference."""
     shown = [row for row in report.results if not style.quiet or row.to_dict()["changed"]]
     headline = sentence_lines(printable(report.headline), style, rest="")

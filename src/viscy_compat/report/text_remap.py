@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.layout import fold, printable
 from viscy_compat.matching.patterns import NameIndex, folded
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
@@ -31,7 +31,7 @@ _CHANGES = 10
 """So many changes of a plan show what it does; a real one has a row for each block, or two hundred."""
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each file."""
     shown = [result for result in report.results if not (style.quiet and _went_well(result))]  # type: ignore[arg-type]
     return "\n\n".join("\n".join(_paragraph(result, style)) for result in shown)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_
 _VERDICTS = ("equal", "differs", "undecided")
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return the headline, the classes, and under what conditions they were compared."""
     rows = [result.to_dict() for result in report.results]
     shown = [result for result in report.results if result.exit_code or not style.quiet]
@@ -58,7 +58,7 @@ def _versions(side: dict[str, Any]) -> str:
     return f"{stack}, {side['cpu']}, {spell_count(side['threads'], 'thread')}"
 
 
-def _summary(report: Report, rows: list[dict[str, Any]], style: Style) -> str:
+def _summary(report: Report[Result], rows: list[dict[str, Any]], style: Style) -> str:
     cases, classes = spell_count(sum(row["configurations"] for row in rows), "case"), spell_count(len(rows), "class")
     differ = sum(result.exit_code == 1 for result in report.results)
     undecided = sum(result.exit_code == 2 for result in report.results)

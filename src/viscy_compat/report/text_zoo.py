@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from viscy_compat.findings import Report
+from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import MARGIN, Style, labelled_lines, pasted_lines, sentence_lines, size
 from viscy_compat.stated import spelled
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from viscy_compat.diagnosis.zoo import ZooEntry
 
 
-def render(report: Report, style: Style) -> str:
+def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each entry; short ones, unless everything was asked for."""
     if style.quiet:
         return "\n".join(result.title for result in report.results)

@@ -214,7 +214,7 @@ def remap(
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
-) -> Report:
+) -> Report[RemapResult]:
     """Write a checkpoint that loads into the migrated class, or only say how that would be done; without torch.
 
     Parameters
