@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.facts import View
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.operations import Drop, Fill, Rename
-from viscy_compat.plans.inferred import infer_plan, route_to_class
+from viscy_compat.plans.maker import infer_plan, route_to_class
 from viscy_compat.plans.plan import PlanEnd
 from viscy_compat.strategies import buildable
 

@@ -9,8 +9,8 @@ from support.model_layouts import our_layouts
 from support.refactorings import FAMILIES, Refactoring, graded, refactorings
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.matching.pairs import Matching, settle
-from viscy_compat.matching.renames import match
+from viscy_compat.matching.pairs import Matching, try_alternatives
+from viscy_compat.matching.renames import find_renames
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Reshape, Transpose
 
 FLAT, WIDE, CONV = TensorSpec((4,)), TensorSpec((6, 4)), TensorSpec((4, 3, 3, 3))
@@ -33,7 +33,7 @@ def cases() -> list[Refactoring]:
 
 
 def test_no_pair_of_any_family_over_our_classes_is_wrong_and_what_names_or_structure_decide_is_right():
-    grades = [(case, graded(match(case.source, case.target), case)) for case in cases()]
+    grades = [(case, graded(find_renames(case.source, case.target), case)) for case in cases()]
 
     assert len(grades) >= 150
     assert {case.family for case, _ in grades} >= FAMILIES.keys() - {"flattened Sequential"}
@@ -44,7 +44,7 @@ def test_no_pair_of_any_family_over_our_classes_is_wrong_and_what_names_or_struc
 
 @pytest.mark.parametrize("case", [pytest.param(case, id=case.family) for case in old_generations()])
 def test_the_renames_of_an_old_generation_are_found_although_the_file_lacks_layers(case: Refactoring):
-    answer = match(case.source, case.target)
+    answer = find_renames(case.source, case.target)
 
     assert pairs(answer) == {source: target for target, source in case.truth.items()}
     assert not answer.total
@@ -54,15 +54,15 @@ def test_exchanged_names_of_twins_are_refused_with_both_alternatives():
     old = named("a.weight", "a.bias", "b.weight", "b.bias")
     new = named("b.weight", "b.bias", "a.weight", "a.bias")
 
-    answer = match(old, new)
+    answer = find_renames(old, new)
 
     assert not answer.matches
-    assert answer.refusals[0].sources == (("a.weight", "a.bias"), ("b.weight", "b.bias"))
-    assert answer.refusals[0].targets == (("b.weight", "b.bias"), ("a.weight", "a.bias"))
+    assert answer.undecided[0].sources == (("a.weight", "a.bias"), ("b.weight", "b.bias"))
+    assert answer.undecided[0].targets == (("b.weight", "b.bias"), ("a.weight", "a.bias"))
 
 
 def test_a_sibling_that_kept_both_name_and_place_is_decided_beside_exchanged_ones():
-    answer = match(named("a", "b", "c"), named("b", "a", "c"))
+    answer = find_renames(named("a", "b", "c"), named("b", "a", "c"))
 
     assert pairs(answer) == {"c": "c"}
 
@@ -72,20 +72,20 @@ def test_backward_numbering_is_refused_and_forward_numbering_from_one_is_not():
     backward = {f"blocks.{2 - i}.{leaf}": FLAT for i in range(3) for leaf in ("weight", "bias")}
     shifted = {f"blocks_{i + 1}.{leaf}": FLAT for i in range(3) for leaf in ("weight", "bias")}
 
-    assert "blocks.2.weight" not in pairs(match(backward, target))
-    assert match(shifted, target).total
+    assert "blocks.2.weight" not in pairs(find_renames(backward, target))
+    assert find_renames(shifted, target).total
 
 
 def test_numbers_alone_do_not_say_which_block_is_missing():
     seven = {f"blocks.{i}.weight": FLAT for i in range(7)}
     six = {f"blocks.{i}.weight": FLAT for i in range(6)}
 
-    assert not match(seven, six).matches
-    assert not match(six, seven).matches
+    assert not find_renames(seven, six).matches
+    assert not find_renames(six, seven).matches
 
 
 def test_numbers_say_nothing_where_no_word_says_what_is_numbered():
-    assert not match(
+    assert not find_renames(
         named("p0", "p1", "p2"), named("blocks.0.norm.weight", "blocks.1.norm.weight", "blocks.2.norm.weight")
     ).matches
 
@@ -94,14 +94,14 @@ def test_shapes_overrule_names_that_lie():
     old = {"a.weight": WIDE, "b.weight": CONV}
     new = {"b.weight": WIDE, "a.weight": CONV}
 
-    assert pairs(match(old, new)) == {"a.weight": "b.weight", "b.weight": "a.weight"}
+    assert pairs(find_renames(old, new)) == {"a.weight": "b.weight", "b.weight": "a.weight"}
 
 
 def test_where_names_and_modules_contradict_each_other_the_tensors_that_both_have_are_refused():
     old = {"a.weight": WIDE, "a.bias": FLAT, "b.weight": CONV, "b.bias": FLAT}
     new = {"b.weight": WIDE, "b.bias": FLAT, "a.weight": CONV, "a.bias": FLAT}
 
-    assert set(pairs(match(old, new))) == {"a.weight", "b.weight"}
+    assert set(pairs(find_renames(old, new))) == {"a.weight", "b.weight"}
 
 
 def test_a_module_that_moved_is_followed_by_its_name():
@@ -114,7 +114,7 @@ def test_a_module_that_moved_is_followed_by_its_name():
             old[f"stages.{stage}.{name}"] = new[f"stages.{stage}.block.{name}"] = spec
         new[f"stages.{stage}.down.norm.weight"] = new[f"stages.{stage}.down.norm.bias"] = TensorSpec((4 + stage,))
 
-    answer = match(old, new)
+    answer = find_renames(old, new)
 
     assert answer.total
     assert all(("down" in source) == ("down" in target) for source, target in pairs(answer).items())
@@ -124,28 +124,28 @@ def test_a_prefix_that_two_copies_share_equally_decides_nothing():
     inner = named("a.weight", "b.weight")
     twice = {f"{who}.{name}": spec for who in ("student", "teacher") for name, spec in inner.items()}
 
-    assert not match(twice, inner).matches
+    assert not find_renames(twice, inner).matches
 
 
 def test_a_hint_settles_what_is_refused():
     old, new = named("x.weight", "y.weight"), named("p.weight", "q.weight")
 
-    assert match(old, new).refusals
-    assert pairs(match(old, new, hints=["x=q"])) == {"x.weight": "q.weight", "y.weight": "p.weight"}
+    assert find_renames(old, new).undecided
+    assert pairs(find_renames(old, new, hints=["x=q"])) == {"x.weight": "q.weight", "y.weight": "p.weight"}
 
 
 def test_a_hint_may_count_and_holds_for_whole_modules():
     old = {f"stages_{i}.{leaf}": FLAT for i in range(3) for leaf in ("u", "v")}
     new = {f"stage.{i + 1}.{leaf}": FLAT for i in range(3) for leaf in ("u", "v")}
 
-    answer = match(old, new, hints=["stages_{i}=stage.{i+1}"])
+    answer = find_renames(old, new, hints=["stages_{i}=stage.{i+1}"])
 
     assert pairs(answer) == {f"stages_{i}.{leaf}": f"stage.{i + 1}.{leaf}" for i in range(3) for leaf in "uv"}
 
 
 def test_a_hint_with_nothing_behind_the_sign_drops_what_carries_no_weights():
     source = {**named("a.weight"), "aux.num_batches_tracked": TensorSpec((), "int64")}
-    answer = match(source, named("a.weight"), hints=["aux="])
+    answer = find_renames(source, named("a.weight"), hints=["aux="])
 
     (drop,) = answer.drops
     assert drop.source == "aux.num_batches_tracked"
@@ -156,7 +156,7 @@ def test_a_hint_with_nothing_behind_the_sign_drops_what_carries_no_weights():
 
 def test_a_hint_never_drops_what_computes():
     with pytest.raises(PlanRefused, match=r"aux\.weight: .* computes something; --drop aux\.weight"):
-        match(named("a.weight", "aux.weight"), named("a.weight"), hints=["aux="])
+        find_renames(named("a.weight", "aux.weight"), named("a.weight"), hints=["aux="])
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,16 @@ def test_a_hint_that_cannot_be_meant_is_an_error(hint: str, said: str):
     new = {"b.weight": WIDE, "b.bias": FLAT}
 
     with pytest.raises(UsageError, match=said):
-        match(old, new, hints=[hint])
+        find_renames(old, new, hints=[hint])
 
 
 def test_hints_that_contradict_each_other_are_an_error():
     old, new = named("a.w", "b.w"), named("c.w", "d.w")
 
     with pytest.raises(UsageError, match="elsewhere"):
-        match(old, new, hints=["a=c", "a=d"])
+        find_renames(old, new, hints=["a=c", "a=d"])
     with pytest.raises(UsageError, match="two tensors or modules"):
-        match(old, new, hints=["a=c", "b=c"])
+        find_renames(old, new, hints=["a=c", "b=c"])
 
 
 def test_operations_name_what_happens_to_each_tensor():
@@ -207,7 +207,7 @@ def test_operations_name_what_happens_to_each_tensor():
         "norm.num_batches_tracked": TensorSpec((), "int64"),
     }
 
-    rows = match(old, new).operations()
+    rows = find_renames(old, new).operations()
 
     assert [type(row) for row in rows] == [Cast, Transpose, Reshape, Rename, Drop, Fill]
     assert rows[1] == Transpose("l.weight", "lin.weight", (1, 0))
@@ -215,13 +215,13 @@ def test_operations_name_what_happens_to_each_tensor():
 
 def test_a_cast_that_is_not_exact_is_refused():
     with pytest.raises(PlanRefused, match="no exact way from float64"):
-        match({"a": FLAT._replace(dtype="float64")}, {"a": FLAT}).operations()
+        find_renames({"a": FLAT._replace(dtype="float64")}, {"a": FLAT}).operations()
 
 
 def test_a_square_matrix_beside_transposed_ones_is_refused_and_has_two_alternatives():
     square = TensorSpec((5, 5))
 
-    answer = match({"a.weight": WIDE, "b.weight": square}, {"a.weight": TensorSpec((4, 6)), "b.weight": square})
+    answer = find_renames({"a.weight": WIDE, "b.weight": square}, {"a.weight": TensorSpec((4, 6)), "b.weight": square})
 
     assert pairs(answer) == {"a.weight": "a.weight"}
     assert [candidate.matches[1].change for candidate in answer.alternatives()] == ["none", "transpose"]
@@ -230,7 +230,7 @@ def test_a_square_matrix_beside_transposed_ones_is_refused_and_has_two_alternati
 def test_two_matrices_whose_shapes_mirror_each_other_are_not_crossed_when_both_were_transposed():
     tall = TensorSpec((4, 6))
 
-    answer = match({"up.weight": WIDE, "down.weight": tall}, {"up.weight": tall, "down.weight": WIDE})
+    answer = find_renames({"up.weight": WIDE, "down.weight": tall}, {"up.weight": tall, "down.weight": WIDE})
 
     assert {(pair.source, pair.target, pair.change) for pair in answer.matches} == {
         ("up.weight", "up.weight", "transpose"),
@@ -243,11 +243,11 @@ def test_counters_of_batches_go_where_their_layer_goes():
     old = {"x.weight": FLAT, "x.num_batches_tracked": count, "y.weight": WIDE, "y.num_batches_tracked": count}
     new = {"b.weight": WIDE, "b.num_batches_tracked": count, "a.weight": FLAT, "a.num_batches_tracked": count}
 
-    assert pairs(match(old, new))["x.num_batches_tracked"] == "a.num_batches_tracked"
+    assert pairs(find_renames(old, new))["x.num_batches_tracked"] == "a.num_batches_tracked"
 
 
 def test_alternatives_come_in_the_order_of_the_files_first_and_are_all_total():
-    answer = match(named("ka", "xu", "vo"), named("mi", "re", "do"))
+    answer = find_renames(named("ka", "xu", "vo"), named("mi", "re", "do"))
 
     candidates = list(answer.alternatives())
 
@@ -258,9 +258,9 @@ def test_alternatives_come_in_the_order_of_the_files_first_and_are_all_total():
 
 
 def test_settling_takes_the_one_candidate_that_holds():
-    answer = match(named("ka", "xu"), named("mi", "re"))
+    answer = find_renames(named("ka", "xu"), named("mi", "re"))
 
-    settled = settle(answer, lambda candidate: pairs(candidate)["ka"] == "re")
+    settled = try_alternatives(answer, lambda candidate: pairs(candidate)["ka"] == "re")
 
     assert pairs(settled) == {"ka": "re", "xu": "mi"}
 
@@ -268,14 +268,14 @@ def test_settling_takes_the_one_candidate_that_holds():
 @pytest.mark.parametrize(("holds", "said"), [(True, "2 give"), (False, "none gives")])
 def test_outputs_that_do_not_decide_are_refused(holds: bool, said: str):
     with pytest.raises(PlanRefused, match=said):
-        settle(match(named("ka", "xu"), named("mi", "re")), lambda candidate: holds)
+        try_alternatives(find_renames(named("ka", "xu"), named("mi", "re")), lambda candidate: holds)
 
 
 def test_settling_tries_nothing_where_there_are_too_many_candidates():
-    answer = match(named(*"abcdefg"), named(*"tuvwxyz"))
+    answer = find_renames(named(*"abcdefg"), named(*"tuvwxyz"))
 
     with pytest.raises(PlanRefused, match="more than 64 candidates"):
-        settle(answer, lambda candidate: pytest.fail("tried"))
+        try_alternatives(answer, lambda candidate: pytest.fail("tried"))
 
 
 def test_a_missing_layer_weakens_what_only_shapes_say():
@@ -283,8 +283,8 @@ def test_a_missing_layer_weakens_what_only_shapes_say():
     old = {"first.weight": CONV, "zeta.weight": WIDE}
     new = {"first.weight": CONV, "eta.weight": WIDE, "fresh.weight": TensorSpec((9, 9, 9))}
 
-    assert pairs(match(old, new)) == {"first.weight": "first.weight"}
-    assert pairs(match(old, {name: new[name] for name in ("first.weight", "eta.weight")})) == {
+    assert pairs(find_renames(old, new)) == {"first.weight": "first.weight"}
+    assert pairs(find_renames(old, {name: new[name] for name in ("first.weight", "eta.weight")})) == {
         "first.weight": "first.weight",
         "zeta.weight": "eta.weight",
     }
@@ -293,10 +293,10 @@ def test_a_missing_layer_weakens_what_only_shapes_say():
 def test_a_tensor_named_like_a_module_is_no_obstacle():
     both = {"a": FLAT, "a.b": WIDE, "": CONV, "..": TensorSpec((7,))}
 
-    assert pairs(match(both, both)) == {name: name for name in both}
+    assert pairs(find_renames(both, both)) == {name: name for name in both}
 
 
 def test_names_of_ten_thousand_parts_cost_no_more_than_others():
     deep = ".".join(["a"] * 10_000)
 
-    assert match({deep: FLAT, "b": WIDE}, {deep: FLAT, "b": WIDE}).total
+    assert find_renames({deep: FLAT, "b": WIDE}, {deep: FLAT, "b": WIDE}).total

@@ -10,10 +10,10 @@ pytestmark = pytest.mark.torch
 def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_can_be_decided_is_right():
     from support.model_layouts import library_layouts
     from support.refactorings import graded, refactorings
-    from viscy_compat.matching.renames import match
+    from viscy_compat.matching.renames import find_renames
 
     cases = [case for target in library_layouts().values() for case in refactorings(target, seed=1)]
-    grades = [(case, graded(match(case.source, case.target), case)) for case in cases]
+    grades = [(case, graded(find_renames(case.source, case.target), case)) for case in cases]
 
     assert len(grades) >= 220
     assert [case.family for case, grade in grades if grade == "WRONG"] == []
@@ -24,9 +24,9 @@ def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_
 def test_every_pair_from_history_is_found():
     from support.historical_pairs import pairs_from_history
     from support.refactorings import graded
-    from viscy_compat.matching.renames import match
+    from viscy_compat.matching.renames import find_renames
 
-    grades = {case.family: graded(match(case.source, case.target), case) for case in pairs_from_history()}
+    grades = {case.family: graded(find_renames(case.source, case.target), case) for case in pairs_from_history()}
 
     assert len(grades) == 10
     assert set(grades.values()) == {"correct"}

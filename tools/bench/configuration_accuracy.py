@@ -32,7 +32,7 @@ from viscy_compat.checkpoint.facts import View  # noqa: E402
 from viscy_compat.errors import PlanRefused  # noqa: E402
 from viscy_compat.layout import Layout  # noqa: E402
 from viscy_compat.operations import Rename  # noqa: E402
-from viscy_compat.plans.inferred import infer_plan, route_to_class  # noqa: E402
+from viscy_compat.plans.maker import infer_plan, route_to_class  # noqa: E402
 from viscy_compat.plans.plan import PlanEnd  # noqa: E402
 from viscy_compat.strategies import buildable  # noqa: E402
 

@@ -12,13 +12,13 @@ import time
 def ours(case):
     """Run viscy_compat.matching.renames."""
     from viscy_compat.layout import TensorSpec
-    from viscy_compat.matching.renames import match
+    from viscy_compat.matching.renames import find_renames
 
     def layout(rows):
         return {name: TensorSpec(tuple(shape), dtype) for name, shape, dtype in rows}
 
     numbers = {name: number for number, (name, _, _) in enumerate(case["source"])}
-    answer = match(layout(case["source"]), layout(case["target"]))
+    answer = find_renames(layout(case["source"]), layout(case["target"]))
     return {pair.target: numbers[pair.source] for pair in answer.matches}
 
 

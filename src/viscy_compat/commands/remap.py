@@ -121,7 +121,7 @@ def _expected(question: RemapRequest, wish: Wish, arguments: Namespace) -> Remap
     from viscy_compat.proof.remapped import Expectation
 
     with Expectation(arguments.expect, class_name=arguments.class_name or "") as expectation:
-        return fulfil(question, wish, prover=expectation, settler=expectation.settles)
+        return fulfil(question, wish, prover=expectation, trial=expectation.settles)
 
 
 def _refuse_empty_names(arguments: Namespace) -> None:

@@ -15,7 +15,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
 from viscy_compat.diagnosis.folders import checkpoint_files
 from viscy_compat.diagnosis.judgement import judge, unreadable
-from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity, Recognised, Stranger, Unreadable
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Aside, Report
 from viscy_compat.stated import Statement, configured
@@ -25,7 +25,18 @@ Depth = Literal["verdict", "every byte"]
 _OF_A_TENSOR: Final = "torch.storage._load_from_bytes"
 """What ``pickle.dump`` writes for a tensor."""
 
-__all__ = ["CheckResult", "Diagnosis", "Identity", "check", "check_paths", "diagnose", "judge"]
+__all__ = [
+    "CheckResult",
+    "Diagnosis",
+    "Identity",
+    "Recognised",
+    "Stranger",
+    "Unreadable",
+    "check",
+    "check_paths",
+    "diagnose",
+    "judge",
+]
 
 
 def check(
@@ -119,8 +130,8 @@ def check_paths(
             alone=alone,
             depth=depth,
         )
-        if found.standing and not named:
-            passed_over.append((Aside(path, found.standing), found.result))
+        if isinstance(found, Unreadable) and found.bystander and not named:
+            passed_over.append((Aside(path, found.bystander), found.result))
             aside.append(passed_over[-1][0])
         else:
             weights = True
@@ -182,15 +193,15 @@ def diagnose(
             refuse_damage(checkpoint)
         found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops, alone=alone)
     except UnreadableCheckpoint as error:
-        return Diagnosis(unreadable(path, error), standing=_standing(path, error))
-    if found.inference is not None:
+        return Unreadable(unreadable(path, error), bystander=_bystander(path, error))
+    if not isinstance(found, Stranger):
         return found
-    from viscy_compat.diagnosis.by_structure import reconsidered
+    from viscy_compat.diagnosis.by_structure import reconsider
 
-    return reconsidered(found, class_name, statements)
+    return reconsider(found, class_name, statements)
 
 
-def _standing(path: str, error: UnreadableCheckpoint) -> str:
+def _bystander(path: str, error: UnreadableCheckpoint) -> str:
     """Return what a file is that lies beside checkpoints without being one; empty for what should be one."""
     from viscy_compat.checkpoint.foreign import ForeignPickle, NotWeights
 

@@ -16,61 +16,49 @@ from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.addressing import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
 from viscy_compat.diagnosis.knowledge import gather, refuse_foreign
-from viscy_compat.diagnosis.result import CheckResult, Diagnosis
+from viscy_compat.diagnosis.result import CheckResult, Stranger
 from viscy_compat.diagnosis.settling import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout
 from viscy_compat.matching.hints import dropped_by
-from viscy_compat.plans.inferred import infer_plan, route_to_class
-from viscy_compat.plans.making import source_side
+from viscy_compat.plans.maker import infer_plan, plan_source, route_to_class
 from viscy_compat.stated import ARGUMENT, SETTING, Statement, quoted, spelled
 
-_ABOUT_NAMES = ("VC101", "VC102", "VC106", "VC114", "VC201", "VC301", "VC307")
-"""Findings that say what the names are not."""
 
-
-def reconsidered(found: Diagnosis, class_name: str, statements: tuple[Statement, ...]) -> Diagnosis:
+def reconsider(found: Stranger, class_name: str, statements: tuple[Statement, ...]) -> Stranger:
     """Look at the shapes of a file whose names are of no known class: they may be those of one, or of the stated one.
 
     Only a stated class makes a file `remappable`: without names, shapes are what they look like.
     """
-    if (
-        found.inference is not None
-        or found.checkpoint is None
-        or found.result.verdict not in ("unknown", "incompatible")
-    ):
+    if found.result.verdict == "unreadable":
         return found
     if class_name:
-        return _as_stated(found, found.checkpoint, class_name, statements)
-    if found.result.verdict == "incompatible":
-        return found
-    for view in views_of(found.checkpoint):
+        return _as_stated(found, class_name, statements)
+    for view in views_of(found.checkpoint) if found.result.verdict == "unknown" else ():
         names = classes_alike(layout_of(found.checkpoint, view))
         if len(names) == 1:
             said = f"the shapes are exactly those of {names[0]}, under other names"
             findings = causes.most_severe_first([*found.result.findings, Finding("VC114", said)])
-            address = needed_address(found.choice) if found.choice else None
+            address = needed_address(found.choice)
             command = f"viscy-compat remap {quoted(found.checkpoint.path)} --as {names[0]}{flag(address)}"
             return found._replace(result=found.result._replace(findings=findings, next=command))
     return found
 
 
-def _as_stated(
-    found: Diagnosis, checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...]
-) -> Diagnosis:
+def _as_stated(found: Stranger, class_name: str, statements: tuple[Statement, ...]) -> Stranger:
     """Judge a file under other names than those of the class that it is stated to be."""
-    address = needed_address(found.choice) if found.choice else None
+    checkpoint, address = found.checkpoint, needed_address(found.choice)
     try:
-        view, settled = meant(checkpoint, class_name, statements, ())
-        way = route_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
-        plan = infer_plan(way).plan
+        view, settled = find_meaning(checkpoint, class_name, statements, ())
+        source = plan_source(checkpoint, view, state_dict=address)
+        plan = infer_plan(route_to_class(source, view, settled.inference)).plan
     except PlanRefused:
         return found
-    result = recognised(found.result, view, settled)
+    result = verdict_by_shapes(found.result, checkpoint, view, settled)
     if result.verdict == "remappable":
         result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, settled, address))
-    return Diagnosis(result, checkpoint, view, None, None, found.choice)
+    return found._replace(result=result, view=view)
 
 
 def _command(path: str, class_name: str, settled: SettledConfig, address: str | None) -> str:
@@ -86,7 +74,7 @@ def shown_settings(found: Inference) -> str:
     return causes.settings({name: value for name, value in found.config.items() if name not in left_open})
 
 
-def meant(
+def find_meaning(
     checkpoint: Checkpoint, class_name: str, statements: tuple[Statement, ...], hints: tuple[str, ...]
 ) -> tuple[View, SettledConfig]:
     """Return the view and the only configuration of a class that a file can be meant to have.
@@ -110,13 +98,12 @@ def meant(
     return views_of(checkpoint)[0], _as_named(checkpoint, architecture, statements, hints)
 
 
-def recognised(result: CheckResult, view: View, settled: SettledConfig) -> CheckResult:
+def verdict_by_shapes(result: CheckResult, checkpoint: Checkpoint, view: View, settled: SettledConfig) -> CheckResult:
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
-    kept = [finding for finding in result.findings if finding.code not in _ABOUT_NAMES]
     choices = causes.about_choices(settled.inference, settled.knowledge)
-    findings = causes.most_severe_first([*kept, *settled.passed_over, *causes.about_outside(view), *choices])
+    findings = (*causes.about_container(checkpoint, view), *settled.passed_over, *choices)
     verdict = "remappable" if result.verdict in ("unknown", "incompatible") else result.verdict
-    return result._replace(verdict=verdict, identity=settled.identity, findings=findings)
+    return result._replace(verdict=verdict, identity=settled.identity, findings=causes.most_severe_first(findings))
 
 
 def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:

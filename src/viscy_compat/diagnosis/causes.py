@@ -10,7 +10,7 @@ from viscy_compat.architectures.inference import Contradiction, Inference, Neare
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
-from viscy_compat.findings import Finding
+from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, NotRead, quoted, spelled
@@ -27,6 +27,22 @@ def most_severe_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     ['VC201', 'VC103']
     """
     return tuple(sorted(findings, key=lambda finding: _SEVERITIES.index(finding.severity)))
+
+
+def forbid_remap(findings: Iterable[Finding]) -> bool:
+    """Whether a remap would leave an error in the new file: the catalogue says which it cures.
+
+    Examples
+    --------
+    >>> forbid_remap([Finding("VC105", ""), Finding("VC302", "")]), forbid_remap([Finding("VC304", "")])
+    (False, True)
+    """
+    return any(finding.severity == "error" and not CATALOGUE[finding.code].remap_cures for finding in findings)
+
+
+def forbid_loading(findings: Iterable[Finding]) -> bool:
+    """Whether a file is not for loading, whatever its layout is: it would run something, or has no values."""
+    return any(finding.code in ("VC430", "VC465") for finding in findings)
 
 
 def about_halves(found: Inference) -> list[Finding]:

@@ -11,13 +11,13 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
 from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
-from viscy_compat.diagnosis.result import CheckResult, Diagnosis
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Recognised, Stranger, Unreadable
 from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.settling import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.plans.making import keys_of, known_plan, unmade_by, with_dropped
+from viscy_compat.plans.maker import known_plan, unmade_by
 from viscy_compat.plans.plan import Plan
 from viscy_compat.stated import Statement, quoted, spelled
 
@@ -31,20 +31,47 @@ def judge(
     alone: bool = True,
 ) -> Diagnosis:
     """Judge a checkpoint that was read; see `diagnose`."""
-    lean = checkpoint.without(keys_of(drops, checkpoint)) if drops else checkpoint
+    if drops:
+        return _judge_without(drops, checkpoint, class_name, statements, alone=alone)
+    choice = choose_set(checkpoint, class_name)
+    row = choice.judged
+    if row is None:
+        return _undecided(checkpoint, choice)
+    if row.inference is None:
+        return _stranger(row.checkpoint, class_name, choice)
+    settled = settle(row.checkpoint, row.layout, row.inference, statements, alone=alone)
+    return _recognised(row.checkpoint, row.view, settled, choice, stated=bool(statements))
+
+
+def _judge_without(
+    drops: tuple[str, ...],
+    checkpoint: Checkpoint,
+    class_name: str,
+    statements: tuple[Statement, ...],
+    *,
+    alone: bool,
+) -> Diagnosis:
+    """Judge what is left without some tensors, and then put them back outside of the model."""
+    from viscy_compat.plans.dropping import keys_of, with_dropped
+
+    lean = checkpoint.without(keys_of(drops, checkpoint))
     choice = choose_set(lean, class_name)
     row = choice.judged
     if row is None:
-        return _not_decided(checkpoint, choice)
-    judged, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
-    if row.inference is not None:
-        settled = settle(judged, layout_of(judged, view), row.inference, statements, alone=alone)
-        return _recognised(judged, view, settled, choice, stated=bool(statements))
-    found = _parametrised(row.checkpoint, class_name, choice) or _not_recognised(row.checkpoint, class_name, choice)
-    return found._replace(checkpoint=judged)
+        return _undecided(checkpoint, choice)
+    whole, view = with_dropped(checkpoint, lean, row.checkpoint, row.view)
+    if row.inference is None:
+        return _stranger(row.checkpoint, class_name, choice)._replace(checkpoint=whole)
+    settled = settle(whole, layout_of(whole, view), row.inference, statements, alone=alone)
+    return _recognised(whole, view, settled, choice, stated=bool(statements))
 
 
-def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Diagnosis | None:
+def _stranger(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
+    """Judge a file that is of no known class as it stands: its weights may be parametrised."""
+    return _parametrised(checkpoint, class_name, choice) or _not_recognised(checkpoint, class_name, choice)
+
+
+def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
@@ -55,18 +82,18 @@ def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) ->
     findings = (*causes.about_container(checkpoint, found.view), *computing.about_parts(found.parts))
     result = CheckResult(
         checkpoint.path,
-        "unreadable" if any(finding.code in _UNREADABLE for finding in findings) else "incompatible",
+        "unreadable" if causes.forbid_loading(findings) else "incompatible",
         causes.most_severe_first(findings),
         **_facts(checkpoint, found.view, choice),
         identity=SettledConfig(found.inference, found.inference).identity,
         next=f"viscy-compat inspect {quoted(checkpoint.path)}{flag(needed_address(choice))}",
     )
-    return Diagnosis(result, checkpoint, found.view, choice=choice)
+    return Stranger(result, checkpoint, found.view, choice)
 
 
 def _recognised(
     checkpoint: Checkpoint, view: View, settled: SettledConfig, choice: SetChoice, *, stated: bool
-) -> Diagnosis:
+) -> Recognised:
     """Judge a file whose names and shapes are those of a known class."""
     found, knowledge, address = settled.inference, settled.knowledge, needed_address(choice)
     plan, refusals = _plan(checkpoint, view, found, address)
@@ -95,7 +122,7 @@ def _recognised(
         next=_next_command(checkpoint, view, verdict, settled, address),
         python=_load_line(checkpoint, settled, address) if verdict in _LOADABLE else "",
     )
-    return Diagnosis(result, checkpoint, view, found, plan, choice)
+    return Recognised(result, checkpoint=checkpoint, view=view, inference=found, plan=plan, choice=choice)
 
 
 def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
@@ -125,13 +152,13 @@ def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
 _LOADABLE = ("compatible", "remappable")
 
 
-def _not_decided(checkpoint: Checkpoint, choice: SetChoice) -> Diagnosis:
+def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
     asked = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
     findings = causes.most_severe_first((asked, *checkpoint.findings))
     result = CheckResult(
         checkpoint.path,
-        "unreadable" if any(finding.code == "VC430" for finding in findings) else "unknown",
+        "unreadable" if causes.forbid_loading(findings) else "unknown",
         findings,
         checkpoint.format,
         tensors=len(checkpoint.tensors),
@@ -139,10 +166,10 @@ def _not_decided(checkpoint: Checkpoint, choice: SetChoice) -> Diagnosis:
         sets=facts_of(choice),
         next=f"viscy-compat check {quoted(checkpoint.path)} --state-dict ADDRESS",
     )
-    return Diagnosis(result, choice=choice)
+    return Unreadable(result)
 
 
-def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Diagnosis:
+def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
@@ -161,7 +188,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
         *(causes.about_the_nearest(near[1]) if near else []),
     ]
     verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
-    if any(finding.code in _UNREADABLE for finding in findings):
+    if causes.forbid_loading(findings):
         verdict = "unreadable"
     if verdict == "unknown":
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
@@ -172,7 +199,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
         **_facts(checkpoint, view, choice),
         next=_next_for_stranger(checkpoint, near[1] if near else None, needed_address(choice)),
     )
-    return Diagnosis(result, checkpoint, view, choice=choice)
+    return Stranger(result, checkpoint, view, choice)
 
 
 def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Verdict:
@@ -180,16 +207,11 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Ver
 
     A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
     """
-    blocking = {finding.code for finding in findings if finding.severity == "error"} - {"VC105", "VC202"}
-    if blocking & _UNREADABLE:
+    if causes.forbid_loading(findings):
         return "unreadable"
-    if plan is None or blocking:
+    if plan is None or causes.forbid_remap(findings):
         return "incompatible"
     return "compatible" if loads else "remappable"
-
-
-_UNREADABLE = {"VC430", "VC465"}
-"""What makes a file one that is not for loading, whatever its layout is: it would run something, or has no values."""
 
 
 def _is_close(near: Nearest) -> bool:

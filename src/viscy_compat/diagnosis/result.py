@@ -98,21 +98,42 @@ class CheckResult(NamedTuple):
         return {name: value for name, value in told.items() if value or name in kept}
 
 
-class Diagnosis(NamedTuple):
-    """What `check` found, with the facts that `remap` goes on from.
+class Recognised(NamedTuple):
+    """A file whose names and shapes are those of a known class, with the facts that `remap` goes on from.
 
-    ``plan`` is the total plan to today's layout, where there is one; the result has it only where the verdict lets it
-    be applied as it stands. ``choice`` lists the sets of weights in the file, and says which one was judged;
-    ``standing`` says what a file is that lies beside checkpoints without being one.
+    ``plan`` is the total plan to today's layout, or None where there is none; the result has it only where the verdict
+    lets it be applied as it stands. ``choice`` lists the sets of weights in the file, and says which one was judged.
     """
 
     result: CheckResult
-    checkpoint: Checkpoint | None = None
-    view: View | None = None
-    inference: Inference | None = None
-    plan: Plan | None = None
-    choice: SetChoice | None = None
-    standing: str = ""
+    checkpoint: Checkpoint
+    view: View
+    inference: Inference
+    plan: Plan | None
+    choice: SetChoice
+
+
+class Stranger(NamedTuple):
+    """A file that was read and whose names are of no known class; `view` is how it was looked at."""
+
+    result: CheckResult
+    checkpoint: Checkpoint
+    view: View
+    choice: SetChoice
+
+
+class Unreadable(NamedTuple):
+    """What nobody can judge: the reader refuses the file, or nothing says which of its sets of weights is meant.
+
+    ``bystander`` says what a file is that lies beside checkpoints without being one.
+    """
+
+    result: CheckResult
+    bystander: str = ""
+
+
+Diagnosis = Recognised | Stranger | Unreadable
+"""What `check` found out about one file."""
 
 
 def _plan_summary(plan: Plan) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
-from viscy_compat.plans.making import fills_counters_alone
+from viscy_compat.plans.maker import fills_counters_alone
 from viscy_compat.plans.plan import Plan, listed
 
 _SHOWN = 4

@@ -47,7 +47,7 @@ class Matching(NamedTuple):
         The two layouts.
     matches : tuple[Match, ...]
         Decided pairs, in the order of the target.
-    refusals : tuple[UndecidedGroup, ...]
+    undecided : tuple[UndecidedGroup, ...]
         What could not be decided, with the alternatives.
     drops : tuple[Drop, ...]
         Source tensors without weights of their own that the target lacks, and those that a hint drops.
@@ -62,7 +62,7 @@ class Matching(NamedTuple):
     source: Layout
     target: Layout
     matches: tuple[Match, ...] = ()
-    refusals: tuple[UndecidedGroup, ...] = ()
+    undecided: tuple[UndecidedGroup, ...] = ()
     drops: tuple[Drop, ...] = ()
     fills: tuple[Fill, ...] = ()
     leftover_sources: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Matching(NamedTuple):
     @property
     def total(self) -> bool:
         """Whether every tensor of both sides has its place."""
-        return not (self.refusals or self.leftover_sources or self.leftover_targets)
+        return not (self.undecided or self.leftover_sources or self.leftover_targets)
 
     def operations(self) -> tuple[Operation, ...]:
         """Return the rows of a total plan.
@@ -84,7 +84,7 @@ class Matching(NamedTuple):
         """
         if not self.total:
             raise PlanRefused(why_not_total(self), fix="settle it with --hint OLD=NEW or --expect")
-        moves = [_operation(match, self.source[match.source], self.target[match.target]) for match in self.matches]
+        moves = [_operation(pair, self.source[pair.source], self.target[pair.target]) for pair in self.matches]
         return (*moves, *self.drops, *self.fills)
 
     def alternatives(self) -> Iterator[Matching]:
@@ -95,7 +95,7 @@ class Matching(NamedTuple):
         """
         if self.leftover_sources or self.leftover_targets:
             return
-        for choice in _choices(self.refusals):
+        for choice in _choices(self.undecided):
             yield conclude(self.source, self.target, [*self.matches, *choice], drops=self.drops, order=self.order)
 
     @property
@@ -103,10 +103,10 @@ class Matching(NamedTuple):
         """How many total answers the evidence leaves open."""
         if self.leftover_sources or self.leftover_targets:
             return 0
-        return prod(_arrangement_count(refusal) for refusal in self.refusals)
+        return prod(_arrangement_count(refusal) for refusal in self.undecided)
 
 
-def settle(matching: Matching, try_candidate: Callable[[Matching], bool], *, limit: int = 64) -> Matching:
+def try_alternatives(matching: Matching, try_candidate: Callable[[Matching], bool], *, limit: int = 64) -> Matching:
     """Try the alternatives that are left, and return the one that holds.
 
     Parameters
@@ -126,8 +126,8 @@ def settle(matching: Matching, try_candidate: Callable[[Matching], bool], *, lim
     Examples
     --------
     >>> layouts = dict.fromkeys("ab", TensorSpec((4,))), dict.fromkeys("xy", TensorSpec((4,)))
-    >>> left = Matching(*layouts, refusals=(UndecidedGroup((("a",), ("b",)), (("x",), ("y",)), "equal shapes"),))
-    >>> crossed = settle(left, lambda candidate: candidate.matches[0].source == "b")
+    >>> left = Matching(*layouts, undecided=(UndecidedGroup((("a",), ("b",)), (("x",), ("y",)), "equal shapes"),))
+    >>> crossed = try_alternatives(left, lambda candidate: candidate.matches[0].source == "b")
     >>> [(pair.source, pair.target, pair.ground) for pair in crossed.matches]
     [('b', 'x', 'outputs'), ('a', 'y', 'outputs')]
     """
@@ -152,7 +152,7 @@ def why_not_total(matching: Matching) -> str:
     >>> why_not_total(Matching({}, {}, leftover_sources=("a.0", "a.1")))
     '2 tensors of the file without a place (a.{0..1})'
     """
-    undecided = [name for refusal in matching.refusals for member in refusal.targets for name in member]
+    undecided = [name for refusal in matching.undecided for member in refusal.targets for name in member]
     causes = (
         (undecided, "of the target undecided"),
         (matching.leftover_sources, "of the file without a place"),
@@ -175,7 +175,7 @@ def conclude(
     target: Layout,
     matches: Iterable[Match],
     *,
-    refusals: Sequence[UndecidedGroup] = (),
+    undecided: Sequence[UndecidedGroup] = (),
     drops: Sequence[Drop] = (),
     order: OrderState = "registered",
 ) -> Matching:
@@ -187,7 +187,7 @@ def conclude(
         The two layouts.
     matches : Iterable[Match]
         Decided pairs; those of tensors without weights of their own may be missing.
-    refusals : Sequence[UndecidedGroup]
+    undecided : Sequence[UndecidedGroup]
         What is undecided.
     drops : Sequence[Drop]
         Source tensors that are known to have no place.
@@ -203,8 +203,8 @@ def conclude(
     ['norm.weight', 'norm.num_batches_tracked']
     """
     decided = {pair.target: pair for pair in matches}
-    open_here = {name for refusal in refusals for member in refusal.sources for name in member}
-    open_there = {name for refusal in refusals for member in refusal.targets for name in member}
+    open_here = {name for refusal in undecided for member in refusal.sources for name in member}
+    open_there = {name for refusal in undecided for member in refusal.targets for name in member}
     _add_companions(source, target, decided, open_there)
     taken = {pair.source for pair in decided.values()} | {drop.source for drop in drops} | open_here
     unused = [name for name in source if name not in taken]
@@ -215,7 +215,7 @@ def conclude(
         source,
         target,
         tuple(decided[name] for name in target if name in decided),
-        tuple(refusals),
+        tuple(undecided),
         (*drops, *dropped),
         tuple(fills),
         tuple(name for name in unused if not _idle(name, source[name])),
@@ -267,13 +267,13 @@ def _operation(pair: Match, spec: TensorSpec, wanted: TensorSpec) -> Operation:
     )
 
 
-def _choices(refusals: Sequence[UndecidedGroup]) -> Iterator[list[Match]]:
+def _choices(undecided: Sequence[UndecidedGroup]) -> Iterator[list[Match]]:
     """Combine the arrangements of all groups, one at a time."""
-    if not refusals:
+    if not undecided:
         yield []
         return
-    for rest in _choices(refusals[1:]):
-        for arrangement in _arrangements(refusals[0]):
+    for rest in _choices(undecided[1:]):
+        for arrangement in _arrangements(undecided[0]):
             yield [*arrangement, *rest]
 
 

@@ -52,7 +52,7 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop
 
 
-def match(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -> Matching:
+def find_renames(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -> Matching:
     """Infer which source tensor is which target tensor; what cannot be decided is refused.
 
     Parameters
@@ -77,12 +77,12 @@ def match(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -> Match
     >>> conv, norm = TensorSpec((8, 3, 3, 3)), TensorSpec((8,))
     >>> old = {"net.c.weight": conv, "net.c.bias": norm, "net.n1.weight": norm, "net.n2.weight": norm}
     >>> new = {"conv.weight": conv, "conv.bias": norm, "ln1.weight": norm, "ln2.weight": norm}
-    >>> [(pair.source, pair.target, pair.ground) for pair in match(old, new).matches][2:]
+    >>> [(pair.source, pair.target, pair.ground) for pair in find_renames(old, new).matches][2:]
     [('net.n1.weight', 'ln1.weight', 'same numbers'), ('net.n2.weight', 'ln2.weight', 'same numbers')]
     >>> opaque = {"conv.weight": conv, "conv.bias": norm, "before.weight": norm, "after.weight": norm}
-    >>> match(old, opaque).refusals[0].targets
+    >>> find_renames(old, opaque).undecided[0].targets
     (('before.weight',), ('after.weight',))
-    >>> match(old, opaque, hints=["net.n1=before"]).total
+    >>> find_renames(old, opaque, hints=["net.n1=before"]).total
     True
     """
     problem = _pose(source, target, hints)
@@ -280,15 +280,15 @@ def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Ma
         for pair in outcome.found
         if (change := change_between(problem.source[pair.source], problem.target[pair.target])) is not None
     ]
-    refusals = [UndecidedGroup(*group) for group in outcome.groups]
+    undecided = [UndecidedGroup(*group) for group in outcome.groups]
     squares = _doubtful(problem.source, matches)
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)
-        refusals.append(
+        undecided.append(
             UndecidedGroup((names[0],), (names[1],), "square, and other matrices of the file are transposed", True)
         )
     kept = [pair for pair in matches if pair not in squares]
-    return conclude(problem.source, problem.target, kept, refusals=refusals, drops=problem.drops, order=order)
+    return conclude(problem.source, problem.target, kept, undecided=undecided, drops=problem.drops, order=order)
 
 
 def _doubtful(source: Layout, matches: Sequence[Match]) -> list[Match]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.wrapper import views_of
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import Layout, TensorSpec, fold, printable, unfold
 from viscy_compat.matching.hints import parse_hint
@@ -103,6 +105,43 @@ def drop_of(name: str, spec: TensorSpec) -> Drop:
     """
     reason = harmless_reason(name, spec)
     return Drop(name, f"--drop says so; it {reason}") if reason else Drop(name, STATED, changes_predictions=True)
+
+
+def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Return the raw keys that ``--drop`` names, by raw keys or by names without a wrapper prefix.
+
+    Raises
+    ------
+    UsageError
+        Where a pattern names nothing.
+    """
+    layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
+    names = [(key, name) for view in views_of(checkpoint) for name, key in view.keys.items()]
+    return tuple(stated_drops(patterns, layout, names))
+
+
+def view_without(view: View, keys: Sequence[str]) -> View:
+    """Return a view without the tensors of some raw keys: they stand outside of it, dropped."""
+    held = {name: key for name, key in view.keys.items() if key not in keys}
+    return view._replace(keys=held, outside=tuple(dict.fromkeys((*view.outside, *keys))), dropped=tuple(keys))
+
+
+def with_dropped(whole: Checkpoint, lean: Checkpoint, judged: Checkpoint, view: View) -> tuple[Checkpoint, View]:
+    """Return a checkpoint and a view that have what was dropped again, outside of the model.
+
+    Parameters
+    ----------
+    whole, lean : Checkpoint
+        The file, and the file without what is dropped.
+    judged : Checkpoint
+        The set that was judged, out of `lean`.
+    view : View
+        Its names.
+    """
+    dropped = tuple(key for key in whole.tensors if key not in lean.tensors)
+    complete = judged.without(())
+    complete.tensors = {**judged.tensors, **{key: whole.tensors[key] for key in dropped}}
+    return complete, view._replace(outside=(*view.outside, *dropped), dropped=dropped)
 
 
 def _named(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from viscy_compat.layout import Layout, printable
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.making import OUTSIDE
+from viscy_compat.plans.maker import OUTSIDE
 from viscy_compat.plans.plan import Plan
 from viscy_compat.plans.plan_file import plan_id
 from viscy_compat.version import __version__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.checkpoint import open_checkpoint
@@ -12,24 +12,21 @@ from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.checkpoint.zeros import lacks_its_sums
-from viscy_compat.diagnosis import CheckResult, Diagnosis, diagnose
+from viscy_compat.diagnosis import CheckResult, Diagnosis, Recognised, Stranger, diagnose
 from viscy_compat.diagnosis.addressing import needed_address
-from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets
+from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets, forbid_remap
 from viscy_compat.diagnosis.computing import about_adapters_outside
 from viscy_compat.diagnosis.sets import choose_set
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
-from viscy_compat.plans.dropping import with_effects
-from viscy_compat.plans.making import keys_of, plan_back, source_side, sources_of_view, view_without, with_dropped
+from viscy_compat.plans.dropping import keys_of, view_without, with_dropped, with_effects
+from viscy_compat.plans.maker import Route, infer_plan, plan_back, plan_source, route_to_class, sources_of_view
 from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of
 from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import Statement
-
-if TYPE_CHECKING:
-    from viscy_compat.plans.inferred import Route
 
 Direction = Literal["forward", "back"]
 
@@ -98,14 +95,14 @@ class NoPlan(NamedTuple):
     result: CheckResult
 
 
-def choose(question: RemapRequest, *, settler: Callable[[FilePlan], bool] | None = None) -> FilePlan | NoPlan:
+def choose(question: RemapRequest, *, trial: Callable[[FilePlan], bool] | None = None) -> FilePlan | NoPlan:
     """Return the plan that is meant.
 
     Parameters
     ----------
     question : RemapRequest
         What is asked.
-    settler : Callable[[FilePlan], bool], optional
+    trial : Callable[[FilePlan], bool], optional
         Says whether a candidate gives the outputs that are expected; asked where renames stay undecided.
 
     Raises
@@ -119,8 +116,8 @@ def choose(question: RemapRequest, *, settler: Callable[[FilePlan], bool] | None
     if question.plan:
         return _from_file(question)
     if question.against:
-        return _against(question, settler)
-    return _back(question) if question.direction == "back" else _forward(question, settler)
+        return _against(question, trial)
+    return _back(question) if question.direction == "back" else _forward(question, trial)
 
 
 def _refuse_contradictions(question: RemapRequest) -> None:
@@ -137,32 +134,33 @@ def _refuse_contradictions(question: RemapRequest) -> None:
         raise UsageError("--hint needs to know the target", fix="say it: --as CLASS or --against FILE")
 
 
-def _forward(question: RemapRequest, settler: Callable[[FilePlan], bool] | None) -> FilePlan | NoPlan:
-    found = _diagnosed(question)
-    if question.class_name and found.checkpoint and (question.hints or not found.inference):
-        return _to_class(question, found, settler)
-    if found.checkpoint is None or found.view is None or found.inference is None or found.plan is None:
+def _forward(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan | NoPlan:
+    found = _diagnose(question)
+    if isinstance(found, Stranger) and question.class_name:
+        return _to_class(question, found, trial)
+    if not isinstance(found, Recognised):
         return NoPlan(found.result)
-    blocking = {finding.code for finding in found.result.findings if finding.severity == "error"}
-    if blocking - _CURED:
+    if question.class_name and question.hints:
+        return _to_class(question, found, trial)
+    if found.plan is None or forbid_remap(found.result.findings):
         return NoPlan(found.result)
-    keys = sources_of_view(found.checkpoint, found.view).keys
+    return _file_plan(found, found.plan, found.inference.written)
+
+
+def _file_plan(found: Recognised, plan: Plan, order: Layout) -> FilePlan:
+    """Return a plan for the set of weights that was judged."""
     return FilePlan(
         found.checkpoint,
-        keys,
-        found.plan,
-        found.view.prefix,
-        found.inference.written,
-        found.result,
+        keys=sources_of_view(found.checkpoint, found.view).keys,
+        plan=plan,
+        prefix=found.view.prefix,
+        order=order,
+        result=found.result,
         choice=found.choice,
     )
 
 
-_CURED = {"VC105", "VC202", "VC430"}
-"""Errors that a remap cures: an older generation, half precision; weights alone cannot run anything."""
-
-
-def _diagnosed(question: RemapRequest) -> Diagnosis:
+def _diagnose(question: RemapRequest) -> Diagnosis:
     return diagnose(
         question.path,
         class_name=question.class_name,
@@ -233,29 +231,29 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     return views[0]
 
 
-def _to_class(question: RemapRequest, found: Diagnosis, settler: Callable[[FilePlan], bool] | None) -> FilePlan:
+def _to_class(
+    question: RemapRequest, found: Recognised | Stranger, trial: Callable[[FilePlan], bool] | None
+) -> FilePlan:
     """Infer the renames that lead from a fork's names to those of the class."""
-    from viscy_compat.diagnosis.by_structure import meant, recognised, shown_settings
-    from viscy_compat.plans.inferred import route_to_class
+    from viscy_compat.diagnosis.by_structure import find_meaning, shown_settings, verdict_by_shapes
 
     checkpoint = found.checkpoint
-    assert checkpoint is not None
     _refuse_unreadable(checkpoint)
     lean = checkpoint.without(keys_of(question.drops, checkpoint))
-    view, settled = meant(lean, question.class_name, question.statements, question.hints)
+    view, settled = find_meaning(lean, question.class_name, question.statements, question.hints)
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
     _refuse_adapters(checkpoint, view)
-    address = needed_address(found.choice) if found.choice else None
-    way = route_to_class(source_side(checkpoint, view, state_dict=address), view, settled.inference)
+    address = needed_address(found.choice)
+    way = route_to_class(plan_source(checkpoint, view, state_dict=address), view, settled.inference)
     try:
-        chosen = _inferred(question, checkpoint, view, way, settler)
+        chosen = _inferred(question, checkpoint, view, way, trial)
     except PlanRefused as error:
         known = f"by its shapes it is {question.class_name} with {shown_settings(settled.inference)}"
         told = f"{error.message}; {known}"
         raise PlanRefused(
             told, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
         ) from error
-    return chosen._replace(result=recognised(found.result, view, settled), choice=found.choice)
+    return chosen._replace(result=verdict_by_shapes(found.result, checkpoint, view, settled), choice=found.choice)
 
 
 def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
@@ -264,15 +262,13 @@ def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
         raise PlanRefused(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)
 
 
-def _against(question: RemapRequest, settler: Callable[[FilePlan], bool] | None) -> FilePlan:
-    from viscy_compat.plans.inferred import Route
-
+def _against(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan:
     wanted = open_checkpoint(question.against, limits=question.limits)
     choice, row = _meant(question)
     view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))
-    here = source_side(row.checkpoint, view, state_dict=needed_address(choice))
+    here = plan_source(row.checkpoint, view, state_dict=needed_address(choice))
     way = Route(here, PlanEnd(layout_of(wanted, views_of(wanted)[0])), view.dropped, view.dropped)
-    return _inferred(question, row.checkpoint, view, way, settler)._replace(choice=choice)
+    return _inferred(question, row.checkpoint, view, way, trial)._replace(choice=choice)
 
 
 def _seen(row: WeightSet) -> View:
@@ -281,24 +277,22 @@ def _seen(row: WeightSet) -> View:
 
 
 def _inferred(
-    question: RemapRequest, checkpoint: Checkpoint, view: View, way: Route, settler: Callable[[FilePlan], bool] | None
+    question: RemapRequest, checkpoint: Checkpoint, view: View, way: Route, trial: Callable[[FilePlan], bool] | None
 ) -> FilePlan:
-    from viscy_compat.plans.inferred import infer_plan
-
     keys = sources_of_view(checkpoint, view).keys
 
     def chosen(plan: Plan) -> FilePlan:
         return FilePlan(checkpoint, keys, plan, view.prefix, way.source.layout)
 
-    holds = (lambda plan: settler(chosen(plan))) if settler else None
-    found = infer_plan(way, hints=question.hints, settler=holds, where=question.path)
+    holds = (lambda plan: trial(chosen(plan))) if trial else None
+    found = infer_plan(way, hints=question.hints, trial=holds, where=question.path)
     return chosen(found.plan)._replace(grounds=found.grounds)
 
 
 def _back(question: RemapRequest) -> FilePlan | NoPlan:
     """Undo what the rows of the only older generation did whose fills the file still holds."""
-    found = _diagnosed(question)
-    if found.checkpoint is None or found.view is None or found.inference is None:
+    found = _diagnose(question)
+    if not isinstance(found, Recognised):
         return NoPlan(found.result)
     refusals: list[PlanRefused] = []
     for generation in reversed(found.inference.architecture.generations):
@@ -317,16 +311,15 @@ def _back(question: RemapRequest) -> FilePlan | NoPlan:
     )
 
 
-def _undone(found: Diagnosis, generation: Generation) -> FilePlan | None:
+def _undone(found: Recognised, generation: Generation) -> FilePlan | None:
     """Return the way back to one generation; None where it has today's layout."""
-    if generation.to_today is None or found.inference is None or found.checkpoint is None or found.view is None:
+    if generation.to_today is None:
         return None
     plan = plan_back(found.checkpoint, found.view, found.inference, generation)
     keys = sources_of_view(found.checkpoint, found.view).keys
     with TensorReader(found.checkpoint) as reader:
         refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)
-    order = plan.source.layout
-    return FilePlan(found.checkpoint, keys, plan, found.view.prefix, order, found.result, choice=found.choice)
+    return _file_plan(found, plan, plan.source.layout)
 
 
 def _refuse_unreadable(checkpoint: Checkpoint) -> None:

@@ -41,22 +41,22 @@ class Output:
         Bytes written so far.
     """
 
-    __slots__ = ("_descriptor", "_existing", "_inputs", "_settler", "path", "position", "temporary")
+    __slots__ = ("_descriptor", "_disc", "_existing", "_inputs", "path", "position", "temporary")
 
     def __init__(self, path: str, existing: IfExists, inputs: tuple[FileFacts, ...]) -> None:
         self.path, self._existing, self._inputs = path, existing, inputs
         self.temporary, self._descriptor = _locked_file(path, _mode_beside(inputs))
         if existing == "back up":
             _become_like(self._descriptor, path)
-        self._settler: DiscSync | None = None
+        self._disc: DiscSync | None = None
         self.position = 0
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self.position += len(data)
         self._write(data)
-        if self._settler is not None:
-            self._settler.reached(self.position)
+        if self._disc is not None:
+            self._disc.reached(self.position)
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
@@ -76,13 +76,13 @@ class Output:
         """Let a thread bring the file to the disc while it grows, so that `sync` has little left to wait for."""
         from viscy_compat.rewrite.threads import DiscSync
 
-        self._settler = DiscSync(partial(os.fsync, self._descriptor))
+        self._disc = DiscSync(partial(os.fsync, self._descriptor))
 
     def sync(self) -> None:
         """Wait until the disc has everything."""
-        if self._settler is not None:
-            self._settler.finish()
-            self._settler = None
+        if self._disc is not None:
+            self._disc.finish()
+            self._disc = None
         os.fsync(self._descriptor)
 
     def commit(self) -> None:
@@ -106,9 +106,9 @@ class Output:
         """Remove the temporary file, where it is still there, and let go of the lock."""
         with suppress(FileNotFoundError):
             os.unlink(self.temporary)
-        if self._settler is not None:
+        if self._disc is not None:
             self._forget()
-            self._settler.stop()
+            self._disc.stop()
         os.close(self._descriptor)
 
     def _forget(self) -> None:

@@ -10,11 +10,11 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Node
-from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
-from viscy_compat.findings import EXIT_CODES, Finding, Report, Verdict
+from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdict
 from viscy_compat.layout import differences, fold
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
@@ -298,7 +298,7 @@ def fulfil(
     wish: Wish,
     *,
     prover: Prover | None = None,
-    settler: Callable[[FilePlan], bool] | None = None,
+    trial: Callable[[FilePlan], bool] | None = None,
 ) -> RemapResult:
     """Choose the plan, write what is wished for, and say what was done; see `remap` for what is raised.
 
@@ -310,10 +310,10 @@ def fulfil(
         What shall be written.
     prover : Callable[[FilePlan, NewFile], Mapping[str, Any]], optional
         Called with the new file before it takes its place; where no file is wished for, with one that is thrown away.
-    settler : Callable[[FilePlan], bool], optional
+    trial : Callable[[FilePlan], bool], optional
         As `choose` has it.
     """
-    chosen = choose(question, settler=settler)
+    chosen = choose(question, trial=trial)
     if isinstance(chosen, NoPlan):
         result = chosen.result
         return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
@@ -519,7 +519,7 @@ def _rechecked(
     site = None if plain_output(job) else _address_in(job)
     if target.class_name and question.direction == "forward":
         found = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
-        own = bool(job.siblings) and found.plan is not None and not found.plan.changes
+        own = bool(job.siblings) and isinstance(found, Recognised) and found.plan is not None and not found.plan.changes
         if found.result.verdict != "compatible" and not own:
             raise _failed(job.out, "; ".join(finding.message for finding in found.result.findings))
     else:
@@ -581,12 +581,15 @@ def _findings(chosen: FilePlan, wish: Wish) -> tuple[Finding, ...]:
     """Return what stays to be said about the source: not what the plan, or the new file, cures."""
     checkpoint = chosen.checkpoint
     found = chosen.result.findings if chosen.result else (*checkpoint.findings, *about_absent_weights(checkpoint))
+    # a new class path, or a format without hyper-parameters, is rid of the old class path
     rid_of_path = wish.class_path or ENDINGS.get(os.path.splitext(wish.out)[1].lower()) == "safetensors"
-    cured = {*_CURED, "VC306"} if rid_of_path else _CURED
-    return tuple(finding for finding in found if finding.severity != "error" and finding.code not in cured)
-
-
-_CURED = {"VC103", "VC104", "VC106", "VC333", "VC108", "VC109", "VC110"}
+    return tuple(
+        finding
+        for finding in found
+        if finding.severity != "error"
+        and not CATALOGUE[finding.code].remap_cures
+        and not (rid_of_path and finding.code == "VC306")
+    )
 
 
 def _text(path: str | os.PathLike[str] | None) -> str:

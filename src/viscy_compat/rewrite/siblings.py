@@ -15,7 +15,7 @@ from viscy_compat.diagnosis.several import is_copy
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused
 from viscy_compat.named import NamedTuple
-from viscy_compat.plans.making import known_plan, sources_of_view
+from viscy_compat.plans.maker import known_plan, sources_of_view
 from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.write import OutputSet
 
