@@ -334,7 +334,7 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: configured(path, "stem_stride: [5, 4, 4]"),
     ),
     "VC314": (
-        lambda path: checked(path, layout_of("UNeXt2", **dict(find("UNeXt2").published[0].config))),
+        lambda path: checked(path, layout_of("UNeXt2", **dict(find("UNeXt2").publications[0].config))),
         lambda path: checked(path, layout_of("UNeXt2", in_channels=3, out_channels=3)),
     ),
     "VC315": (

@@ -20,7 +20,7 @@ from dataclasses import replace
 from math import inf, isfinite
 
 from stacks import STACKS, python_of
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Finding, Report
@@ -171,7 +171,7 @@ def main() -> int:
     """Run the matrix, print it and write the files that were asked for."""
     asked = arguments()
     try:
-        chosen = [spread(find(name), asked.cases) for name in asked.classes or known()]
+        chosen = [spread(find(name), asked.cases) for name in asked.classes or class_names()]
         report = report_of(asked.stacks, chosen, asked.only_newest)
     except CompatError as error:
         print(f"[matrix] {error}", file=sys.stderr)

@@ -26,7 +26,7 @@ from viscy_compat.architectures.architecture import (
     Domain,
     Floats,
     Integers,
-    Items,
+    TupleOf,
     complete,
 )
 from viscy_compat.errors import Unbuildable
@@ -43,7 +43,7 @@ def values(domain: Domain) -> st.SearchStrategy[Any]:
         return st.integers(domain.low, domain.high)
     if isinstance(domain, Floats):
         return st.floats(domain.low, domain.high)
-    if isinstance(domain, Items):
+    if isinstance(domain, TupleOf):
         return st.tuples(*map(values, domain.domains))
     return st.lists(values(domain.domain), min_size=domain.low, max_size=domain.high).map(tuple)
 

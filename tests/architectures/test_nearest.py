@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.architectures.inference import distance, identify, nearest
 from viscy_compat.layout import Layout, TensorSpec
 
-RECORDS = [find(name) for name in known()]
+RECORDS = [find(name) for name in class_names()]
 
 
 def ids(architecture: Architecture) -> str:

@@ -6,14 +6,14 @@ import inspect
 
 import pytest
 
-from viscy_compat.architectures import CLASSES, find, known
+from viscy_compat.architectures import CLASSES, class_names, find
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, complete
 from viscy_compat.architectures.inference import identify
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import differences
 from viscy_compat.operations import Drop, Fill, sources_of, targets_of
 
-RECORDS = [find(name) for name in known()]
+RECORDS = [find(name) for name in class_names()]
 
 
 def ids(architecture: Architecture) -> str:
@@ -62,19 +62,21 @@ def test_arguments_of_cases_are_arguments_of_the_class(architecture: Architectur
 
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
 def test_every_accepted_difference_applies_to_its_example(architecture: Architecture) -> None:
-    for row in architecture.accepted:
+    for row in architecture.accepted_differences:
         config = complete(architecture, row.example.config)
         assert row.applies(config)
         if row.side == "new-refuses" and row.stage == "build":
             assert not architecture.outcome(config, row.example.input).builds, row.id
-    assert len({row.id for row in architecture.accepted}) == len(architecture.accepted)
+    assert len({row.id for row in architecture.accepted_differences}) == len(architecture.accepted_differences)
 
 
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
 def test_cases_outside_the_accepted_differences_need_none(architecture: Architecture) -> None:
     for case in architecture.cases:
         config = complete(architecture, case.config)
-        needed = [row.id for row in architecture.accepted if row.applies(config) and row.side == "new-refuses"]
+        needed = [
+            row.id for row in architecture.accepted_differences if row.applies(config) and row.side == "new-refuses"
+        ]
         assert not needed, case.name
 
 
@@ -96,7 +98,7 @@ def test_rows_to_today_account_for_every_tensor(architecture: Architecture) -> N
 
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
 def test_published_checkpoints_are_known_with_their_configuration(architecture: Architecture) -> None:
-    for published in architecture.published:
+    for published in architecture.publications:
         generation = next(one for one in architecture.generations if one.name == published.generation)
         config = complete(architecture, published.config)
         inference = identify(generation.layout(config), published.config)

@@ -15,7 +15,7 @@ import pytest
 import viscy_compat.architectures as room
 from support.layouts import hollow
 from support.old_history import git
-from viscy_compat.architectures import Known, find, known
+from viscy_compat.architectures import ClassRow, class_names, find
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.findings import Report
@@ -31,45 +31,50 @@ from viscy_compat.report import render
 ROOT = Path(__file__).resolve().parents[2]
 
 KNOWLEDGE = """
+from functools import cached_property
+
 from viscy_compat.architectures.architecture import (
-    Architecture, Argument, Case, Generation, Integers, Published, Release, Signature
+    Architecture, Argument, Case, Generation, Integers, Publication, Release, Signature
 )
-from viscy_compat.architectures.outcome import Outcome, refuses_to_run
 from viscy_compat.layout import TensorSpec
 
 
-def layout(config):
-    width = config["width"]
-    return {"linear.weight": TensorSpec((width, 3)), "linear.bias": TensorSpec((width,))}
+class Toy(Architecture):
+    name = "Toy"
+    target = "viscy_models.toy.Toy"
+    arguments = (Argument("width", 4, Integers(1, 8)),)
+    outputs = ("y",)
+    cases = tuple(Case(f"width-{width}", {"width": width}, (2, 3)) for width in range(1, 9))
+    publications = (Publication("Toy demo", "toy.ckpt", "v1", {"width": 5}),)
+    anchors = ("linear.weight",)
+
+    @cached_property
+    def generations(self):
+        release = Release("", "HEAD", {}, Signature((("width", 4),)))
+        return (Generation("v1", "viscy.toy", "Toy", "v1", (release,), self.layout),)
+
+    def footprint(self, config):
+        return config["width"]
+
+    def tensors(self, width):
+        yield "linear.weight", TensorSpec((width, 3))
+        yield "linear.bias", TensorSpec((width,))
+
+    def candidates(self, layout):
+        if "linear.bias" in layout:
+            yield {"width": layout["linear.bias"].shape[0]}
+
+    def input_shape(self, config):
+        return (2, 3)
+
+    def refusal(self, config, shape):
+        return "" if len(shape) == 2 and shape[1] == 3 else "the input must be (B, 3)"
+
+    def output_shapes(self, config, shape):
+        return {"y": (shape[0], config["width"])}
 
 
-def candidates(found):
-    if "linear.bias" in found:
-        yield {"width": found["linear.bias"].shape[0]}
-
-
-def outcome(config, fed):
-    if len(fed) != 2 or fed[1] != 3:
-        return refuses_to_run("the input must be (B, 3)")
-    return Outcome(True, True, {"y": (fed[0], config["width"])})
-
-
-RELEASE = Release("", "HEAD", {}, Signature((("width", 4),)))
-ARCHITECTURE = Architecture(
-    name="Toy",
-    target="viscy_models.toy.Toy",
-    arguments=(Argument("width", 4, Integers(1, 8)),),
-    layout=layout,
-    footprint=lambda config: config["width"],
-    candidates=candidates,
-    outcome=outcome,
-    input_shape=lambda config: (2, 3),
-    outputs=("y",),
-    generations=(Generation("v1", "viscy.toy", "Toy", "v1", (RELEASE,), layout),),
-    cases=tuple(Case(f"width-{width}", {"width": width}, (2, 3)) for width in range(1, 9)),
-    published=(Published("Toy demo", "toy.ckpt", "v1", {"width": 5}),),
-    anchors=("linear.weight",),
-)
+ARCHITECTURE = Toy()
 """
 
 MODEL = """
@@ -95,7 +100,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "knowledge").mkdir()
     (tmp_path / "knowledge" / "toy.py").write_text(KNOWLEDGE)
     monkeypatch.setattr(room, "__path__", [*room.__path__, str(tmp_path / "knowledge")])
-    monkeypatch.setattr(room, "CLASSES", (*room.CLASSES, Known("Toy", "toy", ("linear.weight",))))
+    monkeypatch.setattr(room, "CLASSES", (*room.CLASSES, ClassRow("Toy", "toy", ("linear.weight",))))
     monkeypatch.setattr("viscy_compat.architectures.inference.CLASSES", room.CLASSES)
     for folder in ("clone/viscy", "candidate/viscy_models"):
         (tmp_path / folder).mkdir(parents=True)
@@ -116,7 +121,7 @@ def printed(capsys: pytest.CaptureFixture[str], *words: str, code: int = 0) -> s
 
 
 def test_it_is_known(toy: Path) -> None:
-    assert "Toy" in known()
+    assert "Toy" in class_names()
     assert find("Toy").name == "Toy"
 
 

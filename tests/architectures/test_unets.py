@@ -150,12 +150,12 @@ def test_before_v010_a_single_slice_had_no_head(name: str, config: dict[str, Any
     missing = [key for key in today if key not in oldest_layout(name, config)]
     assert len(missing) == 5
     assert architecture.generations[0].unmade(oldest_layout(name, config), today) == tuple(missing)
-    assert architecture.generations[0].lost(complete(architecture, config))
+    assert architecture.generations[0].is_stranded(complete(architecture, config))
     assert all(key.startswith("head.conv.") for key in missing)
     deeper = (
         {**config, "in_stack_depth": 5, "out_stack_depth": 5} if name == "UNeXt2" else {**config, "in_stack_depth": 5}
     )
-    assert not architecture.generations[0].lost(complete(architecture, deeper))
+    assert not architecture.generations[0].is_stranded(complete(architecture, deeper))
     assert oldest_layout(name, deeper) == architecture.layout(complete(architecture, deeper))
 
 

@@ -81,7 +81,7 @@ def test_the_words_of_old_configurations_name_their_classes() -> None:
     rows = tuple(statements_in(document, "a.yml"))
     assert values("UNeXt2", *rows) == {}
     architecture = find("FullyConvolutionalMAE")
-    config = complete(architecture, dict(architecture.published[0].config))
+    config = complete(architecture, dict(architecture.publications[0].config))
     assert gather(architecture, config, "", rows).stated() == {"in_channels": 1}
 
 
@@ -253,11 +253,11 @@ def test_a_later_configuration_outweighs_those_before_it(tmp_path: Path, capsys:
 
 def test_a_published_checkpoint_of_this_layout_is_offered_and_not_adopted(tmp_path: Path) -> None:
     architecture = find("UNeXt2")
-    for row in architecture.published:
+    for row in architecture.publications:
         path = hollow(tmp_path / row.file, architecture.layout(complete(architecture, row.config)))
         result = diagnose(str(path)).result
         offers = [finding for finding in result.findings if finding.code == "VC314"]
         assert f"the layout and the file name are those of {row.nickname} ({row.file})" in offers[0].message
         assert offers[0].fix == "--set head_pool=true"
-        assert len(offers) == sum(other.config == row.config for other in architecture.published)
+        assert len(offers) == sum(other.config == row.config for other in architecture.publications)
         assert "..." in result.python

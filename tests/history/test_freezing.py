@@ -27,27 +27,31 @@ EDITS = (
     Edit(MODEL, "self.projection(", "self.head("),
     Edit(
         FILE,
-        'def layout(config: Config) -> Layout:\n    """Return the layout of a complete configuration."""\n',
-        'def layout(config: Config, head: str = "head") -> Layout:\n    """Return the layout."""\n',
+        "tensors(self, footprint: ResNet3dFootprint)",
+        'tensors(self, footprint: ResNet3dFootprint, head: str = "head")',
     ),
     Edit(FILE, 'projection("projection", ', "projection(head, "),
     Edit(
         FILE,
-        "def candidates(",
-        'def layout_before(config: Config) -> Layout:\n    return layout(config, "projection")\n\n\ndef candidates(',
-    ),
-    Edit(
-        FILE, 'first_size(found, "projection.3.weight", ', 'first_size(found, "head.3.weight", "projection.3.weight", '
+        "    def candidates(",
+        "    def layout_v04(self, config: Config) -> Layout:\n"
+        '        return dict(self.tensors(self.footprint(config), "projection"))\n\n'
+        "    def candidates(",
     ),
     Edit(
         FILE,
-        "            layout=layout,\n        ),\n",
-        "            layout=layout_before,\n"
-        '            to_today=lambda found: renames(found, {"projection": "head"}),\n'
-        "        ),\n"
-        '        frozen("v1.0", "viscy_models.contrastive.ResNet3dEncoder", _ARGUMENTS, layout),\n',
+        'first_size(layout, "projection.3.weight", ',
+        'first_size(layout, "head.3.weight", "projection.3.weight", ',
     ),
-    Edit(FILE, "    Signature,\n)", "    Signature,\n    frozen,\n    renames,\n)"),
+    Edit(
+        FILE,
+        "                layout=self.layout,\n            ),\n",
+        "                layout=self.layout_v04,\n"
+        '                to_today=lambda layout: renames(layout, {"projection": "head"}),\n'
+        "            ),\n"
+        '            freeze("v1.0", self),\n',
+    ),
+    Edit(FILE, "    last_release,\n)", "    freeze,\n    last_release,\n    renames,\n)"),
 )
 CASES = ("resnet10", "one-voxel-resnet10")
 """Those that are kept, so that the walk costs little."""
@@ -66,7 +70,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path.write_text(text.replace(edit.old, edit.new))
     path = folder / FILE
     lines = path.read_text().splitlines()
-    kept = [line for line in lines if not line.startswith("    Case(") or any(f'"{name}"' in line for name in CASES)]
+    kept = [
+        line for line in lines if not line.startswith("        Case(") or any(f'"{name}"' in line for name in CASES)
+    ]
     path.write_text("\n".join(kept) + "\n")
     return folder
 

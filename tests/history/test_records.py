@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.errors import SourceUnavailable
 from viscy_compat.history import records
@@ -130,7 +130,7 @@ RECORD = "run 'viscy-compat record' and commit what it changes"
 
 
 def test_every_generation_of_every_class_is_recorded() -> None:
-    generations = {(name, generation.name) for name in known() for generation in find(name).generations}
+    generations = {(name, generation.name) for name in class_names() for generation in find(name).generations}
     assert set(STORED) == generations, RECORD
 
 
@@ -158,7 +158,9 @@ def test_the_recorded_layouts_are_those_of_the_architecture(name: str, generatio
     compared = 0
     for case in records.read(name, generation, root=ROOT).cases:
         config = complete(architecture, _tuples(case.config))
-        refused = [row for row in architecture.accepted if row.side == "new-refuses" and row.applies(config)]
+        refused = [
+            row for row in architecture.accepted_differences if row.side == "new-refuses" and row.applies(config)
+        ]
         if not case.refusal and not refused:
             assert not differences(case.layout, state.layout(config)), case.name
             compared += 1
@@ -192,5 +194,5 @@ def _tuples(value: object) -> object:
 
 def _examples(name: str) -> set[str]:
     architecture = find(name)
-    published = {row.nickname.lower().replace(" ", "-") for row in architecture.published}
-    return {row.example.name for row in architecture.accepted} | published
+    published = {row.nickname.lower().replace(" ", "-") for row in architecture.publications}
+    return {row.example.name for row in architecture.accepted_differences} | published

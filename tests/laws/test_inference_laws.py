@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.configurations import buildable, builds, configurations
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, complete
 from viscy_compat.architectures.domains import some_values
 from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout, TensorSpec
 
-CLASSES = [find(name) for name in known()]
+CLASSES = [find(name) for name in class_names()]
 EXAMPLES = 80
 FREE = {"stem.conv.weight", "encoder.stem.conv.weight", "encoder.conv1.weight"}
 """Tensors with an axis that nothing else shares: another size there is another configuration."""
@@ -35,7 +35,7 @@ def found(layout: Layout, stated: dict[str, Any] | None = None) -> Inference:
     return inference
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_inference_finds_a_configuration_with_that_layout(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES)
     @given(buildable(architecture), st.integers(0, 99))
@@ -53,7 +53,7 @@ def test_inference_finds_a_configuration_with_that_layout(architecture: Architec
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_every_candidate_has_the_layout_of_the_file(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES)
     @given(buildable(architecture))
@@ -69,7 +69,7 @@ def test_every_candidate_has_the_layout_of_the_file(architecture: Architecture) 
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_no_other_argument_can_change_without_a_trace(architecture: Architecture) -> None:
     """The engine asks each argument for a few values; here any value of its domain may be asked for.
 
@@ -95,7 +95,7 @@ def test_no_other_argument_can_change_without_a_trace(architecture: Architecture
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_equal_footprints_are_equal_layouts(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES)
     @given(buildable(architecture), buildable(architecture), st.data())
@@ -112,7 +112,7 @@ def test_equal_footprints_are_equal_layouts(architecture: Architecture) -> None:
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_what_is_stated_and_true_is_taken_without_contradiction(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES)
     @given(buildable(architecture), st.data())
@@ -128,7 +128,7 @@ def test_what_is_stated_and_true_is_taken_without_contradiction(architecture: Ar
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=known())
+@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
 def test_what_is_stated_and_false_is_a_contradiction_or_leaves_the_layout(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES)
     @given(buildable(architecture), configurations(architecture), st.data())

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.renaming import PREFIXES, STYLES, renamed
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.structure import Alike, alike
@@ -53,7 +53,7 @@ def looked_at(name: str, here: Layout) -> list[Alike]:
         return []
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", class_names())
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
 def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
@@ -64,7 +64,7 @@ def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
     assert not found or any(one.layout == layout for one in found), [one.config for one in found]
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", class_names())
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
 def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, data: st.DataObject):

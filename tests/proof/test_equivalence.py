@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from support.architectures import variant
 from support.mutants import Edit, mutant
 from support.old_checkpoints import cache
 from support.old_history import assemble
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.cli import main
 from viscy_compat.errors import CompatError, SourceUnavailable, UsageError, WorkerFailed
@@ -52,7 +53,7 @@ def trimmed(name: str, *cases: str) -> Architecture:
     architecture = find(name)
     by_name = {case.name: case for case in architecture.cases}
     kept = tuple(by_name[case] for case in cases)
-    return architecture._replace(cases=kept, published=(), accepted=())
+    return variant(architecture, cases=kept, publications=(), accepted_differences=())
 
 
 def judged(both: Sides, package: Candidate, architecture: Architecture, **where: str) -> ClassResult:
@@ -77,7 +78,7 @@ TOUR = {
 @pytest.mark.parametrize("name", TOUR)
 def test_the_migrated_class_is_equal_from_the_wheel_and_from_a_clone(both: Sides, assembled: Path, name: str) -> None:
     """Every case runs in the tests of the models and in the gate; here a few, through both sources."""
-    architecture = trimmed(name, *TOUR[name])._replace(accepted=find(name).accepted)
+    architecture = variant(trimmed(name, *TOUR[name]), accepted_differences=find(name).accepted_differences)
     package = candidate(str(SRC))
     from_wheel = judged(both, package, architecture)
     from_git = judged(both, package, architecture, repo=str(assembled))
@@ -105,16 +106,16 @@ def test_both_sources_give_the_same_digests(both: Sides, assembled: Path) -> Non
     assert len({initial.digests for initial, _ in told[0]}) == 2
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", class_names())
 def test_every_class_has_twelve_cases_its_published_checkpoints_and_its_accepted_differences(name: str) -> None:
     architecture = find(name)
     old = resolve([architecture], Wanted())[name]
     cases = cases_of(architecture, old)
     assert len(architecture.cases) >= 12
     configs = [complete(architecture, case.config) for case in cases]
-    for row in architecture.published:
+    for row in architecture.publications:
         assert row.generation != old.generation.name or complete(architecture, row.config) in configs
-    for accepted in architecture.accepted:
+    for accepted in architecture.accepted_differences:
         wanted = not accepted.generations or old.generation.name in accepted.generations
         assert not wanted or complete(architecture, accepted.example.config) in configs
 

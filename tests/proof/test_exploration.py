@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import viscy_models
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.cli import main
@@ -48,7 +48,7 @@ def with_outcome(architecture: Architecture, change: Callable[[Outcome, tuple[in
     return architecture._replace(outcome=lambda config, fed: change(architecture.outcome(config, fed), fed))
 
 
-@pytest.mark.parametrize("name", known())
+@pytest.mark.parametrize("name", class_names())
 def test_the_rules_hold_for_every_class(name: str) -> None:
     report = explore([name], examples=150, laws=["inference", "reconstruction"])
     assert report, [finding.message for finding in report.findings]

@@ -45,7 +45,7 @@ def todays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Saved]]:
 
 def _of_class(folder: Path, name: str, flavours: tuple[str, ...]) -> Iterator[Saved]:
     architecture = find(name)
-    refused = architecture.accepted
+    refused = architecture.accepted_differences
     cases = [
         case
         for case in architecture.cases

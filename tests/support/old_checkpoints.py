@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Generation, Release, complete
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def catalogue(folder: Path) -> dict[str, list[OldCheckpoint]]:
     shuffled, and names say nothing or lie. The first eight files carry optimizer state, which triples their size.
     """
     listed: dict[str, list[OldCheckpoint]] = {}
-    for number, architecture in enumerate(map(find, known())):
+    for number, architecture in enumerate(map(find, class_names())):
         for generation in architecture.generations:
             released = [release for release in generation.releases if release.wheel]
             for config in _smallest(architecture, generation, 7 if number < 4 else 3) if released else ():
@@ -121,7 +121,9 @@ def _smallest(architecture: Architecture, generation: Generation, count: int) ->
 
 
 def _old_refuses(architecture: Architecture, generation: Generation, config: dict[str, Any]) -> bool:
-    rows = [row for row in architecture.accepted if not row.generations or generation.name in row.generations]
+    rows = [
+        row for row in architecture.accepted_differences if not row.generations or generation.name in row.generations
+    ]
     return any(row.stage == "build" and row.applies(config) for row in rows)
 
 

@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 
 from support.sides import Answer, Sides
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 
-PAIRS = [(name, case) for name in known() for case in find(name).cases]
+PAIRS = [(name, case) for name in class_names() for case in find(name).cases]
 MODES = ("eval", "train")
 
 
 def accepted(architecture: Architecture, case: Case) -> list[AcceptedDifference]:
     """The wanted differences that this case shows."""
     whole = complete(architecture, case.config)
-    return [row for row in architecture.accepted if row.applies(whole)]
+    return [row for row in architecture.accepted_differences if row.applies(whole)]
 
 
 EQUAL = [(name, case) for name, case in PAIRS if not accepted(find(name), case)]
-WANTED = [(name, row) for name in known() for row in find(name).accepted]
+WANTED = [(name, row) for name in class_names() for row in find(name).accepted_differences]
 
 
 def asked(name: str, config: Config, **request: Any) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def raised(answer: Answer) -> tuple[str, str] | None:
 
 def test_no_case_is_left_out_and_there_are_enough() -> None:
     shown = [pair for pair in PAIRS if pair not in EQUAL]
-    for family in (known()[:4], known()[4:]):
+    for family in (class_names()[:4], class_names()[4:]):
         assert len([name for name, _ in EQUAL if name in family]) >= 25
     assert {name for name, _ in shown} <= {"ContrastiveEncoder"}
     assert all("resnet50" in case.config.values() for _, case in shown)

@@ -1,4 +1,4 @@
-"""One file per class: everything that is known about it. `find` and `known` are the way in."""
+"""One file per class: everything that is known about it. `find` and `class_names` are the way in."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from viscy_compat.architectures.architecture import Architecture
 
 
-class Known(NamedTuple):
+class ClassRow(NamedTuple):
     """A known class: its name, its file in this folder, and tensor names that all its checkpoints have.
 
     The telling names only save imports: a file that has none of them is not held against the class. Without any, the
@@ -31,35 +31,37 @@ _FCMAE_WORDS = ("fcmae", "UNeXt2_2D", "FcmaeUNet")
 ``model_config`` is always of this class."""
 
 CLASSES = (
-    Known("ContrastiveEncoder", "contrastive_encoder", ("stem.conv.weight", "projection.0.weight")),
-    Known("ResNet3dEncoder", "resnet3d_encoder", ("encoder.conv1.weight", "projection.0.weight")),
-    Known("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
-    Known("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
-    Known("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),
-    Known("FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight"), _FCMAE_WORDS),
-    Known("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight"), ("2D",)),
-    Known("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight"), ("2.5D",)),
+    ClassRow("ContrastiveEncoder", "contrastive_encoder", ("stem.conv.weight", "projection.0.weight")),
+    ClassRow("ResNet3dEncoder", "resnet3d_encoder", ("encoder.conv1.weight", "projection.0.weight")),
+    ClassRow("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
+    ClassRow("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
+    ClassRow("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),
+    ClassRow(
+        "FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight"), _FCMAE_WORDS
+    ),
+    ClassRow("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight"), ("2D",)),
+    ClassRow("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight"), ("2.5D",)),
 )
 """The known classes in the order of reports: one row for each, and nothing else lists them."""
 
 
-def known() -> tuple[str, ...]:
+def class_names() -> tuple[str, ...]:
     """Return the names of the known classes.
 
     Examples
     --------
-    >>> known()[0]
+    >>> class_names()[0]
     'ContrastiveEncoder'
     """
     return tuple(row.name for row in CLASSES)
 
 
-def class_named(text: str) -> str:
+def resolve_class(text: str) -> str:
     """Return the known class that a text names, in any case and with the package in front; empty where it names none.
 
     Examples
     --------
-    >>> class_named("unext2"), class_named("viscy_models.vae.BetaVae25D"), class_named("fcmae"), class_named("lib.Net")
+    >>> resolve_class("unext2"), resolve_class("viscy_models.vae.BetaVae25D"), resolve_class("fcmae"), resolve_class("lib.Net")
     ('UNeXt2', 'BetaVae25D', 'FullyConvolutionalMAE', '')
     """
     words = {word.lower(): row.name for row in CLASSES for word in (row.name, *row.words)}
@@ -85,7 +87,7 @@ def find(name: str) -> Architecture:
     ('viscy_models.vae.BetaVae25D', 'BetaVae25D')
     """
     package, dot, _ = name.partition(".")
-    wanted = class_named(name) if not dot or package in ("viscy_models", "viscy") else ""
+    wanted = resolve_class(name) if not dot or package in ("viscy_models", "viscy") else ""
     for row in CLASSES:
         if row.name == wanted:
             found: Architecture = import_module(f"{__name__}.{row.file}").ARCHITECTURE
@@ -98,4 +100,4 @@ def _nearest_class(name: str) -> str:
 
     lower = {row.name.lower(): row.name for row in CLASSES}
     near = get_close_matches(name.rpartition(".")[2].lower(), lower, n=1)
-    return f"did you mean {lower[near[0]]}?" if near else f"the known classes are {', '.join(known())}"
+    return f"did you mean {lower[near[0]]}?" if near else f"the known classes are {', '.join(class_names())}"

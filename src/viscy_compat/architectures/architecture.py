@@ -1,22 +1,25 @@
-"""The record that holds everything known about one class, as data and small pure functions.
+"""What everything known about one class is made of: the base of its architecture, and the records that it holds.
 
-The engines (`check`, `remap`, `verify`, `record`, `explore`, `gate`) read this record; nobody else lists the
+The engines (`check`, `remap`, `verify`, `record`, `explore`, `gate`) read an `Architecture`; nobody else lists the
 configurations of a class. Nothing here imports torch, and nothing here is heavy: `check` imports it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from viscy_compat.architectures.outcome import Outcome
+from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, Rename, targets_of
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.bags import Bag
+    from viscy_compat.architectures.vocabulary import Entries
 
 Config = Mapping[str, Any]
 """Constructor arguments by name: JSON values, with tuples where JSON has lists."""
@@ -24,6 +27,13 @@ Config = Mapping[str, Any]
 
 NOTHING: Config = MappingProxyType({})
 """No arguments."""
+
+OLD_PACKAGES = {
+    "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
+    "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+}
+"""Files that every import of an old class runs through, with their git blob ids: the same in all releases."""
 
 
 class Choice(NamedTuple):
@@ -46,7 +56,7 @@ class Floats(NamedTuple):
     high: float
 
 
-class Items(NamedTuple):
+class TupleOf(NamedTuple):
     """A tuple with one domain for each place."""
 
     domains: tuple[Domain, ...]
@@ -60,7 +70,7 @@ class Repeated(NamedTuple):
     high: int
 
 
-Domain = Choice | Integers | Floats | Items | Repeated
+Domain = Choice | Integers | Floats | TupleOf | Repeated
 
 Effect = Literal["predictions", "training", "initial weights", "nothing"]
 """What an argument changes besides the layout: outputs in eval mode, training, what a strict load overwrites."""
@@ -114,29 +124,29 @@ class AcceptedDifference(NamedTuple):
     ----------
     id : str
         Stable name, printed where the row is used.
-    side : {"old-refuses", "new-refuses"}
-        Which of the two raises where the other one does not, or raises elsewhere.
-    error : str
-        The error type that this side raises (``"ValueError"``).
-    stage : {"build", "forward"}
-        When it is raised.
     applies : Callable[[Config], bool]
         To which complete configurations the row applies.
     reason : str
         Why the difference is wanted.
     example : Case
         A case on which the row is used; a row that is never used fails the tests.
+    side : {"old-refuses", "new-refuses"}
+        Which of the two raises where the other one does not, or raises elsewhere.
+    error : str
+        The error type that this side raises.
+    stage : {"build", "forward"}
+        When it is raised.
     generations : tuple[str, ...]
         The generations whose old class it is about; empty for all.
     """
 
     id: str
-    side: Literal["old-refuses", "new-refuses"]
-    error: str
-    stage: Literal["build", "forward"]
     applies: Callable[[Config], bool]
     reason: str
     example: Case
+    side: Literal["old-refuses", "new-refuses"] = "new-refuses"
+    error: str = "ValueError"
+    stage: Literal["build", "forward"] = "build"
     generations: tuple[str, ...] = ()
 
 
@@ -146,6 +156,29 @@ class Defect(NamedTuple):
     id: str
     applies: Callable[[Config, tuple[int, ...]], bool]
     what: str
+
+
+class Axis(NamedTuple):
+    """One side of a map: a caption, and for each tick the arguments that it changes.
+
+    ``places`` are the items of a tuple argument that take the tick; empty where the argument is a number. ``with_it``
+    are arguments that take the tick at the same places.
+    """
+
+    name: str
+    ticks: tuple[int, ...]
+    argument: str
+    places: tuple[int, ...] = ()
+    with_it: tuple[str, ...] = ()
+
+    def put(self, config: Config, tick: int) -> dict[str, Any]:
+        """Return a configuration with the tick put in."""
+        return {**config, **{name: self._value(config[name], tick) for name in (self.argument, *self.with_it)}}
+
+    def _value(self, now: Any, tick: int) -> Any:
+        if not self.places:
+            return tick
+        return tuple(tick if place in self.places else old for place, old in enumerate(now))
 
 
 class Signature(NamedTuple):
@@ -168,7 +201,7 @@ class Release(NamedTuple):
         Paths of the files that must be at hand to import the class, with their git blob ids.
     signature : Signature
         The constructor of that state.
-    fixed : Config
+    constants : Config
         Arguments of the migrated class that this state always had at one value (v0.2.0: ``stem_stride``).
     old_config : Callable[[Config], dict[str, Any]] or None
         Arguments of the old constructor for a configuration of the migrated class; None where they are the same
@@ -179,7 +212,7 @@ class Release(NamedTuple):
     revision: str
     sources: Mapping[str, str]
     signature: Signature
-    fixed: Config = NOTHING
+    constants: Config = NOTHING
     old_config: Callable[[Config], dict[str, Any]] | None = None
 
     def arguments(self, config: Config) -> dict[str, Any]:
@@ -193,8 +226,8 @@ class Release(NamedTuple):
         return self.signature.keywords and name != "pretrained"
 
     def fits(self, config: Config) -> bool:
-        """Whether this state could have had a configuration (what it fixes is as fixed, or not given)."""
-        return all(config.get(name, value) == value for name, value in self.fixed.items())
+        """Whether this state could have had a configuration (its constants are as they were, or not given)."""
+        return all(config.get(name, value) == value for name, value in self.constants.items())
 
 
 def _never(config: Config) -> bool:
@@ -222,9 +255,9 @@ class Generation(NamedTuple):
         What the rows to today's layout lose, a sentence each.
     cases : tuple[Case, ...]
         Verification cases, in arguments of the migrated class; empty where the class's own apply.
-    normalised : tuple[str, ...]
+    unit_length : tuple[str, ...]
         Outputs that this state returns at length 1 (L2, over the last axis) and today's class does not.
-    lost : Callable[[Config], bool]
+    is_stranded : Callable[[Config], bool]
         For which complete configurations there is no way to today's layout, because this state lacked what has no
         neutral value; by default there always is one.
     """
@@ -238,11 +271,11 @@ class Generation(NamedTuple):
     to_today: Callable[[Layout], tuple[Operation, ...]] | None = None
     loses: tuple[str, ...] = ()
     cases: tuple[Case, ...] = ()
-    normalised: tuple[str, ...] = ()
-    lost: Callable[[Config], bool] = _never
+    unit_length: tuple[str, ...] = ()
+    is_stranded: Callable[[Config], bool] = _never
 
     @property
-    def frozen(self) -> bool:
+    def is_frozen(self) -> bool:
         """Whether there is no source to run: what is known of this state is what `record` kept of a candidate."""
         return not any(release.wheel or release.revision for release in self.releases)
 
@@ -259,24 +292,44 @@ class Generation(NamedTuple):
         return (fitting or self.releases)[-1]
 
 
-def frozen(name: str, target: str, arguments: Iterable[Argument], layout: Callable[[Config], Layout]) -> Generation:
-    """Return a generation that is a state of the migrated package itself: recorded from it, with no old source to run.
+def last_release(
+    arguments: Iterable[Argument],
+    sources: Mapping[str, str],
+    *,
+    lacking: Collection[str] = (),
+    keywords: bool = False,
+    old_config: Callable[[Config], dict[str, Any]] | None = None,
+) -> Release:
+    """Return the last state before the classes moved: that of fe7a5da^, whose files the wheel 0.4.0 holds unchanged.
 
     Parameters
     ----------
-    name : str
-        Its name, from now on.
-    target : str
-        The import path of the class.
     arguments : Iterable[Argument]
-        The arguments of its constructor, in order.
-    layout : Callable[[Config], Layout]
-        Its layout.
+        The arguments of the migrated class, which are those of the old one.
+    sources : Mapping[str, str]
+        The files of the class with their git blob ids, besides those of the packages around them.
+    lacking : Collection[str], optional
+        Arguments that only the migrated class has.
+    keywords, old_config
+        See `Signature` and `Release`.
     """
-    module, _, qualname = target.rpartition(".")
-    signature = Signature(tuple((row.name, row.default) for row in arguments if not row.keyword))
-    release = Release(wheel="", revision="", sources={}, signature=signature)
-    return Generation(name, module, qualname, f"{module.partition('.')[0]} from {name} on", (release,), layout)
+    rows = ((row.name, row.default) for row in arguments if row.name not in lacking and not row.keyword)
+    signature = Signature(tuple(rows), keywords)
+    return Release("0.4.0", "fe7a5da^", {**OLD_PACKAGES, **sources}, signature, old_config=old_config)
+
+
+def freeze(name: str, architecture: Architecture) -> Generation:
+    """Return today's state as a generation: recorded from the migrated package, with no old source to run."""
+    module, _, qualname = architecture.target.rpartition(".")
+    rows = ((row.name, row.default) for row in architecture.arguments if not row.keyword)
+    return Generation(
+        name=name,
+        module=module,
+        qualname=qualname,
+        written_by=f"{module.partition('.')[0]} from {name} on",
+        releases=(Release("", "", {}, Signature(tuple(rows))),),
+        layout=architecture.layout,
+    )
 
 
 def renames(layout: Layout, moved: Mapping[str, str]) -> tuple[Operation, ...]:
@@ -329,7 +382,7 @@ class Ambiguity(NamedTuple):
     certain: Callable[[Config], bool] = _never
 
 
-class Published(NamedTuple):
+class Publication(NamedTuple):
     """A checkpoint that VisCy published, and the configuration that it was trained with.
 
     Parameters
@@ -359,26 +412,10 @@ def published_at(path: str) -> str:
     return f"https://public.czbiohub.org/comp.micro/viscy/{path}"
 
 
-def _none(config: Config) -> tuple[str, ...]:
-    return ()
+class Architecture(ABC):
+    """Everything that is known about one class: a subclass in a file of its own.
 
-
-def _no_sketches(bag: Bag) -> Iterable[Config]:
-    return ()
-
-
-def _as_stated(stated: Config, config: Config) -> Config:
-    return stated
-
-
-def _as_found(arguments: Config, generation: str) -> Config:
-    return arguments
-
-
-class Architecture(NamedTuple):
-    """Everything that is known about one class.
-
-    Parameters
+    Attributes
     ----------
     name : str
         The class name, the same in old and new code (``"ContrastiveEncoder"``).
@@ -386,76 +423,135 @@ class Architecture(NamedTuple):
         Import path of the migrated class.
     arguments : tuple[Argument, ...]
         Constructor arguments in order, with defaults and domains.
-    layout : Callable[[Config], Layout]
-        The ordered layout of the migrated class for a complete configuration; raises `Unbuildable`.
-    footprint : Callable[[Config], Hashable]
-        What the layout shows of a complete configuration: two configurations have the same layout exactly if they
-        have the same footprint. Cheap, so that alternatives can be tried by the hundred; raises `Unbuildable`.
-    candidates : Callable[[Layout], Iterable[Config]]
-        Configurations that a layout could have come from, best first, read off a few anchor tensors. They are
-        guesses: the engine accepts one only if its generated layout equals the given one.
-    outcome : Callable[[Config, tuple[int, ...]], Outcome]
-        The shape rule: what the class does with an input of a given shape.
-    input_shape : Callable[[Config], tuple[int, ...]]
-        The input that a configuration was made for, with batch size 2.
     outputs : tuple[str, ...]
         Names of the tensors that `forward` returns, in order.
-    generations : tuple[Generation, ...]
-        Oldest first; the last one has today's layout.
     cases : tuple[Case, ...]
         Verification cases, at least twelve.
-    accepted : tuple[AcceptedDifference, ...]
+    accepted_differences : tuple[AcceptedDifference, ...]
         Wanted differences between old and new.
     defects : tuple[Defect, ...]
         Defects of the old code that are kept.
-    published : tuple[Published, ...]
+    publications : tuple[Publication, ...]
         Published checkpoints of this class.
     keywords : bool
         Whether the constructor also takes ``**kwargs``; the known ones are among the arguments.
     ambiguities : tuple[Ambiguity, ...]
         Arguments that weights show only in combination; every other argument is tried by the engine, one at a time.
-    idle : Callable[[Config], tuple[str, ...]]
-        Arguments that a configuration does not read, so that their value changes nothing.
     anchors : tuple[str, ...]
         Names of the tensors that tell the class and its configuration: the evidence of a report.
     custom : tuple[tuple[str, str], ...]
         Parts of tensor names that a module of the user's own brings, each with the sentence that says so.
-    notes : Callable[[Config], tuple[str, ...]]
-        Sentences that a report adds to the evidence.
-    spelling : Callable[[Config, Config], Config]
-        Stated arguments, beside a configuration that fits, in the one spelling that candidates use, where the
-        constructor takes several for the same thing (``kernel_size=3`` and ``(3, 3)``).
-    sketches : Callable[[Bag], Iterable[Config]]
-        Configurations that the shapes of a file could have come from, whatever its tensors are called: guesses, as
-        `candidates` are. The engine accepts one only if its layout has exactly these shapes.
-    older : Callable[[Config, str], Config]
-        Arguments as an older constructor called them, in those of the migrated class. The generation is given where
-        they are the file's own; what that generation took and did not use becomes `Unread`.
+    map_axes : tuple[Axis, ...]
+        The two sides of the map that ``explore --plot`` draws; none where the class has no sizes.
+    map_start : Config
+        Values of required arguments on that map.
     """
 
     name: str
     target: str
     arguments: tuple[Argument, ...]
-    layout: Callable[[Config], Layout]
-    footprint: Callable[[Config], Hashable]
-    candidates: Callable[[Layout], Iterable[Config]]
-    outcome: Callable[[Config, tuple[int, ...]], Outcome]
-    input_shape: Callable[[Config], tuple[int, ...]]
     outputs: tuple[str, ...]
-    generations: tuple[Generation, ...]
     cases: tuple[Case, ...]
-    accepted: tuple[AcceptedDifference, ...] = ()
+    accepted_differences: tuple[AcceptedDifference, ...] = ()
     defects: tuple[Defect, ...] = ()
-    published: tuple[Published, ...] = ()
+    publications: tuple[Publication, ...] = ()
     keywords: bool = False
     ambiguities: tuple[Ambiguity, ...] = ()
-    idle: Callable[[Config], tuple[str, ...]] = _none
     anchors: tuple[str, ...] = ()
     custom: tuple[tuple[str, str], ...] = ()
-    notes: Callable[[Config], tuple[str, ...]] = _none
-    spelling: Callable[[Config, Config], Config] = _as_stated
-    sketches: Callable[[Bag], Iterable[Config]] = _no_sketches
-    older: Callable[[Config, str], Config] = _as_found
+    map_axes: tuple[Axis, ...] = ()
+    map_start: Config = NOTHING
+
+    @property
+    @abstractmethod
+    def generations(self) -> tuple[Generation, ...]:
+        """Oldest first; the last one has today's layout. A ``cached_property`` in the classes."""
+
+    @abstractmethod
+    def footprint(self, config: Config) -> Hashable:
+        """Return what the layout shows of a complete configuration.
+
+        Two configurations have the same layout exactly if they have the same footprint. It is cheap, so that
+        alternatives can be tried by the hundred; raises `Unbuildable` for what the constructor refuses.
+        """
+
+    @abstractmethod
+    def tensors(self, footprint: Any) -> Entries:
+        """Yield the tensors of the migrated class for a footprint, in the order of ``state_dict()``."""
+
+    @abstractmethod
+    def candidates(self, layout: Layout) -> Iterable[Config]:
+        """Return configurations that a layout could have come from, best first, read off a few anchor tensors.
+
+        They are guesses: the engine accepts one only if its generated layout equals the given one.
+        """
+
+    @abstractmethod
+    def input_shape(self, config: Config) -> tuple[int, ...]:
+        """Return the input that a configuration was made for, with batch size 2."""
+
+    @abstractmethod
+    def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say why ``forward`` does not take an input of a shape; empty where it does."""
+
+    @abstractmethod
+    def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each output for an input that is not refused."""
+
+    def layout(self, config: Config) -> Layout:
+        """Return the ordered layout of the migrated class for a complete configuration; raises `Unbuildable`."""
+        return dict(self.tensors(self.footprint(config)))
+
+    def outcome(self, config: Config, shape: tuple[int, ...]) -> Outcome:
+        """Say what the class does with an input of a shape: the shape rule."""
+        try:
+            self.footprint(config)
+        except Unbuildable as error:
+            return refuses_to_build(error.message)
+        why = self.refusal(config, shape)
+        if why:
+            return refuses_to_run(why)
+        outputs = self.output_shapes(config, shape)
+        losses, why = tuple(self.losses(config, shape, outputs)), self.untrainable(config, shape)
+        return Outcome(builds=True, runs=True, outputs=outputs, losses=losses, why=why, trains=not why)
+
+    def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
+        """Return what of an input does not come out."""
+        return ()
+
+    def untrainable(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say why a forward pass that runs in eval mode raises in train mode; empty where it does not."""
+        return ""
+
+    def idle(self, config: Config) -> tuple[str, ...]:
+        """Return the arguments that a configuration does not read, so that their value changes nothing."""
+        return ()
+
+    def notes(self, config: Config) -> tuple[str, ...]:
+        """Return sentences that a report adds to the evidence."""
+        return ()
+
+    def spelling(self, stated: Config, config: Config) -> Config:
+        """Return stated arguments, beside a configuration that fits, in the one spelling that candidates use.
+
+        The constructor may take several for the same thing (``kernel_size=3`` and ``(3, 3)``).
+        """
+        return stated
+
+    def sketches(self, bag: Bag) -> Iterable[Config]:
+        """Return configurations that the shapes of a file could have come from, whatever its tensors are called.
+
+        They are guesses, as `candidates` are: the engine accepts one only if its layout has exactly these shapes.
+        """
+        return ()
+
+    def older(self, arguments: Config, generation: str) -> Config:
+        """Return arguments as an older constructor called them, in those of the migrated class.
+
+        The generation is given where they are the file's own; what that generation took and did not use becomes
+        `viscy_compat.checkpoint.pickle_nodes.Unread`.
+        """
+        return arguments
 
 
 def complete(architecture: Architecture, config: Config) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from viscy_compat.architectures.architecture import (
     Config,
     Domain,
     Integers,
-    Items,
+    TupleOf,
     complete,
 )
 from viscy_compat.architectures.domains import is_a_value
@@ -207,7 +207,7 @@ def _other_inputs(fed: tuple[int, ...]) -> list[Any]:
 def _others(domain: Domain, now: Any) -> Iterator[Any]:
     if isinstance(domain, Integers):
         yield from _other_sizes(now)
-    elif isinstance(domain, Items) and all(isinstance(item, Integers | Choice) for item in domain.domains):
+    elif isinstance(domain, TupleOf) and all(isinstance(item, Integers | Choice) for item in domain.domains):
         sizes = [_sizes_of(item, size) for item, size in zip(domain.domains, now, strict=True)]
         yield from ((*now[:axis], size, *now[axis + 1 :]) for axis in range(len(now)) for size in sizes[axis])
         yield from ((*now[:-2], size, size) for size in (*sizes[-1], now[-1]))

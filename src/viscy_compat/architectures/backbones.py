@@ -8,7 +8,7 @@ from __future__ import annotations
 from viscy_compat.architectures.architecture import Config
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, norm
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import TensorSpec
+from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
 
 RESNET_PLANES = (64, 128, 256, 512)
@@ -46,6 +46,27 @@ def backbone_of(config: Config) -> Backbone2d:
     if found is None:
         raise Unbuildable(f"backbone={config['backbone']!r} is none of {', '.join(BACKBONES_2D)}")
     return found
+
+
+def backbone_in(layout: Layout, name: str, stages: str) -> str:
+    """Return the timm backbone that a layout shows below a name.
+
+    Parameters
+    ----------
+    layout : Layout
+        The tensors of a file.
+    name, stages : str
+        What stands in front of the backbone's names, and of the number of a ConvNeXt stage.
+
+    Examples
+    --------
+    >>> backbone_in({"encoder.bn1.weight": TensorSpec((64,))}, "encoder.", "stages.")
+    'resnet50'
+    """
+    if f"{name}layer1.0.conv1.weight" in layout or f"{name}bn1.weight" in layout:
+        return "resnet50"
+    norms = (f"{name}{stages}0.blocks.{block}.mlp.grn.weight" for block in (0, 1))
+    return "convnextv2_tiny" if any(norm in layout for norm in norms) else "convnext_tiny"
 
 
 class ConvNext(NamedTuple):

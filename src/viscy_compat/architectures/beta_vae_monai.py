@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import islice, pairwise, product
 from math import prod
 from typing import Any
@@ -14,6 +15,7 @@ from viscy_compat.architectures.architecture import (
     Ambiguity,
     Architecture,
     Argument,
+    Axis,
     Case,
     Choice,
     Config,
@@ -21,13 +23,12 @@ from viscy_compat.architectures.architecture import (
     Domain,
     Generation,
     Integers,
-    Items,
-    Release,
     Repeated,
-    Signature,
+    TupleOf,
+    last_release,
 )
 from viscy_compat.architectures.bags import Bag, Shape, of_rank, spend, taken
-from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
+from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import (
     Entries,
     Residual,
@@ -49,7 +50,7 @@ _MOST_SKETCHED = 9
 _MOST_WAYS = 1 << 14
 
 
-class Footprint(NamedTuple):
+class MonaiFootprint(NamedTuple):
     """What the layout shows of a configuration.
 
     ``strided`` tells for each encoder layer whether its shortcut is a strided convolution, where there is one to see;
@@ -74,32 +75,6 @@ class Footprint(NamedTuple):
     def encoded(self) -> int:
         """The width of the last map."""
         return (*self.channels, *self.inter)[-1]
-
-
-def footprint(config: Config) -> Footprint:
-    """Return what the layout shows; raises `Unbuildable` for what MONAI refuses to build."""
-    _check(config)
-    dims, channels, strides = config["spatial_dims"], tuple(config["channels"]), layer_strides(config)
-    kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
-    units = max(0, config["num_res_units"])
-    inter = _inter(config)
-    return Footprint(
-        in_channels=config["in_shape"][0],
-        out_channels=config["out_channels"],
-        latent_size=config["latent_size"],
-        channels=channels,
-        kernel=kernel,
-        up_kernel=up_kernel,
-        res_units=units,
-        strided=tuple(
-            prod(stride) > 1 and not hidden
-            for stride, hidden in zip(strides, _hidden(units, kernel, (config["in_shape"][0], *channels)), strict=True)
-        ),
-        inter=inter,
-        inter_units=max(0, config["num_inter_units"]) if inter else 0,
-        area=prod(final_size(config["in_shape"][1:], strides)),
-        style=Style(config["norm"] == "batch", slopes(config), config["bias"]),
-    )
 
 
 def _hidden(units: int, kernel: tuple[int, ...], widths: tuple[int, ...]) -> tuple[bool, ...]:
@@ -178,115 +153,44 @@ def _check(config: Config) -> None:
         raise Unbuildable(f"more than {_MOST_UNITS} residual units are beyond what is known here")
 
 
-def layout(config: Config) -> Layout:
-    """Return the layout of a complete configuration."""
-    shown = footprint(config)
-    flat = shown.encoded * shown.area
-    found = dict(_encoder(shown))
-    found.update(_intermediate(shown))
-    found.update(_decoder(shown))
-    found.update(linear("model.mu", shown.latent_size, flat))
-    found.update(linear("model.logvar", shown.latent_size, flat))
-    found.update(linear("model.decodeL", flat, shown.latent_size))
-    return found
-
-
-def _encoder(shown: Footprint) -> Entries:
-    inputs = shown.in_channels
-    for index, (outputs, strided) in enumerate(zip(shown.channels, shown.strided, strict=True)):
+def _encoder(footprint: MonaiFootprint) -> Entries:
+    inputs = footprint.in_channels
+    for index, (outputs, strided) in enumerate(zip(footprint.channels, footprint.strided, strict=True)):
         name = f"model.encode.encode_{index}"
-        unit = Residual(outputs, inputs, shown.kernel, shown.res_units, strided)
-        if shown.res_units:
-            yield from residual_unit(name, unit, shown.style)
+        unit = Residual(outputs, inputs, footprint.kernel, footprint.res_units, strided)
+        if footprint.res_units:
+            yield from residual_unit(name, unit, footprint.style)
         else:
-            yield from block(name, outputs, inputs, shown.kernel, shown.style)
+            yield from block(name, outputs, inputs, footprint.kernel, footprint.style)
         inputs = outputs
 
 
-def _intermediate(shown: Footprint) -> Entries:
-    inputs = shown.channels[-1]
-    for index, outputs in enumerate(shown.inter):
+def _intermediate(footprint: MonaiFootprint) -> Entries:
+    inputs = footprint.channels[-1]
+    for index, outputs in enumerate(footprint.inter):
         name = f"model.intermediate.inter_{index}"
-        if shown.inter_units:
-            yield from residual_unit(name, Residual(outputs, inputs, shown.kernel, shown.inter_units), shown.style)
+        if footprint.inter_units:
+            yield from residual_unit(
+                name, Residual(outputs, inputs, footprint.kernel, footprint.inter_units), footprint.style
+            )
         else:
-            yield from block(name, outputs, inputs, shown.kernel, shown.style)
+            yield from block(name, outputs, inputs, footprint.kernel, footprint.style)
         inputs = outputs
 
 
-def _decoder(shown: Footprint) -> Entries:
-    inputs, style = shown.encoded, shown.style
-    widths = (*shown.channels[-2::-1], shown.out_channels)
+def _decoder(footprint: MonaiFootprint) -> Entries:
+    inputs, style = footprint.encoded, footprint.style
+    widths = (*footprint.channels[-2::-1], footprint.out_channels)
     for index, outputs in enumerate(widths):
         name = f"model.decode.decode_{index}"
         last = index == len(widths) - 1
-        yield from transposed(f"{name}.conv.conv", outputs, inputs, shown.up_kernel, bias=style.bias)
-        if shown.res_units or not last:
+        yield from transposed(f"{name}.conv.conv", outputs, inputs, footprint.up_kernel, bias=style.bias)
+        if footprint.res_units or not last:
             yield from norm_activation(f"{name}.conv.adn", outputs, style)
-        if shown.res_units:
-            unit = Residual(outputs, outputs, shown.kernel, subunits=1, bare_end=last)
+        if footprint.res_units:
+            unit = Residual(outputs, outputs, footprint.kernel, subunits=1, bare_end=last)
             yield from residual_unit(f"{name}.resunit", unit, style)
         inputs = outputs
-
-
-def candidates(found: Layout) -> Iterator[dict[str, Any]]:
-    """Yield the configuration that the anchors show, with a last map as cubic as its area allows.
-
-    Strides show only in the shortcuts of residual units; where they do not, each layer is assumed to halve.
-    """
-    units = count(found, *_parts("model.encode.encode_0.conv.unit{}."))
-    unit, ended = ("conv.unit0.conv", "conv.unit0.adn") if units else ("conv", "adn")
-    channels = _widths(found, f"model.encode.encode_{{}}.{unit[:-4]}")
-    shape = _kernel_of(found, f"model.encode.encode_{{}}.{unit}.weight", len(channels))
-    if not shape:
-        return
-    kernel, rank = shape[2:], len(shape)
-    inter, inter_units = _intermediates(found)
-    strides = _shown_strides(found, len(channels), kernel, units)
-    flat = first_size(found, "model.decodeL.bias", "model.decodeL.weight", default=1)
-    aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
-    sides = _enlarged(aspect, strides)
-    if max(sides) >= 1 << 63:
-        # so many layers cannot all halve: no size counts the places of such an image
-        strides = [(1,) * len(kernel)] * len(channels)
-        sides = aspect
-    up = _kernel_of(found, "model.decode.decode_{}.conv.conv.weight", len(channels), (rank,)) or shape
-    last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
-    inputs = anchor(found, f"{first}.{unit}.weight", rank) or (1, 1)
-    outputs = anchor(found, f"{last}.weight", rank)
-    yield {
-        "spatial_dims": len(kernel),
-        "in_shape": (inputs[1], *sides),
-        "out_channels": outputs[1] if outputs else first_size(found, f"{last}.bias", default=1),
-        "latent_size": first_size(found, "model.mu.bias", "model.mu.weight", default=1),
-        "channels": channels,
-        "strides": tuple(stride[0] for stride in strides),
-        "kernel_size": _short(kernel),
-        "up_kernel_size": _short(up[2:]),
-        "num_res_units": units,
-        "norm": "batch" if f"{first}.{ended}.N.weight" in found else "instance",
-        "act": _shown_activation(first_size(found, f"{first}.{ended}.A.weight", default=0)),
-        "bias": f"{first}.{unit}.bias" in found or "model.decode.decode_0.conv.conv.bias" in found,
-        "inter_channels": inter or None,
-        **({"num_inter_units": inter_units} if inter else {}),
-    }
-
-
-def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
-    """Yield the configurations whose layers follow from each other in the shapes of a bag."""
-    matrices = [(latent, flat) for latent, flat in of_rank(bag, 2) if (flat, latent) in bag and bag[latent, flat] > 1]
-    ranks = [rank for rank in (3, 4, 5) if of_rank(bag, rank)]
-    if not matrices or len(ranks) != 1:
-        return
-    kernels = sorted({shape[2:] for shape in of_rank(bag, ranks[0])}, reverse=True)
-    styles = list(product(("batch", "instance"), ("PRELU", "RELU") if bag[1,] else ("RELU",), (True, False)))
-    ways = iter(range(_MOST_WAYS))
-    for (latent, flat), kernel, up, units in product(matrices, kernels, kernels, range(_MOST_SKETCHED)):
-        for layers in _layers(bag, kernel, up, units, ways):
-            area, odd = divmod(flat, layers.encoded)
-            for norm, act, bias in () if odd else styles:
-                known = {"latent_size": latent, "num_res_units": units, "norm": norm, "act": act, "bias": bias}
-                yield {**known, **_built(layers, kernel, up, _most_cubic(area, len(kernel)))}
 
 
 class _Layers(NamedTuple):
@@ -392,10 +296,10 @@ def _shown_activation(weights: int) -> str | tuple[str, dict[str, int]]:
     return "PRELU" if weights else "RELU"
 
 
-def _widths(found: Layout, pattern: str) -> tuple[int, ...]:
+def _widths(layout: Layout, pattern: str) -> tuple[int, ...]:
     """Return the output widths of numbered convolutions, from 0 on."""
-    numbers = range(count(found, *_parts(pattern)))
-    return tuple(first_size(found, *_parts(pattern.format(number)), default=1) for number in numbers)
+    numbers = range(count(layout, *_parts(pattern)))
+    return tuple(first_size(layout, *_parts(pattern.format(number)), default=1) for number in numbers)
 
 
 def _parts(block: str) -> tuple[str, ...]:
@@ -403,22 +307,22 @@ def _parts(block: str) -> tuple[str, ...]:
     return (*parts(f"{block}conv"), f"{block}adn.N.weight")
 
 
-def _kernel_of(found: Layout, pattern: str, layers: int, ranks: tuple[int, ...] = (3, 4, 5)) -> tuple[int, ...]:
+def _kernel_of(layout: Layout, pattern: str, layers: int, ranks: tuple[int, ...] = (3, 4, 5)) -> tuple[int, ...]:
     """Return the shape of the first of some convolutions that has a possible rank: one to three spatial axes."""
-    shapes = (found[pattern.format(layer)].shape for layer in range(layers) if pattern.format(layer) in found)
+    shapes = (layout[pattern.format(layer)].shape for layer in range(layers) if pattern.format(layer) in layout)
     return next((shape for shape in shapes if len(shape) in ranks), ())
 
 
-def _intermediates(found: Layout) -> tuple[tuple[int, ...], int]:
+def _intermediates(layout: Layout) -> tuple[tuple[int, ...], int]:
     """Return the widths of the intermediate blocks, and their residual units (0 for plain blocks)."""
-    units = count(found, *_parts("model.intermediate.inter_0.conv.unit{}."))
-    return _widths(found, f"model.intermediate.inter_{{}}.{'conv.unit0.' if units else ''}"), units
+    units = count(layout, *_parts("model.intermediate.inter_0.conv.unit{}."))
+    return _widths(layout, f"model.intermediate.inter_{{}}.{'conv.unit0.' if units else ''}"), units
 
 
-def _shown_strides(found: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:
+def _shown_strides(layout: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:
     """Return 2 for each layer but those whose shortcut shows that they do not stride."""
     shortcuts = (
-        anchor(found, f"model.encode.encode_{index}.residual.weight", len(kernel) + 2) for index in range(layers)
+        anchor(layout, f"model.encode.encode_{index}.residual.weight", len(kernel) + 2) for index in range(layers)
     )
     return [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
 
@@ -452,37 +356,39 @@ def aspects(area: int, dims: int) -> list[tuple[int, ...]]:
     return sorted(rests, key=lambda sides: (max(sides) / min(sides), sides))
 
 
-def _placements(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+def _placements(config: Config, stated: Config) -> Iterator[Config]:
     """Yield strides, each with the input shape that gives the same last map."""
-    shown = footprint(config)
+    footprint = ARCHITECTURE.footprint(config)
     last = final_size(config["in_shape"][1:], layer_strides(config))
-    for strides in _strides_to_try(config, stated, shown):
+    for strides in _strides_to_try(config, stated, footprint):
         sides = _enlarged(last, [_axes(stride, len(last)) for stride in strides])
-        yield {"strides": strides, "in_shape": stated.get("in_shape", (shown.in_channels, *sides))}
+        yield {"strides": strides, "in_shape": stated.get("in_shape", (footprint.in_channels, *sides))}
 
 
-def _strides_to_try(config: Config, stated: Config, shown: Footprint) -> Iterator[tuple[Any, ...]]:
+def _strides_to_try(config: Config, stated: Config, footprint: MonaiFootprint) -> Iterator[tuple[Any, ...]]:
     if "strides" in stated:
         yield tuple(stated["strides"])
         return
     yield tuple(config["strides"])
-    hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
-    layers = zip(shown.strided, hidden, strict=True)
-    steps = [_steps(strided, unseen, shown, "in_shape" in stated) for strided, unseen in layers]
+    hidden = _hidden(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
+    layers = zip(footprint.strided, hidden, strict=True)
+    steps = [_steps(strided, unseen, footprint, "in_shape" in stated) for strided, unseen in layers]
     most = _MOST_ALTERNATIVES**2 if "in_shape" in stated else _MOST_ALTERNATIVES
     yield from (strides for strides in islice(product(*steps), most) if strides != config["strides"])
     if "in_shape" in stated:
-        yield from _strides_between(stated["in_shape"][1:], shown, hidden)
+        yield from _strides_between(stated["in_shape"][1:], footprint, hidden)
 
 
-def _strides_between(sides: tuple[int, ...], shown: Footprint, hidden: tuple[bool, ...]) -> Iterator[tuple[Any, ...]]:
+def _strides_between(
+    sides: tuple[int, ...], footprint: MonaiFootprint, hidden: tuple[bool, ...]
+) -> Iterator[tuple[Any, ...]]:
     """Yield strides that lead from an input's sides to a last map of the area that is shown, one layer taking most of it.
 
     Whatever strides a model had, one of these has the same last map: without them a true input could seem impossible.
     """
-    free = [layer for layer, unseen in enumerate(hidden) if unseen or shown.strided[layer]]
-    least = [2 if strided and not unseen else 1 for strided, unseen in zip(shown.strided, hidden, strict=True)]
-    for last in aspects(shown.area, len(sides))[:_MOST_ALTERNATIVES]:
+    free = [layer for layer, unseen in enumerate(hidden) if unseen or footprint.strided[layer]]
+    least = [2 if strided and not unseen else 1 for strided, unseen in zip(footprint.strided, hidden, strict=True)]
+    for last in aspects(footprint.area, len(sides))[:_MOST_ALTERNATIVES]:
         for layer in free:
             others = prod(least) // least[layer]
             reduced = tuple(-(-side // others) for side in sides)
@@ -494,40 +400,40 @@ def _alike(step: tuple[int, ...]) -> int | tuple[int, ...]:
     return step[0] if len(set(step)) == 1 else step
 
 
-def _steps(strided: bool, hidden: bool, shown: Footprint, per_axis: bool) -> tuple[Any, ...]:
+def _steps(strided: bool, hidden: bool, footprint: MonaiFootprint, per_axis: bool) -> tuple[Any, ...]:
     """Return the strides that a layer could have: alike along all axes, and where it helps one for each axis."""
     alike: tuple[Any, ...] = (2, 1) if hidden else ((2, 3, 4) if strided else (1,))
     if not per_axis or not (hidden or strided):
         return alike
-    return (*alike, *(steps for steps in product((2, 1), repeat=len(shown.kernel)) if len(set(steps)) > 1))
+    return (*alike, *(steps for steps in product((2, 1), repeat=len(footprint.kernel)) if len(set(steps)) > 1))
 
 
 def _shows_strides(config: Config) -> bool:
     """Whether every layer shows that it does not stride."""
-    shown = footprint(config)
-    hidden = _hidden(shown.res_units, shown.kernel, (shown.in_channels, *shown.channels))
-    return not any(hidden) and not any(shown.strided)
+    footprint = ARCHITECTURE.footprint(config)
+    hidden = _hidden(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
+    return not any(hidden) and not any(footprint.strided)
 
 
 def _is_one_pixel(config: Config) -> bool:
     """Whether the last map is one pixel, which has one aspect."""
-    return footprint(config).area == 1
+    return ARCHITECTURE.footprint(config).area == 1
 
 
-def _shapes(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+def _shapes(config: Config, stated: Config) -> Iterator[Config]:
     """Yield input shapes of another aspect whose last map has the same area."""
     if "in_shape" in stated:
         yield {"in_shape": stated["in_shape"]}
         return
-    shown, strides = footprint(config), layer_strides(config)
+    footprint, strides = ARCHITECTURE.footprint(config), layer_strides(config)
     yield {"in_shape": config["in_shape"]}
-    for sides in aspects(shown.area, len(shown.kernel))[:_MOST_ALTERNATIVES]:
-        shape = (shown.in_channels, *_enlarged(sides, strides))
+    for sides in aspects(footprint.area, len(footprint.kernel))[:_MOST_ALTERNATIVES]:
+        shape = (footprint.in_channels, *_enlarged(sides, strides))
         if shape != config["in_shape"]:
             yield {"in_shape": shape}
 
 
-def _rounded(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+def _rounded(config: Config, stated: Config) -> Iterator[Config]:
     """Yield the two ends of the input sizes that are rounded up to the same last map."""
     if "in_shape" in stated:
         yield {"in_shape": stated["in_shape"]}
@@ -540,69 +446,39 @@ def _rounded(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
         yield {"in_shape": (config["in_shape"][0], *sides)}
 
 
-def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
-    """Say what comes out for a fed shape ``(B, C, *sides)``.
-
-    Each encoder layer divides the sides by its stride, rounding up; the decoder multiplies them again. The input needs
-    a last map of the area that ``in_shape`` gives.
-    """
-    try:
-        shown = footprint(config)
-    except Unbuildable as error:
-        return refuses_to_build(error.message)
-    why = _refusal(config, shown, fed)
-    if why:
-        return refuses_to_run(why)
-    strides = layer_strides(config)
-    built = final_size(config["in_shape"][1:], strides)
-    latent = (fed[0], shown.latent_size)
-    recon = (fed[0], shown.out_channels, *_enlarged(built, strides))
-    outputs = {"recon_x": recon, "mean": latent, "logvar": latent, "z": latent}
-    losses = (*_unread(shown, strides, fed), *_rounding(fed, recon))
-    alone = shown.style.batch and fed[0] * shown.area == 1
-    why = "batch norm on a map of one element needs a batch of at least 2 in train mode" if alone else ""
-    return Outcome(builds=True, runs=True, outputs=outputs, losses=losses, why=why, trains=not alone)
-
-
-def _refusal(config: Config, shown: Footprint, fed: tuple[int, ...]) -> str:
+def _refusal(config: Config, footprint: MonaiFootprint, shape: tuple[int, ...]) -> str:
     dims = config["spatial_dims"]
-    if len(fed) != dims + 2 or min(fed) < 1:
-        return f"the input must be (B, C) and {dims} sides, with sizes of at least 1, not {fed}"
-    if fed[1] != shown.in_channels:
-        return f"the input has {fed[1]} channels, in_shape says {shown.in_channels}"
-    if shown.encoded != shown.channels[-1]:
-        return f"the intermediate blocks end with {shown.encoded} channels, the decoder expects {shown.channels[-1]}"
-    area = prod(final_size(fed[2:], layer_strides(config)))
-    if area != shown.area:
-        return f"the last map has {area} places, in_shape={config['in_shape']} asks for {shown.area}"
-    if not shown.style.batch and area == 1:
+    if len(shape) != dims + 2 or min(shape) < 1:
+        return f"the input must be (B, C) and {dims} sides, with sizes of at least 1, not {shape}"
+    if shape[1] != footprint.in_channels:
+        return f"the input has {shape[1]} channels, in_shape says {footprint.in_channels}"
+    if footprint.encoded != footprint.channels[-1]:
+        return f"the intermediate blocks end with {footprint.encoded} channels, the decoder expects {footprint.channels[-1]}"
+    area = prod(final_size(shape[2:], layer_strides(config)))
+    if area != footprint.area:
+        return f"the last map has {area} places, in_shape={config['in_shape']} asks for {footprint.area}"
+    if not footprint.style.batch and area == 1:
         return "instance norm refuses a map of one element"
-    return _refusal_of_slopes(shown)
+    return _refusal_of_slopes(footprint)
 
 
-def _refusal_of_slopes(shown: Footprint) -> str:
+def _refusal_of_slopes(footprint: MonaiFootprint) -> str:
     """Say where a PReLU with a weight for each channel meets maps of another width."""
-    count = shown.style.slopes
-    widths = {*shown.channels, *shown.inter, *((shown.out_channels,) if shown.res_units else ())}
+    count = footprint.style.slopes
+    widths = {*footprint.channels, *footprint.inter, *((footprint.out_channels,) if footprint.res_units else ())}
     others = sorted(widths - {count})
     return f"a PReLU with {count} weights refuses a map of {others[0]} channels" if count > 1 and others else ""
 
 
-def _rounding(fed: tuple[int, ...], recon: tuple[int, ...]) -> Iterator[Loss]:
-    for axis in range(2, len(fed)):
-        if fed[axis] != recon[axis]:
-            yield Loss("rounding", f"side {axis - 1} of {fed[axis]} comes back as {recon[axis]}", axis)
-
-
-def _unread(shown: Footprint, strides: Sequence[tuple[int, ...]], fed: tuple[int, ...]) -> Iterator[Loss]:
-    for axis, size in enumerate(fed[2:]):
-        lost = unread(size, shown, [stride[axis] for stride in strides], axis)
+def _unread(footprint: MonaiFootprint, strides: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> Iterator[Loss]:
+    for axis, size in enumerate(shape[2:]):
+        lost = unread(size, footprint, [stride[axis] for stride in strides], axis)
         if lost:
             detail = f"{len(lost)} of {size} places along side {axis + 1} are never read"
             yield Loss("pixels", detail, axis + 2, lost)
 
 
-def unread(size: int, shown: Footprint, strides: Sequence[int], axis: int) -> tuple[int, ...]:
+def unread(size: int, footprint: MonaiFootprint, strides: Sequence[int], axis: int) -> tuple[int, ...]:
     """Return the places along one axis that no layer reads, from the last layer back to the input.
 
     An instance norm takes every place into its statistics, so that with it only the first layer can leave some out.
@@ -612,9 +488,11 @@ def unread(size: int, shown: Footprint, strides: Sequence[int], axis: int) -> tu
         sizes.append(-(-sizes[-1] // stride))
     needed = set(range(sizes[-1]))
     for index in reversed(range(len(strides))):
-        if not shown.style.batch:
+        if not footprint.style.batch:
             needed = set(range(sizes[index + 1]))
-        needed = _read(needed, sizes[index : index + 2], strides[index], (shown.kernel[axis] // 2, shown.res_units))
+        needed = _read(
+            needed, sizes[index : index + 2], strides[index], (footprint.kernel[axis] // 2, footprint.res_units)
+        )
     return tuple(place for place in range(size) if place not in needed)
 
 
@@ -626,23 +504,13 @@ def _read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int,
     return {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[0]))
 
 
-def input_shape(config: Config) -> tuple[int, ...]:
-    """Return a batch of two of the shape that the configuration states."""
-    return (2, *config["in_shape"])
-
-
-def idle(config: Config) -> tuple[str, ...]:
-    """Return the arguments that a model without intermediate blocks does not read."""
-    return () if config["inter_channels"] else ("inter_dilations", "num_inter_units")
-
-
 def _sides(config: Config) -> Domain:
-    return Items((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"]))
+    return TupleOf((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"]))
 
 
 def _strides(config: Config) -> Domain:
     mixed = ((1, 2), (2, 1)) if config["spatial_dims"] == 2 else ((1, 2, 2), (2, 1, 1))
-    return Items((Choice((1, 2, 3, *mixed)),) * len(config["channels"]))
+    return TupleOf((Choice((1, 2, 3, *mixed)),) * len(config["channels"]))
 
 
 def _kernels(config: Config) -> Domain:
@@ -662,41 +530,6 @@ def _dilations(config: Config) -> Domain:
 _ABOUT_SIGMOID = "true puts a sigmoid behind the reconstruction, false returns it as it is"
 _ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", None, ("LEAKYRELU", {"negative_slope": 0.3}))
 
-_ARGUMENTS = (
-    Argument("spatial_dims", REQUIRED, Choice((2, 3))),
-    Argument("in_shape", REQUIRED, _sides, about="it is the channels and the sides of the images that go in"),
-    Argument("out_channels", REQUIRED, Integers(1, 3)),
-    Argument("latent_size", REQUIRED, Integers(1, 32)),
-    Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
-    Argument("strides", REQUIRED, _strides, about="they say in which layers the image is halved"),
-    Argument("kernel_size", 3, _kernels),
-    Argument("up_kernel_size", 3, _kernels),
-    Argument("num_res_units", 0, Integers(0, 3)),
-    Argument("use_sigmoid", False, Choice((False, True)), about=_ABOUT_SIGMOID),
-    Argument("norm", "instance", Choice(("batch", "instance"))),
-    Argument("inter_channels", None, _inter_channels, keyword=True),
-    Argument("inter_dilations", None, _dilations, keyword=True),
-    Argument("num_inter_units", 2, Integers(0, 3), keyword=True),
-    Argument("act", "PRELU", Choice(_ACTIVATIONS), keyword=True),
-    Argument("dropout", None, Choice((None, 0.1, 0.5)), "training", keyword=True),
-    Argument("bias", True, Choice((True, False)), keyword=True),
-)
-
-_RELEASE = Release(
-    wheel="0.4.0",
-    revision="fe7a5da^",
-    sources={
-        "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
-        "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-        "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-        "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
-        "viscy/representation/vae.py": "f34c2828d565814b93eb8c1d1296efa9ab88c98f",
-    },
-    signature=Signature(
-        tuple((argument.name, argument.default) for argument in _ARGUMENTS if not argument.keyword), keywords=True
-    ),
-)
-
 _FLAT = {
     "spatial_dims": 2,
     "in_shape": (1, 16, 16),
@@ -707,77 +540,90 @@ _FLAT = {
 }
 _DEEP = {**_FLAT, "spatial_dims": 3, "in_shape": (1, 8, 16, 16), "channels": (4, 6, 8), "strides": (1, 2, 2)}
 
-_CASES = (
-    Case("flat", _FLAT, (2, 1, 16, 16)),
-    Case("deep", _DEEP, (2, 1, 8, 16, 16)),
-    Case("sigmoid", {**_FLAT, "use_sigmoid": True}, (2, 1, 16, 16)),
-    Case("batch-norm", {**_FLAT, "norm": "batch"}, (2, 1, 16, 16)),
-    Case("residual-units", {**_FLAT, "num_res_units": 2, "norm": "batch"}, (2, 1, 16, 16)),
-    Case("deep-residual-units", {**_DEEP, "num_res_units": 1}, (2, 1, 8, 16, 16)),
-    Case("deep-residual-batch", {**_DEEP, "num_res_units": 2, "norm": "batch"}, (2, 1, 8, 16, 16)),
-    Case(
-        "stride-for-each-axis",
-        {**_DEEP, "strides": ((1, 2, 2), (1, 2, 2), (2, 2, 2)), "num_res_units": 2},
-        (2, 1, 8, 16, 16),
-    ),
-    Case("kernel-for-each-axis", {**_FLAT, "kernel_size": (3, 5), "up_kernel_size": (5, 3)}, (2, 1, 16, 16)),
-    Case("rounded-up", {**_FLAT, "in_shape": (1, 15, 17)}, (2, 1, 15, 17)),
-    Case("fed-another-aspect", _FLAT, (2, 1, 8, 32)),
-    Case("relu", {**_FLAT, "act": "RELU"}, (2, 1, 16, 16)),
-    Case(
-        "leaky-relu-with-arguments",
-        {**_FLAT, "act": ("LEAKYRELU", {"negative_slope": 0.3}), "norm": "batch"},
-        (2, 1, 16, 16),
-    ),
-    Case("no-bias", {**_FLAT, "bias": False, "norm": "batch", "num_res_units": 2}, (2, 1, 16, 16)),
-    Case("dropout", {**_FLAT, "dropout": 0.2}, (4, 1, 16, 16)),
-    Case(
-        "intermediate-units",
-        {**_FLAT, "inter_channels": (6, 8), "inter_dilations": (1, 2), "num_inter_units": 1, "norm": "batch"},
-        (2, 1, 16, 16),
-    ),
-    Case("intermediate-blocks", {**_DEEP, "inter_channels": (8,), "num_inter_units": 0}, (2, 1, 8, 16, 16)),
-    Case("channels-in-and-out", {**_FLAT, "in_shape": (3, 16, 16), "out_channels": 2}, (1, 3, 16, 16)),
-)
+_MAP_START = {
+    "spatial_dims": 2,
+    "in_shape": (1, 64, 64),
+    "out_channels": 1,
+    "latent_size": 64,
+    "channels": (32, 64),
+    "strides": (2, 2),
+}
 
-ARCHITECTURE = Architecture(
-    name="BetaVaeMonai",
-    target="viscy_models.vae.BetaVaeMonai",
-    arguments=_ARGUMENTS,
-    layout=layout,
-    footprint=footprint,
-    candidates=candidates,
-    outcome=outcome,
-    input_shape=input_shape,
-    outputs=("recon_x", "mean", "logvar", "z"),
-    generations=(
-        Generation(
-            name="v0.4",
-            module="viscy.representation.vae",
-            qualname="BetaVaeMonai",
-            written_by="v0.4.0 to v0.4.1",
-            releases=(_RELEASE,),
-            layout=layout,
+
+class BetaVaeMonai(Architecture):
+    """Everything that is known about BetaVaeMonai."""
+
+    name = "BetaVaeMonai"
+    target = "viscy_models.vae.BetaVaeMonai"
+    arguments = (
+        Argument("spatial_dims", REQUIRED, Choice((2, 3))),
+        Argument("in_shape", REQUIRED, _sides, about="it is the channels and the sides of the images that go in"),
+        Argument("out_channels", REQUIRED, Integers(1, 3)),
+        Argument("latent_size", REQUIRED, Integers(1, 32)),
+        Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
+        Argument("strides", REQUIRED, _strides, about="they say in which layers the image is halved"),
+        Argument("kernel_size", 3, _kernels),
+        Argument("up_kernel_size", 3, _kernels),
+        Argument("num_res_units", 0, Integers(0, 3)),
+        Argument("use_sigmoid", False, Choice((False, True)), about=_ABOUT_SIGMOID),
+        Argument("norm", "instance", Choice(("batch", "instance"))),
+        Argument("inter_channels", None, _inter_channels, keyword=True),
+        Argument("inter_dilations", None, _dilations, keyword=True),
+        Argument("num_inter_units", 2, Integers(0, 3), keyword=True),
+        Argument("act", "PRELU", Choice(_ACTIVATIONS), keyword=True),
+        Argument("dropout", None, Choice((None, 0.1, 0.5)), "training", keyword=True),
+        Argument("bias", True, Choice((True, False)), keyword=True),
+    )
+    outputs = ("recon_x", "mean", "logvar", "z")
+    cases = (
+        Case("flat", _FLAT, (2, 1, 16, 16)),
+        Case("deep", _DEEP, (2, 1, 8, 16, 16)),
+        Case("sigmoid", {**_FLAT, "use_sigmoid": True}, (2, 1, 16, 16)),
+        Case("batch-norm", {**_FLAT, "norm": "batch"}, (2, 1, 16, 16)),
+        Case("residual-units", {**_FLAT, "num_res_units": 2, "norm": "batch"}, (2, 1, 16, 16)),
+        Case("deep-residual-units", {**_DEEP, "num_res_units": 1}, (2, 1, 8, 16, 16)),
+        Case("deep-residual-batch", {**_DEEP, "num_res_units": 2, "norm": "batch"}, (2, 1, 8, 16, 16)),
+        Case(
+            "stride-for-each-axis",
+            {**_DEEP, "strides": ((1, 2, 2), (1, 2, 2), (2, 2, 2)), "num_res_units": 2},
+            (2, 1, 8, 16, 16),
         ),
-    ),
-    cases=_CASES,
-    defects=(
+        Case("kernel-for-each-axis", {**_FLAT, "kernel_size": (3, 5), "up_kernel_size": (5, 3)}, (2, 1, 16, 16)),
+        Case("rounded-up", {**_FLAT, "in_shape": (1, 15, 17)}, (2, 1, 15, 17)),
+        Case("fed-another-aspect", _FLAT, (2, 1, 8, 32)),
+        Case("relu", {**_FLAT, "act": "RELU"}, (2, 1, 16, 16)),
+        Case(
+            "leaky-relu-with-arguments",
+            {**_FLAT, "act": ("LEAKYRELU", {"negative_slope": 0.3}), "norm": "batch"},
+            (2, 1, 16, 16),
+        ),
+        Case("no-bias", {**_FLAT, "bias": False, "norm": "batch", "num_res_units": 2}, (2, 1, 16, 16)),
+        Case("dropout", {**_FLAT, "dropout": 0.2}, (4, 1, 16, 16)),
+        Case(
+            "intermediate-units",
+            {**_FLAT, "inter_channels": (6, 8), "inter_dilations": (1, 2), "num_inter_units": 1, "norm": "batch"},
+            (2, 1, 16, 16),
+        ),
+        Case("intermediate-blocks", {**_DEEP, "inter_channels": (8,), "num_inter_units": 0}, (2, 1, 8, 16, 16)),
+        Case("channels-in-and-out", {**_FLAT, "in_shape": (3, 16, 16), "out_channels": 2}, (1, 3, 16, 16)),
+    )
+    defects = (
         Defect(
             "monai-rounds-up",
-            lambda config, fed: any(
-                side % prod(stride[axis] for stride in layer_strides(config)) for axis, side in enumerate(fed[2:])
+            lambda config, shape: any(
+                side % prod(stride[axis] for stride in layer_strides(config)) for axis, side in enumerate(shape[2:])
             ),
             "a side that the product of the strides does not divide comes back rounded up",
         ),
         Defect(
             "monai-fixed-aspect",
-            lambda config, fed: fed[2:] != tuple(config["in_shape"][1:]),
+            lambda config, shape: shape[2:] != tuple(config["in_shape"][1:]),
             "the decoder starts from the last map of in_shape, so that another shape with the same area comes back in "
             "the shape of in_shape",
         ),
-    ),
-    keywords=True,
-    ambiguities=(
+    )
+    keywords = True
+    ambiguities = (
         Ambiguity(
             "strides",
             "predictions",
@@ -797,9 +643,8 @@ ARCHITECTURE = Architecture(
         Ambiguity(
             "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False
         ),
-    ),
-    idle=idle,
-    anchors=(
+    )
+    anchors = (
         "model.encode.encode_0.conv.weight",
         "model.encode.encode_1.conv.weight",
         "model.encode.encode_0.conv.unit0.conv.weight",
@@ -807,7 +652,162 @@ ARCHITECTURE = Architecture(
         "model.decode.decode_0.conv.conv.weight",
         "model.mu.weight",
         "model.decodeL.weight",
-    ),
-    custom=((".adn.A.", "act was an activation with weights of its own, which this version does not know"),),
-    sketches=sketches,
-)
+    )
+    custom = ((".adn.A.", "act was an activation with weights of its own, which this version does not know"),)
+    map_axes = (
+        Axis("input height (pixels)", tuple(range(16, 97)), "in_shape", (1,)),
+        Axis("input width (pixels)", tuple(range(16, 97)), "in_shape", (2,)),
+    )
+    map_start = _MAP_START
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """One state, the same in all releases."""
+        sources = {
+            "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
+            "viscy/representation/vae.py": "f34c2828d565814b93eb8c1d1296efa9ab88c98f",
+        }
+        return (
+            Generation(
+                name="v0.4",
+                module="viscy.representation.vae",
+                qualname="BetaVaeMonai",
+                written_by="v0.4.0 to v0.4.1",
+                releases=(last_release(self.arguments, sources, keywords=True),),
+                layout=self.layout,
+            ),
+        )
+
+    def footprint(self, config: Config) -> MonaiFootprint:
+        """Return what the layout shows; raises `Unbuildable` for what MONAI refuses to build."""
+        _check(config)
+        dims, channels, strides = config["spatial_dims"], tuple(config["channels"]), layer_strides(config)
+        kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
+        units = max(0, config["num_res_units"])
+        inter = _inter(config)
+        return MonaiFootprint(
+            in_channels=config["in_shape"][0],
+            out_channels=config["out_channels"],
+            latent_size=config["latent_size"],
+            channels=channels,
+            kernel=kernel,
+            up_kernel=up_kernel,
+            res_units=units,
+            strided=tuple(
+                prod(stride) > 1 and not hidden
+                for stride, hidden in zip(
+                    strides, _hidden(units, kernel, (config["in_shape"][0], *channels)), strict=True
+                )
+            ),
+            inter=inter,
+            inter_units=max(0, config["num_inter_units"]) if inter else 0,
+            area=prod(final_size(config["in_shape"][1:], strides)),
+            style=Style(config["norm"] == "batch", slopes(config), config["bias"]),
+        )
+
+    def tensors(self, footprint: MonaiFootprint) -> Entries:
+        """Yield the layers down, those between, the layers up, and the latent layers."""
+        flat = footprint.encoded * footprint.area
+        yield from _encoder(footprint)
+        yield from _intermediate(footprint)
+        yield from _decoder(footprint)
+        yield from linear("model.mu", footprint.latent_size, flat)
+        yield from linear("model.logvar", footprint.latent_size, flat)
+        yield from linear("model.decodeL", flat, footprint.latent_size)
+
+    def candidates(self, layout: Layout) -> Iterator[Config]:
+        """Yield the configuration that the anchors show, with a last map as cubic as its area allows.
+
+        Strides show only in the shortcuts of residual units; where they do not, each layer is assumed to halve.
+        """
+        units = count(layout, *_parts("model.encode.encode_0.conv.unit{}."))
+        unit, ended = ("conv.unit0.conv", "conv.unit0.adn") if units else ("conv", "adn")
+        channels = _widths(layout, f"model.encode.encode_{{}}.{unit[:-4]}")
+        shape = _kernel_of(layout, f"model.encode.encode_{{}}.{unit}.weight", len(channels))
+        if not shape:
+            return
+        kernel, rank = shape[2:], len(shape)
+        inter, inter_units = _intermediates(layout)
+        strides = _shown_strides(layout, len(channels), kernel, units)
+        flat = first_size(layout, "model.decodeL.bias", "model.decodeL.weight", default=1)
+        aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
+        sides = _enlarged(aspect, strides)
+        if max(sides) >= 1 << 63:
+            # so many layers cannot all halve: no size counts the places of such an image
+            strides = [(1,) * len(kernel)] * len(channels)
+            sides = aspect
+        up = _kernel_of(layout, "model.decode.decode_{}.conv.conv.weight", len(channels), (rank,)) or shape
+        last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
+        inputs = anchor(layout, f"{first}.{unit}.weight", rank) or (1, 1)
+        outputs = anchor(layout, f"{last}.weight", rank)
+        yield {
+            "spatial_dims": len(kernel),
+            "in_shape": (inputs[1], *sides),
+            "out_channels": outputs[1] if outputs else first_size(layout, f"{last}.bias", default=1),
+            "latent_size": first_size(layout, "model.mu.bias", "model.mu.weight", default=1),
+            "channels": channels,
+            "strides": tuple(stride[0] for stride in strides),
+            "kernel_size": _short(kernel),
+            "up_kernel_size": _short(up[2:]),
+            "num_res_units": units,
+            "norm": "batch" if f"{first}.{ended}.N.weight" in layout else "instance",
+            "act": _shown_activation(first_size(layout, f"{first}.{ended}.A.weight", default=0)),
+            "bias": f"{first}.{unit}.bias" in layout or "model.decode.decode_0.conv.conv.bias" in layout,
+            "inter_channels": inter or None,
+            **({"num_inter_units": inter_units} if inter else {}),
+        }
+
+    def sketches(self, bag: Bag) -> Iterator[Config]:
+        """Yield the configurations whose layers follow from each other in the shapes of a bag."""
+        matrices = [
+            (latent, flat) for latent, flat in of_rank(bag, 2) if (flat, latent) in bag and bag[latent, flat] > 1
+        ]
+        ranks = [rank for rank in (3, 4, 5) if of_rank(bag, rank)]
+        if not matrices or len(ranks) != 1:
+            return
+        kernels = sorted({shape[2:] for shape in of_rank(bag, ranks[0])}, reverse=True)
+        styles = list(product(("batch", "instance"), ("PRELU", "RELU") if bag[1,] else ("RELU",), (True, False)))
+        ways = iter(range(_MOST_WAYS))
+        for (latent, flat), kernel, up, units in product(matrices, kernels, kernels, range(_MOST_SKETCHED)):
+            for layers in _layers(bag, kernel, up, units, ways):
+                area, odd = divmod(flat, layers.encoded)
+                for norm, act, bias in () if odd else styles:
+                    known = {"latent_size": latent, "num_res_units": units, "norm": norm, "act": act, "bias": bias}
+                    yield {**known, **_built(layers, kernel, up, _most_cubic(area, len(kernel)))}
+
+    def input_shape(self, config: Config) -> tuple[int, ...]:
+        """Return a batch of two of the shape that the configuration states."""
+        return (2, *config["in_shape"])
+
+    def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say why an input is not taken: it needs a last map of the area that ``in_shape`` gives.
+
+        Each encoder layer divides the sides by its stride, rounding up; the decoder multiplies them again.
+        """
+        return _refusal(config, self.footprint(config), shape)
+
+    def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return what comes out: the reconstruction has the sides of ``in_shape``, rounded up."""
+        strides, latent = layer_strides(config), (shape[0], config["latent_size"])
+        sides = _enlarged(final_size(config["in_shape"][1:], strides), strides)
+        return {"recon_x": (shape[0], config["out_channels"], *sides), "mean": latent, "logvar": latent, "z": latent}
+
+    def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
+        """Yield the places that no layer reads, and the sides that come back with another length."""
+        yield from _unread(self.footprint(config), layer_strides(config), shape)
+        for axis, (side, after) in enumerate(zip(shape, outputs["recon_x"], strict=True)):
+            if axis > 1 and side != after:
+                yield Loss("rounding", f"side {axis - 1} of {side} comes back as {after}", axis)
+
+    def untrainable(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say that a batch norm sees one element in train mode."""
+        footprint = self.footprint(config)
+        alone = footprint.style.batch and shape[0] * footprint.area == 1
+        return "batch norm on a map of one element needs a batch of at least 2 in train mode" if alone else ""
+
+    def idle(self, config: Config) -> tuple[str, ...]:
+        """Return the arguments that a model without intermediate blocks does not read."""
+        return () if config["inter_channels"] else ("inter_dilations", "num_inter_units")
+
+
+ARCHITECTURE = BetaVaeMonai()

@@ -6,16 +6,17 @@ Generations: v0.2 (releases 0.2.0 and 0.2.1, which differ in the stem stride onl
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, first_size
 from viscy_compat.architectures.architecture import (
+    OLD_PACKAGES,
     REQUIRED,
     AcceptedDifference,
     Ambiguity,
-    Architecture,
     Argument,
     Case,
     Choice,
@@ -23,14 +24,14 @@ from viscy_compat.architectures.architecture import (
     Floats,
     Generation,
     Integers,
-    Published,
+    Publication,
     Release,
     Signature,
+    last_release,
     published_at,
 )
-from viscy_compat.architectures.backbones import BACKBONES_2D, SAME_AS_RESNET50, backbone_2d, backbone_of
-from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
-from viscy_compat.architectures.vocabulary import convolution, linear, projection
+from viscy_compat.architectures.backbones import BACKBONES_2D, backbone_2d, backbone_in, backbone_of
+from viscy_compat.architectures.vocabulary import Entries, convolution, linear, projection
 from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
@@ -44,7 +45,7 @@ _BATCH_NORM_EPS = 1e-5
 _NEUTRAL = "a batch norm with these values is the identity"
 
 
-class Footprint(NamedTuple):
+class ContrastiveFootprint(NamedTuple):
     """What the layout shows of a configuration."""
 
     backbone: str
@@ -55,48 +56,11 @@ class Footprint(NamedTuple):
     projection_dim: int
 
 
-def footprint(config: Config) -> Footprint:
-    """Return what the layout shows; raises `Unbuildable` where the stem cannot be built."""
-    return Footprint(
-        config["backbone"],
-        config["in_channels"],
-        config["stem_kernel_size"],
-        stems.stem_width(config, backbone_of(config).first),
-        config["embedding_dim"],
-        config["projection_dim"],
-    )
-
-
-def layout(config: Config) -> Layout:
-    """Return today's layout, that of v0.3."""
-    shown = footprint(config)
-    found = _trunk(shown)
-    found.update(projection("projection", BACKBONES_2D[shown.backbone].last, shown.embedding_dim, shown.projection_dim))
-    return found
-
-
-def layout_v02(config: Config) -> Layout:
-    """Return the layout of v0.2, whose head is linear, ReLU, linear with a hidden width of three times the output."""
-    shown = footprint(config)
-    if shown.embedding_dim != 3 * shown.projection_dim:
-        raise Unbuildable(f"v0.2 has embedding_dim = 3 * projection_dim, not {shown.embedding_dim}")
-    found = _trunk(shown)
-    found.update(linear("projection.0", shown.embedding_dim, BACKBONES_2D[shown.backbone].last))
-    found.update(linear("projection.2", shown.projection_dim, shown.embedding_dim))
-    return found
-
-
-def _trunk(shown: Footprint) -> Layout:
-    found = dict(convolution("stem.conv", shown.stem, shown.in_channels, shown.kernel))
-    found.update(backbone_2d(shown.backbone, "encoder", features_only=False))
-    return found
-
-
-def to_today(found: Layout) -> tuple[Operation, ...]:
+def to_today(layout: Layout) -> tuple[Operation, ...]:
     """Return the rows from v0.2 to today: the second linear layer moves, two batch norms become the identity."""
-    hidden = anchor(found, "projection.0.bias", 1)[0]
-    outputs = anchor(found, "projection.2.bias", 1)[0]
-    moved = [Rename(name, name.replace("projection.2.", "projection.3.")) for name in found]
+    hidden = anchor(layout, "projection.0.bias", 1)[0]
+    outputs = anchor(layout, "projection.2.bias", 1)[0]
+    moved = [Rename(name, name.replace("projection.2.", "projection.3.")) for name in layout]
     return (*moved, *_identity("projection.1", hidden), *_identity("projection.4", outputs))
 
 
@@ -107,24 +71,9 @@ def _identity(name: str, width: int) -> Iterator[Fill]:
     yield Fill(f"{name}.num_batches_tracked", (), "int64", 0, "nothing was counted")
 
 
-def candidates(found: Layout) -> Iterator[dict[str, Any]]:
-    """Yield the configuration that the anchors show, with the stride like the kernel."""
-    width = first_size(found, "stem.conv.weight", "stem.conv.bias", default=32)
-    stem = anchor(found, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
-    hidden = first_size(found, "projection.0.weight", "projection.0.bias", default=768)
-    outputs = first_size(found, *(f"projection.{place}" for place in _LAST), default=128)
-    yield _configuration(_backbone(found), (width, *stem[1:]), hidden, outputs)
-
-
-def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
-    """Yield the configurations whose backbone is in a bag, with what is left of it as stem and projection."""
-    from viscy_compat.architectures.bags import of_rank, two_layers, without
-
-    for backbone, kind in BACKBONES_2D.items():
-        rest = without(bag, backbone_2d(backbone, "encoder", features_only=False))
-        if rest is not None:
-            for stem, (hidden, outputs) in product(of_rank(rest, 5), two_layers(rest, kind.last)):
-                yield _configuration(backbone, stem, hidden, outputs)
+def _trunk(footprint: ContrastiveFootprint) -> Entries:
+    yield from convolution("stem.conv", footprint.stem, footprint.in_channels, footprint.kernel)
+    yield from backbone_2d(footprint.backbone, "encoder", features_only=False)
 
 
 def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: int) -> dict[str, Any]:
@@ -145,56 +94,6 @@ def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: i
 _LAST = ("3.weight", "2.weight", "3.bias", "2.bias")
 
 
-def _backbone(found: Layout) -> str:
-    if "encoder.layer1.0.conv1.weight" in found or "encoder.bn1.weight" in found:
-        return "resnet50"
-    blocks = ("encoder.stages.0.blocks.0", "encoder.stages.0.blocks.1")
-    return "convnextv2_tiny" if any(f"{block}.mlp.grn.weight" in found for block in blocks) else "convnext_tiny"
-
-
-def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
-    """Say what comes out for a fed shape ``(B, C, D, H, W)``.
-
-    ConvNeXt needs at least 8 rows and columns after the stem, because it halves three times without padding. In train
-    mode the batch norms of the projection need a batch of two.
-    """
-    try:
-        shown = footprint(config)
-    except Unbuildable as error:
-        return refuses_to_build(error.message)
-    why = stems.refusal(config, fed) or _too_small(config, fed)
-    if why:
-        return refuses_to_run(why)
-    outputs = {
-        "embedding": (fed[0], BACKBONES_2D[shown.backbone].last),
-        "projection": (fed[0], shown.projection_dim),
-    }
-    losses = tuple(stems.stem_losses(config, fed))
-    why = "" if fed[0] > 1 else "batch norm needs a batch of at least 2 in train mode"
-    return Outcome(builds=True, runs=True, outputs=outputs, losses=losses, why=why, trains=fed[0] > 1)
-
-
-def _too_small(config: Config, fed: tuple[int, ...]) -> str:
-    _, rows, columns = stems.fed_windows(config, fed)
-    if config["backbone"] == "resnet50" or min(rows, columns) >= 8:
-        return ""
-    return f"the stem gives a map of {rows} x {columns}, ConvNeXt needs at least 8 x 8"
-
-
-def input_shape(config: Config) -> tuple[int, ...]:
-    """Return a batch of two with the depth of the configuration and the smallest map that both backbones take."""
-    kernel, stride = config["stem_kernel_size"], config["stem_stride"]
-    sides = (max(32, kernel[axis] + 7 * stride[axis]) for axis in (1, 2))
-    return (2, config["in_channels"], config["in_stack_depth"], *sides)
-
-
-def notes(config: Config) -> tuple[str, ...]:
-    """Return what the evidence for resnet50 does not exclude."""
-    if config["backbone"] != "resnet50":
-        return ()
-    return (f"{', '.join(SAME_AS_RESNET50)} have the same layout as resnet50 without its first convolution",)
-
-
 def _v02(config: Config) -> dict[str, Any]:
     kept = {name: config[name] for name in ("backbone", "in_channels", "in_stack_depth", "stem_kernel_size")}
     return {**kept, "embedding_len": config["projection_dim"]}
@@ -204,75 +103,36 @@ def _v021(config: Config) -> dict[str, Any]:
     return {**_v02(config), "drop_path_rate": config["drop_path_rate"]}
 
 
-def older(arguments: Config, generation: str) -> dict[str, Any]:
-    """Return arguments of v0.2 in today's names: one length stood for both widths, and the stride was not used.
-
-    Examples
-    --------
-    >>> older({"embedding_len": 256, "stem_stride": 2}, "")
-    {'stem_stride': Unread(what='an argument that v0.2 took and did not use'), 'embedding_dim': 768, 'projection_dim': 256}
-    """
-    translated = dict(arguments)
-    length = translated.pop("embedding_len", None)
-    if "stem_stride" in translated and (length is not None or generation == "v0.2"):
-        translated["stem_stride"] = Unread("an argument that v0.2 took and did not use")
-    if isinstance(length, int):
-        translated.update(embedding_dim=3 * length, projection_dim=length)
-    return translated
-
-
-_ARGUMENTS = (
-    Argument("backbone", REQUIRED, Choice(tuple(BACKBONES_2D))),
-    Argument("in_channels", REQUIRED, Integers(1, 4)),
-    Argument("in_stack_depth", REQUIRED, stems.DEPTH),
-    Argument("stem_kernel_size", (5, 4, 4), stems.KERNEL),
-    Argument("stem_stride", (5, 4, 4), stems.STRIDE, about=stems.ABOUT_STRIDE),
-    Argument("embedding_dim", 768, Integers(8, 1024)),
-    Argument("projection_dim", 128, Integers(2, 512)),
-    Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
-    Argument("pretrained", False, Choice((False, True)), "initial weights"),
-)
-
-_TODAY = Signature(tuple((argument.name, argument.default) for argument in _ARGUMENTS[:-1]))
-
-
 def _signature_v02(kernel: tuple[int, int, int], *more: tuple[str, Any]) -> Signature:
     first = (("backbone", "convnext_tiny"), ("in_channels", 2), ("in_stack_depth", 12), ("stem_kernel_size", kernel))
     return Signature((*first, ("embedding_len", 256), ("stem_stride", 2), ("predict", False), *more))
 
 
-_STEMS = {
-    "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
-    "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
-}
-_STEMS_V020 = {**_STEMS, "viscy/unet/networks/unext2.py": "fc8a19a256b7d2d1a9699f53972db3879359105b"}
+_STEMS = "viscy/unet/networks/unext2.py"
+_LAST_STEMS = {_STEMS: "c2403fc9bd5a5517311bc19391c75eecc0c365d9"}
 _FILE = "viscy/representation/contrastive.py"
 
 _RELEASES_V02 = (
     Release(
         wheel="0.2.0",
         revision="0a72176412",
-        sources={**_STEMS_V020, _FILE: "1fdb8d45b3f7a05cdfa006dce0f9aa3cc3f31945"},
+        sources={
+            **OLD_PACKAGES,
+            _STEMS: "fc8a19a256b7d2d1a9699f53972db3879359105b",
+            _FILE: "1fdb8d45b3f7a05cdfa006dce0f9aa3cc3f31945",
+        },
         signature=_signature_v02((5, 3, 3)),
-        fixed={"stem_stride": (2, 2, 2), "drop_path_rate": 0.2},
+        constants={"stem_stride": (2, 2, 2), "drop_path_rate": 0.2},
         old_config=_v02,
     ),
     Release(
         wheel="0.2.1",
         revision="224cc451aa",
-        sources={**_STEMS, _FILE: "13be2b15b476384500d84ceafecca7be8dfa5540"},
+        sources={**OLD_PACKAGES, **_LAST_STEMS, _FILE: "13be2b15b476384500d84ceafecca7be8dfa5540"},
         signature=_signature_v02((5, 4, 4), ("drop_path_rate", 0.2)),
-        fixed={"stem_stride": (5, 4, 4)},
+        constants={"stem_stride": (5, 4, 4)},
         old_config=_v021,
     ),
-)
-_RELEASE_V03 = Release(
-    wheel="0.4.0",
-    revision="fe7a5da^",
-    sources={**_STEMS, _FILE: "1b08e089a26cba3b2eaea9a4bb2768b43ae55c68"},
-    signature=_TODAY,
 )
 
 
@@ -350,92 +210,70 @@ def _new(backbone: str, in_channels: int, in_stack_depth: int, **more: Any) -> d
 
 _SECOND = _new("convnextv2_tiny", 2, 15, embedding_dim=64, projection_dim=8, drop_path_rate=0.5)
 
-# Few different backbones, and cases of one in a row: building one is most of what a case costs.
-_CASES = (
-    Case("defaults", _new("convnext_tiny", 2, 15), (2, 2, 15, 32, 32)),
-    Case("one-slice-left", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 32)),
-    Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
-    Case("not-square", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 48)),
-    Case("odd-sides", _new("convnext_tiny", 1, 5), (3, 1, 5, 37, 45)),
-    Case("narrow-projection", _new("convnext_tiny", 1, 5, projection_dim=16), (3, 1, 5, 32, 32)),
-    Case("slices-never-read", _new("convnext_tiny", 1, 19), (2, 1, 17, 32, 32)),
-    Case(
-        "overlapping-stem",
-        _new("convnext_tiny", 2, 9, stem_kernel_size=(5, 3, 3), stem_stride=(2, 2, 2)),
-        (2, 2, 9, 19, 24),
-    ),
-    Case("dynaclr-denv", _DENV, (2, 2, 30, 32, 32)),
-    Case("dynaclr-microglia", _MICROGLIA, (2, 1, 1, 32, 32)),
-    Case("second-convnext", _SECOND, (4, 2, 15, 32, 32)),
-    Case(
-        "gaps-in-the-stem",
-        {**_SECOND, "in_stack_depth": 8, "stem_kernel_size": (2, 2, 2), "stem_stride": (3, 4, 4)},
-        (2, 2, 8, 32, 34),
-    ),
-    Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
-)
+_MAP_START = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 
-_ACCEPTED = (
-    AcceptedDifference(
-        id="contrastive-resnet50",
-        side="old-refuses",
-        error="AttributeError",
-        stage="build",
-        applies=lambda config: config["backbone"] == "resnet50",
-        reason="v0.3 looks for head.fc, which timm's ResNet does not have; the migrated class finds the classifier.",
-        example=Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
-        generations=("v0.3",),
-    ),
-    AcceptedDifference(
-        id="stem-without-slices",
-        side="new-refuses",
-        error="ValueError",
-        stage="build",
-        applies=stems.has_no_slices,
-        reason="A stack thinner than the stem kernel divides by zero or asks for negative channels in the old class.",
-        example=Case("thin-stack", _new("convnext_tiny", 1, 3), (2, 1, 3, 32, 32)),
-    ),
-)
 
-ARCHITECTURE = Architecture(
-    name="ContrastiveEncoder",
-    target="viscy_models.contrastive.ContrastiveEncoder",
-    arguments=_ARGUMENTS,
-    layout=layout,
-    footprint=footprint,
-    candidates=candidates,
-    outcome=outcome,
-    input_shape=input_shape,
-    outputs=("embedding", "projection"),
-    generations=(
-        Generation(
-            name="v0.2",
-            module="viscy.representation.contrastive",
-            qualname="ContrastiveEncoder",
-            written_by="v0.2.0 to v0.2.1",
-            releases=_RELEASES_V02,
-            layout=layout_v02,
-            to_today=to_today,
-            loses=(
-                "v0.2 returns projections of length 1 (L2); today's class does not normalise them",
-                "in train mode the filled batch norms start to normalise, which v0.2 did not do",
-            ),
-            cases=_CASES_V02,
-            normalised=("projection",),
+class ContrastiveEncoder(stems.StemmedArchitecture):
+    """Everything that is known about ContrastiveEncoder."""
+
+    name = "ContrastiveEncoder"
+    target = "viscy_models.contrastive.ContrastiveEncoder"
+    arguments = (
+        Argument("backbone", REQUIRED, Choice(tuple(BACKBONES_2D))),
+        Argument("in_channels", REQUIRED, Integers(1, 4)),
+        Argument("in_stack_depth", REQUIRED, stems.DEPTH),
+        Argument("stem_kernel_size", (5, 4, 4), stems.KERNEL),
+        Argument("stem_stride", (5, 4, 4), stems.STRIDE, about=stems.ABOUT_STRIDE),
+        Argument("embedding_dim", 768, Integers(8, 1024)),
+        Argument("projection_dim", 128, Integers(2, 512)),
+        Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
+        Argument("pretrained", False, Choice((False, True)), "initial weights"),
+    )
+    outputs = ("embedding", "projection")
+    # Few different backbones, and cases of one in a row: building one is most of what a case costs.
+    cases = (
+        Case("defaults", _new("convnext_tiny", 2, 15), (2, 2, 15, 32, 32)),
+        Case("one-slice-left", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 32)),
+        Case("batch-of-one", _new("convnext_tiny", 1, 5), (1, 1, 5, 32, 32)),
+        Case("not-square", _new("convnext_tiny", 1, 5), (2, 1, 5, 32, 48)),
+        Case("odd-sides", _new("convnext_tiny", 1, 5), (3, 1, 5, 37, 45)),
+        Case("narrow-projection", _new("convnext_tiny", 1, 5, projection_dim=16), (3, 1, 5, 32, 32)),
+        Case("slices-never-read", _new("convnext_tiny", 1, 19), (2, 1, 17, 32, 32)),
+        Case(
+            "overlapping-stem",
+            _new("convnext_tiny", 2, 9, stem_kernel_size=(5, 3, 3), stem_stride=(2, 2, 2)),
+            (2, 2, 9, 19, 24),
         ),
-        Generation(
-            name="v0.3",
-            module="viscy.representation.contrastive",
-            qualname="ContrastiveEncoder",
-            written_by="v0.3.0 to v0.4.1",
-            releases=(_RELEASE_V03,),
-            layout=layout,
+        Case("dynaclr-denv", _DENV, (2, 2, 30, 32, 32)),
+        Case("dynaclr-microglia", _MICROGLIA, (2, 1, 1, 32, 32)),
+        Case("second-convnext", _SECOND, (4, 2, 15, 32, 32)),
+        Case(
+            "gaps-in-the-stem",
+            {**_SECOND, "in_stack_depth": 8, "stem_kernel_size": (2, 2, 2), "stem_stride": (3, 4, 4)},
+            (2, 2, 8, 32, 34),
         ),
-    ),
-    cases=_CASES,
-    accepted=_ACCEPTED,
-    published=(
-        Published(
+        Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
+    )
+    accepted_differences = (
+        AcceptedDifference(
+            id="contrastive-resnet50",
+            side="old-refuses",
+            error="AttributeError",
+            stage="build",
+            applies=lambda config: config["backbone"] == "resnet50",
+            reason="v0.3 looks for head.fc, which timm's ResNet does not have; the migrated class finds the classifier.",
+            example=Case("resnet50", _RESNET, (2, 2, 10, 32, 32)),
+            generations=("v0.3",),
+        ),
+        AcceptedDifference(
+            id="stem-without-slices",
+            applies=stems.has_no_slices,
+            reason="A stack thinner than the stem kernel divides by zero or asks for negative channels in the old class.",
+            example=Case("thin-stack", _new("convnext_tiny", 1, 3), (2, 1, 3, 32, 32)),
+        ),
+    )
+    publications = (
+        Publication(
             "DynaCLR-DENV VS+Ph",
             "epoch=94-step=2375.ckpt",
             "v0.3",
@@ -443,27 +281,148 @@ ARCHITECTURE = Architecture(
             "dynaclr/examples/quickstart/quickstart.py",
             published_at("DynaCLR_models/DynaCLR-DENV/VS_n_Ph/epoch=94-step=2375.ckpt"),
         ),
-        Published(
+        Publication(
             "DynaCLR microglia",
             "epoch=19-step=12960.ckpt",
             "v0.3",
             _MICROGLIA,
             "examples/DynaCLR/examples_cli/dynaclr_microglia_onnx.yml at fe7a5da^",
         ),
-    ),
-    ambiguities=(
+    )
+    ambiguities = (
         Ambiguity("stem_stride", "predictions", stems.WHY_STRIDE, stems.joint_strides, complete=False),
         Ambiguity("in_stack_depth", "nothing", stems.WHY_DEPTH, stems.remaining_depths),
-    ),
-    anchors=(
+    )
+    anchors = (
         "stem.conv.weight",
         "encoder.stages.0.blocks.0.conv_dw.weight",
         "encoder.layer1.0.conv1.weight",
         "projection.0.weight",
         "projection.2.weight",
         "projection.3.weight",
-    ),
-    notes=notes,
-    sketches=sketches,
-    older=older,
-)
+    )
+    map_axes = stems.DEPTH_AXES
+    map_start = _MAP_START
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """The two states of the projection."""
+        module, sources = (
+            "viscy.representation.contrastive",
+            {**_LAST_STEMS, _FILE: "1b08e089a26cba3b2eaea9a4bb2768b43ae55c68"},
+        )
+        return (
+            Generation(
+                name="v0.2",
+                module=module,
+                qualname="ContrastiveEncoder",
+                written_by="v0.2.0 to v0.2.1",
+                releases=_RELEASES_V02,
+                layout=self.layout_v02,
+                to_today=to_today,
+                loses=(
+                    "v0.2 returns projections of length 1 (L2); today's class does not normalise them",
+                    "in train mode the filled batch norms start to normalise, which v0.2 did not do",
+                ),
+                cases=_CASES_V02,
+                unit_length=("projection",),
+            ),
+            Generation(
+                name="v0.3",
+                module=module,
+                qualname="ContrastiveEncoder",
+                written_by="v0.3.0 to v0.4.1",
+                releases=(last_release(self.arguments, sources, lacking=("pretrained",)),),
+                layout=self.layout,
+            ),
+        )
+
+    def footprint(self, config: Config) -> ContrastiveFootprint:
+        """Return what the layout shows; raises `Unbuildable` where the stem cannot be built."""
+        return ContrastiveFootprint(
+            backbone=config["backbone"],
+            in_channels=config["in_channels"],
+            kernel=config["stem_kernel_size"],
+            stem=stems.stem_width(config, backbone_of(config).first),
+            embedding_dim=config["embedding_dim"],
+            projection_dim=config["projection_dim"],
+        )
+
+    def tensors(self, footprint: ContrastiveFootprint) -> Entries:
+        """Yield stem, backbone and projection, as since v0.3."""
+        yield from _trunk(footprint)
+        width = BACKBONES_2D[footprint.backbone].last
+        yield from projection("projection", width, footprint.embedding_dim, footprint.projection_dim)
+
+    def layout_v02(self, config: Config) -> Layout:
+        """Return the layout of v0.2, whose head is linear, ReLU, linear with a hidden width of three times the output."""
+        footprint = self.footprint(config)
+        hidden, outputs = footprint.embedding_dim, footprint.projection_dim
+        if hidden != 3 * outputs:
+            raise Unbuildable(f"v0.2 has embedding_dim = 3 * projection_dim, not {hidden}")
+        first = linear("projection.0", hidden, BACKBONES_2D[footprint.backbone].last)
+        return dict([*_trunk(footprint), *first, *linear("projection.2", outputs, hidden)])
+
+    def candidates(self, layout: Layout) -> Iterator[Config]:
+        """Yield the configuration that the anchors show, with the stride like the kernel."""
+        width = first_size(layout, "stem.conv.weight", "stem.conv.bias", default=32)
+        stem = anchor(layout, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
+        hidden = first_size(layout, "projection.0.weight", "projection.0.bias", default=768)
+        outputs = first_size(layout, *(f"projection.{place}" for place in _LAST), default=128)
+        yield _configuration(backbone_in(layout, "encoder.", "stages."), (width, *stem[1:]), hidden, outputs)
+
+    def sketches(self, bag: Bag) -> Iterator[Config]:
+        """Yield the configurations whose backbone is in a bag, with what is left of it as stem and projection."""
+        from viscy_compat.architectures.bags import of_rank, two_layers, without
+
+        for backbone, kind in BACKBONES_2D.items():
+            rest = without(bag, backbone_2d(backbone, "encoder", features_only=False))
+            if rest is not None:
+                for stem, (hidden, outputs) in product(of_rank(rest, 5), two_layers(rest, kind.last)):
+                    yield _configuration(backbone, stem, hidden, outputs)
+
+    def input_shape(self, config: Config) -> tuple[int, ...]:
+        """Return a batch of two with the depth of the configuration and the smallest map that both backbones take."""
+        kernel, stride = config["stem_kernel_size"], config["stem_stride"]
+        sides = (max(32, kernel[axis] + 7 * stride[axis]) for axis in (1, 2))
+        return (2, config["in_channels"], config["in_stack_depth"], *sides)
+
+    def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say why an input is not taken: ConvNeXt halves the stem's map three times without padding."""
+        why = super().refusal(config, shape)
+        if why or config["backbone"] == "resnet50":
+            return why
+        _, rows, columns = stems.input_windows(config, shape)
+        return (
+            ""
+            if min(rows, columns) >= 8
+            else f"the stem gives a map of {rows} x {columns}, ConvNeXt needs at least 8 x 8"
+        )
+
+    def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return a vector of each kind for each stack."""
+        width = BACKBONES_2D[config["backbone"]].last
+        return {"embedding": (shape[0], width), "projection": (shape[0], config["projection_dim"])}
+
+    def untrainable(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say that the projection's batch norms see one vector."""
+        return "" if shape[0] > 1 else "batch norm needs a batch of at least 2 in train mode"
+
+    def older(self, arguments: Config, generation: str) -> Config:
+        """Return arguments of v0.2 in today's names: one length stood for both widths, and the stride was not used.
+
+        Examples
+        --------
+        >>> ARCHITECTURE.older({"embedding_len": 256, "stem_stride": 2}, "")
+        {'stem_stride': Unread(what='an argument that v0.2 took and did not use'), 'embedding_dim': 768, 'projection_dim': 256}
+        """
+        translated = dict(arguments)
+        length = translated.pop("embedding_len", None)
+        if "stem_stride" in translated and (length is not None or generation == "v0.2"):
+            translated["stem_stride"] = Unread("an argument that v0.2 took and did not use")
+        if isinstance(length, int):
+            translated.update(embedding_dim=3 * length, projection_dim=length)
+        return translated
+
+
+ARCHITECTURE = ContrastiveEncoder()

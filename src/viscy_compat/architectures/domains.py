@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from viscy_compat.architectures.architecture import Choice, Domain, Floats, Integers, Items, Repeated
+from viscy_compat.architectures.architecture import Choice, Domain, Floats, Integers, Repeated, TupleOf
 
 _LARGEST = 1 << 20
 _MOST_VALUES = 64
@@ -18,7 +18,7 @@ def is_a_value(domain: Domain, value: Any) -> bool:
     --------
     >>> is_a_value(Integers(1, 8), 30), is_a_value(Integers(1, 8), 0), is_a_value(Integers(1, 8), "8")
     (True, False, False)
-    >>> is_a_value(Items((Integers(1, 8),) * 2), (4, 4)), is_a_value(Items((Integers(1, 8),) * 2), (4, 4, 4))
+    >>> is_a_value(TupleOf((Integers(1, 8),) * 2), (4, 4)), is_a_value(TupleOf((Integers(1, 8),) * 2), (4, 4, 4))
     (True, False)
     >>> is_a_value(Choice((None, (1, 2))), (3, 4))
     True
@@ -31,7 +31,7 @@ def is_a_value(domain: Domain, value: Any) -> bool:
         return any(_is_like(value, known) for known in domain.values)
     if not isinstance(value, tuple):
         return False
-    if isinstance(domain, Items):
+    if isinstance(domain, TupleOf):
         return len(value) == len(domain.domains) and all(map(is_a_value, domain.domains, value))
     return bool(value) and all(is_a_value(domain.domain, item) for item in value)
 

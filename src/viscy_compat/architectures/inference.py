@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Any
 
-from viscy_compat.architectures import CLASSES, Known, find
+from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,
     Ambiguity,
@@ -318,7 +318,7 @@ class _Choices:
         """
         if ambiguity.complete or ambiguity.effect != "predictions":
             return True
-        fixed = all(ambiguity.name in release.fixed for release in self.generation.releases)
+        fixed = all(ambiguity.name in release.constants for release in self.generation.releases)
         return fixed or ambiguity.certain(self.config)
 
     def _options(self, ambiguity: Ambiguity, stated: Config) -> list[Config]:
@@ -334,7 +334,7 @@ class _Choices:
     def _fixed(self, stated: Config) -> Iterable[Config]:
         releases = [release for release in self.generation.releases if release.fits(stated)]
         releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
-        return [release.fixed for release in releases]
+        return [release.constants for release in releases]
 
     def _defaults_met(self, arguments: tuple[tuple[str, Any], ...]) -> int:
         return sum(name in self.config and self.config[name] == default for name, default in arguments)
@@ -390,7 +390,7 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
     """
     rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
 
-    def lacking(row: Known) -> int:
+    def lacking(row: ClassRow) -> int:
         return sum(known not in layout for known in row.telling)
 
     for _, alike in groupby(sorted(rows, key=lacking), lacking):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from viscy_compat.architectures import CLASSES, Known
+from viscy_compat.architectures import CLASSES, ClassRow
 from viscy_compat.named import NamedTuple
 
 _MOST = 24
@@ -17,7 +17,7 @@ _MOST = 24
 class Place(NamedTuple):
     """A class, the prefix below which it may stand, and what its names lack there (their common first name)."""
 
-    known: Known
+    known: ClassRow
     prefix: str
     lacks: str = ""
 
@@ -51,7 +51,7 @@ def places_of(names: Collection[str], class_name: str = "") -> list[Place]:
     return sorted(found, key=lambda place: (bool(place.lacks), -len(place.prefix)))[:_MOST]
 
 
-def _places(row: Known, lacks: str, telling: list[str], names: Collection[str]) -> Iterator[Place]:
+def _places(row: ClassRow, lacks: str, telling: list[str], names: Collection[str]) -> Iterator[Place]:
     first, *others = (name[len(lacks) :] for name in row.telling)
     for name in telling:
         prefix = name.removesuffix(first)
@@ -60,7 +60,7 @@ def _places(row: Known, lacks: str, telling: list[str], names: Collection[str]) 
             yield Place(row, prefix, lacks)
 
 
-def _first_name(row: Known) -> str:
+def _first_name(row: ClassRow) -> str:
     """Return the first name that all telling names of a class share, with its dot; empty where there is none."""
     firsts = {name.partition(".")[0] for name in row.telling}
     return f"{firsts.pop()}." if len(firsts) == 1 else ""

@@ -6,19 +6,24 @@ channels; so ``od`` must divide the width that the backbone expects. Measured: 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from viscy_compat.architectures.architecture import Config, Integers, Items
+from viscy_compat.architectures.architecture import Architecture, Axis, Config, Integers, TupleOf
+from viscy_compat.architectures.backbones import SAME_AS_RESNET50
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.errors import Unbuildable
 
-KERNEL = Items((Integers(1, 7), Integers(1, 7), Integers(1, 7)))
-STRIDE = Items((Integers(1, 8), Integers(1, 8), Integers(1, 8)))
+KERNEL = TupleOf((Integers(1, 7), Integers(1, 7), Integers(1, 7)))
+STRIDE = TupleOf((Integers(1, 8), Integers(1, 8), Integers(1, 8)))
 DEPTH = Integers(1, 48)
 WHY_STRIDE = "the kernel is in the weights, the stride is not: any stride with a depth that gives as many slices fits"
 ABOUT_STRIDE = "it is the step of the stem's window along slices, rows and columns, so it sets which pixels are read"
 WHY_DEPTH = "slices behind the last stem window are never read, so these depths give the same model"
+DEPTH_AXES = (
+    Axis("input depth (slices)", tuple(range(1, 49)), "in_stack_depth"),
+    Axis("stem kernel and stride in z", tuple(range(1, 13)), "stem_kernel_size", (0,), ("stem_stride",)),
+)
 _COMMON_SIDES = ((1, 1), (2, 2), (4, 4), (8, 8))
 _AXES = {2: "slices", 3: "rows", 4: "columns"}
 
@@ -64,27 +69,39 @@ def has_no_slices(config: Config) -> bool:
     return windows(config["in_stack_depth"], config["stem_kernel_size"][0], config["stem_stride"][0]) <= 0
 
 
-def fed_windows(config: Config, fed: tuple[int, ...]) -> tuple[int, int, int]:
-    """Return the size of the stem's output (slices, rows, columns) for a fed shape ``(B, C, D, H, W)``."""
+def input_windows(config: Config, shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return the size of the stem's output (slices, rows, columns) for an input of shape ``(B, C, D, H, W)``."""
     kernel, stride = config["stem_kernel_size"], config["stem_stride"]
-    depth, rows, columns = (windows(size, kernel[axis], stride[axis]) for axis, size in enumerate(fed[2:]))
+    depth, rows, columns = (windows(size, kernel[axis], stride[axis]) for axis, size in enumerate(shape[2:]))
     return depth, rows, columns
 
 
-def refusal(config: Config, fed: tuple[int, ...]) -> str:
-    """Say why the stem does not take a fed shape; empty where it does."""
-    if len(fed) != 5 or min(fed) < 1:
-        return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {fed}"
-    if fed[1] != config["in_channels"]:
-        return f"the input has {fed[1]} channels, in_channels is {config['in_channels']}"
-    kernel = config["stem_kernel_size"]
-    if any(size < width for size, width in zip(fed[2:], kernel, strict=True)):
-        return f"{_sizes(fed[2:])} is smaller than the stem kernel {_sizes(kernel)}"
-    built = windows(config["in_stack_depth"], kernel[0], config["stem_stride"][0])
-    given = fed_windows(config, fed)[0]
-    if built != given:
-        return f"{fed[2]} slices give {given} after the stem, in_stack_depth={config['in_stack_depth']} gives {built}"
-    return ""
+class StemmedArchitecture(Architecture):
+    """What the classes behind this stem share: what it asks of an input, what it never reads, what resnet50 hides."""
+
+    def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
+        """Say why the stem does not take an input; empty where it does."""
+        if len(shape) != 5 or min(shape) < 1:
+            return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
+        if shape[1] != config["in_channels"]:
+            return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+        kernel = config["stem_kernel_size"]
+        if any(size < width for size, width in zip(shape[2:], kernel, strict=True)):
+            return f"{_sizes(shape[2:])} is smaller than the stem kernel {_sizes(kernel)}"
+        needed = windows(config["in_stack_depth"], kernel[0], config["stem_stride"][0])
+        slices, depth = input_windows(config, shape)[0], config["in_stack_depth"]
+        if needed == slices:
+            return ""
+        return f"{shape[2]} slices give {slices} after the stem, in_stack_depth={depth} gives {needed}"
+
+    def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
+        """Yield what the stem never reads."""
+        return stem_losses(config, shape)
+
+    def notes(self, config: Config) -> tuple[str, ...]:
+        """Return what the evidence for resnet50 does not exclude."""
+        same = f"{', '.join(SAME_AS_RESNET50)} have the same layout as resnet50 without its first convolution"
+        return (same,) if config["backbone"] == "resnet50" else ()
 
 
 def unread(size: int, kernel: int, stride: int) -> tuple[int, ...]:
@@ -100,9 +117,9 @@ def unread(size: int, kernel: int, stride: int) -> tuple[int, ...]:
     return tuple(index for index in range(size) if index not in covered)
 
 
-def stem_losses(config: Config, fed: tuple[int, ...]) -> Iterator[Loss]:
-    """Yield what the stem never reads of a fed shape, an entry for each axis."""
-    for axis, size in enumerate(fed[2:], start=2):
+def stem_losses(config: Config, shape: tuple[int, ...]) -> Iterator[Loss]:
+    """Yield what the stem never reads of an input, an entry for each axis."""
+    for axis, size in enumerate(shape[2:], start=2):
         kernel, stride = config["stem_kernel_size"][axis - 2], config["stem_stride"][axis - 2]
         lost = unread(size, kernel, stride)
         if lost:

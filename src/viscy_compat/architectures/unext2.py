@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
+    OLD_PACKAGES,
     AcceptedDifference,
     Ambiguity,
-    Architecture,
     Argument,
     Case,
     Choice,
@@ -20,36 +21,34 @@ from viscy_compat.architectures.architecture import (
     Floats,
     Generation,
     Integers,
-    Items,
-    Published,
+    Publication,
     Release,
     Signature,
+    TupleOf,
+    last_release,
     published_at,
 )
 from viscy_compat.architectures.backbones import CONVNEXTS, ConvNext, backbone_2d
 from viscy_compat.architectures.bags import Bag, of_rank, without
-from viscy_compat.architectures.outcome import Outcome, refuses_to_build, refuses_to_run
-from viscy_compat.architectures.unet_parts import (
+from viscy_compat.architectures.convnext_unet import (
     HEAD_POOL,
     HEAD_SCALE,
+    ConvnextUnet,
     convnext_decoder,
     heads_in,
-    patch_losses,
     patches,
-    refusal,
-    size_losses,
+    shown_head,
     slab_counts,
+    to_today,
     voxel_head,
-    wrong_slabs,
 )
-from viscy_compat.architectures.vocabulary import convolution
+from viscy_compat.architectures.vocabulary import Entries, convolution
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
-from viscy_compat.operations import Operation, Rename
 
 
-class Footprint(NamedTuple):
+class UNeXt2Footprint(NamedTuple):
     """What the layout shows of a configuration; ``last`` is the width before the head."""
 
     backbone: str
@@ -73,23 +72,6 @@ def out_depth(config: Config) -> int:
     """
     depth: int | None = config["out_stack_depth"]
     return int(config["in_stack_depth"]) if depth is None else depth
-
-
-def footprint(config: Config) -> Footprint:
-    """Return what the layout shows; raises `Unbuildable` for what the constructor refuses."""
-    kernel = tuple(config["stem_kernel_size"])
-    outputs, expansion = config["out_channels"], config["head_expansion_ratio"]
-    return Footprint(
-        config["backbone"],
-        config["in_channels"],
-        kernel,
-        _stem_channels(config, _kind(config).width),
-        _blocks(config),
-        bool(config["decoder_upsample_pre_conv"]),
-        outputs,
-        expansion,
-        4 * (out_depth(config) + 2) * outputs * expansion,
-    )
 
 
 def _kind(config: Config) -> ConvNext:
@@ -117,102 +99,29 @@ def _stem_channels(config: Config, width: int) -> int:
     return int(channels)
 
 
-def layout(config: Config) -> Layout:
-    """Return today's layout."""
-    shown = footprint(config)
-    found = _without_head(shown)
-    found.update(voxel_head("head", shown.out_channels, shown.out_channels * shown.expansion, shown.expansion))
-    return found
+def _without_head(footprint: UNeXt2Footprint) -> Entries:
+    widths = (*CONVNEXTS[footprint.backbone].widths[:0:-1], footprint.last)
+    yield from backbone_2d(footprint.backbone, "encoder_stages", features_only=True)
+    yield from convolution("stem.conv", footprint.stem, footprint.in_channels, footprint.kernel)
+    yield from convnext_decoder("decoder", widths, footprint.blocks, pre_conv=footprint.pre_conv)
 
 
-def layout_v010a(config: Config) -> Layout:
-    """Return the layout before v0.1.0, when a single output slice had no head."""
-    return _without_head(footprint(config)) if out_depth(config) == 1 else layout(config)
-
-
-def _without_head(shown: Footprint) -> Layout:
-    widths = (*CONVNEXTS[shown.backbone].widths[:0:-1], shown.last)
-    found = dict(backbone_2d(shown.backbone, "encoder_stages", features_only=True))
-    found.update(convolution("stem.conv", shown.stem, shown.in_channels, shown.kernel))
-    found.update(convnext_decoder("decoder", widths, shown.blocks, pre_conv=shown.pre_conv))
-    return found
-
-
-def to_today(found: Layout) -> tuple[Operation, ...]:
-    """Return the rows from v0.1.0a to today: nothing moves. Without a head, five tensors stay missing."""
-    return tuple(Rename(name, name) for name in found)
-
-
-def candidates(found: Layout) -> Iterator[dict[str, Any]]:
-    """Yield the configuration that the anchors show.
-
-    The stem shows the slabs and so the depth; the head shows the channels and its expansion, and with them the last
-    width of the decoder shows the output depth.
-    """
-    backbone = _backbone(found)
-    width = first_size(found, *parts("stem.conv"), default=CONVNEXTS[backbone].width)
-    stem = anchor(found, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
-    slabs = (slab_counts(stem[0], CONVNEXTS[backbone].width) or [1])[0]
-    prefix = "decoder.decoder_stages.0."
-    yield {
-        "backbone": backbone,
-        "in_channels": stem[1],
-        "in_stack_depth": slabs * stem[2],
-        "stem_kernel_size": stem[2:],
-        "decoder_conv_blocks": count(found, *parts(prefix + "conv.blocks.{}.conv_dw")),
-        "decoder_upsample_pre_conv": _any(found, *parts(f"{prefix}upsample.pixelshuffle.conv_block")),
-        **_head_arguments(found),
-    }
-
-
-def _backbone(found: Layout) -> str:
+def _backbone(layout: Layout) -> str:
     """Return the ConvNeXt with the width, blocks and version that the encoder shows."""
     block = "encoder_stages.stages_{}.blocks.0."
-    width = first_size(found, *parts(f"{block.format(0)}conv_dw"), default=96)
+    width = first_size(layout, *parts(f"{block.format(0)}conv_dw"), default=96)
     stages = [block.format(stage) for stage in range(4)]
-    second = _any(found, *(f"{stage}mlp.grn.weight" for stage in stages)) or not _any(
-        found, *(f"{stage}gamma" for stage in stages)
+    second = _any(layout, *(f"{stage}mlp.grn.weight" for stage in stages)) or not _any(
+        layout, *(f"{stage}gamma" for stage in stages)
     )
-    blocks = tuple(count(found, *parts(f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw")) for stage in range(4))
+    blocks = tuple(count(layout, *parts(f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw")) for stage in range(4))
     same = [name for name, kind in CONVNEXTS.items() if (kind.width, kind.second) == (width, second)]
     exact = [name for name in same if CONVNEXTS[name].blocks == blocks]
     return (exact or same or ["convnextv2_tiny"])[0]
 
 
-def _any(found: Layout, *names: str) -> bool:
-    return any(name in found for name in names)
-
-
-def _head_arguments(found: Layout) -> dict[str, int]:
-    stages = count(found, *parts("decoder.decoder_stages.{}.conv.blocks.0.conv_dw"))
-    block = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw"
-    last = first_size(found, *parts(block), default=112)
-    if not _any(found, *parts("head.conv.1")):
-        return _head(None, last)
-    outputs = max(1, first_size(found, *parts("head.conv.1"), default=4) // 4)
-    expansion = max(1, first_size(found, *parts("head.conv.0.conv"), default=4) // (4 * outputs))
-    return _head((outputs, expansion), last)
-
-
-def sketches(bag: Bag) -> Iterator[dict[str, Any]]:
-    """Yield the configurations whose backbone is in a bag, with what is left of it as stem, decoder and head."""
-    for backbone, kind in CONVNEXTS.items():
-        rest = without(bag, backbone_2d(backbone, "encoder_stages", features_only=True))
-        if rest is None:
-            continue
-        blocks = sum(count for shape, count in rest.items() if shape[1:] == (1, 7, 7)) // 3
-        lasts = sorted({shape[0] for shape in of_rank(rest, 4)})
-        for stem, head, last in product(of_rank(rest, 5), heads_in(rest), lasts):
-            for pre_conv, slabs in product((False, True), slab_counts(stem[0], kind.width)[:1]):
-                yield {
-                    "backbone": backbone,
-                    "in_channels": stem[1],
-                    "in_stack_depth": slabs * stem[2],
-                    "stem_kernel_size": stem[2:],
-                    "decoder_conv_blocks": blocks,
-                    "decoder_upsample_pre_conv": pre_conv,
-                    **_head(head, last),
-                }
+def _any(layout: Layout, *names: str) -> bool:
+    return any(name in layout for name in names)
 
 
 def _head(head: tuple[int, int] | None, last: int) -> dict[str, int]:
@@ -224,33 +133,7 @@ def _head(head: tuple[int, int] | None, last: int) -> dict[str, int]:
     return {"out_channels": outputs, "head_expansion_ratio": expansion, "out_stack_depth": depth}
 
 
-def outcome(config: Config, fed: tuple[int, ...]) -> Outcome:
-    """Say what comes out for a fed shape ``(B, C, D, H, W)``.
-
-    The encoder halves three times and the decoder doubles as often, so that the sides of the stem's map must be
-    multiples of 8. The head enlarges four times, whatever the kernel of the stem.
-    """
-    try:
-        footprint(config)
-    except Unbuildable as error:
-        return refuses_to_build(error.message)
-    why = refusal(config, fed, 3) or wrong_slabs(config, fed, _kind(config).width)
-    if why:
-        return refuses_to_run(why)
-    rows, columns = patches(config, fed)
-    sides = (HEAD_SCALE * rows, HEAD_SCALE * columns)
-    outputs = {"output": (fed[0], config["out_channels"], out_depth(config), *sides)}
-    losses = (*patch_losses(config, fed), *size_losses(fed, sides))
-    return Outcome(builds=True, runs=True, outputs=outputs, losses=losses)
-
-
-def input_shape(config: Config) -> tuple[int, ...]:
-    """Return a batch of two with the depth of the configuration and the smallest sides that run."""
-    sides = (8 * side for side in config["stem_kernel_size"][1:])
-    return (2, config["in_channels"], config["in_stack_depth"], *sides)
-
-
-def _depths(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
+def _depths(config: Config, stated: Config) -> Iterator[Config]:
     """Yield the depths whose slabs give the stem as many channels, the exact one first."""
     if "in_stack_depth" in stated:
         yield {"in_stack_depth": stated["in_stack_depth"]}
@@ -260,92 +143,16 @@ def _depths(config: Config, stated: Config) -> Iterator[dict[str, Any]]:
         yield {"in_stack_depth": slabs * config["stem_kernel_size"][0]}
 
 
-def spelling(stated: Config, config: Config) -> dict[str, Any]:
-    """Return stated arguments in the spelling of `candidates`: an output depth of None is that of the input."""
-    if stated.get("out_stack_depth", 0) is not None:
-        return dict(stated)
-    return {**stated, "out_stack_depth": stated.get("in_stack_depth", config["in_stack_depth"])}
-
-
 def _kernels(config: Config) -> Domain:
     """Return stem kernels whose depth divides the stack and whose slabs can share out the encoder's channels."""
     depth, width = config["in_stack_depth"], CONVNEXTS[config["backbone"]].width
     deep = [kernel for kernel in range(1, depth + 1) if depth % kernel == 0 and width % (depth // kernel) == 0]
-    return Items((Choice(tuple(deep)), Choice((1, 2, 3, 4, 8)), Choice((1, 2, 3, 4, 8))))
+    return TupleOf((Choice(tuple(deep)), Choice((1, 2, 3, 4, 8)), Choice((1, 2, 3, 4, 8))))
 
-
-_ARGUMENTS = (
-    Argument("in_channels", 1, Integers(1, 3)),
-    Argument("out_channels", 1, Integers(1, 3)),
-    Argument("in_stack_depth", 5, Integers(1, 24)),
-    Argument("out_stack_depth", None, Integers(1, 16)),
-    Argument("backbone", "convnextv2_tiny", Choice(("convnextv2_tiny", "convnext_tiny", "convnextv2_atto"))),
-    Argument("pretrained", False, Choice((False, True)), "initial weights"),
-    Argument("stem_kernel_size", (5, 4, 4), _kernels),
-    Argument("decoder_mode", "pixelshuffle", Choice(("pixelshuffle",))),
-    Argument("decoder_conv_blocks", 2, Integers(1, 3)),
-    Argument("decoder_norm_layer", "instance", Choice(("instance", "batch")), "nothing"),
-    Argument("decoder_upsample_pre_conv", False, Choice((False, True))),
-    Argument("head_pool", False, Choice((False, True)), about=HEAD_POOL),
-    Argument("head_expansion_ratio", 4, Integers(1, 6)),
-    Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
-)
-_DEFAULTS = tuple((argument.name, argument.default) for argument in _ARGUMENTS)
-
-_PACKAGES = {
-    "viscy/__init__.py": "31573ed3c72e242128c263bfb29ed1e0a9c75729",
-    "viscy/unet/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-    "viscy/unet/networks/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-}
-_RELEASE = Release(
-    wheel="0.4.0",
-    revision="fe7a5da^",
-    sources={**_PACKAGES, "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9"},
-    signature=Signature(_DEFAULTS),
-)
-
-
-def _as_unet21d(config: Config) -> dict[str, Any]:
-    return {**config, "out_stack_depth": out_depth(config)}
-
-
-_RELEASE_V010A = Release(
-    wheel="",
-    revision="v0.1.0a0",
-    sources={**_PACKAGES, "viscy/unet/networks/Unet21D.py": "7c32e34b8e118408c5e58ad6a99fcf63ba20d2bf"},
-    signature=Signature(tuple((name, 1 if name == "out_stack_depth" else value) for name, value in _DEFAULTS)),
-    old_config=_as_unet21d,
-)
 
 _ATTO = {"backbone": "convnextv2_atto"}
 _VSCYTO3D = {"out_channels": 2, "head_pool": True}
 _NEUROMAST = {**_VSCYTO3D, "in_stack_depth": 21, "stem_kernel_size": (7, 4, 4)}
-
-_CASES = (
-    Case("defaults", {}, (2, 1, 5, 32, 32)),
-    Case("neuromast", _NEUROMAST, (2, 1, 21, 32, 32)),
-    Case("first-convnext", {"backbone": "convnext_atto", "drop_path_rate": 0.3}, (3, 1, 5, 32, 32)),
-    Case("atto", _ATTO, (2, 1, 5, 32, 64)),
-    Case("one-slice-out", {**_ATTO, "out_stack_depth": 1}, (2, 1, 5, 32, 32)),
-    Case("channels", {**_ATTO, "in_channels": 3, "out_channels": 2, "head_expansion_ratio": 1}, (2, 3, 5, 32, 32)),
-    Case("pre-conv", {**_ATTO, "decoder_upsample_pre_conv": True}, (2, 1, 5, 32, 32)),
-    Case(
-        "pre-conv-without-blocks",
-        {**_ATTO, "decoder_upsample_pre_conv": True, "decoder_conv_blocks": 0},
-        (2, 1, 5, 32, 32),
-    ),
-    Case("three-blocks", {**_ATTO, "decoder_conv_blocks": 3, "head_pool": True}, (2, 1, 5, 32, 32)),
-    Case("doubles", {**_ATTO, "stem_kernel_size": (5, 2, 2)}, (2, 1, 5, 16, 32)),
-    Case("halves", {**_ATTO, "stem_kernel_size": (1, 8, 8), "in_stack_depth": 10}, (2, 1, 10, 64, 64)),
-    Case("cut-sides", {**_ATTO, "in_stack_depth": 10, "out_stack_depth": 3}, (2, 1, 11, 34, 67)),
-    Case("drop-path", {**_ATTO, "drop_path_rate": 0.5}, (4, 1, 5, 32, 32)),
-    Case("norm-without-effect", {**_ATTO, "decoder_norm_layer": "batch"}, (1, 1, 5, 32, 32)),
-    Case(
-        "as-wide-as-joined",
-        {**_ATTO, "in_stack_depth": 3, "stem_kernel_size": (3, 4, 4), "head_expansion_ratio": 3},
-        (1, 1, 3, 32, 32),
-    ),
-)
 
 _CASES_V010A = (
     Case("unet21d", {}, (2, 1, 5, 32, 32)),
@@ -363,84 +170,86 @@ def _cannot_share(config: Config) -> bool:
     return not channels or bool(kind.width % channels)
 
 
-_ACCEPTED = (
-    AcceptedDifference(
-        id="unext2-deconv",
-        side="new-refuses",
-        error="ValueError",
-        stage="build",
-        applies=lambda config: config["decoder_mode"] == "deconv",
-        reason="The old class kept the transposed convolution in a tuple: it built, and forward raised TypeError.",
-        example=Case("deconv", {**_ATTO, "decoder_mode": "deconv"}, (1, 1, 5, 32, 32)),
-    ),
-    AcceptedDifference(
-        id="unext2-slabs",
-        side="new-refuses",
-        error="ValueError",
-        stage="build",
-        applies=_cannot_share,
-        reason="With slabs that cannot share out the encoder's channels, the old class built and no stack ever ran.",
-        example=Case("seven-slabs", {"in_stack_depth": 35}, (1, 1, 35, 32, 32)),
-    ),
-    AcceptedDifference(
-        id="unext2-backbone",
-        side="new-refuses",
-        error="ValueError",
-        stage="build",
-        applies=lambda config: "resnet" in config["backbone"],
-        reason="A ResNet keeps its own first convolution, so that the old class built and forward raised.",
-        example=Case("resnet", {"backbone": "resnet18"}, (1, 1, 5, 32, 32)),
-    ),
-)
+class UNeXt2(ConvnextUnet):
+    """Everything that is known about UNeXt2."""
 
-ARCHITECTURE = Architecture(
-    name="UNeXt2",
-    target="viscy_models.unet.UNeXt2",
-    arguments=_ARGUMENTS,
-    layout=layout,
-    footprint=footprint,
-    candidates=candidates,
-    outcome=outcome,
-    input_shape=input_shape,
-    outputs=("output",),
-    generations=(
-        Generation(
-            name="v0.1.0a",
-            module="viscy.unet.networks.Unet21D",
-            qualname="Unet21d",
-            written_by="v0.1.0a0 to v0.1.0a1, as Unet21d",
-            releases=(_RELEASE_V010A,),
-            layout=layout_v010a,
-            to_today=to_today,
-            loses=("with one output slice there was no head, so that the old model returned a map of features",),
-            cases=_CASES_V010A,
-            lost=lambda config: out_depth(config) == 1,
+    name = "UNeXt2"
+    target = "viscy_models.unet.UNeXt2"
+    arguments = (
+        Argument("in_channels", 1, Integers(1, 3)),
+        Argument("out_channels", 1, Integers(1, 3)),
+        Argument("in_stack_depth", 5, Integers(1, 24)),
+        Argument("out_stack_depth", None, Integers(1, 16)),
+        Argument("backbone", "convnextv2_tiny", Choice(("convnextv2_tiny", "convnext_tiny", "convnextv2_atto"))),
+        Argument("pretrained", False, Choice((False, True)), "initial weights"),
+        Argument("stem_kernel_size", (5, 4, 4), _kernels),
+        Argument("decoder_mode", "pixelshuffle", Choice(("pixelshuffle",))),
+        Argument("decoder_conv_blocks", 2, Integers(1, 3)),
+        Argument("decoder_norm_layer", "instance", Choice(("instance", "batch")), "nothing"),
+        Argument("decoder_upsample_pre_conv", False, Choice((False, True))),
+        Argument("head_pool", False, Choice((False, True)), about=HEAD_POOL),
+        Argument("head_expansion_ratio", 4, Integers(1, 6)),
+        Argument("drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
+    )
+    cases = (
+        Case("defaults", {}, (2, 1, 5, 32, 32)),
+        Case("neuromast", _NEUROMAST, (2, 1, 21, 32, 32)),
+        Case("first-convnext", {"backbone": "convnext_atto", "drop_path_rate": 0.3}, (3, 1, 5, 32, 32)),
+        Case("atto", _ATTO, (2, 1, 5, 32, 64)),
+        Case("one-slice-out", {**_ATTO, "out_stack_depth": 1}, (2, 1, 5, 32, 32)),
+        Case("channels", {**_ATTO, "in_channels": 3, "out_channels": 2, "head_expansion_ratio": 1}, (2, 3, 5, 32, 32)),
+        Case("pre-conv", {**_ATTO, "decoder_upsample_pre_conv": True}, (2, 1, 5, 32, 32)),
+        Case(
+            "pre-conv-without-blocks",
+            {**_ATTO, "decoder_upsample_pre_conv": True, "decoder_conv_blocks": 0},
+            (2, 1, 5, 32, 32),
         ),
-        Generation(
-            name="v0.1",
-            module="viscy.unet.networks.unext2",
-            qualname="UNeXt2",
-            written_by="v0.1.0 to v0.4.1",
-            releases=(_RELEASE,),
-            layout=layout,
+        Case("three-blocks", {**_ATTO, "decoder_conv_blocks": 3, "head_pool": True}, (2, 1, 5, 32, 32)),
+        Case("doubles", {**_ATTO, "stem_kernel_size": (5, 2, 2)}, (2, 1, 5, 16, 32)),
+        Case("halves", {**_ATTO, "stem_kernel_size": (1, 8, 8), "in_stack_depth": 10}, (2, 1, 10, 64, 64)),
+        Case("cut-sides", {**_ATTO, "in_stack_depth": 10, "out_stack_depth": 3}, (2, 1, 11, 34, 67)),
+        Case("drop-path", {**_ATTO, "drop_path_rate": 0.5}, (4, 1, 5, 32, 32)),
+        Case("norm-without-effect", {**_ATTO, "decoder_norm_layer": "batch"}, (1, 1, 5, 32, 32)),
+        Case(
+            "as-wide-as-joined",
+            {**_ATTO, "in_stack_depth": 3, "stem_kernel_size": (3, 4, 4), "head_expansion_ratio": 3},
+            (1, 1, 3, 32, 32),
         ),
-    ),
-    cases=_CASES,
-    accepted=_ACCEPTED,
-    defects=(
+    )
+    accepted_differences = (
+        AcceptedDifference(
+            id="unext2-deconv",
+            applies=lambda config: config["decoder_mode"] == "deconv",
+            reason="The old class kept the transposed convolution in a tuple: it built, and forward raised TypeError.",
+            example=Case("deconv", {**_ATTO, "decoder_mode": "deconv"}, (1, 1, 5, 32, 32)),
+        ),
+        AcceptedDifference(
+            id="unext2-slabs",
+            applies=_cannot_share,
+            reason="With slabs that cannot share out the encoder's channels, the old class built and no stack ever ran.",
+            example=Case("seven-slabs", {"in_stack_depth": 35}, (1, 1, 35, 32, 32)),
+        ),
+        AcceptedDifference(
+            id="unext2-backbone",
+            applies=lambda config: "resnet" in config["backbone"],
+            reason="A ResNet keeps its own first convolution, so that the old class built and forward raised.",
+            example=Case("resnet", {"backbone": "resnet18"}, (1, 1, 5, 32, 32)),
+        ),
+    )
+    defects = (
         Defect(
             "unext2-fixed-scale",
-            lambda config, fed: tuple(config["stem_kernel_size"][1:]) != (HEAD_SCALE, HEAD_SCALE),
+            lambda config, shape: tuple(config["stem_kernel_size"][1:]) != (HEAD_SCALE, HEAD_SCALE),
             "the head enlarges four times whatever the stem takes away: a stem of 2 doubles the sides, one of 8 halves them",
         ),
         Defect(
             "unext2-cut-sides",
-            lambda config, fed: any(fed[axis] % config["stem_kernel_size"][axis - 2] for axis in (3, 4)),
+            lambda config, shape: any(shape[axis] % config["stem_kernel_size"][axis - 2] for axis in (3, 4)),
             "what is left of a side after the last whole stem kernel is cut off, so that the output is smaller",
         ),
-    ),
-    published=(
-        Published(
+    )
+    publications = (
+        Publication(
             "VSCyto3D (2024)",
             "epoch=48-step=18130.ckpt",
             "v0.1",
@@ -448,7 +257,7 @@ ARCHITECTURE = Architecture(
             "cytoland/examples/configs/vscyto3d/predict.yml",
             published_at("VS_models/VSCyto3D/epoch=48-step=18130.ckpt"),
         ),
-        Published(
+        Publication(
             "VSCyto3D (2024), no augmentations",
             "best_epoch=30-step=6076.ckpt",
             "v0.1",
@@ -456,14 +265,14 @@ ARCHITECTURE = Architecture(
             "cytoland/examples/phase_contrast/solution.py",
             published_at("VS_models/VSCyto3D/no_augmentations/best_epoch=30-step=6076.ckpt"),
         ),
-        Published(
+        Publication(
             "VSNeuromast",
             "epoch=44-step=1215.ckpt",
             "v0.1",
             _NEUROMAST,
             "cytoland/examples/VS_model_inference/demo_vsneuromast.py",
         ),
-        Published(
+        Publication(
             "VSNeuromast",
             "epoch=64-step=24960.ckpt",
             "v0.1",
@@ -471,16 +280,16 @@ ARCHITECTURE = Architecture(
             "cytoland/examples/configs/vsneuromast/predict.yml",
             published_at("VS_models/VSNeuromast/epoch=64-step=24960.ckpt"),
         ),
-    ),
-    ambiguities=(
+    )
+    ambiguities = (
         Ambiguity(
             "in_stack_depth",
             "nothing",
             "the channels of the stem are rounded down, so that these depths give the same model",
             _depths,
         ),
-    ),
-    anchors=(
+    )
+    anchors = (
         "stem.conv.weight",
         "encoder_stages.stages_0.blocks.0.conv_dw.bias",
         "encoder_stages.stages_0.blocks.0.mlp.grn.weight",
@@ -488,7 +297,135 @@ ARCHITECTURE = Architecture(
         "decoder.decoder_stages.2.conv.blocks.0.conv_dw.bias",
         "head.conv.0.conv.bias",
         "head.conv.1.bias",
-    ),
-    spelling=spelling,
-    sketches=sketches,
-)
+    )
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """The state before v0.1.0, when the class was Unet21d, and the one since."""
+        rows = tuple((row.name, 1 if row.name == "out_stack_depth" else row.default) for row in self.arguments)
+        unet21d = Release(
+            wheel="",
+            revision="v0.1.0a0",
+            sources={**OLD_PACKAGES, "viscy/unet/networks/Unet21D.py": "7c32e34b8e118408c5e58ad6a99fcf63ba20d2bf"},
+            signature=Signature(rows),
+            old_config=lambda config: {**config, "out_stack_depth": out_depth(config)},
+        )
+        unext2 = {"viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9"}
+        return (
+            Generation(
+                name="v0.1.0a",
+                module="viscy.unet.networks.Unet21D",
+                qualname="Unet21d",
+                written_by="v0.1.0a0 to v0.1.0a1, as Unet21d",
+                releases=(unet21d,),
+                layout=self.layout_v010a,
+                to_today=to_today,
+                loses=("with one output slice there was no head, so that the old model returned a map of features",),
+                cases=_CASES_V010A,
+                is_stranded=lambda config: out_depth(config) == 1,
+            ),
+            Generation(
+                name="v0.1",
+                module="viscy.unet.networks.unext2",
+                qualname="UNeXt2",
+                written_by="v0.1.0 to v0.4.1",
+                releases=(last_release(self.arguments, unext2),),
+                layout=self.layout,
+            ),
+        )
+
+    def footprint(self, config: Config) -> UNeXt2Footprint:
+        """Return what the layout shows; raises `Unbuildable` for what the constructor refuses."""
+        outputs, expansion = config["out_channels"], config["head_expansion_ratio"]
+        return UNeXt2Footprint(
+            backbone=config["backbone"],
+            in_channels=config["in_channels"],
+            kernel=tuple(config["stem_kernel_size"]),
+            stem=_stem_channels(config, _kind(config).width),
+            blocks=_blocks(config),
+            pre_conv=bool(config["decoder_upsample_pre_conv"]),
+            out_channels=outputs,
+            expansion=expansion,
+            last=4 * (out_depth(config) + 2) * outputs * expansion,
+        )
+
+    def tensors(self, footprint: UNeXt2Footprint) -> Entries:
+        """Yield encoder, stem, decoder and head."""
+        yield from _without_head(footprint)
+        yield from voxel_head(
+            "head", footprint.out_channels, footprint.out_channels * footprint.expansion, footprint.expansion
+        )
+
+    def layout_v010a(self, config: Config) -> Layout:
+        """Return the layout before v0.1.0, when a single output slice had no head."""
+        return dict(_without_head(self.footprint(config))) if out_depth(config) == 1 else self.layout(config)
+
+    def candidates(self, layout: Layout) -> Iterator[Config]:
+        """Yield the configuration that the anchors show.
+
+        The stem shows the slabs and so the depth; the head shows the channels and its expansion, and with them the
+        last width of the decoder shows the output depth.
+        """
+        backbone = _backbone(layout)
+        width = first_size(layout, *parts("stem.conv"), default=CONVNEXTS[backbone].width)
+        stem = anchor(layout, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
+        slabs = (slab_counts(stem[0], CONVNEXTS[backbone].width) or [1])[0]
+        stages = count(layout, *parts("decoder.decoder_stages.{}.conv.blocks.0.conv_dw"))
+        last = f"decoder.decoder_stages.{max(stages, 1) - 1}.conv.blocks.0.conv_dw"
+        first = "decoder.decoder_stages.0."
+        yield {
+            "backbone": backbone,
+            "in_channels": stem[1],
+            "in_stack_depth": slabs * stem[2],
+            "stem_kernel_size": stem[2:],
+            "decoder_conv_blocks": count(layout, *parts(first + "conv.blocks.{}.conv_dw")),
+            "decoder_upsample_pre_conv": _any(layout, *parts(f"{first}upsample.pixelshuffle.conv_block")),
+            **_head(shown_head(layout), first_size(layout, *parts(last), default=112)),
+        }
+
+    def sketches(self, bag: Bag) -> Iterator[Config]:
+        """Yield the configurations whose backbone is in a bag, with what is left of it as stem, decoder and head."""
+        for backbone, kind in CONVNEXTS.items():
+            rest = without(bag, backbone_2d(backbone, "encoder_stages", features_only=True))
+            if rest is None:
+                continue
+            blocks = sum(count for shape, count in rest.items() if shape[1:] == (1, 7, 7)) // 3
+            lasts = sorted({shape[0] for shape in of_rank(rest, 4)})
+            for stem, head, last in product(of_rank(rest, 5), heads_in(rest), lasts):
+                for pre_conv, slabs in product((False, True), slab_counts(stem[0], kind.width)[:1]):
+                    yield {
+                        "backbone": backbone,
+                        "in_channels": stem[1],
+                        "in_stack_depth": slabs * stem[2],
+                        "stem_kernel_size": stem[2:],
+                        "decoder_conv_blocks": blocks,
+                        "decoder_upsample_pre_conv": pre_conv,
+                        **_head(head, last),
+                    }
+
+    def input_shape(self, config: Config) -> tuple[int, ...]:
+        """Return a batch of two with the depth of the configuration and the smallest sides that run."""
+        sides = (8 * side for side in config["stem_kernel_size"][1:])
+        return (2, config["in_channels"], config["in_stack_depth"], *sides)
+
+    def halvings(self, config: Config) -> int:
+        """The encoder halves three times, and the decoder doubles as often."""
+        return 3
+
+    def stem_width(self, config: Config) -> int:
+        """Return the first width of the ConvNeXt."""
+        return _kind(config).width
+
+    def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
+        """Return what comes out: the head enlarges four times, whatever the kernel of the stem."""
+        sides = (HEAD_SCALE * side for side in patches(config, shape))
+        return {"output": (shape[0], config["out_channels"], out_depth(config), *sides)}
+
+    def spelling(self, stated: Config, config: Config) -> Config:
+        """Return an output depth of None as that of the input."""
+        if stated.get("out_stack_depth", 0) is not None:
+            return stated
+        return {**stated, "out_stack_depth": stated.get("in_stack_depth", config["in_stack_depth"])}
+
+
+ARCHITECTURE = UNeXt2()

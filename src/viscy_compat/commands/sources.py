@@ -8,7 +8,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from viscy_compat.architectures import known
+from viscy_compat.architectures import class_names
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.report import say
@@ -49,8 +49,8 @@ def options_of(arguments: Namespace, *groups: tuple[str, ...]) -> dict[str, Any]
 def refuse_strange(waivers: Iterable[Waiver]) -> None:
     """Refuse rows about a class that nobody knows: they would cover nothing for good."""
     for row in waivers:
-        if row.class_name not in ("*", *known()):
-            fix = f'"*", or one of {", ".join(known())}'
+        if row.class_name not in ("*", *class_names()):
+            fix = f'"*", or one of {", ".join(class_names())}'
             raise UsageError(
                 f"is about {row.class_name}, and no such class is known", where=f"accepted.{row.id}", fix=fix
             )

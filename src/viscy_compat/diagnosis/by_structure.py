@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from viscy_compat.architectures import class_named, find
+from viscy_compat.architectures import find, resolve_class
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.bags import TooManyWays
 from viscy_compat.architectures.inference import Inference, infer, nearest
@@ -187,7 +187,7 @@ def _stated(architecture: Architecture, statements: tuple[Statement, ...]) -> di
     """Return what the user states for a class; there is no configuration yet to hold it against."""
     names = [argument.name for argument in architecture.arguments]
     direct = [row for row in statements if row.origin in (SETTING, ARGUMENT)]
-    named = [row for row in statements if row not in direct and class_named(row.class_name) == architecture.name]
+    named = [row for row in statements if row not in direct and resolve_class(row.class_name) == architecture.name]
     refuse_foreign(architecture, [name for row in direct for name in row.arguments if name not in names])
     rows = [row.arguments for row in reversed([*direct, *named])]
     return {name: value for row in rows for name, value in row.items() if name in names}

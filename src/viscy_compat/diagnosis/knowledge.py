@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from viscy_compat.architectures import class_named, find, known
+from viscy_compat.architectures import class_names, find, resolve_class
 from viscy_compat.architectures.architecture import (
     Architecture,
     Argument,
@@ -125,7 +125,7 @@ _OWN, _FLAT, _OTHERS = 2, 1, 0
 def _rank(architecture: Architecture, row: Statement) -> int:
     if row.origin in (SETTING, ARGUMENT):
         return _OWN
-    named = class_named(row.class_name) if row.class_name else ""
+    named = resolve_class(row.class_name) if row.class_name else ""
     if named:
         return _OWN if named == architecture.name else _OTHERS
     inside = row.place in _MODULES or row.place.endswith("model_config")
@@ -264,7 +264,7 @@ def refuse_foreign(architecture: Architecture, names: Iterable[str]) -> None:
 
 def is_any_argument(name: str) -> bool:
     """Whether any known class has an argument of that name."""
-    return any(name in (argument.name for argument in find(one).arguments) for one in known())
+    return any(name in (argument.name for argument in find(one).arguments) for one in class_names())
 
 
 def places_of(rows: Iterable[Statement]) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from viscy_compat.architectures.architecture import REQUIRED, Published, complete
+from viscy_compat.architectures.architecture import REQUIRED, Publication, complete
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import Unbuildable
@@ -41,7 +41,7 @@ def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge,
 def _published(path: str, found: Inference, names: Iterable[str]) -> Iterator[Finding]:
     """Offer the published checkpoints of the same layout, those of the same file name first."""
     file = os.path.basename(path)
-    alike = [row for row in found.architecture.published if _same_layout(row, found)]
+    alike = [row for row in found.architecture.publications if _same_layout(row, found)]
     for row in sorted(alike, key=lambda row: row.file != file):
         config = complete(found.architecture, row.config)
         values = [f"{name}={spelled(config[name])}" for name in names]
@@ -54,7 +54,7 @@ def _settings(values: Iterable[str]) -> str:
     return " ".join(f"--set {quoted(value)}" for value in values)
 
 
-def _same_layout(row: Published, found: Inference) -> bool:
+def _same_layout(row: Publication, found: Inference) -> bool:
     try:
         footprint = found.architecture.footprint(complete(found.architecture, row.config))
     except Unbuildable:

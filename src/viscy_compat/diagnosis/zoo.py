@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.architectures import find, known
-from viscy_compat.architectures.architecture import Architecture, Generation, Published, complete
+from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures.architecture import Architecture, Generation, Publication, complete
 from viscy_compat.architectures.inference import infer
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding
@@ -130,13 +130,13 @@ def _has(entry: ZooEntry, word: str) -> bool:
 
 
 def _entries() -> Iterator[ZooEntry]:
-    rows = [(architecture, row) for architecture in map(find, known()) for row in architecture.published]
+    rows = [(architecture, row) for architecture in map(find, class_names()) for row in architecture.publications]
     for architecture, row in rows:
         others = [f"{other.name} ({its.source})" for other, its in rows if its.file == row.file and its is not row]
         yield _entry(architecture, row)._replace(contradicted_by=tuple(others))
 
 
-def _entry(architecture: Architecture, row: Published) -> ZooEntry:
+def _entry(architecture: Architecture, row: Publication) -> ZooEntry:
     generation = next(generation for generation in architecture.generations if generation.name == row.generation)
     config = complete(architecture, row.config)
     layout = generation.layout(config)

@@ -44,7 +44,7 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
         for architecture in workshop.setting.classes:
             findings: list[Finding] = []
             # a frozen generation has no code to write a checkpoint with; its layout and numbers are compared as recorded
-            ran = [generation for generation in architecture.generations if not generation.frozen]
+            ran = [generation for generation in architecture.generations if not generation.is_frozen]
             for generation in ran:
                 findings += _generation(workshop, architecture, generation, folder)
             names = [generation.name for generation in ran]
@@ -178,7 +178,7 @@ def _compared(
     differ = {
         mine.name: name
         for (name, mine), theirs in pairs
-        if mine.digest != theirs.digest and name not in generation.normalised
+        if mine.digest != theirs.digest and name not in generation.unit_length
     }
     far = {amount.output: amount for amount in measured(place, f"{new}.outputs", "eval")} if differ else {}
     for output, name in differ.items():

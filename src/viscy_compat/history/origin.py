@@ -96,7 +96,7 @@ class OldClass:
 
 def sourced(architecture: Architecture) -> Generation:
     """Return the newest generation that has a source to run."""
-    return [generation for generation in architecture.generations if not generation.frozen][-1]
+    return [generation for generation in architecture.generations if not generation.is_frozen][-1]
 
 
 def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, OldClass]:
@@ -132,7 +132,7 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
 
 def _held(architecture: Architecture, tree: OldTree) -> OldClass:
     """Tell by blob ids which recorded state of a class a tree holds."""
-    generations = [generation for generation in architecture.generations if not generation.frozen]
+    generations = [generation for generation in architecture.generations if not generation.is_frozen]
     states = [(generation, release) for generation in generations for release in generation.releases]
     found = next((state for state in reversed(states) if _holds(tree, state[1].sources)), states[-1])
     return old_class(found[0], found[1], tree)

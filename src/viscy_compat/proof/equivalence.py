@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
 from viscy_compat.errors import Interrupted, OutputRefused, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
@@ -232,7 +232,7 @@ def verify(
     CompatError
         Nothing could be decided: no source, no such class, a worker that failed.
     """
-    chosen = [find(name) for name in (classes or known())]
+    chosen = [find(name) for name in (classes or class_names())]
     package = read_candidate(candidate)
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")
@@ -250,7 +250,7 @@ def verify(
         tell(f"falling back to the recorded references: {error}")
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
-    frozen = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].frozen]
+    frozen = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
     comparison = Comparison(run, olds, package, seed, evidence, tell)
@@ -459,8 +459,12 @@ def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     generation = old.generation
     listed = list(generation.cases or architecture.cases)
     if not generation.cases:
-        listed += [_published(architecture, row.nickname, row.config) for row in architecture.published]
-        rows = [row for row in architecture.accepted if not row.generations or generation.name in row.generations]
+        listed += [_published(architecture, row.nickname, row.config) for row in architecture.publications]
+        rows = [
+            row
+            for row in architecture.accepted_differences
+            if not row.generations or generation.name in row.generations
+        ]
         listed += [row.example for row in rows]
     fitting = [case for case in listed if old.release.fits(complete(architecture, case.config))]
     unique: dict[str, Case] = {}
@@ -480,7 +484,7 @@ def old_arguments(architecture: Architecture, old: OldClass, config: Config) -> 
 def rows_for(architecture: Architecture, generation: str, config: Config) -> list[AcceptedDifference]:
     """Return the accepted differences that apply to a configuration."""
     whole = complete(architecture, config)
-    rows = [row for row in architecture.accepted if not row.generations or generation in row.generations]
+    rows = [row for row in architecture.accepted_differences if not row.generations or generation in row.generations]
     return [row for row in rows if row.applies(whole)]
 
 

@@ -20,7 +20,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import Interrupted, UsageError
@@ -272,7 +272,7 @@ def explore(
     SourceUnavailable
         The old classes cannot be had.
     """
-    chosen = [find(name) for name in (classes or known())]
+    chosen = [find(name) for name in (classes or class_names())]
     drawing = Settings(_examples(profile, examples), seed, _laws(laws))
     package = read_candidate(candidate)
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, trust=trust_repo)
@@ -300,7 +300,7 @@ def explore(
 
 def _all_looked_at(row: Waiver, chosen: Sequence[Architecture], laws: Sequence[Law]) -> bool:
     """Whether every class and law that a row is about was explored; else nobody can say that it covers nothing."""
-    classes = set(known()) if row.class_name == "*" else {row.class_name}
+    classes = set(class_names()) if row.class_name == "*" else {row.class_name}
     about = {law.id for law in LAWS} if row.about == "VC510" else {row.about}
     return classes <= {one.name for one in chosen} and about <= {law.id for law in laws}
 

@@ -351,7 +351,7 @@ def _layout_of(generation: Generation, architecture: Architecture, config: Confi
         case = generation.cases[len(repr(config)) % len(generation.cases)]
         config = complete(architecture, case.config)
         layout = generation.layout(config)
-    return {} if generation.lost(config) else layout
+    return {} if generation.is_stranded(config) else layout
 
 
 def _write_layout(path: Path, layout: Layout) -> None:

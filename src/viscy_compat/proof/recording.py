@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from viscy_compat.architectures import find, known
+from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.findings import Finding, Report
@@ -130,7 +130,7 @@ def record(
     root = Path(to) if to else records.references_root()
     limits = Limits() if timeout is None else Limits(request=timeout)
     tell = progress or (lambda line: None)
-    chosen = [find(name) for name in (classes or known())]
+    chosen = [find(name) for name in (classes or class_names())]
     _refuse_early(chosen, generation, root, check=check)
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:
@@ -138,7 +138,7 @@ def record(
             found: Iterable[Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
         else:
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
-            states = [(row, state) for row in chosen for state in row.generations if not state.frozen]
+            states = [(row, state) for row in chosen for state in row.generations if not state.is_frozen]
             found = (recorder.draft(row, state) for row, state in states)
         results: list[Recorded] = []
         headline = f"references in {root}"
@@ -152,7 +152,7 @@ def record(
 def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: Path, *, check: bool) -> None:
     """Refuse what cannot end well before a worker is started."""
     for architecture in chosen:
-        if generation in [row.name for row in architecture.generations if not row.frozen]:
+        if generation in [row.name for row in architecture.generations if not row.is_frozen]:
             message = f"{architecture.name} has a generation {generation}, which old code made"
             raise UsageError(message, where="--generation", fix="name a new one")
     try:

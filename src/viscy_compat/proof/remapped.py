@@ -264,7 +264,7 @@ def _verdicts(
     for (name, mine), theirs in zip(named(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
         if mine.digest == theirs.digest and mine.shape == theirs.shape:
             told[name] = "equal, byte for byte"
-        elif name in generation.normalised and chosen.plan.loses:
+        elif name in generation.unit_length and chosen.plan.loses:
             told[name] = _normalised(name, before, after, f"eval/{mine.name}", f"eval/{theirs.name}")
         else:
             raise PlanRefused(f"the proof failed: {name} differs between the old class and the new one")

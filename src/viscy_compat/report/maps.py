@@ -4,56 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
+from viscy_compat.architectures.architecture import Architecture, Config, complete
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import OutputRefused, UsageError, lacking
 from viscy_compat.exhibits import Exhibits, Fact, Map
 from viscy_compat.findings import Finding, Report
 from viscy_compat.named import NamedTuple
 from viscy_compat.report.drawing import COLORS
-
-_PLAIN: dict[str, Any] = {
-    "backbone": "convnext_tiny",
-    "in_channels": 2,
-    "in_stack_depth": 15,
-    "spatial_dims": 2,
-    "in_shape": (1, 64, 64),
-    "out_channels": 1,
-    "latent_size": 64,
-    "channels": (32, 64),
-    "strides": (2, 2),
-}
-
-
-class Axis(NamedTuple):
-    """One side of a map: a caption, and for each tick the arguments that it changes."""
-
-    name: str
-    ticks: tuple[int, ...]
-    argument: str
-    places: tuple[int, ...]
-    """Which places of a tuple argument take the tick; empty where the argument is a number."""
-
-    def changed(self, config: Config, tick: int) -> dict[str, Any]:
-        """Return a configuration with the tick put in."""
-        now = config[self.argument]
-        if not self.places:
-            return {**config, self.argument: tick}
-        return {**config, self.argument: tuple(tick if place in self.places else old for place, old in enumerate(now))}
-
-
-def axes_of(config: Config) -> tuple[Axis, Axis]:
-    """Choose the axes: input size against stride where the class knows its input size, else depth against kernel."""
-    if "input_spatial_size" in config:
-        sides = Axis("input side (pixels)", tuple(range(32, 321, 8)), "input_spatial_size", (0, 1))
-        return sides, Axis("stem stride in y and x", tuple(range(1, 9)), "stem_stride", (1, 2))
-    if "stem_kernel_size" in config:
-        depth = Axis("input depth (slices)", tuple(range(1, 49)), "in_stack_depth", ())
-        return depth, Axis("stem kernel and stride in z", tuple(range(1, 13)), "stem_kernel_size", (0,))
-    if "in_shape" in config:
-        sides = Axis("input height (pixels)", tuple(range(16, 97)), "in_shape", (1,))
-        return sides, Axis("input width (pixels)", tuple(range(16, 97)), "in_shape", (2,))
-    raise UsageError("this class has no argument about sizes to draw", fix="draw BetaVae25D or ContrastiveEncoder")
 
 
 def map_of(architecture: Architecture, asked: Config) -> Map:
@@ -66,23 +23,16 @@ def map_of(architecture: Architecture, asked: Config) -> Map:
     >>> drawn.outcomes[drawn.rows.index("4")][drawn.columns.index("128")]
     'exact'
     """
-    config = complete(architecture, {**_defaults(architecture), **asked})
-    x, y = axes_of(config)
-    rows = tuple(tuple(_name(architecture, config, x, across, y, up) for across in x.ticks) for up in y.ticks)
+    if not architecture.map_axes:
+        raise UsageError("this class has no argument about sizes to draw", fix="draw BetaVae25D or ContrastiveEncoder")
+    config = complete(architecture, {**architecture.map_start, **asked})
+    x, y = architecture.map_axes
+    grid = [[y.put(x.put(config, across), up) for across in x.ticks] for up in y.ticks]
+    outcomes = tuple(
+        tuple(outcome_name(architecture, cell, architecture.input_shape(cell)) for cell in row) for row in grid
+    )
     columns, lines = (tuple(map(str, axis.ticks)) for axis in (x, y))
-    return Map(architecture.name, Fact(x.name, ""), Fact(y.name, ""), columns, lines, rows)
-
-
-def _name(architecture: Architecture, config: Config, x: Axis, across: int, y: Axis, up: int) -> str:
-    changed = y.changed(x.changed(config, across), up)
-    if y.argument == "stem_kernel_size" and "stem_stride" in changed:
-        changed["stem_stride"] = (up, *changed["stem_stride"][1:])
-    return outcome_name(architecture, changed, architecture.input_shape(changed))
-
-
-def _defaults(architecture: Architecture) -> dict[str, Any]:
-    required = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
-    return {name: _PLAIN[name] for name in required if name in _PLAIN}
+    return Map(architecture.name, Fact(x.name, ""), Fact(y.name, ""), columns, lines, outcomes)
 
 
 def draw(architecture: Architecture, asked: Config, path: str) -> Shown:
