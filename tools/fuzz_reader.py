@@ -31,7 +31,7 @@ from hostile.generator import GROUPS, HONEST, HONEST_LIGHTNING, HONEST_SAFETENSO
 from support.assembly import archive, lightning, module, pickled, records, tensor, zipped
 from support.mutation import mutated, mutated_json
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import inspected
+from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
@@ -98,7 +98,7 @@ def answer(path: Path) -> str:
     """Read a file in every way there is; return what it came to."""
     try:
         checkpoint = open_checkpoint(str(path))
-        result = inspected(checkpoint, every_byte=True)
+        result = inspect_checkpoint(checkpoint, every_byte=True)
         for format in ("text", "json"):
             render(Report("inspect", [result]), format, Style(verbose=True))
         _ = [layout_of(checkpoint, view) for view in views_of(checkpoint)]

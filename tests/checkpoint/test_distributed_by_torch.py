@@ -13,7 +13,7 @@ import pytest
 import support.two_ranks as program
 from viscy_compat import check, load_model, remap
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import inspected
+from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.findings import Report
 from viscy_compat.report import render
@@ -97,8 +97,8 @@ def test_every_byte_is_that_of_torch(place: Path, name: str) -> None:
         for key, tensor in full.items():
             held = b"".join(reader.chunks(checkpoint.tensors[prefix + key]))
             assert held == tensor.numpy().tobytes(), key
-    assert inspected(checkpoint, every_byte=True).exit_code == 0
-    text = render(Report("inspect", [inspected(checkpoint)]), "text", Style())
+    assert inspect_checkpoint(checkpoint, every_byte=True).exit_code == 0
+    text = render(Report("inspect", [inspect_checkpoint(checkpoint)]), "text", Style())
     assert format in text
 
 

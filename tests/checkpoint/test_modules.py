@@ -207,9 +207,9 @@ def test_a_real_lightning_checkpoint_is_told_apart_from_a_plain_one(tmp_path: Pa
     assert checkpoint.wrapper.version == lightning.__version__
     assert names_of(checkpoint)[0] == "0.weight"
 
-    from viscy_compat.checkpoint.inspection import inspected
+    from viscy_compat.checkpoint.inspection import inspect_checkpoint
 
-    told = inspected(checkpoint).to_dict()
+    told = inspect_checkpoint(checkpoint).to_dict()
     assert told["hyper_parameters"] == {"width": 3}
     (optimizer,) = told["optimizers"]
     assert (optimizer["parameters"], optimizer["slots"]) == (4, ("step", "exp_avg", "exp_avg_sq"))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from support.graphs import same_graph
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
-from viscy_compat.checkpoint.pickle_emitter import emitted
+from viscy_compat.checkpoint.pickle_emitter import emit_pickle
 from viscy_compat.checkpoint.pickle_machine import decode
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Persistent
 
@@ -41,7 +41,7 @@ def decoded(data: bytes) -> Node:
 
 
 def comes_back(root: Node) -> bool:
-    return same_graph(decoded(emitted(root).data), root)
+    return same_graph(decoded(emit_pickle(root).data), root)
 
 
 @given(objects(st.floats()), st.integers(0, 5))
@@ -53,7 +53,7 @@ def test_what_python_pickled_comes_back(value: Any, protocol: int) -> None:
 @given(objects(st.floats(allow_nan=False)))
 def test_python_reads_what_was_written(value: Any) -> None:
     root = decoded(pickle.dumps(value, 4))
-    assert pickle.loads(emitted(root).data) == value
+    assert pickle.loads(emit_pickle(root).data) == value
 
 
 def looped_list() -> Node:
@@ -134,25 +134,25 @@ def test_sharing_is_not_walked_twice() -> None:
     root: Node = [1]
     for _ in range(200):
         root = [root, root]
-    assert len(emitted(root).data) < 3_000
+    assert len(emit_pickle(root).data) < 3_000
     assert comes_back(root)
 
 
 def test_a_replaced_node_is_replaced_wherever_it_is_shared() -> None:
     old, new = [1], [2]
-    found = decoded(emitted([old, (old,)], replacements={id(old): new}).data)
+    found = decoded(emit_pickle([old, (old,)], replacements={id(old): new}).data)
     assert found == [[2], ([2],)]
     assert found[0] is found[1][0]
 
 
 def test_protocol_2_is_written_where_that_suffices() -> None:
-    assert emitted([1, "a", Global("torch", "FloatStorage")]).data[:2] == b"\x80\x02"
-    assert emitted(Items("set", [1])).data[:2] == b"\x80\x04"
+    assert emit_pickle([1, "a", Global("torch", "FloatStorage")]).data[:2] == b"\x80\x02"
+    assert emit_pickle(Items("set", [1])).data[:2] == b"\x80\x04"
 
 
 def test_persistent_nodes_are_listed_in_order() -> None:
     first, second = Persistent("a"), Persistent("b")
-    assert emitted([first, second, first]).persistents == (first, second)
+    assert emit_pickle([first, second, first]).persistents == (first, second)
 
 
 def test_pythons_own_pickler_agrees_about_persistent_ids() -> None:
@@ -160,5 +160,5 @@ def test_pythons_own_pickler_agrees_about_persistent_ids() -> None:
         def persistent_load(self, id: Any) -> Any:
             return ("loaded", id)
 
-    data = emitted([Persistent(("storage", 3))]).data
+    data = emit_pickle([Persistent(("storage", 3))]).data
     assert Reader(io.BytesIO(data)).load() == [("loaded", ("storage", 3))]

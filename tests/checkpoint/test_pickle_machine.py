@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
-from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Persistent, children, walk
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -67,7 +67,7 @@ MAKERS: dict[str, Any] = {
 }
 
 
-def decoded(data: bytes) -> Pickled:
+def decoded(data: bytes) -> DecodedPickle:
     return decode(data, DEFAULT_LIMITS)
 
 

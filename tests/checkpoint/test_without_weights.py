@@ -131,7 +131,7 @@ def test_what_a_file_holds_instead_of_weights_is_told(tmp_path: Path, kind: str)
     error = refused(path, zipped(root, {"0": bytes(5056)} if BYTES in root else None))
     assert what in error.message
     assert fix.format(file=str(path), folder=str(tmp_path)) in error.fix
-    assert error.standing == ("beside" if kind in BESIDE else "tensorless" if kind == "numbers" else "instead")
+    assert error.role == ("beside" if kind in BESIDE else "tensorless" if kind == "numbers" else "instead")
 
 
 def test_one_file_of_zero_stage_3_holds_placeholders_and_no_weights(tmp_path: Path) -> None:

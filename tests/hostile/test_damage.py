@@ -14,7 +14,7 @@ import pytest
 from hostile.generator import HONEST, HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.inspection import inspected
+from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE
@@ -41,7 +41,7 @@ def read(path: Path, content: bytes) -> dict[str, tuple[object, ...]] | None:
     path.write_bytes(content)
     try:
         checkpoint = open_checkpoint(str(path))
-        findings = inspected(checkpoint, every_byte=True).findings
+        findings = inspect_checkpoint(checkpoint, every_byte=True).findings
         facts = seen(checkpoint)
     except UnreadableCheckpoint:
         return None

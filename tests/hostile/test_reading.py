@@ -9,7 +9,7 @@ import pytest
 
 from hostile.generator import GROUPS, Hostile
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import inspected
+from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.report import render
@@ -32,7 +32,7 @@ def errors_of(path: Path) -> tuple[set[str], set[str]]:
     except UnreadableCheckpoint as error:
         says_enough(error, path)
         return {error.code}, set()
-    report = Report("inspect", [inspected(checkpoint, every_byte=True)])
+    report = Report("inspect", [inspect_checkpoint(checkpoint, every_byte=True)])
     for format in ("text", "json"):
         assert render(report, format, Style(verbose=True))
     return set(), {finding.code for finding in checkpoint.findings}

@@ -15,7 +15,7 @@ from viscy_compat.named import NamedTuple
 
 _LISTED = 12
 
-Names = Callable[[str], Iterable[str]]
+NamesAt = Callable[[str], Iterable[str]]
 """The names of the tensors in the state dict at a path."""
 
 
@@ -46,12 +46,12 @@ def select_set(checkpoint: Checkpoint, text: str) -> Checkpoint:
     if checkpoint.select is not None:
         return checkpoint.select(text)
     address = resolve_address(text, [checkpoint.site], lambda _: checkpoint.beside, checkpoint.path)
-    chosen = checkpoint.below(address.prefix)
-    chosen.stated = True
-    return chosen
+    copy = checkpoint.below(address.prefix)
+    copy.stated = True
+    return copy
 
 
-def resolve_address(text: str, paths: list[str], names_of: Names, where: str) -> Address:
+def resolve_address(text: str, paths: list[str], names_of: NamesAt, where: str) -> Address:
     """Return the address that a text means in a file.
 
     Parameters
@@ -78,25 +78,27 @@ def resolve_address(text: str, paths: list[str], names_of: Names, where: str) ->
     """
     if text in paths:
         return Address(text)
-    found = list(dict.fromkeys(_stated(text, paths, names_of))) or list(dict.fromkeys(_short(text, paths, names_of)))
-    if len(found) == 1:
-        return found[0]
-    listed = ", ".join(repr(str(each)) for each in (found or map(Address, paths[:_LISTED])))
-    said = f"{text!a} could mean {len(found)} sets of weights" if found else f"no state dict at {text!a}"
-    fix = f"choose one of: {listed}" if paths else "the file holds none: give one that does"
-    if not found and paths:
+    matches = list(dict.fromkeys(_split_at_colon(text, paths, names_of))) or list(
+        dict.fromkeys(_complete(text, paths, names_of))
+    )
+    if len(matches) == 1:
+        return matches[0]
+    choices = ", ".join(repr(str(each)) for each in (matches or map(Address, paths[:_LISTED])))
+    problem = f"{text!a} could mean {len(matches)} sets of weights" if matches else f"no state dict at {text!a}"
+    fix = f"choose one of: {choices}" if paths else "the file holds none: give one that does"
+    if not matches and paths:
         fix += "; a set inside one is named PATH:PREFIX"
-    raise UnreadableCheckpoint(said, where=where, fix=fix, code="VC446")
+    raise UnreadableCheckpoint(problem, where=where, fix=fix, code="VC446")
 
 
-def _stated(text: str, paths: list[str], names_of: Names) -> Iterator[Address]:
+def _split_at_colon(text: str, paths: list[str], names_of: NamesAt) -> Iterator[Address]:
     """Yield what a text means that is cut at a colon."""
     for path in paths:
         if text.startswith(f"{path}:"):
             yield from _below(path, text[len(path) + 1 :], names_of)
 
 
-def _short(text: str, paths: list[str], names_of: Names) -> Iterator[Address]:
+def _complete(text: str, paths: list[str], names_of: NamesAt) -> Iterator[Address]:
     """Yield what a text could be short for: the end of a path, or a prefix with a dot for the colon, or without path."""
     bare = text.strip(".")
     for path in paths:
@@ -108,7 +110,7 @@ def _short(text: str, paths: list[str], names_of: Names) -> Iterator[Address]:
             yield from _below(path, bare, names_of)
 
 
-def _below(path: str, prefix: str, names_of: Names) -> Iterator[Address]:
-    dotted = prefix if prefix.endswith(".") or not prefix else f"{prefix}."
-    if any(name.startswith(dotted) for name in names_of(path)):
-        yield Address(path, dotted)
+def _below(path: str, prefix: str, names_of: NamesAt) -> Iterator[Address]:
+    start = prefix if prefix.endswith(".") or not prefix else f"{prefix}."
+    if any(name.startswith(start) for name in names_of(path)):
+        yield Address(path, start)

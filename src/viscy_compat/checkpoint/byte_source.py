@@ -28,7 +28,7 @@ class ByteSource:
     ----------
     path : str
         The file.
-    expected : FileFacts, optional
+    same_as : FileFacts, optional
         What the file was when it was first read; anything else is refused.
     access : {"running", "scattered"}, optional
         For ``scattered`` the system is told not to read ahead: of a trained file of 342 MB, cold, that takes 0.2 MB
@@ -42,7 +42,7 @@ class ByteSource:
 
     __slots__ = ("_descriptor", "_kept", "bytes_read", "facts", "path", "size")
 
-    def __init__(self, path: str, *, expected: FileFacts | None = None, access: Access = "running") -> None:
+    def __init__(self, path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> None:
         self.path = path
         self.bytes_read = 0
         self._kept: list[tuple[int, bytes]] = []
@@ -51,8 +51,8 @@ class ByteSource:
             os.posix_fadvise(self._descriptor, 0, 0, os.POSIX_FADV_RANDOM)
         try:
             self.facts = self._look()
-            if expected is not None and self.facts != expected:
-                raise changed(path)
+            if same_as is not None and self.facts != same_as:
+                raise changed_file(path)
         except BaseException:
             self.close()
             raise
@@ -85,9 +85,9 @@ class ByteSource:
                 fix="the download was probably cut: fetch it again",
                 code="VC403",
             )
-        for first, kept in self._kept:
-            if first <= start and start + length <= first + len(kept):
-                return kept[start - first : start - first + length]
+        for first, piece in self._kept:
+            if first <= start and start + length <= first + len(piece):
+                return piece[start - first : start - first + length]
         return self._read_anew(start, length)
 
     def keep(self, start: int, length: int) -> None:
@@ -97,7 +97,7 @@ class ByteSource:
 
     def has_kept(self, start: int, length: int) -> bool:
         """Say whether a range lies in one that was kept: it costs no read."""
-        return any(first <= start and start + length <= first + len(kept) for first, kept in self._kept)
+        return any(first <= start and start + length <= first + len(piece) for first, piece in self._kept)
 
     def _read_anew(self, start: int, length: int) -> bytes:
         parts = []
@@ -116,7 +116,7 @@ class ByteSource:
     def verify_unchanged(self) -> None:
         """Raise VC402 where the file is no longer what it was when it was opened."""
         if self._look() != self.facts:
-            raise changed(self.path)
+            raise changed_file(self.path)
 
     def _read_some(self, start: int, length: int) -> bytes:
         try:
@@ -129,7 +129,7 @@ class ByteSource:
                 code="VC402",
             ) from error
         if not part:
-            raise changed(self.path)
+            raise changed_file(self.path)
         self.bytes_read += len(part)
         return part
 
@@ -175,12 +175,12 @@ class ByteWindow:
         return self._source.has_kept(self.start + start, length)
 
 
-def changed(path: str) -> UnreadableCheckpoint:
+def changed_file(path: str) -> UnreadableCheckpoint:
     """Return the error for a file that changed while it was read.
 
     Examples
     --------
-    >>> changed("a.ckpt").code
+    >>> changed_file("a.ckpt").code
     'VC402'
     """
     return UnreadableCheckpoint(
@@ -196,21 +196,21 @@ def _open(path: str) -> int:
         return open_regular(path)
     except NotOpened as error:
         if error.fix == "check the path":
-            raise unopened(path, error.reason) from error
+            raise unopened_path(path, error.reason) from error
         raise UnreadableCheckpoint(error.reason, where=path, fix="give a checkpoint file", code="VC401") from error
 
 
-def unopened(path: str, reason: str) -> UnreadableCheckpoint:
+def unopened_path(path: str, reason: str) -> UnreadableCheckpoint:
     """Return the error for a path that cannot be opened: an address, a pattern, a link to nothing, or just no file.
 
     Examples
     --------
-    >>> print(unopened("hf://czbiohub/viscy/last.ckpt", "No such file or directory").fix)
+    >>> print(unopened_path("hf://czbiohub/viscy/last.ckpt", "No such file or directory").fix)
     fetch the file first: hf download czbiohub/viscy last.ckpt
     """
-    from viscy_compat.checkpoint.paths import explained
+    from viscy_compat.checkpoint.paths import explain_path
 
-    what, fix = explained(path, reason)
+    what, fix = explain_path(path, reason)
     return UnreadableCheckpoint(what, where=path, fix=fix, code="VC401")
 
 

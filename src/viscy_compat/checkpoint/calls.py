@@ -31,33 +31,33 @@ def name_calls(error: UnreadableCheckpoint, source: ByteSource) -> None:
     """
     if error.code not in _NO_CHECKPOINT:
         return
-    uses = [use for data in _pickles(source) for use in _uses(data)]
+    uses = [use for data in _pickles(source) for use in _uses_in(data)]
     # what torch.save wrote may well import a class or two
     roles = {"call": "would call"} if error.code == "VC444" else {"call": "would call", "class": "would import"}
-    for role, said in roles.items():
+    for role, verb in roles.items():
         paths = list(dict.fromkeys(ascii(use.path)[1:-1] for use in uses if use.role == role))
         if paths:
             more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
-            message = f"{error.message}, and unpickling it {said} {', '.join(paths[:_SHOWN])}{more}"
+            message = f"{error.message}, and unpickling it {verb} {', '.join(paths[:_SHOWN])}{more}"
             # the same error, for its class may say more
             UnreadableCheckpoint.__init__(error, message, where=error.where, fix=error.fix, code=error.code)
             return
 
 
-def _uses(data: bytes) -> Iterator[GlobalUse]:
+def _uses_in(data: bytes) -> Iterator[GlobalUse]:
     """Yield what the pickles that lie one after the other at the start of some bytes would do.
 
     Text may look like an opcode that imports; only what it also calls is taken for a pickle of protocol 0.
     """
     start = 0
     for _ in range(_PICKLES):
-        pickled = names_until_it_fails(data, _LOOK, start=start)
+        pickle = names_until_it_fails(data, _LOOK, start=start)
         binary = data[start : start + 1] == b"\x80"
-        names = [name for name in pickled.globals if all(map(str.isidentifier, name.module.split(".")))]
-        yield from uses_of(tuple(name for name in names if binary or name.use == "called"), pickled.computed)
-        if not pickled.end or pickled.end >= len(data):
+        names = [name for name in pickle.globals if all(map(str.isidentifier, name.module.split(".")))]
+        yield from uses_of(tuple(name for name in names if binary or name.use == "called"), pickle.computed)
+        if not pickle.end or pickle.end >= len(data):
             return
-        start = pickled.end
+        start = pickle.end
 
 
 def _pickles(source: ByteSource) -> Iterator[bytes]:
@@ -71,12 +71,12 @@ def _pickles(source: ByteSource) -> Iterator[bytes]:
 def _records(source: ByteSource) -> Iterator[bytes]:
     from viscy_compat.checkpoint.zip_archive import ZipArchive
 
-    left = _LOOK.pickle_bytes
+    budget = _LOOK.pickle_bytes
     try:
         archive = ZipArchive(source, _LOOK)
         for name in list(archive.entries)[:_RECORDS]:
-            left -= archive.entries[name].nbytes
-            if left < 0:
+            budget -= archive.entries[name].nbytes
+            if budget < 0:
                 return
             yield _without_array_header(archive.read(name, _LOOK.pickle_bytes))
     except UnreadableCheckpoint:

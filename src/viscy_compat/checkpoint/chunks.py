@@ -99,9 +99,9 @@ def refuse_gaps(spec: TensorSpec, chunks: tuple[Chunk, ...], *, where: str, key:
 
 def _overlap(shape: Shape, chunks: list[Chunk]) -> bool:
     if all(_is_slab(chunk, shape) for chunk in chunks):
-        ordered = sorted(chunks, key=lambda chunk: chunk.offsets)
+        slabs = sorted(chunks, key=lambda chunk: chunk.offsets)
         return any(
-            before.offsets[0] + before.tensor.spec.shape[0] > after.offsets[0] for before, after in pairwise(ordered)
+            before.offsets[0] + before.tensor.spec.shape[0] > after.offsets[0] for before, after in pairwise(slabs)
         )
     if len(chunks) ** 2 > _PAIRS:
         return True

@@ -34,9 +34,9 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
     if len(names) > limits.shards:
         raise beyond(limits, "shards", len(names), f"{len(names)} files", where=folder)
     places = {name: place_of_shard(folder, name, where=folder) for name in names}
-    shards = {name: _part(place, limits) for name, place in places.items()}
+    shards = {name: _read_part(place, limits) for name, place in places.items()}
     chunks = _chunks_by_key(shards, folder)
-    tensors = {key: _tensor(key, parts, folder) for key, parts in chunks.items()}
+    tensors = {key: _whole_tensor(key, parts, folder) for key, parts in chunks.items()}
     unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
     return Checkpoint(
         path=folder,
@@ -51,11 +51,11 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
     )
 
 
-def _part(place: str, limits: Limits) -> Checkpoint:
+def _read_part(place: str, limits: Limits) -> Checkpoint:
     with ByteSource(place) as source:
-        found = read_safetensors(source, limits)
+        part = read_safetensors(source, limits)
         source.verify_unchanged()
-    return found
+    return part
 
 
 def _storages(shards: Mapping[str, Checkpoint]) -> dict[str, Storage]:
@@ -70,8 +70,8 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
     UnreadableCheckpoint
         VC470 where that is not stated as torch states it.
     """
-    stated = parsed_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
-    offsets = {key: _offsets(row) for key, row in stated.items()}
+    rows = parsed_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
+    offsets = {key: _offsets(row) for key, row in rows.items()}
     if not offsets or None in offsets.values():
         raise UnreadableCheckpoint(
             f"its {SHARDING_INFO} does not say where its tensors begin",
@@ -89,15 +89,15 @@ def _offsets(row: Any) -> tuple[int, ...] | None:
 
 
 def _chunks_by_key(shards: Mapping[str, Checkpoint], folder: str) -> dict[str, list[Chunk]]:
-    found: dict[str, list[Chunk]] = {}
+    chunks: dict[str, list[Chunk]] = {}
     for name, shard in shards.items():
         offsets = offsets_in(shard.metadata, os.path.join(folder, name))
         for key, tensor in shard.tensors.items():
-            found.setdefault(key, []).append(Chunk(offsets.get(key, (0,) * len(tensor.spec.shape)), tensor))
-    return found
+            chunks.setdefault(key, []).append(Chunk(offsets.get(key, (0,) * len(tensor.spec.shape)), tensor))
+    return chunks
 
 
-def _tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
+def _whole_tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
     first = chunks[0].tensor
     shape = tuple(max(ends) for ends in zip(*(_ends(chunk, folder, key) for chunk in chunks), strict=True))
     spec = TensorSpec(shape, first.spec.dtype)

@@ -14,12 +14,12 @@ from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA, place_of_shard
-from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.pickle_machine import Pickled
+from viscy_compat.checkpoint.pickle_machine import DecodedPickle
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView, sizes_of
-from viscy_compat.checkpoint.torch_zip import contents_of, decoded, start_in_file
+from viscy_compat.checkpoint.torch_zip import decode_record, decode_torch_zip, start_in_file
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, packed_strides
 from viscy_compat.named import NamedTuple
@@ -46,7 +46,7 @@ _OWN: Final = frozenset(
 _DEEPEST: Final = 32
 
 
-class _Part(NamedTuple):
+class _PartPlace(NamedTuple):
     """Where one part lies: its file, and a range of bytes there."""
 
     name: str
@@ -54,11 +54,11 @@ class _Part(NamedTuple):
     size: int
 
 
-class _Entry(NamedTuple):
+class _MetadataEntry(NamedTuple):
     """One entry of the metadata: what it is (None for an object that is no tensor), and its parts by their offsets."""
 
     spec: TensorSpec | None
-    parts: dict[tuple[int, ...] | None, _Part]
+    parts: dict[tuple[int, ...] | None, _PartPlace]
     sizes: dict[tuple[int, ...], tuple[int, ...]]
 
 
@@ -78,11 +78,11 @@ def read_distributed(folder: str, limits: Limits, address: str | None) -> Checkp
             fix="copy the whole folder, hidden files too; where it was never written, take an earlier save",
             code="VC462",
         )
-    with _Folder(folder, limits) as parts:
+    with _FolderReader(folder, limits) as parts:
         return parts.checkpoint(address)
 
 
-class _Folder:
+class _FolderReader:
     """One reading of a folder: its files, each opened once, and what was decoded so far."""
 
     def __init__(self, folder: str, limits: Limits) -> None:
@@ -91,9 +91,9 @@ class _Folder:
         self.sources: dict[str, ByteSource] = {}
         self.storages: dict[int, StorageView | NotExact] = {}
         self.by_name: dict[str, Storage] = {}
-        self.pickles: list[Pickled] = []
+        self.pickles: list[DecodedPickle] = []
 
-    def __enter__(self) -> _Folder:
+    def __enter__(self) -> _FolderReader:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,10 +110,10 @@ class _Folder:
             [(paths.get(key, _path_of(key)), self.node(key, entry)) for key, entry in entries.items()], self.folder
         )
         self.add_lightning_record(root)
-        contents = Contents(
+        file = DecodedFile(
             source=source,
             format="distributed-torch",
-            pickled=_merged(root, own, self.pickles),
+            pickle=_merge_pickles(root, own, self.pickles),
             storages=self.storages,
             records={},
             versions={},
@@ -122,9 +122,9 @@ class _Folder:
             files=self.facts(),
             parts=self.by_name,
         )
-        return checkpoint_of(contents, self.limits, address)
+        return checkpoint_of(file, self.limits, address)
 
-    def refuse_safetensors(self, entries: dict[str, _Entry]) -> None:
+    def refuse_safetensors(self, entries: dict[str, _MetadataEntry]) -> None:
         """Refuse parts in a format that torch 2.15 writes and whose places in the file it states wrongly."""
         part = next((part for entry in entries.values() for part in entry.parts.values()), None)
         source = self.source(part.name) if part else None
@@ -150,122 +150,124 @@ class _Folder:
             self.sources[name] = ByteSource(place_of_shard(self.folder, name, where=self.folder))
         return self.sources[name]
 
-    def metadata(self, source: ByteSource) -> Pickled:
+    def metadata(self, source: ByteSource) -> DecodedPickle:
         if source.size > self.limits.pickle_bytes:
             what = f"it has {source.size} bytes"
             raise beyond(self.limits, "pickle_bytes", source.size, what, where=source.path)
-        return decoded(source.read(0, source.size), self.limits, source.path)
+        return decode_record(source.read(0, source.size), self.limits, source.path)
 
-    def node(self, key: str, entry: _Entry) -> Node:
+    def node(self, key: str, entry: _MetadataEntry) -> Node:
         """Return the node of an entry: that of its only part, or one over a storage made of all of them."""
         if entry.spec is None or len(entry.sizes) < 2:
             part = next(iter(entry.parts.values()), None)
             if part is None:
-                _broken(self.folder, f"no file is stated for {key[:80]!a}")
-            contents = self.part(key, part)
+                _refuse_metadata(self.folder, f"no file is stated for {key[:80]!a}")
+            file = self.part(key, part)
             if entry.spec is not None:
-                self.verify_spec(key, self.tensor(key, contents), entry.spec)
-            return contents.pickled.root
-        return self.joined(key, entry.spec, entry)
+                self.verify_spec(key, self.tensor(key, file), entry.spec)
+            return file.pickle.root
+        return self.join_parts(key, entry.spec, entry)
 
-    def joined(self, key: str, spec: TensorSpec, entry: _Entry) -> Node:
+    def join_parts(self, key: str, spec: TensorSpec, entry: _MetadataEntry) -> Node:
         chunks = []
         for offsets, size in entry.sizes.items():
             part = entry.parts.get(offsets)
             if part is None:
-                _gap(self.folder, f"no file is stated for the part of {key[:80]!a} at {offsets}")
+                _refuse_gap(self.folder, f"no file is stated for the part of {key[:80]!a} at {offsets}")
             tensor = self.tensor(key, self.part(f"{key}@{offsets}", part))
             self.verify_spec(key, tensor, TensorSpec(size, spec.dtype))
             chunks.append(Chunk(offsets, tensor))
         refuse_gaps(spec, tuple(chunks), where=self.folder, key=key)
         storage = ChunkedStorage(key, chunks[0].tensor.storage.file, spec, tuple(chunks))
-        return self.made(storage, spec)
+        return self.node_over(storage, spec)
 
-    def made(self, storage: Storage, spec: TensorSpec) -> Node:
+    def node_over(self, storage: Storage, spec: TensorSpec) -> Node:
         """Return the node that torch would write for a packed tensor over a storage."""
-        held = Persistent(("storage", Global("torch.storage", "UntypedStorage"), storage.name, "cpu", storage.nbytes))
-        self.storages[id(held)] = StorageView(storage, "untyped")
-        args = (held, 0, spec.shape, packed_strides(spec.shape), False, None, Global("torch", spec.dtype))
+        storage_node = Persistent(
+            ("storage", Global("torch.storage", "UntypedStorage"), storage.name, "cpu", storage.nbytes)
+        )
+        self.storages[id(storage_node)] = StorageView(storage, "untyped")
+        args = (storage_node, 0, spec.shape, packed_strides(spec.shape), False, None, Global("torch", spec.dtype))
         return Call(Global("torch._utils", "_rebuild_tensor_v3"), args)
 
-    def part(self, name: str, part: _Part) -> Contents:
+    def part(self, name: str, part: _PartPlace) -> DecodedFile:
         """Decode the torch file that a part is, and keep its storages under a name of their own."""
         source = self.source(part.name)
         if part.start + part.size > source.size:
-            _gap(source.path, f"it has {source.size} bytes, and {name[:80]!a} ends at {part.start + part.size}")
+            _refuse_gap(source.path, f"it has {source.size} bytes, and {name[:80]!a} ends at {part.start + part.size}")
         window = ByteWindow(source, part.start, part.size)
-        contents = contents_of(window, self.limits)
-        self.spend(contents)
-        for view in contents.storages.values():
+        file = decode_torch_zip(window, self.limits)
+        self.spend(file)
+        for view in file.storages.values():
             if type(view) is StorageView:
                 start_in_file(window, view.storage)
                 view.storage.name = f"{part.name}/{name}"
                 self.by_name[view.storage.name] = view.storage
-        self.storages.update(contents.storages)
-        self.pickles.append(contents.pickled)
-        return contents
+        self.storages.update(file.storages)
+        self.pickles.append(file.pickle)
+        return file
 
-    def spend(self, contents: Contents) -> None:
+    def spend(self, file: DecodedFile) -> None:
         """Count the bytes of a part's pickle: many small ones may not cost more than one large one."""
-        self.left -= contents.pickled.end
+        self.left -= file.pickle.end
         if self.left < 0:
-            needed = 10 * self.limits.opcodes
-            raise beyond(self.limits, "opcodes", needed, "the pickles of the parts need more steps", where=self.folder)
+            enough = 10 * self.limits.opcodes
+            raise beyond(self.limits, "opcodes", enough, "the pickles of the parts need more steps", where=self.folder)
 
-    def tensor(self, key: str, contents: Contents) -> StoredTensor:
-        found = Rebuilder(contents.storages, self.limits).entry(key, contents.pickled.root)
-        if not isinstance(found, StoredTensor):
-            why = found.reason if found else "it holds no tensor"
-            _gap(self.folder, f"the part of {key[:80]!a} cannot be read: {why}")
-        return found
+    def tensor(self, key: str, file: DecodedFile) -> StoredTensor:
+        tensor = Rebuilder(file.storages, self.limits).entry(key, file.pickle.root)
+        if not isinstance(tensor, StoredTensor):
+            why = tensor.reason if tensor else "it holds no tensor"
+            _refuse_gap(self.folder, f"the part of {key[:80]!a} cannot be read: {why}")
+        return tensor
 
     def verify_spec(self, key: str, tensor: StoredTensor, spec: TensorSpec) -> None:
         if tensor.spec != spec:
-            _gap(self.folder, f"{key[:80]!a} is {tensor.spec} in its file, and {spec} in {METADATA}")
+            _refuse_gap(self.folder, f"{key[:80]!a} is {tensor.spec} in its file, and {spec} in {METADATA}")
 
     def add_lightning_record(self, root: Dict) -> None:
         """Add what Lightning saved beside the tensors: hyper-parameters, epoch, versions; tensors come first."""
         if not os.path.lexists(os.path.join(self.folder, LIGHTNING_RECORD)):
             return
-        contents = contents_of(self.source(LIGHTNING_RECORD), self.limits)
-        self.storages.update(contents.storages)
-        self.pickles.append(contents.pickled)
-        taken = mapping_of(root) or {}
-        for key, value in (mapping_of(contents.pickled.root) or {}).items():
-            if key not in taken:
+        file = decode_torch_zip(self.source(LIGHTNING_RECORD), self.limits)
+        self.storages.update(file.storages)
+        self.pickles.append(file.pickle)
+        names = mapping_of(root) or {}
+        for key, value in (mapping_of(file.pickle.root) or {}).items():
+            if key not in names:
                 root.entries += (key, value)
 
 
-def _merged(root: Node, own: Pickled, parts: list[Pickled]) -> Pickled:
+def _merge_pickles(root: Node, own: DecodedPickle, parts: list[DecodedPickle]) -> DecodedPickle:
     """Return one pickle that says what all of them say; the names of the format itself are left out."""
     pickles = [own, *parts]
-    names = {name.path: name for pickled in pickles for name in pickled.globals if name.path not in _OWN}
+    names = {name.path: name for pickle in pickles for name in pickle.globals if name.path not in _OWN}
     return own._replace(
         root=root,
         globals=tuple(names.values()),
-        persistents=tuple(node for pickled in pickles for node in pickled.persistents),
-        dropped=tuple(node for pickled in pickles for node in pickled.dropped),
-        computed=any(pickled.computed for pickled in pickles),
+        persistents=tuple(node for pickle in pickles for node in pickle.persistents),
+        dropped=tuple(node for pickle in pickles for node in pickle.dropped),
+        computed=any(pickle.computed for pickle in pickles),
     )
 
 
 # The metadata -----------------------------------------------------------------------------------------------------------
 
 
-def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _Entry], dict[str, tuple[str, ...]]]:
+def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _MetadataEntry], dict[str, tuple[str, ...]]]:
     """Return the entries, and where each stands in the object that was saved."""
     if not (type(root) is Call and is_global(root.function, f"{_RECORDS}Metadata")):
-        _broken(where, "it is no record of torch.distributed.checkpoint")
+        _refuse_metadata(where, "it is no record of torch.distributed.checkpoint")
     fields = _fields(root)
-    described = mapping_of(fields.get("state_dict_metadata"))
-    stored = entries_of(fields.get("storage_data"))
-    if described is None or stored is None:
-        _broken(where, "it does not say what it holds, and where")
-    count = max(len(described), len(stored) // 2)
+    descriptions = mapping_of(fields.get("state_dict_metadata"))
+    places = entries_of(fields.get("storage_data"))
+    if descriptions is None or places is None:
+        _refuse_metadata(where, "it does not say what it holds, and where")
+    count = max(len(descriptions), len(places) // 2)
     if count > limits.tensors:
         raise beyond(limits, "tensors", count, f"{count} tensors and parts of them", where=where)
-    entries = {key: _described(key, node, where, limits) for key, node in described.items()}
-    for index, node in zip(stored[::2], stored[1::2], strict=True):
+    entries = {key: _read_entry(key, node, where, limits) for key, node in descriptions.items()}
+    for index, node in zip(places[::2], places[1::2], strict=True):
         _add_part(entries, _fields(index), _fields(node), where, limits)
     paths = mapping_of(fields.get("planner_data")) or {}
     return entries, {key: path for key, node in paths.items() if (path := _texts(node))}
@@ -277,9 +279,9 @@ def _fields(node: Node) -> dict[str, Node]:
     return (mapping_of(state) if type(state) is Dict else None) or {}
 
 
-def _described(key: str, node: Node, where: str, limits: Limits) -> _Entry:
+def _read_entry(key: str, node: Node, where: str, limits: Limits) -> _MetadataEntry:
     if type(node) is Call and is_global(node.function, f"{_RECORDS}BytesStorageMetadata"):
-        return _Entry(None, {}, {})
+        return _MetadataEntry(None, {}, {})
     fields = _fields(node)
     spec = TensorSpec(_shape(fields.get("size"), where, limits), _dtype(fields.get("properties"), key, where))
     sizes = {}
@@ -287,7 +289,7 @@ def _described(key: str, node: Node, where: str, limits: Limits) -> _Entry:
     for chunk in chunks if type(chunks) is list else ():
         of = _fields(chunk)
         sizes[_shape(of.get("offsets"), where, limits)] = _shape(of.get("sizes"), where, limits)
-    return _Entry(spec, {}, sizes)
+    return _MetadataEntry(spec, {}, sizes)
 
 
 def _dtype(properties: Node, key: str, where: str) -> str:
@@ -295,7 +297,7 @@ def _dtype(properties: Node, key: str, where: str) -> str:
     state = properties.state if type(properties) is Call else None
     dtype = state[0] if type(state) is tuple and state else _fields(properties).get("dtype")
     if type(dtype) is not Global or dtype.module != "torch":
-        _broken(where, f"no dtype is stated for {key[:80]!a}")
+        _refuse_metadata(where, f"no dtype is stated for {key[:80]!a}")
     return dtype.name
 
 
@@ -303,17 +305,17 @@ def _shape(node: Node, where: str, limits: Limits) -> tuple[int, ...]:
     try:
         return sizes_of(node, limits)
     except NotExact as error:
-        _broken(where, error.reason)
+        _refuse_metadata(where, error.reason)
 
 
 def _add_part(
-    entries: dict[str, _Entry], index: dict[str, Node], info: dict[str, Node], where: str, limits: Limits
+    entries: dict[str, _MetadataEntry], index: dict[str, Node], info: dict[str, Node], where: str, limits: Limits
 ) -> None:
     key, offsets = index.get("fqn"), index.get("offset")
     name, start, size = info.get("relative_path"), info.get("offset"), info.get("length")
     places = [value for value in (start, size) if type(value) is int and 0 <= value < 1 << 63]
     if type(key) is not str or key not in entries or type(name) is not str or len(places) != 2:
-        _broken(where, "a part is stated without its tensor, its file or its place")
+        _refuse_metadata(where, "a part is stated without its tensor, its file or its place")
     if info.get("transform_descriptors"):
         raise UnreadableCheckpoint(
             f"{key[:80]!a} was packed by an extension of torch.distributed.checkpoint",
@@ -322,15 +324,15 @@ def _add_part(
             code="VC470",
         )
     place = None if offsets is None else _shape(offsets, where, limits)
-    entries[key].parts[place] = _Part(name, *places)
+    entries[key].parts[place] = _PartPlace(name, *places)
 
 
-def _refuse_overlaps(entries: dict[str, _Entry], folder: str) -> None:
+def _refuse_overlaps(entries: dict[str, _MetadataEntry], folder: str) -> None:
     """Refuse parts that share bytes: each was written once."""
     ends: dict[str, int] = {}
     for part in sorted(part for entry in entries.values() for part in entry.parts.values()):
         if part.start < ends.get(part.name, 0):
-            _gap(folder, f"two parts share bytes of {part.name[:80]!a}")
+            _refuse_gap(folder, f"two parts share bytes of {part.name[:80]!a}")
         ends[part.name] = part.start + part.size
 
 
@@ -355,9 +357,9 @@ def _tree(leaves: list[tuple[tuple[str, ...], Node]], folder: str) -> Dict:
         for name in path[:-1]:
             branch = branch.setdefault(name, {})
             if type(branch) is not dict:
-                _broken(folder, f"{'.'.join(path)[:80]!a} stands below another entry")
+                _refuse_metadata(folder, f"{'.'.join(path)[:80]!a} stands below another entry")
         if path[-1] in branch:
-            _broken(folder, f"{'.'.join(path)[:80]!a} stands twice")
+            _refuse_metadata(folder, f"{'.'.join(path)[:80]!a} stands twice")
         branch[path[-1]] = node
     return _as_node(root)
 
@@ -372,7 +374,7 @@ def _flat(branch: dict[str, Any]) -> Iterator[Node]:
         yield _as_node(value) if type(value) is dict else value
 
 
-def _broken(where: str, what: str) -> NoReturn:
+def _refuse_metadata(where: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"broken metadata of a distributed checkpoint: {what}",
         where=where,
@@ -381,7 +383,7 @@ def _broken(where: str, what: str) -> NoReturn:
     )
 
 
-def _gap(where: str, what: str) -> NoReturn:
+def _refuse_gap(where: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"the parts do not fit together: {what}", where=where, fix="copy the whole folder again", code="VC471"
     )

@@ -177,13 +177,13 @@ class StoredTensor:
     @property
     def contiguous(self) -> bool:
         """Whether the elements lie packed, in row-major order, so that the bytes can be copied as one range."""
-        expected = 1
+        packed_stride = 1
         if 0 in self.spec.shape:
             return True
         for size, stride in zip(reversed(self.spec.shape), reversed(self.stride), strict=True):
-            if size != 1 and stride != expected:
+            if size != 1 and stride != packed_stride:
                 return False
-            expected *= size
+            packed_stride *= size
         return True
 
     def __repr__(self) -> str:
@@ -263,7 +263,7 @@ class WeightsFacts(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of ``sets`` as the JSON of the contract has it."""
-        known = {
+        optional = {
             "role": self.role or None,
             "same_layout": self.same_layout,
             "same_bytes": self.same_bytes,
@@ -274,7 +274,7 @@ class WeightsFacts(NamedTuple):
             "class": self.class_name or None,
             "generation": self.generation or None,
             "tensors": self.tensors,
-            **{name: value for name, value in known.items() if value is not None},
+            **{name: value for name, value in optional.items() if value is not None},
             "chosen": self.chosen,
         }
 
@@ -476,8 +476,8 @@ class Checkpoint:
 
     def without(self, keys: Iterable[str]) -> Checkpoint:
         """Return a copy that lacks some tensors, by raw key."""
-        gone = frozenset(keys)
+        dropped_keys = frozenset(keys)
         copy = self.below(self.base)
-        copy.beside = {key: tensor for key, tensor in self.beside.items() if key not in gone}
-        copy.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in gone}
+        copy.beside = {key: tensor for key, tensor in self.beside.items() if key not in dropped_keys}
+        copy.tensors = {key: tensor for key, tensor in self.tensors.items() if key not in dropped_keys}
         return copy

@@ -45,7 +45,7 @@ _FETCH: Final = (
 )
 
 
-Standing = Literal["beside", "instead", "tensorless"]
+Role = Literal["beside", "instead", "tensorless"]
 
 
 class NotWeights(UnreadableCheckpoint):
@@ -55,10 +55,10 @@ class NotWeights(UnreadableCheckpoint):
     file that should have held them, and ``tensorless`` where only its name can tell which; ``what`` names the content.
     """
 
-    def __init__(self, what: str, fix: str, *, where: str, standing: Standing) -> None:
-        self.what, self.standing = what, standing
-        said = "no weights in this file:" if standing == "beside" else "the file holds"
-        super().__init__(f"{said} {what}", where=where, fix=fix, code="VC444")
+    def __init__(self, what: str, fix: str, *, where: str, role: Role) -> None:
+        self.what, self.role = what, role
+        opening = "no weights in this file:" if role == "beside" else "the file holds"
+        super().__init__(f"{opening} {what}", where=where, fix=fix, code="VC444")
 
 
 class ForeignPickle(UnreadableCheckpoint):
@@ -79,53 +79,57 @@ def foreign(head: bytes, path: str, size: int, tail: bytes = b"") -> UnreadableC
         )
     for magic, what, fix in _MAGIC:
         if head.startswith(magic):
-            return _named(path, what, _unpacked(fix, path) if fix.endswith(" -dc") else fix)
+            return _foreign_file(path, what, _unpack_command(fix, path) if fix.endswith(" -dc") else fix)
     if tail.endswith(_TABLE_END):
-        return _named(path, "the index of a TensorFlow checkpoint", _TENSORFLOW)
+        return _foreign_file(path, "the index of a TensorFlow checkpoint", _TENSORFLOW)
     return _by_content(head, path)
 
 
-def _unpacked(program: str, path: str) -> str:
+def _unpack_command(program: str, path: str) -> str:
     """Return the command that unpacks a file whatever its name is: gunzip takes no .ckpt."""
     import os
 
     stem, ending = os.path.splitext(path)
-    packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
-    return f"unpack it first: {program} {quoted(path)} > {quoted(stem if packed else f'{stem}.unpacked{ending}')}"
+    is_packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
+    return f"unpack it first: {program} {quoted(path)} > {quoted(stem if is_packed else f'{stem}.unpacked{ending}')}"
 
 
 def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if text.startswith(b"<?xml"):
-        return _named(path, *_xml(head))
+        return _foreign_file(path, *_xml(head))
     if text.startswith((b"<!doctype", b"<html", b"<head", b"<script", b"<body", b"<!--")):
-        return _named(path, _PAGE, _FETCH)
+        return _foreign_file(path, _PAGE, _FETCH)
     if head.startswith(_APPLE):
         fix = "give the file whose name is the same without '._'"
-        return _named(path, "a resource file that a Mac left beside the one with the weights", fix)
+        return _foreign_file(path, "a resource file that a Mac left beside the one with the weights", fix)
     if text.startswith(b"model_checkpoint_path:"):
-        return _named(path, "TensorFlow's list of checkpoints", _TENSORFLOW)
+        return _foreign_file(path, "TensorFlow's list of checkpoints", _TENSORFLOW)
     # A SavedModel is version 1 and a graph of more than 127 bytes; an ONNX file has its version at that place.
     if head.startswith(b"\x08\x01\x12") and head[3:4] > b"\x7f":
-        return _named(path, "a TensorFlow model (SavedModel)", _TENSORFLOW)
+        return _foreign_file(path, "a TensorFlow model (SavedModel)", _TENSORFLOW)
     if b"tensorflow" in head or b"_CHECKPOINTABLE_OBJECT_GRAPH" in head:
-        return _named(path, "a TensorFlow checkpoint", _TENSORFLOW)
+        return _foreign_file(path, "a TensorFlow checkpoint", _TENSORFLOW)
     if head[257:262] == b"ustar" or (head[:1].isalnum() and head[100:108].rstrip(b"\0 ").isdigit() and len(head) > 500):
-        return _named(path, "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)", "unpack it first")
+        return _foreign_file(
+            path, "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)", "unpack it first"
+        )
     if head[4:8] == b"ftyp":
-        return _named(path, "a video", "give a checkpoint file")
+        return _foreign_file(path, "a video", "give a checkpoint file")
     if head[:1] == b"\x08" and (b"onnx" in text or b"pytorch" in text or b"\x12" in head[2:3]):
-        return _named(path, "an ONNX model", "it holds no state dict: give the checkpoint that it was exported from")
+        return _foreign_file(
+            path, "an ONNX model", "it holds no state dict: give the checkpoint that it was exported from"
+        )
     if not head.strip(b"\0"):
-        return _named(
+        return _foreign_file(
             path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
         )
     if text.startswith(b"[") and _is_ini(text):
-        return _named(path, "an INI file (a configuration)", "give a checkpoint file")
+        return _foreign_file(path, "an INI file (a configuration)", "give a checkpoint file")
     if text.startswith((b"{", b"[")):
-        return _named(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
+        return _foreign_file(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
     if _is_text(head):
-        return _named(path, f"a text file, which begins with {_first_words(head)!a}", "give a checkpoint file")
+        return _foreign_file(path, f"a text file, which begins with {_first_words(head)!a}", "give a checkpoint file")
     return UnreadableCheckpoint(
         f"no checkpoint format begins with the bytes {head[:8].hex(' ')}",
         where=path,
@@ -139,9 +143,9 @@ def _xml(head: bytes) -> tuple[str, str]:
     text = head.lower()
     if b"<error>" in text or b"<code>" in text:
         code = head.partition(b"<Code>")[2].partition(b"</Code>")[0][:40].decode("ascii", "replace")
-        told = f" ({code})" if code.isalnum() else ""
+        detail = f" ({code})" if code.isalnum() else ""
         return (
-            f"the answer of a store that did not give the file{told}",
+            f"the answer of a store that did not give the file{detail}",
             "check the address and your access, fetch it again",
         )
     if b"<html" in text or b"<!doctype html" in text:
@@ -172,7 +176,7 @@ def foreign_pickle(path: str) -> ForeignPickle:
 def lone_pickle(path: str) -> UnreadableCheckpoint:
     """Return the error for the pickle of a torch file that was unpacked, without the storages beside it."""
     what = "the pickle of an unpacked torch file, without the folder 'data' that holds its tensors"
-    return _named(path, what, "give the file that was unpacked, or the whole folder")
+    return _foreign_file(path, what, "give the file that was unpacked, or the whole folder")
 
 
 def other_archive(path: str, names: list[str], pickles: list[str]) -> UnreadableCheckpoint:
@@ -186,7 +190,7 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last:
         fix = "it is a program with weights: load it with torch.jit.load where you trust it, and save its state_dict()"
-        return _named(path, "a TorchScript archive", fix)
+        return _foreign_file(path, "a TorchScript archive", fix)
     if len(pickles) > 1 or (pickles and len({name.partition("/")[0] for name in names}) > 1):
         return UnreadableCheckpoint(
             "the archive has several roots, and readers differ in which one they take",
@@ -195,21 +199,23 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
             code="VC415",
         )
     if "archive_format" in last or any(name.endswith(".json") and "/models/" in name for name in names):
-        return _named(
+        return _foreign_file(
             path, "a torch.export archive", "it holds no state dict: give the checkpoint it was exported from"
         )
     if "config.json" in last and "model.weights.h5" in last:
-        return _named(path, "a Keras model", "no VisCy model was saved like this: give the original checkpoint")
+        return _foreign_file(path, "a Keras model", "no VisCy model was saved like this: give the original checkpoint")
     if names and all(name.endswith(".npy") for name in names):
-        return _named(path, "a numpy archive (.npz)", "give the checkpoint that the model was saved to")
+        return _foreign_file(path, "a numpy archive (.npz)", "give the checkpoint that the model was saved to")
     if any(name.rpartition(".")[2] in ("ckpt", "pt", "pth", "safetensors") for name in names):
-        return _named(path, "a zip archive with checkpoints in it", "unpack it first, then check the folder")
+        return _foreign_file(path, "a zip archive with checkpoints in it", "unpack it first, then check the folder")
     if "[Content_Types].xml" in names:
-        return _named(path, "an Office document", "give a checkpoint file")
-    return _named(path, "a zip archive without a checkpoint in it", "unpack it first; torch.save writes 'data.pkl'")
+        return _foreign_file(path, "an Office document", "give a checkpoint file")
+    return _foreign_file(
+        path, "a zip archive without a checkpoint in it", "unpack it first; torch.save writes 'data.pkl'"
+    )
 
 
-def _named(path: str, what: str, fix: str) -> UnreadableCheckpoint:
+def _foreign_file(path: str, what: str, fix: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(f"this is {what}", where=path, fix=fix, code="VC406")
 
 

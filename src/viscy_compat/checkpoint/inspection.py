@@ -70,9 +70,9 @@ class Inspection:
         """VC4xx findings, or the error as one."""
         if self.error is not None:
             return (Finding(self.error.code, self.error.message, fix=self.error.fix),)
-        found = self.checkpoint.findings if self.checkpoint else ()
-        broken = (Finding("VC414", f"{len(self.damaged)} records are damaged", self.damaged),) if self.damaged else ()
-        return (*broken, *found)
+        findings = self.checkpoint.findings if self.checkpoint else ()
+        damage = (Finding("VC414", f"{len(self.damaged)} records are damaged", self.damaged),) if self.damaged else ()
+        return (*damage, *findings)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--format json`` prints for the file."""
@@ -80,16 +80,16 @@ class Inspection:
         if self.checkpoint is None:
             return {"file": self.path, "readable": False, **findings}
         sets = {"sets": [row.to_dict() for row in self.sets]}
-        return {"file": self.path, "readable": True, **_facts(self.checkpoint), **sets, **self._crcs(), **findings}
+        return {"file": self.path, "readable": True, **_facts_of(self.checkpoint), **sets, **self._crcs(), **findings}
 
     def _crcs(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
         if checkpoint is None:
             return {}
-        kept: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
+        records: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
         crcs = {
             "verifiable": _verifiable(checkpoint),
-            "stored": sum(record.crc is not None for record in kept),
+            "stored": sum(record.crc is not None for record in records),
             "verified": list(checkpoint.checked_crcs) if self.damaged is None else "all",
             "damaged": list(self.damaged or ()),
         }
@@ -102,13 +102,15 @@ def _verifiable(checkpoint: Checkpoint) -> bool:
     return bool(storages) and all(storage.crc is not None for storage in storages)
 
 
-def inspected(checkpoint: Checkpoint, *, every_byte: bool = False, sets: tuple[WeightsFacts, ...] = ()) -> Inspection:
+def inspect_checkpoint(
+    checkpoint: Checkpoint, *, every_byte: bool = False, sets: tuple[WeightsFacts, ...] = ()
+) -> Inspection:
     """Return the inspection of a checkpoint; with `every_byte`, every stored CRC-32 is verified."""
     damaged = damaged_records(checkpoint) if every_byte else None
     return Inspection(checkpoint.path, checkpoint=checkpoint, damaged=damaged, sets=sets)
 
 
-def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
+def _facts_of(checkpoint: Checkpoint) -> dict[str, Any]:
     return {
         "format": checkpoint.format,
         "size": checkpoint.size,
@@ -119,7 +121,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
         "state_dicts": [site._asdict() for site in checkpoint.sites],
         "versions": checkpoint.versions,
         "metadata": checkpoint.metadata,
-        "tensors": [_tensor(tensor) for tensor in checkpoint.tensors.values()],
+        "tensors": [_tensor_row(tensor) for tensor in checkpoint.tensors.values()],
         "bytes": checkpoint.tensor_bytes,
         "unreadable": [tensor._asdict() for tensor in checkpoint.unreadable],
         "extras": {key: plain(node, most=200) for key, node in checkpoint.extras.items()},
@@ -131,7 +133,7 @@ def _facts(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _tensor(tensor: StoredTensor) -> dict[str, Any]:
+def _tensor_row(tensor: StoredTensor) -> dict[str, Any]:
     return {
         "name": tensor.key,
         "shape": list(tensor.spec.shape),
@@ -145,8 +147,8 @@ def _tensor(tensor: StoredTensor) -> dict[str, Any]:
 
 def other_entries(checkpoint: Checkpoint) -> dict[str, Node]:
     """Return the top-level entries that have no part of their own in the report."""
-    told = ("hyper_parameters", *_OPTIMIZERS)
-    return {key: node for key, node in checkpoint.entries.items() if key not in told}
+    reported = ("hyper_parameters", *_OPTIMIZERS)
+    return {key: node for key, node in checkpoint.entries.items() if key not in reported}
 
 
 _OPTIMIZERS = ("optimizer_states", "optimizer", "optimizers", "optimizer_state_dict")
@@ -154,15 +156,15 @@ _OPTIMIZERS = ("optimizer_states", "optimizer", "optimizers", "optimizer_state_d
 
 def optimizers_of(checkpoint: Checkpoint) -> list[OptimizerFacts]:
     """Return the facts of every optimizer state: Lightning's list of them, or a single one under a usual name."""
-    found: list[OptimizerFacts] = []
+    optimizers: list[OptimizerFacts] = []
     for name in _OPTIMIZERS:
         node: Node = checkpoint.entries.get(name)
         states: Node = node if type(node) in (list, tuple) else [node]
-        found.extend(_optimizer(state) for state in states[:100] if mapping_of(state) is not None)
-    return found
+        optimizers.extend(_optimizer_facts(state) for state in states[:100] if mapping_of(state) is not None)
+    return optimizers
 
 
-def _optimizer(node: Node) -> OptimizerFacts:
+def _optimizer_facts(node: Node) -> OptimizerFacts:
     parts = mapping_of(node) or {}
     state = parts.get("state")
     entries = getattr(state, "entries", None) or []

@@ -64,7 +64,7 @@ class Limits(NamedTuple):
 DEFAULT_LIMITS = Limits()
 
 
-def beyond(limits: Limits, name: str, needed: int, what: str, *, where: str) -> UnreadableCheckpoint:
+def beyond(limits: Limits, name: str, enough: int, what: str, *, where: str) -> UnreadableCheckpoint:
     """Return the error for a file that goes beyond a limit; every sentence about limits is made here.
 
     Parameters
@@ -73,7 +73,7 @@ def beyond(limits: Limits, name: str, needed: int, what: str, *, where: str) -> 
         Those in force.
     name : str
         The one that bites.
-    needed : int
+    enough : int
         A value with which this file is no longer refused on its account.
     what : str
         What the file asks for.
@@ -88,7 +88,7 @@ def beyond(limits: Limits, name: str, needed: int, what: str, *, where: str) -> 
     return UnreadableCheckpoint(
         f"{what}, and the limit of {name} is {getattr(limits, name)}",
         where=where,
-        fix=f"if you trust the file: {_settings(limits._replace(**{name: needed}))}",
+        fix=f"if you trust the file: {_settings(limits._replace(**{name: enough}))}",
         code="VC404",
     )
 

@@ -25,13 +25,13 @@ def module_versions(checkpoint: Checkpoint) -> Mapping[str, int]:
     {}
     """
     state = checkpoint.state_node
-    found: dict[str, int] = {}
+    versions: dict[str, int] = {}
     for attributes in (state.states or ()) if type(state) is Call else ():
-        for path, facts in (_entries(attributes, "_metadata")).items():
+        for path, facts in (_entries_at(attributes, "_metadata")).items():
             version = (mapping_of(facts) or {}).get("version")
             if type(version) is int:
-                found[path] = version
-    return found
+                versions[path] = version
+    return versions
 
 
 def insists_on_counters(checkpoint: Checkpoint, modules: Iterable[tuple[str, ...]]) -> bool:
@@ -45,5 +45,5 @@ def insists_on_counters(checkpoint: Checkpoint, modules: Iterable[tuple[str, ...
     return any(versions.get(path, 0) >= COUNTED_SINCE for paths in modules for path in paths)
 
 
-def _entries(attributes: Node, name: str) -> dict[str, Node]:
+def _entries_at(attributes: Node, name: str) -> dict[str, Node]:
     return mapping_of((mapping_of(attributes) or {}).get(name)) or {}

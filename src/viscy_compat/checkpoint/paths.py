@@ -12,7 +12,7 @@ _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)
 _HUB: Final = re.compile(r"(?:hf://|https?://huggingface\.co/)([^/]+/[^/]+)/(?:(?:blob|resolve)/([^/]+)/)?(.+)")
 
 
-def explained(path: str, reason: str) -> tuple[str, str]:
+def explain_path(path: str, reason: str) -> tuple[str, str]:
     """Return what is wrong with a path, and what to do.
 
     Parameters
@@ -24,7 +24,7 @@ def explained(path: str, reason: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> explained("*.ckpt", "No such file or directory")[0]
+    >>> explain_path("*.ckpt", "No such file or directory")[0]
     'no file has a name of this pattern'
     """
     address = _ADDRESS.fullmatch(path)
@@ -56,8 +56,8 @@ def _pattern(path: str) -> tuple[str, str]:
     from glob import glob
     from itertools import islice
 
-    found = list(islice(sorted(glob(path)), 4))
-    if not found:
+    matches = list(islice(sorted(glob(path)), 4))
+    if not matches:
         return "no file has a name of this pattern", "check the folder: the shell passes on what it cannot expand"
-    names = " ".join(map(quoted, found[:3])) + (" ..." if len(found) > 3 else "")
+    names = " ".join(map(quoted, matches[:3])) + (" ..." if len(matches) > 3 else "")
     return "this is a pattern, which only a shell expands", f"leave the quotes out, or name the files: {names}"

@@ -20,7 +20,7 @@ _Steps = Generator[Node, None, None]
 """Writes one node; yields the nodes that must be written before it goes on."""
 
 
-def emitted(root: Node, *, replacements: Mapping[int, Node] | None = None) -> Emitted:
+def emit_pickle(root: Node, *, replacements: Mapping[int, Node] | None = None) -> EmittedPickle:
     """Write the pickle of a graph.
 
     Parameters
@@ -32,16 +32,16 @@ def emitted(root: Node, *, replacements: Mapping[int, Node] | None = None) -> Em
 
     Examples
     --------
-    >>> emitted((1, "a")).data
+    >>> emit_pickle((1, "a")).data
     b'\\x80\\x02K\\x01X\\x01\\x00\\x00\\x00aq\\x00\\x86q\\x01.'
     """
     emitter = _Emitter(replacements or {})
     emitter.run(root)
     data = b"\x80" + bytes((emitter.protocol,)) + b"".join(emitter.parts) + b"."
-    return Emitted(data, tuple(emitter.persistents))
+    return EmittedPickle(data, tuple(emitter.persistents))
 
 
-class Emitted(NamedTuple):
+class EmittedPickle(NamedTuple):
     """A pickle, and the persistent nodes that it refers to, in order."""
 
     data: bytes
@@ -92,9 +92,9 @@ class _Emitter:
         return None
 
     def _string(self, text: str) -> None:
-        known = self._strings.get(text)
-        if known is not None:
-            self._get(known)
+        index = self._strings.get(text)
+        if index is not None:
+            self._get(index)
             return
         data = text.encode("utf-8", "surrogatepass")
         self.parts.append(b"X" + struct.pack("<I", len(data)) + data)
@@ -155,9 +155,9 @@ class _Emitter:
             self._finish(node, b"t", 0)
 
     def _global(self, node: Global) -> _Steps:
-        known = self._globals.get((node.module, node.name))
-        if known is not None:
-            self._get(known)
+        index = self._globals.get((node.module, node.name))
+        if index is not None:
+            self._get(index)
             return
         plain = "\n" not in node.module + node.name and "." not in node.name
         if plain:
@@ -200,7 +200,7 @@ class _Emitter:
             yield state
             self.parts.append(b"b")
 
-    def _reduced(self, node: Call) -> _Steps:
+    def _object(self, node: Call) -> _Steps:
         yield node.function
         yield node.args
         self._finish(node, b"R" if node.kind == "reduce" else b"\x81", 2)
@@ -261,8 +261,8 @@ _CONTAINERS: dict[type, Callable[[_Emitter, Any], _Steps]] = {
 }
 
 _CALLS: dict[str, Callable[[_Emitter, Call], _Steps]] = {
-    "reduce": _Emitter._reduced,
-    "newobj": _Emitter._reduced,
+    "reduce": _Emitter._object,
+    "newobj": _Emitter._object,
     "newobj_ex": _Emitter._with_keywords,
     "inst": _Emitter._instance,
     "obj": _Emitter._instance,

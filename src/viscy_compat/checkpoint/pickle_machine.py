@@ -17,7 +17,7 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 
-class Pickled(NamedTuple):
+class DecodedPickle(NamedTuple):
     """One decoded pickle.
 
     ``end`` is the offset after its ``STOP``; ``globals`` and ``persistents`` are in order of appearance; ``dropped``
@@ -41,7 +41,7 @@ class BrokenPickle(Exception):
     """What is wrong, without the place; `decode` adds that."""
 
 
-def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle", whole: int = 0) -> Pickled:
+def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle", whole: int = 0) -> DecodedPickle:
     r"""Decode one pickle.
 
     Parameters
@@ -72,25 +72,25 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
     """
     machine = _Machine(data, start, limits)
     try:
-        root = machine.run()
+        root = machine.interpret()
     except (IndexError, KeyError) as error:
         if machine.lacks_operand():
             raise EndOfData from error
         what = "it takes more off the stack than is there"
-        missing = f"memo entry {error.args[0]} does not exist"
-        raise _broken(where, machine, missing if type(error) is KeyError else what) from error
+        absent = f"memo entry {error.args[0]} does not exist"
+        raise _broken_pickle(where, machine, absent if type(error) is KeyError else what) from error
     except UnicodeDecodeError as error:
-        raise _broken(where, machine, "a text is not UTF-8") from error
+        raise _broken_pickle(where, machine, "a text is not UTF-8") from error
     except BrokenPickle as error:
-        raise _broken(where, machine, str(error)) from error
+        raise _broken_pickle(where, machine, str(error)) from error
     except _BeyondLimit as error:
-        name, needed = error.args
-        needed = max(needed, whole) if name in ("opcodes", "depth") else needed
-        raise beyond(limits, name, needed, f"the pickle needs {_NEEDS[name]}", where=where) from error
+        name, enough = error.args
+        enough = max(enough, whole) if name in ("opcodes", "depth") else enough
+        raise beyond(limits, name, enough, f"the pickle needs {_NEEDS[name]}", where=where) from error
     return machine.result(root)
 
 
-def names_until_it_fails(data: bytes, limits: Limits, *, start: int = 0) -> Pickled:
+def names_until_it_fails(data: bytes, limits: Limits, *, start: int = 0) -> DecodedPickle:
     r"""Decode as much of one pickle as can be: the names that were imported by then, whatever follows.
 
     Parameters
@@ -115,7 +115,7 @@ def names_until_it_fails(data: bytes, limits: Limits, *, start: int = 0) -> Pick
     """
     machine = _Machine(data, start, limits)
     try:
-        return machine.result(machine.run())
+        return machine.result(machine.interpret())
     except (_BeyondLimit, EndOfData, IndexError, KeyError, BrokenPickle, UnicodeDecodeError):
         return machine.result(None)._replace(end=0)
 
@@ -144,7 +144,7 @@ def begins_to_act(data: bytes, limits: Limits) -> bool | None:
     machine = _Machine(data, 0, limits)
     short = False
     try:
-        root = machine.run()
+        root = machine.interpret()
         if type(root) is int and root == TORCH_MAGIC:
             return True
     except _BeyondLimit:
@@ -176,7 +176,7 @@ _NEEDS: Final = {
 }
 
 
-def _broken(where: str, machine: _Machine, why: str) -> UnreadableCheckpoint:
+def _broken_pickle(where: str, machine: _Machine, why: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(
         f"broken pickle at byte {machine.at}: {why}",
         where=where,
@@ -226,11 +226,18 @@ class _Machine:
         self.protocol = 0
         self.op = 0
 
-    def result(self, root: Node) -> Pickled:
-        found, persistents, dropped = tuple(self.globals.values()), tuple(self.persistents), tuple(self.dropped)
-        return Pickled(root, self.at, self.protocol, found, persistents, dropped, self.computed)
+    def result(self, root: Node) -> DecodedPickle:
+        return DecodedPickle(
+            root=root,
+            end=self.at,
+            protocol=self.protocol,
+            globals=tuple(self.globals.values()),
+            persistents=tuple(self.persistents),
+            dropped=tuple(self.dropped),
+            computed=self.computed,
+        )
 
-    def run(self) -> Node:
+    def interpret(self) -> Node:
         """Interpret opcodes until ``STOP``.
 
         The opcodes that make up a state dict are handled in the loop, most frequent first: 20,000 tensors are 750,000
@@ -304,7 +311,7 @@ class _Machine:
                     middle = stack.pop()
                     stack[-1] = (stack[-1], middle, last)
                 elif op == 0x2E:  # STOP
-                    return self.stopped(at)
+                    return self.stop(at)
                 else:
                     self.at = at
                     _HANDLERS.get(op, _Machine.unknown)(self)
@@ -338,7 +345,7 @@ class _Machine:
         elif type(function) is not Persistent:
             raise BrokenPickle("it calls what is no function")
 
-    def stopped(self, end: int) -> Node:
+    def stop(self, end: int) -> Node:
         """Return the only value that is left, if that is how it ends."""
         self.at = end
         if end > self.size:
@@ -363,7 +370,7 @@ class _Machine:
             raise EndOfData
         return self.data[start : self.at]
 
-    def counted(self, read: _Read, width: int) -> bytes:
+    def take_counted(self, read: _Unpack, width: int) -> bytes:
         """Return bytes that stand after their own number."""
         length = int(read(self.data, self.at)[0])
         self.at += width
@@ -379,12 +386,12 @@ class _Machine:
         self.at += 1
         return text
 
-    def number(self, read: _Read, width: int) -> int:
+    def number(self, read: _Unpack, width: int) -> int:
         value = int(read(self.data, self.at)[0])
         self.at += width
         return value
 
-    def marked(self) -> list[Node]:
+    def pop_to_mark(self) -> list[Node]:
         """Return the values above the topmost mark, and take both off."""
         items = self.stack
         self.stack = self.below.pop()
@@ -443,13 +450,13 @@ class _Machine:
         text = self.line().strip()
         if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
             raise BrokenPickle("a string has no quotes")
-        self.push_string(_unescaped(text[1:-1]))
+        self.push_string(_undo_escapes(text[1:-1]))
 
     def binary_string(self) -> None:
-        self.push_string(self.counted(_I32, 4))
+        self.push_string(self.take_counted(_I32, 4))
 
     def short_binary_string(self) -> None:
-        self.push_string(self.counted(_U8, 1))
+        self.push_string(self.take_counted(_U8, 1))
 
     def push_string(self, raw: bytes) -> None:
         """Push a string of Python 2: torch reads it as UTF-8; where it is not, it stays bytes."""
@@ -459,25 +466,25 @@ class _Machine:
             self.stack.append(raw)
 
     def unicode_line(self) -> None:
-        self.stack.append(str(_unescaped_unicode(self.line()), "utf-8", "surrogatepass"))
+        self.stack.append(str(_undo_unicode_escapes(self.line()), "utf-8", "surrogatepass"))
 
     def short_unicode(self) -> None:
-        self.stack.append(str(self.counted(_U8, 1), "utf-8", "surrogatepass"))
+        self.stack.append(str(self.take_counted(_U8, 1), "utf-8", "surrogatepass"))
 
     def unicode8(self) -> None:
-        self.stack.append(str(self.counted(_U64, 8), "utf-8", "surrogatepass"))
+        self.stack.append(str(self.take_counted(_U64, 8), "utf-8", "surrogatepass"))
 
     def bytes4(self) -> None:
-        self.stack.append(self.counted(_U32, 4))
+        self.stack.append(self.take_counted(_U32, 4))
 
     def bytes1(self) -> None:
-        self.stack.append(self.counted(_U8, 1))
+        self.stack.append(self.take_counted(_U8, 1))
 
     def bytes8(self) -> None:
-        self.stack.append(self.counted(_U64, 8))
+        self.stack.append(self.take_counted(_U64, 8))
 
     def bytearray8(self) -> None:
-        self.stack.append(Items("bytearray", [self.counted(_U64, 8)]))
+        self.stack.append(Items("bytearray", [self.take_counted(_U64, 8)]))
 
     # Containers ---------------------------------------------------------------------------------------------------
 
@@ -485,7 +492,7 @@ class _Machine:
         self.stack.append([])
 
     def marked_list(self) -> None:
-        items = self.marked()
+        items = self.pop_to_mark()
         self.stack.append(items)
 
     def append(self) -> None:
@@ -493,14 +500,14 @@ class _Machine:
         self.extend([value])
 
     def appends(self) -> None:
-        self.extend(self.marked())
+        self.extend(self.pop_to_mark())
 
     def extend(self, items: list[Node]) -> None:
         target = self.stack[-1]
         if type(target) is list:
             target.extend(items)
         elif type(target) is Call:
-            target.items = items if target.items is None else _extended(target.items, items)
+            target.items = items if target.items is None else _extend(target.items, items)
         else:
             raise BrokenPickle("it appends to what is no list")
 
@@ -508,22 +515,22 @@ class _Machine:
         self.stack.append(Dict())
 
     def marked_dict(self) -> None:
-        entries = self.marked()
-        self.stack.append(Dict(_paired(entries)))
+        entries = self.pop_to_mark()
+        self.stack.append(Dict(_pairs_only(entries)))
 
     def set_item(self) -> None:
         value = self.stack.pop()
         self.fill([self.stack.pop(), value])
 
     def set_items(self) -> None:
-        self.fill(_paired(self.marked()))
+        self.fill(_pairs_only(self.pop_to_mark()))
 
     def fill(self, entries: list[Node]) -> None:
         target = self.stack[-1]
         if type(target) is Dict:
             target.entries.extend(entries)
         elif type(target) is Call:
-            target.entries = entries if target.entries is None else _extended(target.entries, entries)
+            target.entries = entries if target.entries is None else _extend(target.entries, entries)
         else:
             raise BrokenPickle("it stores into what is no dictionary")
 
@@ -531,17 +538,17 @@ class _Machine:
         self.stack.append(Items("set", []))
 
     def add_items(self) -> None:
-        items = self.marked()
+        items = self.pop_to_mark()
         target = self.stack[-1]
         if type(target) is Items and target.kind == "set":
             target.items.extend(items)
         elif type(target) is Call:
-            target.items = items if target.items is None else _extended(target.items, items)
+            target.items = items if target.items is None else _extend(target.items, items)
         else:
             raise BrokenPickle("it adds to what is no set")
 
     def frozen_set(self) -> None:
-        items = self.marked()
+        items = self.pop_to_mark()
         self.stack.append(Items("frozenset", items))
 
     # Stack and memo -----------------------------------------------------------------------------------------------
@@ -550,10 +557,10 @@ class _Machine:
         if self.stack:
             self.drop(self.stack.pop())
         else:
-            self.marked()
+            self.pop_to_mark()
 
     def pop_mark(self) -> None:
-        for node in self.marked():
+        for node in self.pop_to_mark():
             self.drop(node)
 
     def drop(self, node: Node) -> None:
@@ -577,31 +584,31 @@ class _Machine:
 
     # Names, calls and ids -----------------------------------------------------------------------------------------
 
-    def named(self, module: str, name: str) -> Global:
-        found = self.globals.get((module, name))
-        if found is None:
-            found = self.globals[module, name] = Global(module, name)
-        return found
+    def intern(self, module: str, name: str) -> Global:
+        node = self.globals.get((module, name))
+        if node is None:
+            node = self.globals[module, name] = Global(module, name)
+        return node
 
     def global_line(self) -> None:
         module, name = self.line(), self.line()
-        self.stack.append(self.named(str(module, "utf-8"), str(name, "utf-8")))
+        self.stack.append(self.intern(str(module, "utf-8"), str(name, "utf-8")))
 
     def stack_global(self) -> None:
         name, module = self.stack.pop(), self.stack.pop()
         if type(name) is not str or type(module) is not str:
             raise BrokenPickle("the name of a global is no text")
-        self.stack.append(self.named(module, name))
+        self.stack.append(self.intern(module, name))
 
     def inst(self) -> None:
         module, name = self.line(), self.line()
-        function = self.named(str(module, "utf-8"), str(name, "utf-8"))
+        function = self.intern(str(module, "utf-8"), str(name, "utf-8"))
         function.use = "called"
-        args = tuple(self.marked())
+        args = tuple(self.pop_to_mark())
         self.stack.append(Call(function, args, "inst"))
 
     def obj(self) -> None:
-        operands = self.marked()
+        operands = self.pop_to_mark()
         function = operands.pop(0)
         self.call(function, tuple(operands), "obj")
 
@@ -628,7 +635,7 @@ class _Machine:
         target = self.stack[-1]
         if type(target) is not Call:
             raise BrokenPickle("it sets the state of what is no object")
-        target.states = [state] if target.states is None else _extended(target.states, [state])
+        target.states = [state] if target.states is None else _extend(target.states, [state])
 
     def persistent_line(self) -> None:
         self.push_persistent(str(self.line(), "utf-8"))
@@ -684,26 +691,26 @@ def _long_int(text: bytes) -> int:
     return -value if text[:1] == b"-" else value
 
 
-_Read = Callable[..., tuple[int, ...]]
+_Unpack = Callable[..., tuple[int, ...]]
 
 
-def _extended(items: list[Node], more: list[Node]) -> list[Node]:
+def _extend(items: list[Node], more: list[Node]) -> list[Node]:
     items.extend(more)
     return items
 
 
-def _paired(entries: list[Node]) -> list[Node]:
+def _pairs_only(entries: list[Node]) -> list[Node]:
     if len(entries) % 2:
         raise BrokenPickle("a key has no value")
     return entries
 
 
-def _unescaped(text: bytes) -> bytes:
+def _undo_escapes(text: bytes) -> bytes:
     r"""Undo the escapes of a Python 2 string literal.
 
     Examples
     --------
-    >>> _unescaped(rb"a\x41\n")
+    >>> _undo_escapes(rb"a\x41\n")
     b'aA\n'
     """
     from codecs import escape_decode
@@ -714,7 +721,7 @@ def _unescaped(text: bytes) -> bytes:
         raise BrokenPickle("a string has a broken escape") from error
 
 
-def _unescaped_unicode(text: bytes) -> bytes:
+def _undo_unicode_escapes(text: bytes) -> bytes:
     try:
         return str(text, "raw-unicode-escape").encode("utf-8", "surrogatepass")
     except UnicodeDecodeError as error:

@@ -243,14 +243,14 @@ def walk(root: Node, *, most: int | None = None) -> Iterator[Node]:
     >>> len(list(walk([shared, shared])))
     2
     """
-    seen = {id(root)}
-    waiting = [root]
-    while waiting and (most is None or len(seen) < most):
-        node = waiting.pop()
+    visited = {id(root)}
+    queue = [root]
+    while queue and (most is None or len(visited) < most):
+        node = queue.pop()
         yield node
         for child in children(node):
-            if type(child) in _CONTAINERS and id(child) not in seen:
-                if most is not None and len(seen) >= most:
+            if type(child) in _CONTAINERS and id(child) not in visited:
+                if most is not None and len(visited) >= most:
                     break
-                seen.add(id(child))
-                waiting.append(child)
+                visited.add(id(child))
+                queue.append(child)

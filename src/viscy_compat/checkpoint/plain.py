@@ -64,25 +64,25 @@ class _Plainer:
         entries = entries_of(node)
         if entries is not None:
             return self.mapping(entries, depth)
-        return self.made(node, depth) if kind is Call else _opaque(node)
+        return self.object(node, depth) if kind is Call else _opaque(node)
 
     def mapping(self, entries: list[Node], depth: int) -> dict[str, Any]:
-        shown = entries[: 2 * max(self._left, 0)]
-        pairs = zip(shown[::2], shown[1::2], strict=True)
+        first_entries = entries[: 2 * max(self._left, 0)]
+        pairs = zip(first_entries[::2], first_entries[1::2], strict=True)
         return {self.key(key, depth): self.value(value, depth - 1) for key, value in pairs}
 
     def key(self, key: Node, depth: int) -> str:
         return key if type(key) is str else str(self.value(key, min(depth - 1, 2)))
 
-    def made(self, node: Call, depth: int) -> Any:
+    def object(self, node: Call, depth: int) -> Any:
         if is_tensor(node):
             return "<tensor>"
         path = node.function.path if type(node.function) is Global else "?"
         if path.rpartition(".")[2] in _PATHS and all(type(part) is str for part in node.args):
             return "/".join(part.rstrip("/\\") for part in node.args) or "/"
-        held = _held_by_subclass(node)
-        if held:
-            return self.mapping(held, depth)
+        entries = _held_by_subclass(node)
+        if entries:
+            return self.mapping(entries, depth)
         if type(node.state) is Dict:
             return {"class": path, **self.mapping(node.state.entries, depth)}
         if node.kind == "reduce" and len(node.args) == 1 and type(node.args[0]) in (str, int, float, tuple, list):
@@ -115,14 +115,14 @@ def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str
     >>> absolute_paths({"dirpath": "/home/ada/runs", "name": "a/b", "drive": "C:\\\\runs\\\\1"})
     ('/home/ada/runs', 'C:\\\\runs\\\\1')
     """
-    found: dict[str, None] = {}
+    paths: dict[str, None] = {}
     for node in walk(list(entries.values()), most=_NODES):
         for child in children(node):
-            if type(child) is str and len(found) < most and is_absolute(child):
-                found[child] = None
+            if type(child) is str and len(paths) < most and is_absolute(child):
+                paths[child] = None
         if type(node) is Call and len(node.args) > 1 and node.args[0] == "/" and type(node.args[1]) is str:
-            found[str(plain(node, most=50))] = None
-    return tuple(found)
+            paths[str(plain(node, most=50))] = None
+    return tuple(paths)
 
 
 def is_absolute(text: str) -> bool:

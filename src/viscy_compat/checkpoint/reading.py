@@ -19,12 +19,12 @@ _WHOLE = 64 << 10
 def read_checkpoint(path: str, limits: Limits, address: str | None) -> Checkpoint:
     """Read a checkpoint of any format; see `viscy_compat.checkpoint.open_checkpoint`."""
     # A graph of a million small containers has the collector walk it again and again, for nothing: it is all in use.
-    collecting = gc.isenabled()
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         return _read_folder(path, limits, address) if os.path.isdir(path) else _read_file(path, limits, address)
     finally:
-        if collecting:
+        if was_enabled:
             gc.enable()
 
 

@@ -91,8 +91,8 @@ def _refuse(code: str, reason: str) -> NoReturn:
     raise NotExact(code, reason)
 
 
-def _refuse_limit(limits: Limits, name: str, needed: int, what: str) -> NoReturn:
-    error = beyond(limits, name, needed, what, where="")
+def _refuse_limit(limits: Limits, name: str, enough: int, what: str) -> NoReturn:
+    error = beyond(limits, name, enough, what, where="")
     raise NotExact(error.code, str(error))
 
 
@@ -160,32 +160,32 @@ class Rebuilder:
         if type(node) is not Call or _is_value(key, node):
             return None
         try:
-            return self._tensor(key, node)
+            return self._any_tensor(key, node)
         except NotExact as error:
             return UnreadableTensor(key, error.code, error.reason)
 
-    def _tensor(self, key: str, node: Call) -> StoredTensor:
+    def _any_tensor(self, key: str, node: Call) -> StoredTensor:
         path = node.function.path if type(node.function) is Global else ""
         arity = _TENSORS.get(path)
         if arity is not None:
             if len(node.args) not in (arity, arity + 1) or (arity == 4 and len(node.args) != 4):
                 _refuse("VC440", f"{path} with {len(node.args)} arguments")
-            return self._strided(key, node, arity)
+            return self._strided_tensor(key, node, arity)
         if path in _PARAMETERS:
             return self._parameter(key, node)
         if path == "torch._tensor._rebuild_from_type_v2":
-            return self._typed(key, node)
+            return self._typed_tensor(key, node)
         if path in _KINDS:
             _refuse("VC441", f"{_KINDS[path]} ({path})")
         _refuse("VC443", f"made by {ascii(path)[1:-1] or 'a computed function'}, which is no way to make a tensor")
 
-    def _strided(self, key: str, node: Call, arity: int) -> StoredTensor:
+    def _strided_tensor(self, key: str, node: Call, arity: int) -> StoredTensor:
         args = node.args
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
             _refuse_storage(view)
-        held = "uint8" if view.dtype == "untyped" else view.dtype
-        dtype = held if arity != 7 else _dtype_of(args[6])
+        stored = "uint8" if view.dtype == "untyped" else view.dtype
+        dtype = stored if arity != 7 else _dtype_of(args[6])
         itemsize = ITEMSIZES.get(dtype)
         if itemsize is None:
             _refuse("VC441", f"a quantised tensor ({dtype})")
@@ -227,18 +227,18 @@ class Rebuilder:
             _refuse("VC440", "a parameter without a tensor")
         if node.args[0].function.path in _PARAMETERS:
             _refuse("VC440", "a parameter of a parameter")
-        tensor = self._tensor(key, node.args[0])
+        tensor = self._any_tensor(key, node.args[0])
         tensor.parameter, tensor.requires_grad, tensor.node = True, node.args[1] is True, node
         return tensor
 
-    def _typed(self, key: str, node: Call) -> StoredTensor:
+    def _typed_tensor(self, key: str, node: Call) -> StoredTensor:
         """Read a tensor that carries attributes; only torch's own two types, others may change what values mean."""
         if len(node.args) != 4 or type(node.args[0]) is not Global or type(node.args[1]) is not Global:
             _refuse("VC440", "a tensor subclass without a type")
         function, kind, args, _ = node.args
         if kind.path not in _PLAIN_TYPES or function.path not in _TENSORS or type(args) is not tuple:
             _refuse("VC441", f"a tensor subclass ({ascii(kind.path)[1:-1]})")
-        tensor = self._tensor(key, Call(function, args))
+        tensor = self._any_tensor(key, Call(function, args))
         tensor.parameter, tensor.node = kind.name == "Parameter", node
         return tensor
 

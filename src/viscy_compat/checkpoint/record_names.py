@@ -42,9 +42,9 @@ def two_alike(names: Iterable[str]) -> tuple[str, str] | None:
     text = "\n".join([*names, ""])
     if text.isascii() and not (" \n" in text or ".\n" in text) and len({*text.lower().split("\n")}) == len(names) + 1:
         return None
-    seen: dict[str, str] = {}
+    by_likeness: dict[str, str] = {}
     for name in names:
-        before = seen.setdefault(alike(name), name)
+        before = by_likeness.setdefault(alike(name), name)
         if before != name:
             return before, name
     return None

@@ -67,7 +67,7 @@ def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
         raise beyond(limits, "header_bytes", length, f"the header has {length} bytes", where=path)
     raw = source.read(8, length)
     if raw[:1] != b"{":
-        _broken(path, "the header does not begin with '{'")
+        _refuse_header(path, "the header does not begin with '{'")
     names = raw.count(b":")
     if names > max(2 * _BRACKETS, 6 * limits.tensors):
         # counted before it is parsed, which takes a hundred bytes of memory for each; an honest tensor has four
@@ -96,9 +96,9 @@ def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRAC
     {'a': 1}
     """
     if raw.count(b"[") + raw.count(b"{") > most:
-        _broken(path, "it nests or repeats without end", code)
+        _refuse_header(path, "it nests or repeats without end", code)
     if raw.count(b":") > 2 * most or raw.count(b",") > 8 * most:
-        _broken(path, "it repeats without end", code)
+        _refuse_header(path, "it repeats without end", code)
     try:
         value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
@@ -107,15 +107,15 @@ def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRAC
             f"the header is no JSON: {ascii(what)[1:-1]}", where=path, fix="fetch the file again", code=code
         ) from error
     if type(value) is not dict:
-        _broken(path, "the header is no JSON object", code)
+        _refuse_header(path, "the header is no JSON object", code)
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    mapping = dict(pairs)
+    if len(mapping) != len(pairs):
         raise ValueError("a name stands twice")
-    return found
+    return mapping
 
 
 def _no_number(text: str) -> NoReturn:
@@ -126,7 +126,7 @@ def _metadata(path: str, value: Any) -> dict[str, str]:
     # The library of the format reads null as nothing (safetensors 0.8).
     value = {} if value is None else value
     if type(value) is not dict or any(type(text) is not str for text in value.values()):
-        _broken(path, "__metadata__ does not map texts to texts")
+        _refuse_header(path, "__metadata__ does not map texts to texts")
     return dict(value)
 
 
@@ -138,26 +138,28 @@ def _tensors(
     unreadable: list[UnreadableTensor] = []
     ranges: list[tuple[int, int]] = []
     for key, row in header.items():
-        name, shape, begin, end = _row(path, key, row, limits)
+        name, shape, begin, end = _parse_row(path, key, row, limits)
         ranges.append((begin, end))
         dtype = SAFETENSORS_DTYPES.get(name)
         if dtype is None:
             unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name[:40])[1:-1]})"))
             continue
         storage = Storage(key, source.facts, start=start + begin, size=end - begin, dtype=dtype)
-        tensors[key] = _tensor(path, key, TensorSpec(shape, dtype), storage)
+        tensors[key] = _stored_tensor(path, key, TensorSpec(shape, dtype), storage)
     _refuse_holes(path, ranges, source.size - start)
     return tensors, tuple(unreadable)
 
 
-def _row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int, ...], int, int]:
+def _parse_row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int, ...], int, int]:
     """Return dtype, shape and byte range of one entry of the header, whose fields must be these and no others."""
     fields = row if type(row) is dict and row.keys() == {"dtype", "shape", "data_offsets"} else {}
     name: Any = fields.get("dtype")
     shape: Any = fields.get("shape")
     offsets: Any = fields.get("data_offsets")
     if type(name) is not str or not _counts(shape) or not _counts(offsets) or len(offsets) != 2:
-        _broken(path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets (each below 2^63)")
+        _refuse_header(
+            path, f"the entry {key[:80]!a} does not state a dtype, a shape and two offsets (each below 2^63)"
+        )
     for limit, size, what in (("rank", len(shape), "dimensions"), ("key", len(key), "characters in its name")):
         if size > getattr(limits, limit):
             raise beyond(limits, limit, size, f"{key[:80]!a} has {size} {what}", where=path)
@@ -168,11 +170,11 @@ def _counts(value: Any) -> bool:
     return type(value) is list and all(type(item) is int and 0 <= item < BOUND for item in value)
 
 
-def _tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTensor:
-    needed = spec.elements * ITEMSIZES[spec.dtype]
-    if needed != storage.size:
+def _stored_tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTensor:
+    size_in_bytes = spec.elements * ITEMSIZES[spec.dtype]
+    if size_in_bytes != storage.size:
         raise UnreadableCheckpoint(
-            f"{key[:80]!a}: {spec} needs {needed} bytes, and its offsets give it {storage.size}",
+            f"{key[:80]!a}: {spec} needs {size_in_bytes} bytes, and its offsets give it {storage.size}",
             where=path,
             fix="fetch the file again; no writer of checkpoints makes such a file",
             code="VC451",
@@ -181,23 +183,23 @@ def _tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTe
 
 
 def _refuse_holes(path: str, ranges: list[tuple[int, int]], size: int) -> None:
-    expected = 0
+    position = 0
     for begin, end in sorted(ranges):
-        if begin != expected or end < begin:
-            _lie(path, f"bytes {min(begin, expected)} to {max(begin, expected)} belong to no tensor or to two")
-        expected = end
-    if expected > size:
+        if begin != position or end < begin:
+            _lie(path, f"bytes {min(begin, position)} to {max(begin, position)} belong to no tensor or to two")
+        position = end
+    if position > size:
         raise UnreadableCheckpoint(
-            f"the tensors need {expected} bytes, and the file has {size} of them",
+            f"the tensors need {position} bytes, and the file has {size} of them",
             where=path,
             fix="the download was probably cut: fetch it again",
             code="VC403",
         )
-    if expected != size:
-        _lie(path, f"{size - expected} bytes at the end belong to no tensor")
+    if position != size:
+        _lie(path, f"{size - position} bytes at the end belong to no tensor")
 
 
-def _broken(path: str, what: str, code: str = "VC450") -> NoReturn:
+def _refuse_header(path: str, what: str, code: str = "VC450") -> NoReturn:
     raise UnreadableCheckpoint(f"broken header: {what}", where=path, fix="fetch the file again", code=code)
 
 

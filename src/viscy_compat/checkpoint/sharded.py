@@ -27,7 +27,7 @@ def read_sharded(source: ByteSource, limits: Limits, read: ReadCheckpoint) -> Ch
     kinds = {"safetensors" if shard.format == "safetensors" else "torch" for shard in checkpoints.values()}
     if len(kinds) != 1:
         raise broken_index(path, "its shards are of two kinds")
-    tensors = _joined(path, shards, checkpoints)
+    tensors = _join_shards(path, shards, checkpoints)
     unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
     findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
     globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
@@ -81,7 +81,9 @@ def _read_shard(path: str, name: str, read: ReadCheckpoint) -> Checkpoint:
     return shard
 
 
-def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]) -> dict[str, StoredTensor]:
+def _join_shards(
+    path: str, shards: dict[str, list[str]], checkpoints: dict[str, Checkpoint]
+) -> dict[str, StoredTensor]:
     """Return the tensors in the order of the index; each is in the shard that the index names, and in no other."""
     places: dict[str, str] = {}
     for name, shard in checkpoints.items():
@@ -89,10 +91,10 @@ def _joined(path: str, shards: dict[str, list[str]], checkpoints: dict[str, Chec
             if key in places:
                 _clash(path, f"{key[:80]!a} is in the shards {places[key]!a} and {name!a}")
             places[key] = name
-    stated = {key: name for name, keys in shards.items() for key in keys}
-    if places != stated:
-        key = min(places.keys() ^ stated.keys() or {key for key in places if places[key] != stated[key]})
-        _clash(path, f"{key[:80]!a} is in {places.get(key, 'no shard')!a}, and the index says {stated.get(key)!a}")
+    by_index = {key: name for name, keys in shards.items() for key in keys}
+    if places != by_index:
+        key = min(places.keys() ^ by_index.keys() or {key for key in places if places[key] != by_index[key]})
+        _clash(path, f"{key[:80]!a} is in {places.get(key, 'no shard')!a}, and the index says {by_index.get(key)!a}")
     return {key: tensor for name in checkpoints for key, tensor in checkpoints[name].tensors.items()}
 
 

@@ -57,10 +57,10 @@ def sites_of(root: Node) -> list[Site]:
 
 def _sites(root: Node) -> Iterator[Site]:
     """Look into dictionaries, breadth first; each node and each shared state is looked at once."""
-    seen = {id(root)}
-    states = _States()
-    waiting: list[tuple[str, Node, int]] = [("", root, 0)]
-    for path, node, depth in waiting:
+    visited = {id(root)}
+    states = _ModuleStates()
+    queue: list[tuple[str, Node, int]] = [("", root, 0)]
+    for path, node, depth in queue:
         if states.module_of(node) is not None:
             yield Site(path, node, True, 0)
             continue
@@ -71,13 +71,13 @@ def _sites(root: Node) -> Iterator[Site]:
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
             yield Site(path, node, False, tensors)
         for key, value in mapping.items() if depth < _DEPTH else ():
-            named = key not in _NO_WEIGHTS and len(key) <= _NAME
-            if named and type(value) in (Dict, Call) and id(value) not in seen and not is_tensor(value):
-                seen.add(id(value))
-                waiting.append((f"{path}.{key}" if path else key, value, depth + 1))
+            is_candidate = key not in _NO_WEIGHTS and len(key) <= _NAME
+            if is_candidate and type(value) in (Dict, Call) and id(value) not in visited and not is_tensor(value):
+                visited.add(id(value))
+                queue.append((f"{path}.{key}" if path else key, value, depth + 1))
 
 
-class _States:
+class _ModuleStates:
     """The ``__dict__`` of each pickled object, decoded once however many objects share it."""
 
     __slots__ = ("_decoded", "_given")
@@ -88,10 +88,10 @@ class _States:
 
     def is_new(self, node: Node) -> bool:
         """Say whether a dictionary's entries have not been looked at under another node."""
-        given = node.args[0] if type(node) is Call and node.args and node.entries is None else node
-        known = id(given) in self._given
-        self._given.add(id(given))
-        return not known
+        content = node.args[0] if type(node) is Call and node.args and node.entries is None else node
+        is_old = id(content) in self._given
+        self._given.add(id(content))
+        return not is_old
 
     def module_of(self, node: Node) -> dict[str, Node] | None:
         """Return the ``__dict__`` of a pickled module; None where the node is none.
@@ -103,7 +103,7 @@ class _States:
         state = self._state_of(node)
         if state is not None and "_modules" in state and "_parameters" in state:
             return state
-        inner = _compiled(node)
+        inner = _inside_compiled(node)
         if inner is None or "_modules" not in (self._state_of(inner) or {}):
             return None
         return {"_modules": Dict(["_orig_mod", inner])}
@@ -117,7 +117,7 @@ class _States:
         return self._decoded[id(state)]
 
 
-def _compiled(node: Call) -> Call | None:
+def _inside_compiled(node: Call) -> Call | None:
     """Return the module that a call of ``OptimizedModule`` wraps."""
     name = node.function.name if type(node.function) is Global else ""
     inner = node.args[0] if name == "OptimizedModule" and node.args else None
@@ -140,18 +140,18 @@ def usual(sites: list[Site], where: str) -> Site | None:
             "no state dict and no module in this file", where=where, fix="save model.state_dict()", code="VC444"
         )
     by_path = {site.path: site for site in sites}
-    found = [by_path[path] for path in ("state_dict", "") if path in by_path]
-    return sites[0] if len(sites) == 1 else found[0] if found else None
+    preferred = [by_path[path] for path in ("state_dict", "") if path in by_path]
+    return sites[0] if len(sites) == 1 else preferred[0] if preferred else None
 
 
 def names_at(sites: list[Site], path: str, limits: Limits, where: str) -> list[str]:
     """Return the names in the state dict, or module, at a path."""
     site = next(site for site in sites if site.path == path)
-    named = module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
-    return [name for name, _ in named]
+    entries = module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
+    return [name for name, _ in entries]
 
 
-def listed(sites: list[Site]) -> tuple[StateDictSite, ...]:
+def sites_with_counts(sites: list[Site]) -> tuple[StateDictSite, ...]:
     """Return the sites as facts."""
     return tuple(StateDictSite(site.path, site.tensors) for site in sites)
 
@@ -176,21 +176,21 @@ class _ModuleWalk:
 
     def __init__(self, limits: Limits, where: str) -> None:
         self._limits, self._where, self._left = limits, where, 8 * limits.tensors
-        self._states = _States()
+        self._states = _ModuleStates()
         self._open: set[int] = set()
         self.entries: list[tuple[str, Node]] = []
 
     def entries_of(self, root: Node) -> list[tuple[str, Node]]:
-        waiting: list[tuple[str, Node, bool]] = [("", root, True)]
-        while waiting:
-            prefix, node, entering = waiting.pop()
+        queue: list[tuple[str, Node, bool]] = [("", root, True)]
+        while queue:
+            prefix, node, enters = queue.pop()
             state = self._states.module_of(node)
-            if not entering:
+            if not enters:
                 self._open.discard(id(node))
             elif state is not None:
                 children = self._enter(prefix, node, state)
-                waiting.append((prefix, node, False))
-                waiting.extend((f"{prefix}{name}.", child, True) for name, child in children)
+                queue.append((prefix, node, False))
+                queue.extend((f"{prefix}{name}.", child, True) for name, child in children)
         return self.entries
 
     def _enter(self, prefix: str, node: Node, state: dict[str, Node]) -> list[tuple[str, Node]]:
@@ -204,21 +204,21 @@ class _ModuleWalk:
                 "a module contains itself", where=self._where, fix="save model.state_dict() instead", code="VC420"
             )
         if len(prefix) > self._limits.key:
-            needed = 10 * len(prefix)
-            raise beyond(self._limits, "key", needed, f"a name has {len(prefix)} characters", where=self._where)
+            enough = 10 * len(prefix)
+            raise beyond(self._limits, "key", enough, f"a name has {len(prefix)} characters", where=self._where)
         if self._left < 0:
             # How many there are would take a walk without end to tell.
-            needed = 10 * self._limits.tensors
-            raise beyond(self._limits, "tensors", needed, "the modules hold many entries", where=self._where)
+            enough = 10 * self._limits.tensors
+            raise beyond(self._limits, "tensors", enough, "the modules hold many entries", where=self._where)
         self._open.add(id(node))
         return list(reversed(children.items()))
 
 
 def _own_entries(state: dict[str, Node]) -> Iterator[tuple[str, Node]]:
-    hidden = _texts(state.get("_non_persistent_buffers_set"))
+    unsaved = _texts(state.get("_non_persistent_buffers_set"))
     parameters, buffers = mapping_of(state.get("_parameters")) or {}, mapping_of(state.get("_buffers")) or {}
     yield from ((name, value) for name, value in parameters.items() if value is not None)
-    yield from ((name, value) for name, value in buffers.items() if value is not None and name not in hidden)
+    yield from ((name, value) for name, value in buffers.items() if value is not None and name not in unsaved)
 
 
 def _texts(node: Node) -> frozenset[str]:
@@ -231,12 +231,12 @@ def _texts(node: Node) -> frozenset[str]:
 
 def module_class(node: Node) -> str:
     """Return the import path of the class of a pickled module, that of the module within a compiled one."""
-    node = _compiled(node) or node if type(node) is Call else node
+    node = _inside_compiled(node) or node if type(node) is Call else node
     function = node.function if type(node) is Call else None
     if type(function) is Persistent and type(function.id) is tuple and len(function.id) > 1:
         function = function.id[1]
-    reconstructed = type(function) is Global and function.name == "_reconstructor" and len(node.args) > 0
-    target = node.args[0] if reconstructed else function
+    is_reconstructed = type(function) is Global and function.name == "_reconstructor" and len(node.args) > 0
+    target = node.args[0] if is_reconstructed else function
     return target.path if type(target) is Global else ""
 
 
@@ -248,9 +248,9 @@ def has_other_keys(node: Node) -> bool:
 def several_state_dicts(checkpoint: Checkpoint) -> UnreadableCheckpoint:
     """Return the error that asks which of several state dicts is meant."""
     paths = [site.path for site in checkpoint.sites]
-    listed = ", ".join(map(repr, paths[:12]))
+    choices = ", ".join(map(repr, paths[:12]))
     return UnreadableCheckpoint(
-        f"{len(paths)} state dicts in this file: {listed}",
+        f"{len(paths)} state dicts in this file: {choices}",
         where=checkpoint.path,
         fix=f"choose one with --state-dict {paths[0]}",
         code="VC445",

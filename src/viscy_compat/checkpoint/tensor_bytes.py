@@ -71,7 +71,7 @@ class TensorReader:
                 oldest = self._sources.pop(next(iter(self._sources)))
                 oldest.verify_unchanged()
                 oldest.close()
-            self._sources[file] = ByteSource(file.path, expected=file)
+            self._sources[file] = ByteSource(file.path, same_as=file)
         return self._sources[file]
 
     def locate(self, storage: Storage) -> int:
@@ -95,19 +95,19 @@ class TensorReader:
             VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
         """
         if isinstance(storage, ChunkedStorage):
-            yield from self._joined(storage)
+            yield from self._chunked_bytes(storage)
             return
         pieces = self.source(storage.file).chunks(self.locate(storage), storage.size, size)
-        expected = storage.crc if self._verifies else None
+        crc_on_file = storage.crc if self._verifies else None
         total, crc = 0, 0
-        for piece in _inflated(pieces, storage) if storage.compressed else pieces:
-            crc = zlib.crc32(piece, crc) if expected is not None else 0
+        for piece in _inflate(pieces, storage) if storage.compressed else pieces:
+            crc = zlib.crc32(piece, crc) if crc_on_file is not None else 0
             total += len(piece)
             yield piece
-        if total != storage.nbytes or (expected is not None and crc != expected):
-            raise damaged(storage)
+        if total != storage.nbytes or (crc_on_file is not None and crc != crc_on_file):
+            raise damaged_storage(storage)
 
-    def _joined(self, storage: ChunkedStorage) -> Iterator[bytes]:
+    def _chunked_bytes(self, storage: ChunkedStorage) -> Iterator[bytes]:
         """Yield the bytes of a tensor out of its chunks, whose CRCs are verified first: rows of them tell nothing."""
         for chunk in storage.chunks if self._verifies else ():
             self.verify(chunk.tensor.storage)
@@ -125,9 +125,9 @@ class TensorReader:
         The CRC of the storage is not looked at unless the tensor is the whole of it: call `verify` for tensors that
         look into a larger storage.
         """
-        pieces = self._packed(tensor, size)
+        pieces = self._packed_bytes(tensor, size)
         if tensor.storage.byte_order == "big" and _unit(tensor) > 1:
-            return (_swapped(piece, _unit(tensor)) for piece in pieces)
+            return (_swap(piece, _unit(tensor)) for piece in pieces)
         return pieces
 
     def digest(self, tensor: StoredTensor) -> str:
@@ -139,19 +139,19 @@ class TensorReader:
             state.update(piece)
         return state.hexdigest()
 
-    def _packed(self, tensor: StoredTensor, size: int) -> Iterator[bytes]:
+    def _packed_bytes(self, tensor: StoredTensor, size: int) -> Iterator[bytes]:
         storage, first = tensor.storage, tensor.offset * tensor.itemsize
         size = max(size - size % 16, 16)
         if not tensor.nbytes:
             return iter(())
         if tensor.contiguous and (first, tensor.nbytes) == (0, storage.nbytes):
             return self.storage_chunks(storage, size=size)
-        source, start = self._unpacked(storage)
+        source, start = self._place_of(storage)
         if tensor.contiguous:
             return source.chunks(start + first, tensor.nbytes, size)
-        return _strided(lambda begin, length: source.read(start + begin, length), tensor, size)
+        return _strided_bytes(lambda begin, length: source.read(start + begin, length), tensor, size)
 
-    def _unpacked(self, storage: Storage) -> tuple[ByteSource, int]:
+    def _place_of(self, storage: Storage) -> tuple[ByteSource, int]:
         """Return a file with the bytes of a storage, and where in it they start.
 
         A compressed storage is unpacked once, however many tensors look into it, and to the disc: it may be larger
@@ -181,7 +181,7 @@ class TensorReader:
             ) from error
 
 
-def damaged(storage: Storage) -> UnreadableCheckpoint:
+def damaged_storage(storage: Storage) -> UnreadableCheckpoint:
     """Return the error for a storage whose bytes are not those that were written."""
     return UnreadableCheckpoint(
         f"{storage.name} is damaged: its bytes do not have the CRC-32 that the file states",
@@ -199,40 +199,40 @@ _ReadElements = Callable[[int, int], bytes]
 """First byte within the storage and length to bytes."""
 
 
-def _inflated(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
+def _inflate(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
     """Unpack a deflated record, and stop where it grows beyond what the directory states."""
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
-    left = storage.nbytes
+    rest = storage.nbytes
     try:
         for piece in pieces:
-            while piece and left >= 0:
-                unpacked = unpacker.decompress(piece, CHUNK)
-                left -= len(unpacked)
+            while piece and rest >= 0:
+                output = unpacker.decompress(piece, CHUNK)
+                rest -= len(output)
                 piece = unpacker.unconsumed_tail
-                yield unpacked
+                yield output
     except zlib.error as error:
-        raise damaged(storage) from error
-    if left < 0:
-        raise damaged(storage)
+        raise damaged_storage(storage) from error
+    if rest < 0:
+        raise damaged_storage(storage)
 
 
-def _strided(read: _ReadElements, tensor: StoredTensor, size: int) -> Iterator[bytes]:
+def _strided_bytes(read: _ReadElements, tensor: StoredTensor, size: int) -> Iterator[bytes]:
     """Yield the elements of a strided tensor in row-major order, in pieces of about `size` bytes."""
     shape, stride, unit = tensor.spec.shape, tensor.stride, tensor.itemsize
     first = tensor.offset
     if unit == 16:
         # memoryview knows no 16-byte element: a complex number is a row of two.
         shape, stride, unit, first = (*shape, 2), (*(2 * step for step in stride), 1), 8, 2 * first
-    gathered: list[bytes] = []
-    waiting = 0
+    rows: list[bytes] = []
+    size_so_far = 0
     for row in _rows(read, first, shape, stride, unit):
-        gathered.append(row)
-        waiting += len(row)
-        if waiting >= size:
-            yield b"".join(gathered)
-            gathered, waiting = [], 0
-    if gathered:
-        yield b"".join(gathered)
+        rows.append(row)
+        size_so_far += len(row)
+        if size_so_far >= size:
+            yield b"".join(rows)
+            rows, size_so_far = [], 0
+    if rows:
+        yield b"".join(rows)
 
 
 def _rows(
@@ -242,7 +242,7 @@ def _rows(
     span = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
     if span * unit <= _HELD:
         elements = memoryview(read(first * unit, span * unit)).cast(_FORMATS[unit])
-        yield from _gathered(elements, 0, shape, stride)
+        yield from _gather(elements, 0, shape, stride)
     elif len(shape) > 1:
         for index in range(shape[0]):
             yield from _rows(read, first + index * stride[0], shape[1:], stride[1:], unit)
@@ -253,9 +253,7 @@ def _rows(
             yield from _rows(read, first + index * stride[0], (count,), stride, unit)
 
 
-def _gathered(
-    elements: memoryview[int], first: int, shape: tuple[int, ...], stride: tuple[int, ...]
-) -> Iterator[bytes]:
+def _gather(elements: memoryview[int], first: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Iterator[bytes]:
     if not shape:
         yield elements[first : first + 1].tobytes()
     elif len(shape) == 1 and stride[0] == 0:
@@ -264,7 +262,7 @@ def _gathered(
         yield elements[first : first + (shape[0] - 1) * stride[0] + 1 : stride[0]].tobytes()
     else:
         for index in range(shape[0]):
-            yield from _gathered(elements, first + index * stride[0], shape[1:], stride[1:])
+            yield from _gather(elements, first + index * stride[0], shape[1:], stride[1:])
 
 
 def _unit(tensor: StoredTensor) -> int:
@@ -272,8 +270,8 @@ def _unit(tensor: StoredTensor) -> int:
     return tensor.itemsize // 2 if tensor.spec.dtype.startswith("complex") else tensor.itemsize
 
 
-def _swapped(piece: bytes, unit: int) -> bytes:
-    swapped = bytearray(len(piece))
+def _swap(piece: bytes, unit: int) -> bytes:
+    reversed_bytes = bytearray(len(piece))
     for index in range(unit):
-        swapped[index::unit] = piece[unit - 1 - index :: unit]
-    return bytes(swapped)
+        reversed_bytes[index::unit] = piece[unit - 1 - index :: unit]
+    return bytes(reversed_bytes)

@@ -21,7 +21,7 @@ def damaged_records(checkpoint: Checkpoint) -> tuple[str, ...]:
     UnreadableCheckpoint
         VC410, VC412 where a record's header disagrees with the directory; VC402 where the file changes meanwhile.
     """
-    found = []
+    names = []
     storages: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
     with TensorReader(checkpoint) as reader:
         for storage in storages:
@@ -32,17 +32,17 @@ def damaged_records(checkpoint: Checkpoint) -> tuple[str, ...]:
             except UnreadableCheckpoint as error:
                 if error.code != "VC414":
                     raise
-                found.append(storage.name)
-    return tuple(found)
+                names.append(storage.name)
+    return tuple(names)
 
 
 def refuse_damage(checkpoint: Checkpoint) -> None:
     """Raise VC414 where `damaged_records` finds one; what it raises otherwise."""
-    damaged = damaged_records(checkpoint)
-    if damaged:
-        more = f" and {len(damaged) - 1} more records are" if len(damaged) > 1 else " is"
+    names = damaged_records(checkpoint)
+    if names:
+        more = f" and {len(names) - 1} more records are" if len(names) > 1 else " is"
         raise UnreadableCheckpoint(
-            f"{damaged[0][:80]!a}{more} damaged: their bytes do not have the CRC-32 that the file states",
+            f"{names[0][:80]!a}{more} damaged: their bytes do not have the CRC-32 that the file states",
             where=checkpoint.path,
             fix="fetch or copy the file again; the original is the only cure",
             code="VC414",

@@ -14,9 +14,9 @@ from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.folder import refuse_part
 from viscy_compat.checkpoint.foreign import foreign_pickle, lone_pickle
-from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, EndOfData, Pickled, decode
+from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Call, Node, Persistent, is_global
 from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
@@ -27,7 +27,7 @@ _CONTENTS: Final = "torch.distributed.checkpoint.metadata.Metadata"
 _WINDOW: Final = 1 << 14
 
 
-def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -> Checkpoint:
     """Read a pre-1.6 stream; see `viscy_compat.checkpoint.open_checkpoint`."""
     pickles = _Pickles(source, limits)
     first = pickles.first()
@@ -37,31 +37,31 @@ def read_torch_legacy(source: ByteSource, limits: Limits, wanted: str | None) ->
         raise lone_pickle(source.path) if _refers_to_storages(first) else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
-        _broken(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
+        _refuse_stream(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)
-    contents = Contents(
+    file = DecodedFile(
         source=source,
         format="torch-legacy",
-        pickled=_with_names_of(main, machine),
-        storages={id(node): _view(node, storages) for node in main.persistents},
+        pickle=_with_names_of(main, machine),
+        storages={id(node): _view_of(node, storages) for node in main.persistents},
         records={},
         versions={"archive": str(_PROTOCOL)},
         checked=(),
         trailing=source.size - _end_of(storages, keys.end),
     )
-    return checkpoint_of(contents, limits, wanted)
+    return checkpoint_of(file, limits, address)
 
 
-def _refers_to_storages(pickled: Pickled) -> bool:
+def _refers_to_storages(pickle: DecodedPickle) -> bool:
     """Say whether a pickle is the one of a torch zip file, whose storages are records of the archive."""
-    return any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in pickled.persistents[:1])
+    return any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in pickle.persistents[:1])
 
 
-def _with_names_of(main: Pickled, machine: Pickled) -> Pickled:
+def _with_names_of(main: DecodedPickle, machine: DecodedPickle) -> DecodedPickle:
     """Return the main pickle with the names that the facts about the machine mention: those are unpickled too."""
     names = tuple({name.path: name for name in (*main.globals, *machine.globals)}.values())
-    called = machine.computed or main.computed
-    return main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=called)
+    calls_results = machine.computed or main.computed
+    return main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=calls_results)
 
 
 class _Pickles:
@@ -74,7 +74,7 @@ class _Pickles:
         self._at = 0
         self._window = source.read(0, min(source.size, _WINDOW))
 
-    def first(self) -> Pickled:
+    def first(self) -> DecodedPickle:
         """Return the pickle of the magic number; anything that is no pickle is no torch stream either."""
         try:
             return self.next()
@@ -83,25 +83,25 @@ class _Pickles:
                 raise
             raise foreign_pickle(self._source.path) from error
 
-    def next(self) -> Pickled:
+    def next(self) -> DecodedPickle:
         while True:
             try:
                 where, whole = self._source.path, self._source.size
-                pickled = decode(self._window, self._limits, start=self._at, where=where, whole=whole)
+                pickle = decode(self._window, self._limits, start=self._at, where=where, whole=whole)
             except EndOfData as error:
                 if len(self._window) == self._source.size:
-                    raise _cut(self._source.path) from error
+                    raise _cut_stream(self._source.path) from error
                 self._grow()
             else:
-                self._at = pickled.end
-                return pickled
+                self._at = pickle.end
+                return pickle
 
     def _grow(self) -> None:
         size = min(4 * len(self._window), self._source.size)
         if len(self._window) - self._at > self._limits.pickle_bytes:
             most = self._source.size
-            said = f"a pickle has more than {self._limits.pickle_bytes} bytes"
-            raise beyond(self._limits, "pickle_bytes", most, said, where=self._source.path)
+            what = f"a pickle has more than {self._limits.pickle_bytes} bytes"
+            raise beyond(self._limits, "pickle_bytes", most, what, where=self._source.path)
         self._window += self._source.read(len(self._window), size - len(self._window))
 
 
@@ -113,8 +113,8 @@ class _Root(NamedTuple):
     location: str
 
 
-def _roots(main: Pickled) -> dict[str, _Root]:
-    """Return the root storages that the object refers to, in order; ids that are none are dealt with by `_view`."""
+def _roots(main: DecodedPickle) -> dict[str, _Root]:
+    """Return the root storages that the object refers to, in order; ids that are none are dealt with by `_view_of`."""
     roots: dict[str, _Root] = {}
     for node in main.persistents:
         try:
@@ -128,24 +128,26 @@ def _roots(main: Pickled) -> dict[str, _Root]:
 def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], start: int) -> dict[str, StorageView]:
     """Find every storage of the stream: a storage's place follows from the sizes of those before it."""
     if type(keys) is not list or any(type(key) is not str for key in keys) or len(set(keys)) != len(keys):
-        _broken(source.path, "the list of its storages is broken")
-    found: dict[str, StorageView] = {}
+        _refuse_stream(source.path, "the list of its storages is broken")
+    views: dict[str, StorageView] = {}
     for key in keys:
         root = roots.get(key)
         if root is None:
-            _broken(source.path, f"storage {key[:40]!a} belongs to no tensor, so its size is unknown")
+            _refuse_stream(source.path, f"storage {key[:40]!a} belongs to no tensor, so its size is unknown")
         if start + 8 > source.size:
-            raise _cut(source.path)
+            raise _cut_stream(source.path)
         elements = int.from_bytes(source.read(start, 8), "little", signed=True)
         size = elements * STORAGE_ITEMSIZES[root.dtype]
         if elements != root.elements:
-            _broken(source.path, f"storage {key[:40]!a} has {elements} elements, and {root.elements} in the pickle")
+            _refuse_stream(
+                source.path, f"storage {key[:40]!a} has {elements} elements, and {root.elements} in the pickle"
+            )
         if start + 8 + size > source.size:
-            raise _cut(source.path)
+            raise _cut_stream(source.path)
         storage = Storage(key, source.facts, start=start + 8, size=size, dtype=root.dtype, location=root.location)
-        found[key] = StorageView(storage, root.dtype)
+        views[key] = StorageView(storage, root.dtype)
         start += 8 + size
-    return found
+    return views
 
 
 def _end_of(storages: dict[str, StorageView], start: int) -> int:
@@ -153,7 +155,7 @@ def _end_of(storages: dict[str, StorageView], start: int) -> int:
     return max((view.storage.start + view.storage.size for view in storages.values()), default=start)
 
 
-def _view(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:
+def _view_of(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:
     """Return what a persistent id stands for; a sixth field says which part of the root storage."""
     try:
         key, dtype, elements, _ = storage_id(node)
@@ -173,7 +175,7 @@ def _view(node: Persistent, storages: dict[str, StorageView]) -> StorageView | N
     return StorageView(root.storage, dtype, part[1])
 
 
-def _cut(path: str) -> UnreadableCheckpoint:
+def _cut_stream(path: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(
         "the file ends before its storages do: it was cut",
         where=path,
@@ -182,7 +184,7 @@ def _cut(path: str) -> UnreadableCheckpoint:
     )
 
 
-def _broken(path: str, what: str) -> NoReturn:
+def _refuse_stream(path: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"broken torch stream: {what}", where=path, fix="fetch the file again; no torch writes this", code="VC416"
     )

@@ -7,9 +7,9 @@ from typing import Final
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage, ZipEntry
-from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits
-from viscy_compat.checkpoint.pickle_machine import EndOfData, Pickled, decode
+from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Persistent
 from viscy_compat.checkpoint.rebuild import NotExact, StorageView, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
@@ -23,12 +23,12 @@ _RECORDS: Final = ("byteorder", "version", ".format_version", ".storage_alignmen
 """What is read besides the pickle; torch writes most of them next to it."""
 
 
-def read_torch_zip(source: ByteSource, limits: Limits, wanted: str | None) -> Checkpoint:
+def read_torch_zip(source: ByteSource, limits: Limits, address: str | None) -> Checkpoint:
     """Read a torch zip file; see `viscy_compat.checkpoint.open_checkpoint`."""
-    return checkpoint_of(contents_of(source, limits), limits, wanted)
+    return checkpoint_of(decode_torch_zip(source, limits), limits, address)
 
 
-def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
+def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> DecodedFile:
     """Return the graph of a torch zip file, and its storages."""
     archive = ZipArchive(source, limits)
     root = _root_of(archive)
@@ -37,14 +37,14 @@ def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
     archive.keep({pickle_name: limits.pickle_bytes, **{root + name: _MOST_METADATA for name in _RECORDS}})
     archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
-    pickled = decoded(archive.pickle(pickle_name, limits), limits, where)
+    pickle = decode_record(archive.pickle(pickle_name, limits), limits, where)
     records = _records(archive, _byte_order(archive, root))
-    storages = storages_of(pickled, records, root + "data/")
+    storages = storages_of(pickle, records, root + "data/")
     _forget_sums_never_made(storages)
-    return Contents(
+    return DecodedFile(
         source=source,
         format="torch-zip",
-        pickled=pickled,
+        pickle=pickle,
         storages=storages,
         records=records,
         versions=_versions(archive, root),
@@ -54,22 +54,22 @@ def contents_of(source: ByteSource | ByteWindow, limits: Limits) -> Contents:
     )
 
 
-def decoded(data: bytes, limits: Limits, where: str) -> Pickled:
+def decode_record(data: bytes, limits: Limits, where: str) -> DecodedPickle:
     """Decode the pickle, which fills its record: another one behind it would go unseen by some readers."""
     try:
-        pickled = decode(data, limits, where=where)
+        pickle = decode(data, limits, where=where)
     except EndOfData as error:
         raise UnreadableCheckpoint(
             "broken pickle: it has no end", where=where, fix="fetch the file again", code="VC420"
         ) from error
-    if pickled.end != len(data):
+    if pickle.end != len(data):
         raise UnreadableCheckpoint(
-            f"broken pickle: {len(data) - pickled.end} bytes follow its end",
+            f"broken pickle: {len(data) - pickle.end} bytes follow its end",
             where=where,
             fix="do not use this file: no writer of checkpoints makes such a record",
             code="VC420",
         )
-    return pickled
+    return pickle
 
 
 def _root_of(archive: ZipArchive) -> str:
@@ -90,24 +90,24 @@ def _byte_order(archive: ZipArchive, root: str) -> ByteOrder:
     name = root + "byteorder"
     if name not in archive.entries:
         return "little"
-    stated = archive.read(name, _SMALL)
-    if stated not in (b"little", b"big"):
+    text = archive.read(name, _SMALL)
+    if text not in (b"little", b"big"):
         raise UnreadableCheckpoint(
-            f"the byte order is stated as {stated[:20]!r}",
+            f"the byte order is stated as {text[:20]!r}",
             where=archive.source.path,
             fix="fetch it again",
             code="VC410",
         )
-    return "big" if stated == b"big" else "little"
+    return "big" if text == b"big" else "little"
 
 
 def _versions(archive: ZipArchive, root: str) -> dict[str, str]:
     """Return what the small records say; torch calls its own format's version ``version``."""
-    found = {}
+    versions = {}
     for record, name in (("version", "archive"), (".format_version", "format"), (".storage_alignment", "alignment")):
         if root + record in archive.entries:
-            found[name] = archive.read(root + record, _SMALL).decode("ascii", "replace").strip()
-    return found
+            versions[name] = archive.read(root + record, _SMALL).decode("ascii", "replace").strip()
+    return versions
 
 
 def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
@@ -117,10 +117,10 @@ def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
     from json import loads
 
     try:
-        recorded = loads(archive.read(name, _MOST_METADATA))
+        record = loads(archive.read(name, _MOST_METADATA))
     except (ValueError, RecursionError):
         return {}
-    texts = recorded.items() if isinstance(recorded, dict) else ()
+    texts = record.items() if isinstance(record, dict) else ()
     return {key: value for key, value in texts if isinstance(value, str)}
 
 
@@ -150,10 +150,10 @@ def start_in_file(window: ByteWindow, storage: Storage) -> None:
         storage.start = window.start + start_of(window, storage.entry)
 
 
-def storages_of(pickled: Pickled, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
+def storages_of(pickle: DecodedPickle, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
     """Return what each persistent id stands for; the first one that names a record decides its element type."""
     views: dict[str, StorageView] = {}
-    return {id(node): _storage_of(node, records, folder, views) for node in pickled.persistents}
+    return {id(node): _storage_of(node, records, folder, views) for node in pickle.persistents}
 
 
 def _forget_sums_never_made(storages: dict[int, StorageView | NotExact]) -> None:
@@ -161,9 +161,9 @@ def _forget_sums_never_made(storages: dict[int, StorageView | NotExact]) -> None
 
     That is ``torch.serialization.skip_data``; no bytes have the sum 0 but by an accident of one in four billion.
     """
-    filled = [view.storage for view in storages.values() if type(view) is StorageView and view.storage.nbytes]
-    if not any(storage.crc for storage in filled):
-        for storage in filled:
+    with_bytes = [view.storage for view in storages.values() if type(view) is StorageView and view.storage.nbytes]
+    if not any(storage.crc for storage in with_bytes):
+        for storage in with_bytes:
             storage.crc = None
 
 

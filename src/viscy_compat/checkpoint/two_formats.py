@@ -85,12 +85,12 @@ def _states_its_sum(block: bytes) -> bool:
     """Say whether the field of a tar header that holds the sum of its bytes does: as signed ones or unsigned ones."""
     field = block[_SUM].partition(b"\0")[0].strip()
     try:
-        stated = int(field or b"0", 8) if block[148] < 0x80 else int.from_bytes(block[149:156], "big")
+        sum_on_file = int(field or b"0", 8) if block[148] < 0x80 else int.from_bytes(block[149:156], "big")
     except ValueError:
         return False
     rest = block[:148] + b" " * 8 + block[156:]
     negative = sum(256 for byte in rest if byte > 127)
-    return stated in (sum(rest), sum(rest) - negative)
+    return sum_on_file in (sum(rest), sum(rest) - negative)
 
 
 def _acts_like_a_pickle(source: ByteSource, head: bytes, most: int) -> bool:

@@ -8,10 +8,10 @@ from typing import Final
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
 from viscy_compat.checkpoint.folder import place_of_shard
-from viscy_compat.checkpoint.graph import Contents, checkpoint_of
+from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
-from viscy_compat.checkpoint.torch_zip import decoded, storages_of
+from viscy_compat.checkpoint.torch_zip import decode_record, storages_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 PICKLE: Final = "data.pkl"
@@ -19,7 +19,7 @@ DATA: Final = "data"
 _SMALL: Final = 4096
 
 
-def read_unpacked(folder: str, limits: Limits, wanted: str | None, *, path: str) -> Checkpoint:
+def read_unpacked(folder: str, limits: Limits, address: str | None, *, path: str) -> Checkpoint:
     """Read an unpacked torch file; see `viscy_compat.checkpoint.open_checkpoint`.
 
     Parameters
@@ -28,7 +28,7 @@ def read_unpacked(folder: str, limits: Limits, wanted: str | None, *, path: str)
         Where ``data.pkl`` is.
     limits : Limits
         Of the reader.
-    wanted : str or None
+    address : str or None
         Which state dict.
     path : str
         What the user gave: the folder, the one above it, or the pickle.
@@ -37,28 +37,28 @@ def read_unpacked(folder: str, limits: Limits, wanted: str | None, *, path: str)
         if source.size > limits.pickle_bytes:
             what = f"it has {source.size} bytes"
             raise beyond(limits, "pickle_bytes", source.size, what, where=source.path)
-        pickled = decoded(source.read(0, source.size), limits, source.path)
+        pickle = decode_record(source.read(0, source.size), limits, source.path)
         source.verify_unchanged()
-    keys = {key for node in pickled.persistents if (key := _key(node)) is not None}
+    keys = {key for node in pickle.persistents if (key := _storage_key(node)) is not None}
     if len(keys) > limits.entries:
         raise beyond(limits, "entries", len(keys), f"{len(keys)} storages", where=path)
     order = _byte_order(folder)
     records = {f"{DATA}/{key}": record for key in sorted(keys) if (record := _record(folder, key, order)) is not None}
-    contents = Contents(
+    file = DecodedFile(
         source=source,
         format="unpacked-torch",
-        pickled=pickled,
-        storages=storages_of(pickled, records, f"{DATA}/"),
+        pickle=pickle,
+        storages=storages_of(pickle, records, f"{DATA}/"),
         records={},
         versions={},
         checked=(),
         path=path,
         files=(source.facts, *(storage.file for storage in records.values())),
     )
-    return checkpoint_of(contents, limits, wanted)
+    return checkpoint_of(file, limits, address)
 
 
-def _key(node: object) -> str | None:
+def _storage_key(node: object) -> str | None:
     try:
         return storage_id(node)[0]  # type: ignore[arg-type]
     except NotExact:
@@ -79,9 +79,9 @@ def _byte_order(folder: str) -> ByteOrder:
     if not os.path.isfile(place):
         return "little"
     with ByteSource(place) as source:
-        stated = source.read(0, min(source.size, _SMALL))
-    if stated not in (b"little", b"big"):
+        text = source.read(0, min(source.size, _SMALL))
+    if text not in (b"little", b"big"):
         raise UnreadableCheckpoint(
-            f"the byte order is stated as {stated[:20]!r}", where=place, fix="unpack the file again", code="VC410"
+            f"the byte order is stated as {text[:20]!r}", where=place, fix="unpack the file again", code="VC410"
         )
-    return "big" if stated == b"big" else "little"
+    return "big" if text == b"big" else "little"

@@ -24,14 +24,14 @@ def tensors_beside_a_gap(tensors: Iterable[StoredTensor]) -> list[str]:
     list[str]
         In the order given; bytes that only a strided tensor could use count as used where it may use them.
     """
-    held: dict[Storage, list[StoredTensor]] = {}
+    by_storage: dict[Storage, list[StoredTensor]] = {}
     for tensor in tensors:
-        held.setdefault(tensor.storage, []).append(tensor)
-    gaps = [storage for storage, row in held.items() if _used(row) < storage.nbytes]
-    return [tensor.key for storage in gaps for tensor in held[storage]]
+        by_storage.setdefault(tensor.storage, []).append(tensor)
+    gaps = [storage for storage, row in by_storage.items() if _bytes_in_use(row) < storage.nbytes]
+    return [tensor.key for storage in gaps for tensor in by_storage[storage]]
 
 
-def _used(tensors: list[StoredTensor]) -> int:
+def _bytes_in_use(tensors: list[StoredTensor]) -> int:
     """Return how many bytes of their storage tensors use at most."""
     places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in tensors}.values()
     union, end = 0, 0

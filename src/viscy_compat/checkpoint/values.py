@@ -59,10 +59,10 @@ def value_of(node: Node) -> Any:
     >>> value_of(Call(Global("argparse", "Namespace"), (), "newobj"))
     Unread(what='an object of argparse.Namespace')
     """
-    return _Reading().value(node, _DEPTH)
+    return _ValueReader().value(node, _DEPTH)
 
 
-class _Reading:
+class _ValueReader:
     """One walk through a graph: how many values are left, what is being looked into, and what shared nodes became."""
 
     __slots__ = ("_known", "_left", "_open")
@@ -83,9 +83,9 @@ class _Reading:
         if self._left < 0 or depth < 0 or id(node) in self._open:
             return Unread("a structure without an end" if id(node) in self._open else "a structure too large to read")
         self._open.add(id(node))
-        found = self._known[id(node)] = self._container(node, depth)
+        value = self._known[id(node)] = self._container(node, depth)
         self._open.discard(id(node))
-        return found
+        return value
 
     def _container(self, node: Node, depth: int) -> Any:
         if type(node) in (list, tuple):
@@ -94,14 +94,14 @@ class _Reading:
         if entries is not None:
             return self._mapping(entries, depth)
         if type(node) is Call:
-            return self._made(node, depth)
-        return Unread(_described(node))
+            return self._call(node, depth)
+        return Unread(_describe(node))
 
     def _mapping(self, entries: list[Node], depth: int) -> dict[str, Any]:
         pairs = zip(entries[::2], entries[1::2], strict=True)
         return {key: self.value(item, depth - 1) for key, item in pairs if type(key) is str}
 
-    def _made(self, node: Call, depth: int) -> Any:
+    def _call(self, node: Call, depth: int) -> Any:
         path = node.function.path if type(node.function) is Global else ""
         name = path.rpartition(".")[2]
         args = _arguments(node)
@@ -132,10 +132,10 @@ class _Reading:
     def _omegaconf(self, node: Call, depth: int) -> Any:
         """Return what a container or a leaf of OmegaConf holds; interpolations are not resolved."""
         fields = _attributes(node.state) or {}
-        held = fields.get("_content", fields.get("_val", ABSENT))
-        if type(held) is str and ("${" in held or held == "???"):
-            return Unread(f"the interpolation {held}" if "${" in held else "a missing value of OmegaConf")
-        return Unread("an object of OmegaConf") if held is ABSENT else self.value(held, depth - 1)
+        content = fields.get("_content", fields.get("_val", ABSENT))
+        if type(content) is str and ("${" in content or content == "???"):
+            return Unread(f"the interpolation {content}" if "${" in content else "a missing value of OmegaConf")
+        return Unread("an object of OmegaConf") if content is ABSENT else self.value(content, depth - 1)
 
     def _numpy(self, node: Call, name: str, depth: int) -> Any:
         args = _arguments(node)
@@ -147,7 +147,7 @@ class _Reading:
         if shape is None or count > _MOST_ELEMENTS or (fortran and len(shape) > 1):
             return Unread("a numpy array that is not read")
         flat = [self.value(item, depth - 1) for item in data] if type(data) is list else _numbers(dtype, data, count)
-        return Unread("a numpy array that is not read") if flat is None or len(flat) != count else _nested(flat, shape)
+        return Unread("a numpy array that is not read") if flat is None or len(flat) != count else _nest(flat, shape)
 
 
 _NUMPY: Final = ("scalar", "_reconstruct", "_frombuffer")
@@ -171,7 +171,7 @@ def _array_parts(node: Call, name: str) -> tuple[tuple[int, ...] | None, Node, b
 
 def _numbers(dtype: Node, data: Node, count: int) -> list[Any] | None:
     """Return the elements that bytes of a numpy dtype hold; None for kinds that Python has no exact value for."""
-    raw, kind = _bytes_of(data), next(iter(_arguments(dtype)), None)
+    raw, kind = _bytes_in(data), next(iter(_arguments(dtype)), None)
     if raw is None or type(kind) is not str:
         return None
     order = dtype.state[1] if type(dtype.state) is tuple and len(dtype.state) > 1 else "<"
@@ -183,7 +183,7 @@ def _numbers(dtype: Node, data: Node, count: int) -> list[Any] | None:
     return list(struct.unpack(f"{'>' if order == '>' else '<'}{count}{code}", raw))
 
 
-def _bytes_of(node: Node) -> bytes | None:
+def _bytes_in(node: Node) -> bytes | None:
     """Return bytes as every protocol writes them: protocol 2 encodes a text in Latin-1."""
     if type(node) is bytes:
         return node
@@ -196,7 +196,7 @@ def _bytes_of(node: Node) -> bytes | None:
     return None
 
 
-def _nested(flat: list[Any], shape: tuple[int, ...]) -> Any:
+def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
     """Return elements in lists, one within the other, as the shape says; the element itself for no dimension."""
     if not shape:
         return flat[0]
@@ -220,7 +220,7 @@ def _attributes(state: Node) -> dict[str, Node] | None:
     return fields
 
 
-def _described(node: Node) -> str:
+def _describe(node: Node) -> str:
     if type(node) is Global:
         return f"the name {node.path}"
     if type(node) is Persistent:

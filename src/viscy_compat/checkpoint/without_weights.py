@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from viscy_compat.checkpoint.foreign import NotWeights, Standing
+from viscy_compat.checkpoint.foreign import NotWeights, Role
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
@@ -46,7 +46,7 @@ _GENERATOR_BYTES: Final = (5056, 5048, 816, 16)
 """Bytes of the state of a generator: on a processor (new and old), and on a GPU."""
 
 
-class _Place(NamedTuple):
+class _PlacedNode(NamedTuple):
     """A node, and how Python reaches it from what the file holds."""
 
     path: str
@@ -61,12 +61,12 @@ def without_weights(root: Node, path: str) -> UnreadableCheckpoint:
     >>> print(without_weights(Dict(["state", Dict(), "param_groups", []]), "optimizer.pt").what)
     an optimizer's state
     """
-    held = list(_held_mappings(root))
-    for describe in (_deepspeed, _optimizer, _scheduler, _scaler, _random, _packed_state_dict, _arrays, _empty):
-        error = describe(held, path)
+    places = list(_held_mappings(root))
+    for describe in _KINDS:
+        error = describe(places, path)
         if error is not None:
             return error
-    return _lightning(held, path) or _single(root, path) or _something(root, path)
+    return _about_lightning(places, path) or _about_single(root, path) or _about_anything(root, path)
 
 
 def refuse_what_is_beside(root: Node, path: str) -> None:
@@ -77,21 +77,21 @@ def refuse_what_is_beside(root: Node, path: str) -> None:
     NotWeights
         Where the file as a whole is such a state.
     """
-    held = [_Place("", root)]
-    error = _optimizer(held, path) or _random(held, path) or _placeholders(root, path)
+    places = [_PlacedNode("", root)]
+    error = _about_optimizer(places, path) or _about_generators(places, path) or _about_placeholders(root, path)
     if error is not None:
         raise error
 
 
-def _held_mappings(root: Node) -> Iterator[_Place]:
+def _held_mappings(root: Node) -> Iterator[_PlacedNode]:
     """Yield what a file holds, in dictionaries, tuples and lists, breadth first; each node once."""
-    waiting, seen = [(_Place("", root), 0)], {id(root)}
-    for place, depth in waiting:
+    queue, visited = [(_PlacedNode("", root), 0)], {id(root)}
+    for place, depth in queue:
         yield place
-        for key, child in _children(place.node) if depth < _DEPTH and len(waiting) < _NODES else ():
-            if id(child) not in seen and (type(child) in (Dict, list, tuple, Call)):
-                seen.add(id(child))
-                waiting.append((_Place(f"{place.path}[{key}]", child), depth + 1))
+        for key, child in _children(place.node) if depth < _DEPTH and len(queue) < _NODES else ():
+            if id(child) not in visited and (type(child) in (Dict, list, tuple, Call)):
+                visited.add(id(child))
+                queue.append((_PlacedNode(f"{place.path}[{key}]", child), depth + 1))
 
 
 def _children(node: Node) -> list[tuple[str, Node]]:
@@ -105,25 +105,25 @@ def _holds_a_tensor(root: Node) -> bool:
     return any(is_tensor(child) for place in _held_mappings(root) for _, child in _children(place.node))
 
 
-def _mapping(place: _Place) -> dict[str, Node]:
+def _mapping(place: _PlacedNode) -> dict[str, Node]:
     return mapping_of(place.node) or {}
 
 
 def _beside(what: str, path: str, fix: str = "") -> NotWeights:
     usual = "give the file of the model, which is saved beside it (model.safetensors, pytorch_model.bin, *.ckpt)"
-    return NotWeights(what, fix or usual, where=path, standing="beside")
+    return NotWeights(what, fix or usual, where=path, role="beside")
 
 
-def _deepspeed(held: list[_Place], path: str) -> NotWeights | None:
+def _about_deepspeed(places: list[_PlacedNode], path: str) -> NotWeights | None:
     from viscy_compat.checkpoint.deepspeed import in_pieces
 
     marks = {"zero_stage", "single_partition_of_fp32_groups", "fp32_flat_groups", "partition_count"}
-    if not any(marks & _mapping(place).keys() for place in held):
+    if not any(marks & _mapping(place).keys() for place in places):
         return None
     return _beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
 
 
-def _placeholders(root: Node, path: str) -> UnreadableCheckpoint | None:
+def _about_placeholders(root: Node, path: str) -> UnreadableCheckpoint | None:
     """Find the file of one rank of ZeRO stage 3: a tensor of no elements stands for each weight."""
     top = mapping_of(root) or {}
     if not {"module", "param_shapes"} <= top.keys():
@@ -143,56 +143,58 @@ def _is_placeholder(node: Node) -> bool:
     return _is_placeholder(inner) if inner is not None else len(args) > 2 and args[2] == (0,)
 
 
-def _optimizer(held: list[_Place], path: str) -> NotWeights | None:
-    found = any({"state", "param_groups"} <= _mapping(place).keys() for place in held)
+def _about_optimizer(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    is_one = any({"state", "param_groups"} <= _mapping(place).keys() for place in places)
     # accelerate and others save the state dict of a scheduler in the same file; a run without weights all the same
-    return _beside("an optimizer's state", path) if found else None
+    return _beside("an optimizer's state", path) if is_one else None
 
 
-def _scheduler(held: list[_Place], path: str) -> NotWeights | None:
-    keys = _mapping(held[0]).keys()
-    found = "last_epoch" in keys and len(keys) < 40 and not any(is_tensor(node) for node in _mapping(held[0]).values())
-    return _beside("the state of a learning-rate scheduler", path) if found else None
+def _about_scheduler(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    keys = _mapping(places[0]).keys()
+    is_one = (
+        "last_epoch" in keys and len(keys) < 40 and not any(is_tensor(node) for node in _mapping(places[0]).values())
+    )
+    return _beside("the state of a learning-rate scheduler", path) if is_one else None
 
 
-def _scaler(held: list[_Place], path: str) -> NotWeights | None:
-    found = {"scale", "growth_factor"} <= _mapping(held[0]).keys()
-    return _beside("the state of a gradient scaler", path) if found else None
+def _about_scaler(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    is_one = {"scale", "growth_factor"} <= _mapping(places[0]).keys()
+    return _beside("the state of a gradient scaler", path) if is_one else None
 
 
-def _random(held: list[_Place], path: str) -> NotWeights | None:
-    root = held[0].node
-    keys = _mapping(held[0]).keys()
-    generators = is_tensor(root) and _bytes_of(root) in _GENERATOR_BYTES
-    tensors = [node for node in _mapping(held[0]).values() if is_tensor(node)]
-    told = bool(keys) and keys <= _RANDOM and keys != {"step"} and all(map(_bytes_of, tensors))
-    if not generators and not told:
+def _about_generators(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    root = places[0].node
+    keys = _mapping(places[0]).keys()
+    generators = is_tensor(root) and _length_of_bytes(root) in _GENERATOR_BYTES
+    tensors = [node for node in _mapping(places[0]).values() if is_tensor(node)]
+    by_names = bool(keys) and keys <= _RANDOM and keys != {"step"} and all(map(_length_of_bytes, tensors))
+    if not generators and not by_names:
         return None
     return _beside("the states of random-number generators", path)
 
 
-def _bytes_of(node: Node) -> int:
+def _length_of_bytes(node: Node) -> int:
     """Return the number of elements of a vector of bytes; 0 for other tensors."""
     args = node.args if type(node.args) is tuple else ()
-    held = getattr(args[0], "id", ()) if args else ()
-    kind = held[1] if type(held) is tuple and len(held) > 4 else None
+    identity = getattr(args[0], "id", ()) if args else ()
+    kind = identity[1] if type(identity) is tuple and len(identity) > 4 else None
     size = args[2] if len(args) > 2 else ()
     is_bytes = type(kind) is Global and kind.name == "ByteStorage"
     return size[0] if is_bytes and type(size) is tuple and len(size) == 1 and type(size[0]) is int else 0
 
 
-def _packed_state_dict(held: list[_Place], path: str) -> NotWeights | None:
+def _about_packed_state_dict(places: list[_PlacedNode], path: str) -> NotWeights | None:
     """Find a state dict in a tuple or list, which no address of ours leads to."""
-    for place in held:
+    for place in places:
         tensors = sum(map(is_tensor, _mapping(place).values()))
         if place.path and tensors and 3 * tensors >= len(_mapping(place)):
-            what = f"a {_kind(held[0].node)}, in which {place.path} is a state dict of {tensors} tensors"
-            fix = f"save that alone: {_resaved(path, place.path)}"
-            return NotWeights(what, fix, where=path, standing="instead")
+            what = f"a {_kind_of(places[0].node)}, in which {place.path} is a state dict of {tensors} tensors"
+            fix = f"save that alone: {_save_line(path, place.path)}"
+            return NotWeights(what, fix, where=path, role="instead")
     return None
 
 
-def _kind(node: Node) -> str:
+def _kind_of(node: Node) -> str:
     return (
         "dictionary"
         if mapping_of(node) is not None
@@ -202,33 +204,33 @@ def _kind(node: Node) -> str:
     )
 
 
-def _resaved(path: str, place: str, convert: str = "{}", trusted: str = "True") -> str:
+def _save_line(path: str, place: str, convert: str = "{}", weights_only: str = "True") -> str:
     """Return a line of Python that saves one part of a file."""
-    held = convert.format(f"torch.load({path!a}, weights_only={trusted}){place}")
-    return f"torch.save({held}, 'NEW.pt')"
+    value = convert.format(f"torch.load({path!a}, weights_only={weights_only}){place}")
+    return f"torch.save({value}, 'NEW.pt')"
 
 
-def _arrays(held: list[_Place], path: str) -> NotWeights | None:
-    for place in held:
+def _about_arrays(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    for place in places:
         nodes = _mapping(place).values()
         arrays = sum(type(node) is Call and any(is_global(node.function, name) for name in _ARRAYS) for node in nodes)
         if arrays and 3 * arrays >= len(nodes):
             convert = "{{k: torch.as_tensor(v) for k, v in {}.items()}}"
-            fix = f"where you trust the file: {_resaved(path, place.path, convert, 'False')}"
-            return NotWeights(f"{arrays} numpy arrays, and no tensors", fix, where=path, standing="instead")
+            fix = f"where you trust the file: {_save_line(path, place.path, convert, 'False')}"
+            return NotWeights(f"{arrays} numpy arrays, and no tensors", fix, where=path, role="instead")
     return None
 
 
-def _empty(held: list[_Place], path: str) -> NotWeights | None:
+def _about_empty(places: list[_PlacedNode], path: str) -> NotWeights | None:
     names = ("", "['state_dict']", "['model_state_dict']", "['model']", "['module']")
-    if not any(place.path in names and entries_of(place.node) == [] for place in held):
+    if not any(place.path in names and entries_of(place.node) == [] for place in places):
         return None
     fix = "give the file of rank 0: where a sharded model is gathered, the other ranks get an empty state dict"
-    return NotWeights("an empty state dict", fix, where=path, standing="instead")
+    return NotWeights("an empty state dict", fix, where=path, role="instead")
 
 
-def _lightning(held: list[_Place], path: str) -> NotWeights | None:
-    if _LIGHTNING not in _mapping(held[0]):
+def _about_lightning(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    if _LIGHTNING not in _mapping(places[0]):
         return None
     import os
 
@@ -238,33 +240,46 @@ def _lightning(held: list[_Place], path: str) -> NotWeights | None:
         return _beside(what, path, fix=f"give the folder: {fix}")
     what = "Lightning's record of a run, from which the state dict was left out"
     fix = "give the checkpoint; in a folder of torch.distributed.checkpoint this file lies beside the weights"
-    return NotWeights(what, fix, where=path, standing="instead")
+    return NotWeights(what, fix, where=path, role="instead")
 
 
-def _single(root: Node, path: str) -> NotWeights | None:
+def _about_single(root: Node, path: str) -> NotWeights | None:
     if is_tensor(root):
-        return NotWeights("one tensor, without a name", "save model.state_dict()", where=path, standing="instead")
+        return NotWeights("one tensor, without a name", "save model.state_dict()", where=path, role="instead")
     if mapping_of(root) == {} and any(map(is_tensor, (entries_of(root) or [])[1::2])):
         what = "a dictionary of tensors whose keys are no texts"
-        return NotWeights(what, "names are needed: save model.state_dict()", where=path, standing="instead")
+        return NotWeights(what, "names are needed: save model.state_dict()", where=path, role="instead")
     if type(root) in (list, tuple) and any(map(is_tensor, root)):
         fix = "names are needed: save model.state_dict()"
-        return NotWeights(f"a {_kind(root)} of tensors without names", fix, where=path, standing="instead")
+        return NotWeights(f"a {_kind_of(root)} of tensors without names", fix, where=path, role="instead")
     return None
 
 
-def _something(root: Node, path: str) -> NotWeights:
+def _about_anything(root: Node, path: str) -> NotWeights:
     mapping = mapping_of(root)
     if mapping:
         names = ", ".join(repr(key)[:40] for key in list(mapping)[:6]) + (", ..." if len(mapping) > 6 else "")
         what = f"a dictionary with {names}, and no tensors where weights would be"
-        standing: Standing = "instead" if _holds_a_tensor(root) else "tensorless"
-        return NotWeights(what, "save model.state_dict()", where=path, standing=standing)
+        role: Role = "instead" if _holds_a_tensor(root) else "tensorless"
+        return NotWeights(what, "save model.state_dict()", where=path, role=role)
     if type(root) is Call and any(is_global(root.function, name) for name in _ARRAYS):
-        return NotWeights("one numpy array, without a name", "save model.state_dict()", where=path, standing="instead")
+        return NotWeights("one numpy array, without a name", "save model.state_dict()", where=path, role="instead")
     if type(root) is Call:
         name = root.function.path if type(root.function) is Global else "an unknown class"
         what = f"an object of {name[:80]!a}"[:120]
         return _beside(what, path, fix="give the file of the model, or save model.state_dict()")
     what = f"no tensor, but {plain(root, most=10)!a}"[:80] if root is not None else "nothing"
-    return NotWeights(what, "save model.state_dict()", where=path, standing="instead")
+    return NotWeights(what, "save model.state_dict()", where=path, role="instead")
+
+
+# The first that fits speaks: DeepSpeed's part holds an optimizer's state too, and an empty state dict may lie beside any.
+_KINDS: Final = (
+    _about_deepspeed,
+    _about_optimizer,
+    _about_scheduler,
+    _about_scaler,
+    _about_generators,
+    _about_packed_state_dict,
+    _about_arrays,
+    _about_empty,
+)

@@ -27,8 +27,8 @@ def views_of(checkpoint: Checkpoint) -> tuple[View, ...]:
     >>> from viscy_compat.checkpoint.facts import Wrapper
     >>> keys = dict.fromkeys(["model.module.w", "model.module.b"])
     >>> wrapper = Wrapper("plain", "model.module.")
-    >>> found = Checkpoint(path="a.pt", format="torch-zip", files=(), tensors=keys, wrapper=wrapper)
-    >>> [(view.prefix, view.inner) for view in views_of(found)]
+    >>> checkpoint = Checkpoint(path="a.pt", format="torch-zip", files=(), tensors=keys, wrapper=wrapper)
+    >>> [(view.prefix, view.inner) for view in views_of(checkpoint)]
     [('model.module.', ()), ('', ('model.module.',)), ('', ()), ('model.', ())]
     """
     raw, usual = list(checkpoint.tensors), checkpoint.wrapper.prefix
@@ -88,16 +88,16 @@ def view_below(
     >>> view.prefix, view.keys, view.outside
     ('_forward_module.net.', {'w': '_forward_module.net.w'}, ('other',))
     """
-    wrapped = _raw_prefix([names[witness]], prefix) if witness else ""
-    within = ((name, key) for name, key in names.items() if name.startswith(prefix) and key.startswith(wrapped))
+    least = _raw_prefix([names[witness]], prefix) if witness else ""
+    within = ((name, key) for name, key in names.items() if name.startswith(prefix) and key.startswith(least))
     keys = {name[len(prefix) :]: key for name, key in within}
-    taken = set(keys.values())
+    in_view = set(keys.values())
     front = _raw_prefix(list(keys.values()), prefix)
     inner: dict[str, None] = {}
     for name, key in keys.items():
         if key[len(front) :] != name:
             inner.update(dict.fromkeys(_wrappers_in(key[len(front) :])))
-    outside = tuple(key for key in raw if key not in taken)
+    outside = tuple(key for key in raw if key not in in_view)
     names_to_keys = {lacks + name: key for name, key in keys.items()}
     return View(front, keys=names_to_keys, outside=outside, inner=tuple(inner), lacks=lacks)
 
@@ -111,18 +111,18 @@ def is_recognised(view: View) -> bool:
     (True, False)
     """
     parts = {part for path in view.inner for part in path.split(".")} & _FRAMEWORKS
-    known = {f"{part}." for part in view.prefix.split(".")[:-1]} <= {*_PREFIXES}
-    return known and parts <= {*_INNER} and not view.lacks
+    is_usual = {f"{part}." for part in view.prefix.split(".")[:-1]} <= {*_PREFIXES}
+    return is_usual and parts <= {*_INNER} and not view.lacks
 
 
 def _raw_prefix(keys: list[str], prefix: str) -> str:
     """Return the longest beginning that all keys share and that is a prefix once wrappers are taken out."""
     first = keys[0].split(".") if keys else []
-    best, wanted = "", [part for part in prefix.split(".") if part]
+    best, sought = "", [part for part in prefix.split(".") if part]
     for depth in range(len(first)):
-        kept = [part for part in first[:depth] if part not in _FRAMEWORKS or part in wanted]
+        parts = [part for part in first[:depth] if part not in _FRAMEWORKS or part in sought]
         front = "".join(f"{part}." for part in first[:depth])
-        if kept == wanted and all(key.startswith(front) for key in keys):
+        if parts == sought and all(key.startswith(front) for key in keys):
             best = front
     return best
 
@@ -160,8 +160,8 @@ def common_prefixes(keys: list[str]) -> list[str]:
     prefixes = [""]
     while len(prefixes) <= _NESTING:
         longer = [prefixes[-1] + part for part in _PREFIXES]
-        counted = [(sum(key.startswith(prefix) for key in keys), prefix) for prefix in longer]
-        count, prefix = max(counted, key=lambda pair: pair[0])
+        counts = [(sum(key.startswith(prefix) for key in keys), prefix) for prefix in longer]
+        count, prefix = max(counts, key=lambda pair: pair[0])
         if 2 * count <= len(keys):
             break
         prefixes.append(prefix)
@@ -177,22 +177,22 @@ def _views_below(raw: list[str], prefix: str) -> list[View]:
     if not inner:
         return [plain]
     innermost_first = sorted(inner, key=len, reverse=True)
-    unwrapped = {_without(name, innermost_first): key for name, key in keys.items()}
-    return [View(prefix, unwrapped, outside, inner), plain] if len(unwrapped) == len(keys) else [plain]
+    names = {_take_out(name, innermost_first): key for name, key in keys.items()}
+    return [View(prefix, names, outside, inner), plain] if len(names) == len(keys) else [plain]
 
 
 def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
     """Return ``parent.module.`` and ``parent._orig_mod.`` where the parent has no other child."""
-    marked = [name for name in names if ".module." in name or "._orig_mod." in name]
-    found: dict[str, None] = {}
-    for name in marked:
+    candidates = [name for name in names if ".module." in name or "._orig_mod." in name]
+    paths: dict[str, None] = {}
+    for name in candidates:
         parts = name.split(".")
         for place, part in enumerate(parts[1:-1], 1):
             if part in _INNER:
-                found[".".join(parts[: place + 1]) + "."] = None
-    if len(found) * len(names) > _COMPARISONS:
+                paths[".".join(parts[: place + 1]) + "."] = None
+    if len(paths) * len(names) > _COMPARISONS:
         return ()
-    return tuple(inner for inner in found if _is_only_child(inner, names))
+    return tuple(path for path in paths if _is_only_child(path, names))
 
 
 def _is_only_child(inner: str, names: list[str]) -> bool:
@@ -200,7 +200,7 @@ def _is_only_child(inner: str, names: list[str]) -> bool:
     return all(name.startswith(inner) for name in names if name.startswith(parent))
 
 
-def _without(name: str, innermost_first: list[str]) -> str:
+def _take_out(name: str, innermost_first: list[str]) -> str:
     for path in innermost_first:
         if name.startswith(path):
             parent = path[:-1].rpartition(".")[0] + "."

@@ -54,13 +54,13 @@ def _all_zero(checkpoint: Checkpoint, weights: list[StoredTensor]) -> bool:
     # a compressed storage is unpacked as a whole before any part of it can be looked at
     if sum({id(each.storage): each.storage.nbytes for each in weights if each.storage.compressed}.values()) > _MOST:
         return False
-    left = _MOST
+    budget = _MOST
     with TensorReader(checkpoint) as reader:
         for tensor in weights:
             for piece in reader.chunks(tensor, size=min(_PIECE, tensor.storage.nbytes)):
-                left -= len(piece)
+                budget -= len(piece)
                 if piece.count(0) != len(piece):
                     return False
-                if left < 0:
+                if budget < 0:
                     return True
     return True

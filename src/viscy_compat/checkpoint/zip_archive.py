@@ -79,8 +79,8 @@ class ZipArchive:
 
     def keep(self, most: Mapping[str, int]) -> None:
         """Read records in as few reads as they lie close together; each only where it is no larger than is stated."""
-        wanted = [(self.entries[name], size) for name, size in most.items() if name in self.entries]
-        spans = [_span(entry) for entry, size in wanted if entry.size <= size]
+        asked = [(self.entries[name], size) for name, size in most.items() if name in self.entries]
+        spans = [_span(entry) for entry, size in asked if entry.size <= size]
         near: list[tuple[int, int]] = []
         for start, end in sorted(spans):
             if near and start - near[-1][1] <= _NEAR:
@@ -129,7 +129,7 @@ class ZipArchive:
         if entry.deflated:
             data = _inflate(data, entry, self.source.path)
         if self.has_crcs and zlib.crc32(data) != entry.crc:
-            raise _damaged(self.source.path, name)
+            raise _damaged_record(self.source.path, name)
         return data
 
 
@@ -144,20 +144,20 @@ def start_of(source: ByteSource | ByteWindow, entry: ZipEntry) -> int:
     name = entry.name.encode()
     header = source.read(entry.header, LOCAL.size + len(name))
     signature, _, flags, method, _, _, crc, size, nbytes, name_size, extra_size = LOCAL.unpack_from(header)
-    stated = (crc, size, nbytes)
-    agreeing = (
+    header_says = (crc, size, nbytes)
+    agrees = (
         signature == b"PK\x03\x04"
         and flags == entry.flags
         and method == (_DEFLATED if entry.deflated else 0)
         and header[LOCAL.size :] == name
         and name_size == len(name)
-        and (_matches(stated, entry) or (flags & _DESCRIPTOR and stated == (0, 0, 0)))
+        and (_match(header_says, entry) or (flags & _DESCRIPTOR and header_says == (0, 0, 0)))
     )
     start: int = entry.header + LOCAL.size + name_size + extra_size
-    if not agreeing:
-        _lie(source.path, f"the directory and the local header of {entry.name!a} disagree")
+    if not agrees:
+        _refuse_archive(source.path, f"the directory and the local header of {entry.name!a} disagree")
     if start + entry.size > entry.limit:
-        _overlap(source.path, entry.name)
+        _refuse_overlap(source.path, entry.name)
     return start
 
 
@@ -185,17 +185,17 @@ def _locate_directory(source: ByteSource | ByteWindow) -> tuple[int, int, int]:
         tail = source.read(max(source.size - _TAIL - 65535, 0), min(_TAIL + 65535, source.size))
         place = tail.rfind(b"PK\x05\x06")
         if place < 0 or place + END.size > len(tail):
-            _cut(source.path)
+            _refuse_cut(source.path)
     end = END.unpack_from(tail, place)
     if place + END.size + end[7] != len(tail):
-        _lie(source.path, "bytes follow the end of the archive")
+        _refuse_archive(source.path, "bytes follow the end of the archive")
     before = place - LOCATOR.size
     stop = source.size - len(tail) + place
     if before >= 0 and tail[before : before + 4] == b"PK\x06\x07":
         return _directory64(source, end, tail[max(before - END64.size, 0) : before + LOCATOR.size], stop)
     _, disk, first_disk, here, count, size, start, _ = end
     if disk or first_disk or here != count or start + size != stop:
-        _lie(source.path, "the end record does not describe the directory before it")
+        _refuse_archive(source.path, "the end record does not describe the directory before it")
     return start, count, size
 
 
@@ -205,13 +205,13 @@ def _directory64(
     """Return the same from a zip64 end record, which must agree with the classic one wherever that says anything."""
     stop -= _TAIL - END.size
     if len(records) != END64.size + LOCATOR.size:
-        _lie(source.path, "the zip64 end record is missing")
+        _refuse_archive(source.path, "the zip64 end record is missing")
     _, first_disk, place, disks = LOCATOR.unpack_from(records, END64.size)
     signature, length, _, _, disk, other_disk, here, count, size, start = END64.unpack_from(records)
-    agreeing = all(old in (new, cap) for old, new, cap in _pairs(end, count, size, start))
+    agrees = all(old in (new, cap) for old, new, cap in _pairs(end, count, size, start))
     sound = signature == b"PK\x06\x06" and length == END64.size - 12 and place == stop and here == count
-    if not agreeing or not sound or first_disk or disk or other_disk or disks > 1 or start + size != stop:
-        _lie(source.path, "the zip64 end record does not describe the directory before it")
+    if not agrees or not sound or first_disk or disk or other_disk or disks > 1 or start + size != stop:
+        _refuse_archive(source.path, "the zip64 end record does not describe the directory before it")
     return start, count, size
 
 
@@ -234,7 +234,7 @@ def _within(path: str, limits: Limits, count: int, size: int) -> None:
             what = f"the archive's directory has {value} {'entries' if name == 'entries' else 'bytes'}"
             raise beyond(limits, name, value, what, where=path)
     if count * CENTRAL.size > size:
-        _lie(path, f"{count} entries do not fit into a directory of {size} bytes")
+        _refuse_archive(path, f"{count} entries do not fit into a directory of {size} bytes")
 
 
 def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, size: int) -> dict[str, ZipEntry]:
@@ -243,24 +243,24 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
     place = 0
     for _ in range(count):
         if place + CENTRAL.size > size:
-            _lie(source.path, "the directory is shorter than its entries")
+            _refuse_archive(source.path, "the directory is shorter than its entries")
         row, place = _central_entry(source.path, directory, place)
         rows.append(row)
     if place != size:
-        _lie(source.path, "the directory is longer than its entries")
+        _refuse_archive(source.path, "the directory is longer than its entries")
     names = [row[0] for row in rows]
     if len(set(names)) != count:
-        _duplicate(source.path, names)
+        _refuse_duplicate(source.path, names)
     if (pair := two_alike(names)) is not None:
-        _alike(source.path, *pair)
+        _refuse_alike(source.path, *pair)
     limits = _limits_of(source.path, rows, start)
     return {row[0]: ZipEntry(*row, limits[row[1]]) for row in rows}
 
 
-_Row = tuple[str, int, int, int, int, bool, int]
+_EntryRow = tuple[str, int, int, int, int, bool, int]
 
 
-def _central_entry(path: str, directory: bytes, place: int) -> tuple[_Row, int]:
+def _central_entry(path: str, directory: bytes, place: int) -> tuple[_EntryRow, int]:
     signature, _, _, flags, method, _, _, crc, size, nbytes, *lengths, disk, _, _, header = CENTRAL.unpack_from(
         directory, place
     )
@@ -268,25 +268,25 @@ def _central_entry(path: str, directory: bytes, place: int) -> tuple[_Row, int]:
     name_size, extra_size, _ = lengths
     end = place + sum(lengths)
     if signature != b"PK\x01\x02" or end > len(directory) or disk:
-        _lie(path, "the directory is broken")
-    name = _decoded(path, directory[place : place + name_size])
+        _refuse_archive(path, "the directory is broken")
+    name = _decode_name(path, directory[place : place + name_size])
     if extra_size and (FULL in (size, nbytes, header)):
         extra = directory[place + name_size : place + name_size + extra_size]
         nbytes, size, header = _zip64_values(path, extra, [nbytes, size, header])
     if flags & _UNSUPPORTED_FLAGS or method not in (0, _DEFLATED) or (method == 0 and size != nbytes):
-        _unsupported(path, name, flags, method)
+        _refuse_entry(path, name, flags, method)
     if method and nbytes > 1100 * size + 1024:
-        _unsupported(path, name, flags, method)
+        _refuse_entry(path, name, flags, method)
     return (name, header, size, nbytes, crc, method == _DEFLATED, flags), end
 
 
-def _decoded(path: str, raw: bytes) -> str:
+def _decode_name(path: str, raw: bytes) -> str:
     try:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
-        _lie(path, f"an entry's name is not UTF-8: {raw[:60]!r}")
+        _refuse_archive(path, f"an entry's name is not UTF-8: {raw[:60]!r}")
     if not name or "\0" in name or "\\" in name or name[0] == "/" or _climbs(name):
-        _lie(path, f"an entry's name is no plain relative path: {name[:60]!a}")
+        _refuse_archive(path, f"an entry's name is no plain relative path: {name[:60]!a}")
     return name
 
 
@@ -307,35 +307,35 @@ def _zip64_values(path: str, extra: bytes, values: list[int]) -> list[int]:
     return values
 
 
-def _limits_of(path: str, rows: list[_Row], directory: int) -> dict[int, int]:
+def _limits_of(path: str, rows: list[_EntryRow], directory: int) -> dict[int, int]:
     """Return where the entry after each local header starts; entries may not overlap."""
-    ordered = sorted(rows, key=lambda row: row[1])
+    rows_in_order = sorted(rows, key=lambda row: row[1])
     limits: dict[int, int] = {}
-    following = [row[1] for row in ordered[1:]] + [directory]
-    for row, limit in zip(ordered, following, strict=True):
+    starts = [row[1] for row in rows_in_order[1:]] + [directory]
+    for row, limit in zip(rows_in_order, starts, strict=True):
         if row[1] + LOCAL.size + len(row[0]) + row[2] > limit:
-            _overlap(path, row[0])
+            _refuse_overlap(path, row[0])
         limits[row[1]] = limit
     return limits
 
 
-def _matches(stated: tuple[int, int, int], entry: ZipEntry) -> bool:
-    crc, size, nbytes = stated
+def _match(header_says: tuple[int, int, int], entry: ZipEntry) -> bool:
+    crc, size, nbytes = header_says
     return crc == entry.crc and size in (entry.size, FULL) and nbytes in (entry.nbytes, FULL)
 
 
 def _inflate(data: bytes, entry: ZipEntry, path: str) -> bytes:
     unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
     try:
-        unpacked = unpacker.decompress(data, entry.nbytes + 1)
+        data = unpacker.decompress(data, entry.nbytes + 1)
     except zlib.error as error:
-        raise _damaged(path, entry.name) from error
-    if len(unpacked) != entry.nbytes or not unpacker.eof:
-        raise _damaged(path, entry.name)
-    return unpacked
+        raise _damaged_record(path, entry.name) from error
+    if len(data) != entry.nbytes or not unpacker.eof:
+        raise _damaged_record(path, entry.name)
+    return data
 
 
-def _damaged(path: str, name: str) -> UnreadableCheckpoint:
+def _damaged_record(path: str, name: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(
         f"{printable_name(name)} is damaged: its bytes do not have the CRC-32 that the file states",
         where=path,
@@ -344,7 +344,7 @@ def _damaged(path: str, name: str) -> UnreadableCheckpoint:
     )
 
 
-def _cut(path: str) -> NoReturn:
+def _refuse_cut(path: str) -> NoReturn:
     raise UnreadableCheckpoint(
         "this archive has no directory at its end: the file was cut",
         where=path,
@@ -353,7 +353,7 @@ def _cut(path: str) -> NoReturn:
     )
 
 
-def _lie(path: str, what: str) -> NoReturn:
+def _refuse_archive(path: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"broken zip archive: {what}",
         where=path,
@@ -362,7 +362,7 @@ def _lie(path: str, what: str) -> NoReturn:
     )
 
 
-def _duplicate(path: str, names: list[str]) -> NoReturn:
+def _refuse_duplicate(path: str, names: list[str]) -> NoReturn:
     name = next(after for before, after in pairwise(sorted(names)) if before == after)
     raise UnreadableCheckpoint(
         f"two entries of the archive are called {printable_name(name)}, and readers differ in which one they take",
@@ -372,7 +372,7 @@ def _duplicate(path: str, names: list[str]) -> NoReturn:
     )
 
 
-def _alike(path: str, one: str, other: str) -> NoReturn:
+def _refuse_alike(path: str, one: str, other: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"the entries {printable_name(one)} and {printable_name(other)} are one name to torch or to a file system",
         where=path,
@@ -381,7 +381,7 @@ def _alike(path: str, one: str, other: str) -> NoReturn:
     )
 
 
-def _overlap(path: str, name: str) -> NoReturn:
+def _refuse_overlap(path: str, name: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"{printable_name(name)} overlaps with another part of the archive",
         where=path,
@@ -390,7 +390,7 @@ def _overlap(path: str, name: str) -> NoReturn:
     )
 
 
-def _unsupported(path: str, name: str, flags: int, method: int) -> NoReturn:
+def _refuse_entry(path: str, name: str, flags: int, method: int) -> NoReturn:
     why = "is encrypted" if flags & _UNSUPPORTED_FLAGS else f"has sizes that packing method {method} cannot have"
     raise UnreadableCheckpoint(
         f"{printable_name(name)} {why}",

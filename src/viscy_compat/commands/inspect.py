@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import Inspection, inspected
+from viscy_compat.checkpoint.inspection import Inspection, inspect_checkpoint
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.errors import UnreadableCheckpoint
@@ -35,6 +35,6 @@ def _inspection(path: str, arguments: Namespace) -> Inspection:
     limits = with_limits(arguments.limit)
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=arguments.state_dict)
-        return inspected(checkpoint, every_byte=arguments.crc, sets=facts_of(choose_set(checkpoint)))
+        return inspect_checkpoint(checkpoint, every_byte=arguments.crc, sets=facts_of(choose_set(checkpoint)))
     except UnreadableCheckpoint as error:
         return Inspection(path, error=error)

@@ -207,7 +207,7 @@ def _bystander(path: str, error: UnreadableCheckpoint) -> str:
 
     if isinstance(error, NotWeights):
         # accelerate's sampler.bin and a script's own counters hold no tensor; a .ckpt without one is no checkpoint
-        beside = error.standing == "beside" or (error.standing == "tensorless" and not path.lower().endswith(".ckpt"))
+        beside = error.role == "beside" or (error.role == "tensorless" and not path.lower().endswith(".ckpt"))
         return error.what if beside else ""
     vague = path.lower().endswith((".bin", ".pkl", ".tar"))
     tensors = _OF_A_TENSOR in error.message

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
-from viscy_compat.checkpoint.pickle_emitter import emitted
+from viscy_compat.checkpoint.pickle_emitter import emit_pickle
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.layout import packed_strides
@@ -50,7 +50,7 @@ def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
         entries += (tensor.name, _node_of(tensor, graph, shared))
     root = Call(Global("collections", "OrderedDict"), ())
     root.entries = entries
-    return TorchContents(emitted(root).data, graph.storages)
+    return TorchContents(emit_pickle(root).data, graph.storages)
 
 
 class State(NamedTuple):
@@ -110,7 +110,7 @@ def edited_contents(
         changed.update(_with_new_places(root, states, changed))
     fine = _is_admitted(checkpoint)
     found = Admission(changed) if fine else admission(root, changed, keep_classes=keep_classes)
-    pickle = emitted(root, replacements=found.replacements)
+    pickle = emit_pickle(root, replacements=found.replacements)
     keys = dict.fromkeys(node.id[2] for node in pickle.persistents)
     kept = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
     return TorchContents(pickle.data, {**kept, **graph.storages}, found)
