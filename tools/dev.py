@@ -8,6 +8,7 @@
     python3 tools/dev.py matrix   verify under several versions of torch, timm, MONAI and Python; blame what differs on one
     python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
+    python3 tools/dev.py try      build the page that checks checkpoints in a browser (--serve, --test)
     python3 tools/dev.py fuzz     damage files, plans, configurations and answers at random (--seconds N)
     python3 tools/dev.py setup    only make the environment
 
@@ -113,6 +114,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "matrix": tool("matrix"),
     "build": tool("build"),
     "look": tool("look"),
+    "try": tool("build_try"),
     "fuzz": tool("fuzz_reader"),
     "require-success": tool("require_success"),
     "setup": lambda words: 0,

@@ -1,0 +1,199 @@
+// The page: gathers files, asks the worker, shows its answers.
+
+import { amount, card, element, folded, parsed, tally } from "./cards.js";
+import { NotFiles, chosen, dropped, roots } from "./gather.js";
+
+const drop = document.getElementById("drop");
+const status = document.getElementById("status");
+const stop = document.getElementById("stop");
+const runs = document.getElementById("runs");
+
+const waiting = new Map();
+let worker;
+let about;
+let count = 0;
+
+/** Start Python. The worker is a blob, because only such a one inherits the policy of this page. */
+function start() {
+  about = undefined;
+  status.textContent = "Starting Python in this browser ...";
+  const script = `import(${JSON.stringify(new URL("worker.js", document.baseURI).href)})`;
+  const address = URL.createObjectURL(new Blob([waits(script)], { type: "text/javascript" }));
+  worker = new Worker(address, { type: "module" });
+  worker.addEventListener("message", ({ data }) => heard(data));
+  worker.addEventListener("error", (event) => heard({ kind: "ended", what: event.message ?? "it could not be started" }));
+}
+
+/** Messages that come before the module is there are kept for it. */
+function waits(script) {
+  return `const early = []; onmessage = (event) => early.push(event);
+    ${script}.then(() => early.forEach((event) => onmessage(event)),
+      (error) => postMessage({ kind: "ended", what: error.message }));`;
+}
+
+function heard(message) {
+  if (message.kind === "ready") return ready(message);
+  if (message.kind === "ended" && message.id === undefined) return broken(message.what);
+  const settle = waiting.get(message.id);
+  waiting.delete(message.id);
+  if (!waiting.size) idle();
+  settle?.(message);
+  if (message.kind === "ended") restart();
+}
+
+function ready({ about: told, alone, whole }) {
+  about = told;
+  document.getElementById("versions").textContent =
+    `viscy-compat ${told.version} (${told.wheel}), Pyodide ${told.pyodide}, Python ${told.python}.`;
+  Object.assign(document.body.dataset, { alone: alone.toFixed(0), whole: whole.toFixed(0) });
+  if (!waiting.size) idle();
+}
+
+function idle() {
+  stop.hidden = true;
+  if (about) status.textContent = "Ready.";
+}
+
+function broken(what) {
+  about = undefined;
+  for (const [id, settle] of waiting) settle({ kind: "ended", id, what });
+  waiting.clear();
+  stop.hidden = true;
+  status.textContent = `Python could not be started: ${what}. Reload the page; it needs a browser of 2023 or later.`;
+}
+
+function restart() {
+  worker.terminate();
+  for (const [id, settle] of waiting) settle({ kind: "ended", id, what: "it was stopped" });
+  waiting.clear();
+  stop.hidden = true;
+  start();
+}
+
+/** Run a command on the files of a drop, and return what the worker answers. */
+function ask(run, words) {
+  const id = ++count;
+  status.textContent = about ? `Reading ${run.name} ...` : `Starting Python, then reading ${run.name} ...`;
+  stop.hidden = false;
+  worker.postMessage({ id, drop: run.drop, files: run.files, words });
+  return new Promise((settle) => waiting.set(id, settle));
+}
+
+async function take(files) {
+  if (!files.length) return say("There was no file in it.");
+  const names = roots(files);
+  const name = names.length === 1 ? names[0] : `${names.length} files and folders`;
+  const run = { drop: ++count, files, names, name, place: element("section", { class: "run", "aria-label": name }) };
+  runs.prepend(run.place);
+  await check(run, []);
+}
+
+/** Check a drop with what is stated, and show it in the drop's place. */
+async function check(run, statements) {
+  const answer = await ask(run, ["check", "--format", "json", ...statements, "--", ...run.names]);
+  const shown = answer.kind === "answer" && answer.out ? results(run, answer, statements) : [trouble(run, answer)];
+  run.place.replaceChildren(...shown, states(run, statements));
+  run.place.dataset.answers = Number(run.place.dataset.answers ?? 0) + 1;
+}
+
+function results(run, answer, statements) {
+  const report = parsed(answer.out);
+  const inspect = (result) => (place) => inspectInto(run, result, statements, place);
+  const size = run.files.reduce((sum, [, file]) => sum + file.size, 0);
+  const read = `Read ${amount(answer.bytesRead)} of ${amount(size)} in ${answer.seconds.toFixed(1)} s.`;
+  return [
+    report.results.length > 1 && element("p", { class: "tally", text: tally(report.results) }),
+    ...report.results.map((result) => card(result, inspect(result))),
+    answer.errors && element("p", { text: answer.errors }),
+    element("p", { class: "quiet read", "data-bytes": answer.bytesRead, text: read }),
+    folded("The report as text", answer.text.trimEnd(), "text"),
+    folded("The report as JSON", answer.out.trimEnd(), "json"),
+  ].filter(Boolean);
+}
+
+async function inspectInto(run, result, statements, place) {
+  place.replaceChildren(element("p", { text: "Reading ..." }));
+  const which = statements.includes("--state-dict") ? ["--state-dict", statements[statements.indexOf("--state-dict") + 1]] : [];
+  const answer = await ask(run, ["inspect", "--format", "json", ...which, "--", result.file]);
+  if (answer.kind !== "answer" || !answer.out) return place.replaceChildren(trouble(run, answer));
+  place.replaceChildren(
+    element("pre", { class: "inspected", text: answer.text.trimEnd(), tabindex: "0" }),
+    folded("The same as JSON", answer.out.trimEnd(), "inspected-json"),
+  );
+}
+
+/** What a person reads where there is no report. */
+function trouble(run, answer) {
+  const sentence = {
+    answer: () => answer.errors.trim().replace(/^viscy-compat: /, ""),
+    failed: () => `viscy-compat itself failed on ${run.name}, which is a fault of it, not of the file: ${answer.what}`,
+    ended: () => `Python ended while it read ${run.name} (${answer.what}). It is being started again; try the command line.`,
+  }[answer.kind]();
+  return element("article", { class: "card unreadable" }, element("h2", { text: run.name }), element("p", { class: "error", text: sentence }));
+}
+
+/** The form with which a person states what weights cannot tell, as --as, --set and --state-dict do. */
+function states(run, statements) {
+  const field = (title, input) => element("label", {}, title, input);
+  const classes = ["", ...(about?.classes ?? [])].map((name) => element("option", { value: name, text: name || "as the file says" }));
+  const as = element("select", {}, ...classes);
+  const set = element("textarea", { rows: "3", placeholder: "stem_stride=5,4,4" });
+  const address = element("input", { placeholder: "state_dict:ema.model." });
+  const form = element("form", { class: "statements" },
+    field("Class (--as)", as), field("Constructor arguments, one a line (--set)", set),
+    field("Set of weights, where the file holds several (--state-dict)", address),
+    element("button", { text: "Check again" }));
+  restore(statements, { as, set, address });
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    check(run, stated({ as, set, address }));
+  });
+  const made = element("details", { class: "states" }, element("summary", { text: "State what the weights cannot tell" }), form);
+  made.open = statements.length > 0;
+  return made;
+}
+
+function stated({ as, set, address }) {
+  const settings = set.value.split("\n").map((line) => line.trim()).filter(Boolean);
+  return [
+    ...(as.value ? ["--as", as.value] : []),
+    ...settings.flatMap((line) => ["--set", line]),
+    ...(address.value ? ["--state-dict", address.value] : []),
+  ];
+}
+
+function restore(statements, { as, set, address }) {
+  const values = (flag) => statements.filter((_, place) => statements[place - 1] === flag);
+  as.value = values("--as")[0] ?? "";
+  set.value = values("--set").join("\n");
+  address.value = values("--state-dict")[0] ?? "";
+}
+
+function say(sentence) {
+  status.textContent = sentence;
+}
+
+/** Take what `gather` gives, or say why it cannot be taken. */
+async function taken(gather) {
+  try {
+    await take(await gather());
+  } catch (error) {
+    say(error instanceof NotFiles ? error.message : `This could not be read: ${error.message ?? error}. Use the buttons instead.`);
+  }
+}
+
+for (const id of ["files", "folder"]) {
+  const input = document.getElementById(id);
+  input.addEventListener("change", async () => {
+    const files = chosen(input);
+    input.value = ""; // so that the same file can be chosen again
+    await taken(() => files);
+  });
+}
+// a file that misses the field must not replace the page
+for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event.preventDefault());
+drop.addEventListener("dragover", () => drop.classList.add("over"));
+for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
+drop.addEventListener("drop", (event) => taken(() => dropped(event)));
+stop.addEventListener("click", restart);
+start();

@@ -1,0 +1,116 @@
+// Python in a worker: runs one command after the other on files of the page, which it reads by slices.
+
+const here = new URL(".", import.meta.url);
+const started = performance.now();
+let python;
+let answer;
+let bytesRead = 0;
+
+/** Fetch a file of this folder; a host that lacks it is named, with what to do. */
+async function fetched(name) {
+  const response = await fetch(new URL(name, here));
+  if (!response.ok) throw new Error(`${name} is missing beside this page (${response.status}): build the folder again`);
+  return response;
+}
+
+/**
+ * A file system over File objects, on Emscripten's own WORKERFS, whose reads are slices through FileReaderSync.
+ * Made here and not by WORKERFS.mount: that looks up folder names in plain objects, where "constructor" is found.
+ */
+function fileSystem() {
+  const { FS } = python;
+  const { WORKERFS } = FS.filesystems;
+  const read = WORKERFS.stream_ops.read;
+  const stream_ops = {
+    ...WORKERFS.stream_ops,
+    read(stream, buffer, offset, length, position) {
+      try {
+        const count = read(stream, buffer, offset, length, position);
+        bytesRead += count;
+        return count;
+      } catch (error) {
+        // the file was changed, moved or locked since it was dropped; 29 is EIO here, which Python takes for an OSError
+        throw new FS.ErrnoError(29);
+      }
+    },
+  };
+  function mount(mounted) {
+    WORKERFS.reader ??= new FileReaderSync();
+    const folders = new Map();
+    const folder = (path) => {
+      if (!folders.has(path)) {
+        const cut = path.lastIndexOf("/");
+        const parent = path ? folder(path.slice(0, Math.max(cut, 0))) : null;
+        const node = WORKERFS.createNode(parent, path ? path.slice(cut + 1) : "/", WORKERFS.DIR_MODE, 0);
+        node.contents = Object.create(null);
+        folders.set(path, node);
+      }
+      return folders.get(path);
+    };
+    const root = folder("");
+    for (const [path, file] of mounted.opts.files) {
+      const cut = path.lastIndexOf("/");
+      const parent = folder(path.slice(0, Math.max(cut, 0)));
+      const modified = new Date(file.lastModified);
+      const node = WORKERFS.createNode(parent, path.slice(cut + 1), WORKERFS.FILE_MODE, 0, file, modified);
+      node.stream_ops = stream_ops;
+    }
+    return root;
+  }
+  return { ...WORKERFS, mount };
+}
+
+const mounts = new Set();
+let system;
+
+/** Give a drop a folder of its own, where its files are. */
+function place(drop, files) {
+  const folder = `/drops/${drop}`;
+  if (!mounts.has(folder)) {
+    python.FS.mkdirTree(folder);
+    python.FS.mount(system, { files }, folder);
+    mounts.add(folder);
+  }
+  return folder;
+}
+
+async function start() {
+  const versions = await (await fetched("versions.json")).json();
+  const wheel = fetched(versions.wheel).then((response) => response.arrayBuffer());
+  const bridge = fetched("bridge.py").then((response) => response.text());
+  const { loadPyodide } = await import(new URL("pyodide.mjs", here).href);
+  // nothing is kept from one visit to the next, so compiled modules are not written
+  const env = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
+  python = await loadPyodide({ indexURL: here.href, env });
+  const alone = performance.now() - started;
+  python.unpackArchive(await wheel, "wheel");
+  python.runPython(await bridge);
+  answer = python.globals.get("answer");
+  system = fileSystem();
+  const about = { ...versions, ...python.globals.get("about")().toJs({ dict_converter: Object.fromEntries }) };
+  postMessage({ kind: "ready", about, alone, whole: performance.now() - started });
+}
+
+/** The last line of a Python traceback names what happened. */
+function lastLine(error) {
+  return String(error.message ?? error).trim().split("\n").at(-1);
+}
+
+function run({ id, drop, files, words }) {
+  bytesRead = 0;
+  const began = performance.now();
+  try {
+    const folder = place(drop, files);
+    const told = answer(folder, words).toJs({ dict_converter: Object.fromEntries });
+    postMessage({ kind: "answer", id, ...told, bytesRead, seconds: (performance.now() - began) / 1000 });
+  } catch (error) {
+    // what Python raised leaves it whole; anything else ends this worker
+    postMessage({ kind: error instanceof python.ffi.PythonError ? "failed" : "ended", id, what: lastLine(error) });
+  }
+}
+
+const ready = start().catch((error) => postMessage({ kind: "ended", what: lastLine(error) }));
+onmessage = async ({ data }) => {
+  await ready;
+  run(data);
+};
