@@ -39,29 +39,34 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.comparison.cases import compare
+from viscy_compat.comparison.layouts import layout_failures
+from viscy_compat.comparison.signatures import signature_failures
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths, diagnose
 from viscy_compat.errors import CompatError, MissingExtra
+from viscy_compat.exploring.exploration import Broken, Exploration
 from viscy_compat.findings import CATALOGUE, Report
-from viscy_compat.gating import promises, verification
+from viscy_compat.gating import interface
+from viscy_compat.gating import verify as verify_stage
+from viscy_compat.gating.check import complaint_about
 from viscy_compat.gating.engine import gate
-from viscy_compat.gating.samples import complaint_about
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
-from viscy_compat.history import origin, records
-from viscy_compat.history.origin import Wanted, resolve
-from viscy_compat.history.records import RecordedCase, RecordedPass, Reference, Row
-from viscy_compat.history.source import OldTree, from_git
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.old_code import origin
+from viscy_compat.old_code.git import from_git
+from viscy_compat.old_code.origin import Wanted, resolve
+from viscy_compat.old_code.tree import OldTree
 from viscy_compat.proof import equivalence
-from viscy_compat.proof.answers import Answer, Initial, Mode, Output, Parameter, Pass, Raised
-from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.comparison import compare, layout_failures, signature_failures
-from viscy_compat.proof.exploration import Broken, Exploration
-from viscy_compat.proof.recorded import compare_recorded
-from viscy_compat.proof.workers import Limits, Worker
+from viscy_compat.references import records
+from viscy_compat.references.agreement import compare_recorded
+from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Row
 from viscy_compat.rewrite.remapping import remap
 from viscy_compat.stated import Statement
 from viscy_compat.waivers import Waiver, judged
+from viscy_compat.workers.answers import Answer, Initial, Mode, Output, Parameter, Pass, Raised
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.worker import Limits, Worker
 
 Codes = set[str]
 Scene = Callable[[Path], Codes]
@@ -656,7 +661,7 @@ def exporting(path: Path, name: str) -> Codes:
 
     setting = Setting((), Candidate(folder=str(path)), reads=True, names=())
     workshop = type("Bare", (), {"setting": setting, "worker": property(lacking)})()
-    return {finding.code for result in promises.judged(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.judged(cast(Workshop, workshop)) for finding in result.findings}
 
 
 HISTORY: dict[str, tuple[Scene, Scene]] = {
@@ -699,17 +704,17 @@ def promising(path: Path, error: dict[str, str] | None) -> Codes:
     conditions = SimpleNamespace(python="3.12")
     worker = SimpleNamespace(request=request, side="candidate", python="python", conditions=conditions)
     workshop = SimpleNamespace(setting=Setting((), Candidate()), worker=worker)
-    return {finding.code for result in promises.judged(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.judged(cast(Workshop, workshop)) for finding in result.findings}
 
 
 def fallen_back(exit_code: int) -> Codes:
     """The gate's stage on bytes, where `verify` ends with this code and no class differs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            verification, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
+            verify_stage, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
         )
         workshop = SimpleNamespace(setting=Setting((), Candidate()))
-        results = list(verification.judged(cast(Workshop, workshop)))
+        results = list(verify_stage.judged(cast(Workshop, workshop)))
     return {finding.code for result in results for finding in result.findings}
 
 

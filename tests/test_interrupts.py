@@ -24,7 +24,7 @@ from viscy_compat.findings import Report
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.interrupts import Interrupts
-from viscy_compat.proof.candidate import Candidate
+from viscy_compat.workers.candidate import Candidate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as Unix has them")
 

@@ -196,7 +196,7 @@ def test_a_command_that_lacks_its_extra_prints_the_line_that_installs_it(
 ) -> None:
     from viscy_compat.architectures import find
     from viscy_compat.architectures.architecture import complete
-    from viscy_compat.gating.samples import hollow
+    from viscy_compat.gating.check import hollow
 
     architecture = find("BetaVaeMonai")
     layout = architecture.layout(complete(architecture, architecture.cases[0].config))

@@ -10,7 +10,7 @@ import pytest
 from viscy_compat import waivers
 from viscy_compat.commands.sources import refuse_strange
 from viscy_compat.errors import UsageError
-from viscy_compat.proof.laws import LAWS
+from viscy_compat.exploring.laws import LAWS
 from viscy_compat.waivers import Waiver, numbers, read_configuration, read_waivers
 
 ROW = 'class = "BetaVae25D"\ncode = "VC501"\nreason = "because"\nexpires = 2027-01-31\n'

@@ -30,7 +30,7 @@ SAMPLE = """
 import sys
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.gating.samples import hollow
+from viscy_compat.gating.check import hollow
 architecture = find("BetaVaeMonai")
 hollow(sys.argv[1], architecture.layout(complete(architecture, architecture.cases[0].config)))
 """

@@ -42,11 +42,11 @@ from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Drop, Fill, Rename, Split
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.plans.plan_file import dumps, read_plan
-from viscy_compat.proof.answers import Run, read_answer, read_described, read_names
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 from viscy_compat.stated import parse_settings, spelled
 from viscy_compat.waivers import read_waivers
+from viscy_compat.workers.answers import Run, read_answer, read_described, read_names
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = 2.0

@@ -22,20 +22,21 @@ from math import inf, isfinite
 from stacks import STACKS, python_of
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.comparison.amounts import Amount
+from viscy_compat.comparison.cases import compare
+from viscy_compat.comparison.failures import Failure
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Finding, Report
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.layouts import findings_of
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
-from viscy_compat.gating.verification import judged as verified
-from viscy_compat.proof.amounts import Amount
-from viscy_compat.proof.answers import Answer, Output, Pass, Run, read_answer
-from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.comparison import Failure, compare
-from viscy_compat.proof.workers import Conditions, Worker
+from viscy_compat.gating.verify import judged as verified
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 from viscy_compat.report.text_gate import render as as_text
+from viscy_compat.workers.answers import Answer, Output, Pass, Run, read_answer
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.worker import Conditions, Worker
 
 NEWEST = "newest"
 DEFAULT = tuple(STACKS)

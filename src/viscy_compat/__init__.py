@@ -17,19 +17,19 @@ from viscy_compat.version import __version__
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis import check as check
+    from viscy_compat.exploring.exploration import explore as explore
     from viscy_compat.loading import load_model as load_model
     from viscy_compat.loading import load_state_dict as load_state_dict
     from viscy_compat.proof.equivalence import verify as verify
-    from viscy_compat.proof.exploration import explore as explore
-    from viscy_compat.proof.recording import record as record
+    from viscy_compat.references.recording import record as record
     from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
     "check": "viscy_compat.diagnosis",
-    "explore": "viscy_compat.proof.exploration",
+    "explore": "viscy_compat.exploring.exploration",
     "load_model": "viscy_compat.loading",
     "load_state_dict": "viscy_compat.loading",
-    "record": "viscy_compat.proof.recording",
+    "record": "viscy_compat.references.recording",
     "remap": "viscy_compat.rewrite.remapping",
     "verify": "viscy_compat.proof.equivalence",
 }

@@ -22,11 +22,11 @@ from viscy_compat.findings import Report
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Setting
 from viscy_compat.gating.stages import chosen
-from viscy_compat.history import records
 from viscy_compat.layout import TensorSpec
-from viscy_compat.proof.candidate import candidate as read_candidate
 from viscy_compat.proof.equivalence import verify
+from viscy_compat.references import records
 from viscy_compat.report import render
+from viscy_compat.workers.candidate import candidate as read_candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 

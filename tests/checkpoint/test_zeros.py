@@ -8,7 +8,7 @@ import pytest
 
 from viscy_compat.checkpoint import byte_source, open_checkpoint
 from viscy_compat.checkpoint.zeros import absence_of_weights
-from viscy_compat.gating.samples import hollow
+from viscy_compat.gating.check import hollow
 from viscy_compat.layout import TensorSpec
 
 LAYOUT = {f"t{place}": TensorSpec((1000, 1000 + place)) for place in range(3)}

@@ -20,22 +20,23 @@ from support.old_checkpoints import cache
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.cli import main
+from viscy_compat.comparison.evidence import Evidence
+from viscy_compat.exploring.exploration import Settings, explore_class
+from viscy_compat.exploring.laws import LAWS, Subject
 from viscy_compat.findings import Finding
-from viscy_compat.gating import samples
+from viscy_compat.gating import check
 from viscy_compat.gating.engine import gate, results_of
-from viscy_compat.gating.reading import tree_of
+from viscy_compat.gating.source_tree import tree_of
 from viscy_compat.gating.stage import Setting, Workshop
 from viscy_compat.gating.stages import chosen
-from viscy_compat.history.origin import Wanted, resolve
-from viscy_compat.history.records import store
-from viscy_compat.proof.candidate import Candidate, candidate
-from viscy_compat.proof.equivalence import Comparison, Evidence
-from viscy_compat.proof.exploration import Settings, explore_class
-from viscy_compat.proof.laws import LAWS, Subject
-from viscy_compat.proof.recording import Frozen
-from viscy_compat.proof.sides import Sides
-from viscy_compat.proof.strangers import own_references
-from viscy_compat.proof.workers import Worker
+from viscy_compat.old_code.origin import Wanted, resolve
+from viscy_compat.proof.equivalence import Comparison
+from viscy_compat.references.own_classes import own_references
+from viscy_compat.references.recording import Frozen
+from viscy_compat.references.records import store
+from viscy_compat.workers.candidate import Candidate, candidate
+from viscy_compat.workers.sides import Sides
+from viscy_compat.workers.worker import Worker
 
 pytestmark = pytest.mark.torch
 
@@ -74,7 +75,7 @@ class Bench:
     def static(self, folder: Path, *names: str) -> list[dict[str, Any]]:
         """What the static stages that look at the candidate say, as JSON."""
         setting = Setting(tuple(map(find, names)), candidate(str(folder)))
-        stages = [stage for stage in chosen(["static"]) if stage.name != samples.NAME]
+        stages = [stage for stage in chosen(["static"]) if stage.name != check.NAME]
         with Workshop(setting, self.new) as workshop:
             return [result.to_dict() for stage in stages for result in results_of(stage, workshop)]
 

@@ -15,10 +15,10 @@ from viscy_compat.findings import Finding, Report
 from viscy_compat.gating.engine import gate, waive
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.gating.stages import STAGES, chosen
-from viscy_compat.proof.candidate import Candidate
 from viscy_compat.report import FORMATS, render
 from viscy_compat.report.terminal import Style
 from viscy_compat.waivers import Waiver
+from viscy_compat.workers.candidate import Candidate
 
 NAMES = ("ContrastiveEncoder", "BetaVae25D")
 SETTING = Setting(tuple(find(name) for name in NAMES), Candidate())

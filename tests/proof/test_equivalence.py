@@ -15,13 +15,16 @@ from support.old_history import assemble
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.cli import main
+from viscy_compat.comparison.evidence import Evidence
+from viscy_compat.comparison.results import ClassResult
 from viscy_compat.errors import CompatError, SourceUnavailable, UsageError, WorkerFailed
 from viscy_compat.findings import Report
-from viscy_compat.history.origin import Wanted, resolve
-from viscy_compat.proof.answers import Run
-from viscy_compat.proof.candidate import Candidate, candidate
-from viscy_compat.proof.equivalence import REPORT, ClassResult, Comparison, Evidence, cases_of, verify
-from viscy_compat.proof.sides import Setup, Sides, sides, source_name
+from viscy_compat.old_code.cases import cases_of
+from viscy_compat.old_code.origin import Wanted, resolve
+from viscy_compat.proof.equivalence import Comparison, verify
+from viscy_compat.workers.answers import REPORT, Run
+from viscy_compat.workers.candidate import Candidate, candidate
+from viscy_compat.workers.sides import Setup, Sides, sides, source_name
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 

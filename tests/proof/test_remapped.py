@@ -14,9 +14,9 @@ from support.old_checkpoints import make
 from viscy_compat.architectures import find
 from viscy_compat.cli import main
 from viscy_compat.errors import PlanRefused
-from viscy_compat.proof.answers import Answer, Output, Pass, Run
-from viscy_compat.proof.arrays import read, write
 from viscy_compat.proof.remapped import _verdicts
+from viscy_compat.workers.answers import Answer, Output, Pass, Run
+from viscy_compat.workers.arrays import read, write
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 

@@ -13,7 +13,7 @@ from support.assembly import lightning, mapping, tensor, text, zipped
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
-from viscy_compat.gating.samples import hollow
+from viscy_compat.gating.check import hollow
 from viscy_compat.report import FORMATS
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.old_checkpoints import wheel
-from viscy_compat.proof.workers import Worker
+from viscy_compat.workers.worker import Worker
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 

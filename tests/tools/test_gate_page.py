@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from viscy_compat.architectures import class_names
-from viscy_compat.gating.promises import PROMISED
+from viscy_compat.gating.interface import PROMISED
 from viscy_compat.gating.stages import STAGES
 from viscy_compat.report import FORMATS
 from viscy_compat.waivers import read_configuration, read_waivers

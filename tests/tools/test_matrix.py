@@ -10,7 +10,7 @@ import pytest
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.proof.answers import Answer, Initial, Output, Pass
+from viscy_compat.workers.answers import Answer, Initial, Output, Pass
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 

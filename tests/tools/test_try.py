@@ -23,7 +23,7 @@ from support.huge import zip64
 from support.old_checkpoints import make
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.gating.samples import hollow
+from viscy_compat.gating.check import hollow
 from viscy_compat.layout import TensorSpec
 
 ROOT = Path(__file__).resolve().parents[2]

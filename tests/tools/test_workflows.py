@@ -397,4 +397,4 @@ def test_both_sides_run_with_the_python_of_the_package_unless_others_are_named(m
 
 def test_the_gate_s_own_requirements_are_few_and_small() -> None:
     names = {re.split(r"[<>=]", row)[0] for row in requirements()}
-    assert names == {"deepdiff", "gitpython", "pip", "hypothesis"}
+    assert names == {"deepdiff", "pip", "hypothesis"}

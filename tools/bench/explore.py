@@ -12,10 +12,10 @@ import time
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.history.origin import Wanted, resolve
-from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.laws import LAWS, Drawn, Subject
-from viscy_compat.proof.sides import Setup, Sides, sides
+from viscy_compat.exploring.laws import LAWS, Drawn, Subject
+from viscy_compat.old_code.origin import Wanted, resolve
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.sides import Setup, Sides, sides
 
 ROUNDS = 3
 INPUTS = 8

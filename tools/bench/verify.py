@@ -18,8 +18,8 @@ from itertools import count
 
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Case
-from viscy_compat.history.origin import OldClass, Wanted, resolve
-from viscy_compat.proof.answers import Answer, Run
+from viscy_compat.old_code.origin import OldClass, Wanted, resolve
+from viscy_compat.workers.answers import Answer, Run
 
 IMPORT = "import torch, timm, monai, monai.networks.nets"
 STAGES = ("build", "digest", "fill", "eval", "train")
@@ -61,7 +61,7 @@ def thin_out(names: list[str], wanted: int) -> None:
 
 def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
     """Return wall seconds, cases, and the seconds of each stage on each side."""
-    sides = import_module("viscy_compat.proof.sides")
+    sides = import_module("viscy_compat.workers.sides")
     equivalence = import_module("viscy_compat.proof.equivalence")
     spent: dict[str, Counter[str]] = {"old": Counter(), "candidate": Counter()}
     read = sides.read_answer

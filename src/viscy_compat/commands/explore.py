@@ -47,7 +47,7 @@ def run(arguments: Namespace) -> int:
     if arguments.recorded or arguments.allow_recorded:
         raise UsageError("recorded references cannot be explored", fix="use --wheel VERSION or --repo PATH")
     try:
-        from viscy_compat.proof.exploration import explore
+        from viscy_compat.exploring.exploration import explore
     except ModuleNotFoundError as error:
         raise lacking("exploring", error.name, "explore") from error
     report = explore(

@@ -13,10 +13,10 @@ from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of,
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Kind, Setting
 from viscy_compat.gating.stages import chosen
-from viscy_compat.proof.candidate import candidate as read_candidate
-from viscy_compat.proof.strangers import own_references
+from viscy_compat.references.own_classes import own_references
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_configuration
+from viscy_compat.workers.candidate import candidate as read_candidate
 
 
 def add_arguments(parser: ArgumentParser) -> None:

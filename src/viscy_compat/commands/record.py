@@ -10,8 +10,8 @@ from argparse import ArgumentParser, Namespace
 
 from viscy_compat.commands.sources import interpreter, teller
 from viscy_compat.errors import UsageError
-from viscy_compat.proof.recording import record
-from viscy_compat.proof.strangers import record_class
+from viscy_compat.references.own_classes import record_class
+from viscy_compat.references.recording import record
 from viscy_compat.report import emit
 
 _OPTIONS = (

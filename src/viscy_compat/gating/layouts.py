@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from viscy_compat.architectures.architecture import Architecture, Case
+from viscy_compat.comparison.cases import free
+from viscy_compat.comparison.failures import Failure
+from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.gating.samples import case_of, recorded_layouts
+from viscy_compat.gating.check import recorded_layouts
 from viscy_compat.gating.stage import StageResult, Workshop
-from viscy_compat.history.records import RecordedCase, Refusal
 from viscy_compat.layout import printable
-from viscy_compat.proof.answers import Answer, Run, read_answer
-from viscy_compat.proof.comparison import Failure, free, layout_failures
+from viscy_compat.references.records import RecordedCase, Refusal
+from viscy_compat.workers.answers import Answer, Run, read_answer
 
 NAME = "layouts"
 
@@ -45,7 +47,7 @@ def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
 
 
 def _case(workshop: Workshop, architecture: Architecture, recorded: RecordedCase) -> Iterator[Failure]:
-    case = case_of(recorded)
+    case = recorded.case
     answer = _built(workshop, architecture, case, "meta")
     if answer.error and answer.error.type == "NotImplementedError":
         answer = _built(workshop, architecture, case, "cpu")

@@ -11,11 +11,11 @@ from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import MARKS, Map
 from viscy_compat.findings import Finding
-from viscy_compat.history.records import Reference
-from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.environment import CODE as FAULT
-from viscy_compat.proof.workers import Worker
+from viscy_compat.references.records import Reference
 from viscy_compat.waivers import Waiver
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.environment import CODE as FAULT
+from viscy_compat.workers.worker import Worker
 
 Kind = Literal["static", "numeric"]
 WAIVED, LEFT_OUT = "waived", "left out"
@@ -41,7 +41,7 @@ class Setting:
     names : tuple[str, ...] or None
         The public names that the package promises besides its classes; None for those that ours promises.
     references : tuple[Reference, ...]
-        What a project recorded of its own; see `viscy_compat.proof.strangers`.
+        What a project recorded of its own; see `viscy_compat.references.own_classes`.
     reads : bool
         Whether the package may be read as text where the running interpreter has no torch, and what must build models
         may be left out there.

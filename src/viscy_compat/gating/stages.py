@@ -4,25 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from viscy_compat.gating import examination, keeping, layouts, promises, remapping, samples, verification
+from viscy_compat.gating import check, explore, interface, layouts, recorded, remap, verify
 from viscy_compat.gating.stage import Kind, Stage
 
 STAGES = (
     Stage(
-        samples.NAME, "static", "files of every generation are taken for what they are", samples.judged, builds=False
-    ),
-    Stage(
-        promises.NAME,
-        "static",
-        "public names and constructors are those of the old classes",
-        promises.judged,
+        name=check.NAME,
+        kind="static",
+        what="files of every generation are taken for what they are",
+        run=check.judged,
         builds=False,
     ),
-    Stage(layouts.NAME, "static", "names, order, shapes and dtypes are those of old checkpoints", layouts.judged),
-    Stage(verification.NAME, "numeric", "old and new classes give the same bytes", verification.judged),
-    Stage(remapping.NAME, "numeric", "old checkpoints, remapped, give the same outputs", remapping.judged, True),
-    Stage(keeping.NAME, "numeric", "classes of your own are what was recorded", keeping.judged, strangers=True),
-    Stage(examination.NAME, "numeric", "the laws of shapes hold for drawn cases", examination.judged, True),
+    Stage(
+        name=interface.NAME,
+        kind="static",
+        what="public names and constructors are those of the old classes",
+        run=interface.judged,
+        builds=False,
+    ),
+    Stage(
+        name=layouts.NAME,
+        kind="static",
+        what="names, order, shapes and dtypes are those of old checkpoints",
+        run=layouts.judged,
+    ),
+    Stage(
+        name=verify.NAME,
+        kind="numeric",
+        what="old and new classes give the same bytes",
+        run=verify.judged,
+    ),
+    Stage(
+        name=remap.NAME,
+        kind="numeric",
+        what="old checkpoints, remapped, give the same outputs",
+        run=remap.judged,
+        runs_old_code=True,
+    ),
+    Stage(
+        name=recorded.NAME,
+        kind="numeric",
+        what="classes of your own are what was recorded",
+        run=recorded.judged,
+        strangers=True,
+    ),
+    Stage(
+        name=explore.NAME,
+        kind="numeric",
+        what="the laws of shapes hold for drawn cases",
+        run=explore.judged,
+        runs_old_code=True,
+    ),
 )
 
 

@@ -2,178 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from viscy_compat.architectures import class_names, find
-from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
-from viscy_compat.errors import Interrupted, OutputRefused, SourceUnavailable, UsageError
+from viscy_compat.architectures.architecture import Architecture, Case
+from viscy_compat.comparison.amounts import Amount, measured
+from viscy_compat.comparison.cases import compare
+from viscy_compat.comparison.evidence import KEPT, SIDES, Evidence
+from viscy_compat.comparison.failures import UNDECIDED, Failure
+from viscy_compat.comparison.parting import parting
+from viscy_compat.comparison.results import ClassResult, Origin
+from viscy_compat.comparison.signatures import signature_failures
+from viscy_compat.errors import Interrupted, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
-from viscy_compat.history import records
-from viscy_compat.history.origin import OldClass, Wanted, resolve
-from viscy_compat.history.records import Reference
 from viscy_compat.layout import printable
-from viscy_compat.proof.amounts import Amount, measured, worst
-from viscy_compat.proof.answers import Answer, Described, Mode, Pass, Raised, Run, named, read_answer
-from viscy_compat.proof.candidate import PACKAGE, Candidate
-from viscy_compat.proof.candidate import candidate as read_candidate
-from viscy_compat.proof.comparison import UNDECIDED, Failure, compare, parting, signature_failures
-from viscy_compat.proof.recorded import compare_recorded, run_of
-from viscy_compat.proof.sides import Progress, Setup, Sides, sides, source_name
-from viscy_compat.proof.workers import Conditions, Limits, Worker
-
-REPORT = ("layout", "initial", "eval", "train")
-"""What both sides are asked for in every case."""
-
-SIDES = ("old", "candidate")
-
-_KEPT = {
-    "VC501": ("weights", "input", "eval", "train"),
-    "VC502": ("initial",),
-    "VC503": ("weights", "input", "buffers"),
-}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What one class was compared with, and under what conditions.
-
-    Parameters
-    ----------
-    kind : {"git", "wheel", "recorded"}
-        The kind of source.
-    revision : str
-        Commit, version, or the generation's name.
-    blobs : Mapping[str, str]
-        Git blob ids by path.
-    proven : bool
-        Whether they are those recorded for the generation.
-    conditions : tuple[Conditions, ...]
-        Of the old worker and of the candidate's; of the latter alone where references were compared with.
-    """
-
-    kind: Literal["git", "wheel", "recorded"]
-    revision: str
-    blobs: Mapping[str, str]
-    proven: bool
-    conditions: tuple[Conditions, ...] = ()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the ``source`` of the contract."""
-        return {"kind": self.kind, "revision": self.revision, "blobs": dict(self.blobs), "proven": self.proven}
-
-
-@dataclass(frozen=True)
-class ClassResult:
-    """What comparing one class came to: a result of the report.
-
-    Parameters
-    ----------
-    name, generation : str
-        The class and the generation of its old side.
-    origin : Origin
-        What it was compared with.
-    configurations : int
-        How many cases were compared.
-    failures : tuple[Failure, ...]
-        Every difference that no row accepts.
-    accepted : tuple[str, ...]
-        The accepted differences that were used.
-    notes : tuple[Finding, ...]
-        Findings that are no failures.
-    """
-
-    name: str
-    generation: str
-    origin: Origin
-    configurations: int
-    failures: tuple[Failure, ...] = ()
-    accepted: tuple[str, ...] = ()
-    notes: tuple[Finding, ...] = field(default=())
-
-    @property
-    def title(self) -> str:
-        """The class."""
-        return self.name
-
-    @property
-    def exit_code(self) -> int:
-        """1 where anything differs, 2 where a case could not be decided."""
-        codes = {failure.code for failure in self.failures}
-        if UNDECIDED in codes:
-            return 2
-        return int(any(CATALOGUE[code].severity == "error" for code in codes))
-
-    @property
-    def findings(self) -> Sequence[Finding]:
-        """One finding for each code, module and set of keys, with the cases in which it was seen."""
-        groups: dict[tuple[str, str, tuple[str, ...]], list[Failure]] = {}
-        for failure in self.failures:
-            groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
-        told = [_finding(failures) for failures in groups.values()]
-        return sorted([*told, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the result as the JSON of the contract has it."""
-        isolation = [list(conditions.isolation) for conditions in self.origin.conditions]
-        versions = [_versions(conditions) for conditions in self.origin.conditions]
-        return {
-            "class": self.name,
-            "generation": self.generation,
-            "source": self.origin.to_dict(),
-            "configurations": self.configurations,
-            "failures": [failure.to_dict() for failure in self.failures],
-            "accepted": list(self.accepted),
-            "notes": [note.to_dict() for note in self.notes],
-            "conditions": versions,
-            "isolation": isolation,
-        }
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """Where the tensors of failing cases are kept, if anywhere."""
-
-    folder: str = ""
-
-    def place(self, name: str, case: Case, side: str) -> str:
-        """Return the file for one side of one case; its folder is made.
-
-        Raises
-        ------
-        OutputRefused
-            The folder cannot be made.
-        """
-        folder = Path(self.folder).absolute() / name / case.name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"the folder cannot be made ({error.strerror})"
-            raise OutputRefused(message, where=str(folder), fix="choose another --save-evidence") from error
-        return str(folder / f"{side}.safetensors")
-
-    def options(self, architecture: Architecture, case: Case, codes: set[str]) -> tuple[dict[str, Any], ...]:
-        """Return the options that let both workers keep what failures with these codes are about."""
-        keep = sorted({kind for code in codes for kind in _KEPT.get(code, ())})
-        places = [self.place(architecture.name, case, side) for side in SIDES]
-        return tuple({"save": place, "keep": keep} for place in places)
-
-    def note(self, name: str, failures: Iterable[Failure]) -> None:
-        """Write the failures beside their tensors."""
-        cases: dict[str, list[Failure]] = {}
-        for failure in failures if self.folder else ():
-            if failure.case:
-                cases.setdefault(failure.case.name, []).append(failure)
-        for told in cases.values():
-            if case := told[0].case:
-                path = Path(self.place(name, case, "failures")).with_suffix(".json")
-                path.write_text(json.dumps([failure.to_dict() for failure in told], indent=2) + "\n")
+from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unproven
+from viscy_compat.old_code.origin import OldClass, Wanted, resolve
+from viscy_compat.references import records
+from viscy_compat.references.agreement import judged_by_reference
+from viscy_compat.workers.answers import REPORT, Answer, Described, Mode, Pass, Raised, Run, named
+from viscy_compat.workers.candidate import PACKAGE, Candidate
+from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.workers.sides import Progress, Setup, Sides, sides, source_name
+from viscy_compat.workers.worker import Limits, Worker
 
 
 def verify(
@@ -204,7 +60,7 @@ def verify(
     classes : Iterable[str], optional
         Class names; all known ones by default.
     repo, rev, wheel, recorded, trust_repo
-        Where the old code comes from; see `viscy_compat.history.origin.Wanted`.
+        Where the old code comes from; see `viscy_compat.old_code.origin.Wanted`.
     allow_recorded : bool
         Whether falling back to the recorded references may count as a pass.
     candidate : str
@@ -307,36 +163,6 @@ def _as_recorded(
             results.append(judged_by_reference(worker, row, references[row.name], package, tell))
 
 
-def judged_by_reference(
-    worker: Worker, architecture: Architecture, reference: Reference, package: Candidate, tell: Progress
-) -> ClassResult:
-    """Compare one class of a candidate with its reference."""
-    blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
-    origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
-    runs = [run_of(recorded, package.target(architecture), 0) for recorded in reference.cases]
-    for run in runs:
-        worker.send(run.to_json())
-    failures: list[Failure] = []
-    used: dict[str, None] = {}
-    for recorded, run in zip(reference.cases, runs, strict=True):
-        case = Case(recorded.name, recorded.config, recorded.input)
-        rows = rows_for(architecture, reference.generation, _tuples(recorded.config))
-        answer = package.checked(worker, read_answer(worker.receive(), "candidate", run))
-        judged = compare_recorded(recorded, answer, case, rows, architecture.outputs)
-        failures += judged.failures
-        used.update(dict.fromkeys(judged.accepted))
-    tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
-    count = len(reference.cases)
-    return ClassResult(architecture.name, reference.generation, origin, count, tuple(failures), tuple(used))
-
-
-def _tuples(value: Any) -> Any:
-    """Lists of a reference stand for tuples."""
-    if isinstance(value, Mapping):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
-
-
 class Comparison:
     """One run of `verify` from sources."""
 
@@ -430,7 +256,7 @@ class Comparison:
         self, both: Sides, architecture: Architecture, old: OldClass, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
         """Name the module where the models part, and how far, for failures of a forward pass, and keep the tensors."""
-        asked = {f.case.name: f.case for f in failures if f.code in _KEPT and f.case}
+        asked = {f.case.name: f.case for f in failures if f.code in KEPT and f.case}
         with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
             evidence = self.evidence if self.evidence.folder else Evidence(folder)
             traced = {}
@@ -451,48 +277,6 @@ class Comparison:
         return next(iter(both.both([runs])))
 
 
-def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
-    """Return the cases of one class: those of the generation that its old source could have had.
-
-    The cases of the class, its published checkpoints, and the examples of its accepted differences; equal ones once.
-    """
-    generation = old.generation
-    listed = list(generation.cases or architecture.cases)
-    if not generation.cases:
-        listed += [_published(architecture, row.nickname, row.config) for row in architecture.publications]
-        rows = [
-            row
-            for row in architecture.accepted_differences
-            if not row.generations or generation.name in row.generations
-        ]
-        listed += [row.example for row in rows]
-    fitting = [case for case in listed if old.release.fits(complete(architecture, case.config))]
-    unique: dict[str, Case] = {}
-    for case in fitting:
-        unique.setdefault(f"{sorted(case.config.items())} {case.input}", case)
-    # equal configurations in a row: the workers keep the last model
-    order = {str(sorted(case.config.items())): place for place, case in reversed([*enumerate(unique.values())])}
-    return tuple(sorted(unique.values(), key=lambda case: order[str(sorted(case.config.items()))]))
-
-
-def old_arguments(architecture: Architecture, old: OldClass, config: Config) -> dict[str, Any]:
-    """Return the old constructor's arguments for a configuration of the migrated class."""
-    whole = config if old.release.old_config is None else complete(architecture, config)
-    return old.release.arguments(whole)
-
-
-def rows_for(architecture: Architecture, generation: str, config: Config) -> list[AcceptedDifference]:
-    """Return the accepted differences that apply to a configuration."""
-    whole = complete(architecture, config)
-    rows = [row for row in architecture.accepted_differences if not row.generations or generation in row.generations]
-    return [row for row in rows if row.applies(whole)]
-
-
-def _published(architecture: Architecture, nickname: str, config: Config) -> Case:
-    whole = complete(architecture, config)
-    return Case(nickname.lower().replace(" ", "-"), config, architecture.input_shape(whole))
-
-
 def _signatures(described: tuple[Described, Described], old: OldClass, architecture: Architecture) -> Iterator[Failure]:
     """Compare constructors; those of an older generation differ, which its own finding says."""
     if old.generation.name == architecture.generations[-1].name:
@@ -505,13 +289,6 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
         message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
         yield Finding("VC609", message, fix=CATALOGUE["VC609"].remedy)
     yield from unproven(old, architecture)
-
-
-def unproven(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
-    """Say of a source that it is not the recorded one, and name the files."""
-    if old.strange:
-        message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
-        yield Finding("VC630", message, old.strange, CATALOGUE["VC630"].remedy)
 
 
 def _with_module(
@@ -533,24 +310,6 @@ def _with_names(
     outputs = told.outputs if isinstance(told, Pass) else ()
     names = {output.name: name for name, output in named(outputs, architecture.outputs).items()}
     return tuple(replace(amount, output=names.get(amount.output, amount.output)) for amount in amounts)
-
-
-def _finding(failures: Sequence[Failure]) -> Finding:
-    """Say failures of one cause once, with the worst of them."""
-    first = max(failures, key=lambda failure: worst(failure.amounts))
-    names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
-    cases = f" (in {_cases(names)})" if names else ""
-    return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)
-
-
-def _cases(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{len(names)} case{'s' * (len(names) > 1)}: {shown}{', ...' if len(names) > 3 else ''}"
-
-
-def _versions(conditions: Conditions) -> dict[str, Any]:
-    names = ("python", "torch", "timm", "monai", "cpu", "threads")
-    return {name: getattr(conditions, name) for name in names}
 
 
 def _headline(olds: Iterable[OldClass], package: Candidate, frozen: Sequence[Architecture]) -> str:

@@ -20,16 +20,16 @@ from viscy_compat.checkpoint import Checkpoint, open_checkpoint
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused, UsageError, WorkerFailed
-from viscy_compat.history.origin import OldClass, Wanted, resolve
 from viscy_compat.layout import printable
+from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
-from viscy_compat.proof.answers import Answer, Pass, Raised, Run, named, read_answer
-from viscy_compat.proof.candidate import Candidate
-from viscy_compat.proof.workers import Worker
 from viscy_compat.rewrite.choosing import FilePlan
 from viscy_compat.rewrite.remapping import NewFile
 from viscy_compat.rewrite.write import Job, write
 from viscy_compat.stated import spelled
+from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.worker import Worker
 
 NORMALISED = 1e-6
 """Largest difference of projections that are normalised here and were normalised there (measured: 0.0)."""

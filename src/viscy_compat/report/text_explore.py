@@ -12,7 +12,7 @@ from viscy_compat.stated import spelled
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.proof.exploration import Broken, Exploration, Rows
+    from viscy_compat.exploring.exploration import Broken, Exploration, Rows
 
 
 def render(report: Report[Result], style: Style) -> str:

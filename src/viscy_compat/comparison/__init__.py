@@ -1,0 +1,1 @@
+"""Two sides, compared: layouts, constructors, numbers, modules. Answers become failures, as data; nothing is run here."""

@@ -1,0 +1,160 @@
+"""Two answers to one case, compared: layouts, seeded weights, outputs, and what a pass leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from viscy_compat.architectures.architecture import AcceptedDifference, Case
+from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
+from viscy_compat.comparison.layouts import layout_failures
+from viscy_compat.layout import fold, printable
+from viscy_compat.workers.answers import MODES, Answer, Mode, Pass, Raised, named
+
+
+def compare(
+    old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = (), names: Sequence[str] = ()
+) -> Judgement:
+    """Compare what the two sides said of one case.
+
+    Parameters
+    ----------
+    old, new : Answer
+        With layout, initial weights and passes, where the model was built.
+    case : Case
+        The case; failures name it.
+    rows : Sequence[AcceptedDifference]
+        The accepted differences that apply to the case.
+    names : Sequence[str]
+        What the class calls its outputs, in order.
+    """
+    if lacking := [f"{side} {what}" for side, told in _sides(old, new) for what in _lacking(told)]:
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
+    if old.error or new.error:
+        return refusals(old.error, new.error, case, rows, ran=False)
+    failures = list(layout_failures(old.layout, new.layout, case))
+    failures += _initial_failures(old, new, case)
+    if failures and never_ran(old.passes.values()):
+        return Judgement((free(failures, case),))
+    if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
+        # weights are filled by name and shape: other names mean other weights, and the outputs would say nothing
+        return Judgement(tuple(failures))
+    judgements = [_modes(old, new, mode, case, rows, names) for mode in MODES]
+    used = tuple(name for judgement in judgements for name in judgement.accepted)
+    return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), used)
+
+
+def never_ran(passes: Iterable[object]) -> bool:
+    """Whether a class raised at every forward pass, so that nobody can have trained it.
+
+    Examples
+    --------
+    >>> never_ran([Raised("forward", "TypeError", "")]), never_ran([])
+    (True, False)
+    """
+    told = list(passes)
+    return bool(told) and all(isinstance(row, Raised) for row in told)
+
+
+def free(failures: Sequence[Failure], case: Case) -> Failure:
+    """Return the note that stands for failures in a configuration of which there is no checkpoint."""
+    told = "; ".join(failure.message for failure in failures)
+    keys = dict.fromkeys(key for failure in failures for key in failure.keys)
+    return Failure("VC340", f"the old class never ran here: {told}", case, tuple(keys))
+
+
+def _lacking(told: Answer) -> Iterator[str]:
+    """Say what an answer does not hold that a comparison needs: two sides that say nothing are not equal."""
+    if told.error:
+        return
+    if not told.layout:
+        yield "has no tensors"
+    if told.initial is None or len(told.initial.digests) != len(told.layout):
+        yield "did not tell its initial weights"
+    for mode in MODES:
+        ran = told.passes.get(mode)
+        if ran is None or (isinstance(ran, Pass) and not all(output.digest for output in ran.outputs)):
+            yield f"did not tell its outputs in {mode} mode"
+        elif isinstance(ran, Pass) and not ran.outputs:
+            yield f"returned no tensor in {mode} mode"
+
+
+def refusals(
+    old: Raised | None, new: Raised | None, case: Case, rows: Sequence[AcceptedDifference], *, ran: bool = True
+) -> Judgement:
+    """Judge two refusals, or one: both must refuse alike, or an accepted difference must say that one of them may.
+
+    ``ran`` is false where the old class never ran: a candidate that runs there breaks no checkpoint.
+    """
+    if old and new and old.kind == new.kind:
+        return Judgement()
+    for row in rows:
+        refusal = old if row.side == "old-refuses" else new
+        if refusal and refusal.kind == (row.stage, row.error):
+            return Judgement(accepted=(row.id,))
+    told = [f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _sides(old, new)]
+    code = "VC340" if old and not new and not ran else "VC504"
+    return Judgement((Failure(code, ", ".join(told), case),))
+
+
+def _sides(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
+    return (("the old class", old), ("the candidate", new))
+
+
+def _initial_failures(old: Answer, new: Answer, case: Case) -> list[Failure]:
+    if old.initial is None or new.initial is None:
+        return []
+    ours = dict(zip(old.layout, old.initial.digests, strict=True))
+    theirs = dict(zip(new.layout, new.initial.digests, strict=True))
+    same = [name for name in ours if name in theirs and old.layout[name] == new.layout[name]]
+    differ = [name for name in same if ours[name] != theirs[name]]
+    if differ:
+        message = f"{len(differ)} of {len(same)} seeded initial weights differ, from {differ[0]} on"
+        return [Failure("VC502", message, case, tuple(fold(differ)))]
+    if old.initial.generator != new.initial.generator and len(same) == len(ours) == len(theirs):
+        return [Failure("VC502", "construction draws another number of random numbers", case)]
+    return []
+
+
+def _modes(
+    old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference], names: Sequence[str]
+) -> Judgement:
+    ours, theirs = old.passes[mode], new.passes[mode]
+    if isinstance(ours, Raised) or isinstance(theirs, Raised):
+        errors = [side if isinstance(side, Raised) else None for side in (ours, theirs)]
+        judged = refusals(errors[0], errors[1], case, rows, ran=not never_ran(old.passes.values()))
+        told = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judged.failures)
+        return Judgement(told, judged.accepted)
+    return Judgement(tuple(_pass_failures(ours, theirs, mode, case, names)))
+
+
+def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case, called: Sequence[str]) -> Iterator[Failure]:
+    if _form(old) != _form(new):
+        yield Failure("VC507", f"forward returned {_spelled(old)} and returns {_spelled(new)}", case, mode=mode)
+        return
+    pairs = zip(named(old.outputs, called).items(), new.outputs, strict=True)
+    differ = [name for (name, ours), theirs in pairs if ours.digest != theirs.digest]
+    if differ:
+        names = ", ".join(differ)
+        yield Failure("VC501", f"in {mode} mode the outputs differ ({names})", case, mode=mode)
+    elif wild := [output.name for output in old.outputs if not output.finite]:
+        yield Failure("VC505", f"in {mode} mode {', '.join(wild)} is not finite on both sides", case, mode=mode)
+    yield from _left_behind(old, new, mode, case)
+
+
+def _left_behind(old: Pass, new: Pass, mode: Mode, case: Case) -> Iterator[Failure]:
+    moved = [name for name, digest in old.buffers.items() if new.buffers.get(name) != digest]
+    if moved:
+        message = f"after a pass in {mode} mode {len(moved)} buffers differ, from {moved[0]} on"
+        yield Failure("VC503", message, case, tuple(fold(moved)), mode)
+    if old.generator != new.generator:
+        yield Failure("VC503", f"a pass in {mode} mode draws another number of random numbers", case, mode=mode)
+
+
+def _form(told: Pass) -> tuple[Any, ...]:
+    kind = "namespace" if told.type.endswith("Namespace") else told.type
+    return kind, *((output.name, output.shape, output.dtype) for output in told.outputs)
+
+
+def _spelled(told: Pass) -> str:
+    return f"{told.type} of " + ", ".join(f"{output.name} {output.shape} {output.dtype}" for output in told.outputs)

@@ -1,0 +1,82 @@
+"""Two layouts, compared by DeepDiff and folded into few sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from viscy_compat.architectures.architecture import Case
+from viscy_compat.comparison.failures import Failure
+from viscy_compat.errors import lacking
+from viscy_compat.layout import Layout, fold, printable
+
+
+def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Failure]:
+    """Say how two layouts differ, by DeepDiff: names, order, shapes, dtypes, a failure for each kind.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> old = {"a": TensorSpec((2,)), "b.0": TensorSpec((3,)), "b.1": TensorSpec((3,))}
+    >>> new = {"c": TensorSpec((2,)), "b.0": TensorSpec((4,)), "b.1": TensorSpec((4,))}
+    >>> for failure in layout_failures(old, new, None):
+    ...     print(failure.code, failure.message)
+    VC111 1 tensor is missing (a), 1 is new (c)
+    VC211 2 tensors have another shape (b.{0..1}): (3,) became (4,)
+    """
+    if list(old.items()) == list(new.items()):
+        return
+    try:
+        from deepdiff import DeepDiff
+    except ModuleNotFoundError as error:
+        raise lacking("saying how two layouts differ", error.name, "gate") from error
+    # by default DeepDiff calls two dictionaries with few common names one changed value
+    found = DeepDiff(_rows(old), _rows(new), view="tree", threshold_to_diff_deeper=0)
+    gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
+    if gone or come:
+        yield Failure("VC111", _renamed(gone, come), case, tuple(fold([*gone, *come])))
+    for code, what in (("VC211", "shape"), ("VC212", "dtype")):
+        changed = {
+            row.path(output_format="list")[0]: row for row in found.get("values_changed", ()) if _about(row, what)
+        }
+        if changed:
+            row = next(iter(changed.values()))
+            names = tuple(fold(name for name in old if name in changed))
+            message = f"{_some(len(changed))} another {what} ({_short(names)}): {row.t1} became {row.t2}"
+            yield Failure(code, message, case, names)
+    moved = [mine for mine, theirs in zip(_common(old, new), _common(new, old), strict=True) if mine != theirs]
+    if moved:
+        yield Failure("VC112", f"{_some(len(moved))} another place, from {moved[0]} on", case, tuple(fold(moved)))
+
+
+def _rows(layout: Layout) -> dict[str, dict[str, str]]:
+    return {name: {"shape": str(spec.shape), "dtype": spec.dtype} for name, spec in layout.items()}
+
+
+def _names(found: Any, kind: str) -> list[str]:
+    return [row.path(output_format="list")[0] for row in found.get(kind, ())]
+
+
+def _about(row: Any, what: str) -> bool:
+    return bool(row.path(output_format="list")[-1] == what)
+
+
+def _renamed(gone: Sequence[str], come: Sequence[str]) -> str:
+    verbs = ("is", "are")
+    parts = [f"{len(gone)} tensor{'s' * (len(gone) > 1)} {verbs[len(gone) > 1]} missing ({_short(fold(gone))})"] * bool(
+        gone
+    )
+    parts += [f"{len(come)} {verbs[len(come) > 1]} new ({_short(fold(come))})"] * bool(come)
+    return ", ".join(parts)
+
+
+def _some(count: int) -> str:
+    return f"{count} tensors have" if count > 1 else "1 tensor has"
+
+
+def _short(names: Sequence[str]) -> str:
+    return ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
+
+
+def _common(layout: Layout, other: Layout) -> list[str]:
+    return [name for name in layout if name in other]

@@ -1,0 +1,57 @@
+"""The module where two models part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from viscy_compat.workers.answers import Call
+
+
+def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
+    """Return the first module where two models part, by the calls of their submodules in the order in which they ended.
+
+    A module whose output differs although it was given the same is named itself. Where its input differs already, the
+    difference arose between modules, in the code of the innermost module around it that was still given the same.
+
+    Examples
+    --------
+    >>> old = [Call("a", "Linear", "1", "2"), Call("b", "ReLU", "2", "3"), Call("", "Model", "1", "3")]
+    >>> parting(old, [old[0], Call("b", "Identity", "2", "2"), Call("", "Model", "1", "2")])
+    'b'
+    >>> parting(old, [old[0], Call("b", "ReLU", "9", "9"), Call("", "Model", "1", "9")])
+    '(the whole model)'
+    >>> parting(old, old)
+    ''
+    """
+    theirs, ours = _numbered(new), _numbered(old)
+    for key, call in ours.items():
+        other = theirs.get(key)
+        if other is None:
+            return _shown(_around(call.module, ours, theirs))
+        if other.returned != call.returned:
+            return _shown(call.module if other.given == call.given else _around(call.module, ours, theirs))
+    return ""
+
+
+def _numbered(calls: Sequence[Call]) -> dict[tuple[str, int], Call]:
+    """Key the calls by module and by how often it had been called before."""
+    seen: dict[str, int] = {}
+    numbered = {}
+    for call in calls:
+        seen[call.module] = seen.get(call.module, -1) + 1
+        numbered[call.module, seen[call.module]] = call
+    return numbered
+
+
+def _around(module: str, old: Mapping[tuple[str, int], Call], new: Mapping[tuple[str, int], Call]) -> str:
+    """Return the innermost module around this one that both sides gave the same."""
+    while module:
+        module = module.rpartition(".")[0]
+        ours, theirs = old.get((module, 0)), new.get((module, 0))
+        if ours and theirs and ours.given == theirs.given:
+            return module
+    return ""
+
+
+def _shown(module: str) -> str:
+    return module or "(the whole model)"

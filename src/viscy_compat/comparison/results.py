@@ -1,0 +1,126 @@
+"""What comparing one class came to: a result of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from viscy_compat.comparison.amounts import worst
+from viscy_compat.comparison.failures import UNDECIDED, Failure
+from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.workers.worker import Conditions
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What one class was compared with, and under what conditions.
+
+    Parameters
+    ----------
+    kind : {"git", "wheel", "recorded"}
+        The kind of source.
+    revision : str
+        Commit, version, or the generation's name.
+    blobs : Mapping[str, str]
+        Git blob ids by path.
+    proven : bool
+        Whether they are those recorded for the generation.
+    conditions : tuple[Conditions, ...]
+        Of the old worker and of the candidate's; of the latter alone where references were compared with.
+    """
+
+    kind: Literal["git", "wheel", "recorded"]
+    revision: str
+    blobs: Mapping[str, str]
+    proven: bool
+    conditions: tuple[Conditions, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``source`` of the contract."""
+        return {"kind": self.kind, "revision": self.revision, "blobs": dict(self.blobs), "proven": self.proven}
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """What comparing one class came to: a result of the report.
+
+    Parameters
+    ----------
+    name, generation : str
+        The class and the generation of its old side.
+    origin : Origin
+        What it was compared with.
+    configurations : int
+        How many cases were compared.
+    failures : tuple[Failure, ...]
+        Every difference that no row accepts.
+    accepted : tuple[str, ...]
+        The accepted differences that were used.
+    notes : tuple[Finding, ...]
+        Findings that are no failures.
+    """
+
+    name: str
+    generation: str
+    origin: Origin
+    configurations: int
+    failures: tuple[Failure, ...] = ()
+    accepted: tuple[str, ...] = ()
+    notes: tuple[Finding, ...] = field(default=())
+
+    @property
+    def title(self) -> str:
+        """The class."""
+        return self.name
+
+    @property
+    def exit_code(self) -> int:
+        """1 where anything differs, 2 where a case could not be decided."""
+        codes = {failure.code for failure in self.failures}
+        if UNDECIDED in codes:
+            return 2
+        return int(any(CATALOGUE[code].severity == "error" for code in codes))
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """One finding for each code, module and set of keys, with the cases in which it was seen."""
+        groups: dict[tuple[str, str, tuple[str, ...]], list[Failure]] = {}
+        for failure in self.failures:
+            groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
+        told = [_finding(failures) for failures in groups.values()]
+        return sorted([*told, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as the JSON of the contract has it."""
+        isolation = [list(conditions.isolation) for conditions in self.origin.conditions]
+        versions = [_versions(conditions) for conditions in self.origin.conditions]
+        return {
+            "class": self.name,
+            "generation": self.generation,
+            "source": self.origin.to_dict(),
+            "configurations": self.configurations,
+            "failures": [failure.to_dict() for failure in self.failures],
+            "accepted": list(self.accepted),
+            "notes": [note.to_dict() for note in self.notes],
+            "conditions": versions,
+            "isolation": isolation,
+        }
+
+
+def _finding(failures: Sequence[Failure]) -> Finding:
+    """Say failures of one cause once, with the worst of them."""
+    first = max(failures, key=lambda failure: worst(failure.amounts))
+    names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
+    cases = f" (in {_cases(names)})" if names else ""
+    return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)
+
+
+def _cases(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"{len(names)} case{'s' * (len(names) > 1)}: {shown}{', ...' if len(names) > 3 else ''}"
+
+
+def _versions(conditions: Conditions) -> dict[str, Any]:
+    names = ("python", "torch", "timm", "monai", "cpu", "threads")
+    return {name: getattr(conditions, name) for name in names}

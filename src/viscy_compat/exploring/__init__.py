@@ -1,0 +1,1 @@
+"""Hunting for shapes that break: laws, and the cases that hypothesis draws for them."""

@@ -1,0 +1,417 @@
+"""The laws that `explore` checks: what must hold for any configuration and any input of a class.
+
+A law takes a `Subject` and a `Drawn` case and raises `LawBroken` with the numbers. Laws of the kind ``rules`` need no
+torch; ``builds`` build both models in their workers; ``probes`` feed perturbed inputs, or write files.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any, Literal
+
+from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
+from viscy_compat.architectures.inference import infer
+from viscy_compat.architectures.outcome import Outcome
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.comparison.cases import compare
+from viscy_compat.comparison.failures import UNDECIDED
+from viscy_compat.errors import Unbuildable, WorkerFailed
+from viscy_compat.findings import CATALOGUE
+from viscy_compat.layout import Layout, differences
+from viscy_compat.named import NamedTuple
+from viscy_compat.old_code.cases import old_arguments, rows_for
+from viscy_compat.old_code.origin import OldClass
+from viscy_compat.workers import arrays
+from viscy_compat.workers.answers import Answer, Pass, Raised, Run
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.sides import Sides
+
+Kind = Literal["rules", "builds", "probes"]
+KINDS: tuple[Kind, ...] = ("rules", "builds", "probes")
+
+DRAWS_A_SAMPLE = frozenset({"z", "recon_x"})
+"""Outputs that depend on random numbers, or on all of the latent vector, in eval mode too."""
+
+_NOTICED = 1e-6
+_MOST_NUMBERS = 1 << 22
+
+
+class LawBroken(AssertionError):
+    """A law does not hold for a case; the message has the numbers."""
+
+
+class Drawn(NamedTuple):
+    """A case: a complete configuration and the shape that is fed."""
+
+    config: Config
+    input: tuple[int, ...]
+
+
+@dataclass
+class Subject:
+    """One class with the two sides that are compared.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        What is known of the class: shape rule, layout, accepted differences, defects.
+    old : OldClass, optional
+        The old class; None where only rules are checked.
+    both : Sides, optional
+        The workers.
+    package : Candidate
+        The migrated package.
+    seed : int
+        Set before every construction and forward pass.
+    used : set[str]
+        Ids of the accepted differences and defects that were met.
+    lacking : frozenset[str]
+        Arguments that neither the old class nor the candidate takes: ours alone has them, so they are not passed.
+    """
+
+    architecture: Architecture
+    old: OldClass | None = None
+    both: Sides | None = None
+    package: Candidate = field(default_factory=Candidate)
+    seed: int = 0
+    used: set[str] = field(default_factory=set)
+    lacking: frozenset[str] = frozenset()
+    _last: tuple[Drawn, tuple[Answer, Answer]] | None = None
+
+    def meet(self) -> None:
+        """Let both sides describe their constructors, and note which arguments of ours neither of them takes."""
+        assert self.old
+        assert self.both
+        theirs = self.both.describe(self.architecture, self.old)
+        taken = {row.name for side in theirs for row in side.signature}
+        if not any(row.kind == "VAR_KEYWORD" for row in theirs[1].signature):
+            self.lacking = frozenset(row.name for row in self.architecture.arguments) - taken
+
+    def seen(self, drawn: Drawn) -> tuple[Answer, Answer]:
+        """Ask both sides all that the building laws want to know, once a case."""
+        if self._last is None or self._last[0] != drawn:
+            self._last = drawn, self.answers(drawn, ("layout", "initial", "eval", "train"), old={}, new={})
+        return self._last[1]
+
+    def outcome(self, drawn: Drawn) -> Outcome:
+        """Return what the shape rule says."""
+        return self.architecture.outcome(drawn.config, drawn.input)
+
+    def answers(
+        self, drawn: Drawn, report: tuple[str, ...], *, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> tuple[Answer, Answer]:
+        """Ask both workers about a case."""
+        assert self.old
+        assert self.both
+        theirs = old_arguments(self.architecture, self.old, drawn.config)
+        name, target = f"{self.old.title} {self.architecture.name}", self.package.target(self.architecture)
+        ours = {name: value for name, value in drawn.config.items() if name not in self.lacking}
+        runs = (
+            Run(name, self.old.target, theirs, drawn.input, report, self.seed, old),
+            Run("candidate", target, ours, drawn.input, report, self.seed, new),
+        )
+        return next(self.both.both([runs]))
+
+    def computed(self, drawn: Drawn, numbers: array[float]) -> arrays.Rows:
+        """Feed these numbers to the candidate in eval mode and return its outputs."""
+        with tempfile.TemporaryDirectory() as folder:
+            given, taken = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
+            arrays.write(given, {"input": (drawn.input, numbers)})
+            options = {"inputs": str(given), "save": str(taken), "keep": ["eval"]}
+            answer = self.answers(drawn, ("eval",), old={}, new=options)[1]
+            told = answer.error or answer.passes.get("eval")
+            if not isinstance(told, Pass):
+                raise LawBroken(f"the rule says that it runs, but it raises {told}")
+            return {name.removeprefix("eval/"): row for name, row in arrays.read(taken).items()}
+
+
+def old_equals_new(subject: Subject, drawn: Drawn) -> None:
+    """Both sides succeed with equal bytes, or both refuse with the same kind of error, or a row accepts it."""
+    assert subject.old
+    if subject.old.generation.to_today:
+        # other names mean other filled weights: what such a state does is compared after a remap, by the gate
+        return
+    ours, theirs = subject.seen(drawn)
+    rows = rows_for(subject.architecture, subject.old.generation.name, drawn.config)
+    judged = compare(ours, theirs, Case("drawn", drawn.config, drawn.input), rows)
+    subject.used.update(judged.accepted)
+    broken = [failure for failure in judged.failures if CATALOGUE[failure.code].severity == "error"]
+    if broken and broken[0].code == UNDECIDED:
+        raise WorkerFailed(broken[0].message, where=f"{subject.architecture.name} {dict(drawn.config)}", code=UNDECIDED)
+    if broken:
+        raise LawBroken(f"{broken[0].code}: {broken[0].message}")
+
+
+def shape_rule(subject: Subject, drawn: Drawn) -> None:
+    """The rule predicts whether the candidate builds and runs, and every shape that comes out."""
+    answer = subject.seen(drawn)[1]
+    _same_outcome(subject.outcome(drawn), answer)
+
+
+def _same_outcome(rule: Outcome, answer: Answer) -> None:
+    built = answer.error is None
+    if rule.builds != built:
+        raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_said(answer.error)}")
+    told = answer.passes.get("eval")
+    if not built or told is None:
+        return
+    ran = isinstance(told, Pass)
+    if rule.runs != ran:
+        raise LawBroken(f"the rule says {_verb(rule.runs, 'run')} ({rule.why}), but it {_said(told)}")
+    if isinstance(told, Pass) and tuple(rule.outputs.values()) != tuple(output.shape for output in told.outputs):
+        shapes = [output.shape for output in told.outputs]
+        raise LawBroken(f"the rule says {list(rule.outputs.values())}, but the outputs are {shapes}")
+
+
+def _verb(holds: bool, verb: str) -> str:
+    return f"it {verb}s" if holds else f"it does not {verb}"
+
+
+def _said(told: Raised | Pass | None) -> str:
+    return f"raises {told}" if isinstance(told, Raised) else "does"
+
+
+def reconstruction(subject: Subject, drawn: Drawn) -> None:
+    """A reconstruction has the height and width of its input, or a recorded defect says why not."""
+    outcome = subject.outcome(drawn)
+    shape = outcome.outputs.get("recon_x")
+    if not outcome.runs or shape is None:
+        return
+    sides = 2 if "out_stack_depth" in drawn.config else len(shape) - 2
+    same = shape[-sides:] == drawn.input[-sides:]
+    defects = [row.id for row in subject.architecture.defects if row.applies(drawn.config, drawn.input)]
+    subject.used.update(defects)
+    if not same and not defects:
+        raise LawBroken(f"{drawn.input} comes back as {shape}, and no recorded defect says why")
+    if not same and outcome.exact:
+        raise LawBroken(f"{drawn.input} comes back as {shape}, and the rule calls that exact")
+
+
+def inference(subject: Subject, drawn: Drawn) -> None:
+    """The generated layout leads back to a configuration with that very layout."""
+    try:
+        layout = subject.architecture.layout(drawn.config)
+    except Unbuildable:
+        return
+    found = infer(subject.architecture, layout)
+    if found is None:
+        raise LawBroken("inference does not find the class from the layout")
+    again = subject.architecture.layout(found.config)
+    if list(again.items()) != list(layout.items()):
+        raise LawBroken(f"inference finds {found.config}, which has another layout")
+
+
+def layout_rule(subject: Subject, drawn: Drawn) -> None:
+    """The generated layout is that of the built candidate, in order."""
+    answer = subject.seen(drawn)[1]
+    if answer.error:
+        return
+    try:
+        expected: Layout = subject.architecture.layout(drawn.config)
+    except Unbuildable as error:
+        raise LawBroken(f"the layout rule refuses ({error.message}), but it builds") from error
+    found = differences(answer.layout, expected)
+    if found:
+        raise LawBroken(f"{len(found.names)} tensors differ from the rule, first {found.names[0]}")
+
+
+def batch_and_mode(subject: Subject, drawn: Drawn) -> None:
+    """In train mode it fails exactly where the rule says so; batch 1 works in eval wherever another batch does."""
+    rule = subject.outcome(drawn)
+    answer = subject.seen(drawn)[1]
+    trained = isinstance(answer.passes.get("train"), Pass)
+    if not answer.error and rule.runs and rule.trains != trained:
+        raise LawBroken(
+            f"the rule says {_verb(rule.trains, 'train')} ({rule.why}), but it {_said(answer.passes['train'])}"
+        )
+    alone = drawn._replace(input=(1, *drawn.input[1:]))
+    if rule.runs != subject.outcome(alone).runs:
+        raise LawBroken("the rule treats a batch of 1 otherwise than a larger one in eval mode")
+    if rule.runs:
+        found = subject.answers(alone, ("eval",), old={}, new={})[1]
+        told = found.error or found.passes.get("eval")
+        if not isinstance(told, Pass):
+            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_said(told)}")
+
+
+def members(subject: Subject, drawn: Drawn) -> None:
+    """In eval mode the output for a stack does not depend on the others in its batch, to the byte."""
+    pair = drawn._replace(input=(2, *drawn.input[1:]))
+    if not subject.outcome(pair).runs or prod(pair.input) > _MOST_NUMBERS:
+        return
+    size = prod(pair.input[1:])
+    first = arrays.noise(size, 1)
+    one, other = (subject.computed(pair, first + arrays.noise(size, seed)) for seed in (2, 3))
+    for name, (shape, numbers) in one.items():
+        kept = prod(shape[1:])
+        if numbers[:kept] != other[name][1][:kept]:
+            raise LawBroken(f"{name} of the first stack changes with the second one in the batch")
+
+
+def every_slice(subject: Subject, drawn: Drawn) -> None:
+    """Exactly the slices, rows and columns that the rule calls unread influence nothing."""
+    rule = subject.outcome(drawn)
+    if not rule.runs:
+        return
+    for axis in range(2, len(drawn.input)):
+        predicted = {index for loss in rule.losses if loss.axis == axis for index in loss.unread}
+        found, rectified = _without_influence(subject, drawn, axis) or (predicted, False)
+        # behind a rectifier that gives nothing, what is read shows no influence either
+        if predicted - found or (found - predicted and not rectified):
+            raise LawBroken(
+                f"axis {axis}: the rule says that {_some(predicted)} are never read, measured are {_some(found)}"
+            )
+
+
+def _without_influence(subject: Subject, drawn: Drawn, axis: int) -> tuple[set[int], bool] | None:
+    """Feed a batch whose members differ from the first one in one index along an axis, and compare the outputs.
+
+    Returns the indices that influence nothing, and whether the outputs have numbers that stand there twice, as those of
+    a rectifier do; None where the batch would be too large.
+    """
+    shape = drawn.input[1:]
+    length = shape[axis - 1]
+    batch = drawn._replace(input=(length + 1, *shape))
+    if prod(batch.input) > _MOST_NUMBERS:
+        return None
+    base, other = arrays.noise(prod(shape), 1), arrays.noise(prod(shape), 2)
+    numbers = array("f", base)
+    for index in range(length):
+        numbers.extend(_perturbed(base, other, shape, axis - 1, index))
+    outputs = subject.computed(batch, numbers)
+    chosen = {name: row for name, row in outputs.items() if name not in DRAWS_A_SAMPLE} or outputs
+    found = {index for index in range(length) if not any(_differs(*row, index + 1) for row in chosen.values())}
+    return found, any(_has_twins(*row) for row in chosen.values())
+
+
+def _has_twins(shape: tuple[int, ...], numbers: array[float]) -> bool:
+    """Whether a number stands twice in the output for the first member of a batch."""
+    size = prod(shape[1:])
+    return len(set(numbers[:size])) < size
+
+
+def _perturbed(base: array[float], other: array[float], shape: tuple[int, ...], axis: int, index: int) -> array[float]:
+    """Return a copy of an input in which everything at one index of an axis is other numbers."""
+    inner = prod(shape[axis + 1 :])
+    step = inner * shape[axis]
+    changed = array("f", base)
+    for start in range(index * inner, len(base), step):
+        changed[start : start + inner] = array("f", (3.0 + value for value in other[start : start + inner]))
+    return changed
+
+
+def _differs(shape: tuple[int, ...], numbers: array[float], member: int) -> bool:
+    """Whether one member of a batch differs from the first by more than rounding."""
+    size = prod(shape[1:])
+    first, mine = numbers[:size], numbers[member * size : (member + 1) * size]
+    largest = max(map(abs, first), default=0.0)
+    return max((abs(a - b) for a, b in zip(first, mine, strict=True)), default=0.0) > _NOTICED * largest
+
+
+def _some(indices: set[int]) -> str:
+    return f"{sorted(indices)[:8]}{'...' if len(indices) > 8 else ''}" if indices else "none"
+
+
+def round_trip(subject: Subject, drawn: Drawn) -> None:
+    """A file of every generation is remapped in total, and the way back gives every byte of it."""
+    from viscy_compat.rewrite.remapping import remap
+
+    for generation in subject.architecture.generations:
+        layout = _layout_of(generation, subject.architecture, drawn.config)
+        if not layout:
+            continue
+        with tempfile.TemporaryDirectory() as place:
+            old, new, again = (
+                Path(place, name) for name in ("old.safetensors", "new.safetensors", "again.safetensors")
+            )
+            _write_layout(old, layout)
+            written = remap(old, new), remap(new, again, reverse=True) if generation.to_today else remap(new, again)
+            if not all(report.exit_code == 0 for report in written):
+                raise LawBroken(
+                    f"{generation.name}: {[finding.message for one in written for finding in one.findings]}"
+                )
+            if _contents(old) != _contents(again):
+                raise LawBroken(f"{generation.name}: the way back gives other tensors")
+
+
+def _layout_of(generation: Generation, architecture: Architecture, config: Config) -> Layout:
+    """Return the layout that a generation gives a configuration, or one of its own cases where it could not have had it.
+
+    Empty where there is none, or where it is known that none leads to today's.
+    """
+    try:
+        layout = generation.layout(config)
+    except Unbuildable:
+        if not generation.cases:
+            return {}
+        case = generation.cases[len(repr(config)) % len(generation.cases)]
+        config = complete(architecture, case.config)
+        layout = generation.layout(config)
+    return {} if generation.is_stranded(config) else layout
+
+
+def _write_layout(path: Path, layout: Layout) -> None:
+    """Write a file of a layout: float32 noise that starts elsewhere for each tensor, integers zero."""
+    import json
+
+    pool = memoryview(arrays.noise(1 << 16, 7)).cast("B")
+    header, place = {}, 0
+    for name, spec in layout.items():
+        end = place + spec.elements * (8 if spec.dtype == "int64" else 4)
+        kind = "I64" if spec.dtype == "int64" else "F32"
+        header[name] = {"dtype": kind, "shape": list(spec.shape), "data_offsets": [place, end]}
+        place = end
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for number, row in enumerate(header.values()):
+            size = row["data_offsets"][1] - row["data_offsets"][0]  # type: ignore[operator]
+            start = 4 * (number % 1000)
+            piece = bytes(pool[start:]) + bytes(pool[:start])
+            file.write((piece * (size // len(piece) + 1))[:size] if row["dtype"] == "F32" else bytes(size))
+
+
+def _contents(path: Path) -> dict[str, tuple[Any, str]]:
+    """Return spec and digest of every tensor of a safetensors file."""
+    from hashlib import sha256
+
+    tensors = open_checkpoint(str(path)).tensors
+    found = {}
+    with path.open("rb") as file:
+        for name, tensor in tensors.items():
+            file.seek(tensor.storage.start)
+            found[name] = (tensor.spec, sha256(file.read(tensor.storage.size)).hexdigest())
+    return found
+
+
+class Law(NamedTuple):
+    """A law with its name, its kind and what it says."""
+
+    id: str
+    kind: Kind
+    check: Callable[[Subject, Drawn], None]
+
+    @property
+    def says(self) -> str:
+        """What the law says, in a sentence."""
+        return (self.check.__doc__ or "").strip()
+
+
+LAWS = (
+    Law("inference", "rules", inference),
+    Law("reconstruction", "rules", reconstruction),
+    Law("old-equals-new", "builds", old_equals_new),
+    Law("shape-rule", "builds", shape_rule),
+    Law("layout", "builds", layout_rule),
+    Law("batch-and-mode", "builds", batch_and_mode),
+    Law("members", "probes", members),
+    Law("every-slice", "probes", every_slice),
+    Law("round-trip", "probes", round_trip),
+)
+"""Every law that `explore` knows."""

@@ -1,1 +1,0 @@
-"""The old code: where it is had from, and what was recorded about it."""

@@ -1,0 +1,119 @@
+"""A released wheel as an `OldTree`: a zip archive that pip downloads and nobody installs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+from viscy_compat.errors import SourceUnavailable, UsageError, lacking
+from viscy_compat.layout import printable
+from viscy_compat.old_code.programs import run_program
+from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, OldTree
+
+_SECONDS = 180
+"""For one download: a wheel has 430 KB, and pip tries twice for ten seconds each where nothing answers."""
+
+_LETTERS = set("0123456789.abrcdevpost")
+"""What the name of a release is made of."""
+
+
+def from_wheel(release: str) -> OldTree:
+    """Read a released wheel, downloaded with pip into the cache when it is not there yet; or a wheel's file.
+
+    Parameters
+    ----------
+    release : str
+        A version (``"0.4.0"``), or the path of a ``.whl`` file.
+
+    Raises
+    ------
+    SourceUnavailable
+        No such release, no network, or the file is no wheel.
+    MissingExtra
+        This interpreter has no pip.
+    """
+    path = Path(release) if release.endswith(".whl") else _wheel(release)
+    version = path.name.split("-")[1] if path.name.count("-") >= 2 else release
+    return OldTree("wheel", path.name, version, release, _unzipped(path))
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloads: ``$VISCY_COMPAT_CACHE``, else the platform's folder for caches."""
+    if given := os.environ.get("VISCY_COMPAT_CACHE"):
+        return Path(given)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "viscy-compat" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "viscy-compat"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "viscy-compat"
+
+
+def _wheel(version: str) -> Path:
+    """Return the cached wheel of a release, fetched first where it is not there."""
+    if not version or not set(version) <= _LETTERS or not version[0].isdigit():
+        raise UsageError(f"{printable(version)!r} is no version", where="--wheel", fix="for example --wheel 0.4.0")
+    folder = cache_folder() / "wheels"
+    found = sorted(folder.glob(f"{PROJECT}-{version}-*.whl"))
+    return found[0] if found else _download(version, folder)
+
+
+def _download(version: str, folder: Path) -> Path:
+    requirement = f"{PROJECT}=={version}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as fresh:
+            _pip(requirement, fresh)
+            wheel = next(Path(fresh).glob("*.whl"))
+            return wheel.replace(folder / wheel.name)
+    except OSError as error:
+        fix = "set VISCY_COMPAT_CACHE to a folder that can be written"
+        raise SourceUnavailable(
+            f"the cache cannot be written ({error.strerror})", where=str(folder), fix=fix
+        ) from error
+
+
+def _pip(requirement: str, folder: str) -> None:
+    """Download one wheel without its dependencies, with the index that pip is configured for."""
+    options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
+    patience = ["--timeout", "10", "--retries", "1"]
+    command = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", folder, requirement]
+    try:
+        done = run_program(command, seconds=_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise _unavailable(requirement, f"pip gave no answer within {_SECONDS} s") from error
+    said = done.err.decode(errors="replace")
+    if "No module named pip" in said:
+        raise lacking("fetching a release", "pip", "gate")
+    if done.exit_code:
+        raise _unavailable(requirement, _reason(said))
+
+
+def _reason(said: str) -> str:
+    """Word the two causes that people meet; pip prints the same last line for both."""
+    if "from versions: none" in said or "NewConnectionError" in said or "Retrying" in said or "Max retries" in said:
+        return "no package index within reach"
+    return "no such release on the package index" if "No matching distribution" in said else "pip could not download it"
+
+
+def _unavailable(requirement: str, reason: str) -> SourceUnavailable:
+    fix = "name a VisCy clone with --repo, or compare with the recorded references: --recorded"
+    return SourceUnavailable(reason, where=requirement, fix=fix, code="VC601")
+
+
+def _unzipped(path: Path) -> dict[str, bytes]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()[:MOST_FILES]
+            python = [info for info in members if _wanted(info)]
+            return {info.filename: archive.read(info) for info in python}
+    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise SourceUnavailable("is no readable wheel", where=str(path), fix="remove the file and run again") from error
+
+
+def _wanted(info: zipfile.ZipInfo) -> bool:
+    name = info.filename
+    return name.startswith(f"{PROJECT}/") and name.endswith(".py") and info.file_size <= LARGEST_FILE

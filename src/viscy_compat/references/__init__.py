@@ -1,0 +1,1 @@
+"""What was recorded of classes: reading and writing references, recording, and comparing a candidate with them."""

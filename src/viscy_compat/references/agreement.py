@@ -1,0 +1,157 @@
+"""A candidate against the recorded references: layouts exactly, numbers by samples. No old code is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf, isfinite
+
+from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case
+from viscy_compat.comparison.amounts import Amount
+from viscy_compat.comparison.cases import free, never_ran, refusals
+from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
+from viscy_compat.comparison.layouts import layout_failures
+from viscy_compat.comparison.results import ClassResult, Origin
+from viscy_compat.layout import fold
+from viscy_compat.old_code.cases import rows_for
+from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Refusal, Row
+from viscy_compat.workers.answers import MODES, Answer, Mode, Output, Raised, Run, named, read_answer
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.sides import Progress
+from viscy_compat.workers.worker import Worker
+
+TOLERANCE = 1e-4
+"""Of the recorded root mean square: what another CPU or another torch may change."""
+
+
+def run_of(recorded: RecordedCase, target: str, seed: int) -> Run:
+    """Return the request that lets a candidate do what was recorded."""
+    samples = max([1, *(len(row.samples) for row in recorded.weights)])
+    report = ("layout", "initial", "eval", "train")
+    return Run("candidate", target, recorded.config, recorded.input, report, seed, {"samples": samples})
+
+
+def compare_recorded(
+    recorded: RecordedCase,
+    new: Answer,
+    case: Case,
+    rows: Sequence[AcceptedDifference] = (),
+    names: Sequence[str] = (),
+) -> Judgement:
+    """Compare what a candidate said of one case with what is recorded of the old class.
+
+    Parameters
+    ----------
+    recorded : RecordedCase
+        What the old class told.
+    new : Answer
+        With layout, initial weights and passes, with samples.
+    case : Case
+        The case; failures name it.
+    rows : Sequence[AcceptedDifference]
+        The accepted differences that apply to the case.
+    names : Sequence[str]
+        What the class calls its outputs, in order.
+    """
+    if lacking := list(_lacking(recorded, new)):
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
+    old = Raised(recorded.refusal.stage, recorded.refusal.type, "") if recorded.refusal else None
+    if old or new.error:
+        return refusals(old, new.error, case, rows, ran=False)
+    failures = list(layout_failures(recorded.layout, new.layout, case))
+    if not failures:
+        failures += _weights(recorded, new, case)
+    if failures and never_ran(_raised(told) for told in recorded.passes.values()):
+        return Judgement((free(failures, case),))
+    for mode in () if failures else MODES:
+        failures += _pass(recorded, new, mode, case, rows, names)
+    return Judgement(tuple(failures))
+
+
+def _lacking(recorded: RecordedCase, new: Answer) -> Iterator[str]:
+    """Say what is missing on either side; samples are told for the tensors of one's own layout, each as many."""
+    if recorded.refusal or new.error:
+        return
+    yield from (f"nothing is recorded of a pass in {mode} mode" for mode in MODES if mode not in recorded.passes)
+    yield from (f"the candidate did not tell its outputs in {mode} mode" for mode in MODES if mode not in new.passes)
+    if new.initial is None or len(new.initial.samples) != len(new.layout):
+        yield "the candidate did not tell its initial weights"
+
+
+def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failure]:
+    samples = new.initial.samples if new.initial else ()
+    far = [row.name for row, mine in zip(recorded.weights, samples, strict=True) if _far(row, mine)]
+    if far:
+        message = f"{len(far)} of {len(samples)} seeded initial weights are not those recorded, from {far[0]} on"
+        yield Failure("VC506", message, case, tuple(fold(far)))
+
+
+def _raised(told: RecordedPass | Refusal) -> Raised | None:
+    return Raised(told.stage, told.type, "") if isinstance(told, Refusal) else None
+
+
+def _pass(
+    recorded: RecordedCase,
+    answer: Answer,
+    mode: Mode,
+    case: Case,
+    rows: Sequence[AcceptedDifference],
+    names: Sequence[str],
+) -> Iterator[Failure]:
+    old, new = recorded.passes[mode], answer.passes[mode]
+    if isinstance(old, Refusal) or isinstance(new, Raised):
+        now = new if isinstance(new, Raised) else None
+        ran = not never_ran(map(_raised, recorded.passes.values()))
+        yield from refusals(_raised(old), now, case, rows, ran=ran).failures
+        return
+    form = [(row.name, row.shape, row.dtype) for row in old.outputs]
+    if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
+        yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
+        return
+    called = zip(named(new.outputs, names).items(), old.outputs, strict=True)
+    far = [(name, row, mine) for (name, mine), row in called if _far_output(row, mine)]
+    if far:
+        which = f"{', '.join(name for name, _, _ in far)} {'are' if len(far) > 1 else 'is'}"
+        amounts = tuple(_amount(*told) for told in far)
+        yield Failure("VC506", f"in {mode} mode {which} not what was recorded", case, mode=mode, amounts=amounts)
+
+
+def _amount(name: str, row: Row, mine: Output) -> Amount:
+    """Measure the recorded elements, which are few: the output may be further away elsewhere."""
+    found = [abs(was - now) for was, now in zip(row.samples, mine.samples, strict=True)]
+    largest = max(found, default=0.0) if isfinite(sum(found)) else inf
+    return Amount(name, largest, row.norm, "recorded root mean square")
+
+
+def _far_output(row: Row, mine: Output) -> bool:
+    return not mine.digest.startswith(row.digest) and _far(row, mine.samples)
+
+
+def _far(row: Row, samples: Sequence[float]) -> bool:
+    """Whether any sample is further away than the tolerance; written so that NaN is far from everything."""
+    if len(row.samples) != len(samples):
+        return True
+    limit = TOLERANCE * row.norm
+    return not all(abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=True))
+
+
+def judged_by_reference(
+    worker: Worker, architecture: Architecture, reference: Reference, package: Candidate, tell: Progress
+) -> ClassResult:
+    """Compare one class of a candidate with its reference."""
+    blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
+    origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
+    runs = [run_of(recorded, package.target(architecture), 0) for recorded in reference.cases]
+    for run in runs:
+        worker.send(run.to_json())
+    failures: list[Failure] = []
+    used: dict[str, None] = {}
+    for recorded, run in zip(reference.cases, runs, strict=True):
+        case = recorded.case
+        rows = rows_for(architecture, reference.generation, case.config)
+        answer = package.checked(worker, read_answer(worker.receive(), "candidate", run))
+        judged = compare_recorded(recorded, answer, case, rows, architecture.outputs)
+        failures += judged.failures
+        used.update(dict.fromkeys(judged.accepted))
+    tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
+    count = len(reference.cases)
+    return ClassResult(architecture.name, reference.generation, origin, count, tuple(failures), tuple(used))

@@ -1,0 +1,373 @@
+"""`record`: run the old classes, or a candidate that is to be frozen, and keep what they told in `legacy_refs`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
+from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
+from viscy_compat.findings import Finding, Report
+from viscy_compat.layout import printable
+from viscy_compat.old_code.cases import cases_of, old_arguments
+from viscy_compat.old_code.git import from_git
+from viscy_compat.old_code.origin import OldClass, Wanted, listed, old_class
+from viscy_compat.old_code.tree import OldTree, blob_id
+from viscy_compat.old_code.wheel import from_wheel
+from viscy_compat.references import records
+from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Refusal, Row, short, together
+from viscy_compat.workers.answers import (
+    REPORT,
+    Answer,
+    Described,
+    Output,
+    Pass,
+    Raised,
+    Run,
+    read_answer,
+    read_described,
+)
+from viscy_compat.workers.candidate import PACKAGE, Candidate
+from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.workers.sides import Progress
+from viscy_compat.workers.worker import Limits, Worker
+
+SAMPLES = 2
+"""Numbers that are recorded of each weight; of each output four times as many."""
+
+FILL = "names 1"
+"""The rule by which the worker makes weights and inputs; a new rule gets a new number."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What became of one reference: a result of the report.
+
+    Parameters
+    ----------
+    reference : Reference
+        What was recorded.
+    where : str
+        The file.
+    changed : bool
+        Whether its bytes are others than before.
+    checked : bool
+        Whether it was only compared; then a change is a failure.
+    size : int
+        Its bytes.
+    left_out : tuple[str, ...]
+        Releases that no source within reach has; their cases were kept as they were.
+    """
+
+    reference: Reference
+    where: str
+    changed: bool
+    checked: bool
+    size: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Class and generation."""
+        return f"{self.reference.name} {self.reference.generation}"
+
+    @property
+    def exit_code(self) -> int:
+        """1 where a reference that was only compared has changed."""
+        return int(self.checked and self.changed)
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """The change, where there must be none."""
+        if not self.exit_code:
+            return ()
+        return (Finding("VC607", f"{self.title}: recording it now gives another file", (), "viscy-compat record"),)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        told = {"class": self.reference.name, "generation": self.reference.generation, "file": self.where}
+        cases = {"configurations": len(self.reference.cases), "bytes": self.size, "left_out": list(self.left_out)}
+        return {**told, **cases, "changed": self.changed, "findings": [row.to_dict() for row in self.findings]}
+
+
+def record(
+    classes: Iterable[str] | None = None,
+    *,
+    repo: str | os.PathLike[str] | None = None,
+    trust_repo: bool = False,
+    legacy_python: str | None = None,
+    candidate: str | None = None,
+    candidate_python: str | None = None,
+    generation: str | None = None,
+    to: str | os.PathLike[str] | None = None,
+    check: bool = False,
+    timeout: float | None = None,
+    progress: Progress | None = None,
+) -> Report[Recorded]:
+    """Write what the old classes do, for every class, generation and case; or freeze a candidate as a new generation.
+
+    The same sources under the same versions on the same CPU give the same bytes.
+
+    Parameters
+    ----------
+    classes : Iterable[str], optional
+        Class names; all known ones by default.
+    repo, trust_repo
+        A clone that has the revisions of the architecture files; by default the released wheels are used.
+    legacy_python, candidate_python : str, optional
+        The interpreter of the worker.
+    candidate, generation : str, optional
+        The package that is frozen, and the name of the generation that it becomes.
+    to : path, optional
+        Where the references are; by default those of this installation.
+    check : bool
+        Write nothing; a reference that would change is a finding.
+    timeout : float, optional
+        Seconds for one case.
+    progress : Callable[[str], None], optional
+        Is told what is going on.
+
+    Raises
+    ------
+    CompatError
+        No source, a source that is not the recorded one, a worker that failed, or a folder that cannot be written.
+    """
+    if bool(candidate) != bool(generation):
+        fix = f"record {' '.join(classes or ['CLASS'])} --candidate {candidate or PACKAGE} --generation {generation or 'v1.0'}"
+        raise UsageError("--candidate and --generation go together", fix=fix)
+    root = Path(to) if to else records.references_root()
+    limits = Limits() if timeout is None else Limits(request=timeout)
+    tell = progress or (lambda line: None)
+    chosen = [find(name) for name in (classes or class_names())]
+    _refuse_early(chosen, generation, root, check=check)
+    with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
+        if candidate and generation:
+            frozen = Frozen(worker, read_candidate(candidate))
+            found: Iterable[Draft] = (frozen.draft(architecture, generation) for architecture in chosen)
+        else:
+            recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
+            states = [(row, state) for row in chosen for state in row.generations if not state.is_frozen]
+            found = (recorder.draft(row, state) for row, state in states)
+        results: list[Recorded] = []
+        headline = f"references in {root}"
+        try:
+            results.extend(row for draft in found if (row := kept(draft, root, check=check, tell=tell)))
+        except KeyboardInterrupt as stop:
+            raise Interrupted(Report("record", results, headline=headline, interrupted=True)) from stop
+    return Report("record", results, headline=headline)
+
+
+def _refuse_early(chosen: Sequence[Architecture], generation: str | None, root: Path, *, check: bool) -> None:
+    """Refuse what cannot end well before a worker is started."""
+    for architecture in chosen:
+        if generation in [row.name for row in architecture.generations if not row.is_frozen]:
+            message = f"{architecture.name} has a generation {generation}, which old code made"
+            raise UsageError(message, where="--generation", fix="name a new one")
+    try:
+        if not check:
+            root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"cannot be written ({error.strerror})"
+        raise OutputRefused(message, where=str(root), fix="choose another --to") from error
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What was recorded, and the releases that no source within reach has."""
+
+    reference: Reference
+    left_out: tuple[str, ...] = ()
+
+
+def kept(draft: Draft, root: Path, *, check: bool, tell: Progress) -> Recorded | None:
+    """Write what was recorded, or only compare it; None where there is nothing.
+
+    Raises
+    ------
+    OutputRefused
+        It cannot be written.
+    """
+    reference = _with_unreached(draft, root)
+    if not reference.cases:
+        tell(f"{reference.name} {reference.generation}: left out, it was never released as a wheel (give --repo)")
+        return None
+    text, path = records.write(reference), root / reference.path
+    before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if text != before and not check:
+        try:
+            records.store(reference, root)
+        except OSError as error:
+            message = f"cannot be written ({error.strerror})"
+            raise OutputRefused(message, where=str(path), fix="choose another --to") from error
+    tell(f"{reference.name} {reference.generation}: {len(reference.cases)} cases, {len(text)} bytes")
+    return Recorded(reference, str(path), text != before, check, len(text), draft.left_out)
+
+
+def _with_unreached(draft: Draft, root: Path) -> Reference:
+    """Keep what was recorded before of releases that no source within reach has."""
+    reference = draft.reference
+    if not draft.left_out or not (root / reference.path).is_file():
+        return reference
+    before = records.read(reference.name, reference.generation, root=root)
+    older = [case for case in before.cases if case.release in draft.left_out]
+    sources = {name: before.sources[name] for name in draft.left_out if name in before.sources}
+    signatures = {name: before.signatures[name] for name in draft.left_out if name in before.signatures}
+    return replace(
+        reference,
+        sources={**sources, **reference.sources},
+        signatures={**signatures, **reference.signatures},
+        cases=(*older, *reference.cases),
+    )
+
+
+class Recorder:
+    """Runs the old classes of one generation after the other in one worker."""
+
+    def __init__(self, worker: Worker, wanted: Wanted) -> None:
+        self.worker, self.wanted = worker, wanted
+        self.trees: dict[str, OldTree] = {}
+
+    def draft(self, architecture: Architecture, generation: Generation) -> Draft:
+        """Run every case of one generation, under each of its releases."""
+        olds = [(release, self._old(generation, release)) for release in generation.releases]
+        there = {_label(release): old for release, old in olds if old}
+        cases: list[RecordedCase] = []
+        signatures = {}
+        for label, old in there.items():
+            described = _described(self.worker, label, old)
+            signatures[label] = tuple(map(str, described.signature))
+            cases += self._cases(architecture, label, old)
+        sources = {label: _recorded_blobs(old) for label, old in there.items()}
+        recipe = recipe_of(self.worker)
+        reference = Reference(architecture.name, generation.name, recipe, sources, signatures, tuple(cases))
+        return Draft(reference, tuple(_label(release) for release, old in olds if not old))
+
+    def _old(self, generation: Generation, release: Release) -> OldClass | None:
+        """Return the files of one release; None where it was never released as a wheel and no clone is given."""
+        tree = self._tree(release)
+        if tree is None:
+            return None
+        old = old_class(generation, release, tree)
+        if not old.proven:
+            message = f"{tree.title} does not hold the recorded files of {generation.qualname} {generation.name}"
+            message += f", and no others ({listed(old.strange)})"
+            raise UsageError(message, fix="record from an untouched source", code="VC606")
+        return old
+
+    def _tree(self, release: Release) -> OldTree | None:
+        clone, name = self.wanted.clone, release.revision if self.wanted.clone else release.wheel
+        if name and name not in self.trees:
+            self.trees[name] = from_git(clone, name, trust=self.wanted.trust) if clone else from_wheel(name)
+        return self.trees.get(name)
+
+    def _cases(self, architecture: Architecture, label: str, old: OldClass) -> Iterator[RecordedCase]:
+        cases = cases_of(architecture, old)
+        runs = [_run(label, old.target, old_arguments(architecture, old, case.config), case) for case in cases]
+        for case, run, answer in zip(cases, runs, _answers(self.worker, runs), strict=True):
+            yield recorded_case(case, label, run.config, answer)
+
+
+class Frozen:
+    """Runs the classes of a candidate, to be the next generation."""
+
+    def __init__(self, worker: Worker, package: Candidate) -> None:
+        self.worker, self.package = worker, package
+        package.prepare(worker)
+
+    def draft(self, architecture: Architecture, generation: str) -> Draft:
+        """Run every case of one class."""
+        described = self.package.describe(self.worker, architecture)
+        if described.error:
+            message = f"{self.package.target(architecture)} cannot be imported ({printable(str(described.error))})"
+            raise WorkerFailed(message, where="--candidate", code="VC312")
+        runs = [_run("candidate", self.package.target(architecture), c.config, c) for c in architecture.cases]
+        answers = zip(architecture.cases, runs, _answers(self.worker, runs), strict=True)
+        cases = tuple(recorded_case(case, generation, run.config, answer) for case, run, answer in answers)
+        sources = {generation: package_blobs(described.file, self.package.name)}
+        signatures = {generation: tuple(map(str, described.signature))}
+        return Draft(Reference(architecture.name, generation, recipe_of(self.worker), sources, signatures, cases))
+
+
+def package_blobs(file: str, package: str) -> dict[str, str]:
+    """Return the git blob ids of all files of the package that a class's file lies in."""
+    name = package.partition(".")[0]
+    top = next((folder for folder in Path(file).parents if folder.name == name), None)
+    if top is None:
+        message = f"{printable(file)} lies in no folder {name}, so its files cannot be recorded"
+        raise WorkerFailed(message, where="--candidate", fix="name a folder that holds the package", code="VC604")
+    files = sorted(top.rglob("*.py"))
+    return {path.relative_to(top.parent).as_posix(): blob_id(path.read_bytes()) for path in files}
+
+
+def _recorded_blobs(old: OldClass) -> dict[str, str]:
+    """Return the ids of the files that count; a wheel may have empty ``__init__.py`` files that the history lacks."""
+    return {path: old.source.blobs[path] for path in sorted(old.release.sources) if path in old.source.blobs}
+
+
+def _label(release: Release) -> str:
+    return release.wheel or release.revision
+
+
+def _described(worker: Worker, label: str, old: OldClass) -> Described:
+    root = old.generation.module.partition(".")[0]
+    worker.source(label, root=root, files=old.source.files, pretrained=False)
+    described = read_described(worker.request({"op": "class", "source": label, "class": old.target}), worker.side)
+    if described.error:
+        message = f"cannot import {old.target} of {old.title} ({printable(str(described.error))})"
+        raise WorkerFailed(message, fix="name an interpreter that has what it needs: --legacy-python", code="VC603")
+    return described
+
+
+def _run(source: str, target: str, config: Mapping[str, Any], case: Case) -> Run:
+    return Run(source, target, config, case.input, REPORT, 0, {"samples": SAMPLES, "norms": True})
+
+
+def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[Answer]:
+    for run in runs:
+        worker.send(run.to_json())
+    for run in runs:
+        yield read_answer(worker.receive(), worker.side, run)
+
+
+def recipe_of(worker: Worker) -> dict[str, Any]:
+    """Return how what a worker tells was made."""
+    told = worker.conditions
+    versions = {name: getattr(told, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
+    return {**versions, "seed": 0, "fill": FILL}
+
+
+# --- answers to records ------------------------------------------------------------------------------------------
+
+
+def recorded_case(case: Case, release: str, arguments: Mapping[str, Any], answer: Answer) -> RecordedCase:
+    """Return what is kept of one answer."""
+    recorded = RecordedCase(case.name, release, case.config, arguments, case.input, None, (), "", {})
+    if answer.error:
+        return replace(recorded, refusal=Refusal(answer.error.stage, answer.error.type))
+    generator = short(answer.initial.generator) if answer.initial else ""
+    passes: dict[str, RecordedPass | Refusal] = {mode: _pass(told) for mode, told in answer.passes.items()}
+    return replace(recorded, weights=tuple(_weights(answer)), generator=generator, passes=passes)
+
+
+def _weights(answer: Answer) -> Iterator[Row]:
+    told = answer.initial
+    if told is None:
+        return
+    for row in zip(answer.layout.items(), told.digests, told.norms, told.samples, strict=True):
+        (name, spec), digest, norm, samples = row
+        yield Row(name, spec.shape, spec.dtype, short(digest), norm, samples)
+
+
+def _pass(told: Pass | Raised) -> RecordedPass | Refusal:
+    if isinstance(told, Raised):
+        return Refusal(told.stage, told.type)
+    outputs = tuple(_output(row) for row in told.outputs)
+    return RecordedPass(told.type, outputs, short(told.generator), together(told.buffers))
+
+
+def _output(row: Output) -> Row:
+    return Row(row.name, row.shape, row.dtype, short(row.digest), row.norm, row.samples)

@@ -1,0 +1,378 @@
+"""`legacy_refs`: what running the old classes told us, as text that diffs well. Data only, never their source.
+
+One file for each class and generation. Each tensor is one line; equal runs of lines (the same backbone in many cases) are
+written once. A digest at the end tells a hand-edited file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from viscy_compat.architectures.architecture import Case
+from viscy_compat.errors import SourceUnavailable
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.workers.answers import ModuleNumbers
+
+SCHEMA = 1
+_SHORT = 12
+_WIDEST = 240
+
+
+@dataclass(frozen=True)
+class Row:
+    """One recorded tensor: what it is called and shaped, a short digest of its bytes, and a few of its numbers.
+
+    Parameters
+    ----------
+    name : str
+        Name of a weight or of an output.
+    shape, dtype
+        As in a layout.
+    digest : str
+        The first 12 digits of the SHA-256 of its bytes.
+    norm : float
+        Root mean square of all its elements.
+    samples : tuple[float, ...]
+        Elements at evenly spread places.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    digest: str
+    norm: float
+    samples: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What the old class raised, and at which stage."""
+
+    stage: str
+    type: str
+
+
+@dataclass(frozen=True)
+class RecordedPass:
+    """One forward pass: outputs, then short digests of the generator and of all buffers as they were left."""
+
+    type: str
+    outputs: tuple[Row, ...]
+    generator: str
+    buffers: str
+
+
+@dataclass(frozen=True)
+class RecordedCase:
+    """One case: arguments of both classes, the input's shape, and what came of it.
+
+    Parameters
+    ----------
+    name : str
+        The case's name in the architecture file.
+    release : str
+        The release that was run.
+    config, arguments : Mapping[str, Any]
+        Arguments of the migrated class, and of the old one.
+    input : tuple[int, ...]
+        The shape that was fed.
+    refusal : Refusal or None
+        What the constructor raised; then there is nothing else.
+    weights : tuple[Row, ...]
+        The seeded initial weights, in the order of the state dict.
+    generator : str
+        Short digest of the generator after construction.
+    passes : Mapping[str, RecordedPass or Refusal]
+        By mode (eval, train).
+    modules : tuple[ModuleNumbers, ...]
+        Numbers of every call of a submodule in eval mode; of classes alone whose old code is not run.
+    """
+
+    name: str
+    release: str
+    config: Mapping[str, Any]
+    arguments: Mapping[str, Any]
+    input: tuple[int, ...]
+    refusal: Refusal | None
+    weights: tuple[Row, ...]
+    generator: str
+    passes: Mapping[str, RecordedPass | Refusal]
+    modules: tuple[ModuleNumbers, ...] = ()
+
+    @property
+    def case(self) -> Case:
+        """The case as the architecture file has it: with tuples, for which JSON has lists."""
+        return Case(self.name, {name: _with_tuples(value) for name, value in self.config.items()}, self.input)
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of the old class."""
+        return {row.name: TensorSpec(row.shape, row.dtype) for row in self.weights}
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Everything recorded of one generation of one class.
+
+    Parameters
+    ----------
+    name, generation : str
+        Class and generation.
+    recipe : Mapping[str, Any]
+        How it was made: seed, versions, CPU capability, threads, the rule for weights and inputs.
+    sources : Mapping[str, Mapping[str, str]]
+        Git blob ids by path, for each release.
+    signatures : Mapping[str, tuple[str, ...]]
+        Constructor arguments with defaults, for each release.
+    cases : tuple[RecordedCase, ...]
+        In the order of the architecture file.
+    """
+
+    name: str
+    generation: str
+    recipe: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, str]]
+    signatures: Mapping[str, tuple[str, ...]]
+    cases: tuple[RecordedCase, ...]
+
+    @property
+    def path(self) -> str:
+        """Its file, below the root of the references.
+
+        Examples
+        --------
+        >>> Reference("BetaVae25D", "v0.4", {}, {}, {}, ()).path
+        'BetaVae25D/v0.4.json'
+        """
+        return f"{self.name}/{self.generation}.json"
+
+
+def references_root() -> Path:
+    """Return the folder of the references: inside an installed package, else beside ``src`` (sdist, editable install).
+
+    Raises
+    ------
+    SourceUnavailable
+        There is neither.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "legacy_refs", package.parents[1] / "legacy_refs"):
+        if folder.is_dir():
+            return folder
+    raise SourceUnavailable("this installation has no legacy_refs", fix="install it again", code="VC608")
+
+
+def short(digest: str) -> str:
+    """Shorten a digest to what is recorded of it.
+
+    Examples
+    --------
+    >>> short("0123456789abcdef")
+    '0123456789ab'
+    """
+    return digest[:_SHORT]
+
+
+def together(digests: Mapping[str, str]) -> str:
+    """Return one short digest for several named ones."""
+    return short(hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest())
+
+
+def read(name: str, generation: str, *, root: Path | None = None) -> Reference:
+    """Read one reference.
+
+    Raises
+    ------
+    SourceUnavailable
+        It is missing, damaged, or was edited by hand.
+    """
+    path = (root or references_root()) / f"{name}/{generation}.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        message = f"no reference is recorded for {name} {generation}"
+        raise SourceUnavailable(message, where=str(path), fix="viscy-compat record", code="VC608") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, where: str = "") -> Reference:
+    """Read the text of a reference; raises `SourceUnavailable` where it is damaged or was edited by hand."""
+    try:
+        told = json.loads(text)
+        digest = told.pop("digest")
+        reference = _reference(told)
+        if digest != _digest(told) or text != write(reference):
+            raise ValueError("its digest is another one")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        message = f"the reference is damaged or was edited by hand ({type(error).__name__})"
+        raise SourceUnavailable(message, where=where, fix="viscy-compat record", code="VC607") from error
+    return reference
+
+
+def write(reference: Reference) -> str:
+    """Return the text of a reference; the same reference gives the same text."""
+    told = _told(reference)
+    return _rendered({**told, "digest": _digest(told)}) + "\n"
+
+
+def store(reference: Reference, root: Path) -> bool:
+    """Write a reference below a root, and return whether that changed anything."""
+    path, text = root / reference.path, write(reference)
+    if path.is_file() and path.read_text(encoding="utf-8") == text:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}.part")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
+    return True
+
+
+def listed(root: Path | None = None) -> list[tuple[str, str]]:
+    """Return class and generation of every file below the root, in order."""
+    return sorted((path.parent.name, path.stem) for path in (root or references_root()).glob("*/*.json"))
+
+
+# --- to text -----------------------------------------------------------------------------------------------------
+
+
+def _told(reference: Reference) -> dict[str, Any]:
+    blocks: dict[str, list[Any]] = {}
+    cases = [_case_told(case, blocks) for case in reference.cases]
+    return {
+        "schema": SCHEMA,
+        "class": reference.name,
+        "generation": reference.generation,
+        "recipe": dict(reference.recipe),
+        "sources": {release: dict(blobs) for release, blobs in reference.sources.items()},
+        "signatures": {release: list(rows) for release, rows in reference.signatures.items()},
+        "cases": cases,
+        "blocks": blocks,
+    }
+
+
+def _case_told(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any]:
+    asked = {
+        "name": case.name,
+        "release": case.release,
+        "config": _plain(case.config),
+        "arguments": _plain(case.arguments),
+        "input": list(case.input),
+    }
+    if case.refusal:
+        return {**asked, "refusal": [case.refusal.stage, case.refusal.type]}
+    ids = [_block(rows, blocks) for rows in _runs(case.weights)]
+    passes = {mode: _pass_told(told) for mode, told in case.passes.items()}
+    felt = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
+    more = {"modules": felt} if felt else {}
+    return {**asked, "weights": ids, "generator": case.generator, "passes": passes, **more}
+
+
+def _runs(rows: Iterable[Row]) -> Iterator[list[Any]]:
+    """Cut the weights into runs of one part of the model; parts that many cases share are written once."""
+    for _, run in groupby(rows, lambda row: row.name.split(".")[:2]):
+        yield [_row_told(row) for row in run]
+
+
+def _block(rows: list[Any], blocks: dict[str, list[Any]]) -> str:
+    name = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:_SHORT]
+    blocks.setdefault(name, rows)
+    return name
+
+
+def _pass_told(told: RecordedPass | Refusal) -> Any:
+    if isinstance(told, Refusal):
+        return {"refusal": [told.stage, told.type]}
+    outputs = [_row_told(row) for row in told.outputs]
+    return {"type": told.type, "generator": told.generator, "buffers": told.buffers, "outputs": outputs}
+
+
+def _row_told(row: Row) -> list[Any]:
+    return [row.name, list(row.shape), row.dtype, row.digest, row.norm, list(row.samples)]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _digest(told: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _rendered(value: Any, margin: str = "") -> str:
+    """Write JSON with a line for what is short, and an item a line for what is not."""
+    flat = json.dumps(value, ensure_ascii=True)
+    if not isinstance(value, (dict, list)) or (len(flat) <= _WIDEST and _shallow(value)):
+        return flat
+    inner = margin + " "
+    if isinstance(value, dict):
+        items = [f"{inner}{json.dumps(name)}: {_rendered(item, inner)}" for name, item in value.items()]
+        return "{\n" + ",\n".join(items) + f"\n{margin}}}"
+    return "[\n" + ",\n".join(inner + _rendered(item, inner) for item in value) + f"\n{margin}]"
+
+
+def _shallow(value: Any) -> bool:
+    """Whether a value reads well in one line: no objects in lists, and no lists of rows."""
+    items = value.values() if isinstance(value, dict) else value
+    return not any(isinstance(item, dict) or (isinstance(item, list) and not _scalars(item)) for item in items)
+
+
+def _scalars(items: list[Any]) -> bool:
+    return not any(isinstance(item, (dict, list)) for item in items)
+
+
+# --- from text ---------------------------------------------------------------------------------------------------
+
+
+def _reference(told: Mapping[str, Any]) -> Reference:
+    if told["schema"] != SCHEMA:
+        raise ValueError(f"schema {told['schema']}")
+    blocks = {name: [_row(row) for row in rows] for name, rows in told["blocks"].items()}
+    return Reference(
+        name=told["class"],
+        generation=told["generation"],
+        recipe=told["recipe"],
+        sources=told["sources"],
+        signatures={release: tuple(rows) for release, rows in told["signatures"].items()},
+        cases=tuple(_case(case, blocks) for case in told["cases"]),
+    )
+
+
+def _case(told: Mapping[str, Any], blocks: Mapping[str, list[Row]]) -> RecordedCase:
+    refusal = Refusal(*told["refusal"]) if "refusal" in told else None
+    return RecordedCase(
+        name=told["name"],
+        release=told["release"],
+        config=told["config"],
+        arguments=told["arguments"],
+        input=tuple(told["input"]),
+        refusal=refusal,
+        weights=tuple(row for name in told.get("weights", ()) for row in blocks[name]),
+        generator=told.get("generator", ""),
+        passes={mode: _pass(row) for mode, row in told.get("passes", {}).items()},
+        modules=tuple(ModuleNumbers(name, kind, tuple(a), tuple(b)) for name, kind, a, b in told.get("modules", ())),
+    )
+
+
+def _pass(told: Mapping[str, Any]) -> RecordedPass | Refusal:
+    if "refusal" in told:
+        return Refusal(*told["refusal"])
+    outputs = tuple(_row(row) for row in told["outputs"])
+    return RecordedPass(told["type"], outputs, told["generator"], told["buffers"])
+
+
+def _row(told: list[Any]) -> Row:
+    name, shape, dtype, digest, norm, samples = told
+    return Row(name, tuple(shape), dtype, digest, norm, tuple(samples))
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value

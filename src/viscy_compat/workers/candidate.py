@@ -1,0 +1,150 @@
+"""The candidate: which package is meant, and whether the worker imported that one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from glob import glob
+
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.errors import UsageError, WorkerFailed
+from viscy_compat.layout import printable
+from viscy_compat.workers.answers import Answer, Described, Raised, read_described
+from viscy_compat.workers.environment import Place, fault, unimportable
+from viscy_compat.workers.worker import Worker
+
+PACKAGE = "viscy_models"
+_SOURCE = "candidate"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The package that is compared with the old classes.
+
+    Parameters
+    ----------
+    name : str
+        Its import name.
+    folder : str
+        The folder that comes first on the path of its worker; empty for an installed package.
+    """
+
+    name: str = PACKAGE
+    folder: str = ""
+
+    @property
+    def title(self) -> str:
+        """What a headline calls it."""
+        return f"{self.name} in {self.folder}" if self.folder else self.name
+
+    def target(self, architecture: Architecture) -> str:
+        """Return the class for a worker.
+
+        Examples
+        --------
+        >>> from viscy_compat.architectures import find
+        >>> Candidate("their_models").target(find("BetaVae25D"))
+        'their_models.vae:BetaVae25D'
+        """
+        module, _, name = architecture.target.rpartition(".")
+        return f"{self.name}{module.removeprefix(PACKAGE)}:{name}"
+
+    def prepare(self, worker: Worker) -> None:
+        """Tell a worker where the candidate is, and make sure that it can be imported from there.
+
+        Raises
+        ------
+        WorkerFailed
+            The interpreter has no such package, or has another one of that name, or importing it raises.
+        MissingExtra
+            The interpreter lacks what the package needs, its own metadata included.
+        """
+        worker.source(_SOURCE, root=self.name, folder=self.folder or None)
+        found = self._described(worker, self.name)
+        if found.error and self._absent(found.error):
+            message = f"{worker.python} cannot import {self.name} ({printable(found.error.message)})"
+            raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
+        if found.error:
+            raise unimportable(found.error, self._place(worker))
+        if not self._owns(found.file):
+            message = f"asked for {self.title}, but {printable(found.file)} was imported"
+            raise WorkerFailed(message, where="--candidate", code="VC604")
+
+    def describe(self, worker: Worker, architecture: Architecture) -> Described:
+        """Return how the worker sees the class; raises `MissingExtra` where its environment lacks what it needs."""
+        return self.described(worker, self.target(architecture))
+
+    def described(self, worker: Worker, target: str) -> Described:
+        """Return how the worker sees a class; raises `MissingExtra` where its environment lacks what it needs."""
+        found = self._described(worker, target)
+        self.refuse_faults(worker, [found.error])
+        return found
+
+    def home(self, worker: Worker) -> str:
+        """Return the folder of the package, as the worker imported it."""
+        return os.path.dirname(self._described(worker, self.name).file)
+
+    def refuse_faults(self, worker: Worker, raised: Iterable[Raised | None]) -> None:
+        """Raise `MissingExtra` where one of these errors says that the environment lacks something."""
+        for error in raised:
+            found = fault(error, self._place(worker)) if error else None
+            if found:
+                raise found
+
+    def checked(self, worker: Worker, answer: Answer) -> Answer:
+        """Return an answer of the candidate; raises `MissingExtra` where it tells of the environment, not of the code."""
+        passes = [told for told in answer.passes.values() if isinstance(told, Raised)]
+        self.refuse_faults(worker, [answer.error, *passes])
+        return answer
+
+    def _described(self, worker: Worker, target: str) -> Described:
+        return read_described(worker.request({"op": "class", "source": _SOURCE, "class": target}), worker.side)
+
+    def _place(self, worker: Worker) -> Place:
+        return Place(self.name, self.folder, worker.python, worker.conditions.python)
+
+    def _absent(self, error: Raised) -> bool:
+        """Whether the package itself is not there; a module of it that is not there is its own fault."""
+        return error.type == "ModuleNotFoundError" and f"'{self.name.partition('.')[0]}'" in error.message
+
+    def _owns(self, file: str) -> bool:
+        if not self.folder:
+            return True
+        return os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep)
+
+
+def candidate(asked: str = PACKAGE) -> Candidate:
+    """Read ``--candidate``: the name of a package, or a folder that holds a package ``viscy_models``.
+
+    Raises
+    ------
+    UsageError
+        It is neither.
+
+    Examples
+    --------
+    >>> candidate("viscy_models").folder
+    ''
+    """
+    if _holds_package(asked):
+        return Candidate(PACKAGE, os.path.abspath(asked))
+    near = _near(asked)
+    if all(part.isidentifier() for part in asked.split(".")) and not near:
+        return Candidate(asked)
+    fix = f"did you mean {printable(near)}?" if near else "name an importable package, or a folder that holds one"
+    raise UsageError(f"there is no package {PACKAGE} in {printable(asked)!r}", where="--candidate", fix=fix)
+
+
+def _near(asked: str) -> str:
+    """Return a folder above or below this one that holds the package; a name that is no folder has none."""
+    if not os.path.isdir(asked) or asked == PACKAGE:
+        return ""
+    absolute = os.path.isabs(asked)
+    places = [os.path.dirname(os.path.abspath(asked)), *(f"{asked}/{depth}src" for depth in ("", "*/", "*/*/"))]
+    found = [place for pattern in places for place in sorted(glob(pattern)) if _holds_package(place)]
+    return (found[0] if absolute else os.path.relpath(found[0])) if found else ""
+
+
+def _holds_package(folder: str) -> bool:
+    return os.path.isfile(os.path.join(folder, PACKAGE, "__init__.py"))

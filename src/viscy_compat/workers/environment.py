@@ -1,0 +1,126 @@
+"""Faults of the candidate's environment: what must be installed first, told apart from what its code does wrong."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from viscy_compat.errors import MissingExtra, WorkerFailed
+from viscy_compat.layout import printable
+from viscy_compat.waivers import numbers
+from viscy_compat.workers.answers import Raised
+
+CODE = "VC342"
+_QUOTED = re.compile(r"'([^']+)'")
+_BOUND = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([\d.]+)")
+_ABOVE = 4
+"""How many folders above the package its project may be (``packages/NAME/src``)."""
+
+
+class Place(NamedTuple):
+    """Where a package is imported: its import name, the folder that it was asked from, and an interpreter."""
+
+    root: str
+    folder: str
+    python: str
+    version: str = ""
+
+
+def fault(raised: Raised, place: Place) -> MissingExtra | None:
+    """Return what the environment lacks, where that is why strange code raised; None where the code itself is to blame.
+
+    Examples
+    --------
+    >>> place = Place("viscy_models", "", "python")
+    >>> print(fault(Raised("import", "ModuleNotFoundError", "No module named 'timm'"), place))
+    --candidate: viscy_models needs timm, which python does not have; install it first: python -m pip install timm
+    >>> fault(Raised("import", "ModuleNotFoundError", "No module named 'viscy_models.vae'"), place)
+    >>> fault(Raised("import", "AttributeError", "no"), place)
+    """
+    if raised.type == "PackageNotFoundError":
+        name = raised.message.split()[-1] if raised.message.split() else place.root
+        message = f"{place.root} reads the metadata of {name} when it is imported, and {place.python} has none"
+        return _missing(message, place, name)
+    if raised.type == "ModuleNotFoundError":
+        name = _first(_QUOTED.findall(raised.message))
+        if not name or name.partition(".")[0] == place.root.partition(".")[0]:
+            return None
+        return _missing(f"{place.root} needs {name}, which {place.python} does not have", place, name.partition(".")[0])
+    if raised.type in ("SyntaxError", "ImportError") and (wanted := _wrong_python(place)):
+        message = f"{place.root} needs Python {wanted}, and {place.python} is {place.version} ({_said(raised)})"
+        return MissingExtra(message, where="--candidate", fix="name another one with --candidate-python", code=CODE)
+    return None
+
+
+def unimportable(raised: Raised, place: Place) -> MissingExtra | WorkerFailed:
+    """Return the error for a package whose import raises, whatever it raises."""
+    found = fault(raised, place)
+    if found:
+        return found
+    message = f"importing {place.root} with {place.python} raises {_said(raised)}"
+    fix = "nothing can be judged before it can be imported"
+    return WorkerFailed(message, where="--candidate", fix=fix, code=CODE)
+
+
+def install_line(place: Place, name: str) -> str:
+    """Return the command that installs the project of a folder, or a package, for an interpreter."""
+    project = _project(place.folder)
+    what = f"-e {printable(str(project))}" if project else name
+    uv = "uv =" in _text(Path(place.python).parent.parent / "pyvenv.cfg")
+    return f"uv pip install --python {place.python} {what}" if uv else f"{place.python} -m pip install {what}"
+
+
+def _missing(message: str, place: Place, name: str) -> MissingExtra:
+    fix = f"install it first: {install_line(place, name)}"
+    return MissingExtra(printable(message), where="--candidate", fix=fix, code=CODE)
+
+
+def _wrong_python(place: Place) -> str:
+    """Return what the project asks of Python, where the interpreter does not have it."""
+    project = _project(place.folder)
+    wanted = str(_project_table(project).get("requires-python", "")) if project else ""
+    met = all(_meets(numbers(place.version), sign, numbers(bound)) for sign, bound in _BOUND.findall(wanted))
+    return "" if met or not place.version else wanted
+
+
+def _meets(version: tuple[int, ...], sign: str, bound: tuple[int, ...]) -> bool:
+    if sign in (">=", "~="):
+        return version >= bound
+    if sign in ("<=", ">"):
+        return (version <= bound) is (sign == "<=")
+    return version < bound if sign == "<" else True
+
+
+def _project(folder: str) -> Path | None:
+    """Return the nearest folder at or above this one that is a project."""
+    if not folder:
+        return None
+    places = [Path(folder), *Path(folder).parents][:_ABOVE]
+    return next((place for place in places if _project_table(place)), None)
+
+
+def _project_table(place: Path) -> Mapping[str, Any]:
+    try:
+        found = tomllib.loads(_text(place / "pyproject.toml")).get("project", {})
+    except tomllib.TOMLDecodeError:
+        return {}
+    return found if isinstance(found, Mapping) else {}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") if os.path.isfile(path) else ""
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _said(raised: Raised) -> str:
+    return printable(str(raised).replace(" at import", ""))
+
+
+def _first(found: list[str]) -> str:
+    return found[0] if found else ""

@@ -1,0 +1,98 @@
+"""What a worker does to itself before strange code runs: limits, an audit hook, and the layers of `confinement`."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from .confinement import Confinement
+
+_NETWORK = (
+    "socket.connect",
+    "socket.bind",
+    "socket.sendto",
+    "socket.sendmsg",
+    "socket.getaddrinfo",
+    "socket.gethostby",
+)
+_PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
+
+
+class Isolation:
+    """The limits and layers of one worker.
+
+    Parameters
+    ----------
+    request : dict
+        The ``start`` request: ``namespace``, ``memory``, ``file``, ``core``, ``folder``.
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request, self._confinement = request, Confinement()
+        self._folder = request.get("folder") or os.getcwd()
+        self._limits: list[str] = []
+        self._sealed = False
+
+    def enter(self) -> None:
+        """Go where the import of the stack may still write byte code and start threads."""
+        if self._request.get("namespace", True):
+            self._confinement.enter()
+        sys.addaudithook(self._audit)
+        self._limits = list(self._limit_all())
+
+    def seal(self) -> list[str]:
+        """Give up everything else, and say what is in force."""
+        gc.freeze()
+        sys.dont_write_bytecode = True
+        self._confinement.seal(self._folder)
+        measured = list(self._confinement.measured(self._folder))
+        self._sealed = True
+        interpreter = "isolated interpreter" if sys.flags.isolated else "interpreter not isolated"
+        return ["own process", interpreter, *measured, "sockets and processes blocked in Python", *self._limits]
+
+    def _audit(self, event: str, arguments: Any) -> None:
+        """Refuse the network always, and new processes once the stack is imported. An audit hook cannot be taken off."""
+        if event.startswith(_NETWORK):
+            raise PermissionError(f"{event} is refused in this worker")
+        if self._sealed and event.startswith(_PROCESSES):
+            raise PermissionError(f"{event} is refused in this worker")
+
+    def _limit_all(self) -> Iterator[str]:
+        """Set the limits that the platform has, and say which are in force."""
+        for name, key in (("RLIMIT_DATA", "memory"), ("RLIMIT_FSIZE", "file"), ("RLIMIT_CORE", "core")):
+            if key in self._request and _limit(name, int(self._request[key])):
+                yield f"{key} limit {self._request[key]}"
+
+
+def _limit(name: str, value: int) -> bool:
+    try:
+        import resource
+    except ImportError:
+        return False
+    kind = getattr(resource, name, None)
+    if kind is None:
+        return False
+    hard = resource.getrlimit(kind)[1]
+    if hard != resource.RLIM_INFINITY and hard < value:
+        return True
+    try:
+        resource.setrlimit(kind, (value, value))
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def import_stack() -> dict[str, str]:
+    """Import what models are made of, with one thread, and return the versions."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    versions = {name: getattr(importlib.import_module(name), "__version__", "") for name in ("torch", "timm", "monai")}
+    import monai.networks.nets  # noqa: F401  the old classes need it, and it is part of the price of the import
+
+    return versions

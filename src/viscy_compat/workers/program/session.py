@@ -1,0 +1,207 @@
+"""One ``run`` request at work: initial weights, a strict load of filled ones, and what the passes give."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .backbones import BackboneMemory
+from .digests import digest_of, dtype_of, layout_of, norm_of, samples_of, tensors_in
+from .guard import Guard
+from .models import BuiltModel
+from .trace import Trace
+from .values import fill_state, pool, scalar_of, set_seed
+
+Json = Any
+
+
+class Session:
+    """One ``run`` request at work.
+
+    Parameters
+    ----------
+    request : dict
+        See `viscy_compat.workers.program.loop`.
+    model : BuiltModel
+        The model; freshly built where its initial weights are asked for.
+    backbones : BackboneMemory
+        Knows the digests of many initial weights.
+    """
+
+    def __init__(self, request: Json, model: BuiltModel, backbones: BackboneMemory) -> None:
+        self.request, self.module, self.facts = request, model.module, model.initial_facts
+        self.backbones = backbones
+        self.report = set(request["report"])
+        self.samples = int(request.get("samples", 0))
+        self.meta = request.get("device") == "meta"
+        self.keep = set(request.get("keep", ())) if request.get("save") else set()
+        self.kept: dict[str, Any] = {}
+        self.seconds: dict[str, float] = {"build": model.seconds}
+        self.filled: Any = None
+
+    def answer(self) -> Json:
+        """Report what was asked for, with the seconds of each part."""
+        import torch
+
+        generator = torch.get_rng_state()
+        result: Json = {"layout": layout_of(self.module.state_dict())} if "layout" in self.report else {}
+        if "initial" in self.report:
+            result["initial"] = self.facts.get("initial") or self._timed("digest", self._initial, generator)
+            self.facts.update(initial=result["initial"], samples=self.samples)
+        if self.report & {"eval", "train", "gradients", "modules"}:
+            result.update(self._passes())
+        if self.kept:
+            from safetensors.torch import save_file
+
+            save_file(self.kept, self.request["save"])
+        return {**result, "seconds": {key: round(value, 4) for key, value in self.seconds.items()}}
+
+    def _timed(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+        begun = time.perf_counter()
+        result = function(*args)
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
+        return result
+
+    def _initial(self, generator: Any) -> Json:
+        state = self.module.state_dict()
+        self._keep("initial", state)
+        result: Json = {"digests": list(map(self.backbones.digest, state.values())), "generator": digest_of(generator)}
+        if self.samples:
+            result["samples"] = [samples_of(tensor, self.samples) for tensor in state.values()]
+            result["norms"] = [norm_of(tensor) for tensor in state.values()] if self.request.get("norms") else []
+        return result
+
+    def _passes(self) -> Json:
+        loading = Guard("load")
+        with loading:
+            self._timed("fill", self._load)
+        if loading.error:
+            return {"error": loading.error}
+        result: Json = {"loaded": len(self.filled)}
+        for mode in ("eval", "train"):
+            if mode in self.report:
+                result[mode] = self._timed(mode, self._forward, mode)
+        for name, function in (("gradients", self._gradients), ("modules", self._modules)):
+            if name in self.report:
+                result[name] = {mode: self._timed(name, function, mode) for mode in self._modes()}
+        return result
+
+    def _modes(self) -> list[str]:
+        modes = self.request.get("modes") or [mode for mode in ("eval", "train") if mode in self.report]
+        return list(modes) or ["eval", "train"]
+
+    def _load(self) -> None:
+        """Fill the weights, by a strict load of a state dict of this layout or of another one's."""
+        own = self.module.state_dict()
+        if self.request.get("weights"):
+            from safetensors.torch import load_file
+
+            self.filled = load_file(self.request["weights"])
+        elif self.meta:
+            self.filled = own
+            return
+        else:
+            self.filled = fill_state(self.request.get("load") or layout_of(own), own)
+        self._keep("weights", self.filled)
+        self.module.load_state_dict(self.filled, strict=True)
+
+    def _restore(self) -> None:
+        """Bring the buffers back to their filled values: a pass in train mode moves them."""
+        import torch
+
+        with torch.no_grad():
+            for name, buffer in self.module.named_buffers():
+                if name in self.filled and not self.meta:
+                    buffer.copy_(self.filled[name])
+
+    def _input(self) -> Any:
+        if self.request.get("inputs"):
+            from safetensors.torch import load_file
+
+            # a tensor of a file may begin at an odd address, where some kernels add up in another order
+            return load_file(self.request["inputs"])["input"].clone()
+        return self._tensor("input", self.request["input"])
+
+    def _tensor(self, name: str, shape: Any) -> Any:
+        import torch
+
+        if self.meta:
+            return torch.empty(list(shape), device="meta")
+        values = torch.empty(list(shape), dtype=torch.float32)
+        pool.fill(values.reshape(-1), name, 1.0)
+        return values
+
+    def _call(self, mode: str, x: Any) -> Any:
+        self._restore()
+        self.module.train(mode == "train")
+        set_seed(int(self.request.get("seed", 0)))
+        more = {name: self._tensor(name, shape) for name, shape in self.request.get("tensors", {}).items()}
+        return self.module(x, **more, **self.request.get("arguments", {}))
+
+    def _forward(self, mode: str) -> Json:
+        import torch
+
+        guard = Guard("forward")
+        with guard, torch.no_grad():
+            x = self._input()
+            self._keep("input", {"input": x})
+            outputs = self._call(mode, x)
+            return self._describe_pass(mode, outputs)
+        return {"error": guard.error}
+
+    def _describe_pass(self, mode: str, outputs: Any) -> Json:
+        import torch
+
+        generator = torch.get_rng_state()
+        tensors = list(tensors_in(outputs))
+        self._keep(mode, dict(tensors))
+        rows = [self._describe(name, tensor) for name, tensor in tensors]
+        facts: Json = {"type": type(outputs).__name__, "outputs": rows}
+        if self.meta:
+            return facts
+        buffers = {name: buffer for name, buffer in self.module.named_buffers() if name in self.filled}
+        self._keep("buffers", buffers if mode == "train" else {})
+        facts["generator"] = digest_of(generator)
+        facts["buffers"] = {name: digest_of(buffer) for name, buffer in buffers.items()}
+        return facts
+
+    def _describe(self, name: str, tensor: Any) -> Json:
+        import torch
+
+        facts: Json = {"name": name, "shape": list(tensor.shape), "dtype": dtype_of(tensor)}
+        if not self.meta:
+            facts["digest"] = digest_of(tensor)
+            facts["finite"] = bool(torch.isfinite(tensor).all())
+        if self.samples and not self.meta:
+            facts["samples"], facts["norm"] = samples_of(tensor, 4 * self.samples), norm_of(tensor)
+        return facts
+
+    def _gradients(self, mode: str) -> Json:
+        guard = Guard("forward")
+        with guard:
+            self.module.zero_grad(set_to_none=True)
+            x = self._input().requires_grad_(True)
+            scalar = scalar_of(self._call(mode, x))
+            guard.stage = "backward"
+            scalar.backward()
+            gradients = {name: parameter.grad for name, parameter in self.module.named_parameters()}
+            digests = {name: None if grad is None else digest_of(grad) for name, grad in gradients.items()}
+            self.module.zero_grad(set_to_none=True)
+            return {"scalar": digest_of(scalar), "input": digest_of(x.grad), "parameters": digests}
+        return {"error": guard.error}
+
+    def _modules(self, mode: str) -> Json:
+        import torch
+
+        trace = Trace(self.module, self.samples)
+        guard = Guard("forward")
+        with trace, guard, torch.no_grad():
+            self._call(mode, self._input())
+        return {"calls": trace.calls, "numbers": trace.numbers, **({"error": guard.error} if guard.error else {})}
+
+    def _keep(self, kind: str, tensors: Any) -> None:
+        if kind in self.keep:
+            self.kept.update(
+                {f"{kind}/{name}": tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+            )

@@ -1,0 +1,123 @@
+"""Two workers side by side: the old classes in one, the candidate in the other, each building the same cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.errors import SourceUnavailable
+from viscy_compat.layout import printable
+from viscy_compat.old_code.origin import OldClass
+from viscy_compat.workers.answers import Answer, Described, Run, read_answer, read_described
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.worker import Conditions, Crew, Limits, Worker
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How workers are started.
+
+    Parameters
+    ----------
+    legacy_python, candidate_python : str, optional
+        Interpreters; the running one by default.
+    limits : Limits
+        Time and memory of each worker.
+    jobs : int
+        How many workers compute at once; with one, the candidate follows the old side.
+    cache : int
+        How many built models each worker keeps for further requests.
+    crew : Crew
+        Who can end all workers that are started so.
+    """
+
+    legacy_python: str | None = None
+    candidate_python: str | None = None
+    limits: Limits = field(default_factory=Limits)
+    jobs: int = 2
+    cache: int = 1
+    crew: Crew = field(default_factory=Crew)
+
+
+class Sides:
+    """Both workers. They import the stack at the same time; `both` lets them compute at the same time."""
+
+    def __init__(self, old: Worker, candidate: Worker, package: Candidate, *, at_once: bool) -> None:
+        self._old, self._candidate, self._package, self._at_once = old, candidate, package, at_once
+        self._named: set[str] = set()
+
+    @property
+    def conditions(self) -> tuple[Conditions, Conditions]:
+        """Under what conditions the two compute."""
+        return self._old.conditions, self._candidate.conditions
+
+    def take(self, package: Candidate) -> None:
+        """Let another candidate take the place of the one that was started with."""
+        package.prepare(self._candidate)
+        self._package = package
+
+    def describe(self, architecture: Architecture, old: OldClass) -> tuple[Described, Described]:
+        """Return both constructors, once the old source is known to its worker.
+
+        Raises
+        ------
+        SourceUnavailable
+            The old class cannot be imported.
+        """
+        name = source_name(architecture, old)
+        if name not in self._named:
+            root = old.generation.module.partition(".")[0]
+            self._old.source(name, root=root, files=old.source.files, pretrained=False)
+            self._named.add(name)
+        json = self._old.request({"op": "class", "source": name, "class": old.target})
+        ours = read_described(json, self._old.side)
+        if ours.error:
+            message = f"cannot import {old.target} ({printable(str(ours.error))})"
+            fix = "name the classes that are there, or an interpreter that has what it needs (--legacy-python)"
+            raise SourceUnavailable(message, where=old.title, fix=fix, code="VC602")
+        return ours, self._package.describe(self._candidate, architecture)
+
+    def both(self, runs: Sequence[tuple[Run, Run]]) -> Iterator[tuple[Answer, Answer]]:
+        """Run pairs of requests, and give their answers as they come."""
+        if not self._at_once:
+            ours = _asked(self._old, [old for old, _ in runs])
+            theirs = _asked(self._candidate, [new for _, new in runs])
+            yield from zip(ours, map(self._checked, theirs), strict=True)
+            return
+        for old, new in runs:
+            self._old.send(old.to_json())
+            self._candidate.send(new.to_json())
+        for old, new in runs:
+            mine = read_answer(self._old.receive(), "old", old)
+            yield mine, self._checked(read_answer(self._candidate.receive(), "candidate", new))
+
+    def _checked(self, answer: Answer) -> Answer:
+        return self._package.checked(self._candidate, answer)
+
+
+def source_name(architecture: Architecture, old: OldClass) -> str:
+    """Return the name under which the old worker knows the files of a class."""
+    return f"{old.title} {architecture.name}"
+
+
+@contextmanager
+def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
+    """Start both workers, and end them whatever happens."""
+    with ExitStack() as stack:
+        old = stack.enter_context(Worker("old", python=setup.legacy_python, cache=setup.cache, limits=setup.limits))
+        candidate = stack.enter_context(
+            Worker("candidate", python=setup.candidate_python, cache=setup.cache, limits=setup.limits)
+        )
+        for worker in (old, candidate):
+            setup.crew.add(worker)
+        both = Sides(old, candidate, package, at_once=setup.jobs > 1)
+        both.take(package)
+        yield both
+
+
+def _asked(worker: Worker, runs: Sequence[Run]) -> list[Answer]:
+    return [read_answer(worker.request(run.to_json()), worker.side, run) for run in runs]
