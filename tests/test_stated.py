@@ -8,7 +8,7 @@ import pytest
 
 from viscy_compat.checkpoint.values import Unread
 from viscy_compat.errors import UsageError
-from viscy_compat.stated import configured, parse_settings, parse_value, spelled, statements_in
+from viscy_compat.stated import config_statements, parse_settings, parse_value, spell, statements_in
 
 
 @pytest.mark.parametrize("setting", ["stem_stride", "=3", "a b=3", "--x=1"])
@@ -45,7 +45,7 @@ def test_every_spelling_that_is_printed_is_read(text: str, value: Any) -> None:
     assert parse_value(text) == value
     assert parse_value(f"  {text} ") == value
     assert parse_value(repr(value)) == value
-    assert parse_value(spelled(value)) == value
+    assert parse_value(spell(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -64,8 +64,8 @@ def test_a_place_holder_is_not_taken_for_a_value(text: str) -> None:
 
 
 def test_the_dots_of_a_printed_line_state_nothing() -> None:
-    assert configured({"head_pool": ...}) == ()
-    (row,) = configured({"head_pool": ..., "stem_stride": [2, [2], 2]})
+    assert config_statements({"head_pool": ...}) == ()
+    (row,) = config_statements({"head_pool": ..., "stem_stride": [2, [2], 2]})
     assert row.arguments == {"stem_stride": (2, (2,), 2)}
 
 

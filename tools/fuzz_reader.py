@@ -44,7 +44,7 @@ from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.plans.plan_file import dumps, read_plan
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
-from viscy_compat.stated import parse_settings, spelled
+from viscy_compat.stated import parse_settings, spell
 from viscy_compat.waivers import read_waivers
 from viscy_compat.workers.answers import Run, read_answer, read_described, read_names
 
@@ -176,7 +176,7 @@ SETTINGS = [b"stem_stride=5,4,4", b"n=[[2, 2], [1, 1]]", b"pretrained=false", b"
 
 def _read_config(path: Path) -> str:
     rows = read_config(str(path))
-    json.dumps([[row.origin, *map(spelled, row.arguments.values())] for row in rows])
+    json.dumps([[row.origin, *map(spell, row.arguments.values())] for row in rows])
     return "configuration"
 
 
@@ -205,7 +205,7 @@ def _read_settings(path: Path) -> str:
     text = path.read_bytes().decode("utf-8", "replace")
     with suppress(CompatError):
         with_limits([text])
-    return ",".join(map(spelled, parse_settings([text]).values())) and "setting"
+    return ",".join(map(spell, parse_settings([text]).values())) and "setting"
 
 
 _SUM = "0" * 64

@@ -41,13 +41,13 @@ def read_config(path: str) -> tuple[Statement, ...]:
     MissingExtra
         For YAML without PyYAML.
     """
-    document = _composed(path, (), [])
+    document = _compose(path, (), [])
     if not isinstance(document, dict):
         raise UsageError("is no mapping of names to values", where=path, fix=_WHERE_ARGUMENTS_STAND)
-    found = tuple(statements_in(document, path))
-    if not found:
+    statements = tuple(statements_in(document, path))
+    if not statements:
         raise UsageError("states no constructor arguments", where=path, fix=_WHERE_ARGUMENTS_STAND)
-    return found
+    return statements
 
 
 _WHERE_ARGUMENTS_STAND: Final = (
@@ -55,7 +55,7 @@ _WHERE_ARGUMENTS_STAND: Final = (
 )
 
 
-def _composed(path: str, above: tuple[str, ...], read: list[str]) -> Any:
+def _compose(path: str, above: tuple[str, ...], read: list[str]) -> Any:
     """Return a document merged over those that it builds on."""
     real = os.path.realpath(path)
     read.append(real)
@@ -70,11 +70,11 @@ def _composed(path: str, above: tuple[str, ...], read: list[str]) -> Any:
     document = _load(path, above)
     if not isinstance(document, dict):
         return document
-    merged: dict[str, Any] = {}
+    document_so_far: dict[str, Any] = {}
     for name in _bases(document.pop("base", None), path):
-        part = _composed(os.path.join(os.path.dirname(path), name), (*above, real), read)
-        merged = _merged(merged, part) if isinstance(part, dict) else merged
-    return _merged(merged, document)
+        part = _compose(os.path.join(os.path.dirname(path), name), (*above, real), read)
+        document_so_far = _merge(document_so_far, part) if isinstance(part, dict) else document_so_far
+    return _merge(document_so_far, document)
 
 
 def _bases(value: Any, path: str) -> list[str]:
@@ -86,17 +86,17 @@ def _bases(value: Any, path: str) -> list[str]:
     return names
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return two mappings as one: mappings merge key by key, all else is replaced."""
     both = {
-        name: _merged(below[name], value) if isinstance(value, dict) and isinstance(below.get(name), dict) else value
+        name: _merge(below[name], value) if isinstance(value, dict) and isinstance(below.get(name), dict) else value
         for name, value in above.items()
     }
     return {**below, **both}
 
 
 def _load(path: str, above: tuple[str, ...]) -> Any:
-    data = _bytes_of(path, above)
+    data = _read_bytes(path, above)
     if path.lower().endswith(".json") or data.lstrip()[:1] == b"{":
         from json import loads
 
@@ -104,12 +104,12 @@ def _load(path: str, above: tuple[str, ...]) -> Any:
             return loads(data)
         except (ValueError, RecursionError) as error:
             if path.lower().endswith(".json"):
-                said = printable(str(error))[:120]
-                raise UsageError(f"is no JSON: {said}", where=path, fix="correct the file") from error
+                reason = printable(str(error))[:120]
+                raise UsageError(f"is no JSON: {reason}", where=path, fix="correct the file") from error
     return value_of(_yaml_node(data, path))
 
 
-def _bytes_of(path: str, above: tuple[str, ...]) -> bytes:
+def _read_bytes(path: str, above: tuple[str, ...]) -> bytes:
     """Read a configuration whole: a regular file of at most `MOST_BYTES`."""
     fix = f"correct the base: entry of {above[-1]}" if above else "check the path after --config"
     try:
@@ -132,7 +132,7 @@ def _yaml_node(data: bytes, path: str) -> Node:
     try:
         # The parser in C is twenty times as quick; where PyYAML was built without it, the other one does.
         root = yaml.compose(data, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-        return None if root is None else _Conversion(yaml).node(root)
+        return None if root is None else _NodeMaker(yaml).node(root)
     except _TooManyMerged as error:
         what = f"merge keys (<<) bring more than {_MOST_MERGED} entries"
         raise UsageError(what, where=path, fix="write the entries out") from error
@@ -162,7 +162,7 @@ class _TooManyMerged(Exception):
     """Merge keys copy more entries than any configuration has."""
 
 
-class _Conversion:
+class _NodeMaker:
     """Turns the nodes of a YAML into inert ones; an alias becomes the same node again."""
 
     def __init__(self, yaml: Any) -> None:
@@ -183,7 +183,7 @@ class _Conversion:
             self._made[id(node)] = self._scalar(node, parts)
         elif isinstance(node, self._yaml.SequenceNode):
             items: list[Node] = []
-            self._made[id(node)] = self._listed(parts, items)
+            self._made[id(node)] = self._sequence_node(parts, items)
             items.extend(map(self.node, node.value))
             if parts.kind.startswith("object/"):
                 self._made[id(node)].args = tuple(items)
@@ -193,43 +193,43 @@ class _Conversion:
             self._made[id(node)] = self._mapping(node, parts)
 
     @staticmethod
-    def _listed(parts: _Parts, items: list[Node]) -> Node:
+    def _sequence_node(parts: _Parts, items: list[Node]) -> Node:
         return Call(_global(parts.name), ()) if parts.kind.startswith("object/") else items
 
     def _mapping(self, node: Any, parts: _Parts) -> Node:
-        filled = Dict()
-        self._made[id(node)] = filled
-        filled.entries.extend(item for pair in self._entries(node).items() for item in pair)
+        dictionary = Dict()
+        self._made[id(node)] = dictionary
+        dictionary.entries.extend(item for pair in self._yaml_entries(node).items() for item in pair)
         if not parts.kind.startswith("object"):
-            return filled
-        fields = dict(zip(filled.entries[::2], filled.entries[1::2], strict=True))
+            return dictionary
+        fields = dict(zip(dictionary.entries[::2], dictionary.entries[1::2], strict=True))
         state: Node
         if parts.kind == "object":
-            made, state = Call(_global(parts.name), (), "newobj"), filled
+            call, state = Call(_global(parts.name), (), "newobj"), dictionary
         else:
-            made, state = Call(_global(parts.name), tuple(fields.get("args") or ())), fields.get("state")
+            call, state = Call(_global(parts.name), tuple(fields.get("args") or ())), fields.get("state")
             items = fields.get("dictitems")
-            made.entries = items.entries if type(items) is Dict else None
-        made.states = [state]
-        return made
+            call.entries = items.entries if type(items) is Dict else None
+        call.states = [state]
+        return call
 
-    def _entries(self, node: Any) -> dict[str, Node]:
+    def _yaml_entries(self, node: Any) -> dict[str, Node]:
         """Return the entries of a mapping that have text as keys; merge keys are followed, own entries win."""
-        merged: dict[str, Node] = {}
+        from_merge_keys: dict[str, Node] = {}
         own: dict[str, Node] = {}
         for key, value in node.value:
             if key.tag == f"{_STANDARD}merge":
                 parts = value.value if isinstance(value, self._yaml.SequenceNode) else [value]
                 for part in reversed(parts):
-                    found = self.node(part)
-                    entries = found.entries if type(found) is Dict else []
+                    mapping = self.node(part)
+                    entries = mapping.entries if type(mapping) is Dict else []
                     self._merged += len(entries) // 2
                     if self._merged > _MOST_MERGED:
                         raise _TooManyMerged
-                    merged.update(zip(entries[::2], entries[1::2], strict=True))
+                    from_merge_keys.update(zip(entries[::2], entries[1::2], strict=True))
             elif isinstance(key, self._yaml.ScalarNode):
                 own[key.value] = self.node(value)
-        return {**merged, **own}
+        return {**from_merge_keys, **own}
 
     def _scalar(self, node: Any, parts: _Parts) -> Node:
         if parts.kind in ("name", "module") or parts.kind.startswith("object"):

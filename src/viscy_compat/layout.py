@@ -78,8 +78,8 @@ class Differences(NamedTuple):
     @property
     def names(self) -> tuple[str, ...]:
         """Every tensor name that takes part in a difference."""
-        mismatched = (mismatch.name for mismatch in (*self.reshaped, *self.retyped))
-        return (*self.missing, *self.unexpected, *mismatched, *self.reordered)
+        names = (mismatch.name for mismatch in (*self.reshaped, *self.retyped))
+        return (*self.missing, *self.unexpected, *names, *self.reordered)
 
 
 def differences(found: Mapping[str, TensorSpec], expected: Mapping[str, TensorSpec]) -> Differences:
@@ -149,7 +149,7 @@ def unfold(pattern: str) -> list[str]:
     if not brace:
         return [pattern]
     choice, _, tail = rest.partition("}")
-    return [f"{head}{index}{end}" for index in _spelled(choice) for end in unfold(tail)]
+    return [f"{head}{index}{end}" for index in _indices_in(choice) for end in unfold(tail)]
 
 
 def printable(text: str) -> str:
@@ -186,10 +186,10 @@ def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
     Names come from strangers: one with braces, the mark or very many indices is left as it is.
     """
     parts = name.split(".") if "{" not in name else []
-    counted = [part for part in parts if _is_index(part)]
-    if not counted or len(counted) > _MOST_INDICES or _INDEX in parts:
+    indices = [part for part in parts if _is_index(part)]
+    if not indices or len(indices) > _MOST_INDICES or _INDEX in parts:
         return (name,), ()
-    return tuple(_INDEX if _is_index(part) else part for part in parts), tuple(map(int, counted))
+    return tuple(_INDEX if _is_index(part) else part for part in parts), tuple(map(int, indices))
 
 
 def _is_index(part: str) -> bool:
@@ -199,7 +199,7 @@ def _is_index(part: str) -> bool:
 def _fold_group(template: tuple[str, ...], members: list[tuple[int, ...]]) -> Iterator[str]:
     for box in _boxes(members):
         choices = iter(box)
-        yield ".".join(_choice(next(choices)) if part == _INDEX else part for part in template)
+        yield ".".join(_choice_text(next(choices)) if part == _INDEX else part for part in template)
 
 
 def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
@@ -207,14 +207,14 @@ def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
     depth = len(members[0])
     boxes: list[tuple[tuple[int, ...], ...]] = [tuple((index,) for index in member) for member in members]
     for axis in reversed(range(depth)):
-        merged: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        groups: dict[tuple[tuple[int, ...], ...], list[int]] = {}
         for box in boxes:
-            merged.setdefault(box[:axis] + box[axis + 1 :], []).extend(box[axis])
-        boxes = [(*rest[:axis], tuple(sorted(set(seen))), *rest[axis:]) for rest, seen in merged.items()]
+            groups.setdefault(box[:axis] + box[axis + 1 :], []).extend(box[axis])
+        boxes = [(*rest[:axis], tuple(sorted(set(values))), *rest[axis:]) for rest, values in groups.items()]
     return boxes
 
 
-def _choice(indices: tuple[int, ...]) -> str:
+def _choice_text(indices: tuple[int, ...]) -> str:
     if len(indices) == 1:
         return str(indices[0])
     if indices[-1] - indices[0] == len(indices) - 1:
@@ -222,17 +222,17 @@ def _choice(indices: tuple[int, ...]) -> str:
     return "{" + ",".join(map(str, indices)) + "}"
 
 
-def _spelled(choice: str) -> list[str]:
+def _indices_in(choice: str) -> list[str]:
     first, dots, last = choice.partition("..")
     return [str(index) for index in range(int(first), int(last) + 1)] if dots else choice.split(",")
 
 
-def quoted(path: str) -> str:
+def quote_path(path: str) -> str:
     """Spell a path as a shell takes it.
 
     Examples
     --------
-    >>> quoted("my model.ckpt"), quoted("epoch=48-step=18130.ckpt")
+    >>> quote_path("my model.ckpt"), quote_path("epoch=48-step=18130.ckpt")
     ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
     """
     text = printable(path)

@@ -17,10 +17,11 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
+from viscy_compat.layout import quote_path
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
-from viscy_compat.stated import configured, quoted, spelled
+from viscy_compat.stated import config_statements, spell
 
 if TYPE_CHECKING:
     import torch
@@ -109,7 +110,7 @@ def load_model(
 def _chosen(
     path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
 ) -> FilePlan:
-    found = choose(RemapRequest(os.fspath(path), class_name, configured(config), state_dict))
+    found = choose(RemapRequest(os.fspath(path), class_name, config_statements(config), state_dict))
     if isinstance(found, NoPlan):
         raise _refusal(found)
     return found
@@ -121,7 +122,7 @@ def _refusal(found: NoPlan) -> CompatError:
     first = result.findings[0]
     told = "; ".join(finding.message for finding in result.findings if finding.severity == "error")
     address = flag(result.state_dict if len(result.sets) > 1 else None)
-    fix = first.fix or f"viscy-compat check {quoted(result.file)}{address} says more"
+    fix = first.fix or f"viscy-compat check {quote_path(result.file)}{address} says more"
     kind = PlanRefused if result.verdict == "incompatible" else UnreadableCheckpoint
     return kind(told or first.message, where=result.file, fix=fix, code=first.code)
 
@@ -137,7 +138,7 @@ def _refuse_open_choices(identity: Identity, path: str) -> None:
             where=path,
             fix=f"state it: config={{{', '.join(f'{row.name!r}: ...' for row in unknown)}}}",
         )
-    assumed = [f"{row.name}={spelled(row.assumed)}" for row in rows]
+    assumed = [f"{row.name}={spell(row.assumed)}" for row in rows]
     if assumed:
         told = ", ".join(assumed)
         warnings.warn(f"{path}: assumed, and no prediction depends on it: {told}", stacklevel=3)
@@ -153,7 +154,7 @@ def _meaning(row: Undetermined, identity: Identity) -> str:
 
 
 def _settings(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={spelled(value)}" for name, value in values.items())
+    return " ".join(f"{name}={spell(value)}" for name, value in values.items())
 
 
 def _tensors(chosen: FilePlan) -> dict[str, torch.Tensor]:

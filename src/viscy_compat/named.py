@@ -24,9 +24,9 @@ else:
             defaults = {field: namespace.pop(field) for field in fields if field in namespace}
             if [*fields[len(fields) - len(defaults) :]] != [*defaults]:
                 raise TypeError(f"{name}: a field without a default follows one that has one")
-            taken = [key for key in namespace if key in _MADE]
-            if taken:
-                raise TypeError(f"{name} cannot have an attribute {taken[0]}")
+            reserved = [key for key in namespace if key in _MADE]
+            if reserved:
+                raise TypeError(f"{name} cannot have an attribute {reserved[0]}")
             namespace.update((field, _tuplegetter(place, field)) for place, field in enumerate(fields))
             namespace.update(zip(_MADE, ((), fields, defaults, fields), strict=True))
             namespace["_last"] = (*defaults.values(),)
@@ -43,31 +43,35 @@ else:
     class NamedTuple(tuple, metaclass=_Meta):
         """A tuple whose items have names: annotations of the class body, with defaults where they have values."""
 
-        def __new__(cls, *values, **named):
+        def __new__(cls, *values, **by_name):
             """Return a tuple of these values, given by place or by name."""
-            lacking = len(cls._fields) - len(values)
-            if named or not 0 <= lacking <= len(cls._last):
-                values = cls._bound(values, named)
-            elif lacking:
-                values += cls._last[-lacking:]
+            missing_count = len(cls._fields) - len(values)
+            if by_name or not 0 <= missing_count <= len(cls._last):
+                values = cls._bound(values, by_name)
+            elif missing_count:
+                values += cls._last[-missing_count:]
             return _new(cls, values)
 
         @classmethod
-        def _bound(cls, values, named):
+        def _bound(cls, values, by_name):
             """Return the values of all fields; a call that does not fit is a TypeError, as everywhere."""
             rest = cls._fields[len(values) :]
-            given = {**cls._field_defaults, **named}
-            if len(values) > len(cls._fields) or not named.keys() <= {*rest} or not {*rest} <= given.keys():
-                told = [f"{len(values)} by place", *named]
-                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}, not {', '.join(told)}")
-            return (*values, *[given[field] for field in rest])
+            by_name_or_default = {**cls._field_defaults, **by_name}
+            if (
+                len(values) > len(cls._fields)
+                or not by_name.keys() <= {*rest}
+                or not {*rest} <= by_name_or_default.keys()
+            ):
+                words = [f"{len(values)} by place", *by_name]
+                raise TypeError(f"{cls.__name__} takes {', '.join(cls._fields)}, not {', '.join(words)}")
+            return (*values, *[by_name_or_default[field] for field in rest])
 
         @classmethod
         def _make(cls, values):
-            made = _new(cls, values)
-            if len(made) != len(cls._fields):
-                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(made)}")
-            return made
+            record = _new(cls, values)
+            if len(record) != len(cls._fields):
+                raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(record)}")
+            return record
 
         def _replace(self, /, **changes):
             unknown = changes.keys() - {*self._fields}
@@ -79,8 +83,8 @@ else:
             return dict(zip(self._fields, self, strict=True))
 
         def __repr__(self):
-            told = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
-            return f"{type(self).__name__}({told})"
+            words = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
+            return f"{type(self).__name__}({words})"
 
         def __getnewargs__(self):
             return tuple(self)

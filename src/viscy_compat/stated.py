@@ -12,7 +12,6 @@ from typing import Any, Final
 from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
-from viscy_compat.layout import quoted as quoted
 from viscy_compat.named import NamedTuple
 
 SETTING: Final = "--set"
@@ -108,34 +107,36 @@ class Knowledge(NamedTuple):
 
     def stated(self) -> dict[str, Any]:
         """Return the values alone."""
-        return {name: known.value for name, known in self.values.items()}
+        return {name: fact.value for name, fact in self.values.items()}
 
     def without(self, names: Iterable[str]) -> Knowledge:
         """Return what is left once everything is dropped that a source of one of these names states."""
         sources = {self.values[name].origin for name in names if name in self.values} - {SETTING, ARGUMENT}
-        kept = {name: known for name, known in self.values.items() if known.binding or known.origin not in sources}
-        return self._replace(values=kept)
+        rest = {name: fact for name, fact in self.values.items() if fact.binding or fact.origin not in sources}
+        return self._replace(values=rest)
 
 
-def configured(config: Mapping[str, Any] | None) -> tuple[Statement, ...]:
+def config_statements(config: Mapping[str, Any] | None) -> tuple[Statement, ...]:
     """Return what a caller in Python states; a literal ``...`` states nothing, as in the line that `check` prints.
 
     Examples
     --------
-    >>> configured({"head_pool": ..., "stem_stride": [5, 4, 4]})
+    >>> config_statements({"head_pool": ..., "stem_stride": [5, 4, 4]})
     (Statement(origin='config', arguments={'stem_stride': (5, 4, 4)}, class_name='', place=''),)
-    >>> configured(None)
+    >>> config_statements(None)
     ()
     """
-    known = {name: _plain(value) for name, value in (config or {}).items() if not isinstance(value, EllipsisType)}
-    return (Statement(ARGUMENT, known),) if known else ()
+    arguments = {
+        name: _without_numpy(value) for name, value in (config or {}).items() if not isinstance(value, EllipsisType)
+    }
+    return (Statement(ARGUMENT, arguments),) if arguments else ()
 
 
-def _plain(value: Any) -> Any:
+def _without_numpy(value: Any) -> Any:
     """Return a value without numpy's types, with tuples for lists."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return tuple(map(_plain, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(_without_numpy, value)) if isinstance(value, list | tuple) else value
 
 
 def parse_value(text: str) -> Any:
@@ -204,17 +205,17 @@ _PRINTED_BITS: Final = 2048
 """Python refuses to print integers of more than 4,300 digits."""
 
 
-def spelled(value: Any) -> str:
+def spell(value: Any) -> str:
     """Spell a value as ``--set`` takes it.
 
     Examples
     --------
-    >>> spelled((5, 4, 4)), spelled(None), spelled(True), spelled(((2, 2), (1, 1))), spelled("none")
+    >>> spell((5, 4, 4)), spell(None), spell(True), spell(((2, 2), (1, 1))), spell("none")
     ('5,4,4', 'none', 'true', '[[2,2],[1,1]]', "'none'")
     """
     if isinstance(value, tuple | list):
         nested = any(isinstance(item, tuple | list | dict) for item in value)
-        inner = ",".join(_as_json(item) if nested else spelled(item) for item in value)
+        inner = ",".join(_as_json(item) if nested else spell(item) for item in value)
         return f"[{inner}]" if nested else inner + ("," if len(value) == 1 else "")
     if value is None or isinstance(value, bool):
         return str(value).lower()
@@ -313,7 +314,7 @@ def plain_arguments(mapping: Mapping[Any, Any]) -> dict[str, Any]:
 
 def _argument(value: Any) -> Any:
     """Return a value with tuples for lists; `Unread` where it is none, or is one only once something is evaluated."""
-    waiting, unread = [value], None
+    waiting, problem = [value], None
     for count, item in enumerate(waiting):
         if count >= _MOST_ITEMS:
             return Unread("a structure too large to read")
@@ -324,13 +325,13 @@ def _argument(value: Any) -> Any:
         elif isinstance(item, dict) and item is not value:
             return Unread("a list of dictionaries")
         elif isinstance(item, str):
-            unread = unread or _expression(item)
+            problem = problem or _expression_in(item)
         elif not (item is None or isinstance(item, bool | int | float | dict)):
             return Unread(f"a {type(item).__name__}")
-    return unread or _with_tuples(value)
+    return problem or _with_tuples(value)
 
 
-def _expression(text: str) -> Unread | None:
+def _expression_in(text: str) -> Unread | None:
     """Return what a text stands for where it is no value: interpolations of OmegaConf, expressions of MONAI."""
     if "${" in text:
         return Unread(f"the interpolation {text[:60]}")

@@ -11,7 +11,7 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.asking import ask
 from viscy_compat.architectures.inference import Inference, identify, infer
-from viscy_compat.stated import spelled
+from viscy_compat.stated import spell
 
 CONTRASTIVE = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
 VAE = {"backbone": "resnet50", "input_spatial_size": (128, 128)}
@@ -209,8 +209,8 @@ def test_an_answer_weighs_strides_for_each_axis_against_one_for_all() -> None:
 
 
 def test_a_number_that_python_does_not_print_is_spelled() -> None:
-    assert spelled((1, 1 << 20_000)) == "1,a-number-beyond-2048-bits"
-    assert spelled(1 << 100) == str(1 << 100)
+    assert spell((1, 1 << 20_000)) == "1,a-number-beyond-2048-bits"
+    assert spell(1 << 100) == str(1 << 100)
 
 
 def test_a_true_input_is_never_called_impossible_for_strides_that_were_not_tried() -> None:

@@ -18,14 +18,14 @@ from viscy_compat.named import NamedTuple
 
 _PAIRS: Final = 4_000_000
 
-Shape = tuple[int, ...]
+_Sizes = tuple[int, ...]
 ReadTensor = Callable[[StoredTensor], Iterator[bytes]]
 
 
 class Chunk(NamedTuple):
     """One block of a tensor, and where in the tensor it begins."""
 
-    offsets: Shape
+    offsets: _Sizes
     tensor: StoredTensor
 
 
@@ -97,7 +97,7 @@ def refuse_gaps(spec: TensorSpec, chunks: tuple[Chunk, ...], *, where: str, key:
         raise _gap(where, f"{key[:80]!a}: {len(chunks)} parts with {elements} elements do not make up {spec}")
 
 
-def _overlap(shape: Shape, chunks: list[Chunk]) -> bool:
+def _overlap(shape: _Sizes, chunks: list[Chunk]) -> bool:
     if all(_is_slab(chunk, shape) for chunk in chunks):
         slabs = sorted(chunks, key=lambda chunk: chunk.offsets)
         return any(
@@ -119,7 +119,7 @@ def _gap(where: str, what: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(f"the parts do not fit together: {what}", where=where, fix=fix, code="VC471")
 
 
-def _is_slab(chunk: Chunk, shape: Shape) -> bool:
+def _is_slab(chunk: Chunk, shape: _Sizes) -> bool:
     """Say whether a block reaches over every axis but the first, so that its bytes lie in one run."""
     return len(shape) < 2 or chunk.tensor.spec.shape[1:] == shape[1:]
 
@@ -130,7 +130,7 @@ def _at_row(tensor: StoredTensor, row: int) -> StoredTensor:
     return StoredTensor(tensor.key, spec, tensor.storage, stride=tensor.stride[1:], offset=offset)
 
 
-def _place(whole: bytearray, shape: Shape, part: bytes, size: Shape, offsets: Shape, unit: int) -> None:
+def _place(whole: bytearray, shape: _Sizes, part: bytes, size: _Sizes, offsets: _Sizes, unit: int) -> None:
     """Copy a packed block into a packed array, one run of the last axis after the other."""
     run = size[-1] * unit
     steps = [unit * _product(shape[axis + 1 :]) for axis in range(len(shape))]
@@ -140,7 +140,7 @@ def _place(whole: bytearray, shape: Shape, part: bytes, size: Shape, offsets: Sh
         whole[place : place + run] = part[number * run : (number + 1) * run]
 
 
-def _product(sizes: Shape) -> int:
+def _product(sizes: _Sizes) -> int:
     result = 1
     for size in sizes:
         result *= size

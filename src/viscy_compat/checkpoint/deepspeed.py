@@ -11,7 +11,7 @@ import re
 from typing import Final
 
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 from viscy_compat.regular_files import read_small
 
 MODEL_STATES: Final = "mp_rank_00_model_states.pt"
@@ -68,12 +68,12 @@ def in_pieces(path: str, what: str) -> UnreadableCheckpoint:
     """Return the error for a DeepSpeed checkpoint in pieces, with DeepSpeed's own command that puts them together."""
     folder = _with_latest(path)
     script = os.path.join(folder, "zero_to_fp32.py")
-    program = f"python {quoted(script)}" if os.path.isfile(script) else "python -m deepspeed.utils.zero_to_fp32"
+    program = f"python {quote_path(script)}" if os.path.isfile(script) else "python -m deepspeed.utils.zero_to_fp32"
     out = "fp32" if folder == "." else f"{folder.rstrip('/' + os.sep) or folder}.fp32"
     return UnreadableCheckpoint(
         f"a DeepSpeed checkpoint: {what}",
         where=path,
-        fix=f"make one file of it: {program} {quoted(folder)} {quoted(out)}",
+        fix=f"make one file of it: {program} {quote_path(folder)} {quote_path(out)}",
         code="VC472",
     )
 

@@ -16,10 +16,10 @@ from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, parsed_json, read_safetensors
+from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, parse_json, read_safetensors
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec, packed_strides, quoted
+from viscy_compat.layout import TensorSpec, packed_strides, quote_path
 
 
 def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
@@ -70,7 +70,7 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
     UnreadableCheckpoint
         VC470 where that is not stated as torch states it.
     """
-    rows = parsed_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
+    rows = parse_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
     offsets = {key: _offsets(row) for key, row in rows.items()}
     if not offsets or None in offsets.values():
         raise UnreadableCheckpoint(
@@ -135,6 +135,6 @@ def refuse_lone_part(metadata: Mapping[str, str], path: str) -> None:
     raise UnreadableCheckpoint(
         "this is one rank's part of a distributed checkpoint; its tensors are pieces",
         where=path,
-        fix=f"give the folder: viscy-compat check {quoted(folder or '.')}",
+        fix=f"give the folder: viscy-compat check {quote_path(folder or '.')}",
         code="VC473",
     )

@@ -6,7 +6,7 @@ import os
 from typing import Any, Final, Literal, NoReturn
 
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 
 FolderKind = Literal["distributed", "distributed-safetensors", "unpacked", "deepspeed", ""]
 
@@ -41,7 +41,7 @@ def refuse_part(path: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"this is {what} of a distributed checkpoint, which is the whole folder",
         where=path,
-        fix=f"give the folder: viscy-compat check {quoted(folder or '.')}",
+        fix=f"give the folder: viscy-compat check {quote_path(folder or '.')}",
         code="VC473",
     )
 
@@ -57,7 +57,7 @@ def refuse_folder(folder: str) -> NoReturn:
     raise UnreadableCheckpoint(
         "this is a folder, not a file",
         where=folder,
-        fix=f"give a checkpoint file; viscy-compat check {quoted(folder)} looks for those in it",
+        fix=f"give a checkpoint file; viscy-compat check {quote_path(folder)} looks for those in it",
         code="VC401",
     )
 

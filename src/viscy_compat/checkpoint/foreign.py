@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 
 _MAGIC: Final = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, AnnData)", "convert it to a state dict with the tool that wrote it"),
@@ -91,7 +91,7 @@ def _unpack_command(program: str, path: str) -> str:
 
     stem, ending = os.path.splitext(path)
     is_packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
-    return f"unpack it first: {program} {quoted(path)} > {quoted(stem if is_packed else f'{stem}.unpacked{ending}')}"
+    return f"unpack it first: {program} {quote_path(path)} > {quote_path(stem if is_packed else f'{stem}.unpacked{ending}')}"
 
 
 def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:

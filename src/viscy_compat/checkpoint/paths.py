@@ -6,7 +6,7 @@ import os
 import re
 from typing import Final
 
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)
 _HUB: Final = re.compile(r"(?:hf://|https?://huggingface\.co/)([^/]+/[^/]+)/(?:(?:blob|resolve)/([^/]+)/)?(.+)")
@@ -41,15 +41,15 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
 def _fetch(path: str, scheme: str) -> str:
     hub = _HUB.fullmatch(path)
     if hub:
-        revision = f" --revision {quoted(hub[2])}" if hub[2] and hub[2] != "main" else ""
-        return f"hf download {quoted(hub[1])} {quoted(hub[3].partition('?')[0])}{revision}"
+        revision = f" --revision {quote_path(hub[2])}" if hub[2] and hub[2] != "main" else ""
+        return f"hf download {quote_path(hub[1])} {quote_path(hub[3].partition('?')[0])}{revision}"
     name = path.partition("?")[0].rstrip("/").rpartition("/")[2] or "FILE"
     commands = {"s3": "aws s3 cp", "gs": "gcloud storage cp", "az": "azcopy copy", "abfs": "azcopy copy"}
     if scheme in commands:
-        return f"{commands[scheme]} {quoted(path)} {quoted(name)}"
+        return f"{commands[scheme]} {quote_path(path)} {quote_path(name)}"
     if scheme == "file":
-        return "leave the scheme out: " + quoted(_ADDRESS.sub(r"\2", path))
-    return f"curl -L -o {quoted(name)} {quoted(path)}"
+        return "leave the scheme out: " + quote_path(_ADDRESS.sub(r"\2", path))
+    return f"curl -L -o {quote_path(name)} {quote_path(path)}"
 
 
 def _pattern(path: str) -> tuple[str, str]:
@@ -59,5 +59,5 @@ def _pattern(path: str) -> tuple[str, str]:
     matches = list(islice(sorted(glob(path)), 4))
     if not matches:
         return "no file has a name of this pattern", "check the folder: the shell passes on what it cannot expand"
-    names = " ".join(map(quoted, matches[:3])) + (" ..." if len(matches) > 3 else "")
+    names = " ".join(map(quote_path, matches[:3])) + (" ..." if len(matches) > 3 else "")
     return "this is a pattern, which only a shell expands", f"leave the quotes out, or name the files: {names}"

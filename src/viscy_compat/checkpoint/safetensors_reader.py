@@ -72,7 +72,7 @@ def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
     if names > max(2 * _BRACKETS, 6 * limits.tensors):
         # counted before it is parsed, which takes a hundred bytes of memory for each; an honest tensor has four
         raise beyond(limits, "tensors", names, f"the header has about {names} entries", where=path)
-    header = parsed_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
+    header = parse_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
     if len(header) > limits.tensors + 1:
         raise beyond(limits, "tensors", len(header), f"{len(header)} tensors", where=path)
     return 8 + length, header
@@ -82,7 +82,7 @@ _BRACKETS: Final = 200_000
 """Brackets of a JSON text at most, where not more tensors are allowed: each takes three."""
 
 
-def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACKETS) -> dict[str, Any]:
+def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACKETS) -> dict[str, Any]:
     """Return a JSON object from bytes of a stranger: UTF-8, no name twice, no endless nesting.
 
     Raises
@@ -92,7 +92,7 @@ def parsed_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRAC
 
     Examples
     --------
-    >>> parsed_json(b'{"a": 1} ', "x")
+    >>> parse_json(b'{"a": 1} ', "x")
     {'a': 1}
     """
     if raw.count(b"[") + raw.count(b"{") > most:

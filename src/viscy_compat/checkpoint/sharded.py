@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTenso
 from viscy_compat.checkpoint.folder import broken_index, name_of_shard, place_of_shard
 from viscy_compat.checkpoint.foreign import foreign
 from viscy_compat.checkpoint.limits import Limits, beyond
-from viscy_compat.checkpoint.safetensors_reader import parsed_json
+from viscy_compat.checkpoint.safetensors_reader import parse_json
 from viscy_compat.checkpoint.state_dicts import several_state_dicts
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
@@ -55,7 +55,7 @@ def _shards_of(source: ByteSource, limits: Limits) -> dict[str, list[str]]:
     if source.size > limits.header_bytes:
         raise beyond(limits, "header_bytes", source.size, f"the index has {source.size} bytes", where=path)
     raw = source.read(0, source.size)
-    index = parsed_json(raw, path, code="VC460")
+    index = parse_json(raw, path, code="VC460")
     if "weight_map" not in index:
         raise foreign(raw[:512], path, source.size)
     weights = index["weight_map"]

@@ -14,7 +14,7 @@ from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entri
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 from viscy_compat.named import NamedTuple
 
 _DEPTH: Final = 4
@@ -236,7 +236,7 @@ def _about_lightning(places: list[_PlacedNode], path: str) -> NotWeights | None:
 
     folder = os.path.dirname(path) or "."
     if os.path.lexists(os.path.join(folder, ".metadata")):
-        what, fix = "Lightning's record beside a distributed checkpoint", f"viscy-compat check {quoted(folder)}"
+        what, fix = "Lightning's record beside a distributed checkpoint", f"viscy-compat check {quote_path(folder)}"
         return _beside(what, path, fix=f"give the folder: {fix}")
     what = "Lightning's record of a run, from which the state dict was left out"
     fix = "give the checkpoint; in a folder of torch.distributed.checkpoint this file lies beside the weights"

@@ -9,7 +9,7 @@ from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
-from viscy_compat.layout import quoted
+from viscy_compat.layout import quote_path
 from viscy_compat.report import emit
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.output import IfExists
@@ -88,7 +88,7 @@ def run(arguments: Namespace) -> int:
 def _refuse_odd_paths(arguments: Namespace) -> None:
     """Refuse a second file, which is meant as the output or as another job, and an output that is a folder."""
     if arguments.more:
-        first, second = quoted(arguments.path), quoted(arguments.more[0])
+        first, second = quote_path(arguments.path), quote_path(arguments.more[0])
         both = os.path.lexists(arguments.more[0]) and arguments.more[0].lower().endswith(_INPUTS)
         fix = f"one after the other, each with its -o: viscy-compat remap {first} -o OUT"
         raise UsageError(
@@ -97,11 +97,11 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
         )
     if arguments.in_place and os.path.isdir(arguments.path):
         out = f"{os.path.splitext(os.path.normpath(arguments.path))[0]}.safetensors"
-        raise UsageError("a folder is not replaced by a file", where=arguments.path, fix=f"-o {quoted(out)}")
+        raise UsageError("a folder is not replaced by a file", where=arguments.path, fix=f"-o {quote_path(out)}")
     if arguments.out and (os.path.isdir(arguments.out) or arguments.out.endswith(("/", os.sep))):
         name = os.path.basename(os.path.normpath(arguments.path))
         out = os.path.join(arguments.out, f"{os.path.splitext(name)[0]}.safetensors")
-        raise UsageError("this is a folder, and -o takes a file", where=arguments.out, fix=f"-o {quoted(out)}")
+        raise UsageError("this is a folder, and -o takes a file", where=arguments.out, fix=f"-o {quote_path(out)}")
 
 
 _INPUTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".json")

@@ -18,7 +18,7 @@ from viscy_compat.diagnosis.judgement import judge, unreadable
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity, Recognised, Stranger, Unreadable
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Aside, Report
-from viscy_compat.stated import Statement, configured
+from viscy_compat.stated import Statement, config_statements
 
 Depth = Literal["verdict", "every byte"]
 
@@ -72,7 +72,7 @@ def check(
     >>> report.verdict, bool(report)
     ('unreadable', False)
     """
-    statements = configured(config)
+    statements = config_statements(config)
     aside: list[Aside] = []
     results = list(
         check_paths([os.fspath(path)], class_name=class_name, statements=statements, state_dict=state_dict, aside=aside)

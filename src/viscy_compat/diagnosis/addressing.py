@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from viscy_compat.diagnosis.weight_set import SetChoice
-from viscy_compat.stated import quoted
+from viscy_compat.layout import quote_path
 
 
 def needed_address(choice: SetChoice) -> str | None:
@@ -21,8 +21,8 @@ def flag(address: str | None) -> str:
     """
     if address is None:
         return ""
-    spelled = quoted(address) or "''"
-    return f" --state-dict={spelled}" if spelled.startswith("-") else f" --state-dict {spelled}"
+    text = quote_path(address) or "''"
+    return f" --state-dict={text}" if text.startswith("-") else f" --state-dict {text}"
 
 
 def keyword(address: str | None) -> str:

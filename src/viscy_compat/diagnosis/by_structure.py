@@ -20,10 +20,10 @@ from viscy_compat.diagnosis.result import CheckResult, Stranger
 from viscy_compat.diagnosis.settling import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, quote_path
 from viscy_compat.matching.hints import dropped_by
 from viscy_compat.plans.maker import infer_plan, plan_source, route_to_class
-from viscy_compat.stated import ARGUMENT, SETTING, Statement, quoted, spelled
+from viscy_compat.stated import ARGUMENT, SETTING, Statement, spell
 
 
 def reconsider(found: Stranger, class_name: str, statements: tuple[Statement, ...]) -> Stranger:
@@ -41,7 +41,7 @@ def reconsider(found: Stranger, class_name: str, statements: tuple[Statement, ..
             said = f"the shapes are exactly those of {names[0]}, under other names"
             findings = causes.most_severe_first([*found.result.findings, Finding("VC114", said)])
             address = needed_address(found.choice)
-            command = f"viscy-compat remap {quoted(found.checkpoint.path)} --as {names[0]}{flag(address)}"
+            command = f"viscy-compat remap {quote_path(found.checkpoint.path)} --as {names[0]}{flag(address)}"
             return found._replace(result=found.result._replace(findings=findings, next=command))
     return found
 
@@ -64,8 +64,8 @@ def _as_stated(found: Stranger, class_name: str, statements: tuple[Statement, ..
 def _command(path: str, class_name: str, settled: SettledConfig, address: str | None) -> str:
     """Return the command that writes a file under other names; what was stated is stated again."""
     known, unknown = settings_of(settled)
-    out = quoted(target_beside(path))
-    return f"viscy-compat remap {quoted(path)} --as {class_name} -o {out}{known}{unknown}{flag(address)}"
+    out = quote_path(target_beside(path))
+    return f"viscy-compat remap {quote_path(path)} --as {class_name} -o {out}{known}{unknown}{flag(address)}"
 
 
 def shown_settings(found: Inference) -> str:
@@ -151,7 +151,7 @@ def _undecided(architecture: Architecture, found: list[Inference], where: str) -
         for argument in architecture.arguments
         if any(one.config[argument.name] != found[0].config[argument.name] for one in found)
     ]
-    rows = [", ".join(f"{name}={spelled(one.config[name])}" for name in names) for one in found[:4]]
+    rows = [", ".join(f"{name}={spell(one.config[name])}" for name in names) for one in found[:4]]
     shown = "; or ".join(rows) + ("; ..." if len(found) > 4 else "")
     return PlanRefused(
         f"{len(found)} configurations of {architecture.name} have exactly these shapes: {shown}",
@@ -205,7 +205,7 @@ def _built(architecture: Architecture, config: Config, statements: tuple[Stateme
 
 
 def _nothing_fits(architecture: Architecture, layout: Layout, binding: Mapping[str, Any], where: str) -> PlanRefused:
-    stated = f" with {' '.join(f'{name}={spelled(value)}' for name, value in binding.items())}" if binding else ""
+    stated = f" with {' '.join(f'{name}={spell(value)}' for name, value in binding.items())}" if binding else ""
     return PlanRefused(
         f"no configuration of {architecture.name}{stated} has exactly the shapes of these {len(layout)} tensors",
         where=where,

@@ -11,9 +11,9 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, quote_path
 from viscy_compat.operations import NARROW_FLOATS
-from viscy_compat.stated import Knowledge, NotRead, quoted, spelled
+from viscy_compat.stated import Knowledge, NotRead, spell
 
 _SEVERITIES = ("error", "warning", "note")
 
@@ -156,8 +156,8 @@ def about_statements(found: Inference, dismissed: Inference | None, knowledge: K
     overruled = [
         Finding(
             "VC315",
-            f"{knowledge.values[name]} gives {name}={spelled(knowledge.values[name].value)}, which is taken; "
-            f"{loser} gives {name}={spelled(loser.value)}",
+            f"{knowledge.values[name]} gives {name}={spell(knowledge.values[name].value)}, which is taken; "
+            f"{loser} gives {name}={spell(loser.value)}",
         )
         for name, loser in knowledge.overruled
         if name in knowledge.values
@@ -234,7 +234,7 @@ def about_choices(found: Inference, knowledge: Knowledge) -> list[Finding]:
         if row.name in names
     ]
     unknown = open_names(found)
-    harmless = [f"{row.name}={spelled(row.assumed)}" for row in found.undetermined if row.name not in unknown]
+    harmless = [f"{row.name}={spell(row.assumed)}" for row in found.undetermined if row.name not in unknown]
     if harmless:
         said = "assumed; other values that fit the weights give the same predictions"
         findings.append(Finding("VC303", f"{said}: {', '.join(harmless)}"))
@@ -265,7 +265,9 @@ def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
     index = os.path.join(folder, f"{found[1]}{found[4]}.index.json")
     said = f"this is file {int(found[2])} of {int(found[3])}, and holds a part of the tensors"
     if os.path.isfile(index):
-        return [Finding("VC474", said, fix=f"give the index, which names them all: viscy-compat check {quoted(index)}")]
+        return [
+            Finding("VC474", said, fix=f"give the index, which names them all: viscy-compat check {quote_path(index)}")
+        ]
     return [
         Finding("VC474", f"{said}; its index is not beside it", fix=f"fetch {os.path.basename(index)} and the others")
     ]
@@ -309,4 +311,4 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
 
 def settings(values: Mapping[str, Any]) -> str:
     """Spell arguments as a user would state them."""
-    return " ".join(f"{name}={spelled(value)}" for name, value in values.items())
+    return " ".join(f"{name}={spell(value)}" for name, value in values.items())

@@ -9,7 +9,7 @@ from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.findings import Finding
-from viscy_compat.stated import quoted
+from viscy_compat.layout import quote_path
 
 MOVED: Final = {
     "AugmentedPredictionVSUNet": "cytoland.engine",
@@ -68,4 +68,4 @@ def _command(checkpoint: Checkpoint, new: str) -> str:
     stem, ending = os.path.splitext(checkpoint.path)
     out = f"{stem}.remapped{ending if ending in ('.ckpt', '.pt', '.pth') else '.ckpt'}"
     stated = flag(checkpoint.address) if checkpoint.stated else ""
-    return f"viscy-compat remap {quoted(checkpoint.path)}{stated} -o {quoted(out)} --class-path {new}"
+    return f"viscy-compat remap {quote_path(checkpoint.path)}{stated} -o {quote_path(out)} --class-path {new}"

@@ -83,11 +83,11 @@ def _parts_of(place: str, kind: FolderKind, names: list[str]) -> set[str]:
 
 def _shards_of(index: str) -> set[str]:
     """Return the shard files that an index names; they are read through it, and an index is never a shard."""
-    from viscy_compat.checkpoint.safetensors_reader import parsed_json
+    from viscy_compat.checkpoint.safetensors_reader import parse_json
 
     try:
         raw = read_small(index, DEFAULT_LIMITS.header_bytes, "an index", error=UnreadableCheckpoint)
-        named = parsed_json(raw, index).get("weight_map", {})
+        named = parse_json(raw, index).get("weight_map", {})
     except UnreadableCheckpoint:
         return set()
     values = named.values() if isinstance(named, dict) else ()

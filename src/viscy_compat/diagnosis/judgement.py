@@ -17,9 +17,10 @@ from viscy_compat.diagnosis.settling import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
+from viscy_compat.layout import quote_path
 from viscy_compat.plans.maker import known_plan, unmade_by
 from viscy_compat.plans.plan import Plan
-from viscy_compat.stated import Statement, quoted, spelled
+from viscy_compat.stated import Statement, spell
 
 
 def judge(
@@ -86,7 +87,7 @@ def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) ->
         causes.most_severe_first(findings),
         **_facts(checkpoint, found.view, choice),
         identity=SettledConfig(found.inference, found.inference).identity,
-        next=f"viscy-compat inspect {quoted(checkpoint.path)}{flag(needed_address(choice))}",
+        next=f"viscy-compat inspect {quote_path(checkpoint.path)}{flag(needed_address(choice))}",
     )
     return Stranger(result, checkpoint, found.view, choice)
 
@@ -164,7 +165,7 @@ def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
         tensors=len(checkpoint.tensors),
         bytes=checkpoint.tensor_bytes,
         sets=facts_of(choice),
-        next=f"viscy-compat check {quoted(checkpoint.path)} --state-dict ADDRESS",
+        next=f"viscy-compat check {quote_path(checkpoint.path)} --state-dict ADDRESS",
     )
     return Unreadable(result)
 
@@ -253,7 +254,7 @@ def _next_command(
     checkpoint: Checkpoint, view: View, verdict: Verdict, settled: SettledConfig, address: str | None
 ) -> str:
     """Return the command that comes next: a value that predictions depend on and nobody knows is left to fill in."""
-    path = quoted(checkpoint.path)
+    path = quote_path(checkpoint.path)
     if verdict == "incompatible":
         return f"viscy-compat inspect {path}{flag(address)}"
     known, unknown = settings_of(settled)
@@ -263,7 +264,7 @@ def _next_command(
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
     if verdict == "compatible" and stays:
         return f"viscy-compat check {path}{flag(address)}{known}{unknown}" if unknown else ""
-    out = quoted(target_beside(checkpoint.path))
+    out = quote_path(target_beside(checkpoint.path))
     return f"viscy-compat remap {path}{flag(address)} -o {out}{known}{unknown}"
 
 
@@ -279,15 +280,15 @@ def settings_of(settled: SettledConfig) -> tuple[str, str]:
     """Spell as options what the user states and predictions depend on, and what is to be filled in."""
     values = settled.knowledge.values
     binding = {name: values[name].value for name in settled.needed if name in values and values[name].binding}
-    known = "".join(f" --set {quoted(f'{name}={spelled(value)}')}" for name, value in binding.items())
+    known = "".join(f" --set {quote_path(f'{name}={spell(value)}')}" for name, value in binding.items())
     rows = settled.inference.undetermined
     return known, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
 
 
 def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: str | None) -> str:
     if near:
-        return f"viscy-compat remap {quoted(checkpoint.path)}{flag(address)} --as {near.architecture.name}"
-    return f"viscy-compat inspect {quoted(checkpoint.path)}{flag(address)}"
+        return f"viscy-compat remap {quote_path(checkpoint.path)}{flag(address)} --as {near.architecture.name}"
+    return f"viscy-compat inspect {quote_path(checkpoint.path)}{flag(address)}"
 
 
 def target_beside(path: str) -> str:

@@ -36,7 +36,7 @@ from viscy_compat.stated import (
     NotRead,
     Statement,
     parse_value,
-    spelled,
+    spell,
     statements_in,
 )
 
@@ -222,7 +222,7 @@ def _spelt(text: str) -> list[Any]:
 
 
 def _shown(value: Any) -> str:
-    return printable(spelled(value))[:80]
+    return printable(spell(value))[:80]
 
 
 def takes(domain: Domain, default: Any) -> str:
@@ -237,11 +237,11 @@ def takes(domain: Domain, default: Any) -> str:
         values = sorted(domain.values, key=lambda value: (value is not None, str(value)))
         if {*map(type, values)} == {bool}:
             return "true or false"
-        return " or ".join(spelled(value) for value in values[:6])
+        return " or ".join(spell(value) for value in values[:6])
     if isinstance(domain, Integers | Floats):
         return "a whole number" if isinstance(domain, Integers) else "a number"
     count = "" if isinstance(domain, Repeated) else f"{len(domain.domains)} "
-    shown = f", such as {spelled(default)}" if isinstance(default, tuple) and default else ""
+    shown = f", such as {spell(default)}" if isinstance(default, tuple) and default else ""
     return f"{count}values{shown}"
 
 

@@ -11,7 +11,8 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import Unbuildable
 from viscy_compat.findings import Finding
-from viscy_compat.stated import Knowledge, quoted, spelled
+from viscy_compat.layout import quote_path
+from viscy_compat.stated import Knowledge, spell
 
 
 def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge, *, stated: bool) -> list[Finding]:
@@ -34,7 +35,9 @@ def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge,
     findings = [*_published(checkpoint.path, found, names), *_defaults(found, knowledge, names)]
     place = None if stated else next(beside(checkpoint.path), None)
     if place:
-        findings.append(Finding("VC308", f"{place} may tell what the weights do not", fix=f"--config {quoted(place)}"))
+        findings.append(
+            Finding("VC308", f"{place} may tell what the weights do not", fix=f"--config {quote_path(place)}")
+        )
     return findings
 
 
@@ -44,14 +47,14 @@ def _published(path: str, found: Inference, names: Iterable[str]) -> Iterator[Fi
     alike = [row for row in found.architecture.publications if _same_layout(row, found)]
     for row in sorted(alike, key=lambda row: row.file != file):
         config = complete(found.architecture, row.config)
-        values = [f"{name}={spelled(config[name])}" for name in names]
+        values = [f"{name}={spell(config[name])}" for name in names]
         shared = "the layout and the file name are those" if row.file == file else "the layout is that"
         said = f"{shared} of {row.nickname} ({row.file}), which has {' '.join(values)}"
         yield Finding("VC314", said, fix=_settings(values))
 
 
 def _settings(values: Iterable[str]) -> str:
-    return " ".join(f"--set {quoted(value)}" for value in values)
+    return " ".join(f"--set {quote_path(value)}" for value in values)
 
 
 def _same_layout(row: Publication, found: Inference) -> bool:
@@ -68,7 +71,7 @@ def _defaults(found: Inference, knowledge: Knowledge, names: Iterable[str]) -> I
     for row in knowledge.named:
         left_out = [name for name in names if name not in row.arguments and defaults[name] is not REQUIRED]
         if left_out:
-            values = [f"{name}={spelled(defaults[name])}" for name in left_out]
+            values = [f"{name}={spell(defaults[name])}" for name in left_out]
             said = f"{row.origin} names {found.architecture.name} and leaves {', '.join(left_out)} to the default"
             yield Finding("VC313", f"{said}: {' '.join(values)}", fix=_settings(values))
 

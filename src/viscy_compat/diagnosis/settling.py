@@ -10,9 +10,9 @@ from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.result import Identity
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, quote_path
 from viscy_compat.named import NamedTuple
-from viscy_compat.stated import ENTRIES, Knowledge, Statement, quoted
+from viscy_compat.stated import ENTRIES, Knowledge, Statement
 
 
 class SettledConfig(NamedTuple):
@@ -160,6 +160,6 @@ def _passed_over(found: Inference, knowledge: Knowledge, path: str, *, alone: bo
         origin = knowledge.silent[0].origin
         said = f"states nothing for {architecture.name}: looked at {places_of(knowledge.silent)}"
         if alone:
-            raise UsageError(said, where=origin, fix=f"give the configuration that {quoted(path)} was trained with")
+            raise UsageError(said, where=origin, fix=f"give the configuration that {quote_path(path)} was trained with")
         findings.append(Finding("VC310", f"{origin} {said}"))
     return tuple(findings)

@@ -48,12 +48,12 @@ class Moves(NamedTuple):
 
         They are spelled as the keys of the file are, or as the class has them; None where they are neither.
         """
-        for spelled, prefix in (
+        for spell, prefix in (
             ({self.keys[name]: name for name in self.before}, self.prefix),
             (_same(self.before), ""),
         ):
-            if all(type(name) is str and name in spelled for name in names):
-                return spelled, prefix
+            if all(type(name) is str and name in spell for name in names):
+                return spell, prefix
         return None
 
 
@@ -136,11 +136,11 @@ def _renamed(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int,
     spelling = moves.spelling([*state, *_listed(groups)])
     if spelling is None:
         raise _refusal("it names parameters that the file does not have")
-    spelled, prefix = spelling
+    spell, prefix = spelling
     targets = {source: target for target, source in moves.origins.items()}
-    news = {name: prefix + targets[spelled[name]] for name in spelled if spelled[name] in targets}
+    news = {name: prefix + targets[spell[name]] for name in spell if spell[name] in targets}
     for name, facts in state.items():
-        _verify_shape(facts, spelled[name], moves.layout)
+        _verify_shape(facts, spell[name], moves.layout)
     filled = [prefix + name for name, source in zip(moves.after, moves.moved, strict=True) if source is None]
     if filled and len(groups) > 1:
         raise _refusal(f"it has {len(groups)} parameter groups, and {filled[0]!a} is new: its group is not known")

@@ -26,7 +26,7 @@ from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.rewrite.choosing import FilePlan
 from viscy_compat.rewrite.remapping import NewFile
 from viscy_compat.rewrite.write import Job, write
-from viscy_compat.stated import spelled
+from viscy_compat.stated import spell
 from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Worker
@@ -203,7 +203,7 @@ def _label(chosen: FilePlan, config: Mapping[str, Any]) -> str:
     identity = chosen.result.identity if chosen.result else None
     rows = identity.undetermined.values() if identity else ()
     names = dict.fromkeys(name for row in rows if row.changes_predictions for name in (row.name, *row.candidates[0]))
-    return " ".join(f"{name}={spelled(config[name])}" for name in names) or "configuration as it is known"
+    return " ".join(f"{name}={spell(config[name])}" for name in names) or "configuration as it is known"
 
 
 def _known(chosen: FilePlan) -> tuple[Architecture, Generation]:

@@ -17,7 +17,7 @@ from viscy_compat.report.terminal import (
     sentence_lines,
     size,
 )
-from viscy_compat.stated import spelled
+from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.checkpoint.facts import WeightsFacts
@@ -95,7 +95,7 @@ def identity_lines(identity: Identity, style: Style) -> Iterator[str]:
 
 
 def _spelled(value: object) -> str:
-    return "..." if value == "..." else spelled(value)
+    return "..." if value == "..." else spell(value)
 
 
 def arguments_by_source(identity: Identity) -> dict[str, list[str]]:

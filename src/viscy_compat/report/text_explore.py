@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import MARGIN, Style, finding_lines, labelled_lines, lay_out, sentence_lines
-from viscy_compat.stated import spelled
+from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
@@ -71,10 +71,10 @@ def _answer(answer: Answer, style: Style) -> Iterator[str]:
     outcome = answer.outcome
     verdict = style.verdict("exact" if outcome.exact else "error", verdict_of(answer))
     yield f"{style.heading(answer.title)}: {verdict}"
-    yield from lay_out((f"{name}={spelled(value)}" for name, value in answer.config.items()), style)
-    yield from labelled_lines("input", spelled(answer.input), style)
+    yield from lay_out((f"{name}={spell(value)}" for name, value in answer.config.items()), style)
+    yield from labelled_lines("input", spell(answer.input), style)
     for name, shape in outcome.outputs.items():
-        yield from labelled_lines(name, spelled(shape), style)
+        yield from labelled_lines(name, spell(shape), style)
     for loss in outcome.losses:
         yield from labelled_lines("lost", loss.detail, style)
     if outcome.runs and not outcome.trains:
@@ -84,7 +84,7 @@ def _answer(answer: Answer, style: Style) -> Iterator[str]:
     if answer.nearby:
         yield f"{MARGIN}exact nearby:"
     for row in answer.nearby:
-        yield from lay_out((f"{name}={spelled(value)}" for name, value in row.items()), style, margin=MARGIN * 2)
+        yield from lay_out((f"{name}={spell(value)}" for name, value in row.items()), style, margin=MARGIN * 2)
 
 
 def verdict_of(answer: Answer) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import MARGIN, Style, labelled_lines, pasted_lines, sentence_lines, size
-from viscy_compat.stated import spelled
+from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis.zoo import ZooEntry
@@ -35,7 +35,7 @@ def _labelled(entry: ZooEntry, style: Style) -> dict[str, str]:
     lines = {}
     if style.verbose:
         lines["class"] = entry.target
-        lines["trained"] = "  ".join(f"{name}={spelled(value)}" for name, value in entry.config.items())
+        lines["trained"] = "  ".join(f"{name}={spell(value)}" for name, value in entry.config.items())
         lines["open too"] = f"{', '.join(entry.harmless)} (the same predictions with any value)"
     lines["source"] = entry.source
     lines["file"] = entry.url
@@ -46,6 +46,6 @@ def _labelled(entry: ZooEntry, style: Style) -> dict[str, str]:
 
 
 def _needs(entry: ZooEntry) -> str:
-    settings = "  ".join(f"--set {name}={spelled(value)}" for name, value in entry.needs.items())
+    settings = "  ".join(f"--set {name}={spell(value)}" for name, value in entry.needs.items())
     first = "viscy-compat remap, because the names changed; " if entry.changes else ""
     return first + (f"{settings}  (not in the weights)" if settings else "nothing beyond its weights")

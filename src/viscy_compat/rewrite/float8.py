@@ -11,7 +11,7 @@ from viscy_compat.named import NamedTuple
 _NAN = 0x7F800001
 
 
-class _Format(NamedTuple):
+class _Float8(NamedTuple):
     """Bits of the fraction, the exponent's bias, and which patterns are no numbers."""
 
     fraction: int
@@ -19,11 +19,11 @@ class _Format(NamedTuple):
     special: str
 
 
-_FORMATS = {
-    "float8_e4m3fn": _Format(fraction=3, bias=7, special="the last"),
-    "float8_e4m3fnuz": _Format(fraction=3, bias=8, special="minus zero"),
-    "float8_e5m2": _Format(fraction=2, bias=15, special="the last exponent"),
-    "float8_e5m2fnuz": _Format(fraction=2, bias=16, special="minus zero"),
+_FLOAT8_FORMATS = {
+    "float8_e4m3fn": _Float8(fraction=3, bias=7, special="the last"),
+    "float8_e4m3fnuz": _Float8(fraction=3, bias=8, special="minus zero"),
+    "float8_e5m2": _Float8(fraction=2, bias=15, special="the last exponent"),
+    "float8_e5m2fnuz": _Float8(fraction=2, bias=16, special="minus zero"),
 }
 
 _PLANES: dict[str, tuple[bytes, ...]] = {}
@@ -57,7 +57,7 @@ def float8_bits(byte: int, dtype: str) -> int:
     """
     if dtype == "float8_e8m0fnu":
         return _NAN if byte == 255 else byte << 23 or 1 << 22
-    form = _FORMATS[dtype]
+    form = _FLOAT8_FORMATS[dtype]
     sign, rest = byte >> 7 << 31, byte & 127
     exponent, fraction = rest >> form.fraction, rest & (1 << form.fraction) - 1
     if form.special == "minus zero" and byte == 128:
@@ -69,7 +69,7 @@ def float8_bits(byte: int, dtype: str) -> int:
     return sign | _finite(exponent, fraction, form)
 
 
-def _finite(exponent: int, fraction: int, form: _Format) -> int:
+def _finite(exponent: int, fraction: int, form: _Float8) -> int:
     """Return the bits of a number without its sign; subnormal ones become normal, as float32 reaches further down."""
     if not exponent:
         if not fraction:

@@ -47,9 +47,9 @@ def _mend(wide: bytearray, low: bytes, high: bytes) -> None:
     kinds = high.translate(_KINDS)
     special = len(kinds) - kinds.count(0)
     if special > len(kinds) // 8:
-        table = _table()
-        elements = array("I", map(table.__getitem__, _pairs(low, high)))
-        wide[:] = _little(elements)
+        table = _float32_of_each_half()
+        elements = array("I", map(table.__getitem__, _half_patterns(low, high)))
+        wide[:] = _little_endian(elements)
         return
     place = kinds.find(1)
     while place >= 0:
@@ -73,14 +73,14 @@ def _bits(half: int) -> int:
 _TABLES: list[array[int]] = []
 
 
-def _table() -> array[int]:
+def _float32_of_each_half() -> array[int]:
     """Return the float32 bit pattern of every float16 bit pattern; made when it is first needed."""
     if not _TABLES:
         _TABLES.append(array("I", map(_bits, range(1 << 16))))
     return _TABLES[0]
 
 
-def _pairs(low: bytes, high: bytes) -> array[int]:
+def _half_patterns(low: bytes, high: bytes) -> array[int]:
     from sys import byteorder
 
     data = bytearray(2 * len(low))
@@ -89,7 +89,7 @@ def _pairs(low: bytes, high: bytes) -> array[int]:
     return array("H", bytes(data))
 
 
-def _little(elements: array[int]) -> bytes:
+def _little_endian(elements: array[int]) -> bytes:
     from sys import byteorder
 
     if byteorder == "big":

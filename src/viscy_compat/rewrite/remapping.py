@@ -39,7 +39,7 @@ from viscy_compat.rewrite.write import (
     stored_tensors,
     write,
 )
-from viscy_compat.stated import configured
+from viscy_compat.stated import config_statements
 
 ENDINGS: dict[str, OutputFormat] = {
     ".safetensors": "safetensors",
@@ -272,7 +272,7 @@ def remap(
     question = RemapRequest(
         os.fspath(path),
         class_name,
-        configured(config),
+        config_statements(config),
         state_dict,
         plan=_text(plan),
         against=_text(against),

@@ -44,16 +44,16 @@ class TorchContents(NamedTuple):
 def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
     """Return a plain state dict; tensors that share a storage in the source share it in the output."""
     graph = _Graph(iter(map(str, range(1 << 62))))
-    shared: dict[int, Persistent] = {}
+    by_storage: dict[int, Persistent] = {}
     entries: list[Node] = []
     for tensor in tensors:
-        entries += (tensor.name, _node_of(tensor, graph, shared))
+        entries += (tensor.name, _node_of(tensor, graph, by_storage))
     root = Call(Global("collections", "OrderedDict"), ())
     root.entries = entries
     return TorchContents(emit_pickle(root).data, graph.storages)
 
 
-class State(NamedTuple):
+class OutputStateDict(NamedTuple):
     """A state dict of the output.
 
     ``site`` is its path, ``place`` the node that stands there in the source, ``origin`` the one that the tensors come
@@ -71,10 +71,10 @@ class State(NamedTuple):
 
 def edited_contents(
     checkpoint: Checkpoint,
-    states: Sequence[State],
+    states: Sequence[OutputStateDict],
     *,
     replacements: Mapping[int, Node],
-    removed: Iterable[str] = (),
+    without: Iterable[str] = (),
     weights_only: bool,
     keep_classes: bool = False,
 ) -> TorchContents:
@@ -86,7 +86,7 @@ def edited_contents(
         A torch zip file.
     states : Sequence[State]
         The state dicts that change, the chosen one first.
-    removed : Iterable[str], optional
+    without : Iterable[str], optional
         Paths of entries that the output does not have.
     replacements : Mapping[int, Node]
         Further nodes that take the place of others, by ``id``.
@@ -96,24 +96,24 @@ def edited_contents(
         Whether entries stay that torch's default refuses.
     """
     prefix = checkpoint.pickle_name.removesuffix("data.pkl") + "data/"
-    taken = {name.removeprefix(prefix) for name in checkpoint.records}
-    graph = _Graph(key for key in map(str, range(1 << 62)) if key not in taken)
-    changed = dict(replacements)
+    keys_in_use = {name.removeprefix(prefix) for name in checkpoint.records}
+    graph = _Graph(key for key in map(str, range(1 << 62)) if key not in keys_in_use)
+    replaced = dict(replacements)
     for state in states:
         entries: list[Node] = []
         for tensor in state.tensors:
             entries += (tensor.name, tensor.kept.node if tensor.kept is not None else graph.new(tensor))
-        changed[id(state.place)] = _state_dict(state.origin, entries, state.module_path)
+        replaced[id(state.place)] = _state_dict(state.origin, entries, state.module_path)
     root = _lean_root(checkpoint, states[0]) if weights_only else checkpoint.root
     if not weights_only:
-        changed.update(_without(root, removed, changed))
-        changed.update(_with_new_places(root, states, changed))
+        replaced.update(_take_out_entries(root, without, replaced))
+        replaced.update(_add_new_places(root, states, replaced))
     fine = _is_admitted(checkpoint)
-    found = Admission(changed) if fine else admission(root, changed, keep_classes=keep_classes)
-    pickle = emit_pickle(root, replacements=found.replacements)
+    admitted = Admission(replaced) if fine else admission(root, replaced, keep_classes=keep_classes)
+    pickle = emit_pickle(root, replacements=admitted.replacements)
     keys = dict.fromkeys(node.id[2] for node in pickle.persistents)
-    kept = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
-    return TorchContents(pickle.data, {**kept, **graph.storages}, found)
+    records = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
+    return TorchContents(pickle.data, {**records, **graph.storages}, admitted)
 
 
 def _is_admitted(checkpoint: Checkpoint) -> bool:
@@ -145,17 +145,17 @@ class _Graph:
         return Persistent(("storage", Global("torch", kind), key, "cpu", elements))
 
 
-def _node_of(tensor: TargetTensor, graph: _Graph, shared: dict[int, Persistent]) -> Call:
+def _node_of(tensor: TargetTensor, graph: _Graph, by_storage: dict[int, Persistent]) -> Call:
     """Return the node of a tensor in a graph that is made anew; big-endian bytes are never kept."""
-    kept = tensor.kept
-    if kept is None or kept.storage.byte_order == "big":
+    stored = tensor.kept
+    if stored is None or stored.storage.byte_order == "big":
         return graph.new(tensor)
-    storage = kept.storage
-    node = shared.get(id(storage))
+    storage = stored.storage
+    node = by_storage.get(id(storage))
     if node is None:
-        elements = storage.nbytes // kept.itemsize
-        node = shared[id(storage)] = graph.storage(storage, kept.spec.dtype, storage.nbytes, elements)
-    return _rebuilt(node, tensor, kept.offset, kept.stride)
+        elements = storage.nbytes // stored.itemsize
+        node = by_storage[id(storage)] = graph.storage(storage, stored.spec.dtype, storage.nbytes, elements)
+    return _rebuilt(node, tensor, stored.offset, stored.stride)
 
 
 def _rebuilt(storage: Persistent, tensor: TargetTensor, offset: int, stride: tuple[int, ...]) -> Call:
@@ -165,66 +165,66 @@ def _rebuilt(storage: Persistent, tensor: TargetTensor, offset: int, stride: tup
     return Call(Global("torch._utils", "_rebuild_tensor_v3"), (*args, Global("torch", tensor.spec.dtype)))
 
 
-def _state_dict(found: Node, entries: list[Node], module_path: ModulePath) -> Node:
+def _state_dict(origin: Node, entries: list[Node], module_path: ModulePath) -> Node:
     """Return a dictionary of the kind of the one found, with other entries."""
-    if type(found) is not Call:
+    if type(origin) is not Call:
         return Dict(entries)
     state = Call(Global("collections", "OrderedDict"), ())
     state.entries = entries
-    state.states = [_with_metadata(each, module_path) for each in found.states or ()] or None
+    state.states = [_move_metadata(each, module_path) for each in origin.states or ()] or None
     return state
 
 
-def _with_metadata(state: Node, module_path: ModulePath) -> Node:
+def _move_metadata(state: Node, module_path: ModulePath) -> Node:
     """Return the attributes of a state dict; those of torch hold the version of each module by its path."""
     attributes = mapping_of(state)
     versions = mapping_of(attributes.get("_metadata")) if attributes else None
     if attributes is None or versions is None:
         return state
-    moved: list[Node] = []
+    entries: list[Node] = []
     for path, facts in versions.items():
         moved_path = module_path(path)
         if moved_path is not None:
-            moved += (moved_path, facts)
+            entries += (moved_path, facts)
     metadata = Call(Global("collections", "OrderedDict"), ())
-    metadata.entries = moved
-    kept = [item for name, value in attributes.items() for item in (name, metadata if name == "_metadata" else value)]
-    return Dict(kept)
+    metadata.entries = entries
+    items = [item for name, value in attributes.items() for item in (name, metadata if name == "_metadata" else value)]
+    return Dict(items)
 
 
-def _without(root: Node, paths: Iterable[str], changed: Mapping[int, Node]) -> dict[int, Node]:
+def _take_out_entries(root: Node, paths: Iterable[str], replaced: Mapping[int, Node]) -> dict[int, Node]:
     """Return the nodes that take the place of dictionaries from which entries are removed, by ``id``."""
-    found: dict[int, Node] = {}
+    shorter: dict[int, Node] = {}
     for path in paths:
         *parents, name = path.split(".")
         node = root
         for parent in parents:
             node = (mapping_of(node) or {}).get(parent)
-        now = found.get(id(node), changed.get(id(node), node))
+        now = shorter.get(id(node), replaced.get(id(node), node))
         entries = entries_of(now)
         if entries is not None:
             pairs = zip(entries[::2], entries[1::2], strict=True)
-            found[id(node)] = Dict([item for key, value in pairs if key != name for item in (key, value)])
-    return found
+            shorter[id(node)] = Dict([item for key, value in pairs if key != name for item in (key, value)])
+    return shorter
 
 
-def _with_new_places(root: Node, states: Sequence[State], changed: Mapping[int, Node]) -> dict[int, Node]:
+def _add_new_places(root: Node, states: Sequence[OutputStateDict], replaced: Mapping[int, Node]) -> dict[int, Node]:
     """Return the node that takes the place of the root where a state dict stands under a name that is new there."""
-    added = [item for state in states if state.adds for item in (state.site, state.place)]
-    entries = entries_of(changed.get(id(root), root)) if added else None
+    new_items = [item for state in states if state.adds for item in (state.site, state.place)]
+    entries = entries_of(replaced.get(id(root), root)) if new_items else None
     if entries is None:
         return {}
     pairs = zip(entries[::2], entries[1::2], strict=True)
-    return {id(root): Dict([*(item for pair in pairs if pair[0] not in added[::2] for item in pair), *added])}
+    return {id(root): Dict([*(item for pair in pairs if pair[0] not in new_items[::2] for item in pair), *new_items])}
 
 
-def _lean_root(checkpoint: Checkpoint, state: State) -> Node:
+def _lean_root(checkpoint: Checkpoint, state: OutputStateDict) -> Node:
     """Return a root that holds the state dict where it shall be, and what Lightning needs, and nothing else."""
     if not state.site:
         return state.place
     first, _, rest = state.site.partition(".")
     if rest:
-        return Dict([first, _nested(rest, state.place)])
+        return Dict([first, _nest_below(rest, state.place)])
     if checkpoint.wrapper.kind != "lightning":
         return Dict([first, state.place])
     entries = entries_of(checkpoint.root) or []
@@ -232,7 +232,7 @@ def _lean_root(checkpoint: Checkpoint, state: State) -> Node:
     return Dict([item for key, value in pairs if key in KEPT_ENTRIES for item in (key, value)])
 
 
-def _nested(path: str, node: Node) -> Node:
+def _nest_below(path: str, node: Node) -> Node:
     for part in reversed(path.split(".")):
         node = Dict([part, node])
     return node

@@ -28,7 +28,7 @@ from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import IfExists, Output, opened
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
-from viscy_compat.rewrite.torch_graph import State, TorchContents, edited_contents, plain_contents
+from viscy_compat.rewrite.torch_graph import OutputStateDict, TorchContents, edited_contents, plain_contents
 
 OutputFormat = Literal["safetensors", "torch"]
 
@@ -178,7 +178,7 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
         Where the source is damaged or changes meanwhile.
     """
     tensors = _tensors_of(job.part)
-    states = [State("", None, None, tensors, str)] if plain_output(job) else _states(job, tensors)
+    states = [OutputStateDict("", None, None, tensors, str)] if plain_output(job) else _states(job, tensors)
     with TensorReader(job.checkpoint) as reader:
         for part in (job.part, *job.siblings):
             refuse_changed_fills(part.plan, stored_tensors(part.checkpoint, part.keys), reader)
@@ -202,7 +202,7 @@ def _tensors_of(part: OutputSet) -> list[TargetTensor]:
     return [tensor._replace(name=part.prefix + tensor.name) for tensor in made]
 
 
-def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
+def _states(job: Job, tensors: list[TargetTensor]) -> list[OutputStateDict]:
     """Return the state dicts of the output, the chosen one first; sets in one state dict stand one after the other."""
     parts: dict[str, list[OutputSet]] = {}
     for part in (job.part, *job.siblings):
@@ -210,12 +210,14 @@ def _states(job: Job, tensors: list[TargetTensor]) -> list[State]:
     return [_state(job, site, here, tensors) for site, here in parts.items()]
 
 
-def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTensor]) -> State:
+def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTensor]) -> OutputStateDict:
     first = parts[0].checkpoint
     adds = site not in [known.path for known in first.sites]
     place = first.state_node if adds or site == first.site else select_set(first, site).state_node
     held = [tensor for part in parts for tensor in (tensors if part == job.part else _tensors_of(part))]
-    return State(site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]), adds)
+    return OutputStateDict(
+        site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]), adds
+    )
 
 
 def _first_answer(maps: list[Callable[[str], str | None]]) -> Callable[[str], str | None]:
@@ -244,7 +246,9 @@ def stored_tensors(checkpoint: Checkpoint, keys: Mapping[str, str]) -> dict[str,
     return {name: checkpoint.tensors[key] for name, key in keys.items()}
 
 
-def _write_file(job: Job, states: list[State], output: Output, reader: TensorReader) -> tuple[list[_Record], Admission]:
+def _write_file(
+    job: Job, states: list[OutputStateDict], output: Output, reader: TensorReader
+) -> tuple[list[_Record], Admission]:
     """Write the file; return the records of a torch zip file, and what torch's default would have refused."""
     if job.kind == "safetensors":
         _write_safetensors(job, states[0].tensors, output, reader)
@@ -324,7 +328,7 @@ def _prepare(output: Output, needed: int) -> None:
         output.settle()
 
 
-def _records(job: Job, states: list[State]) -> tuple[list[_Record], Admission]:
+def _records(job: Job, states: list[OutputStateDict]) -> tuple[list[_Record], Admission]:
     """Return every record of the output, the pickle first, and what torch's default would have refused."""
     checkpoint = job.checkpoint
     if becomes_plain(checkpoint):
@@ -336,7 +340,7 @@ def _records(job: Job, states: list[State]) -> tuple[list[_Record], Admission]:
         checkpoint,
         states,
         replacements=job.replacements,
-        removed=job.removed,
+        without=job.removed,
         weights_only=job.weights_only,
         keep_classes=job.keep_classes,
     )
@@ -424,7 +428,7 @@ def _module(name: str) -> str:
     return name.rpartition(".")[0]
 
 
-def _compare(job: Job, states: list[State], records: list[_Record], path: str) -> None:
+def _compare(job: Job, states: list[OutputStateDict], records: list[_Record], path: str) -> None:
     """Read the new file as anybody would, and compare every byte with the source."""
     covered: set[str] = set()
     checks: list[_Check] = []
