@@ -16,6 +16,7 @@ import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import replace
 from math import inf, isfinite
 
@@ -148,7 +149,9 @@ def spread(architecture: Architecture, number: int | None) -> Architecture:
     cases = architecture.cases
     if not number or number >= len(cases):
         return architecture
-    return architecture._replace(cases=tuple(cases[place * len(cases) // number] for place in range(number)))
+    fewer = copy(architecture)
+    vars(fewer)["cases"] = tuple(cases[place * len(cases) // number] for place in range(number))
+    return fewer
 
 
 def arguments() -> Namespace:

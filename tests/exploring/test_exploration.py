@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import viscy_models
+from support.architectures import variant
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.outcome import Outcome
@@ -45,7 +46,7 @@ def broken(subject: Subject, name: str, examples: int = 60) -> Broken:
 
 
 def with_outcome(architecture: Architecture, change: Callable[[Outcome, tuple[int, ...]], Outcome]) -> Architecture:
-    return architecture._replace(outcome=lambda config, fed: change(architecture.outcome(config, fed), fed))
+    return variant(architecture, outcome=lambda config, fed: change(architecture.outcome(config, fed), fed))
 
 
 @pytest.mark.parametrize("name", class_names())
@@ -64,14 +65,14 @@ def test_a_floor_in_place_of_a_ceil_breaks_the_reconstruction() -> None:
         sides = tuple(size // 2 * 2 for size in shape[2:])
         return rule._replace(outputs={**rule.outputs, "recon_x": (*shape[:2], *sides)}, losses=())
 
-    mutant = with_outcome(vae, floored)._replace(defects=())
+    mutant = variant(with_outcome(vae, floored), defects=())
     found = broken(Subject(mutant), "reconstruction", 300)
     assert max(found.input[2:]) <= 16
 
 
 def test_a_layout_with_another_order_breaks_the_inference() -> None:
     encoder = find("ResNet3dEncoder")
-    mutant = encoder._replace(candidates=lambda found: iter(()))
+    mutant = variant(encoder, candidates=lambda found: iter(()))
     found = broken(Subject(mutant), "inference")
     assert found.config["backbone"] == "resnet10"
     assert found.config["in_channels"] == 1
@@ -85,7 +86,7 @@ def test_a_generation_without_its_fills_breaks_the_round_trip(monkeypatch: pytes
         assert first.to_today
         return tuple(row for row in first.to_today(layout) if not isinstance(row, Fill))
 
-    mutant = encoder._replace(generations=(first._replace(to_today=without_fills), *encoder.generations[1:]))
+    mutant = variant(encoder, generations=(first._replace(to_today=without_fills), *encoder.generations[1:]))
     monkeypatch.setattr("viscy_compat.architectures.contrastive_encoder.ARCHITECTURE", mutant)
     drawing = Settings(40, laws=law("round-trip"), shrink=False)
     found = explore_class(Subject(mutant), drawing, progress=lambda line: None).broken
@@ -100,7 +101,7 @@ def row(about: str, *, of: str = SMALL, expired: bool = False) -> Waiver:
 @pytest.fixture
 def unable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let inference find nothing: a law that needs no torch is broken."""
-    mutant = find(SMALL)._replace(candidates=lambda found: iter(()))
+    mutant = variant(find(SMALL), candidates=lambda found: iter(()))
     monkeypatch.setattr("viscy_compat.exploring.exploration.find", lambda name: mutant)
 
 
@@ -183,7 +184,7 @@ class TestWithModels:
 
     def test_a_wrong_layout_rule_breaks_the_layout(self, both: Sides, old: OldClass) -> None:
         right = find(SMALL)
-        mutant = right._replace(layout=lambda config: dict(reversed(right.layout(config).items())))
+        mutant = variant(right, layout=lambda config: dict(reversed(right.layout(config).items())))
         assert "tensors differ from the rule" in broken(Subject(mutant, old, both), "layout").message
 
     def test_a_rule_that_forgets_train_mode_breaks_batch_and_mode(self, both: Sides, old: OldClass) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from support.architectures import variant
 from support.mutants import Edit, changed, like_upstream
 from support.old_checkpoints import cache
 from viscy_compat.architectures import find
@@ -107,7 +108,7 @@ def theirs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trimmed(name: str, *cases: str) -> Architecture:
     kept = tuple(case for case in find(name).cases if case.name in cases)
     assert len(kept) == len(cases)
-    return find(name)._replace(cases=kept, published=(), accepted=())
+    return variant(find(name), cases=kept, publications=(), accepted_differences=())
 
 
 # --- unchanged -------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.architectures import variant
 from support.mutants import Edit, mutant
 from support.old_checkpoints import cache
 from support.old_history import assemble
@@ -130,7 +131,7 @@ def test_recording_again_gives_the_bytes_that_are_stored_from_both_sources(tmp_p
     assembled = assemble(tmp_path / "VisCy")
     state = architecture.generations[-1]
     release = state.releases[0]._replace(revision="v0.4.0")
-    here = architecture._replace(generations=(state._replace(releases=(release,)),))
+    here = variant(architecture, generations=(state._replace(releases=(release,)),))
     texts = []
     for where in (Wanted(), Wanted(repo=str(assembled))):
         with Worker("old", cache=1) as worker:
