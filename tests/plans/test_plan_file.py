@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from support.plans import NAMES, plans
+from support.plans import plans
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.matching.patterns import NameIndex, folded, unfolded
 from viscy_compat.operations import Rename
 from viscy_compat.plans import plan_file
 from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, layout_digest, plan_of
@@ -34,13 +33,6 @@ def test_a_plan_comes_back_equal(plan: Plan) -> None:
     again = loads(dumps(plan))
     assert again == plan
     assert (dumps(again), plan_id(again)) == (dumps(plan), plan_id(plan))
-
-
-@given(st.lists(st.tuples(NAMES, NAMES), unique_by=lambda row: row[0]), st.lists(NAMES))
-def test_folding_says_the_same_rows_and_no_others(rows: list[tuple[str, str]], others: list[str]) -> None:
-    layout = NameIndex([*(first for first, _ in rows), *others])
-    said = [row for pattern in folded(rows, layout) for row in unfolded(pattern, layout)]
-    assert sorted(said) == sorted(rows)
 
 
 def test_a_known_layout_folds_to_one_row() -> None:

@@ -50,13 +50,14 @@ def is_index(part: str) -> bool:
 
 
 class NameIndex:
-    """The names of a layout, indexed by template, so that matching many patterns stays cheap."""
+    """The names of a layout by their templates and numbers, so that a pattern costs no more than what it matches."""
 
-    __slots__ = ("_groups", "_known")
+    __slots__ = ("_groups", "_known", "_tables")
 
     def __init__(self, names: Iterable[str]) -> None:
         self._known = dict.fromkeys(names)
         self._groups: dict[tuple[str, ...], list[tuple[Indices, str]]] = {}
+        self._tables: dict[tuple[tuple[str, ...], tuple[int, ...]], dict[Indices, list[tuple[Indices, str]]]] = {}
         for name in self._known:
             parts, indices = template_of(name)
             self._groups.setdefault(parts, []).append((indices, name))
@@ -72,19 +73,30 @@ class NameIndex:
         if not variables_of(pattern):
             name = plain(pattern)
             return [(name, {})] if name in self._known else []
-        parts, wanted = template_of(pattern)
-        slots = tuple("" if _variable(part) else plain(part) for part in parts)
+        slots = tuple("" if _variable(part) else plain(part) for part in template_of(pattern).parts)
         wanted = tuple(part for part in pattern.split(".") if _variable(part) or is_index(part))
-        bound = ((name, _bound(wanted, indices)) for indices, name in self._groups.get(slots, ()))
+        fixed = tuple(place for place, part in enumerate(wanted) if not _variable(part))
+        members = self._table(slots, fixed).get(tuple(wanted[place] for place in fixed), ())
+        bound = ((name, _bind(wanted, indices)) for indices, name in members)
         return [(name, values) for name, values in bound if values is not None]
 
+    def _table(self, slots: tuple[str, ...], fixed: tuple[int, ...]) -> dict[Indices, list[tuple[Indices, str]]]:
+        """Return the names of a template by their numbers at some places; made once for all patterns of that kind."""
+        table = self._tables.get((slots, fixed))
+        if table is None:
+            table = self._tables[slots, fixed] = {}
+            for indices, name in self._groups.get(slots, ()):
+                if len(indices) == slots.count(""):  # an empty name has the template of a number, and none
+                    table.setdefault(tuple(indices[place] for place in fixed), []).append((indices, name))
+        return table
 
-def filled(pattern: str, values: Mapping[str, str]) -> str:
+
+def fill_in(pattern: str, values: Mapping[str, str]) -> str:
     """Return the name that a pattern gives for the values of its variables; KeyError for an unknown variable.
 
     Examples
     --------
-    >>> filled("a.{i}.{{w}}", {"i": "3"})
+    >>> fill_in("a.{i}.{{w}}", {"i": "3"})
     'a.3.{w}'
     """
     return ".".join(values[_variable(part)] if _variable(part) else plain(part) for part in pattern.split("."))
@@ -126,24 +138,24 @@ def plain(text: str) -> str:
     return text.replace("{{", "{").replace("}}", "}")
 
 
-def folded(rows: Sequence[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
+def fold_rows(rows: Sequence[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
     """Fold rows of names, the first of each row being a name of `layout`, into as few rows of patterns as is simple.
 
     Unfolding each result against the layout gives back exactly the rows that it stands for.
 
     Examples
     --------
-    >>> list(folded([("a.0", "b.0"), ("a.1", "b.1"), ("c", "d")], NameIndex(["a.0", "a.1", "c"])))
+    >>> list(fold_rows([("a.0", "b.0"), ("a.1", "b.1"), ("c", "d")], NameIndex(["a.0", "a.1", "c"])))
     [('a.{i}', 'b.{i}'), ('c', 'd')]
     """
     groups: dict[tuple[tuple[str, ...], ...], list[tuple[str, ...]]] = {}
     for row in rows:
         groups.setdefault(tuple(template_of(name).parts for name in row), []).append(row)
     for members in groups.values():
-        yield from _folded_group(members, layout)
+        yield from _fold_group(members, layout)
 
 
-def unfolded(row: tuple[str, ...], layout: NameIndex) -> list[tuple[str, ...]]:
+def unfold_row(row: tuple[str, ...], layout: NameIndex) -> list[tuple[str, ...]]:
     """Return the rows of names that a row of patterns stands for, in the order of the layout.
 
     Raises
@@ -153,7 +165,7 @@ def unfolded(row: tuple[str, ...], layout: NameIndex) -> list[tuple[str, ...]]:
 
     Examples
     --------
-    >>> unfolded(("a.{i}", "b.{i}"), NameIndex(["a.0", "a.1"]))
+    >>> unfold_row(("a.{i}", "b.{i}"), NameIndex(["a.0", "a.1"]))
     [('a.0', 'b.0'), ('a.1', 'b.1')]
     """
     first, *rest = row
@@ -163,7 +175,7 @@ def unfolded(row: tuple[str, ...], layout: NameIndex) -> list[tuple[str, ...]]:
     matches = layout.matches(first)
     if not matches:
         raise ValueError(f"{first!r} matches no tensor")
-    return [(name, *(filled(pattern, values) for pattern in rest)) for name, values in matches]
+    return [(name, *(fill_in(pattern, values) for pattern in rest)) for name, values in matches]
 
 
 def _variable(part: str) -> str:
@@ -171,7 +183,7 @@ def _variable(part: str) -> str:
     return part[1] if len(part) == 3 and part[0] == "{" and part[2] == "}" and part[1] in VARIABLES else ""
 
 
-def _bound(wanted: Indices, indices: Indices) -> dict[str, str] | None:
+def _bind(wanted: Indices, indices: Indices) -> dict[str, str] | None:
     """Return the values of the variables, or None where a number or a repeated variable disagrees."""
     values: dict[str, str] = {}
     for part, index in zip(wanted, indices, strict=True):
@@ -181,17 +193,17 @@ def _bound(wanted: Indices, indices: Indices) -> dict[str, str] | None:
     return values
 
 
-def _folded_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
+def _fold_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
     """Fold rows of equal templates as one pattern; where that would say too much, by the values of one index."""
     pattern = _pattern_of(members) if len(members) > 1 else None
-    if pattern is not None and set(unfolded(pattern, layout)) == set(members):
+    if pattern is not None and set(unfold_row(pattern, layout)) == set(members):
         yield pattern
         return
-    halves = _halved(members) if len(members) > 1 else []
+    halves = _halves(members) if len(members) > 1 else []
     if not halves:
         yield from (tuple(map(escaped, row)) for row in members)
     for half in halves:
-        yield from _folded_group(half, layout)
+        yield from _fold_group(half, layout)
 
 
 def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -222,7 +234,7 @@ def _spelled(row: tuple[str, ...], indices: list[str]) -> tuple[str, ...]:
     return tuple(".".join(escaped(part) or next(left) for part in name) for name in parts)
 
 
-def _halved(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
+def _halves(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
     """Part rows by the value of the index that has fewest (but more than one) values."""
     columns = list(zip(*map(_indices, members), strict=True))
     varying = [place for place, column in enumerate(columns) if len(set(column)) > 1]

@@ -11,7 +11,7 @@ from typing import Any
 
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
-from viscy_compat.matching.patterns import NameIndex, folded, unfolded
+from viscy_compat.matching.patterns import NameIndex, fold_rows, unfold_row
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.plans.plan import Plan, PlanEnd, layout_digest, plan_of
 
@@ -204,7 +204,7 @@ def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Ope
 
 def _read_rename(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target")
-    return (Rename(name, new) for name, new in unfolded(_two(fields, what), names))
+    return (Rename(name, new) for name, new in unfold_row(_two(fields, what), names))
 
 
 def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -214,7 +214,7 @@ def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Ope
     pattern, changes = _text(fields["source"], f"{what}: 'source'"), fields.get("changes_predictions", False)
     if type(changes) is not bool:
         raise _Malformed(f"{what}: 'changes_predictions' must be true or false")
-    return (Drop(name, reason, holding, changes) for (name,) in unfolded((pattern,), names))
+    return (Drop(name, reason, holding, changes) for (name,) in unfold_row((pattern,), names))
 
 
 def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -222,25 +222,25 @@ def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Ope
     pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
     reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
     shape = _shape(fields["shape"], f"{what}: 'shape'")
-    return (Fill(name, shape, dtype, value, reason) for (name,) in unfolded((pattern,), names))
+    return (Fill(name, shape, dtype, value, reason) for (name,) in unfold_row((pattern,), names))
 
 
 def _read_cast(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "dtype")
     dtype = _text(fields["dtype"], f"{what}: 'dtype'")
-    return (Cast(name, new, dtype) for name, new in unfolded(_two(fields, what), names))
+    return (Cast(name, new, dtype) for name, new in unfold_row(_two(fields, what), names))
 
 
 def _read_reshape(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "shape")
     shape = _shape(fields["shape"], f"{what}: 'shape'")
-    return (Reshape(name, new, shape) for name, new in unfolded(_two(fields, what), names))
+    return (Reshape(name, new, shape) for name, new in unfold_row(_two(fields, what), names))
 
 
 def _read_transpose(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "target", "axes")
     axes = _integers(fields["axes"], f"{what}: 'axes'")
-    return (Transpose(name, new, axes) for name, new in unfolded(_two(fields, what), names))
+    return (Transpose(name, new, axes) for name, new in unfold_row(_two(fields, what), names))
 
 
 def _read_split(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -248,14 +248,14 @@ def _read_split(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Op
     axis, sizes = _integer(fields["axis"], f"{what}: 'axis'"), _integers(fields["sizes"], f"{what}: 'sizes'")
     source = _text(fields["source"], f"{what}: 'source'")
     patterns = (source, *_texts(fields["targets"], f"{what}: 'targets'"))
-    return (Split(name, tuple(parts), axis, sizes) for name, *parts in unfolded(patterns, names))
+    return (Split(name, tuple(parts), axis, sizes) for name, *parts in unfold_row(patterns, names))
 
 
 def _read_concat(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "sources", "target", "axis")
     axis, target = _integer(fields["axis"], f"{what}: 'axis'"), _text(fields["target"], f"{what}: 'target'")
     patterns = (*_texts(fields["sources"], f"{what}: 'sources'"), target)
-    return (Concat(tuple(parts), name, axis) for *parts, name in unfolded(patterns, names))
+    return (Concat(tuple(parts), name, axis) for *parts, name in unfold_row(patterns, names))
 
 
 _READERS: dict[str, Callable[[dict[str, Any], str, NameIndex], Iterator[Operation]]] = {
@@ -370,7 +370,7 @@ def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         names, rest = _parted(row)
         groups.setdefault((type(row), len(names), rest), []).append(names)
     for (kind, _, rest), rows in groups.items():
-        for names in folded(rows, there if kind is Fill else here):
+        for names in fold_rows(rows, there if kind is Fill else here):
             yield _WRITERS[kind](names, rest)
 
 

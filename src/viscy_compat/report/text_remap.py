@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import fold, printable
-from viscy_compat.matching.patterns import NameIndex, folded
+from viscy_compat.matching.patterns import NameIndex, fold_rows
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.report.terminal import (
     MARGIN,
@@ -110,7 +110,7 @@ def _counts(plan: Plan) -> Iterator[str]:
 def change_lines(plan: Plan) -> Iterator[str]:
     """Yield a line for each change; those that say the same of several tensors share one."""
     renames = [(row.source, row.target) for row in plan.changes if isinstance(row, Rename)]
-    yield from (f"{source} -> {target}" for source, target in folded(renames, NameIndex(plan.source.layout)))
+    yield from (f"{source} -> {target}" for source, target in fold_rows(renames, NameIndex(plan.source.layout)))
     groups: dict[tuple[str, str], list[str]] = {}
     for row in plan.changes:
         if isinstance(row, Rename):
