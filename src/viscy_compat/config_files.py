@@ -25,6 +25,7 @@ _MOST_BASES: Final = 16
 """How deep configurations may build on each other: upstream's go five deep."""
 
 _MOST_FILES: Final = 200
+"""Files of one configuration: each of sixteen levels may name several."""
 
 
 def read_config(path: str) -> tuple[Statement, ...]:
@@ -183,18 +184,16 @@ class _NodeMaker:
             self._made[id(node)] = self._scalar(node, parts)
         elif isinstance(node, self._yaml.SequenceNode):
             items: list[Node] = []
-            self._made[id(node)] = self._sequence_node(parts, items)
+            call = Call(_global(parts.name), ()) if parts.kind.startswith("object/") else None
+            # before its items, one of which may be an alias of it
+            self._made[id(node)] = items if call is None else call
             items.extend(map(self.node, node.value))
-            if parts.kind.startswith("object/"):
-                self._made[id(node)].args = tuple(items)
+            if call is not None:
+                call.args = tuple(items)
             elif parts.kind == "tuple":
                 self._made[id(node)] = tuple(items)
         else:
             self._made[id(node)] = self._mapping(node, parts)
-
-    @staticmethod
-    def _sequence_node(parts: _Parts, items: list[Node]) -> Node:
-        return Call(_global(parts.name), ()) if parts.kind.startswith("object/") else items
 
     def _mapping(self, node: Any, parts: _Parts) -> Node:
         dictionary = Dict()

@@ -5,7 +5,7 @@ A *layout* is what a state dict looks like without its numbers: the ordered name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 
 from viscy_compat.named import NamedTuple
 
@@ -134,7 +134,11 @@ def fold(names: Iterable[str]) -> list[str]:
     for name in names:
         template, indices = _template(name)
         groups.setdefault(template, []).append(indices)
-    return [pattern for template, indices in groups.items() for pattern in _fold_group(template, indices)]
+    return [
+        ".".join(_choice_text(next(choices)) if part == _INDEX else part for part in template)
+        for template, indices in groups.items()
+        for choices in map(iter, _boxes(indices))
+    ]
 
 
 def unfold(pattern: str) -> list[str]:
@@ -149,7 +153,9 @@ def unfold(pattern: str) -> list[str]:
     if not brace:
         return [pattern]
     choice, _, tail = rest.partition("}")
-    return [f"{head}{index}{end}" for index in _indices_in(choice) for end in unfold(tail)]
+    first, dots, last = choice.partition("..")
+    indices = map(str, range(int(first), int(last) + 1)) if dots else choice.split(",")
+    return [f"{head}{index}{end}" for index in indices for end in unfold(tail)]
 
 
 def printable(text: str) -> str:
@@ -178,6 +184,7 @@ def is_batch_counter(name: str, spec: TensorSpec) -> bool:
 
 _INDEX = "\0"
 _MOST_INDICES = 12
+"""Indices of one name that are folded: the deepest class has four."""
 
 
 def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -194,12 +201,6 @@ def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 def _is_index(part: str) -> bool:
     return part.isascii() and part.isdigit() and len(part) < 10 and (part == "0" or part[0] != "0")
-
-
-def _fold_group(template: tuple[str, ...], members: list[tuple[int, ...]]) -> Iterator[str]:
-    for box in _boxes(members):
-        choices = iter(box)
-        yield ".".join(_choice_text(next(choices)) if part == _INDEX else part for part in template)
 
 
 def _boxes(members: list[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
@@ -220,11 +221,6 @@ def _choice_text(indices: tuple[int, ...]) -> str:
     if indices[-1] - indices[0] == len(indices) - 1:
         return f"{{{indices[0]}..{indices[-1]}}}"
     return "{" + ",".join(map(str, indices)) + "}"
-
-
-def _indices_in(choice: str) -> list[str]:
-    first, dots, last = choice.partition("..")
-    return [str(index) for index in range(int(first), int(last) + 1)] if dots else choice.split(",")
 
 
 def quote_path(path: str) -> str:

@@ -215,8 +215,11 @@ def spell(value: Any) -> str:
     """
     if isinstance(value, tuple | list):
         nested = any(isinstance(item, tuple | list | dict) for item in value)
-        inner = ",".join(_as_json(item) if nested else spell(item) for item in value)
-        return f"[{inner}]" if nested else inner + ("," if len(value) == 1 else "")
+        if nested:
+            from json import dumps
+
+            return dumps(value, separators=(",", ":"))
+        return ",".join(map(spell, value)) + ("," if len(value) == 1 else "")
     if value is None or isinstance(value, bool):
         return str(value).lower()
     if type(value) is int and value.bit_length() > _PRINTED_BITS:
@@ -230,12 +233,6 @@ def _reads_otherwise(text: str) -> bool:
     if set(text) & set(",([{'\"") or text.lower() in _WORDS:
         return True
     return text[:1] in "+-.0123456789" and not isinstance(_number_or_text(text), str)
-
-
-def _as_json(value: Any) -> str:
-    from json import dumps
-
-    return dumps(value, separators=(",", ":"))
 
 
 def statements_in(document: Any, origin: str) -> Iterator[Statement]:
@@ -277,16 +274,12 @@ _FLAT: Final = frozenset(
 """Parts of a path below which arguments may stand among other things, with no class beside them."""
 
 
-def _class_in(node: Mapping[str, Any]) -> str:
-    return next((value for key in _CLASS_KEYS if isinstance(value := node.get(key), str) and value), "")
-
-
 def _statements_at(node: Mapping[str, Any], place: str, given: set[int], *, origin: str) -> Iterator[Statement]:
     """Yield what one dictionary states: in dictionaries of arguments below it, by its own target, or flat.
 
     ``given`` collects dictionaries that were taken as the arguments of a class, which are nothing else any more.
     """
-    name = _class_in(node)
+    name: str = next((value for key in _CLASS_KEYS if isinstance(value := node.get(key), str) and value), "")
     below = [key for key in _ARGUMENT_KEYS if isinstance(node.get(key), dict) and (name or key in _ARGUMENT_KEYS[:2])]
     for key in below:
         given.add(id(node[key]))

@@ -8,12 +8,14 @@ other sets below prefixes). The path of a state dict always counts as it is, bef
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 _LISTED = 12
+"""Addresses in an error: a screen full, where a file holds hundreds."""
 
 NamesAt = Callable[[str], Iterable[str]]
 """The names of the tensors in the state dict at a path."""
@@ -78,9 +80,9 @@ def resolve_address(text: str, paths: list[str], names_of: NamesAt, where: str) 
     """
     if text in paths:
         return Address(text)
-    matches = list(dict.fromkeys(_split_at_colon(text, paths, names_of))) or list(
-        dict.fromkeys(_complete(text, paths, names_of))
-    )
+    # cut at a colon first: what is written out counts before what it could be short for
+    cut = (_below(path, text[len(path) + 1 :], names_of) for path in paths if text.startswith(f"{path}:"))
+    matches = list(dict.fromkeys(chain.from_iterable(cut))) or list(dict.fromkeys(_complete(text, paths, names_of)))
     if len(matches) == 1:
         return matches[0]
     choices = ", ".join(repr(str(each)) for each in (matches or map(Address, paths[:_LISTED])))
@@ -89,13 +91,6 @@ def resolve_address(text: str, paths: list[str], names_of: NamesAt, where: str) 
     if not matches and paths:
         fix += "; a set inside one is named PATH:PREFIX"
     raise UnreadableCheckpoint(problem, where=where, fix=fix, code="VC446")
-
-
-def _split_at_colon(text: str, paths: list[str], names_of: NamesAt) -> Iterator[Address]:
-    """Yield what a text means that is cut at a colon."""
-    for path in paths:
-        if text.startswith(f"{path}:"):
-            yield from _below(path, text[len(path) + 1 :], names_of)
 
 
 def _complete(text: str, paths: list[str], names_of: NamesAt) -> Iterator[Address]:

@@ -135,7 +135,13 @@ class ByteSource:
 
     def _look(self) -> FileFacts:
         status = os.fstat(self._descriptor)
-        return FileFacts(self.path, status.st_size, status.st_dev, status.st_ino, status.st_mtime_ns)
+        return FileFacts(
+            path=self.path,
+            size=status.st_size,
+            device=status.st_dev,
+            inode=status.st_ino,
+            modified_ns=status.st_mtime_ns,
+        )
 
 
 class ByteWindow:
@@ -214,9 +220,8 @@ def unopened_path(path: str, reason: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(what, where=path, fix=fix, code="VC401")
 
 
-def _seek_and_read(descriptor: int, length: int, start: int) -> bytes:
+def _read_at(descriptor: int, length: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, length, start)
     os.lseek(descriptor, start, os.SEEK_SET)
     return os.read(descriptor, length)
-
-
-_read_at = getattr(os, "pread", _seek_and_read)

@@ -7,7 +7,7 @@ without a hole and without an overlap.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import pairwise, product
+from itertools import combinations, pairwise, product
 from typing import Final
 
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
@@ -17,6 +17,7 @@ from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
 
 _PAIRS: Final = 4_000_000
+"""Pairs of chunks that are compared at most: a file that states more for one tensor is refused as overlapping."""
 
 _Sizes = tuple[int, ...]
 ReadTensor = Callable[[StoredTensor], Iterator[bytes]]
@@ -27,6 +28,11 @@ class Chunk(NamedTuple):
 
     offsets: _Sizes
     tensor: StoredTensor
+
+    def overlaps(self, other: Chunk) -> bool:
+        """Say whether two blocks have an element in common."""
+        rows = zip(self.offsets, self.tensor.spec.shape, other.offsets, other.tensor.spec.shape, strict=True)
+        return all(start < begin + length and begin < start + size for start, size, begin, length in rows)
 
 
 class ChunkedStorage(Storage):
@@ -71,7 +77,10 @@ class ChunkedStorage(Storage):
         for offsets, tensor in self.chunks:
             place = row - offsets[0]
             if 0 <= place < tensor.spec.shape[0]:
-                part = b"".join(read(_at_row(tensor, place)))
+                spec = TensorSpec(tensor.spec.shape[1:], tensor.spec.dtype)
+                offset = tensor.offset + place * tensor.stride[0]
+                at_row = StoredTensor(tensor.key, spec, tensor.storage, stride=tensor.stride[1:], offset=offset)
+                part = b"".join(read(at_row))
                 _place(whole, inner, part, tensor.spec.shape[1:], offsets[1:], unit)
         return bytes(whole)
 
@@ -105,13 +114,7 @@ def _overlap(shape: _Sizes, chunks: list[Chunk]) -> bool:
         )
     if len(chunks) ** 2 > _PAIRS:
         return True
-    return any(_share(first, second) for place, first in enumerate(chunks) for second in chunks[place + 1 :])
-
-
-def _share(first: Chunk, second: Chunk) -> bool:
-    """Say whether two blocks have an element in common."""
-    rows = zip(first.offsets, first.tensor.spec.shape, second.offsets, second.tensor.spec.shape, strict=True)
-    return all(start < other + length and other < start + size for start, size, other, length in rows)
+    return any(first.overlaps(second) for first, second in combinations(chunks, 2))
 
 
 def _gap(where: str, what: str) -> UnreadableCheckpoint:
@@ -122,12 +125,6 @@ def _gap(where: str, what: str) -> UnreadableCheckpoint:
 def _is_slab(chunk: Chunk, shape: _Sizes) -> bool:
     """Say whether a block reaches over every axis but the first, so that its bytes lie in one run."""
     return len(shape) < 2 or chunk.tensor.spec.shape[1:] == shape[1:]
-
-
-def _at_row(tensor: StoredTensor, row: int) -> StoredTensor:
-    spec = TensorSpec(tensor.spec.shape[1:], tensor.spec.dtype)
-    offset = tensor.offset + row * tensor.stride[0]
-    return StoredTensor(tensor.key, spec, tensor.storage, stride=tensor.stride[1:], offset=offset)
 
 
 def _place(whole: bytearray, shape: _Sizes, part: bytes, size: _Sizes, offsets: _Sizes, unit: int) -> None:

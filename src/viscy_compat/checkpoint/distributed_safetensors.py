@@ -16,6 +16,7 @@ from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.rebuild import is_count
 from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, parse_json, read_safetensors
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
@@ -71,21 +72,17 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
         VC470 where that is not stated as torch states it.
     """
     rows = parse_json(metadata.get(SHARDING_INFO, "{}").encode(), where, code="VC470")
-    offsets = {key: _offsets(row) for key, row in rows.items()}
-    if not offsets or None in offsets.values():
+    offsets: dict[str, Any] = {
+        key: row.get("saved_offsets") if type(row) is dict else None for key, row in rows.items()
+    }
+    if not offsets or not all(type(place) is list and all(map(is_count, place)) for place in offsets.values()):
         raise UnreadableCheckpoint(
             f"its {SHARDING_INFO} does not say where its tensors begin",
             where=where,
             fix="copy the whole folder again",
             code="VC470",
         )
-    return {key: place for key, place in offsets.items() if place is not None}
-
-
-def _offsets(row: Any) -> tuple[int, ...] | None:
-    places = row.get("saved_offsets") if type(row) is dict else None
-    sound = type(places) is list and all(type(place) is int and 0 <= place < 1 << 63 for place in places)
-    return tuple(places) if sound and places is not None else None
+    return {key: tuple(place) for key, place in offsets.items()}
 
 
 def _chunks_by_key(shards: Mapping[str, Checkpoint], folder: str) -> dict[str, list[Chunk]]:

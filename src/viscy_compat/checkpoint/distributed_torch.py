@@ -7,7 +7,6 @@ object (torch 2.0 to 2.15). Both go through the inert machine. Lightning puts wh
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from typing import Any, Final, NoReturn
 
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
@@ -44,6 +43,7 @@ _OWN: Final = frozenset(
 """What the format itself is made of: loading a folder imports torch's own package and nothing of a stranger's."""
 
 _DEEPEST: Final = 32
+"""Names in the path of an entry: what people save is three or four deep."""
 
 
 class _PartPlace(NamedTuple):
@@ -365,13 +365,10 @@ def _tree(leaves: list[tuple[tuple[str, ...], Node]], folder: str) -> Dict:
 
 
 def _as_node(branch: dict[str, Any]) -> Dict:
-    return Dict(list(_flat(branch)))
-
-
-def _flat(branch: dict[str, Any]) -> Iterator[Node]:
+    node = Dict()
     for name, value in branch.items():
-        yield name
-        yield _as_node(value) if type(value) is dict else value
+        node.entries += (name, _as_node(value) if type(value) is dict else value)
+    return node
 
 
 def _refuse_metadata(where: str, what: str) -> NoReturn:

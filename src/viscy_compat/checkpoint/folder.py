@@ -67,7 +67,10 @@ def kind_of_folder(folder: str) -> FolderKind:
     from viscy_compat.checkpoint.deepspeed import deepspeed_folder
 
     try:
-        if os.path.lexists(os.path.join(folder, METADATA)) or _parts_alone(folder):
+        if os.path.lexists(os.path.join(folder, METADATA)):
+            return "distributed"
+        # parts whose table of contents is missing are to be called so
+        if any(name.endswith(".distcp") for name in os.listdir(folder)):
             return "distributed"
         if unpacked_root(folder):
             return "unpacked"
@@ -76,11 +79,6 @@ def kind_of_folder(folder: str) -> FolderKind:
         return "deepspeed" if deepspeed_folder(folder) else ""
     except OSError:
         return ""
-
-
-def _parts_alone(folder: str) -> bool:
-    """Say whether parts of a distributed checkpoint lie in a folder; asked where their table of contents does not."""
-    return any(name.endswith(".distcp") for name in os.listdir(folder))
 
 
 def unpacked_root(folder: str) -> str:

@@ -129,7 +129,8 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
     if text.startswith((b"{", b"[")):
         return _foreign_file(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
     if _is_text(head):
-        return _foreign_file(path, f"a text file, which begins with {_first_words(head)!a}", "give a checkpoint file")
+        first_words = head[:40].decode("utf-8", "replace").split("\n")[0].strip()
+        return _foreign_file(path, f"a text file, which begins with {first_words!a}", "give a checkpoint file")
     return UnreadableCheckpoint(
         f"no checkpoint format begins with the bytes {head[:8].hex(' ')}",
         where=path,
@@ -225,7 +226,3 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\r\n\t" for char in text)
-
-
-def _first_words(head: bytes) -> str:
-    return head[:40].decode("utf-8", "replace").split("\n")[0].strip()

@@ -25,9 +25,9 @@ from viscy_compat.checkpoint.rebuild import NotExact, Rebuilder, StorageView
 from viscy_compat.checkpoint.roles import uses_of
 from viscy_compat.checkpoint.state_dicts import (
     Site,
+    entries_at,
     has_other_keys,
     module_class,
-    module_entries,
     names_at,
     sites_of,
     sites_with_counts,
@@ -93,12 +93,15 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         names = partial(names_at, sites, limits=limits, where=path)
         chosen = resolve_address(address, [each.path for each in sites], names, path)
         site, below = next(each for each in sites if each.path == chosen.path), chosen.prefix
-    entries = _sort_entries(_named_nodes(site, limits, path), Rebuilder(file.storages, limits))
+    entries = _sort_entries(entries_at(site, limits, path), Rebuilder(file.storages, limits))
     _refuse_unusable(entries, limits, path, pickle.root)
     top = mapping_of(pickle.root) or {}
     uses = uses_of(pickle.globals, pickle.computed)
     version = top.get(_LIGHTNING)
-    wrapper = _wrapper(entries.tensors, site, version)
+    versions = {**file.versions, "pickle": str(pickle.protocol)}
+    if type(version) is str:
+        versions[_LIGHTNING.removesuffix("_version")] = version
+    storages = {view.storage.name: view.storage for view in file.storages.values() if type(view) is StorageView}
     whole = Checkpoint(
         path=path,
         format=file.format,
@@ -106,15 +109,15 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         tensors=entries.tensors,
         unreadable=entries.unreadable,
         extras=entries.extras,
-        wrapper=wrapper,
+        wrapper=_wrapper(entries.tensors, site, version if type(version) is str else ""),
         site=site.path,
         sites=sites_with_counts(sites),
         entries={key: value for key, value in top.items() if site.path and key != site.path.partition(".")[0]},
         hyper_parameters=top.get("hyper_parameters", top.get("hparams")),
         globals=uses,
-        versions={**file.versions, "pickle": str(pickle.protocol), **_version_entry(_LIGHTNING[:-8], version)},
+        versions=versions,
         metadata=dict(file.metadata),
-        storages={**_by_name(file.storages.values()), **file.parts},
+        storages={**storages, **file.parts},
         records=file.records,
         pickle_name=file.pickle_name,
         state_node=site.node,
@@ -128,10 +131,6 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         select=partial(_read_set, file, limits, sites),
     )
     return whole if below is None else whole.below(below)
-
-
-def _by_name(views: Iterable[StorageView | NotExact]) -> dict[str, Storage]:
-    return {view.storage.name: view.storage for view in views if type(view) is StorageView}
 
 
 def _refuse_other_states(root: Node, path: str) -> None:
@@ -148,16 +147,6 @@ def _without_weights(root: Node, path: str) -> UnreadableCheckpoint:
     from viscy_compat.checkpoint.without_weights import without_weights
 
     return without_weights(root, path)
-
-
-def _version_entry(name: str, value: Node) -> dict[str, str]:
-    return {name: value} if type(value) is str else {}
-
-
-def _named_nodes(site: Site, limits: Limits, path: str) -> Iterable[tuple[str, Node]]:
-    if site.is_module:
-        return module_entries(site.node, limits, path)
-    return (mapping_of(site.node) or {}).items()
 
 
 def _sort_entries(nodes: Iterable[tuple[str, Node]], rebuilder: Rebuilder) -> _StateDictEntries:
@@ -187,10 +176,10 @@ def _refuse_unusable(entries: _StateDictEntries, limits: Limits, path: str, root
         raise _without_weights(root, path)
 
 
-def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: Node) -> Wrapper:
-    lightning = type(version) is str and site.path in LIGHTNING_STATES
-    kind: WrapperKind = "lightning" if lightning else "module" if site.is_module else "plain"
-    return Wrapper(kind, default_prefix(tensors, kind), version if type(version) is str else "")
+def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: str) -> Wrapper:
+    is_lightning = bool(version) and site.path in LIGHTNING_STATES
+    kind: WrapperKind = "lightning" if is_lightning else "module" if site.is_module else "plain"
+    return Wrapper(kind, prefix=default_prefix(tensors, kind), version=version)
 
 
 def _findings(

@@ -87,19 +87,15 @@ class Inspection:
         if checkpoint is None:
             return {}
         records: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
+        storages = [tensor.storage for tensor in checkpoint.tensors.values() if tensor.nbytes]
         crcs = {
-            "verifiable": _verifiable(checkpoint),
+            # whether every weight has a checksum, so that damage to it can be seen
+            "verifiable": bool(storages) and all(storage.crc is not None for storage in storages),
             "stored": sum(record.crc is not None for record in records),
             "verified": list(checkpoint.checked_crcs) if self.damaged is None else "all",
             "damaged": list(self.damaged or ()),
         }
         return {"crcs": crcs}
-
-
-def _verifiable(checkpoint: Checkpoint) -> bool:
-    """Say whether every weight has a checksum in the file, so that damage to it can be seen."""
-    storages = [tensor.storage for tensor in checkpoint.tensors.values() if tensor.nbytes]
-    return bool(storages) and all(storage.crc is not None for storage in storages)
 
 
 def inspect_checkpoint(

@@ -85,18 +85,15 @@ def beyond(limits: Limits, name: str, enough: int, what: str, *, where: str) -> 
     >>> print(beyond(Limits(depth=9), "shards", 250, "250 files", where="a.json"))
     a.json: 250 files, and the limit of shards is 200; if you trust the file: --limit depth=9 --limit shards=250
     """
+    pairs = zip(limits._replace(**{name: enough})._asdict().items(), DEFAULT_LIMITS, strict=True)
+    # those that were raised before stay raised
+    flags = " ".join(f"--limit {key}={value}" for (key, value), usual in pairs if value != usual)
     return UnreadableCheckpoint(
         f"{what}, and the limit of {name} is {getattr(limits, name)}",
         where=where,
-        fix=f"if you trust the file: {_settings(limits._replace(**{name: enough}))}",
+        fix=f"if you trust the file: {flags}",
         code="VC404",
     )
-
-
-def _settings(limits: Limits) -> str:
-    """Return the flags that give these limits: those that were raised before stay raised."""
-    pairs = zip(limits._asdict().items(), DEFAULT_LIMITS, strict=True)
-    return " ".join(f"--limit {name}={value}" for (name, value), usual in pairs if value != usual)
 
 
 def with_limits(settings: list[str], limits: Limits = DEFAULT_LIMITS) -> Limits:

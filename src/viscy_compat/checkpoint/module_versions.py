@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.pickle_nodes import Call, Node, mapping_of
+from viscy_compat.checkpoint.pickle_nodes import Call, mapping_of
 
 COUNTED_SINCE = 2
 """The version of batch norms that have a counter (torch 0.4.1 to 2.15)."""
@@ -27,7 +27,8 @@ def module_versions(checkpoint: Checkpoint) -> Mapping[str, int]:
     state = checkpoint.state_node
     versions: dict[str, int] = {}
     for attributes in (state.states or ()) if type(state) is Call else ():
-        for path, facts in (_entries_at(attributes, "_metadata")).items():
+        metadata = (mapping_of(attributes) or {}).get("_metadata")
+        for path, facts in (mapping_of(metadata) or {}).items():
             version = (mapping_of(facts) or {}).get("version")
             if type(version) is int:
                 versions[path] = version
@@ -43,7 +44,3 @@ def insists_on_counters(checkpoint: Checkpoint, modules: Iterable[tuple[str, ...
         return True
     versions = module_versions(checkpoint)
     return any(versions.get(path, 0) >= COUNTED_SINCE for paths in modules for path in paths)
-
-
-def _entries_at(attributes: Node, name: str) -> dict[str, Node]:
-    return mapping_of((mapping_of(attributes) or {}).get(name)) or {}

@@ -20,8 +20,11 @@ from viscy_compat.checkpoint.pickle_nodes import (
 from viscy_compat.checkpoint.rebuild import is_tensor
 
 _DEPTH = 32
+"""Levels below which only ``...`` is said."""
 _MOST = 20_000
+"""Values in one answer: hyper-parameters have some hundreds."""
 _NODES = 200_000
+"""Nodes that are searched for paths: a bound for hostile graphs."""
 _PATHS = ("PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "Path")
 
 

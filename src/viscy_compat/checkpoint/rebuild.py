@@ -183,7 +183,7 @@ class Rebuilder:
         args = node.args
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
-            _refuse_storage(view)
+            raise view if isinstance(view, NotExact) else NotExact("VC440", "no storage where one should be")
         stored = "uint8" if view.dtype == "untyped" else view.dtype
         dtype = stored if arity != 7 else _dtype_of(args[6])
         itemsize = ITEMSIZES.get(dtype)
@@ -248,12 +248,6 @@ def _is_value(key: str, node: Call) -> bool:
     path = node.function.path if type(node.function) is Global else ""
     extra = key.rpartition(".")[2] == _EXTRA_STATE and path not in TENSOR_FUNCTIONS
     return extra or path in _VALUES
-
-
-def _refuse_storage(view: object) -> NoReturn:
-    if isinstance(view, NotExact):
-        raise view
-    _refuse("VC440", "no storage where one should be")
 
 
 def _dtype_of(node: Node) -> str:

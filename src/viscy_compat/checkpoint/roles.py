@@ -104,7 +104,11 @@ def uses_of(names: tuple[Global, ...], computed: bool) -> tuple[GlobalUse, ...]:
 
 def _role(name: Global, computed: bool) -> Literal["data", "class", "call"]:
     path = name.path
-    if path in _DATA or (name.module in ("torch", "torch.storage", "torch.cuda") and _is_torch_data(name)):
+    if path in _DATA:
+        return "data"
+    if name.module in ("torch", "torch.storage", "torch.cuda") and (
+        name.name in STORAGE_DTYPES or (name.use == "named" and name.name.islower() and name.module == "torch")
+    ):
         return "data"
     if path in _BOUND_METHODS:
         # A bound method is pickled as getattr(object, name); what matters is whether the result is called.
@@ -112,10 +116,6 @@ def _role(name: Global, computed: bool) -> Literal["data", "class", "call"]:
     if name.use != "called":
         return "class"
     return "class" if _looks_like_a_class(name) else "call"
-
-
-def _is_torch_data(name: Global) -> bool:
-    return name.name in STORAGE_DTYPES or (name.use == "named" and name.name.islower() and name.module == "torch")
 
 
 def _looks_like_a_class(name: Global) -> bool:

@@ -100,7 +100,7 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
     if raw.count(b":") > 2 * most or raw.count(b",") > 8 * most:
         _refuse_header(path, "it repeats without end", code)
     try:
-        value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_no_number)
+        value = json.loads(str(raw, "utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise UnreadableCheckpoint(
@@ -118,7 +118,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return mapping
 
 
-def _no_number(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
 
 

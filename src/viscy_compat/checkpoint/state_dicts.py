@@ -6,7 +6,7 @@ the buffers that its state dict leaves out; this is what ``Module.state_dict`` r
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite
@@ -17,7 +17,9 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 _DEPTH: Final = 4
+"""Dictionaries around a state dict: trainers nest two at most."""
 _NAME: Final = 200
+"""Characters of a key on the way to one; it becomes a part of an address."""
 _NO_WEIGHTS: Final = frozenset(
     {
         "optimizer_states",
@@ -147,8 +149,12 @@ def usual(sites: list[Site], where: str) -> Site | None:
 def names_at(sites: list[Site], path: str, limits: Limits, where: str) -> list[str]:
     """Return the names in the state dict, or module, at a path."""
     site = next(site for site in sites if site.path == path)
-    entries = module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
-    return [name for name, _ in entries]
+    return [name for name, _ in entries_at(site, limits, where)]
+
+
+def entries_at(site: Site, limits: Limits, where: str) -> Iterable[tuple[str, Node]]:
+    """Return the entries of the state dict at a site, or those that a module there would give."""
+    return module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
 
 
 def sites_with_counts(sites: list[Site]) -> tuple[StateDictSite, ...]:

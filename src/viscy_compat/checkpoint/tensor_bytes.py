@@ -95,7 +95,10 @@ class TensorReader:
             VC414 where the CRC-32 differs from the stored one; VC402, VC403 as `ByteSource.read`.
         """
         if isinstance(storage, ChunkedStorage):
-            yield from self._chunked_bytes(storage)
+            # rows of chunks tell nothing about their CRCs, so those are verified first
+            for chunk in storage.chunks if self._verifies else ():
+                self.verify(chunk.tensor.storage)
+            yield from storage.pieces(self.chunks)
             return
         pieces = self.source(storage.file).chunks(self.locate(storage), storage.size, size)
         crc_on_file = storage.crc if self._verifies else None
@@ -106,12 +109,6 @@ class TensorReader:
             yield piece
         if total != storage.nbytes or (crc_on_file is not None and crc != crc_on_file):
             raise damaged_storage(storage)
-
-    def _chunked_bytes(self, storage: ChunkedStorage) -> Iterator[bytes]:
-        """Yield the bytes of a tensor out of its chunks, whose CRCs are verified first: rows of them tell nothing."""
-        for chunk in storage.chunks if self._verifies else ():
-            self.verify(chunk.tensor.storage)
-        yield from storage.pieces(self.chunks)
 
     def verify(self, storage: Storage) -> None:
         """Read a storage and verify its CRC; without a stored CRC nothing is read."""

@@ -23,8 +23,10 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 _PROTOCOL: Final = 1001
+"""What ``torch.serialization`` calls PROTOCOL_VERSION."""
 _CONTENTS: Final = "torch.distributed.checkpoint.metadata.Metadata"
 _WINDOW: Final = 1 << 14
+"""Bytes of the first reading: the four small pickles, and the object of a small file."""
 
 
 def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -> Checkpoint:
@@ -34,11 +36,14 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
     if first.root != TORCH_MAGIC:
         if type(first.root) is Call and is_global(first.root.function, _CONTENTS):
             refuse_part(source.path)
-        raise lone_pickle(source.path) if _refers_to_storages(first) else foreign_pickle(source.path)
+        # the pickle of a torch zip file refers to storages, which are records of the archive
+        of_a_zip = any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in first.persistents[:1])
+        raise lone_pickle(source.path) if of_a_zip else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
     if protocol.root != _PROTOCOL:
         _refuse_stream(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)
+    end = max((view.storage.start + view.storage.size for view in storages.values()), default=keys.end)
     file = DecodedFile(
         source=source,
         format="torch-legacy",
@@ -47,14 +52,9 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
         records={},
         versions={"archive": str(_PROTOCOL)},
         checked=(),
-        trailing=source.size - _end_of(storages, keys.end),
+        trailing=source.size - end,
     )
     return checkpoint_of(file, limits, address)
-
-
-def _refers_to_storages(pickle: DecodedPickle) -> bool:
-    """Say whether a pickle is the one of a torch zip file, whose storages are records of the archive."""
-    return any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in pickle.persistents[:1])
 
 
 def _with_names_of(main: DecodedPickle, machine: DecodedPickle) -> DecodedPickle:
@@ -148,11 +148,6 @@ def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], star
         views[key] = StorageView(storage, root.dtype)
         start += 8 + size
     return views
-
-
-def _end_of(storages: dict[str, StorageView], start: int) -> int:
-    """Return where the last storage ends, or the pickles where there is none."""
-    return max((view.storage.start + view.storage.size for view in storages.values()), default=start)
 
 
 def _view_of(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:

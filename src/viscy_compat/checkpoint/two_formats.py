@@ -78,6 +78,7 @@ def refuse_tar_too(path: str, head: bytes) -> None:
 
 
 _BLOCK: Final = 512
+"""Bytes of a header in a tar archive."""
 _SUM: Final = slice(148, 156)
 
 

@@ -17,6 +17,7 @@ from viscy_compat.errors import UnreadableCheckpoint
 PICKLE: Final = "data.pkl"
 DATA: Final = "data"
 _SMALL: Final = 4096
+"""Bytes that are read of the file ``byteorder``, which has six."""
 
 
 def read_unpacked(folder: str, limits: Limits, address: str | None, *, path: str) -> Checkpoint:

@@ -101,10 +101,6 @@ def _children(node: Node) -> list[tuple[str, Node]]:
     return [(repr(key), child) for key, child in list(mapping.items())[:_LOOKED_AT] if len(key) < 100]
 
 
-def _holds_a_tensor(root: Node) -> bool:
-    return any(is_tensor(child) for place in _held_mappings(root) for _, child in _children(place.node))
-
-
 def _mapping(place: _PlacedNode) -> dict[str, Node]:
     return mapping_of(place.node) or {}
 
@@ -158,8 +154,9 @@ def _about_scheduler(places: list[_PlacedNode], path: str) -> NotWeights | None:
 
 
 def _about_scaler(places: list[_PlacedNode], path: str) -> NotWeights | None:
-    is_one = {"scale", "growth_factor"} <= _mapping(places[0]).keys()
-    return _beside("the state of a gradient scaler", path) if is_one else None
+    if not {"scale", "growth_factor"} <= _mapping(places[0]).keys():
+        return None
+    return _beside("the state of a gradient scaler", path)
 
 
 def _about_generators(places: list[_PlacedNode], path: str) -> NotWeights | None:
@@ -260,7 +257,8 @@ def _about_anything(root: Node, path: str) -> NotWeights:
     if mapping:
         names = ", ".join(repr(key)[:40] for key in list(mapping)[:6]) + (", ..." if len(mapping) > 6 else "")
         what = f"a dictionary with {names}, and no tensors where weights would be"
-        role: Role = "instead" if _holds_a_tensor(root) else "tensorless"
+        children = (child for place in _held_mappings(root) for _, child in _children(place.node))
+        role: Role = "instead" if any(map(is_tensor, children)) else "tensorless"
         return NotWeights(what, "save model.state_dict()", where=path, role=role)
     if type(root) is Call and any(is_global(root.function, name) for name in _ARRAYS):
         return NotWeights("one numpy array, without a name", "save model.state_dict()", where=path, role="instead")

@@ -13,7 +13,9 @@ _FRAMEWORKS = frozenset(
 )
 _INNER = ("module", "_orig_mod")
 _NESTING = 8
+"""Wrappers around wrappers: Lightning, DDP, compile and FSDP in turn make four."""
 _COMPARISONS = 2_000_000
+"""Names compared with wrappers at most: those of a hostile file could hold one each."""
 
 
 def views_of(checkpoint: Checkpoint) -> tuple[View, ...]:
@@ -192,12 +194,12 @@ def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
                 paths[".".join(parts[: place + 1]) + "."] = None
     if len(paths) * len(names) > _COMPARISONS:
         return ()
-    return tuple(path for path in paths if _is_only_child(path, names))
-
-
-def _is_only_child(inner: str, names: list[str]) -> bool:
-    parent = inner.rpartition(".")[0].rpartition(".")[0] + "."
-    return all(name.startswith(inner) for name in names if name.startswith(parent))
+    below = {path: f"{path[:-1].rpartition('.')[0]}." for path in paths}
+    return tuple(
+        path
+        for path, parent in below.items()
+        if all(name.startswith(path) for name in names if name.startswith(parent))
+    )
 
 
 def _take_out(name: str, innermost_first: list[str]) -> str:

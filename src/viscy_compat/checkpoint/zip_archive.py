@@ -144,14 +144,16 @@ def start_of(source: ByteSource | ByteWindow, entry: ZipEntry) -> int:
     name = entry.name.encode()
     header = source.read(entry.header, LOCAL.size + len(name))
     signature, _, flags, method, _, _, crc, size, nbytes, name_size, extra_size = LOCAL.unpack_from(header)
-    header_says = (crc, size, nbytes)
+    # sizes beyond 32 bits stand in the extra field; with a data descriptor behind the bytes, all three may be zero
+    sizes_agree = crc == entry.crc and size in (entry.size, FULL) and nbytes in (entry.nbytes, FULL)
+    is_deferred = flags & _DESCRIPTOR and (crc, size, nbytes) == (0, 0, 0)
     agrees = (
         signature == b"PK\x03\x04"
         and flags == entry.flags
         and method == (_DEFLATED if entry.deflated else 0)
         and header[LOCAL.size :] == name
         and name_size == len(name)
-        and (_match(header_says, entry) or (flags & _DESCRIPTOR and header_says == (0, 0, 0)))
+        and (sizes_agree or is_deferred)
     )
     start: int = entry.header + LOCAL.size + name_size + extra_size
     if not agrees:
@@ -257,6 +259,9 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
     return {row[0]: ZipEntry(*row, limits[row[1]]) for row in rows}
 
 
+_NO_NAMES = {"", ".", ".."}
+"""Parts of a path that are none: two slashes in a row, and what a file system takes for a folder."""
+
 _EntryRow = tuple[str, int, int, int, int, bool, int]
 
 
@@ -285,14 +290,15 @@ def _decode_name(path: str, raw: bytes) -> str:
         name = raw.decode("utf-8")
     except UnicodeDecodeError:
         _refuse_archive(path, f"an entry's name is not UTF-8: {raw[:60]!r}")
-    if not name or "\0" in name or "\\" in name or name[0] == "/" or _climbs(name):
+    if (
+        not name
+        or "\0" in name
+        or "\\" in name
+        or name[0] == "/"
+        or not _NO_NAMES.isdisjoint(name.removesuffix("/").split("/"))
+    ):
         _refuse_archive(path, f"an entry's name is no plain relative path: {name[:60]!a}")
     return name
-
-
-def _climbs(name: str) -> bool:
-    """Whether a part of a path is no name: two slashes in a row, or dots that a file system takes for a folder."""
-    return not {"", ".", ".."}.isdisjoint(name.removesuffix("/").split("/"))
 
 
 def _zip64_values(path: str, extra: bytes, values: list[int]) -> list[int]:
@@ -317,11 +323,6 @@ def _limits_of(path: str, rows: list[_EntryRow], directory: int) -> dict[int, in
             _refuse_overlap(path, row[0])
         limits[row[1]] = limit
     return limits
-
-
-def _match(header_says: tuple[int, int, int], entry: ZipEntry) -> bool:
-    crc, size, nbytes = header_says
-    return crc == entry.crc and size in (entry.size, FULL) and nbytes in (entry.nbytes, FULL)
 
 
 def _inflate(data: bytes, entry: ZipEntry, path: str) -> bytes:
