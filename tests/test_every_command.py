@@ -41,6 +41,7 @@ class Row(NamedTuple):
 
 ROWS = (
     Row("check new.safetensors old.safetensors", 1),
+    Row("audit new.safetensors old.safetensors --ledger ledger.jsonl", 1),
     Row("remap old.safetensors", 0),
     Row("remap old.safetensors -o written.safetensors --force", 0),
     Row("inspect ./new.safetensors", 0),

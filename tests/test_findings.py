@@ -730,6 +730,7 @@ HISTORY |= {
 
 PAIRS = {**FILES, **READING, **NUMBERS, **HISTORY}
 WHOLE_TESTS = {
+    "VC360": ("fleet/test_audit.py", "test_a_file_that_ends_its_process_is_named_and_the_others_are_judged"),
     "VC609": ("proof/test_equivalence.py", "test_the_change_of_generation_is_found_between_the_commits"),
     "VC624": ("gating/test_gate_mutants.py", "test_a_plan_that_is_refused_is_stopped"),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 from typing import NoReturn
@@ -16,6 +17,7 @@ from viscy_compat.version import __version__
 
 COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
+    "audit": "thousands of checkpoints: a row each, a ledger, a summary",
     "remap": "write a checkpoint that loads, or print the plan",
     "inspect": "what is in this file, without loading it",
     "verify": "old classes from history against the migrated ones, byte for byte",
@@ -69,7 +71,7 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
     try:
         module = import_module(f"viscy_compat.commands.{command}")
         parser = _Parser(prog=f"viscy-compat {command}", description=module.__doc__)
-        _add_common(parser)
+        _add_common(parser, getattr(module, "FORMATS", FORMATS))
         module.add_arguments(parser)
         arguments = parser.parse_args(words)
         outputs_of(arguments)
@@ -103,9 +105,10 @@ class _Parser(ArgumentParser):
         self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
 
 
-def _add_common(parser: ArgumentParser) -> None:
+def _add_common(parser: ArgumentParser, formats: Sequence[str]) -> None:
+    parser.set_defaults(formats=formats)
     common = parser.add_argument_group("report")
-    common.add_argument("--format", choices=FORMATS, default="text", help="how the report on stdout is written")
+    common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")
     common.add_argument(
         "--output",
         metavar="FORMAT:PATH",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from viscy_compat.errors import CompatError, UsageError
 
@@ -16,24 +18,57 @@ class NotOpened(Exception):
         super().__init__(reason)
 
 
+_rooms: tuple[str, ...] = ()
+"""Real paths of the folders that files may lie in; empty where they may lie anywhere."""
+
+
+@contextmanager
+def confined(folders: Iterable[str]) -> Iterator[None]:
+    """Refuse, while it is entered, what a link leads to outside of some folders: none of it is opened.
+
+    Parameters
+    ----------
+    folders : Iterable[str]
+        The folders; none of them allows everything.
+    """
+    global _rooms
+    before = _rooms
+    _rooms = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+    try:
+        yield
+    finally:
+        _rooms = before
+
+
+def leads_out(path: str) -> bool:
+    """Say whether a path leads, by links, out of the folders of `confined`."""
+    return bool(_rooms) and not os.path.realpath(path).startswith(_rooms)
+
+
 def open_regular(path: str) -> int:
-    """Return a descriptor of a regular file, open for reading.
+    """Return a descriptor of a regular file, open for reading. Devices, fifos and sockets are not even opened.
 
     Raises
     ------
     NotOpened
-        There is none, it may not be read, or it is a folder, a fifo, a socket or a device.
+        There is none, it may not be read, it is a folder, a fifo, a socket or a device, or lies outside of the folders
+        of `confined`.
     """
+    if leads_out(path):
+        raise NotOpened("this is a link out of the folders given", "add --follow where that is meant")
     # O_NONBLOCK: opening a fifo without a writer would wait for one for ever.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
     try:
-        descriptor = os.open(path, flags)
+        mode = os.stat(path).st_mode
+        descriptor = os.open(path, flags) if stat.S_ISREG(mode) else -1
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no valid file name"
         raise NotOpened(reason, "check the path") from error
-    mode = os.fstat(descriptor).st_mode
+    # it may have become something else in between
+    mode = os.fstat(descriptor).st_mode if descriptor >= 0 else mode
     if not stat.S_ISREG(mode):
-        os.close(descriptor)
+        if descriptor >= 0:
+            os.close(descriptor)
         raise NotOpened(f"this is {_kind_of(mode)}, not a file", "give a file")
     return descriptor
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from typing import Literal
 
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.deepspeed import deepspeed_folder, is_deepspeed_name
@@ -31,10 +33,36 @@ _MAC_FOLDER = "__MACOSX"
 _MAC_MAGIC = b"\x00\x05\x16\x07"
 
 
-def checkpoints_below(folder: str, resources: list[str]) -> Iterator[str]:
-    """Yield the paths to check; the files that a Mac left beside them are added to `resources`."""
-    for place, folders, names in os.walk(folder):
-        folders.sort()
+_DIGITS = re.compile("([0-9]+)")
+
+
+def natural(name: str) -> tuple[list[tuple[int, str]], str]:
+    """Return what names are sorted by so that numbers in them count as numbers.
+
+    Examples
+    --------
+    >>> sorted(["epoch=10.ckpt", "epoch=2.ckpt", "Epoch=1.ckpt"], key=natural)
+    ['Epoch=1.ckpt', 'epoch=2.ckpt', 'epoch=10.ckpt']
+    """
+    parts = _DIGITS.split(name.lower())
+    # texts stand at even places and numbers at odd ones, so that like is compared with like
+    return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)], name
+
+
+def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", "follow"] = "stay") -> Iterator[str]:
+    """Yield the paths to check, folder by folder in natural order; a folder's files come before those further down.
+
+    Parameters
+    ----------
+    folder : str
+        Where to look.
+    resources : list[str]
+        The files that a Mac left beside them are added.
+    links : {"stay", "follow"}, optional
+        Whether folders are looked into that a link leads to, each once.
+    """
+    for place, folders, names in _walk(folder, links):
+        names.sort(key=natural)
         kind = kind_of_folder(place)
         if kind:
             yield place
@@ -44,6 +72,24 @@ def checkpoints_below(folder: str, resources: list[str]) -> Iterator[str]:
         yield from (
             path for name in names if _is_looked_at(place, name) and (path := os.path.join(place, name)) not in parts
         )
+
+
+def _walk(folder: str, links: Literal["stay", "follow"]) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk like `os.walk`, folders in natural order, through none twice."""
+    if links == "stay":
+        for place, folders, names in os.walk(folder):
+            folders.sort(key=natural)
+            yield place, folders, names
+        return
+    seen: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        status = os.stat(place)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.sort(key=natural)
+        yield place, folders, names
 
 
 def _is_looked_at(place: str, name: str) -> bool:

@@ -40,7 +40,7 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
 
         resources: list[str] = []
-        found = sorted(checkpoints_below(path, resources))
+        found = list(checkpoints_below(path, resources))
         if not found:
             raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
         if resources:

@@ -85,7 +85,7 @@ def emit_interrupted(report: Report[Result], arguments: Namespace) -> None:
         emit(report, arguments)
 
 
-def say(text: str, *, to: Literal["stdout", "stderr"] = "stdout") -> None:
+def say(text: str, *, to: Literal["stdout", "stderr"] = "stdout", end: str = "\n") -> None:
     """Print a text and flush; where nobody reads any more, go on in silence.
 
     Raises
@@ -99,7 +99,7 @@ def say(text: str, *, to: Literal["stdout", "stderr"] = "stdout") -> None:
 
         text = without_commands(text)
     try:
-        print(text, file=stream, flush=True)
+        print(text, file=stream, end=end, flush=True)
     except BrokenPipeError:
         _silence(stream)
     except OSError as error:
@@ -127,7 +127,8 @@ def write_outputs(report: Report[Result], arguments: Namespace) -> int:
 
 def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
     """Return the format and path of each ``--output``; raises `UsageError` before any work is done in vain."""
-    targets = [_target(output) for output in arguments.output]
+    formats = getattr(arguments, "formats", FORMATS)
+    targets = [_target(output, formats) for output in arguments.output]
     for _, path in targets:
         _refuse_early(path)
     return targets
@@ -159,12 +160,12 @@ def _terminal_width() -> int:
         return 100
 
 
-def _target(output: str) -> tuple[str, str]:
+def _target(output: str, formats: Sequence[str]) -> tuple[str, str]:
     format, colon, path = output.partition(":")
-    if format not in FORMATS or not colon or not path:
+    if format not in formats or not colon or not path:
         raise UsageError(
             f"--output {output!r} is not FORMAT:PATH",
-            fix=f"for example --output json:report.json ({', '.join(FORMATS)})",
+            fix=f"for example --output json:report.json ({', '.join(formats)})",
         )
     return format, path
 

@@ -1,0 +1,159 @@
+"""Thousands of checkpoints: a row for each as it comes, a ledger to go on from, and a summary of a dozen rows."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any, get_args
+
+from viscy_compat.checkpoint.limits import with_limits
+from viscy_compat.commands.check import add_statements, statements_of
+from viscy_compat.errors import UsageError
+from viscy_compat.findings import EXIT_CODES, Aside, Verdict
+from viscy_compat.fleet.audit import Audit
+from viscy_compat.fleet.engines import Engine, engine_for
+from viscy_compat.fleet.judging import AuditQuestion, from_anywhere
+from viscy_compat.fleet.ledger import Ledger, usual_ledger
+from viscy_compat.fleet.listing import Links, TargetSpool, expanded, rooms_of, targets_of
+from viscy_compat.fleet.outcome import AuditOutcome, ForeignPolicy, Policy
+from viscy_compat.fleet.tally import Tally
+from viscy_compat.report import outputs_of, say, style_for
+from viscy_compat.report.audit_files import AUDIT_FORMATS, json_line, pieces, refuse_binary_on_a_terminal, write_file
+from viscy_compat.report.audit_progress import AuditProgress
+from viscy_compat.report.terminal import Style
+from viscy_compat.report.text_audit import row_line, summary
+
+FORMATS = AUDIT_FORMATS
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Add the arguments of ``audit``."""
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="+",
+        help="files, folders, addresses; - reads a list from stdin, @FILE from a file",
+    )
+    parser.add_argument("--ledger", metavar="FILE", help="where the ledger is kept (default: in the folder for caches)")
+    parser.add_argument("--fresh", action="store_true", help="judge every file anew, whatever the ledger holds")
+    parser.add_argument("--follow", action="store_true", help="follow links out of the folders given")
+    parser.add_argument("--thorough", action="store_true", help="read every byte, as check --thorough does")
+    parser.add_argument("--jobs", metavar="N", type=int, help="processes (default: one for each processor)")
+    parser.add_argument("--on", metavar="PLACE", default="", help="dask://HOST:PORT or slurm: judge on a cluster")
+    parser.add_argument("--allow", metavar="VERDICT,...", default="", help="verdicts that leave the exit code 0")
+    parser.add_argument(
+        "--foreign",
+        choices=get_args(ForeignPolicy),
+        default="aside",
+        help="files that are no checkpoints: a row beside the others, a failure, or no row (default: aside)",
+    )
+    add_statements(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Audit what is given, print rows as they come, then the summary and the files that were asked for."""
+    if arguments.format == "parquet" and not arguments.output:
+        raise refuse_binary_on_a_terminal()
+    policy = _policy(arguments)
+    links: Links = "follow" if arguments.follow else "stay"
+    paths = list(expanded(arguments.paths))
+    question = _question(arguments, rooms_of(paths, links))
+    aside: list[Aside] = []
+    targets = targets_of(paths, links, aside)
+    with TargetSpool(map(from_anywhere, targets) if arguments.on else targets) as spool:
+        if not spool.count:
+            _refuse_nothing(paths, aside)
+        with Ledger(arguments.ledger or usual_ledger(paths)) as ledger:
+            engine = engine_for(arguments.on, arguments.jobs, spool.count)
+            return _audited(
+                Audit(question, engine, ledger, fresh=arguments.fresh), engine, ledger, spool, policy, aside, arguments
+            )
+
+
+def _audited(
+    audit: Audit,
+    engine: Engine,
+    ledger: Ledger,
+    spool: TargetSpool,
+    policy: Policy,
+    aside: list[Aside],
+    arguments: Namespace,
+) -> int:
+    """Go through the files; an interrupted run prints what was known by then, and its ledger is whole."""
+    tally, code = Tally(), 0
+    progress = AuditProgress(spool.count, quiet=arguments.quiet)
+    printer = _printer(arguments)
+    stop: KeyboardInterrupt | None = None
+    try:
+        for row in audit.rows(spool):
+            progress.step()
+            if policy.keeps(row):
+                tally.add(row)
+                code = max(code, policy.exit_code(row))
+                if printer:
+                    progress.clear()
+                    say(printer(row))
+    except KeyboardInterrupt as caught:
+        stop = caught
+    finally:
+        engine.close(at_once=stop is not None)
+    progress.clear()
+    if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
+        code = 2
+    outcome = AuditOutcome(audit.read, tally, policy, code, aside, interrupted=stop is not None)
+    if stop is None:
+        ledger.sort(audit.places)
+    _report(outcome, arguments)
+    if not arguments.quiet:
+        known = f"{audit.known:,} known from an earlier run; " if audit.known else ""
+        say(f"{known}ledger: {ledger.path}", to="stderr")
+    if stop is not None:
+        raise stop
+    return code
+
+
+def _printer(arguments: Namespace) -> Any:
+    """Return what prints a row as it comes; None where the report is made at the end."""
+    style = style_for(arguments)
+    if arguments.format == "jsonl":
+        return json_line
+    return None if arguments.format != "text" or arguments.quiet else lambda row: row_line(row, style)
+
+
+def _report(outcome: AuditOutcome, arguments: Namespace) -> None:
+    style: Style = style_for(arguments)
+    if arguments.format == "text":
+        say(summary(outcome, style))
+    elif arguments.format not in ("jsonl", "parquet"):
+        for piece in pieces(outcome, arguments.format, style):
+            say(piece, end="")
+        say("")
+    for format, path in outputs_of(arguments):
+        write_file(outcome, format, path)
+
+
+def _policy(arguments: Namespace) -> Policy:
+    allow: list[Verdict] = []
+    for word in filter(None, arguments.allow.split(",")):
+        verdict = next((each for each in EXIT_CODES if each == word.strip()), None)
+        if verdict is None:
+            raise UsageError(f"--allow {word.strip()!a} is no verdict", fix=f"verdicts: {', '.join(EXIT_CODES)}")
+        allow.append(verdict)
+    return Policy(tuple(allow), arguments.foreign)
+
+
+def _question(arguments: Namespace, rooms: tuple[str, ...]) -> AuditQuestion:
+    from viscy_compat.architectures import find
+
+    return AuditQuestion(
+        class_name=find(arguments.class_name).name if arguments.class_name else "",
+        statements=statements_of(arguments),
+        state_dict=arguments.state_dict,
+        limits=with_limits(arguments.limit),
+        depth="every byte" if arguments.thorough else "verdict",
+        rooms=rooms,
+    )
+
+
+def _refuse_nothing(paths: list[str], aside: list[Aside]) -> None:
+    where, what = (aside[0].file, aside[0].what) if aside else ("", "no path was given")
+    raise UsageError(what, where=where, fix="name files, or a folder that holds checkpoints")

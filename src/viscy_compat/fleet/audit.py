@@ -1,0 +1,134 @@
+"""The run of an audit: what is fresh comes from the ledger, the rest is judged, and rows come in the order of the list."""
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+from viscy_compat.fleet.engines import Engine
+from viscy_compat.fleet.judging import AuditQuestion
+from viscy_compat.fleet.ledger import Ledger
+from viscy_compat.fleet.listing import TargetSpool
+from viscy_compat.fleet.row import AuditRow, line_of, row_in, row_of_failure
+from viscy_compat.fleet.target import Target
+from viscy_compat.version import __version__
+
+
+class _Batch:
+    """Some files of the list that follow each other: their places in the ledger, once they are known."""
+
+    __slots__ = ("places", "targets")
+
+    def __init__(self, targets: Sequence[Target], places: array[int] | None = None) -> None:
+        self.targets, self.places = targets, places
+
+
+class Audit:
+    """One run; `rows` yields what it finds, and the ledger has each row as soon as it is known.
+
+    Attributes
+    ----------
+    places : array
+        Where the rows that were yielded stand in the ledger, in their order.
+    known : int
+        How many of them an earlier run had found.
+    """
+
+    def __init__(self, question: AuditQuestion, engine: Engine, ledger: Ledger, *, fresh: bool = False) -> None:
+        self._knows = not fresh
+        self.places: array[int] = array("q")
+        self.known = 0
+        self._question, self._engine, self._ledger = question, engine, ledger
+        self._batches: deque[_Batch] = deque()
+        self._waiting: dict[Future[list[bytes]], _Batch] = {}
+
+    def rows(self, targets: TargetSpool) -> Iterator[AuditRow]:
+        """Yield the row of each file, in the order of the list."""
+        shard: list[Target] = []
+        for target in targets:
+            place = self._ledger.find(target, __version__, self._question.mark) if self._knows else None
+            if place is None:
+                shard.append(target)
+            if shard and (place is not None or len(shard) == self._engine.shard):
+                self._submit(shard)
+                shard = []
+            if place is not None:
+                self._remember(place)
+            while len(self._waiting) >= self._engine.window:
+                self._settle()
+            yield from self._known()
+        if shard:
+            self._submit(shard)
+        self._engine.flush()
+        while self._waiting:
+            self._settle()
+            yield from self._known()
+        yield from self._known()
+
+    def read(self) -> Iterator[AuditRow]:
+        """Yield the rows of `rows` once more, out of the ledger."""
+        return map(self._ledger.row, self.places)
+
+    def _submit(self, targets: Sequence[Target]) -> None:
+        batch = _Batch(targets)
+        self._batches.append(batch)
+        self._waiting[self._engine.submit(self._question, targets)] = batch
+
+    def _remember(self, place: int) -> None:
+        """Take a row of an earlier run; those that follow each other share a batch."""
+        self.known += 1
+        if not self._batches or self._batches[-1].targets:
+            self._batches.append(_Batch((), array("q")))
+        places = self._batches[-1].places
+        assert places is not None
+        places.append(place)
+
+    def _settle(self) -> None:
+        """Wait until a shard is judged, and write its rows."""
+        finished, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+        doubtful = []
+        for future in finished:
+            batch = self._waiting.pop(future)
+            if future.exception() is None:
+                self._write(batch, future.result())
+            else:
+                doubtful.append(batch)
+        if doubtful:
+            self._judge_singly(doubtful)
+
+    def _judge_singly(self, doubtful: list[_Batch]) -> None:
+        """Judge each file of shards that got no answer alone: the one that ends its process is then known."""
+        self._engine.renew()
+        for future in list(self._waiting):
+            # what was in other processes of the same pool went down with it, or is given up with it
+            if not (future.done() and not future.cancelled() and future.exception() is None):
+                doubtful.append(self._waiting.pop(future))
+        for batch in doubtful:
+            self._write(batch, [self._judge_alone(target) for target in batch.targets])
+
+    def _judge_alone(self, target: Target) -> bytes:
+        future = self._engine.submit(self._question, [target])
+        self._engine.flush()
+        wait([future])
+        problem = future.exception()
+        if problem is None:
+            return future.result()[0]
+        self._engine.renew()
+        return line_of(row_of_failure(target, self._question.mark, f"{type(problem).__name__}: {problem}"))
+
+    def _write(self, batch: _Batch, lines: Sequence[bytes]) -> None:
+        batch.places = array("q")
+        for line in lines:
+            row = row_in(line)
+            assert row is not None, "a worker answers with rows"
+            batch.places.append(self._ledger.append(line, row))
+
+    def _known(self) -> Iterator[AuditRow]:
+        """Yield what is known without a gap since what was yielded last."""
+        while self._batches and self._batches[0].places is not None:
+            batch = self._batches.popleft()
+            for place in batch.places or ():
+                self.places.append(place)
+                yield self._ledger.row(place)

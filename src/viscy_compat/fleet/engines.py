@@ -1,0 +1,158 @@
+"""Where files are judged: in this process, on every core, or (`viscy_compat.fleet.cluster`) on other machines.
+
+An engine is what `concurrent.futures` calls an executor, with how many files one task has and how many tasks wait.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Final, Protocol
+
+from viscy_compat.errors import UsageError
+from viscy_compat.fleet.judging import AuditQuestion, judge_shard
+from viscy_compat.fleet.target import Target
+
+SHARD: Final = 8
+"""Files of one task on this machine: a killed run loses at most these, and handing one over costs 0.2 ms."""
+FEW: Final = 48
+"""Files up to which one process is as quick: starting a worker takes as long as judging some twenty."""
+
+
+class Engine(Protocol):
+    """Something that judges shards."""
+
+    shard: int
+    window: int
+
+    def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
+        """Have a shard judged."""
+
+    def renew(self) -> None:
+        """Go on after a worker died."""
+
+    def flush(self) -> None:
+        """Learn that no more shards come."""
+
+    def close(self, *, at_once: bool) -> None:
+        """End; at once where nobody waits for answers any more."""
+
+
+class OwnProcess:
+    """Judges here, in a thread, so that a signal is noticed meanwhile."""
+
+    shard, window = SHARD, 2
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1)
+
+    def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
+        """Have a shard judged."""
+        return self._pool.submit(judge_shard, question, targets)
+
+    def renew(self) -> None:
+        """There is nothing to renew."""
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self, *, at_once: bool) -> None:
+        """Wait for the shard in hand, which is some files."""
+        self._pool.shutdown(wait=not at_once, cancel_futures=True)
+
+
+class Cores:
+    """Judges in processes of this machine; one that dies takes only its own file with it."""
+
+    shard = SHARD
+
+    def __init__(self, jobs: int) -> None:
+        self.window = 3 * jobs
+        self._jobs = jobs
+        self._pool = _pool(jobs)
+
+    def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
+        """Have a shard judged; in new processes where some died."""
+        try:
+            return self._pool.submit(judge_shard, question, targets)
+        except BrokenProcessPool:
+            self.renew()
+            return self._pool.submit(judge_shard, question, targets)
+
+    def renew(self) -> None:
+        """Start new processes: the pool ends as a whole when one of them dies."""
+        self.close(at_once=True)
+        self._pool = _pool(self._jobs)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self, *, at_once: bool) -> None:
+        """End the processes; at once they are killed, whatever they read."""
+        processes = list((self._pool._processes or {}).values()) if at_once else []
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+
+
+def _pool(jobs: int) -> ProcessPoolExecutor:
+    from multiprocessing import get_context
+
+    # a forked process would share locks and descriptors with this one, and its memory would be counted twice
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+
+
+def _begin() -> None:
+    """Leave Ctrl-C to the parent, and end when it is gone: a worker that waits for work would never notice."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    from multiprocessing import parent_process
+    from multiprocessing.connection import wait
+
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def usable_cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def engine_for(place: str, jobs: int | None, files: int) -> Engine:
+    """Return the engine that ``--on`` and ``--jobs`` ask for.
+
+    Parameters
+    ----------
+    place : str
+        Empty for this machine, ``dask://HOST:PORT`` or ``slurm``.
+    jobs : int or None
+        Processes; all processors where nothing is said.
+    files : int
+        How many there are to judge: few are not worth a process.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such place.
+    MissingExtra
+        Where its package is not installed.
+    """
+    if place:
+        from viscy_compat.fleet.cluster import cluster
+
+        return cluster(place)
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs} is no number of processes", fix="give 1 or more")
+    jobs = jobs or usable_cores()
+    return OwnProcess() if jobs == 1 or files <= FEW else Cores(min(jobs, -(-files // SHARD)))

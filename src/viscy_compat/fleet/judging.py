@@ -1,0 +1,69 @@
+"""What a worker does: judge some files, and answer with the rows of the ledger."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from hashlib import blake2b
+
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.diagnosis import Depth, diagnose
+from viscy_compat.fleet.row import line_of, row_of
+from viscy_compat.fleet.target import Target
+from viscy_compat.named import NamedTuple
+from viscy_compat.regular_files import confined
+from viscy_compat.stated import Statement
+
+
+class AuditQuestion(NamedTuple):
+    """What is asked of every file of an audit; ``rooms`` are the folders that no link may lead out of."""
+
+    class_name: str = ""
+    statements: tuple[Statement, ...] = ()
+    state_dict: str | None = None
+    limits: Limits = DEFAULT_LIMITS
+    depth: Depth = "verdict"
+    rooms: tuple[str, ...] = ()
+
+    @property
+    def mark(self) -> str:
+        """A short text that differs where an answer may; empty for the question that is asked most."""
+        asked = (self.class_name, self.statements, self.state_dict, self.limits, self.depth, bool(self.rooms))
+        if asked == ("", (), None, DEFAULT_LIMITS, "verdict", True):
+            return ""
+        return blake2b(repr(asked).encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
+
+
+def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[bytes]:
+    """Judge files one after the other, and return their lines of the ledger.
+
+    Parameters
+    ----------
+    question : AuditQuestion
+        What is asked of each.
+    targets : Sequence[Target]
+        The files, as they were when they were listed.
+    """
+    asked = question.mark
+    with confined(question.rooms):
+        return [_judge(question, Target(*target), asked) for target in targets]
+
+
+def _judge(question: AuditQuestion, target: Target, asked: str) -> bytes:
+    found = diagnose(
+        target.path,
+        class_name=question.class_name,
+        statements=question.statements,
+        state_dict=question.state_dict,
+        limits=question.limits,
+        alone=False,
+        depth=question.depth,
+    )
+    return line_of(row_of(found, target, asked))
+
+
+def from_anywhere(target: Target) -> Target:
+    """Return a target whose path means the same on another machine: an absolute one."""
+    from viscy_compat.checkpoint.locations import is_address
+
+    return target if is_address(target.path) else target._replace(path=os.path.abspath(target.path))

@@ -1,0 +1,224 @@
+"""The ledger of an audit: a JSON object a line, appended as files are judged, from which a later run goes on."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from hashlib import blake2b
+from itertools import pairwise
+from typing import IO, Final
+
+from viscy_compat.checkpoint.locations import is_address
+from viscy_compat.errors import OutputRefused, UsageError
+from viscy_compat.fleet.row import AuditRow, row_in
+from viscy_compat.fleet.target import Target, freshness
+
+_TEMPORARY: Final = ".viscy-compat-tmp"
+
+
+class Ledger:
+    """One ledger, open and locked; a context manager.
+
+    Parameters
+    ----------
+    path : str
+        The file; it is made where there is none.
+
+    Raises
+    ------
+    UsageError
+        Where the file is something else, or another run writes it.
+    OutputRefused
+        Where it cannot be written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._fresh: dict[int, int] = {}
+        self._replaced = False
+        self._places: set[int] = set()
+        try:
+            self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
+        except OSError as error:
+            raise _refused(path, error) from error
+        try:
+            self._lock()
+            self._end = self._read()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; twice is once."""
+        self._file.close()
+
+    def find(self, target: Target, tool: str, asked: str) -> int | None:
+        """Return where the row of a file stands, if it was judged by this version, with these options, as it is now."""
+        return self._fresh.get(freshness(target, tool, asked))
+
+    def append(self, line: bytes, row: AuditRow) -> int:
+        """Write a row, and return where it stands."""
+        place = self._end
+        try:
+            self._file.write(line)
+            self._file.flush()
+        except OSError as error:
+            raise _refused(self.path, error) from error
+        self._end += len(line)
+        self._note(row, place)
+        return place
+
+    def sort(self, places: array[int]) -> None:
+        """Write the ledger anew in an order, where rows stand in another one or were replaced; other rows come after.
+
+        Parameters
+        ----------
+        places : array
+            Where the rows of a run stand; they are changed to where these stand afterwards.
+        """
+        if self._replaced or any(one > other for one, other in pairwise(places)):
+            try:
+                self._rewrite(places)
+            except OSError as error:
+                raise _refused(self.path, error) from error
+
+    def _rewrite(self, places: array[int]) -> None:
+        place, files = self.path + _TEMPORARY, set()
+        try:
+            with open(place, "wb") as out:
+                for index, start in enumerate(places):
+                    files.add(_number(self.row(start).file))
+                    places[index] = out.tell()
+                    out.write(self._line_at(start))
+                out.writelines(map(self._line_at, self._others(files)))
+                out.flush()
+                os.fsync(out.fileno())
+            os.replace(place, self.path)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(place)
+        self._file.close()
+        self._file = open(self.path, "a+b")  # noqa: SIM115 (closed by close)
+
+    def _others(self, files: set[int]) -> list[int]:
+        """Return where the last rows of other files stand."""
+        self._file.seek(0)
+        last = {_number(row.file): start for start, row in _rows_in(self._file, self.path)}
+        return [start for number, start in last.items() if number not in files]
+
+    def _line_at(self, place: int) -> bytes:
+        self._file.seek(place)
+        return self._file.readline()
+
+    def row(self, place: int) -> AuditRow:
+        """Return the row that stands at a place."""
+        row = row_in(self._line_at(place))
+        if row is None:
+            raise UsageError("the ledger was changed by something else", where=self.path, fix="run the audit again")
+        return row
+
+    def _note(self, row: AuditRow, place: int) -> None:
+        self._fresh[freshness(row.target, row.tool, row.asked)] = place
+        file = _number(row.file)
+        self._replaced = self._replaced or file in self._places
+        self._places.add(file)
+
+    def _read(self) -> int:
+        """Learn what the ledger holds, and return where it ends; half a line of a killed run is taken off."""
+        self._file.seek(0)
+        place = 0
+        for line in self._file:
+            row = row_in(line) if line.endswith(b"\n") else None
+            if row is not None:
+                self._note(row, place)
+            elif line.endswith(b"\n") or (not place and not line.startswith(b'{"schema":1')):
+                raise UsageError(
+                    f"line {1 + self._line(place)} is no row of an audit",
+                    where=self.path,
+                    fix="give --ledger another name: nothing of this file was changed",
+                )
+            else:
+                self._file.truncate(place)
+                return place
+            place += len(line)
+        return place
+
+    def _line(self, place: int) -> int:
+        self._file.seek(0)
+        return self._file.read(place).count(b"\n")
+
+    def _lock(self) -> None:
+        """Let no second run write the same ledger, where the system has such locks."""
+        try:
+            from fcntl import LOCK_EX, LOCK_NB, flock
+        except ImportError:
+            return
+        try:
+            flock(self._file, LOCK_EX | LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                "another audit writes this ledger", where=self.path, fix="wait for it, or choose another --ledger"
+            ) from error
+        except OSError:
+            # some file systems of clusters have no locks: then there is none
+            return
+
+
+def usual_ledger(paths: Iterable[str]) -> str:
+    """Return where the ledger of an audit of these paths lies unless another place is named: in the folder for caches.
+
+    Never beside the files: an audit writes nothing there.
+    """
+    from viscy_compat.old_code.wheel import cache_folder
+
+    given = "\0".join(path if is_address(path) else os.path.abspath(path) for path in paths)
+    folder = os.path.join(cache_folder(), "audits")
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise _refused(folder, error) from error
+    return os.path.join(folder, f"{_number(given):016x}.jsonl")
+
+
+def latest_rows(path: str) -> Iterator[AuditRow]:
+    """Yield the last row of each file of a ledger, in its order.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such file, or a line is no row; half a line at the end is passed over.
+    """
+    try:
+        with open(path, "rb") as file:
+            last = {_number(row.file): place for place, row in _rows_in(file, path)}
+            file.seek(0)
+            yield from (row for place, row in _rows_in(file, path) if last[_number(row.file)] == place)
+    except OSError as error:
+        raise UsageError(error.strerror or str(error), where=path, fix="give the ledger of an audit") from error
+
+
+def _rows_in(file: IO[bytes], path: str) -> Iterator[tuple[int, AuditRow]]:
+    place = 0
+    for line in file:
+        row = row_in(line)
+        if row is None and line.endswith(b"\n"):
+            raise UsageError("this is no ledger of an audit", where=path, fix="give the file of audit --ledger")
+        if row is not None:
+            yield place, row
+        place += len(line)
+
+
+def _number(file: str) -> int:
+    return int.from_bytes(blake2b(file.encode("utf-8", "backslashreplace"), digest_size=8).digest(), "little")
+
+
+def _refused(path: str, error: OSError) -> OutputRefused:
+    return OutputRefused(error.strerror or str(error), where=path, fix="choose another place with --ledger")

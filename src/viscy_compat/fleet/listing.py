@@ -1,0 +1,123 @@
+"""What an audit looks at: files, checkpoints below folders, lists of them and addresses, in the order given."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Literal
+
+from viscy_compat.checkpoint.locations import is_address
+from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
+from viscy_compat.errors import UsageError
+from viscy_compat.findings import Aside
+from viscy_compat.fleet.target import Target, target_of
+from viscy_compat.regular_files import confined, leads_out
+
+Links = Literal["stay", "follow"]
+
+_MOST_LINE = 1 << 16
+"""Bytes of one line of a list: no path of any system is longer."""
+
+
+def expanded(paths: Iterable[str]) -> Iterator[str]:
+    """Yield paths, with ``-`` replaced by the lines of stdin and ``@FILE`` by those of a file; NUL may end lines too.
+
+    Raises
+    ------
+    UsageError
+        Where a list cannot be read, or a line is longer than any path.
+    """
+    for path in paths:
+        if path == "-":
+            yield from _lines(sys.stdin.buffer, "stdin")
+        elif path.startswith("@"):
+            try:
+                with open(path[1:], "rb") as file:
+                    yield from _lines(file, path[1:])
+            except OSError as error:
+                fix = f"a file of that name is meant by ./{path}"
+                raise UsageError(error.strerror or str(error), where=path[1:], fix=fix) from error
+        else:
+            yield path
+
+
+def _lines(file: IO[bytes], name: str) -> Iterator[str]:
+    while line := file.readline(_MOST_LINE):
+        if len(line) >= _MOST_LINE and b"\0" not in line:
+            raise UsageError(f"a line has more than {_MOST_LINE} bytes", where=name, fix="one path a line is expected")
+        for part in line.split(b"\0"):
+            path = os.fsdecode(part.rstrip(b"\r\n"))
+            if path:
+                yield path
+
+
+def rooms_of(paths: Iterable[str], links: Links) -> tuple[str, ...]:
+    """Return the folders that files may lie in: those given, and those of the files given; none where links are followed."""
+    if links == "follow":
+        return ()
+    rooms: dict[str, None] = {}
+    for path in paths:
+        if not is_address(path):
+            folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+            real = path if os.path.isdir(path) else os.path.dirname(os.path.realpath(path))
+            rooms.update({os.path.realpath(folder): None, os.path.realpath(real): None})
+    return tuple(rooms)
+
+
+def targets_of(paths: Iterable[str], links: Links, aside: list[Aside]) -> Iterator[Target]:
+    """Yield what is to be judged, each once; what is passed over is added to `aside`.
+
+    Links that lead out of the folders given are passed over unless they are to be followed.
+    """
+    seen: set[int] = set()
+    for path in paths:
+        for target in _below(path, links, aside):
+            place = hash(target.path if is_address(target.path) else os.path.abspath(target.path))
+            if place not in seen:
+                seen.add(place)
+                yield target
+
+
+def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
+    if is_address(path) or not os.path.isdir(path):
+        yield target_of(path, named=True)
+        return
+    resources: list[str] = []
+    found = 0
+    with confined([path] if links == "stay" else []):
+        for place in checkpoints_below(path, resources, links):
+            found += 1
+            if os.path.islink(place) and leads_out(place):
+                aside.append(Aside(place, "a link out of the folder, which is not followed (--follow)"))
+            else:
+                yield target_of(place, named=False)
+    if not found:
+        aside.append(Aside(path, f"no checkpoint below this folder (looked for {', '.join(SUFFIXES)})"))
+    if resources:
+        aside.append(Aside(path, f"resource files that a Mac left are skipped: {len(resources)}"))
+
+
+class TargetSpool:
+    """Targets in a file of its own, so that their number is known before the first is judged; a context manager."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        self.count = 0
+        # a hundred thousand rows are 10 MB, on the disc beyond the first two
+        self._file = tempfile.SpooledTemporaryFile(max_size=2 << 20)  # noqa: SIM115 (closed by __exit__)
+        for target in targets:
+            self._file.write(json.dumps(tuple(target)).encode("ascii") + b"\n")
+            self.count += 1
+
+    def __enter__(self) -> TargetSpool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def __iter__(self) -> Iterator[Target]:
+        self._file.seek(0)
+        for line in self._file:
+            yield Target(*json.loads(line))

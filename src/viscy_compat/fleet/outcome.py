@@ -1,0 +1,72 @@
+"""How an audit went, as reports need it: rows that are read again from the ledger, their sum, the exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+from viscy_compat.findings import Aside, Finding, Verdict
+from viscy_compat.fleet.row import AuditRow
+from viscy_compat.fleet.tally import Tally
+from viscy_compat.named import NamedTuple
+
+ForeignPolicy = Literal["aside", "fail", "skip"]
+
+
+class Policy(NamedTuple):
+    """Which verdicts are let pass, and what becomes of files that are no checkpoints and are not meant to be.
+
+    ``aside``: they have a row and change no exit code; ``fail``: they count as unreadable; ``skip``: they have no row.
+    """
+
+    allow: tuple[Verdict, ...] = ()
+    foreign: ForeignPolicy = "aside"
+
+    def exit_code(self, row: AuditRow) -> int:
+        """Return what a row contributes to the exit code."""
+        if row.verdict in self.allow or (row.foreign and self.foreign != "fail"):
+            return 0
+        return row.exit_code
+
+    def keeps(self, row: AuditRow) -> bool:
+        """Say whether a row is reported."""
+        return not (row.foreign and self.foreign == "skip")
+
+
+class ReportedRow:
+    """A row as the renderers that all commands share take it."""
+
+    def __init__(self, row: AuditRow, exit_code: int) -> None:
+        self.row, self.exit_code, self.title = row, exit_code, row.file
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict on the file."""
+        return self.row.verdict
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """One for each code; the first tells what there is to tell, where the file does not hold."""
+        messages = {code: f"{count} times" if count > 1 else "once" for code, count in self.row.codes.items()}
+        if self.row.message and messages:
+            messages[next(iter(messages))] = self.row.message
+        return [Finding(code, message, fix=self.row.next) for code, message in messages.items()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row."""
+        return self.row.to_dict()
+
+
+class AuditOutcome(NamedTuple):
+    """What reports are made of; `read` gives the rows anew, in their order, one at a time."""
+
+    read: Callable[[], Iterator[AuditRow]]
+    tally: Tally
+    policy: Policy
+    exit_code: int
+    aside: Sequence[Aside] = ()
+    interrupted: bool = False
+
+    def rows(self) -> Iterator[AuditRow]:
+        """Yield the rows that are reported."""
+        return filter(self.policy.keeps, self.read())

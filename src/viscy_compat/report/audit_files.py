@@ -1,0 +1,171 @@
+"""The rows of an audit as documents, written row by row: JSON, JSON lines, CSV, Parquet, one page; and what all commands have."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Any, Final, cast
+
+from viscy_compat.errors import OutputRefused, UsageError, lacking
+from viscy_compat.findings import Report
+from viscy_compat.fleet.outcome import AuditOutcome, ReportedRow
+from viscy_compat.fleet.row import AuditRow
+from viscy_compat.report import FORMATS, render
+from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style
+from viscy_compat.version import __version__
+
+AUDIT_FORMATS: Final = (*FORMATS, "csv", "parquet")
+
+COLUMNS: Final = (
+    "file",
+    "verdict",
+    "class",
+    "generation",
+    "needs",
+    "codes",
+    "size",
+    "tensors",
+    "bytes",
+    "format",
+    "foreign",
+    "message",
+    "next",
+    "mtime_ns",
+    "inode",
+    "tool",
+)
+"""Of CSV and Parquet; lists are joined with a comma in CSV."""
+
+_ROW_GROUP: Final = 10_000
+_NUMBERS: Final = ("size", "tensors", "bytes", "mtime_ns", "inode")
+
+
+def pieces(outcome: AuditOutcome, format: str, style: Style) -> Iterator[str]:
+    """Yield a document of text in pieces, without a final newline."""
+    if format == "text":
+        from viscy_compat.report.text_audit import row_line, summary
+
+        if not style.quiet:
+            yield from (row_line(row, style) + "\n" for row in outcome.rows())
+        yield summary(outcome, style)
+    elif format == "json":
+        yield from _json(outcome)
+    elif format == "jsonl":
+        yield from _separated("\n", (json_line(row) for row in outcome.rows()))
+    elif format == "csv":
+        yield from _separated("\n", _csv(outcome))
+    elif format == "html":
+        from viscy_compat.report.audit_page import page
+
+        yield from page(outcome)
+    else:
+        rows = [ReportedRow(row, outcome.policy.exit_code(row)) for row in outcome.rows()]
+        report = Report("audit", rows, interrupted=outcome.interrupted, aside=outcome.aside)
+        yield render(report, format, style)
+
+
+def json_line(row: AuditRow) -> str:
+    """Return a row as one line of JSON."""
+    return spelled_out(json.dumps(row.to_dict()), r"\u0023")
+
+
+def _separated(separator: str, texts: Iterator[str]) -> Iterator[str]:
+    yield next(texts, "")
+    for text in texts:
+        yield separator + text
+
+
+def _json(outcome: AuditOutcome) -> Iterator[str]:
+    head = {"schema": 1, "tool": {"name": "viscy-compat", "version": __version__, "command": "audit"}}
+    if outcome.interrupted:
+        head["interrupted"] = True
+    yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "results": [\n'
+    yield from _separated(",\n", (f"    {json_line(row)}" for row in outcome.rows()))
+    tail: dict[str, Any] = {"summary": [row.to_dict() for row in outcome.tally.rows()]}
+    if outcome.aside:
+        tail["aside"] = [row._asdict() for row in outcome.aside]
+    yield "\n  ],\n" + spelled_out(json.dumps(tail, indent=2), r"\u0023").removeprefix("{\n")
+
+
+def _csv(outcome: AuditOutcome) -> Iterator[str]:
+    yield ",".join(COLUMNS)
+    for row in outcome.rows():
+        text = io.StringIO()
+        told = row.to_dict()
+        csv.writer(text, lineterminator="").writerow([_cell(told.get(name)) for name in COLUMNS])
+        yield text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """Return what stands in a cell: names of lists, and of mappings, are joined."""
+    return ",".join(cast(Sequence[str], value)) if isinstance(value, (list, tuple, dict)) else value
+
+
+def write_parquet(outcome: AuditOutcome, place: str) -> None:
+    """Write the rows as a Parquet file, ten thousand a row group.
+
+    Raises
+    ------
+    MissingExtra
+        Without pyarrow.
+    """
+    try:
+        import pyarrow as arrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise lacking("--format parquet", "pyarrow", "parquet") from error
+    kinds = {name: arrow.int64() for name in _NUMBERS} | {"needs": arrow.list_(arrow.string())}
+    kinds |= {"codes": arrow.list_(arrow.string()), "inode": arrow.uint64()}
+    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
+    rows = outcome.rows()
+    with parquet.ParquetWriter(place, schema) as writer:
+        while group := [_record(row) for row in islice(rows, _ROW_GROUP)]:
+            writer.write_table(arrow.Table.from_pylist(group, schema=schema))
+
+
+def _record(row: AuditRow) -> dict[str, Any]:
+    told = row.to_dict()
+    record: dict[str, Any] = {name: told.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
+    record.update(needs=list(row.needs), codes=list(row.codes), file=row.file.encode("utf-8", "replace").decode())
+    return record
+
+
+def write_file(outcome: AuditOutcome, format: str, path: str) -> None:
+    """Write a document to a file, whole or not at all.
+
+    Raises
+    ------
+    OutputRefused
+        Where it cannot be written.
+    """
+    replaceable = not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
+    place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
+    try:
+        try:
+            if format == "parquet":
+                write_parquet(outcome, place)
+            else:
+                with open(place, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+                    file.writelines(pieces(outcome, format, Style(verbose=True)))
+                    file.write("\n")
+            if replaceable:
+                os.replace(place, path)
+        finally:
+            if replaceable:
+                with suppress(FileNotFoundError):
+                    os.unlink(place)
+    except OSError as error:
+        raise OutputRefused(
+            error.strerror or str(error), where=path, fix="choose another place for --output"
+        ) from error
+
+
+def refuse_binary_on_a_terminal() -> UsageError:
+    """Return the error for Parquet that would be printed."""
+    return UsageError("--format parquet is no text", fix="write it to a file: --output parquet:audit.parquet")

@@ -1,0 +1,74 @@
+"""What `audit` says: a line a file as it comes, and a table in which ten thousand files are a dozen rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from viscy_compat.findings import CATALOGUE
+from viscy_compat.fleet.outcome import AuditOutcome
+from viscy_compat.fleet.row import AuditRow
+from viscy_compat.fleet.tally import TallyRow
+from viscy_compat.layout import printable
+from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.terminal import Style, size
+
+_MOST_ROWS: Final = 6
+"""Values of a group that are shown; -v shows them all."""
+
+
+def row_line(row: AuditRow, style: Style) -> str:
+    """Return the line of one file.
+
+    Examples
+    --------
+    >>> row_line(AuditRow("a b.ckpt", "remappable", class_name="Unet2d", generation="v0.4", codes={"VC105": 1}), Style())
+    'remappable    a b.ckpt  Unet2d v0.4  VC105'
+    """
+    parts = [style.tint(row.kind, f"{row.kind:<12}"), printable(row.file)]
+    if row.class_name:
+        parts.append(f"{row.class_name} {row.generation}".rstrip())
+    if row.needs:
+        parts.append(f"to be stated: {', '.join(row.needs)}")
+    if row.codes and row.verdict != "compatible":
+        parts.append(" ".join(row.codes))
+    if row.foreign:
+        parts.append(printable(row.foreign))
+    elif row.message and row.verdict == "unreadable":
+        parts.append(printable(row.message))
+    return spelled_out("  ".join(parts))
+
+
+def summary(outcome: AuditOutcome, style: Style) -> str:
+    """Return the table at the end."""
+    return "\n".join(_summary(outcome, style))
+
+
+def _summary(outcome: AuditOutcome, style: Style) -> Iterator[str]:
+    tally = outcome.tally
+    yield ""
+    files = "1 file" if tally.files == 1 else f"{tally.files:,} files"
+    yield f"{'interrupted after ' if outcome.interrupted else ''}{files}, {size(tally.bytes)}"
+    group, in_group, rows = "", 0, tally.rows()
+    for row in rows:
+        group, in_group = (row.group, 1) if row.group != group else (group, in_group + 1)
+        if in_group == 1:
+            yield style.heading(row.group)
+        if in_group <= _MOST_ROWS or style.verbose:
+            yield spelled_out(_table_row(row, style))
+        elif in_group == _MOST_ROWS + 1:
+            yield f"  ... and {sum(each.group == group for each in rows) - _MOST_ROWS} more (-v)"
+    if outcome.aside:
+        yield style.heading(f"passed over: {len(outcome.aside)}")
+        shown = outcome.aside if style.verbose else outcome.aside[:_MOST_ROWS]
+        yield from (spelled_out(f"  {printable(each.file)}: {each.what}") for each in shown)
+        if len(shown) < len(outcome.aside):
+            yield f"  ... and {len(outcome.aside) - len(shown)} more (-v)"
+
+
+def _table_row(row: TallyRow, style: Style) -> str:
+    name = f"{row.value:<26}"
+    title = f"  {CATALOGUE[row.value].title}" if row.value in CATALOGUE else ""
+    examples = ", ".join(map(printable, row.examples))
+    line = f"  {style.tint(row.value, name)} {row.files:>8,} {size(row.bytes):>10}{title}"
+    return f"{line}  {style.paint('e.g. ' + examples, 'dim')}"
