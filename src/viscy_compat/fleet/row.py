@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from viscy_compat.checkpoint.locations import without_secrets
 from viscy_compat.diagnosis import Diagnosis
+from viscy_compat.diagnosis.result import Unreadable
 from viscy_compat.findings import EXIT_CODES, Verdict
 from viscy_compat.fleet.target import Target
 from viscy_compat.named import NamedTuple
@@ -95,9 +96,13 @@ def row_of(found: Diagnosis, target: Target, asked: str) -> AuditRow:
         bytes=result.bytes,
         message=errors[0][:_MOST_TEXT] if errors else "",
         next=result.next,
-        foreign="" if target.named else found.standing[:_MOST_TEXT],
+        foreign=_bystander(found)[:_MOST_TEXT] if not target.named else "",
         named=target.named,
     )
+
+
+def _bystander(found: Diagnosis) -> str:
+    return found.bystander if isinstance(found, Unreadable) else ""
 
 
 def row_of_failure(target: Target, asked: str, why: str) -> AuditRow:
