@@ -56,12 +56,30 @@ class Map(NamedTuple):
     outcomes: tuple[tuple[str, ...], ...]
 
 
+class Paste(NamedTuple):
+    """What is to be pasted into a shell or into Python, and what it does."""
+
+    label: str
+    code: str
+
+
+class Branch(NamedTuple):
+    """A node of a tree that folds: its name, what there is to say about it, and what stands below it."""
+
+    name: str
+    detail: str = ""
+    branches: tuple[Branch, ...] = ()
+
+
 class Exhibits(NamedTuple):
-    """Everything that a result, or a whole report, shows besides findings."""
+    """Everything that a result, or a whole report, shows besides findings; ``sentence`` says what it is about."""
 
     facts: tuple[Fact, ...] = ()
     tables: tuple[Table, ...] = ()
     maps: tuple[Map, ...] = ()
+    sentence: str = ""
+    pastes: tuple[Paste, ...] = ()
+    trees: tuple[Branch, ...] = ()
 
 
 MARKS = {"holds": 0, "findings": 1, "undecided": 2}

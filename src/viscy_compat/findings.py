@@ -212,7 +212,7 @@ class Report(Generic[ResultT]):
     @property
     def verdict(self) -> Verdict | None:
         """The verdict on the worst file; None where the results have none (`verify`, `explore`)."""
-        verdicts = [result.verdict for result in self.results if hasattr(result, "verdict")]
+        verdicts = [word for result in self.results if (word := getattr(result, "verdict", "")) in EXIT_CODES]
         # the verdicts stand there from best to worst
         return max(verdicts, key=[*EXIT_CODES].index, default=None)
 

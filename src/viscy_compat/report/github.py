@@ -71,6 +71,10 @@ def _annotations(page: Page) -> Iterator[str]:
             said[message.severity] += 1
             if said[message.severity] < SHOWN:
                 yield _annotation(section, message)
+        if section.is_answer and not section.exit_code:
+            said["note"] += 1
+            if said["note"] < SHOWN:
+                yield _annotation(section, Message("", "note", section.exhibits.sentence))
     for severity, count in said.items():
         if count >= SHOWN:
             left = count - SHOWN + 1

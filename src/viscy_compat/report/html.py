@@ -1,88 +1,58 @@
-"""The report as one page that needs nothing else: verdict first, the rest folded, readable on a phone.
+"""The report as one page that needs nothing else: verdict first, what to paste, the rest folded, readable on a phone.
 
-No script, no font, no image is loaded, and the page forbids its reader's browser to load any. Everything that a file can
-have named is escaped.
+No script but ours, no font and no image is loaded, and the page forbids its reader's browser to load any. Everything that
+a file can have named is escaped. `fragment` is the same for a notebook, without the script.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 
-from viscy_compat.exhibits import Exhibits, Fact, Table
+from viscy_compat import __version__
+from viscy_compat.exhibits import Branch, Exhibits, Fact, Paste, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
 from viscy_compat.report.runners import spelled_out
+from viscy_compat.report.script import SCRIPT, policy
+from viscy_compat.report.styles import KINDS, SIGNS, STYLES
 from viscy_compat.report.terminal import Style
-from viscy_compat.version import __version__
 
 KEYS = 12
 TOGETHER = 6
 """From so many results on, those that hold are folded together."""
+LONG = 12
+"""Tables with more rows can be filtered."""
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#1c2126;--soft:#5a6570;--paper:#fff;--line:#d5dbe1;--tint:#f4f6f8;
---holds:#1a6e3c;--findings:#b3261e;--undecided:#8a5a00}
-@media(prefers-color-scheme:dark){:root{--ink:#e6e9ec;--soft:#9aa5b0;--paper:#14181c;--line:#343c44;--tint:#1d2329;
---holds:#6fcf97;--findings:#ff8a80;--undecided:#ffca6b}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,sans-serif}
-main{max-width:70rem;margin:0 auto;padding:1.25rem 1rem 4rem}
-header{border-left:.5rem solid;padding:.25rem 0 .25rem 1rem;margin-bottom:1.5rem}
-h1{font-size:1.5rem;line-height:1.25;margin:0}
-h2{font-size:1.1rem;line-height:1.3;margin:0;overflow-wrap:anywhere}
-header p{margin:.25rem 0 0;color:var(--ink)}
-p.lead{margin:.5rem 0}
-small,footer{color:var(--soft);font-size:.875rem}
-code{font:.875em ui-monospace,monospace;overflow-wrap:anywhere;background:var(--tint);border-radius:.2rem;padding:0 .2rem}
-section{border-top:1px solid var(--line);padding:.75rem 0}
-section h2{display:inline}
-ul{padding-left:1.25rem;margin:.5rem 0}
-li{margin:.5rem 0;overflow-wrap:anywhere}
-details{margin:.5rem 0}
-summary{cursor:pointer;padding:.25rem 0}
-.wide{overflow-x:auto;max-width:100%;margin:.5rem 0 1.25rem}
-table{border-collapse:collapse;font-size:.875rem}
-caption{text-align:left;font-weight:600;padding:.25rem 0}
-th,td{border:1px solid var(--line);padding:.3rem .55rem;text-align:left;vertical-align:top}
-th{background:var(--tint);font-weight:600}
-dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;font-size:.875rem;margin:.5rem 0}
-dt{color:var(--soft);overflow-wrap:anywhere}dd{margin:0;overflow-wrap:anywhere}
-.holds{color:var(--holds)}.findings{color:var(--findings)}.undecided{color:var(--undecided)}
-.soft{color:var(--soft)}
-.mark{font-weight:600;white-space:nowrap}
-svg{min-width:34rem;max-width:100%;height:auto;display:block}
-svg text{fill:var(--ink);font:11px system-ui,sans-serif}
-@media(max-width:40rem){dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:.4rem}h1{font-size:1.25rem}
-.cells .word{display:none}
-.matrix th:not(:first-child){writing-mode:vertical-rl;padding:.5rem .3rem}.matrix td,.matrix th{padding:.3rem .28rem}}
-@media print{details>*{display:block}}
-""".strip()
-
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-_SIGNS = {"holds": "\u2713", "findings": "\u2717", "undecided": "?"}
+_UNFOLDED = ("configuration", "sets of weights", "exact nearby", "changes", "what the weights leave open")
+"""Tables that people come for; others are folded to their titles."""
 _COLOURS = {"error": "findings", "warning": "undecided", "note": "soft"}
 
 
 def render(report: Report[Result], style: Style) -> str:
     """Return the page."""
     page = page_of(report)
-    title = text(f"{page.title}: {page.verdict}")
     head = [
         '<meta charset="utf-8">',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy()}">',
         '<meta name="referrer" content="no-referrer">',
-        f"<title>{title}</title>",
-        f"<style>{_STYLE}</style>",
+        f"<title>{text(page.title)}: {page.word}</title>",
+        f"<style>{STYLES}</style>",
     ]
-    body = ["<main>", *_head(page), *_tables(page), *_sections(page)]
-    body += _exhibits(page.exhibits._replace(tables=()))
-    body += [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
+    body = ['<main class="vc">', *_body(page), f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
+    body += [f"<script>{SCRIPT}</script>"]
     return "\n".join(
         ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
+    )
+
+
+def fragment(report: Report[Result]) -> str:
+    """Return what a notebook shows: the page without a document around it, and without a script."""
+    return "\n".join(
+        [f'<div class="vc"><style>{STYLES[STYLES.index(".vc") :]}</style>', *_body(page_of(report)), "</div>"]
     )
 
 
@@ -98,21 +68,29 @@ def text(words: str) -> str:
 
 
 def mark(word: str) -> str:
-    """Return one of the marks' words in its colour, with a sign for those who see no colours; others escaped.
+    """Return one of the words for how something went in its colour, with a sign for those who see no colours.
 
     Examples
     --------
     >>> mark("holds"), mark("-")
     ('<span class="mark holds">✓ <span class="word">holds</span></span>', '-')
     """
-    if word not in _SIGNS:
+    if word not in SIGNS:
         return text(word)
-    return f'<span class="mark {word}">{_SIGNS[word]} <span class="word">{word}</span></span>'
+    return f'<span class="mark {KINDS.get(word, word)}">{SIGNS[word]} <span class="word">{word}</span></span>'
+
+
+def _body(page: Page) -> Iterator[str]:
+    yield from _head(page)
+    yield from _tables(page)
+    yield from _sections(page)
+    yield from _exhibits(page.exhibits._replace(tables=()))
 
 
 def _head(page: Page) -> Iterator[str]:
-    yield f'<header class="{page.verdict}">'
-    yield f"<h1>{text(page.title)}: {_SIGNS[page.verdict]} {page.verdict}</h1>"
+    sign = "" if page.is_list else f": {SIGNS[page.word]} {page.word}"
+    yield f'<header class="{"soft" if page.is_list else KINDS.get(page.word, page.word)}">'
+    yield f"<h1>{text(page.title)}{sign}</h1>"
     yield f"<p>{text(page.sentence)}</p>"
     if page.headline:
         yield f"<p>{text(page.headline)}</p>"
@@ -120,17 +98,30 @@ def _head(page: Page) -> Iterator[str]:
 
 
 def _tables(page: Page) -> Iterator[str]:
-    """Show the tables that the report brings; else list every result."""
+    """Show the tables that the report brings, with links from their marks; else list every result."""
+    places = {(part.about, part.group): f"#result-{number}" for number, part in enumerate(page.sections)}
     if page.exhibits.tables:
-        yield from map(_table, page.exhibits.tables)
+        yield from (_table(table, places) for table in page.exhibits.tables)
     elif len(page.sections) > 1:
-        rows = [[f"<code>{text(part.title)}</code>", _verdict(part), _codes(part)] for part in page.sections]
-        yield _grid("", ("about", "verdict", "findings"), rows)
+        rows = [
+            [
+                f'<a href="#result-{number}"><code>{text(part.title)}</code></a>',
+                _verdict(part),
+                text(part.kind),
+                _codes(part),
+            ]
+            for number, part in enumerate(page.sections)
+        ]
+        yield _grid("every result", ("about", "verdict", "what", "findings"), rows)
 
 
 def _verdict(section: Section) -> str:
-    word = WORDS[section.exit_code]
-    return f'<span class="mark {word}">{_SIGNS[word]} {text(section.verdict)}</span>'
+    word = section.verdict if section.verdict in KINDS else WORDS[section.exit_code]
+    sign = SIGNS.get(word, SIGNS[WORDS[section.exit_code]])
+    kind = KINDS.get(word, word)
+    if section.is_listed:
+        sign, kind = "", "soft"
+    return f'<span class="mark {kind}">{sign} {text(section.verdict)}</span>'
 
 
 def _codes(section: Section) -> str:
@@ -139,85 +130,124 @@ def _codes(section: Section) -> str:
 
 def _sections(page: Page) -> Iterator[str]:
     """What needs attention stands first; many that hold are folded together below."""
-    calm = [section for section in page.sections if not section.exit_code]
-    yield from (_section(section, unfolded=True) for section in page.sections if section.exit_code)
-    shown = [_section(section, unfolded=len(page.sections) == 1) for section in calm]
-    if len(calm) > TOGETHER:
-        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(shown)}</details>"
+    parts = list(enumerate(page.sections))
+    alone = len(parts) == 1
+    folded = not alone and not page.is_list
+    calm = [_section(part, number, alone=alone, folded=folded) for number, part in parts if not part.exit_code]
+    yield from (_section(part, number, alone=alone, folded=False) for number, part in parts if part.exit_code)
+    if len(calm) > TOGETHER and not page.is_list:
+        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(calm)}</details>"
     else:
-        yield from shown
+        yield from calm
 
 
-def _section(section: Section, *, unfolded: bool) -> str:
+def _section(section: Section, number: int, *, alone: bool, folded: bool) -> str:
     """Show a result; one that holds is folded to its line, unless it is the only one."""
-    title = f"<h2><code>{text(section.title)}</code> {_verdict(section)}</h2>"
-    inside = "".join(_inside(section))
-    if unfolded or section.exhibits.maps:
-        return f"<section>{title}{inside}</section>"
-    return f"<section><details><summary>{title}</summary>{inside}</details></section>"
+    title = f'<h2 id="title-{number}"><code>{text(section.title)}</code> {_verdict(section)}</h2>'
+    inside = "".join(_inside(section, alone=alone))
+    if folded and not section.exhibits.maps:
+        inside = f"<details><summary>{title}</summary>{inside}</details>"
+    else:
+        inside = f"{title}{inside}"
+    return f'<section id="result-{number}" aria-labelledby="title-{number}">{inside}</section>'
 
 
-def _inside(section: Section) -> Iterator[str]:
+def _inside(section: Section, *, alone: bool) -> Iterator[str]:
+    # what the only result is about stands in the header
+    if section.exhibits.sentence and not alone:
+        yield f"<p>{text(section.exhibits.sentence)}</p>"
     if section.lead:
-        yield f'<p class="lead">{text(section.lead)}</p>'
+        yield f"<p>{text(section.lead)}</p>"
+    yield from map(_paste, section.exhibits.pastes)
+    if section.next and not section.exhibits.pastes:
+        yield _paste(Paste("next", section.next))
     if section.messages:
         yield f"<ul>{''.join(map(_item, section.messages))}</ul>"
-    if section.next:
-        yield f"<p>Next: <code>{text(section.next)}</code></p>"
     yield from _exhibits(section.exhibits)
 
 
+def _paste(paste: Paste) -> str:
+    code = f"<pre><code>{text(paste.code)}</code></pre>"
+    return f'<figure class="paste"><figcaption>{text(paste.label)}</figcaption><div>{code}</div></figure>'
+
+
 def _item(message: Message) -> str:
-    told = f"{message.code} {message.severity}".strip()
+    name = f"{message.code} {message.severity}".strip()
     fix = f"<br><small>Fix: {text(message.fix)}</small>" if message.fix else ""
-    name = f'<span class="mark {_COLOURS[message.severity]}">{told}</span>'
-    return f"<li>{name} {text(message.message)}{_keys(message.keys)}{fix}</li>"
+    label = f'<span class="mark {_COLOURS[message.severity]}">{name}</span>'
+    return f"<li>{label} {text(message.message)}{_keys(message.keys)}{fix}</li>"
 
 
 def _keys(keys: tuple[str, ...]) -> str:
     if not keys:
         return ""
-    shown, left = shortened(keys, limit=KEYS)
-    rest = _listed(keys[len(shown) :])
-    folded = f"<details><summary>and {left} more</summary>{rest}</details>" if left else ""
-    return f"<br>{_listed(shown)}{folded}"
+    first, more = shortened(keys, limit=KEYS)
+    rest = _codes_of(keys[len(first) :])
+    folded = f"<details><summary>and {more} more</summary>{rest}</details>" if more else ""
+    return f"<br>{_codes_of(first)}{folded}"
 
 
-def _listed(keys: Iterable[str]) -> str:
+def _codes_of(keys: Iterable[str]) -> str:
     return ", ".join(f"<code>{text(key)}</code>" for key in keys)
 
 
 def _exhibits(exhibits: Exhibits) -> Iterator[str]:
-    """Show failures at once, and the rest folded."""
+    """Show failures and what people come for at once, and the rest folded."""
     for table in exhibits.tables:
-        failures = "code" in table.columns
-        yield _table(table) if failures else _folded(f"{table.title} ({len(table.rows)})", _table(table))
-    for drawn in exhibits.maps:
-        picture = f'<div class="wide">{drawing(drawn)}</div>'
-        yield picture if len(exhibits.maps) == 1 else _folded(f"map of {drawn.title}", picture)
+        at_once = "code" in table.columns or table.title in _UNFOLDED
+        yield _table(table) if at_once else _fold(f"{table.title} ({len(table.rows)})", _table(table))
+    for picture in exhibits.maps:
+        shown = f'<div class="wide">{drawing(picture)}</div>'
+        yield shown if len(exhibits.maps) == 1 else _fold(f"map of {picture.title}", shown)
+    for tree in exhibits.trees:
+        branches = f'<ul class="tree">{"".join(map(_branch, tree.branches))}</ul>'
+        yield _fold(f"{tree.name}: {tree.detail}", branches)
     if exhibits.facts:
-        yield _folded("facts", _facts(exhibits.facts))
+        facts = f"<dl>{''.join(map(_fact, exhibits.facts))}</dl>"
+        yield facts if len(exhibits.facts) <= LONG and exhibits.sentence else _fold("facts", facts)
 
 
-def _folded(title: str, body: str) -> str:
+def _fact(fact: Fact) -> str:
+    return f"<dt>{text(fact.name)}</dt><dd>{text(fact.value)}</dd>"
+
+
+def _branch(branch: Branch) -> str:
+    line = f"<code>{text(branch.name)}</code> <small>{text(branch.detail)}</small>"
+    if not branch.branches:
+        return f"<li>{line}</li>"
+    below = "".join(map(_branch, branch.branches))
+    return f"<li><details open><summary>{line}</summary><ul>{below}</ul></details></li>"
+
+
+def _fold(title: str, body: str) -> str:
     return f"<details><summary>{text(title)}</summary>{body}</details>"
 
 
-def _facts(facts: tuple[Fact, ...]) -> str:
-    return f"<dl>{''.join(f'<dt>{text(fact.name)}</dt><dd>{text(fact.value)}</dd>' for fact in facts)}</dl>"
+def _table(table: Table, places: Mapping[tuple[str, str], str] | None = None) -> str:
+    rows = [
+        [
+            _cell(cell, (places or {}).get((row[0], column.strip()), ""))
+            for cell, column in zip(row, table.columns, strict=True)
+        ]
+        for row in table.rows
+    ]
+    return _grid(table.title, table.columns, rows)
 
 
-def _table(table: Table) -> str:
-    return _grid(table.title, table.columns, [[mark(cell) for cell in row] for row in table.rows])
+def _cell(words: str, place: str) -> str:
+    return f'<a href="{place}">{mark(words)}</a>' if place and words in SIGNS else mark(words)
 
 
 def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     caption = f"<caption>{text(title)}</caption>" if title else ""
     cells = [list(row) for row in rows]
-    kind = "cells matrix" if _is_matrix(cells) else "cells"
+    kinds = [name for name, holds in (("matrix", _is_matrix(cells)), ("long", len(cells) > LONG)) if holds]
     heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
-    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in cells)
-    return f'<div class="wide"><table class="{kind}">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></div>'
+    lines = "".join(
+        f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in cells
+    )
+    table = f'<table class="{" ".join(kinds)}">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    return f'<div class="wide" tabindex="0" role="region" aria-label="{text(title)}">{table}</div>'
 
 
 def _is_matrix(cells: list[list[str]]) -> bool:

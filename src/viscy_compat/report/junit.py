@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from xml.sax.saxutils import escape, quoteattr
 
+from viscy_compat.exhibits import Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
@@ -41,6 +42,10 @@ def _suite(page: Page, group: str, number: int) -> str:
         "time": "0",
     }
     said = [page.sentence, *([page.headline] if page.headline else [])]
+    # the schema of Jenkins has room for what a test case printed, that of Ant only for what a whole suite did
+    for section in sections:
+        lines = facts_of(section)
+        said += [f"{section.title}: {section.verdict}", *(f"  {line}" for line in lines)] if lines else []
     parts = [
         _open("testsuite", attributes),
         _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline}),
@@ -57,6 +62,19 @@ def _case(section: Section) -> str:
     if not section.exit_code:
         return _open("testcase", attributes, closed=True)
     return f"{_open('testcase', attributes)}\n{_outcome(section)}\n</testcase>"
+
+
+def facts_of(section: Section) -> list[str]:
+    """Return what a section shows besides findings, a line each."""
+    shown = section.exhibits
+    lines = [shown.sentence, section.lead, *(f"{paste.label}: {paste.code}" for paste in shown.pastes)]
+    lines += [f"{fact.name}: {fact.value}" for fact in shown.facts]
+    lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in shown.tables for row in table.rows]
+    return [line for line in lines if line]
+
+
+def _cells(table: Table, row: tuple[str, ...]) -> list[str]:
+    return [f"{column} {cell}" for column, cell in zip(table.columns, row, strict=True)]
 
 
 def _outcome(section: Section) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from viscy_compat.exhibits import Exhibits, Map, Table
+from viscy_compat.exhibits import Branch, Exhibits, Map, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of, shortened
@@ -33,8 +33,7 @@ def render(report: Report[Result], style: Style) -> str:
     page = page_of(report)
     parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits._replace(tables=()))]
     for section in page.sections:
-        if style.verbose or section.exit_code or section.messages:
-            parts += _part(section, style)
+        parts += _part(section, style, alone=len(page.sections) == 1)
     return without_commands("\n\n".join(parts))
 
 
@@ -78,7 +77,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def _head(page: Page) -> Iterator[str]:
-    yield f"# {text(page.title)}: {page.verdict}"
+    yield f"# {text(page.title)}" + ("" if page.is_list else f": {page.word}")
     if page.headline:
         yield text(page.headline)
     yield f"**{text(page.sentence)}**"
@@ -89,21 +88,25 @@ def _overview(page: Page) -> Iterator[str]:
     if page.exhibits.tables:
         yield from (f"## {text(shown.title)}\n\n{_cells(shown)}" for shown in page.exhibits.tables)
     elif page.sections:
-        rows = [[code(part.title), text(part.verdict), _codes(part)] for part in page.sections]
-        yield table(["about", "verdict", "findings"], rows)
+        rows = [[code(part.title), text(part.verdict), text(part.kind or "-"), _codes(part)] for part in page.sections]
+        yield table(["about", "verdict", "what", "findings"], rows)
 
 
 def _codes(section: Section) -> str:
     return ", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-"
 
 
-def _part(section: Section, style: Style) -> Iterator[str]:
+def _part(section: Section, style: Style, *, alone: bool) -> Iterator[str]:
     yield f"## {code(section.title)}: {text(section.verdict)}"
+    if section.exhibits.sentence and not alone:
+        yield text(section.exhibits.sentence)
     if section.lead:
         yield text(section.lead)
     if section.messages:
         yield "\n".join(_item(message, None if style.verbose else KEYS) for message in section.messages)
-    if section.next:
+    for paste in section.exhibits.pastes:
+        yield f"{text(paste.label.capitalize())}: {code(paste.code)}"
+    if section.next and not section.exhibits.pastes:
         yield f"Next: {code(section.next)}"
     yield from _exhibits(section.exhibits)
 
@@ -128,6 +131,16 @@ def _exhibits(exhibits: Exhibits) -> Iterator[str]:
         yield _folded(shown.title, _cells(shown))
     for drawn in exhibits.maps:
         yield _folded(drawn.title, _grid(drawn))
+    for tree in exhibits.trees:
+        lines = "\n".join(_nested(tree.branches, 0))
+        yield _folded(f"{tree.name}: {tree.detail}", lines)
+
+
+def _nested(branches: Iterable[Branch], depth: int) -> Iterator[str]:
+    """Yield an item for each branch; beyond some depth they stand below each other, where Markdown would see code."""
+    for branch in branches:
+        yield f"{'  ' * min(depth, 8)}- {code(branch.name)} {text(branch.detail)}".rstrip()
+        yield from _nested(branch.branches, depth + 1)
 
 
 def _folded(title: str, body: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from viscy_compat.exhibits import MARKS, Exhibitor, Exhibits, laid_out
-from viscy_compat.findings import Finding, Report, Result, Severity
+from viscy_compat.exhibits import MARKS, Exhibits
+from viscy_compat.findings import EXIT_CODES, Finding, Report, Result, Severity
 from viscy_compat.named import NamedTuple
+from viscy_compat.report.contents import Data, contents_of, verdict_of
+from viscy_compat.report.terminal import spell_count
 
 WORDS = {code: word for word, code in MARKS.items()}
 
@@ -22,8 +24,10 @@ class Message(NamedTuple):
 class Section(NamedTuple):
     """One result: what it is about, how it went, and what there is to see.
 
-    ``file`` is the checkpoint that it is about, or empty; ``group`` is the stage or command that made it; ``lead`` names
-    the first module in which old and new differ, where the result knows it; ``next`` is the command that comes next.
+    ``kind`` says in two words what it is (class and generation); ``file`` is the checkpoint that it is about, or empty;
+    ``group`` is the stage or command that made it, ``about`` the class; ``lead`` names the first module in which old and
+    new differ, where the result knows it; ``next`` is the command that comes next. ``is_answer``: it was asked for, so
+    that formats made of findings say it too.
     """
 
     title: str
@@ -31,22 +35,31 @@ class Section(NamedTuple):
     exit_code: int
     messages: tuple[Message, ...]
     exhibits: Exhibits
+    kind: str
     file: str
     group: str
+    about: str
     lead: str
     next: str
+    is_listed: bool = False
+    is_answer: bool = False
 
 
 class Page(NamedTuple):
-    """A whole report, verdict first."""
+    """A whole report, verdict first; a list (`zoo`, `explain`) has none.
+
+    ``verdict`` is the word for the exit code; ``word`` the worst verdict, where the results have some of their own.
+    """
 
     title: str
     verdict: str
+    word: str
     sentence: str
     headline: str
     exit_code: int
     sections: tuple[Section, ...]
     exhibits: Exhibits
+    is_list: bool = False
 
 
 def page_of(report: Report[Result]) -> Page:
@@ -55,11 +68,13 @@ def page_of(report: Report[Result]) -> Page:
     return Page(
         title=f"viscy-compat {report.command}",
         verdict=WORDS[report.exit_code],
-        sentence=sentence(report),
+        word=(report.verdict if report.command == "check" else None) or WORDS[report.exit_code],
+        sentence=sentence(report, sections),
         headline=headline_of(report),
         exit_code=report.exit_code,
         sections=sections,
         exhibits=report.exhibits or Exhibits(),
+        is_list=report.command in _LISTS and not report.exit_code,
     )
 
 
@@ -76,7 +91,16 @@ def headline_of(report: Report[Result]) -> str:
     return "interrupted, and this is what was known by then" + (f": {report.headline}" if report.headline else "")
 
 
-def sentence(report: Report[Result]) -> str:
+_LISTS = {
+    "zoo": "{} published: what they need is listed here, and none of them was read",
+    "inspect": "{} read; whether it loads into a class is what check says",
+    "explain": "{}",
+}
+_NOUNS = {"zoo": "checkpoint", "inspect": "file", "explain": "finding code"}
+"""What commands list that judge nothing."""
+
+
+def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     """Say in one sentence how a report went.
 
     Examples
@@ -87,6 +111,14 @@ def sentence(report: Report[Result]) -> str:
     codes = [result.exit_code for result in report.results]
     if not codes:
         return "Nothing was looked at."
+    if len(sections) == 1 and report.command in ("check", "explore", "inspect") and not report.interrupted:
+        return sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}."
+    if report.command in _LISTS and not any(codes):
+        return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
+    if len(sections) > 1 and report.command == "check":
+        words = [section.verdict for section in sections]
+        counts_of = (f"{words.count(word)} {word}" for word in EXIT_CODES if word in words)
+        return f"{spell_count(len(words), 'checkpoint')}: {', '.join(counts_of)}."
     counts = [(codes.count(1), "with findings"), (codes.count(2), "could not be decided")]
     parts = [f"{count} of {len(codes)} {what}" for count, what in counts if count]
     if not parts and report.interrupted:
@@ -120,18 +152,27 @@ def shortened(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, .
 
 def _section(result: Result, command: str) -> Section:
     data = result.to_dict()
-    shown = result.exhibits() if isinstance(result, Exhibitor) else laid_out(data)
+    contents = contents_of(result, command, data)
     return Section(
         title=result.title,
-        verdict=str(data.get("verdict", WORDS[result.exit_code])),
+        verdict=verdict_of(result, command, data) or WORDS[result.exit_code],
         exit_code=result.exit_code,
-        messages=_messages(result),
-        exhibits=shown,
+        messages=_messages(result, contents),
+        exhibits=contents,
+        kind=_kind(data),
         file=str(data.get("file", "")),
         group=str(data.get("stage", "")).strip() or command,
-        lead=_first_diverging(shown),
+        about=str(data.get("class", "")),
+        lead=_first_diverging(contents),
         next=str(data.get("next", "")),
+        is_listed=command in _LISTS and not result.exit_code,
+        is_answer=bool(contents.sentence) and command in (*_LISTS, "explore"),
     )
+
+
+def _kind(data: Data) -> str:
+    identity = data.get("architecture") or data
+    return " ".join(str(identity[name]) for name in ("class", "generation") if identity.get(name))
 
 
 def _first_diverging(shown: Exhibits) -> str:
@@ -142,12 +183,13 @@ def _first_diverging(shown: Exhibits) -> str:
     return f"First diverging module: {first}" if first else ""
 
 
-def _messages(result: Result) -> tuple[Message, ...]:
+def _messages(result: Result, contents: Exhibits) -> tuple[Message, ...]:
     """Say at least one thing about a result that did not hold: a failure without a word would be lost."""
-    said = tuple(_message(finding) for finding in result.findings)
-    if result.exit_code and not any(message.severity == "error" for message in said):
-        return (Message("", "error", f"{result.title}: {WORDS[result.exit_code]}"), *said)
-    return said
+    messages = tuple(_message(finding) for finding in result.findings)
+    if result.exit_code and not any(message.severity == "error" for message in messages):
+        words = contents.sentence or WORDS[result.exit_code]
+        return (Message("", "error", f"{result.title}: {words}"), *messages)
+    return messages
 
 
 def _message(finding: Finding) -> Message:

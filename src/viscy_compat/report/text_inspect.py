@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.checkpoint.plain import absolute_paths
 from viscy_compat.findings import Report, Result
-from viscy_compat.layout import fold, printable
-from viscy_compat.named import NamedTuple
+from viscy_compat.layout import printable
 from viscy_compat.report.terminal import (
     MARGIN,
     Style,
@@ -19,15 +18,14 @@ from viscy_compat.report.terminal import (
     spell_count,
 )
 from viscy_compat.report.text_check import set_lines
+from viscy_compat.report.tree import Row, rows_of
 
 if TYPE_CHECKING:
-    from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
+    from viscy_compat.checkpoint.facts import Checkpoint
     from viscy_compat.checkpoint.inspection import Inspection, OptimizerFacts
 
 _LINES = 120
 """Lines of a tree: the largest class of ours, folded, has half as many."""
-_DEEPEST = 40
-"""Parts of a name that are branches; a hostile name has a million dots."""
 _ENTRIES = 20
 _NAME_WIDTH = 60
 """The widest column of names; a longer name pushes its shape to the right."""
@@ -79,89 +77,12 @@ def _origin(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"versions: {', '.join(stated)}"
 
 
-class _Branch:
-    """What stands under one part of the names: more parts, and a tensor where a name ends here."""
-
-    __slots__ = ("children", "leaf")
-
-    def __init__(self) -> None:
-        self.children: dict[str, _Branch] = {}
-        self.leaf: StoredTensor | None = None
-
-    def add(self, tensor: StoredTensor) -> None:
-        """Hang a tensor under the parts of its name; the end of a very deep name stays in one piece."""
-        branch = self
-        for part in tensor.key.split(".", _DEEPEST):
-            branch = branch.children.setdefault(part, _Branch())
-        branch.leaf = tensor
-
-
-class _Row(NamedTuple):
-    """One line of the tree: a heading, or a tensor and how many alike it stands for."""
-
-    depth: int
-    name: str
-    tensor: StoredTensor | None = None
-    copies: int = 1
-
-
-class _Tree:
-    """Rows for a checkpoint's tensors; numbered children that hold the same, down to the last shape, share a row."""
-
-    __slots__ = ("_known", "_root")
-
-    def __init__(self, tensors: Iterable[StoredTensor]) -> None:
-        self._root = _Branch()
-        self._known: dict[object, int] = {}
-        for tensor in tensors:
-            self._root.add(tensor)
-
-    def rows(self) -> Iterator[_Row]:
-        return self._below(self._root, 0, 1)
-
-    def _below(self, branch: _Branch, depth: int, copies: int) -> Iterator[_Row]:
-        for members in self._alike(branch):
-            first = branch.children[members[0]]
-            yield from self._row(first, _joined(members), depth, copies * len(members))
-
-    def _row(self, branch: _Branch, name: str, depth: int, copies: int) -> Iterator[_Row]:
-        """Yield the rows of one branch; a branch with one child shares its row with it."""
-        groups = self._alike(branch)
-        if branch.leaf is not None:
-            yield _Row(depth, name, branch.leaf, copies)
-        elif len(groups) == 1:
-            child = branch.children[groups[0][0]]
-            yield from self._row(child, f"{name}.{_joined(groups[0])}", depth, copies * len(groups[0]))
-            return
-        else:
-            yield _Row(depth, name)
-        yield from self._below(branch, depth + 1, copies)
-
-    def _alike(self, branch: _Branch) -> list[list[str]]:
-        """Group numbered children that hold the same, in the order of the first of each group."""
-        groups: dict[object, list[str]] = {}
-        for name, child in branch.children.items():
-            alike = self._content(child) if name.isdigit() else name
-            groups.setdefault(alike, []).append(name)
-        return list(groups.values())
-
-    def _content(self, branch: _Branch) -> int:
-        """Return a number that is the same for branches with the same names and shapes below them."""
-        spec = branch.leaf.spec if branch.leaf is not None else None
-        held = (spec, tuple((name, self._content(child)) for name, child in branch.children.items()))
-        return self._known.setdefault(held, len(self._known))
-
-
-def _joined(names: list[str]) -> str:
-    return names[0] if len(names) == 1 else ",".join(fold(names))
-
-
 def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
-    rows = list(_Tree(checkpoint.tensors.values()).rows())
+    rows = list(rows_of({key: (one.spec, one.nbytes) for key, one in checkpoint.tensors.items()}))
     shown = rows if style.verbose else rows[:_LINES]
     width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), _NAME_WIDTH)
     if style.terminal:
-        widest = max((len(_contents(row)) for row in shown), default=0)
+        widest = max((len(contents(row)) for row in shown), default=0)
         width = min(width, max(style.width - widest - 2 * len(MARGIN), 0))
     for row in shown:
         yield from _tree_row(row, width, style)
@@ -169,22 +90,24 @@ def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
         yield f"{MARGIN}... and {len(rows) - len(shown)} more lines (-v shows all)"
 
 
-def _contents(row: _Row) -> str:
+def contents(row: Row) -> str:
+    """Say what a row of the tree holds."""
     if row.tensor is None:
         return ""
     times = f"{row.copies} x " if row.copies > 1 else ""
-    return f"{times}{row.tensor.spec}, {size(row.copies * row.tensor.nbytes)}"
+    spec, count = row.tensor
+    return f"{times}{spec}, {size(row.copies * count)}"
 
 
-def _tree_row(row: _Row, width: int, style: Style) -> Iterator[str]:
+def _tree_row(row: Row, width: int, style: Style) -> Iterator[str]:
     """Yield a line; on a narrow terminal what a long name holds stands below it."""
     name = MARGIN * (row.depth + 1) + printable(row.name)
-    line = f"{name:<{width + 2}}  {_contents(row)}"
+    line = f"{name:<{width + 2}}  {contents(row)}"
     if row.tensor is None:
         yield style.paint(name, "dim")
     elif style.terminal and len(line) > style.width:
         yield name
-        yield MARGIN * (row.depth + 2) + _contents(row)
+        yield MARGIN * (row.depth + 2) + contents(row)
     else:
         yield line
 

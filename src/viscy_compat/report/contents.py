@@ -1,0 +1,353 @@
+"""What documents show of a result: what it is in a sentence, what to paste, its settings, sets and tensors.
+
+Everything is taken from the JSON of the contract, so that a document can say nothing that other programs do not read
+there; what a command's own part leaves out stands at the end, under its name in the JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from viscy_compat.exhibits import Branch, Exhibitor, Exhibits, Fact, Paste, Table, laid_out
+from viscy_compat.findings import Result
+from viscy_compat.layout import TensorSpec
+from viscy_compat.report.terminal import size, spell_count
+from viscy_compat.stated import spell
+
+Data = Mapping[str, Any]
+
+PYTHON, SHELL = "load it in Python", "next command"
+
+
+def contents_of(result: Result, command: str, data: Data) -> Exhibits:
+    """Return what a document shows of a result, with nothing of its JSON lost."""
+    if isinstance(result, Exhibitor):
+        own = result.exhibits()
+        return own._replace(facts=own.facts or laid_out(data).facts) if own.maps else own
+    if command not in _PARTS:
+        return laid_out(data)
+    own = _PARTS[command](result, data)
+    return own._replace(
+        facts=(*own.facts, *(fact for fact in laid_out(data).facts if not _is_said(fact, own))),
+        tables=(*own.tables, *(table for table in laid_out(data).tables if not _holds(own, table))),
+    )
+
+
+def verdict_of(result: Result, command: str, data: Data) -> str:
+    """Return the word for how a result went; a list, or an answer, has words of its own."""
+    words = {"zoo": "published", "explain": str(data.get("severity", "")), "inspect": "read"}
+    if command == "explore" and "exact" in data:
+        return answer_verdict(data)
+    if command in words and not result.exit_code:
+        return words[command]
+    return str(data.get("verdict", ""))
+
+
+def answer_verdict(data: Data) -> str:
+    """Say in a few words what a configuration does, as ``--ask`` answers it.
+
+    Examples
+    --------
+    >>> answer_verdict({"builds": True, "runs": False, "exact": False})
+    'builds, but does not run'
+    """
+    if not data["builds"]:
+        return "does not build"
+    if not data["runs"]:
+        return "builds, but does not run"
+    return "exact" if data["exact"] else "runs, but not exactly"
+
+
+def value_of(value: Any) -> str:
+    """Spell a value of a configuration as ``--set`` takes it.
+
+    Examples
+    --------
+    >>> value_of([5, 4, 4]), value_of(None), value_of("convnext_tiny")
+    ('5,4,4', 'none', 'convnext_tiny')
+    """
+    return spell(_as_tuple(value)) if not isinstance(value, Mapping) else _settings(value)
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+
+
+def _settings(config: Data) -> str:
+    return "  ".join(f"{name}={value_of(value)}" for name, value in config.items())
+
+
+# --- a part for each command -----------------------------------------------------------------------------------------
+
+
+def _check(result: Result, data: Data) -> Exhibits:
+    architecture = data.get("architecture") or {}
+    return Exhibits(
+        sentence="; ".join(filter(None, (_identity(architecture), _container(data))))
+        + ("." if data.get("format") else ""),
+        pastes=_pastes(data),
+        tables=tuple(filter(None, (_configuration(architecture), _undetermined(architecture), _sets(data)))),
+        facts=_facts({"class": architecture.get("target"), "seen": architecture.get("evidence")}),
+        trees=_expected_tensors(architecture),
+    )
+
+
+def _remap(result: Result, data: Data) -> Exhibits:
+    architecture, plan = data.get("architecture") or {}, getattr(result, "plan", None)
+    written = data.get("written")
+    done = f"Written to {written}: {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}." if written else ""
+    return Exhibits(
+        sentence=" ".join(filter(None, (_identity(architecture), done or "Nothing was written."))),
+        pastes=_pastes(data),
+        tables=tuple(filter(None, (_changes(plan), _configuration(architecture), _undetermined(architecture)))),
+    )
+
+
+def _inspect(result: Result, data: Data) -> Exhibits:
+    tensors = {
+        row["name"]: (TensorSpec(tuple(row["shape"]), row["dtype"]), row["bytes"]) for row in data.get("tensors", ())
+    }
+    wrapper = data.get("wrapper") or {}
+    counts = f"{spell_count(len(tensors), 'tensor')}, {size(data.get('bytes', 0))}"
+    by = f", saved by {wrapper['kind'].capitalize()} {wrapper['version']}".rstrip() if wrapper.get("version") else ""
+    sentence = f"{data['format']}, {size(data['size'])}; {counts}{by}." if "format" in data else "It could not be read."
+    return Exhibits(
+        sentence=sentence,
+        tables=tuple(filter(None, (_sets(data),))),
+        trees=(Branch("the tree of tensors", counts, _branches(tensors)),) if tensors else (),
+    )
+
+
+def _explore(result: Result, data: Data) -> Exhibits:
+    if "exact" not in data:
+        return _hunt(data)
+    trains = "" if data["trains"] or not data["runs"] else " A forward pass in train mode fails."
+    why = data["why"] or "; ".join(row["detail"] for row in data["losses"])
+    shapes = {"input": data["input"], **data["outputs"]}
+    nearby = tuple((_settings(row),) for row in data["nearby"])
+    return Exhibits(
+        sentence=f"{answer_verdict(data)}{': ' if why else ''}{why}.{trains}",
+        facts=tuple(Fact(name, value_of(shape)) for name, shape in shapes.items()),
+        tables=(
+            *((Table("exact nearby", ("change",), nearby),) if nearby else ()),
+            Table("configuration", ("argument", "value"), tuple(_rows(data["config"]))),
+        ),
+    )
+
+
+def _hunt(data: Data) -> Exhibits:
+    cases, outcomes = data.get("cases", {}), data.get("outcomes", {})
+    pairs = [("cases of each law", cases), ("outcomes", outcomes)]
+    tables = [Table(title, ("what", "how many"), tuple(_rows(counts))) for title, counts in pairs if counts]
+    return Exhibits(sentence=f"{spell_count(sum(cases.values()), 'case')} tried.", tables=tuple(tables))
+
+
+def _zoo(result: Result, data: Data) -> Exhibits:
+    needs = _settings(data["needs"])
+    first = "Its names changed: remap it first. " if data["remap"] else ""
+    needed = f"It needs {needs}, which its weights do not tell." if needs else "It needs nothing beyond its weights."
+    return Exhibits(
+        sentence=f"{_identity(data)}; {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}. {first}{needed}",
+        pastes=(Paste(PYTHON, data["python"]),),
+        facts=_facts({"source": data["source"], "file": data["url"], "also said to be": data["contradicted_by"]}),
+        tables=(Table("trained with", ("argument", "value"), tuple(_rows(data["config"]))),),
+    )
+
+
+def _explain(result: Result, data: Data) -> Exhibits:
+    flags = {"predictions may differ (--strict)": "predictions", "a remap cures it": "remap_cures"}
+    return Exhibits(
+        sentence=f"{data['title']}.",
+        facts=(
+            Fact("meaning", data["meaning"]),
+            Fact("what to do", data["remedy"]),
+            *(Fact(name, "yes" if data[key] else "no") for name, key in flags.items()),
+        ),
+    )
+
+
+_PARTS = {"check": _check, "remap": _remap, "inspect": _inspect, "explore": _explore, "zoo": _zoo, "explain": _explain}
+
+
+# --- what several commands show --------------------------------------------------------------------------------------
+
+
+def _identity(architecture: Data) -> str:
+    if not architecture.get("class"):
+        return ""
+    return f"{architecture['class']}, generation {architecture['generation']} (written by {architecture['written_by']})"
+
+
+def _container(data: Data) -> str:
+    if not data.get("format"):
+        return ""
+    wrapper = data.get("wrapper") or {}
+    by = f", saved by {wrapper['kind'].capitalize()}" if wrapper.get("kind") == "lightning" else ""
+    version = f" {wrapper['version']}" if by and wrapper.get("version") else ""
+    prefix = f" under {wrapper['prefix']}*" if wrapper.get("prefix") else ""
+    return f"{spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}, {data['format']}{by}{version}{prefix}"
+
+
+def _pastes(data: Data) -> tuple[Paste, ...]:
+    pairs = ((PYTHON, data.get("python")), (SHELL, data.get("next")))
+    return tuple(Paste(label, code) for label, code in pairs if code)
+
+
+def _facts(values: Data) -> tuple[Fact, ...]:
+    """Return facts; a list gives one for each of its items."""
+    pairs = ((name, item) for name, value in values.items() for item in (value if isinstance(value, list) else [value]))
+    return tuple(Fact(name, str(item)) for name, item in pairs if item)
+
+
+def _rows(config: Data) -> Iterator[tuple[str, str]]:
+    return ((name, value_of(value)) for name, value in config.items())
+
+
+_SOURCES = {
+    "weights": "the weights",
+    "follows": "the weights and what is stated",
+    "assumed": "assumed: no prediction depends on it",
+    "not known": "not known",
+}
+
+
+def _configuration(architecture: Data) -> Table | None:
+    """Return every argument with the source of its value; a value that nobody knows is three dots."""
+    config, sources = architecture.get("config"), architecture.get("sources", {})
+    if not config:
+        return None
+    cells = ((name, value_of(value), sources.get(name, "")) for name, value in config.items())
+    rows = (
+        (name, "..." if source == "not known" else value, _SOURCES.get(source, source)) for name, value, source in cells
+    )
+    return Table("configuration", ("argument", "value", "from"), tuple(rows))
+
+
+def _undetermined(architecture: Data) -> Table | None:
+    open_rows = architecture.get("undetermined")
+    if not open_rows:
+        return None
+    rows = tuple(
+        (name, value_of(row.get("assumed")), *_choices(row), row.get("why", "")) for name, row in open_rows.items()
+    )
+    return Table(
+        "what the weights leave open", ("argument", "tried first", "candidates", "changes predictions", "why"), rows
+    )
+
+
+_CANDIDATES = 4
+"""So many show what is open; all of them have a table of their own further down."""
+
+
+def _choices(row: Data) -> tuple[str, str]:
+    candidates = [value_of(candidate) for candidate in row.get("candidates", ())]
+    more = f"; and {len(candidates) - _CANDIDATES} more" if len(candidates) > _CANDIDATES else ""
+    return "; ".join(candidates[:_CANDIDATES]) + more or "-", "yes" if row.get("changes_predictions") else "no"
+
+
+def _sets(data: Data) -> Table | None:
+    """List the sets of weights, where a file holds several."""
+    sets = data.get("sets") or ()
+    if len(sets) < 2:
+        return None
+    same = {True: "the same", False: "other", None: "-"}
+    rows = tuple(
+        (
+            row["state_dict"] or "''",
+            f"{row['class']} {row['generation']}" if row.get("class") else "of no known class",
+            str(row["tensors"]),
+            row.get("role", "-"),
+            same[row.get("same_layout")],
+            same[row.get("same_bytes")],
+            f"{'judged' if row['chosen'] else 'also there'}{'; ' if row.get('why') else ''}{row.get('why', '')}",
+        )
+        for row in sets
+    )
+    return Table("sets of weights", ("address", "what", "tensors", "role", "layout", "numbers", "judged"), rows)
+
+
+def _changes(plan: Any) -> Table | None:
+    if plan is None:
+        return None
+    from viscy_compat.report.text_remap import change_lines
+
+    rows = tuple((line,) for line in (*plan.prefix_rows, *change_lines(plan)))
+    return Table("changes", ("change",), rows) if rows else None
+
+
+# --- trees -----------------------------------------------------------------------------------------------------------
+
+_MOST = 2000
+"""Rows of a tree on a page; the largest class of ours has a tenth."""
+
+
+def _expected_tensors(architecture: Data) -> tuple[Branch, ...]:
+    """Return the tensors that the class has in this configuration and generation; none for classes of other people."""
+    from viscy_compat.architectures import class_names, find
+
+    if architecture.get("class") not in class_names():
+        return ()
+    found = find(architecture["class"])
+    generation = next((row for row in found.generations if row.name == architecture["generation"]), None)
+    if generation is None:
+        return ()
+    layout = generation.layout({name: _as_tuple(value) for name, value in architecture["config"].items()})
+    tensors = {name: (spec, spec.elements * (8 if spec.dtype == "int64" else 4)) for name, spec in layout.items()}
+    counts = f"{spell_count(len(tensors), 'tensor')} of {found.name} {generation.name} in this configuration"
+    return (Branch("the tree of tensors", counts, _branches(tensors)),)
+
+
+def _branches(tensors: Mapping[str, tuple[TensorSpec, int]]) -> tuple[Branch, ...]:
+    """Nest the rows of the folded tree by their depth."""
+    from viscy_compat.report.text_inspect import contents
+    from viscy_compat.report.tree import rows_of
+
+    stack: list[tuple[int, str, str, list[Branch]]] = [(-1, "", "", [])]
+    for row in islice(rows_of(tensors), _MOST):
+        _close(stack, row.depth)
+        stack.append((row.depth, row.name, contents(row), []))
+    _close(stack, 0)
+    return tuple(stack[0][3])
+
+
+def _close(stack: list[tuple[int, str, str, list[Branch]]], depth: int) -> None:
+    while stack[-1][0] >= depth:
+        _, name, detail, branches = stack.pop()
+        stack[-1][3].append(Branch(name, detail, tuple(branches)))
+
+
+# --- what is left ----------------------------------------------------------------------------------------------------
+
+
+def words_in(exhibits: Exhibits) -> Iterator[str]:
+    """Yield every text that exhibits show."""
+    yield exhibits.sentence
+    yield from (f"{fact.name}={fact.value}" for fact in exhibits.facts)
+    yield from (paste.code for paste in exhibits.pastes)
+    yield from (cell for table in exhibits.tables for row in table.rows for cell in row)
+    yield from _leaves(exhibits.trees)
+
+
+def _leaves(branches: Iterable[Branch]) -> Iterator[str]:
+    for branch in branches:
+        yield f"{branch.name} {branch.detail}"
+        yield from _leaves(branch.branches)
+
+
+def _is_said(fact: Fact, own: Exhibits) -> bool:
+    """Whether a value is in what a command shows already; a short one could be there by chance."""
+    name = fact.name.rpartition(".")[2]
+    pairs = {(row[0], row[1]) for table in own.tables for row in table.rows if len(row) > 1}
+    if (name, fact.value) in pairs or (name, fact.value.replace(", ", ",")) in pairs:
+        return True
+    return len(fact.value) > 3 and any(fact.value in words for words in words_in(own))
+
+
+def _holds(own: Exhibits, table: Table) -> bool:
+    """Whether a table of the JSON is shown as one of the command's own."""
+    return any(other.title == _OWN_TITLES.get(table.title) for other in own.tables)
+
+
+_OWN_TITLES = {"sets": "sets of weights", "nearby": "exact nearby"}
