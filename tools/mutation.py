@@ -1,0 +1,130 @@
+"""Change the code that decides, one place at a time, and count what the tests notice: python tools/mutation.py [ROOM ...]
+
+mutmut makes the changes in a copy of this clone, and runs the tests of that room which build no model. Prints how many
+changes each room's tests noticed and, with --list, those that nobody noticed. --least 85 leaves with exit code 1 where a
+room's score is below.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = "not torch and not index and not long"
+
+
+class Room(NamedTuple):
+    """What is changed, and the tests that must notice."""
+
+    module: str
+    tests: tuple[str, ...]
+
+
+ROOMS = {
+    "wrapper": Room("checkpoint/wrapper.py", ("tests/checkpoint/test_wrapper.py",)),
+    "inference": Room("architectures/inference.py", ("tests/architectures", "tests/diagnosis/test_judgement.py")),
+    "plan": Room("plans/plan.py", ("tests/plans/test_plan.py", "tests/plans/test_plan_file.py")),
+    "write": Room("rewrite/write.py", ("tests/rewrite/test_write.py", "tests/rewrite/test_remapping.py")),
+    "engine": Room("gating/engine.py", ("tests/gating/test_gate_engine.py",)),
+    "judgement": Room("diagnosis/judgement.py", ("tests/diagnosis/test_judgement.py",)),
+}
+
+NOTICED = {"killed", "timeout", "caught by type check"}
+UNDECIDED = {"skipped", "suspicious", "not checked"}
+"""Changes that mutmut could not judge do not count either way."""
+
+
+def copy_clone(folder: Path) -> None:
+    """Copy what git tracks (and what it would) into a folder."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, names.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+
+
+def configure(folder: Path, room: Room) -> None:
+    """Tell mutmut, which reads nothing but pyproject.toml, what to change and what to run."""
+    settings = {
+        "source_paths": ["src"],
+        "only_mutate": [f"src/viscy_compat/{room.module}"],
+        "also_copy": sorted(path.name for path in folder.iterdir() if path.name not in ("src", "mutants")),
+        "pytest_add_cli_args_test_selection": list(room.tests),
+        "pytest_add_cli_args": ["-m", QUICK, "-p", "no:cacheprovider"],
+    }
+    text = (ROOT / "pyproject.toml").read_text()
+    # lists of plain texts are the same in TOML as in JSON
+    rows = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+    (folder / "pyproject.toml").write_text("\n".join([text, "[tool.mutmut]", *rows, ""]))
+
+
+def run_room(folder: Path, room: Room, jobs: int) -> dict[str, str]:
+    """Run mutmut on one room; return what became of each change."""
+    shutil.rmtree(folder / "mutants", ignore_errors=True)
+    configure(folder, room)
+    mutmut = str(Path(sys.executable).with_name("mutmut"))
+    done = subprocess.run([mutmut, "run", "--max-children", str(jobs)], cwd=folder, capture_output=True, text=True)
+    found = subprocess.run([mutmut, "results", "--all", "true"], cwd=folder, capture_output=True, text=True)
+    results = dict(re.findall(r"^ +(\S+): (.+)$", found.stdout, re.MULTILINE))
+    if done.returncode or not results:
+        raise SystemExit(f"mutmut failed on {room.module}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return results
+
+
+def score(results: dict[str, str]) -> float:
+    """Return the share of changes that were noticed, in percent."""
+    counted = [result for result in results.values() if result not in UNDECIDED]
+    return 100 * sum(result in NOTICED for result in counted) / max(1, len(counted))
+
+
+def show_survivors(folder: Path, results: dict[str, str]) -> None:
+    """Print the changes that nobody noticed."""
+    mutmut = str(Path(sys.executable).with_name("mutmut"))
+    for name, result in results.items():
+        if result not in NOTICED | UNDECIDED:
+            shown = subprocess.run([mutmut, "show", name], cwd=folder, capture_output=True, text=True).stdout
+            lines = [
+                line for line in shown.splitlines() if line.startswith(("-", "+")) and line[:3] not in ("---", "+++")
+            ]
+            print(f"    {name} ({result})", *(f"        {line}" for line in lines), sep="\n")
+
+
+def main() -> int:
+    """Run the rooms that were asked for, print their scores."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rooms", nargs="*", choices=[[], *ROOMS], default=[], metavar="ROOM", help=", ".join(ROOMS))
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--least", type=float, default=0.0, metavar="PERCENT")
+    parser.add_argument("--list", action="store_true", help="print the changes that nobody noticed")
+    options = parser.parse_args()
+    below = False
+    with tempfile.TemporaryDirectory(prefix="mutation-") as name:
+        folder = Path(name)
+        copy_clone(folder)
+        for room in options.rooms or ROOMS:
+            results = run_room(folder, ROOMS[room], options.jobs)
+            percent = score(results)
+            counts = ", ".join(f"{count} {result}" for result, count in Counter(results.values()).most_common())
+            print(f"{room:12} {percent:5.1f} % of {len(results)} changes noticed ({counts})", flush=True)
+            if options.list:
+                show_survivors(folder, results)
+            below = below or percent < options.least
+    return int(below)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
