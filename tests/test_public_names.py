@@ -25,4 +25,4 @@ def test_no_submodule_shadows_a_public_function() -> None:
 def test_importing_the_package_imports_no_room() -> None:
     code = "import sys, viscy_compat; print([name for name in sys.modules if name.startswith('viscy_compat.')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['viscy_compat.version']"
+    assert done.stdout.strip() == "['viscy_compat.annotations', 'viscy_compat.version']"

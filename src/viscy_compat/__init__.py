@@ -11,8 +11,7 @@ Examples
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from viscy_compat.annotations import TYPE_CHECKING, Any
 from viscy_compat.version import __version__
 
 if TYPE_CHECKING:

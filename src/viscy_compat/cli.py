@@ -7,8 +7,8 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import NoReturn
 
+from viscy_compat.annotations import NoReturn
 from viscy_compat.errors import CompatError, Interrupted
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable

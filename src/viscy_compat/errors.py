@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from viscy_compat.annotations import Any
 
 
 class CompatError(Exception):

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
+from viscy_compat.annotations import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 from viscy_compat.named import NamedTuple
 from viscy_compat.version import __version__
 

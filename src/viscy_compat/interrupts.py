@@ -6,7 +6,8 @@ import os
 import signal
 import time
 from types import FrameType
-from typing import Any
+
+from viscy_compat.annotations import Any
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that ask a process to end; where a platform has them."""

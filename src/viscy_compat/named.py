@@ -7,7 +7,7 @@ Type checkers see `typing.NamedTuple` itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from viscy_compat.annotations import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple

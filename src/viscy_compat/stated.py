@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import EllipsisType
-from typing import Any, Final
 
+from viscy_compat.annotations import Any, Final
 from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable

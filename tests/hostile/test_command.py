@@ -13,7 +13,19 @@ from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREA
 
 COMMAND = Path(sys.executable).parent / "viscy-compat"
 BOMBS = list(bombs())
-HEAVY = {"torch", "numpy", "deepdiff", "git", "hypothesis", "yaml", "pickle", "safetensors", "dataclasses", "pathlib"}
+HEAVY = {
+    "typing",
+    "torch",
+    "numpy",
+    "deepdiff",
+    "git",
+    "hypothesis",
+    "yaml",
+    "pickle",
+    "safetensors",
+    "dataclasses",
+    "pathlib",
+}
 
 
 LAUNCHER = """

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any
 
+from viscy_compat.annotations import TYPE_CHECKING, Any
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, first_size
 from viscy_compat.architectures.architecture import (

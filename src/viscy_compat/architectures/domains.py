@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
 
+from viscy_compat.annotations import Any
 from viscy_compat.architectures.architecture import Choice, Domain, Floats, Integers, Repeated, TupleOf
 
 _LARGEST = 1 << 20

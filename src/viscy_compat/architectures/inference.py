@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import Any
 
+from viscy_compat.annotations import Any
 from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,

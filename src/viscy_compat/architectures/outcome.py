@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
+from viscy_compat.annotations import Literal
 from viscy_compat.named import NamedTuple
 
 

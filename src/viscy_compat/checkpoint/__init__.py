@@ -5,8 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
+from viscy_compat.annotations import Literal
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 

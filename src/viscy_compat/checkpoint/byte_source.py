@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Literal
 
+from viscy_compat.annotations import Literal
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.regular_files import NotOpened, open_regular

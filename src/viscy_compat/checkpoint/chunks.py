@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise, product
-from typing import Final
 
+from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.facts import FileFacts, Storage, StoredTensor
 from viscy_compat.errors import UnreadableCheckpoint

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from viscy_compat.annotations import Final
 
 ITEMSIZES: Final = {
     "float32": 4,

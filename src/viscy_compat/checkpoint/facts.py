@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
 
+from viscy_compat.annotations import Any, Literal
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.findings import Finding

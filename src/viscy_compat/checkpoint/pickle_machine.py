@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from itertools import repeat
-from typing import Final, NoReturn
 
+from viscy_compat.annotations import Final, NoReturn
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.errors import UnreadableCheckpoint

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any
 from viscy_compat.checkpoint.pickle_nodes import (
     Call,
     Dict,

@@ -5,8 +5,7 @@ The functions and their arguments are those of ``torch._utils`` (torch 1.0 to 2.
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
-
+from viscy_compat.annotations import Final, NoReturn
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.limits import Limits, beyond

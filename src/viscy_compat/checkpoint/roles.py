@@ -7,8 +7,8 @@ pickle calls is reported: no report says that a file is safe.
 from __future__ import annotations
 
 import sys
-from typing import Final, Literal
 
+from viscy_compat.annotations import Final, Literal
 from viscy_compat.checkpoint.dtypes import STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import GlobalUse
 from viscy_compat.checkpoint.pickle_nodes import Global

@@ -7,8 +7,8 @@ without holes and without overlaps.
 from __future__ import annotations
 
 import json
-from typing import Any, Final, NoReturn
 
+from viscy_compat.annotations import Any, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.facts import (

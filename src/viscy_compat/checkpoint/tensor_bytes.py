@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Literal
 
+from viscy_compat.annotations import Literal
 from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
-
+from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage, ZipEntry

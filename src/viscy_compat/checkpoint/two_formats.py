@@ -8,8 +8,7 @@ number, and a zip archive too where it begins or ends like one.
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
-
+from viscy_compat.annotations import Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import begins_to_act

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from itertools import chain, zip_longest
-from typing import Final, Literal
 from zlib import crc32
 
+from viscy_compat.annotations import Final, Literal
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
 
 _PIECE: Final = 4096

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final, Literal
 
+from viscy_compat.annotations import Any, Final, Literal
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits

@@ -8,8 +8,8 @@ prefixes; source tensors outside the wrapper keep their raw keys, and are droppe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any
 from viscy_compat.checkpoint.facts import View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.errors import PlanRefused

@@ -13,8 +13,8 @@ from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from typing import IO, Literal
 
+from viscy_compat.annotations import IO, Literal
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.report.terminal import Style

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, Protocol
 
+from viscy_compat.annotations import Literal, Protocol
 from viscy_compat.findings import Severity
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
