@@ -10,7 +10,6 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from viscy_compat.errors import UsageError, lacking
-from viscy_compat.fleet.engines import Engine
 from viscy_compat.fleet.judging import AuditQuestion, judge_shard
 from viscy_compat.fleet.target import Target
 
@@ -135,7 +134,7 @@ def _settings(text: str) -> dict[str, Any]:
     return {name.strip(): int(value) if value.strip().isdigit() else value.strip() for name, _, value in pairs}
 
 
-def cluster(place: str) -> Engine:
+def cluster(place: str) -> Dask | Slurm:
     """Return the engine of ``--on``: ``dask://HOST:PORT`` or ``slurm``.
 
     Raises
