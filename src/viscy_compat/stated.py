@@ -353,11 +353,14 @@ def _literal(text: str) -> Any:
 
 
 def _within_bounds(value: Any, text: str) -> Any:
-    for item in value if isinstance(value, tuple) else (value,):
-        if isinstance(item, tuple):
+    """Return a value that JSON can hold; ValueError for Python's others (complex numbers, bytes, sets, an ellipsis)."""
+    if isinstance(value, tuple | list | dict):
+        for item in (*value, *value.values()) if isinstance(value, dict) else value:
             _within_bounds(item, text)
-        elif isinstance(item, int) and item.bit_length() > 63:
-            raise _too_large(text)
+    elif not (value is None or isinstance(value, int | float | str)):
+        raise ValueError(type(value).__name__)
+    elif isinstance(value, int) and value.bit_length() > 63:
+        raise _too_large(text)
     return value
 
 

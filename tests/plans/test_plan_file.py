@@ -149,6 +149,14 @@ def test_a_shape_that_no_tensor_has_is_refused_before_it_is_counted(shape: list[
         loads(json.dumps(data))
 
 
+def test_a_dtype_that_no_file_can_hold_is_refused_like_any_other_that_is_wrong() -> None:
+    """A lone surrogate is valid in JSON, as the escape that it is, and cannot be encoded."""
+    data = plan_data()
+    data["source"]["tensors"] = {"w": ["\ud800", [2]]}
+    with pytest.raises(PlanRefused, match="source: the tensors do not have the digest"):
+        loads(json.dumps(data))
+
+
 def test_a_file_that_is_no_text_or_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\xff\xfe")
     for path in (tmp_path / "binary", tmp_path / "absent", tmp_path):

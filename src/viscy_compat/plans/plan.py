@@ -290,7 +290,7 @@ def layout_digest(layout: Layout) -> str:
     import hashlib
 
     lines = sorted(f"{name!a} {spec.dtype} {spec.shape}\n" for name, spec in layout.items())
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _with_float(row: Operation) -> Operation:
