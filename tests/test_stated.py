@@ -23,6 +23,19 @@ def test_a_name_stated_twice_with_two_values_is_refused() -> None:
         parse_settings(["a=1", "a=2"])
 
 
+@pytest.mark.parametrize("text", ["[[1j]]", "(1, b'a')", "{1, 2}", '{"a": [1, 2j]}', "[1, frozenset()]"])
+def test_a_value_that_json_cannot_hold_is_no_value(text: str) -> None:
+    with pytest.raises(UsageError, match="is no value"):
+        parse_settings([f"head_pool={text}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("[[1.5]]", ((1.5,),)), ('{"a": [1, "b"]}', {"a": [1, "b"]}), ("[True, None]", (True, None))]
+)
+def test_a_nested_value_of_what_json_holds_is_read(text: str, value: object) -> None:
+    assert parse_settings([f"head_pool={text}"]) == {"head_pool": value}
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
@@ -41,19 +54,6 @@ def test_a_name_stated_twice_with_two_values_is_refused() -> None:
         ("('LEAKYRELU', {'negative_slope': 0.3})", ("LEAKYRELU", {"negative_slope": 0.3})),
     ],
 )
-@pytest.mark.parametrize("text", ["[[1j]]", "(1, b'a')", "{1, 2}", '{"a": [1, 2j]}', "[1, frozenset()]"])
-def test_a_value_that_json_cannot_hold_is_no_value(text: str) -> None:
-    with pytest.raises(UsageError, match="is no value"):
-        parse_settings([f"head_pool={text}"])
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("[[1.5]]", ((1.5,),)), ('{"a": [1, "b"]}', {"a": [1, "b"]}), ("[True, None]", (True, None))]
-)
-def test_a_nested_value_of_what_json_holds_is_read(text: str, value: object) -> None:
-    assert parse_settings([f"head_pool={text}"]) == {"head_pool": value}
-
-
 def test_every_spelling_that_is_printed_is_read(text: str, value: Any) -> None:
     assert parse_value(text) == value
     assert parse_value(f"  {text} ") == value
