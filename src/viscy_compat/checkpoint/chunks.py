@@ -81,7 +81,7 @@ class ChunkedStorage(Storage):
                 offset = tensor.offset + place * tensor.stride[0]
                 at_row = StoredTensor(tensor.key, spec, tensor.storage, stride=tensor.stride[1:], offset=offset)
                 part = b"".join(read(at_row))
-                _place(whole, inner, part, tensor.spec.shape[1:], offsets[1:], unit)
+                _place(part, whole, shape=inner, size=tensor.spec.shape[1:], offsets=offsets[1:], unit=unit)
         return bytes(whole)
 
 
@@ -127,7 +127,7 @@ def _is_slab(chunk: Chunk, shape: _Sizes) -> bool:
     return len(shape) < 2 or chunk.tensor.spec.shape[1:] == shape[1:]
 
 
-def _place(whole: bytearray, shape: _Sizes, part: bytes, size: _Sizes, offsets: _Sizes, unit: int) -> None:
+def _place(part: bytes, whole: bytearray, *, shape: _Sizes, size: _Sizes, offsets: _Sizes, unit: int) -> None:
     """Copy a packed block into a packed array, one run of the last axis after the other."""
     run = size[-1] * unit
     steps = [unit * _product(shape[axis + 1 :]) for axis in range(len(shape))]

@@ -268,7 +268,7 @@ def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _Meta
         raise beyond(limits, "tensors", count, f"{count} tensors and parts of them", where=where)
     entries = {key: _read_entry(key, node, where, limits) for key, node in descriptions.items()}
     for index, node in zip(places[::2], places[1::2], strict=True):
-        _add_part(entries, _fields(index), _fields(node), where, limits)
+        _add_part(entries, _fields(index), _fields(node), where=where, limits=limits)
     paths = mapping_of(fields.get("planner_data")) or {}
     return entries, {key: path for key, node in paths.items() if (path := _texts(node))}
 
@@ -309,7 +309,7 @@ def _shape(node: Node, where: str, limits: Limits) -> tuple[int, ...]:
 
 
 def _add_part(
-    entries: dict[str, _MetadataEntry], index: dict[str, Node], info: dict[str, Node], where: str, limits: Limits
+    entries: dict[str, _MetadataEntry], index: dict[str, Node], info: dict[str, Node], *, where: str, limits: Limits
 ) -> None:
     key, offsets = index.get("fqn"), index.get("offset")
     name, start, size = info.get("relative_path"), info.get("offset"), info.get("length")

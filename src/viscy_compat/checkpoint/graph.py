@@ -125,7 +125,7 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         checked_crcs=file.checked,
         root=pickle.root,
         dropped=pickle.dropped,
-        findings=tuple(_findings(file, entries, uses, site, sites, address)),
+        findings=(*_file_findings(file, entries, uses), *_site_findings(site, sites, address)),
         stated=address is not None,
         decided=decided or address is not None,
         select=partial(_read_set, file, limits, sites),
@@ -182,14 +182,7 @@ def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: str) -> Wrap
     return Wrapper(kind, prefix=default_prefix(tensors, kind), version=version)
 
 
-def _findings(
-    file: DecodedFile,
-    entries: _StateDictEntries,
-    uses: tuple[GlobalUse, ...],
-    site: Site,
-    sites: list[Site],
-    address: str | None,
-) -> Iterable[Finding]:
+def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[GlobalUse, ...]) -> Iterable[Finding]:
     yield from _name_findings(uses, file.pickle.computed)
     yield from unreadable_findings(entries.unreadable)
     if not file.checked and not file.path:
@@ -201,6 +194,9 @@ def _findings(
     reasons = {view.reason for view in file.storages.values() if type(view) is NotExact and view.code == "VC442"}
     if reasons and not any(tensor.code == "VC442" for tensor in entries.unreadable):
         yield Finding("VC442", f"outside of the weights: {len(reasons)} storages are not in the file")
+
+
+def _site_findings(site: Site, sites: list[Site], address: str | None) -> Iterable[Finding]:
     if not site.is_module and has_other_keys(site.node):
         yield Finding("VC447", "the state dict has keys that are no text; they are left out")
     if len(sites) > 1 and address is None:

@@ -168,14 +168,12 @@ def _optimizer_facts(node: Node) -> OptimizerFacts:
     for value in entries[1:40:2]:
         slots.update(dict.fromkeys(mapping_of(value) or {}))
     groups = plain(parts.get("param_groups"), most=5_000)
-    settings = [_without_params(group) for group in groups] if type(groups) is list else []
+    settings = groups if type(groups) is list else []
+    for group in settings:
+        # how many parameters a group has, in place of their numbers
+        if type(group) is dict and type(group.get("params")) is list:
+            group["params"] = len(group["params"])
     return OptimizerFacts(len(entries) // 2, tuple(slots), _bytes_below(node), settings)
-
-
-def _without_params(group: Any) -> Any:
-    if type(group) is not dict or type(group.get("params")) is not list:
-        return group
-    return {**group, "params": len(group["params"])}
 
 
 def _bytes_below(root: Node) -> int:

@@ -67,7 +67,10 @@ class _Plainer:
         entries = entries_of(node)
         if entries is not None:
             return self.mapping(entries, depth)
-        return self.object(node, depth) if kind is Call else _opaque(node)
+        if kind is Call:
+            return self.object(node, depth)
+        raw = node.items[0] if kind is Items else node
+        return "<storage>" if kind is Persistent else f"<{len(raw)} bytes>" if type(raw) is bytes else "<?>"
 
     def mapping(self, entries: list[Node], depth: int) -> dict[str, Any]:
         first_entries = entries[: 2 * max(self._left, 0)]
@@ -99,13 +102,6 @@ def _held_by_subclass(node: Call) -> list[Node] | None:
     if rebuilt and len(node.args) == 3 and type(node.args[2]) is Dict:
         return node.args[2].entries
     return node.entries
-
-
-def _opaque(node: Node) -> str:
-    if type(node) is Persistent:
-        return "<storage>"
-    raw = node.items[0] if type(node) is Items else node
-    return f"<{len(raw)} bytes>" if type(raw) is bytes else "<?>"
 
 
 def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str, ...]:

@@ -196,30 +196,29 @@ class Rebuilder:
         if len(shape) != len(stride):
             _refuse("VC440", f"{len(shape)} sizes and {len(stride)} strides")
         offset += view.first
-        self._check_bounds(shape, stride, offset, itemsize, view.storage)
         grad = arity > 4 and args[4] is True
-        return StoredTensor(
+        tensor = StoredTensor(
             key, TensorSpec(shape, dtype), view.storage, stride=stride, offset=offset, requires_grad=grad, node=node
         )
+        self._check_bounds(tensor)
+        return tensor
 
-    def _check_bounds(
-        self, shape: tuple[int, ...], stride: tuple[int, ...], offset: int, itemsize: int, storage: Storage
-    ) -> None:
+    def _check_bounds(self, tensor: StoredTensor) -> None:
         """Compare what a tensor needs with what its storage holds, before anything is read."""
+        shape, stride, itemsize, holds = tensor.spec.shape, tensor.stride, tensor.itemsize, tensor.storage.nbytes
         if 0 in shape:
             return
-        last, elements = offset, 1
+        last, elements = tensor.offset, 1
         for size, step in zip(shape, stride, strict=True):
             last += (size - 1) * step
             elements *= size
-        if (last + 1) * itemsize > storage.nbytes:
+        if (last + 1) * itemsize > holds:
             _refuse(
                 "VC440",
-                f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, "
-                f"but its storage has {storage.nbytes}",
+                f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, but its storage has {holds}",
             )
-        if elements * itemsize > storage.nbytes + self._limits.expansion:
-            _refuse_limit(self._limits, "expansion", elements * itemsize - storage.nbytes, f"shape {shape} is expanded")
+        if elements * itemsize > holds + self._limits.expansion:
+            _refuse_limit(self._limits, "expansion", elements * itemsize - holds, f"shape {shape} is expanded")
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:

@@ -194,12 +194,12 @@ def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
                 paths[".".join(parts[: place + 1]) + "."] = None
     if len(paths) * len(names) > _COMPARISONS:
         return ()
-    below = {path: f"{path[:-1].rpartition('.')[0]}." for path in paths}
-    return tuple(
-        path
-        for path, parent in below.items()
-        if all(name.startswith(path) for name in names if name.startswith(parent))
-    )
+    return tuple(path for path in paths if _is_only_child(path, names))
+
+
+def _is_only_child(inner: str, names: list[str]) -> bool:
+    parent = inner[:-1].rpartition(".")[0] + "."
+    return all(name.startswith(inner) for name in names if name.startswith(parent))
 
 
 def _take_out(name: str, innermost_first: list[str]) -> str:

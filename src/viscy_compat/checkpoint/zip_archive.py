@@ -187,7 +187,12 @@ def _locate_directory(source: ByteSource | ByteWindow) -> tuple[int, int, int]:
         tail = source.read(max(source.size - _TAIL - 65535, 0), min(_TAIL + 65535, source.size))
         place = tail.rfind(b"PK\x05\x06")
         if place < 0 or place + END.size > len(tail):
-            _refuse_cut(source.path)
+            raise UnreadableCheckpoint(
+                "this archive has no directory at its end: the file was cut",
+                where=source.path,
+                fix="fetch the file again and compare its size with the original",
+                code="VC403",
+            )
     end = END.unpack_from(tail, place)
     if place + END.size + end[7] != len(tail):
         _refuse_archive(source.path, "bytes follow the end of the archive")
@@ -250,14 +255,30 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
         rows.append(row)
     if place != size:
         _refuse_archive(source.path, "the directory is longer than its entries")
-    names = [row[0] for row in rows]
-    if len(set(names)) != count:
-        _refuse_duplicate(source.path, names)
-    if (pair := two_alike(names)) is not None:
-        _refuse_alike(source.path, *pair)
+    _refuse_ambiguous_names(source.path, [row[0] for row in rows])
     limits = _limits_of(source.path, rows, start)
     return {row[0]: ZipEntry(*row, limits[row[1]]) for row in rows}
 
+
+def _refuse_ambiguous_names(path: str, names: list[str]) -> None:
+    """Refuse two entries of one name, or of names that some reader takes for one."""
+    twice = None
+    if len(set(names)) != len(names):
+        twice = next(after for before, after in pairwise(sorted(names)) if before == after)
+    pair = two_alike(names) if twice is None else None
+    if twice is not None:
+        what = (
+            f"two entries of the archive are called {printable_name(twice)}, and readers differ in which one they take"
+        )
+    elif pair is not None:
+        one, other = map(printable_name, pair)
+        what = f"the entries {one} and {other} are one name to torch or to a file system"
+    else:
+        return
+    raise UnreadableCheckpoint(what, where=path, fix=_DO_NOT_USE, code="VC411")
+
+
+_DO_NOT_USE = "do not use this file: fetch it from its source again"
 
 _NO_NAMES = {"", ".", ".."}
 """Parts of a path that are none: two slashes in a row, and what a file system takes for a folder."""
@@ -345,15 +366,6 @@ def _damaged_record(path: str, name: str) -> UnreadableCheckpoint:
     )
 
 
-def _refuse_cut(path: str) -> NoReturn:
-    raise UnreadableCheckpoint(
-        "this archive has no directory at its end: the file was cut",
-        where=path,
-        fix="fetch the file again and compare its size with the original",
-        code="VC403",
-    )
-
-
 def _refuse_archive(path: str, what: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"broken zip archive: {what}",
@@ -363,30 +375,11 @@ def _refuse_archive(path: str, what: str) -> NoReturn:
     )
 
 
-def _refuse_duplicate(path: str, names: list[str]) -> NoReturn:
-    name = next(after for before, after in pairwise(sorted(names)) if before == after)
-    raise UnreadableCheckpoint(
-        f"two entries of the archive are called {printable_name(name)}, and readers differ in which one they take",
-        where=path,
-        fix="do not use this file: fetch it from its source again",
-        code="VC411",
-    )
-
-
-def _refuse_alike(path: str, one: str, other: str) -> NoReturn:
-    raise UnreadableCheckpoint(
-        f"the entries {printable_name(one)} and {printable_name(other)} are one name to torch or to a file system",
-        where=path,
-        fix="do not use this file: fetch it from its source again",
-        code="VC411",
-    )
-
-
 def _refuse_overlap(path: str, name: str) -> NoReturn:
     raise UnreadableCheckpoint(
         f"{printable_name(name)} overlaps with another part of the archive",
         where=path,
-        fix="do not use this file: fetch it from its source again",
+        fix=_DO_NOT_USE,
         code="VC412",
     )
 

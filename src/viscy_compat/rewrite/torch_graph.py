@@ -108,17 +108,13 @@ def edited_contents(
     if not weights_only:
         replaced.update(_take_out_entries(root, without, replaced))
         replaced.update(_add_new_places(root, states, replaced))
-    fine = _is_admitted(checkpoint)
+    # only protocol 2 has no other opcodes than those that torch's default reads
+    fine = checkpoint.versions.get("pickle") == "2" and not refused_names(checkpoint.globals)
     admitted = Admission(replaced) if fine else admission(root, replaced, keep_classes=keep_classes)
     pickle = emit_pickle(root, replacements=admitted.replacements)
     keys = dict.fromkeys(node.id[2] for node in pickle.persistents)
     records = {key: checkpoint.records[prefix + key] for key in keys if key not in graph.storages}
     return TorchContents(pickle.data, {**records, **graph.storages}, admitted)
-
-
-def _is_admitted(checkpoint: Checkpoint) -> bool:
-    """Whether torch's default reads everything that the file holds: only protocol 2 has no other opcodes."""
-    return checkpoint.versions.get("pickle") == "2" and not refused_names(checkpoint.globals)
 
 
 class _Graph:
@@ -224,15 +220,12 @@ def _lean_root(checkpoint: Checkpoint, state: OutputStateDict) -> Node:
         return state.place
     first, _, rest = state.site.partition(".")
     if rest:
-        return Dict([first, _nest_below(rest, state.place)])
+        node = state.place
+        for name in reversed(rest.split(".")):
+            node = Dict([name, node])
+        return Dict([first, node])
     if checkpoint.wrapper.kind != "lightning":
         return Dict([first, state.place])
     entries = entries_of(checkpoint.root) or []
     pairs = zip(entries[::2], entries[1::2], strict=True)
     return Dict([item for key, value in pairs if key in KEPT_ENTRIES for item in (key, value)])
-
-
-def _nest_below(path: str, node: Node) -> Node:
-    for part in reversed(path.split(".")):
-        node = Dict([part, node])
-    return node
