@@ -196,6 +196,8 @@ def test_strict_makes_it_a_finding_and_quiet_still_names_it(tmp_path: Path, caps
         ("head_pol=true", "did you mean head_pool?"),
         ("decoder_mode=PixelShuffle", "decoder_mode has no value PixelShuffle; did you mean pixelshuffle?"),
         ("backbone=ConvNeXtV2_tiny", "backbone has no value ConvNeXtV2_tiny; did you mean convnextv2_tiny?"),
+        ("backbone=resnet11", "backbone takes convnext_tiny or convnextv2_atto or convnextv2_tiny, and not resnet11"),
+        ("decoder_norm_layer=bach", "decoder_norm_layer takes batch or instance, and not bach"),
     ],
 )
 def test_a_setting_that_cannot_be_meant_is_usage(

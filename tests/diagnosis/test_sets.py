@@ -212,3 +212,19 @@ def test_a_file_of_one_set_needs_no_address(tmp_path: Path) -> None:
     result = report.results[0].to_dict()  # type: ignore[attr-defined]
     assert (result["state_dict"], len(result["sets"])) == ("", 1)
     assert "--state-dict" not in result["next"] + result["python"]
+
+
+@pytest.mark.parametrize(
+    ("outer", "expected"), [("", {":model.", ":"}), ("model.", {":model.", ":"}), ("net.", {":net.model.", ":net."})]
+)
+def test_a_copy_without_the_first_name_of_its_class_is_told_from_the_one_beside_it(
+    tmp_path: Path, outer: str, expected: set[str]
+) -> None:
+    both = under(outer, SMALL) | under(outer, BARE)
+    result = judged(tmp_path, both)
+    assert {*addresses(result)} == expected
+    assert {row.class_name for row in result.sets} == {"BetaVaeMonai"}
+    for address in expected:
+        again = judged(tmp_path, both, state_dict=address)
+        assert (again.state_dict, again.sets[0].tensors) == (address, len(SMALL))
+        assert again.verdict in ("compatible", "remappable")

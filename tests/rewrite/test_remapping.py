@@ -12,6 +12,7 @@ import pytest
 
 from support.assembly import call, lightning, mapping, name, safetensors, storage, tensor, text, zipped
 from support.files import floats, renaming_plan, torch_file
+from support.layouts import hollow, layout_of
 from viscy_compat import remap
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
@@ -85,6 +86,27 @@ def test_a_file_of_no_known_class_is_exit_2_and_writes_nothing(place: Path) -> N
 def test_what_cannot_be_meant_is_exit_2(place: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place)
     assert main(["remap", "old.ckpt", *words]) == 2
+
+
+@pytest.mark.parametrize("way", ["--plan", "--against"])
+def test_a_setting_that_no_class_has_is_refused_beside_a_given_target(
+    place: Path, capsys: pytest.CaptureFixture[str], way: str
+) -> None:
+    given = {"--plan": place / "plan.json", "--against": place / "old.ckpt"}[way]
+    words = ["remap", str(place / "old.ckpt"), way, str(given), "--set"]
+    assert main([*words, "head_pol=true"]) == 2
+    assert "no known class has an argument head_pol" in capsys.readouterr().err
+    assert main([*words, "head_pool=true"]) == 0
+
+
+def test_a_setting_that_the_class_of_a_plan_has_not_is_refused_with_the_nearest(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, plan = str(hollow(tmp_path / "a.safetensors", layout_of("Unet2d"))), str(tmp_path / "plan.json")
+    assert main(["remap", old, "--write-plan", plan]) == 0
+    capsys.readouterr()
+    assert main(["remap", old, "--plan", plan, "--set", "num_block=2"]) == 2
+    assert "Unet2d has no argument num_block; did you mean num_blocks?" in capsys.readouterr().err
 
 
 def test_a_plan_for_another_layout_is_exit_1(place: Path) -> None:

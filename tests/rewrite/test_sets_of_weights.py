@@ -210,3 +210,16 @@ def test_a_file_of_equal_sets_needs_no_address(tmp_path: Path) -> None:
     (result,) = check(tmp_path / "a.ckpt").results
     assert (result.verdict, result.state_dict) == ("compatible", "state_dict:model.")  # type: ignore[attr-defined]
     assert [row.same_bytes for row in result.sets] == [None, True]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(("address", "averaged"), [("state_dict:model.", False), ("state_dict:", True)])
+def test_a_copy_whose_names_would_be_those_of_the_chosen_set_is_left_out(
+    address: str, averaged: bool, tmp_path: Path
+) -> None:
+    bare = {name.removeprefix("model."): tensor for name, tensor in AVERAGED.items()}
+    torch.save({"state_dict": PLAIN | bare}, tmp_path / "a.pt")
+    (result,) = remap(tmp_path / "a.pt", tmp_path / "b.pt", state_dict=address, sets="all").results
+    assert [fate.outcome for fate in result.fates] == ["left out"]
+    written = torch.load(tmp_path / "b.pt")["state_dict"]
+    assert written.keys() == PLAIN.keys()
+    assert is_averaged(written) is averaged

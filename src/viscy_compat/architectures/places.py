@@ -44,7 +44,7 @@ def places_of(names: Collection[str], class_name: str = "") -> list[Place]:
     [('BetaVaeMonai', 'ema.', ''), ('BetaVaeMonai', 'ema.model.', 'model.'), ('BetaVaeMonai', '', 'model.')]
     """
     rows = [row for row in CLASSES if row.telling and row.name == (class_name or row.name)]
-    guesses = [(row, lacks) for row in rows for lacks in dict.fromkeys(("", _first_name(row)))]
+    guesses = [(row, lacks) for row in rows for lacks in dict.fromkeys(("", first_name(row)))]
     tails = tuple({row.telling[0][len(lacks) :] for row, lacks in guesses})
     telling = [name for name in names if name.endswith(tails)]
     found = [place for row, lacks in guesses for place in _places(row, lacks, telling, names)]
@@ -60,7 +60,13 @@ def _places(row: ClassRow, lacks: str, telling: list[str], names: Collection[str
             yield Place(row, prefix, lacks)
 
 
-def _first_name(row: ClassRow) -> str:
-    """Return the first name that all telling names of a class share, with its dot; empty where there is none."""
+def first_name(row: ClassRow) -> str:
+    """Return the first name that all telling names of a class share, with its dot; empty where there is none.
+
+    Examples
+    --------
+    >>> [first_name(row) for row in CLASSES if row.name in ("BetaVaeMonai", "Unet2d")]
+    ['model.', '']
+    """
     firsts = {name.partition(".")[0] for name in row.telling}
     return f"{firsts.pop()}." if len(firsts) == 1 else ""

@@ -191,7 +191,7 @@ class _Collected:
         for one in tried:
             spelling = self._spelling(argument.name, one)
             if known.origin in (SETTING, ARGUMENT):
-                _refuse_other_case(argument.name, domain, spelling, known.origin)
+                _refuse_unknown_word(argument, domain, spelling, known.origin)
             if is_a_value(domain, spelling):
                 return one
         said = f"{argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
@@ -204,14 +204,21 @@ class _Collected:
         return spelling.get(name, value)
 
 
-def _refuse_other_case(name: str, domain: Domain, value: Any, origin: str) -> None:
-    """Refuse a text that is a value but for capitals. Values in capitals are MONAI's, which takes them in any case."""
+_MOST_VALUES = 8
+"""Values that an error names: those of every argument that takes words are fewer."""
+
+
+def _refuse_unknown_word(argument: Argument, domain: Domain, value: Any, origin: str) -> None:
+    """Refuse a text that is no value, where a class takes few. Values in capitals are MONAI's, which takes others too."""
     if not isinstance(domain, Choice) or not isinstance(value, str) or value in domain.values:
         return
-    for meant in domain.values:
-        if meant == value.lower():
-            said = f"{origin}: {name} has no value {printable(value)}; did you mean {meant}?"
-            raise UsageError(said, fix=f"correct the value: {name}={meant}")
+    words = [word for word in domain.values if isinstance(word, str)]
+    if value.lower() in words:
+        said = f"{origin}: {argument.name} has no value {printable(value)}; did you mean {value.lower()}?"
+        raise UsageError(said, fix=f"correct the value: {argument.name}={value.lower()}")
+    if words and all(map(str.islower, words)):
+        said = f"{origin}: {argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
+        raise UsageError(said, fix="correct the value")
 
 
 def _spelt(text: str) -> list[Any]:
@@ -237,7 +244,7 @@ def takes(domain: Domain, default: Any) -> str:
         values = sorted(domain.values, key=lambda value: (value is not None, str(value)))
         if {*map(type, values)} == {bool}:
             return "true or false"
-        return " or ".join(spell(value) for value in values[:6])
+        return " or ".join(spell(value) for value in values[:_MOST_VALUES])
     if isinstance(domain, Integers | Floats):
         return "a whole number" if isinstance(domain, Integers) else "a number"
     count = "" if isinstance(domain, Repeated) else f"{len(domain.domains)} "

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, infer
-from viscy_compat.architectures.places import Place, places_of
+from viscy_compat.architectures.places import Place, first_name, places_of
 from viscy_compat.checkpoint.address import Address, select_set
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View, WeightsFacts
 from viscy_compat.checkpoint.wrapper import layout_of, names_without_wrappers, view_below
@@ -32,7 +32,8 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
     everything = (*here, *elsewhere)
     if not checkpoint.decided:
         return _only_known(everything)
-    within = [row for row in here if _is_within(row, checkpoint)]
+    exact = [row for row in here if checkpoint.base is not None and row.address == checkpoint.address]
+    within = exact or [row for row in here if _is_within(row, checkpoint)]
     judged, why = _within(within)
     return SetChoice(judged, _why(checkpoint) if judged and not why and len(everything) > 1 else why, everything)
 
@@ -44,7 +45,18 @@ def _beside(here: list[WeightSet], whole: list[WeightSet]) -> list[WeightSet]:
     if not others and len(here) == 1:
         return [here[0]._replace(address=here[0].checkpoint.site)]
     site = here[0].checkpoint.site
-    return [*(row._replace(address=str(Address(site, row.view.prefix))) for row in here), *others]
+    return _told_apart([*(row._replace(address=str(Address(site, row.view.prefix))) for row in here), *others])
+
+
+def _told_apart(rows: list[WeightSet]) -> list[WeightSet]:
+    """Name a copy by the first name of its class where another one stands at the same place without it."""
+    bare = {row.view.prefix for row in rows if row.view.lacks}
+    return [
+        row._replace(address=f"{row.address}{next(iter(row.view.keys)).partition('.')[0]}.")
+        if row.view.prefix in bare and row.inference and not row.view.lacks and ":" in row.address
+        else row
+        for row in rows
+    ]
 
 
 def _is_within(row: WeightSet, checkpoint: Checkpoint) -> bool:
@@ -137,8 +149,9 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
     """Yield the sets of known classes below any prefix, in the order of the file; none takes a tensor of another."""
     names = names_without_wrappers(checkpoint.tensors)
     found: list[tuple[View, Inference]] = []
-    for place in _plausible_places(checkpoint, names, class_name):
-        view = _view_at(place, names)
+    places = _plausible_places(checkpoint, names, class_name)
+    for place in (*places, *places):  # once more, for what a set that was found later stood in the way of
+        view = _view_at(place, _without_the_other_copy(place, names))
         inference = _inferred(place, layout_of(checkpoint, view), found, checkpoint) if view.keys else None
         if inference:
             found.append((view, inference))
@@ -147,7 +160,18 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
     found.extend(_undotted(checkpoint, found, list(names.values())))
     first = {key: place for place, key in enumerate(checkpoint.tensors)}
     found.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
-    yield from (_set_of(checkpoint, view, inference) for view, inference in found)
+    yield from _told_apart([_set_of(checkpoint, view, inference) for view, inference in found])
+
+
+def _without_the_other_copy(place: Place, names: dict[str, str]) -> dict[str, str]:
+    """Return names without those of a copy that stands at the same place with, or without, the class's first name."""
+    first = place.lacks or first_name(place.known)
+    telling = place.known.telling[0]
+    other = place.prefix + (telling if place.lacks else telling[len(first) :])
+    if not first or other not in names:
+        return names
+    inner = place.prefix + first
+    return {name: key for name, key in names.items() if name.startswith(inner) != bool(place.lacks)}
 
 
 def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name: str) -> list[Place]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, View
@@ -19,14 +20,14 @@ from viscy_compat.diagnosis.computing import about_adapters_outside
 from viscy_compat.diagnosis.sets import choose_set
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.dropping import keys_of, view_without, with_dropped, with_effects
 from viscy_compat.plans.maker import Route, infer_plan, plan_back, plan_source, route_to_class, sources_of_view
 from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of
 from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.rewrite.streams import refuse_changed_fills
-from viscy_compat.stated import Statement
+from viscy_compat.stated import ARGUMENT, SETTING, Statement
 
 Direction = Literal["forward", "back"]
 
@@ -173,6 +174,7 @@ def _diagnose(question: RemapRequest) -> Diagnosis:
 
 def _from_file(question: RemapRequest) -> FilePlan:
     plan = read_plan(question.plan)
+    _refuse_foreign_settings(question, plan.target.class_name)
     plan = inverse_of(plan) if question.direction == "back" else plan
     choice, row = _meant(question, plan.source.state_dict)
     view = _fitting_view(row, plan, question.path)
@@ -182,6 +184,22 @@ def _from_file(question: RemapRequest) -> FilePlan:
     sets = tuple(chosen if each is row else each for each in choice.sets)
     found = choice._replace(judged=chosen, sets=sets)
     return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
+
+
+def _refuse_foreign_settings(question: RemapRequest, class_name: str) -> None:
+    """Refuse ``--set`` for what the class of a given plan does not have; without a class, for what no class has."""
+    from viscy_compat.diagnosis.knowledge import is_any_argument, refuse_foreign
+
+    names = [name for row in question.statements if row.origin in (SETTING, ARGUMENT) for name in row.arguments]
+    if class_name:
+        architecture = find(class_name)
+        own = {argument.name for argument in architecture.arguments}
+        refuse_foreign(architecture, [name for name in names if name not in own])
+    for name in names:
+        if not is_any_argument(name):
+            raise UsageError(
+                f"no known class has an argument {printable(name)}", fix="correct the name, or leave it out"
+            )
 
 
 def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoice, WeightSet]:
@@ -263,6 +281,7 @@ def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
 
 
 def _against(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan:
+    _refuse_foreign_settings(question, "")
     wanted = open_checkpoint(question.against, limits=question.limits)
     choice, row = _meant(question)
     view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))

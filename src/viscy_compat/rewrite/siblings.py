@@ -77,10 +77,12 @@ def fates_of(choice: SetChoice | None, plan: Plan, prefix: str, *, scope: Scope,
 
 def _fate(row: WeightSet, chosen: WeightSet, plan: Plan, prefix: str) -> Fate:
     """Return what becomes of a set in an output that holds all of them."""
+    within = row.checkpoint.site == chosen.checkpoint.site
+    if within and row.view.prefix == chosen.view.prefix:
+        return Fate(row, "left out", "in the new file its names would be those of the chosen set")
     out = prefix if row.view.prefix == chosen.view.prefix else row.view.prefix
     if row.layout == chosen.layout:
         return Fate(row, "migrated", "the same layout, by the same plan", _part(row, plan, out))
-    within = row.checkpoint.site == chosen.checkpoint.site
     if row.inference is None:
         why = "it shares a state dict with the chosen set, and is of no known class"
         return Fate(row, "left out", why) if within else Fate(row, "kept", "it is of no known class")
