@@ -19,21 +19,42 @@ if TYPE_CHECKING:
     from viscy_compat.exploring.exploration import explore as explore
     from viscy_compat.loading import load_model as load_model
     from viscy_compat.loading import load_state_dict as load_state_dict
+    from viscy_compat.lookup import ask as ask
+    from viscy_compat.lookup import explain as explain
+    from viscy_compat.lookup import inspect as inspect
+    from viscy_compat.lookup import zoo as zoo
     from viscy_compat.proof.equivalence import verify as verify
     from viscy_compat.references.recording import record as record
     from viscy_compat.rewrite.remapping import remap as remap
 
 _PUBLIC = {
+    "ask": "viscy_compat.lookup",
     "check": "viscy_compat.diagnosis",
+    "explain": "viscy_compat.lookup",
     "explore": "viscy_compat.exploring.exploration",
+    "inspect": "viscy_compat.lookup",
     "load_model": "viscy_compat.loading",
     "load_state_dict": "viscy_compat.loading",
     "record": "viscy_compat.references.recording",
     "remap": "viscy_compat.rewrite.remapping",
     "verify": "viscy_compat.proof.equivalence",
+    "zoo": "viscy_compat.lookup",
 }
 
-__all__ = ["__version__", "check", "explore", "load_model", "load_state_dict", "record", "remap", "verify"]
+__all__ = [
+    "__version__",
+    "ask",
+    "check",
+    "explain",
+    "explore",
+    "inspect",
+    "load_model",
+    "load_state_dict",
+    "record",
+    "remap",
+    "verify",
+    "zoo",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -42,7 +63,26 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_PUBLIC[name]), name)
+    function = _speaking_python(getattr(import_module(_PUBLIC[name]), name))
+    globals()[name] = function
+    return function
+
+
+def _speaking_python(function: Any) -> Any:
+    """Return a public function whose errors name keywords where those of the command name flags."""
+    from functools import wraps
+
+    from viscy_compat.errors import CompatError
+
+    @wraps(function)
+    def call(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return function(*arguments, **keywords)
+        except CompatError as error:
+            error.speak_python()
+            raise
+
+    return call
 
 
 def __dir__() -> list[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.version import __version__
 
@@ -126,6 +128,12 @@ class Explanation(NamedTuple):
         """The code."""
         return self.entry.id
 
+    def __repr__(self) -> str:
+        return line_of(self, self.entry.title)
+
+    def _repr_html_(self) -> str:
+        return html_of("explain", self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the entry."""
         return {"code": self.entry.id, **{name: getattr(self.entry, name) for name in Code._fields[1:]}}
@@ -148,6 +156,31 @@ class Result(Protocol):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""
+
+
+_WORDS = ("holds", "findings", "undecided")
+_SHOWN = 10
+"""Results in the repr of a report: a screen of them."""
+
+
+def line_of(result: Result, about: str = "") -> str:
+    """Return what a result's ``repr`` is: what it is about, how it went, and the codes of what was found.
+
+    Examples
+    --------
+    >>> line_of(Explanation(CATALOGUE["VC105"]), CATALOGUE["VC105"].title)
+    '<Explanation VC105: the layout is that of an older generation>'
+    """
+    verdict = getattr(result, "verdict", "") or ("" if about else _WORDS[result.exit_code])
+    codes = dict.fromkeys(finding.code for finding in result.findings if finding.code and finding.severity != "note")
+    words = ", ".join(filter(None, (verdict, about, " ".join(codes))))
+    return f"<{type(result).__name__} {printable(result.title)}: {printable(words)}>"
+
+
+def html_of(command: str, result: Result) -> str:
+    """Return what a notebook shows of a result of a command; the words of a page are made above this room."""
+    html: str = import_module("viscy_compat.report.html").fragment(Report(command, [result]))
+    return html
 
 
 class Aside(NamedTuple):
@@ -218,6 +251,23 @@ class Report(Generic[ResultT]):
 
     def __bool__(self) -> bool:
         return self.exit_code == 0
+
+    def __repr__(self) -> str:
+        count = f"{len(self.results)} result{'' if len(self.results) == 1 else 's'}"
+        lines = [f"<Report of {self.command}: {count}, exit code {self.exit_code}>"]
+        lines += [f"  {result!r}" for result in self.results[:_SHOWN]]
+        more = len(self.results) - _SHOWN
+        return "\n".join([*lines, *([f"  ... and {more} more in results"] if more > 0 else [])])
+
+    def __str__(self) -> str:
+        """Return the text that the command prints."""
+        text: str = import_module("viscy_compat.report").render(self, "text")
+        return text
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        html: str = import_module("viscy_compat.report.html").fragment(self)
+        return html
 
     def to_dict(self) -> dict[str, Any]:
         """Return the object that ``--format json`` prints."""

@@ -19,7 +19,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Finding
+from viscy_compat.findings import Finding, html_of, line_of
 from viscy_compat.named import NamedTuple
 
 _MOST_NEARBY = 5
@@ -54,6 +54,13 @@ class Answer(NamedTuple):
     def findings(self) -> tuple[Finding, ...]:
         """None: losses are an answer, not a finding."""
         return ()
+
+    def __repr__(self) -> str:
+        losses = "; ".join(loss.detail for loss in self.outcome.losses)
+        return line_of(self, "exact" if self.outcome.exact else self.outcome.why or losses)
+
+    def _repr_html_(self) -> str:
+        return html_of("explore", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""

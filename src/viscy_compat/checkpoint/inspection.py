@@ -12,7 +12,7 @@ from viscy_compat.checkpoint.plain import absolute_paths, plain
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
 from viscy_compat.checkpoint.thorough import damaged_records
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.findings import Finding
+from viscy_compat.findings import Finding, html_of, line_of
 from viscy_compat.named import NamedTuple
 
 
@@ -73,6 +73,15 @@ class Inspection:
         findings = self.checkpoint.findings if self.checkpoint else ()
         damage = (Finding("VC414", f"{len(self.damaged)} records are damaged", self.damaged),) if self.damaged else ()
         return (*damage, *findings)
+
+    def __repr__(self) -> str:
+        return line_of(
+            self,
+            f"{self.checkpoint.format}, {len(self.checkpoint.tensors)} tensors" if self.checkpoint else "not readable",
+        )
+
+    def _repr_html_(self) -> str:
+        return html_of("inspect", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``--format json`` prints for the file."""

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
 
-from viscy_compat.errors import UsageError
-from viscy_compat.findings import CATALOGUE, Code, Explanation
+from viscy_compat.lookup import explanations_of
 from viscy_compat.report import emit_each
 
 
@@ -17,17 +15,4 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print entries of the catalogue, or the list of all."""
-    entries = [_entry(code) for code in arguments.codes]
-    return emit_each("explain", _explanations(entries), arguments)
-
-
-def _explanations(entries: Sequence[Code]) -> Iterator[Explanation]:
-    for entry in entries or CATALOGUE.values():
-        yield Explanation(entry, shortened=not entries)
-
-
-def _entry(code: str) -> Code:
-    entry = CATALOGUE.get(code.upper())
-    if entry is None:
-        raise UsageError(f"there is no finding code {code!r}", fix="viscy-compat explain lists them all")
-    return entry
+    return emit_each("explain", explanations_of(arguments.codes), arguments)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import Inspection, inspect_checkpoint
 from viscy_compat.checkpoint.limits import with_limits
-from viscy_compat.diagnosis.sets import choose_set, facts_of
-from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.lookup import inspection_of
 from viscy_compat.report import emit_each
 
 
@@ -28,13 +25,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Inspect each file and print the report."""
-    return emit_each("inspect", (_inspection(path, arguments) for path in arguments.files), arguments)
-
-
-def _inspection(path: str, arguments: Namespace) -> Inspection:
-    limits = with_limits(arguments.limit)
-    try:
-        checkpoint = open_checkpoint(path, limits=limits, state_dict=arguments.state_dict)
-        return inspect_checkpoint(checkpoint, every_byte=arguments.crc, sets=facts_of(choose_set(checkpoint)))
-    except UnreadableCheckpoint as error:
-        return Inspection(path, error=error)
+    how = {
+        "limits": with_limits(arguments.limit),
+        "state_dict": arguments.state_dict,
+        "every_byte": arguments.crc,
+    }
+    return emit_each("inspect", (inspection_of(path, **how) for path in arguments.files), arguments)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from viscy_compat.comparison.amounts import worst
 from viscy_compat.comparison.failures import UNDECIDED, Failure
-from viscy_compat.findings import CATALOGUE, Finding
+from viscy_compat.findings import CATALOGUE, Finding, html_of, line_of
 from viscy_compat.workers.worker import Conditions
 
 
@@ -90,6 +90,12 @@ class ClassResult:
             groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
         told = [_finding(failures) for failures in groups.values()]
         return sorted([*told, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.generation}, {self.configurations} cases")
+
+    def _repr_html_(self) -> str:
+        return html_of("verify", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""

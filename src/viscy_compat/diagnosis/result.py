@@ -8,7 +8,7 @@ from viscy_compat.annotations import Any
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
 from viscy_compat.diagnosis.weight_set import SetChoice
-from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict
+from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict, html_of, line_of
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.plan import Plan
@@ -76,6 +76,12 @@ class CheckResult(NamedTuple):
     def exit_code(self) -> int:
         """The exit code that the contract gives to the verdict; with ``--strict`` what is uncertain is a finding."""
         return EXIT_CODES[self.verdict] or int(self.strict and self.uncertain)
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.identity.class_name} {self.identity.generation}" if self.identity else "")
+
+    def _repr_html_(self) -> str:
+        return html_of("check", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it; keys without a value are left out."""

@@ -9,7 +9,7 @@ from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Generation, Publication, complete
 from viscy_compat.architectures.inference import infer
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Finding
+from viscy_compat.findings import Finding, html_of, line_of
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
@@ -75,6 +75,12 @@ class ZooEntry(NamedTuple):
         """The line of Python that loads the file as it was meant."""
         config = f", config={dict(self.needs)!r}" if self.needs else ""
         return f"model = viscy_compat.load_model({self.file!r}{config})"
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.class_name} {self.generation}")
+
+    def _repr_html_(self) -> str:
+        return html_of("zoo", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry as the JSON has it."""

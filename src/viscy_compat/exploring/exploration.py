@@ -26,7 +26,7 @@ from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import Interrupted, UsageError
 from viscy_compat.exhibits import Exhibits
 from viscy_compat.exploring.laws import KINDS, LAWS, Drawn, Law, LawBroken, Subject
-from viscy_compat.findings import Finding, Report
+from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.wheel import cache_folder
 from viscy_compat.strategies import buildable, configurations, inputs
@@ -116,6 +116,12 @@ class Exploration:
         """One for each broken law."""
         return [Finding("VC510", f"{row.law}: {row.message}", fix="run the script below") for row in self.broken]
 
+    def __repr__(self) -> str:
+        return line_of(self, f"{sum(self.cases.values())} cases")
+
+    def _repr_html_(self) -> str:
+        return html_of("explore", self)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON has it."""
         return {
@@ -154,6 +160,12 @@ class Rows:
     def exit_code(self) -> int:
         """1 where a row has expired or is not used."""
         return 1 if self.findings else 0
+
+    def __repr__(self) -> str:
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of("explore", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rows as the JSON has them."""

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import MARKS, Map
-from viscy_compat.findings import Finding
+from viscy_compat.findings import Finding, html_of, line_of
 from viscy_compat.references.records import Reference
 from viscy_compat.waivers import Waiver
 from viscy_compat.workers.candidate import Candidate
@@ -201,6 +201,12 @@ class StageResult:
         if self.left_out:
             return LEFT_OUT
         return WAIVED if self.waived and not self.exit_code else _WORDS[self.exit_code]
+
+    def __repr__(self) -> str:
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of("gate", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON."""

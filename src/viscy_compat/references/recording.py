@@ -11,7 +11,7 @@ from typing import Any
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
-from viscy_compat.findings import Finding, Report
+from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.layout import printable
 from viscy_compat.old_code.cases import cases_of, old_arguments
 from viscy_compat.old_code.git import from_git
@@ -86,6 +86,12 @@ class Recorded:
         if not self.exit_code:
             return ()
         return (Finding("VC607", f"{self.title}: recording it now gives another file", (), "viscy-compat record"),)
+
+    def __repr__(self) -> str:
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of("record", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON."""

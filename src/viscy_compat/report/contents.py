@@ -6,13 +6,14 @@ there; what a command's own part leaves out stands at the end, under its name in
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
 from viscy_compat.exhibits import Branch, Exhibitor, Exhibits, Fact, Paste, Table, laid_out
 from viscy_compat.findings import Result
 from viscy_compat.layout import TensorSpec
+from viscy_compat.report.remainder import remainder, words_in
 from viscy_compat.report.terminal import size, spell_count
 from viscy_compat.stated import spell
 
@@ -29,10 +30,8 @@ def contents_of(result: Result, command: str, data: Data) -> Exhibits:
     if command not in _PARTS:
         return laid_out(data)
     own = _PARTS[command](result, data)
-    return own._replace(
-        facts=(*own.facts, *(fact for fact in laid_out(data).facts if not _is_said(fact, own))),
-        tables=(*own.tables, *(table for table in laid_out(data).tables if not _holds(own, table))),
-    )
+    rest = remainder(data, "\n".join(words_in(own)), {_OWN_TITLES.get(table.title, "") for table in own.tables})
+    return own._replace(facts=(*own.facts, *rest.facts), tables=(*own.tables, *rest.tables))
 
 
 def verdict_of(result: Result, command: str, data: Data) -> str:
@@ -167,6 +166,9 @@ def _explain(result: Result, data: Data) -> Exhibits:
         ),
     )
 
+
+_OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby"}
+"""Tables of ours, by title, that show a whole table of the JSON under another name."""
 
 _PARTS = {"check": _check, "remap": _remap, "inspect": _inspect, "explore": _explore, "zoo": _zoo, "explain": _explain}
 
@@ -316,38 +318,3 @@ def _close(stack: list[tuple[int, str, str, list[Branch]]], depth: int) -> None:
     while stack[-1][0] >= depth:
         _, name, detail, branches = stack.pop()
         stack[-1][3].append(Branch(name, detail, tuple(branches)))
-
-
-# --- what is left ----------------------------------------------------------------------------------------------------
-
-
-def words_in(exhibits: Exhibits) -> Iterator[str]:
-    """Yield every text that exhibits show."""
-    yield exhibits.sentence
-    yield from (f"{fact.name}={fact.value}" for fact in exhibits.facts)
-    yield from (paste.code for paste in exhibits.pastes)
-    yield from (cell for table in exhibits.tables for row in table.rows for cell in row)
-    yield from _leaves(exhibits.trees)
-
-
-def _leaves(branches: Iterable[Branch]) -> Iterator[str]:
-    for branch in branches:
-        yield f"{branch.name} {branch.detail}"
-        yield from _leaves(branch.branches)
-
-
-def _is_said(fact: Fact, own: Exhibits) -> bool:
-    """Whether a value is in what a command shows already; a short one could be there by chance."""
-    name = fact.name.rpartition(".")[2]
-    pairs = {(row[0], row[1]) for table in own.tables for row in table.rows if len(row) > 1}
-    if (name, fact.value) in pairs or (name, fact.value.replace(", ", ",")) in pairs:
-        return True
-    return len(fact.value) > 3 and any(fact.value in words for words in words_in(own))
-
-
-def _holds(own: Exhibits, table: Table) -> bool:
-    """Whether a table of the JSON is shown as one of the command's own."""
-    return any(other.title == _OWN_TITLES.get(table.title) for other in own.tables)
-
-
-_OWN_TITLES = {"sets": "sets of weights", "nearby": "exact nearby"}

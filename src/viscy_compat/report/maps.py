@@ -8,7 +8,7 @@ from viscy_compat.architectures.architecture import Architecture, Config, comple
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import OutputRefused, UsageError, lacking
 from viscy_compat.exhibits import Exhibits, Fact, Map
-from viscy_compat.findings import Finding, Report
+from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.named import NamedTuple
 from viscy_compat.report.drawing import COLORS
 
@@ -81,6 +81,12 @@ class Shown(NamedTuple):
     def title(self) -> str:
         """The class."""
         return self.map.title
+
+    def __repr__(self) -> str:
+        return line_of(self)
+
+    def _repr_html_(self) -> str:
+        return html_of("explore", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the class and the file: the map is shown as an exhibit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import import_module
 
 from viscy_compat.findings import Report, Result
@@ -11,6 +12,8 @@ from viscy_compat.report.terminal import Style
 def render(report: Report[Result], style: Style) -> str:
     """Return the report as text."""
     text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
+    if style.verbose and report.command != "explain":
+        text = "\n\n".join([text, *_remainders(report, text, style)])
     if "::" in text or "##" in text:
         from viscy_compat.report.runners import without_commands
 
@@ -18,3 +21,12 @@ def render(report: Report[Result], style: Style) -> str:
     if not report.interrupted:
         return text
     return "\n\n".join(["interrupted, and this is what was known by then:", *([text] if text else [])])
+
+
+def _remainders(report: Report[Result], text: str, style: Style) -> Iterator[str]:
+    """Yield, for each result, what its JSON holds and the text has not said: who wants everything gets it."""
+    from viscy_compat.report.remainder import remainder_lines
+
+    for result in report.results:
+        if lines := list(remainder_lines(result.to_dict(), text, style)):
+            yield "\n".join([f"{style.heading(result.title)}, by the names in the JSON:", *lines])

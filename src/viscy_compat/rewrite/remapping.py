@@ -14,7 +14,7 @@ from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
-from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdict
+from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdict, html_of, line_of
 from viscy_compat.layout import differences, fold
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
@@ -119,6 +119,12 @@ class RemapResult(NamedTuple):
     def exit_code(self) -> int:
         """0 where there is a plan, and the file if one was asked for; else that of the verdict."""
         return 0 if self.plan is not None else EXIT_CODES[self.verdict]
+
+    def __repr__(self) -> str:
+        return line_of(self, f"written to {self.written.path}" if self.written else "nothing was written")
+
+    def _repr_html_(self) -> str:
+        return html_of("remap", self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON has it; keys without a value are left out."""

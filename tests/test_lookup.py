@@ -1,0 +1,168 @@
+"""What Python users call, see and type: the looking-up functions, what results look like, errors, types."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+import viscy_compat as vc
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.errors import CompatError, UsageError, in_python
+from viscy_compat.gating.check import hollow
+
+
+@pytest.fixture(scope="module")
+def old(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of an older generation."""
+    path = tmp_path_factory.mktemp("lookup") / "old.safetensors"
+    encoder = find("ContrastiveEncoder")
+    generation = encoder.generations[0]
+    case = (generation.cases or encoder.cases)[0]
+    hollow(str(path), generation.layout(complete(encoder, case.config)))
+    return path
+
+
+def test_each_command_that_looks_up_is_a_function_with_the_same_report(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from viscy_compat.cli import main
+
+    pairs = (
+        (vc.inspect(old), ["inspect", str(old)]),
+        (vc.zoo("vscyto2d"), ["zoo", "vscyto2d"]),
+        (vc.explain("vc105"), ["explain", "VC105"]),
+        (vc.explain(), ["explain"]),
+        (vc.ask("BetaVae25D", latent_dim=256), ["explore", "BetaVae25D", "--ask", "latent_dim=256"]),
+        (vc.ask("BetaVae25D", {"latent_dim": 256}, input=[2, 2, 16, 96, 96]), None),
+    )
+    for report, words in pairs:
+        if words:
+            assert main(words) == report.exit_code
+            assert capsys.readouterr().out == f"{report}\n"
+    assert pairs[-1][0].results[0].input == (2, 2, 16, 96, 96)
+
+
+def test_a_list_stands_for_a_tuple() -> None:
+    asked = vc.ask("BetaVae25D", {"stem_stride": [2, 4, 4]}).results[0]
+    assert asked.config["stem_stride"] == (2, 4, 4)
+
+
+def test_a_repr_is_a_line_that_says_what_and_how(old: Path) -> None:
+    result = vc.check(old).results[0]
+    assert repr(result) == f"<CheckResult {old}: remappable, ContrastiveEncoder v0.2, VC105 VC466 VC302>"
+    assert repr(vc.check(old)) == f"<Report of check: 1 result, exit code 1>\n  {result!r}"
+    assert repr(vc.inspect(old).results[0]) == f"<Inspection {old}: safetensors, 184 tensors>"
+    assert repr(vc.inspect("nowhere.pt").results[0]).startswith("<Inspection nowhere.pt: not readable, VC4")
+    assert repr(vc.ask("BetaVae25D").results[0]) == "<Answer BetaVae25D: exact>"
+    assert repr(vc.remap(old).results[0]) == f"<RemapResult {old}: remappable, nothing was written, VC466 VC302>"
+    assert repr(vc.explain()).splitlines()[-1].startswith("  ... and ")
+
+
+class Tags(HTMLParser):
+    """The tags of a fragment, and whether each is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in ("br", "meta"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_notebook_shows_a_fragment_whose_styles_touch_nothing_else(old: Path) -> None:
+    report = vc.check(old)
+    for shown in (report, report.results[0], vc.zoo().results[0], vc.ask("BetaVae25D"), vc.explain("VC105").results[0]):
+        html = shown._repr_html_()
+        parsed = Tags(html)
+        assert parsed.open == []
+        assert parsed.tags & {"html", "body", "script", "title", "link"} == set()
+        style = html[html.index("<style>") + 7 : html.index("</style>")]
+        assert all(part.strip().startswith((".vc", "@media")) for part in outermost(style)), outermost(style)
+    assert "remappable" in report._repr_html_()
+    assert f"viscy-compat remap {old}" in report._repr_html_()
+
+
+def outermost(style: str) -> list[str]:
+    """What stands before each outermost brace."""
+    found, depth, word = [], 0, ""
+    for char in style:
+        if char == "{" and not depth:
+            found.append(word)
+        depth += {"{": 1, "}": -1}.get(char, 0)
+        word = "" if char in "{}" else word + char
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flags", "keywords"),
+    [
+        ("add --set stem_stride=VALUE", "add config={'stem_stride': VALUE}"),
+        ("add --ask a=VALUE --ask b=VALUE", "add config={'a': VALUE, 'b': VALUE}"),
+        ("state --as CLASS, or --state-dict ADDRESS", "state class_name=CLASS, or state_dict=ADDRESS"),
+        ("--weights-only says how to write", "weights_only= says how to write"),
+        ("'viscy-compat remap F --as CLASS' does; --force", "'viscy-compat remap F --as CLASS' does; force="),
+        ("a -- b, epoch--3.ckpt", "a -- b, epoch--3.ckpt"),
+    ],
+)
+def test_flags_become_keywords(flags: str, keywords: str) -> None:
+    assert in_python(flags) == keywords
+
+
+def test_errors_of_functions_speak_of_keywords_and_those_of_commands_of_flags(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from viscy_compat.cli import main
+
+    with pytest.raises(UsageError) as raised:
+        vc.ask("BetaVaeMonai")
+    assert "--" not in str(raised.value)
+    assert raised.value.fix.startswith("add config={'spatial_dims': VALUE, ")
+    assert main(["explore", "BetaVaeMonai", "--ask", "spatial_dims=2"]) == 2
+    assert "--ask in_shape=VALUE" in capsys.readouterr().err
+
+
+def test_a_function_of_the_package_keeps_its_name_its_words_and_its_identity() -> None:
+    assert (vc.ask.__name__, vc.ask is vc.ask) == ("ask", True)
+    assert "without torch" in str(vc.ask.__doc__)
+    with pytest.raises(CompatError):
+        vc.zoo("no such word")
+
+
+SCRIPT = """
+import viscy_compat as vc
+
+report = vc.check("old.ckpt")
+verdict: str = report.results[0].verdict
+identity = report.results[0].identity
+name: str = identity.class_name if identity else ""
+plan = vc.remap("old.ckpt").results[0].plan
+tensors = vc.inspect("old.ckpt").results[0].checkpoint
+exact: bool = vc.ask("BetaVae25D", latent_dim=256).results[0].outcome.exact
+needs = vc.zoo("vscyto2d").results[0].needs
+title: str = vc.explain("VC105").results[0].entry.title
+print(verdict, name, plan, tensors, exact, needs, title, report.findings[0].code)
+"""
+
+
+def test_mypy_strict_takes_a_script_of_a_user(tmp_path: Path) -> None:
+    script = tmp_path / "user.py"
+    script.write_text(SCRIPT + "reveal_type(report.results[0].verdict)\n")
+    words = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")]
+    done = subprocess.run([*words, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "compatible" in done.stdout
+    script.write_text(SCRIPT + "report.results[0].no_such_field\n")
+    done = subprocess.run([*words, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert "no_such_field" in done.stdout
