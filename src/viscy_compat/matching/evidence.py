@@ -83,7 +83,7 @@ class Theory(NamedTuple):
     total: bool = True
 
     @property
-    def ordered(self) -> bool:
+    def is_registered(self) -> bool:
         """Whether the order of both sides is that in which modules were registered."""
         return self.order in ("registered", "frayed")
 
@@ -106,9 +106,9 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
     if len(here) != len(there):
         return _pair_uneven(here, there, theory)
     for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts, _by_affixes):
-        pairings = _undisputed(step(here, there, theory), here, there)
+        pairings = _drop_disputed(step(here, there, theory), here, there)
         if pairings:
-            return pairings if not theory.ordered else _in_order(pairings, here, there)
+            return pairings if not theory.is_registered else _in_order(pairings, here, there)
     return []
 
 
@@ -128,7 +128,7 @@ def translate(label: Label, words: Mapping[str, str]) -> Label:
     return tuple(words.get(part, part) for part in label) if words else label
 
 
-def _undisputed(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
+def _drop_disputed(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
     """Drop pairs whose labels agree while the names inside say that each belongs to another one."""
     if Counter(unit.node.inside for unit in here) != Counter(unit.node.inside for unit in there):
         return pairings
@@ -142,13 +142,13 @@ def _in_order(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Uni
     which they were registered stays, so that names and order contradict each other.
     """
     ranks, places = _ranks(here), _ranks(there)
-    nested = any(pairing.ground == "same inside" for pairing in pairings)
-    return pairings if nested else [pair for pair in pairings if ranks[pair.here] == places[pair.there]]
+    inside = any(pair.ground == "same inside" for pair in pairings)
+    return pairings if inside else [pair for pair in pairings if ranks[pair.here] == places[pair.there]]
 
 
 def _ranks(units: Sequence[Unit]) -> dict[int, int]:
-    ordered = sorted(range(len(units)), key=lambda index: units[index].node.first)
-    return {index: rank for rank, index in enumerate(ordered)}
+    order = sorted(range(len(units)), key=lambda index: units[index].node.first)
+    return {index: rank for rank, index in enumerate(order)}
 
 
 def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -162,20 +162,20 @@ def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
         return []
     families = Counter(_words(unit.label) for unit in more)
     same = [index for index, unit in enumerate(here) if unit.label in places]
-    matched = [places[here[index].label] for index in same]
-    if theory.ordered and _sorted_by_place(same, here) != _sorted_by_place(matched, there, same):
+    counterparts = [places[here[index].label] for index in same]
+    if theory.is_registered and _sorted_by_place(same, here) != _sorted_by_place(counterparts, there, same):
         return []
     return [
         Pairing(index, place, "same name")
-        for index, place in zip(same, matched, strict=True)
+        for index, place in zip(same, counterparts, strict=True)
         if families[_words(here[index].label)] == 1
     ]
 
 
 def _sorted_by_place(indices: list[int], units: Sequence[Unit], names: list[int] | None = None) -> list[int]:
     """Order some units as they stand in the file; return them, or what they are called elsewhere."""
-    called = zip(indices, names or indices, strict=True)
-    return [name for _, name in sorted(called, key=lambda pair: units[pair[0]].node.first)]
+    pairs = zip(indices, names or indices, strict=True)
+    return [name for _, name in sorted(pairs, key=lambda pair: units[pair[0]].node.first)]
 
 
 def _same_labels(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -183,9 +183,9 @@ def _same_labels(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
 
 
 def _same_words(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
-    known = _by_key(here, there, _canonical, _canonical, "known synonym")
-    if known or not theory.words or theory.order == "shuffled":
-        return known
+    pairings = _by_key(here, there, _canonical, _canonical, "known synonym")
+    if pairings or not theory.words or theory.order == "shuffled":
+        return pairings
     return _by_key(
         here, there, lambda unit: translate(unit.label, theory.words), lambda unit: unit.label, "learned parts"
     )
@@ -198,22 +198,22 @@ def _canonical(unit: Unit) -> Label:
 
 def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
     """Compare what distinguishes the labels of each side among themselves."""
-    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
-    theirs = _distinguishing([unit.label for unit in there])
+    mine = _distinctions([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinctions([unit.label for unit in there])
     depths = {len(numbers) for _, numbers in (*mine, *theirs)}
     if theory.order != "shuffled" and set(mine) != set(theirs) and len(depths) == 1:
         mine, theirs = [((), numbers) for _, numbers in mine], [((), numbers) for _, numbers in theirs]
     if len(set(mine)) != len(mine) or set(mine) != set(theirs):
         return []
     wordless = not any(words for words, _ in mine)
-    if wordless and not _related(here, there):
+    if wordless and not _are_related(here, there):
         return []
     places = {key: index for index, key in enumerate(theirs)}
     ground: Ground = "same numbers" if wordless else "shared parts"
     return [Pairing(index, places[key], ground) for index, key in enumerate(mine)]
 
 
-def _related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
+def _are_related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
     """Whether numbers may be compared at all: the units are alike inside, or all their labels share a word."""
     if here[0].node.name is None and {unit.node.kin for unit in here} == {unit.node.kin for unit in there}:
         return True
@@ -225,12 +225,12 @@ def _by_inside(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> l
     kinds = Counter(unit.node.inside for unit in here)
     if len(kinds) == 1 or kinds != Counter(unit.node.inside for unit in there):
         return []
-    found: list[Pairing] = []
+    pairings: list[Pairing] = []
     for kind in kinds:
         mine = [index for index, unit in enumerate(here) if unit.node.inside == kind]
         theirs = [index for index, unit in enumerate(there) if unit.node.inside == kind]
-        found.extend(_within(mine, theirs, here, there, theory))
-    return found
+        pairings.extend(_within(mine, theirs, here, there, theory))
+    return pairings
 
 
 def _within(
@@ -244,13 +244,13 @@ def _within(
 
 def _by_numbers(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
     """Pair by the order of numbers where the numbers differ: `stages_0` and `stage.1`, `0.1` and `3`."""
-    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
-    theirs = _distinguishing([unit.label for unit in there])
+    mine = _distinctions([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinctions([unit.label for unit in there])
     kinds = Counter(words for words, _ in mine)
     distinct = len(set(mine)) == len(mine) and len(set(theirs)) == len(theirs)
     if theory.order == "shuffled" or not distinct or kinds != Counter(words for words, _ in theirs):
         return []
-    if not _related(here, there):
+    if not _are_related(here, there):
         return []
     places = _places_by_number(mine, theirs)
     return [Pairing(index, place, "numbering in order") for index, place in places.items()]
@@ -263,13 +263,13 @@ def _places_by_number(mine: list[Key], theirs: list[Key]) -> dict[int, int]:
         return {}
     if depths[0] == depths[1]:
         mine, theirs = _by_columns(mine), _by_columns(theirs)
-        known = {key: index for index, key in enumerate(theirs)}
-        return {index: known[key] for index, key in enumerate(mine)} if set(mine) == set(theirs) else {}
-    rising, matching = (
+        places = {key: index for index, key in enumerate(theirs)}
+        return {index: places[key] for index, key in enumerate(mine)} if set(mine) == set(theirs) else {}
+    mine_in_order, theirs_in_order = (
         sorted(range(len(mine)), key=mine.__getitem__),
         sorted(range(len(theirs)), key=theirs.__getitem__),
     )
-    return dict(zip(rising, matching, strict=True))
+    return dict(zip(mine_in_order, theirs_in_order, strict=True))
 
 
 def _by_columns(keys: list[Key]) -> list[Key]:
@@ -278,7 +278,9 @@ def _by_columns(keys: list[Key]) -> list[Key]:
     for words, numbers in keys:
         for place, number in enumerate(numbers):
             columns.setdefault((words, numbers[:place]), set()).add(number)
-    ranks = {(*prefix, number): rank for prefix, seen in columns.items() for rank, number in enumerate(sorted(seen))}
+    ranks = {
+        (*prefix, number): rank for prefix, column in columns.items() for rank, number in enumerate(sorted(column))
+    }
     return [
         (words, tuple(ranks[words, numbers[:place], number] for place, number in enumerate(numbers)))
         for words, numbers in keys
@@ -294,7 +296,7 @@ def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory
     votes = {(one, other) for one, other in votes if one >= 0 and other >= 0}
     if len({one for one, _ in votes}) != len(votes) or len({other for _, other in votes}) != len(votes):
         return []
-    if not theory.ordered and len(votes) != len(here):
+    if not theory.is_registered and len(votes) != len(here):
         return []
     return [Pairing(one, other, "shared parts") for one, other in sorted(votes)]
 
@@ -304,14 +306,16 @@ def _by_affixes(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
 
     Only where the order of registration can confirm it.
     """
-    if not theory.ordered or len(here) > _FEW:
+    if not theory.is_registered or len(here) > _FEW:
         return []
-    mine = _distinguishing([translate(unit.label, theory.words) for unit in here])
-    theirs = _distinguishing([unit.label for unit in there])
+    mine = _distinctions([translate(unit.label, theory.words) for unit in here])
+    theirs = _distinctions([unit.label for unit in there])
     partners = [[place for place, key in enumerate(theirs) if _begins(one, key)] for one in mine]
-    if any(len(found) != 1 for found in partners) or len({found[0] for found in partners}) != len(theirs):
+    if any(len(candidates) != 1 for candidates in partners) or len({candidates[0] for candidates in partners}) != len(
+        theirs
+    ):
         return []
-    return [Pairing(index, found[0], "similar words") for index, found in enumerate(partners)]
+    return [Pairing(index, candidates[0], "similar words") for index, candidates in enumerate(partners)]
 
 
 def _begins(one: Key, other: Key) -> bool:
@@ -339,17 +343,17 @@ def _by_key(
     ground: Ground,
 ) -> list[Pairing]:
     """Pair by keys where both sides have the same ones, each once."""
-    left = {mine(unit): index for index, unit in enumerate(here)}
-    right = {theirs(unit): index for index, unit in enumerate(there)}
-    if len(left) != len(here) or left.keys() != right.keys():
+    keys_here = {mine(unit): index for index, unit in enumerate(here)}
+    keys_there = {theirs(unit): index for index, unit in enumerate(there)}
+    if len(keys_here) != len(here) or keys_here.keys() != keys_there.keys():
         return []
-    return [Pairing(index, right[key], ground) for key, index in left.items()]
+    return [Pairing(index, keys_there[key], ground) for key, index in keys_here.items()]
 
 
 Key = tuple[tuple[str, ...], tuple[int, ...]]
 
 
-def _distinguishing(labels: Sequence[Label]) -> list[Key]:
+def _distinctions(labels: Sequence[Label]) -> list[Key]:
     """Reduce labels to the words that not all of them have, and the numbers that are not the same in all."""
     split = [tokens(label) for label in labels]
     common = set.intersection(*(set(_strings(one)) for one in split))

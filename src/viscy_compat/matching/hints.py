@@ -54,19 +54,19 @@ def parse_hint(text: str) -> Hint:
             "a hint is OLD=NEW", where=f"--hint {printable(text)}", fix="OLD= drops what carries no weights"
         )
     names = [match[1] or "*" for match in _PLACEHOLDER.finditer(old)]
-    wanted = [match[1] or "*" for match in _PLACEHOLDER.finditer(new)]
+    needs = [match[1] or "*" for match in _PLACEHOLDER.finditer(new)]
     loose = _PLACEHOLDER.sub("", old + new)
     if "{" in loose or "}" in loose or any(match[2] for match in _PLACEHOLDER.finditer(old)):
         raise UsageError("braces hold one name, as {i}", where=f"--hint {printable(text)}", fix="{i+1} only in NEW")
-    if not set(wanted) <= set(names) or wanted.count("*") > names.count("*"):
+    if not set(needs) <= set(names) or needs.count("*") > names.count("*"):
         raise UsageError("NEW has a placeholder that OLD lacks", where=f"--hint {printable(text)}")
-    return Hint(text, _compiled(old), new)
+    return Hint(text, _compile(old), new)
 
 
 def destination(hint: Hint, path: str) -> str | None:
     """Return the path that a hint sends a path to, or None where the hint is not about it."""
     match = hint.old.fullmatch(path)
-    return None if match is None else _filled(hint.new, match)
+    return None if match is None else _fill(hint.new, match)
 
 
 def dropped_by(hints: Sequence[str], names: Iterable[str]) -> set[str]:
@@ -112,56 +112,60 @@ def place(hints: Sequence[str], paths: Iterable[str], targets: frozenset[str]) -
     moves: dict[str, str | None] = {}
     for hint in map(parse_hint, hints):
         _place_one(hint, paths := list(paths), targets, moves)
-    taken = [new for new in moves.values() if new is not None]
-    twice = sorted({new for new in taken if taken.count(new) > 1}) if len(set(taken)) < len(taken) else []
+    targets_hit = [new for new in moves.values() if new is not None]
+    twice = (
+        sorted({new for new in targets_hit if targets_hit.count(new) > 1})
+        if len(set(targets_hit)) < len(targets_hit)
+        else []
+    )
     if twice:
         raise UsageError(f"two tensors or modules would become {printable(twice[0])}", where="--hint")
     return Placed(moves)
 
 
 def _place_one(hint: Hint, paths: list[str], targets: frozenset[str], moves: dict[str, str | None]) -> None:
-    where, used = f"--hint {printable(hint.text)}", False
+    where, fits = f"--hint {printable(hint.text)}", False
     for path in paths:
         new = destination(hint, path)
         if new is None:
             continue
-        used = True
+        fits = True
         if new and new not in targets:
             raise UsageError(f"the target has no {printable(new)}", where=where, fix="hints are anchored: whole paths")
         if moves.setdefault(path, new or None) != (new or None):
             raise UsageError(f"another hint sends {printable(path)} elsewhere", where=where)
-    if not used:
+    if not fits:
         raise UsageError(
             "no tensor or module of the file has this name", where=where, fix="hints are anchored: whole paths"
         )
 
 
-def _compiled(pattern: str) -> re.Pattern[str]:
-    expression, end, seen = "", 0, set[str]()
+def _compile(pattern: str) -> re.Pattern[str]:
+    expression, end, names = "", 0, set[str]()
     for match in _PLACEHOLDER.finditer(pattern):
-        expression += re.escape(pattern[end : match.start()]) + _group(match[1], seen)
+        expression += re.escape(pattern[end : match.start()]) + _group(match[1], names)
         end = match.end()
     return re.compile(expression + re.escape(pattern[end:]))
 
 
-def _group(name: str | None, seen: set[str]) -> str:
+def _group(name: str | None, names: set[str]) -> str:
     if name is None:
         return r"([^.]+)"
-    if name in seen:
+    if name in names:
         return f"(?P={name})"
-    seen.add(name)
+    names.add(name)
     return f"(?P<{name}>[0-9]{{1,9}})"
 
 
-def _filled(new: str, match: re.Match[str]) -> str | None:
-    named = match.groupdict()
-    taken = set(match.re.groupindex.values())
-    stars = iter([text for index, text in enumerate(match.groups(), 1) if index not in taken])
+def _fill(new: str, match: re.Match[str]) -> str | None:
+    numbers = match.groupdict()
+    places = set(match.re.groupindex.values())
+    stars = iter([text for index, text in enumerate(match.groups(), 1) if index not in places])
 
-    def fill(found: re.Match[str]) -> str:
-        if found[1] is None:
+    def fill(placeholder: re.Match[str]) -> str:
+        if placeholder[1] is None:
             return next(stars)
-        step = int(found[3] or 0) * (-1 if found[2] == "-" else 1)
-        return str(int(named[found[1]]) + step) if found[2] else named[found[1]]
+        step = int(placeholder[3] or 0) * (-1 if placeholder[2] == "-" else 1)
+        return str(int(numbers[placeholder[1]]) + step) if placeholder[2] else numbers[placeholder[1]]
 
     return _PLACEHOLDER.sub(fill, new)

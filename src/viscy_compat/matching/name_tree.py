@@ -50,12 +50,12 @@ class NameTreeNode:
 
     def leaves(self) -> list[NameTreeNode]:
         """Return the tensors below, in the order of the tree."""
-        found, waiting = [], [self]
-        while waiting:
-            node = waiting.pop()
-            found.extend([node] if node.name is not None else [])
-            waiting.extend(reversed(node.children))
-        return found
+        leaves, nodes = [], [self]
+        while nodes:
+            node = nodes.pop()
+            leaves.extend([node] if node.name is not None else [])
+            nodes.extend(reversed(node.children))
+        return leaves
 
 
 def parts_of(name: str) -> Label:
@@ -220,10 +220,10 @@ def order_state(root: NameTreeNode) -> OrderState:
     'sorted'
     """
     modules = _modules(root)
-    torn = sum(node.last - node.first + 1 != node.size for node in modules)
-    if torn * 2 >= len(modules) and torn:
+    apart = sum(node.last - node.first + 1 != node.size for node in modules)
+    if apart * 2 >= len(modules) and apart:
         return "shuffled"
-    if torn:
+    if apart:
         return "frayed"
     unlike = sum(map(_unlike_torch, [root, *modules]))
     return "sorted" if unlike >= _SIGNS and _alphabetical(root) else "registered"
@@ -242,13 +242,13 @@ def torn_modules(root: NameTreeNode) -> set[Label]:
 
 
 def _modules(root: NameTreeNode) -> list[NameTreeNode]:
-    found, waiting = [], list(root.children)
-    while waiting:
-        node = waiting.pop()
-        waiting.extend(node.children)
+    modules, nodes = [], list(root.children)
+    while nodes:
+        node = nodes.pop()
+        nodes.extend(node.children)
         if len(node.children) > 1:
-            found.append(node)
-    return found
+            modules.append(node)
+    return modules
 
 
 def _alphabetical(root: NameTreeNode) -> bool:
@@ -261,8 +261,8 @@ def _unlike_torch(node: NameTreeNode) -> bool:
     places = {child.path[-1]: child.first for child in node.children}
     if "weight" in places and places.get("bias", places["weight"]) < places["weight"]:
         return True
-    numbered = sorted((split[0], place) for part, place in places.items() if _is_number(split := part_tokens(part)))
-    in_order = [place for _, place in numbered]
+    numbers = sorted((split[0], place) for part, place in places.items() if _is_number(split := part_tokens(part)))
+    in_order = [place for _, place in numbers]
     return in_order != sorted(in_order)
 
 

@@ -28,14 +28,14 @@ class UndecidedGroup(NamedTuple):
     """Tensors that could not be told apart, with all alternatives.
 
     Each member of ``sources`` and ``targets`` is the tensors of one module, which go together; any member of the one
-    may be any of the other, tensor by tensor in the given order. ``turned`` says that these are square matrices, of
+    may be any of the other, tensor by tensor in the given order. ``orientation`` says that these are square matrices, of
     which only the orientation is open, for all of them alike.
     """
 
     sources: tuple[tuple[str, ...], ...]
     targets: tuple[tuple[str, ...], ...]
     why: str
-    turned: bool = False
+    orientation: bool = False
 
 
 class Matching(NamedTuple):
@@ -103,7 +103,7 @@ class Matching(NamedTuple):
         """How many total answers the evidence leaves open."""
         if self.leftover_sources or self.leftover_targets:
             return 0
-        return prod(_arrangement_count(refusal) for refusal in self.undecided)
+        return prod(_arrangement_count(group) for group in self.undecided)
 
 
 def try_alternatives(matching: Matching, try_candidate: Callable[[Matching], bool], *, limit: int = 64) -> Matching:
@@ -135,13 +135,13 @@ def try_alternatives(matching: Matching, try_candidate: Callable[[Matching], boo
         return matching
     count = matching.open_count
     if not 0 < count <= limit:
-        said = f"more than {limit} candidates" if count else "no total candidate"
-        raise PlanRefused(f"{said}: {why_not_total(matching)}", fix="narrow them down with --hint OLD=NEW")
-    holding = [candidate for candidate in matching.alternatives() if try_candidate(candidate)]
-    if len(holding) != 1:
-        said = "none gives" if not holding else f"{len(holding)} give"
-        raise PlanRefused(f"of {count} candidates {said} the expected outputs", fix="state one with --hint OLD=NEW")
-    return holding[0]
+        amount = f"more than {limit} candidates" if count else "no total candidate"
+        raise PlanRefused(f"{amount}: {why_not_total(matching)}", fix="narrow them down with --hint OLD=NEW")
+    winners = [candidate for candidate in matching.alternatives() if try_candidate(candidate)]
+    if len(winners) != 1:
+        amount = "none gives" if not winners else f"{len(winners)} give"
+        raise PlanRefused(f"of {count} candidates {amount} the expected outputs", fix="state one with --hint OLD=NEW")
+    return winners[0]
 
 
 def why_not_total(matching: Matching) -> str:
@@ -152,20 +152,20 @@ def why_not_total(matching: Matching) -> str:
     >>> why_not_total(Matching({}, {}, leftover_sources=("a.0", "a.1")))
     '2 tensors of the file without a place (a.{0..1})'
     """
-    undecided = [name for refusal in matching.undecided for member in refusal.targets for name in member]
+    names = [name for group in matching.undecided for member in group.targets for name in member]
     causes = (
-        (undecided, "of the target undecided"),
+        (names, "of the target undecided"),
         (matching.leftover_sources, "of the file without a place"),
         (matching.leftover_targets, "of the target without a source"),
     )
-    return "; ".join(f"{_counted(names)} {cause} ({_shown(names)})" for names, cause in causes if names)
+    return "; ".join(f"{_count(names)} {cause} ({_some_names(names)})" for names, cause in causes if names)
 
 
-def _counted(names: Sequence[str]) -> str:
+def _count(names: Sequence[str]) -> str:
     return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
 
 
-def _shown(names: Sequence[str]) -> str:
+def _some_names(names: Sequence[str]) -> str:
     patterns = fold(names)
     return ", ".join(map(printable, patterns[:4])) + (", ..." if len(patterns) > 4 else "")
 
@@ -202,24 +202,24 @@ def conclude(
     >>> [pair.target for pair in conclude(old, new, [Match("bn.weight", "norm.weight", "hint")]).matches]
     ['norm.weight', 'norm.num_batches_tracked']
     """
-    decided = {pair.target: pair for pair in matches}
-    open_here = {name for refusal in undecided for member in refusal.sources for name in member}
-    open_there = {name for refusal in undecided for member in refusal.targets for name in member}
-    _add_companions(source, target, decided, open_there)
-    taken = {pair.source for pair in decided.values()} | {drop.source for drop in drops} | open_here
-    unused = [name for name in source if name not in taken]
-    lacking = [name for name in target if name not in decided and name not in open_there]
-    fills = [_fill(name, target[name]) for name in lacking if neutral_reason(name, target[name])]
-    dropped = [Drop(name, reason) for name in unused if (reason := _idle(name, source[name]))]
+    pairs = {pair.target: pair for pair in matches}
+    open_here = {name for group in undecided for member in group.sources for name in member}
+    open_there = {name for group in undecided for member in group.targets for name in member}
+    _add_companions(source, target, pairs, open_there)
+    used_names = {pair.source for pair in pairs.values()} | {drop.source for drop in drops} | open_here
+    rest = [name for name in source if name not in used_names]
+    gaps = [name for name in target if name not in pairs and name not in open_there]
+    fills = [_fill(name, target[name]) for name in gaps if neutral_reason(name, target[name])]
+    idle = [Drop(name, reason) for name in rest if (reason := _idle(name, source[name]))]
     return Matching(
         source,
         target,
-        tuple(decided[name] for name in target if name in decided),
+        tuple(pairs[name] for name in target if name in pairs),
         tuple(undecided),
-        (*drops, *dropped),
+        (*drops, *idle),
         tuple(fills),
-        tuple(name for name in unused if not _idle(name, source[name])),
-        tuple(name for name in lacking if not neutral_reason(name, target[name])),
+        tuple(name for name in rest if not _idle(name, source[name])),
+        tuple(name for name in gaps if not neutral_reason(name, target[name])),
         order,
     )
 
@@ -233,35 +233,35 @@ def _fill(name: str, spec: TensorSpec) -> Fill:
     return Fill(name, spec.shape, spec.dtype, 0.0, f"the file has none, and it {neutral_reason(name, spec)}")
 
 
-def _add_companions(source: Layout, target: Layout, decided: dict[str, Match], open_there: set[str]) -> None:
+def _add_companions(source: Layout, target: Layout, pairs: dict[str, Match], open_there: set[str]) -> None:
     """Pair tensors without weights of their own where their layers are paired."""
     layers: dict[str, set[str]] = {}
-    for pair in decided.values():
+    for pair in pairs.values():
         layers.setdefault(pair.target.rpartition(".")[0], set()).add(pair.source.rpartition(".")[0])
-    taken = {pair.source for pair in decided.values()}
+    used_names = {pair.source for pair in pairs.values()}
     for name, spec in target.items():
         layer, _, last = name.rpartition(".")
-        if name in decided or name in open_there or not neutral_reason(name, spec):
+        if name in pairs or name in open_there or not neutral_reason(name, spec):
             continue
         for candidate in (f"{old}.{last}" if old else last for old in layers.get(layer, ())):
-            if len(layers[layer]) == 1 and candidate in source and candidate not in taken:
-                decided[name] = Match(candidate, name, "goes with its layer")
+            if len(layers[layer]) == 1 and candidate in source and candidate not in used_names:
+                pairs[name] = Match(candidate, name, "goes with its layer")
 
 
-def _operation(pair: Match, spec: TensorSpec, wanted: TensorSpec) -> Operation:
-    casts = spec.dtype != wanted.dtype
-    if casts and (wanted.dtype != "float32" or spec.dtype not in NARROW_FLOATS):
-        raise PlanRefused(f"no exact way from {spec.dtype} to {wanted.dtype}", where=printable(pair.source))
+def _operation(pair: Match, spec: TensorSpec, target: TensorSpec) -> Operation:
+    casts = spec.dtype != target.dtype
+    if casts and (target.dtype != "float32" or spec.dtype not in NARROW_FLOATS):
+        raise PlanRefused(f"no exact way from {spec.dtype} to {target.dtype}", where=printable(pair.source))
     if casts and pair.change != "none":
         raise PlanRefused(
             f"{pair.change} and cast at once", where=printable(pair.source), fix="save it in float32 first"
         )
     if casts:
-        return Cast(pair.source, pair.target, wanted.dtype)
+        return Cast(pair.source, pair.target, target.dtype)
     if pair.change == "transpose":
         return Transpose(pair.source, pair.target, (1, 0))
     return (
-        Reshape(pair.source, pair.target, wanted.shape)
+        Reshape(pair.source, pair.target, target.shape)
         if pair.change == "reshape"
         else Rename(pair.source, pair.target)
     )
@@ -277,19 +277,19 @@ def _choices(undecided: Sequence[UndecidedGroup]) -> Iterator[list[Match]]:
             yield [*arrangement, *rest]
 
 
-def _arrangements(refusal: UndecidedGroup) -> Iterator[list[Match]]:
-    if refusal.turned:
+def _arrangements(group: UndecidedGroup) -> Iterator[list[Match]]:
+    if group.orientation:
         for change in ("none", "transpose"):
-            pairs = zip(refusal.sources[0], refusal.targets[0], strict=True)
+            pairs = zip(group.sources[0], group.targets[0], strict=True)
             yield [Match(source, target, "outputs", change) for source, target in pairs]
         return
-    for chosen in permutations(refusal.sources, len(refusal.targets)):
+    for order in permutations(group.sources, len(group.targets)):
         yield [
             Match(source, target, "outputs")
-            for member, place in zip(chosen, refusal.targets, strict=True)
+            for member, place in zip(order, group.targets, strict=True)
             for source, target in zip(member, place, strict=True)
         ]
 
 
-def _arrangement_count(refusal: UndecidedGroup) -> int:
-    return 2 if refusal.turned else perm(len(refusal.sources), len(refusal.targets))
+def _arrangement_count(group: UndecidedGroup) -> int:
+    return 2 if group.orientation else perm(len(group.sources), len(group.targets))

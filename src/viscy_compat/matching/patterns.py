@@ -74,10 +74,10 @@ class NameIndex:
             name = plain(pattern)
             return [(name, {})] if name in self._known else []
         slots = tuple("" if _variable(part) else plain(part) for part in template_of(pattern).parts)
-        wanted = tuple(part for part in pattern.split(".") if _variable(part) or is_index(part))
-        fixed = tuple(place for place, part in enumerate(wanted) if not _variable(part))
-        members = self._table(slots, fixed).get(tuple(wanted[place] for place in fixed), ())
-        bound = ((name, _bind(wanted, indices)) for indices, name in members)
+        slots_wanted = tuple(part for part in pattern.split(".") if _variable(part) or is_index(part))
+        fixed = tuple(place for place, part in enumerate(slots_wanted) if not _variable(part))
+        members = self._table(slots, fixed).get(tuple(slots_wanted[place] for place in fixed), ())
+        bound = ((name, _bind(slots_wanted, indices)) for indices, name in members)
         return [(name, values) for name, values in bound if values is not None]
 
     def _table(self, slots: tuple[str, ...], fixed: tuple[int, ...]) -> dict[Indices, list[tuple[Indices, str]]]:
@@ -113,7 +113,7 @@ def variables_of(pattern: str) -> tuple[str, ...]:
     return tuple(_variable(part) for part in pattern.split(".") if _variable(part))
 
 
-def escaped(name: str) -> str:
+def escape(name: str) -> str:
     """Return a pattern that stands for one name only.
 
     Examples
@@ -125,7 +125,7 @@ def escaped(name: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Undo `escaped`; ValueError for a brace that stands alone.
+    """Undo `escape`; ValueError for a brace that stands alone.
 
     Examples
     --------
@@ -183,10 +183,10 @@ def _variable(part: str) -> str:
     return part[1] if len(part) == 3 and part[0] == "{" and part[2] == "}" and part[1] in VARIABLES else ""
 
 
-def _bind(wanted: Indices, indices: Indices) -> dict[str, str] | None:
+def _bind(pattern: Indices, indices: Indices) -> dict[str, str] | None:
     """Return the values of the variables, or None where a number or a repeated variable disagrees."""
     values: dict[str, str] = {}
-    for part, index in zip(wanted, indices, strict=True):
+    for part, index in zip(pattern, indices, strict=True):
         variable = _variable(part)
         if (values.setdefault(variable, index) if variable else part) != index:
             return None
@@ -201,7 +201,7 @@ def _fold_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[t
         return
     halves = _halves(members) if len(members) > 1 else []
     if not halves:
-        yield from (tuple(map(escaped, row)) for row in members)
+        yield from (tuple(map(escape, row)) for row in members)
     for half in halves:
         yield from _fold_group(half, layout)
 
@@ -210,37 +210,37 @@ def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
     """Return one row of patterns for rows of equal templates; None where an index follows from no other."""
     columns = [list(column) for column in zip(*map(_indices, members), strict=True)]
     first = len(template_of(members[0][0]).indices)
-    varying = [place for place in range(first) if len(set(columns[place])) > 1]
-    if not varying or len(varying) > len(VARIABLES):
+    changing = [place for place in range(first) if len(set(columns[place])) > 1]
+    if not changing or len(changing) > len(VARIABLES):
         return None
-    names = {place: f"{{{variable}}}" for place, variable in zip(varying, VARIABLES[: len(varying)], strict=True)}
-    spelled = []
+    names = {place: f"{{{variable}}}" for place, variable in zip(changing, VARIABLES[: len(changing)], strict=True)}
+    spelling = []
     for place, column in enumerate(columns):
-        same = next((names[other] for other in varying if columns[other] == column), None)
+        same = next((names[other] for other in changing if columns[other] == column), None)
         if same is None and len(set(column)) > 1:
             return None
-        spelled.append(names[place] if place in names else same or column[0])
-    return _spelled(members[0], spelled)
+        spelling.append(names[place] if place in names else same or column[0])
+    return _spell_row(members[0], spelling)
 
 
 def _indices(row: tuple[str, ...]) -> Indices:
     return tuple(index for name in row for index in template_of(name).indices)
 
 
-def _spelled(row: tuple[str, ...], indices: list[str]) -> tuple[str, ...]:
+def _spell_row(row: tuple[str, ...], indices: list[str]) -> tuple[str, ...]:
     """Put indices or variables into the templates of a row of names."""
-    left = iter(indices)
+    rest = iter(indices)
     parts = (template_of(name).parts for name in row)
-    return tuple(".".join(escaped(part) or next(left) for part in name) for name in parts)
+    return tuple(".".join(escape(part) or next(rest) for part in name) for name in parts)
 
 
 def _halves(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
     """Part rows by the value of the index that has fewest (but more than one) values."""
     columns = list(zip(*map(_indices, members), strict=True))
-    varying = [place for place, column in enumerate(columns) if len(set(column)) > 1]
-    if not varying:
+    changing = [place for place, column in enumerate(columns) if len(set(column)) > 1]
+    if not changing:
         return []
-    place = min(varying, key=lambda each: len(set(columns[each])))
+    place = min(changing, key=lambda each: len(set(columns[each])))
     groups: dict[str, list[tuple[str, ...]]] = {}
     for row, index in zip(members, columns[place], strict=True):
         groups.setdefault(index, []).append(row)

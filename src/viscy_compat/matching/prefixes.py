@@ -33,18 +33,18 @@ def wrappers(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, 
     >>> wrappers({"one.a": 0, "two.a": 0}, {"a": 0})
     ((), ())
     """
-    inner, agreeing = _best(here, there)
+    inner, agreement = _best(here, there)
     outer, converse = _best(there, here)
-    if agreeing >= converse:
-        return (inner, ()) if _alone(inner, agreeing, here, there) else ((), ())
-    return ((), outer) if _alone(outer, converse, there, here) else ((), ())
+    if agreement >= converse:
+        return (inner, ()) if _is_alone(inner, agreement, here, there) else ((), ())
+    return ((), outer) if _is_alone(outer, converse, there, here) else ((), ())
 
 
-def _alone(base: Label, agreeing: int, here: Mapping[str, int], there: Mapping[str, int]) -> bool:
+def _is_alone(base: Label, agreement: int, here: Mapping[str, int], there: Mapping[str, int]) -> bool:
     """Whether most names agree below a prefix, and what stands outside of it could not hold as much."""
-    wanted = Counter(there.values())
+    shapes = Counter(there.values())
     outside = Counter(key for name, key in here.items() if parts_of(name)[: len(base)] != base)
-    return agreeing * 2 >= len(there) and (outside & wanted).total() * 2 < len(there)
+    return agreement * 2 >= len(there) and (outside & shapes).total() * 2 < len(there)
 
 
 def _best(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, int]:
@@ -54,7 +54,7 @@ def _best(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, int
         for depth in range(min(len(parts), _DEEPEST + 1)):
             if there.get(".".join(parts[depth:])) == key:
                 counts[parts[:depth]] += 1
-    ranked = counts.most_common(2)
-    if not ranked or (len(ranked) == 2 and ranked[0][1] == ranked[1][1]):
+    ranking = counts.most_common(2)
+    if not ranking or (len(ranking) == 2 and ranking[0][1] == ranking[1][1]):
         return (), 0
-    return ranked[0]
+    return ranking[0]

@@ -46,7 +46,7 @@ from viscy_compat.matching.name_tree import (
 )
 from viscy_compat.matching.pairs import Match, Matching, UndecidedGroup, conclude
 from viscy_compat.matching.prefixes import wrappers
-from viscy_compat.matching.search import Group, SearchResult, TensorPair, search, units_below
+from viscy_compat.matching.search import SearchResult, search, units_below
 from viscy_compat.matching.shapes import change_between, harmless_reason, neutral_reason, shape_keys
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop
@@ -99,7 +99,7 @@ class _Problem(NamedTuple):
     target: Layout
     keys_here: dict[str, int]
     keys_there: dict[str, int]
-    hinted: list[TensorPair]
+    hints: list[Match]
     drops: list[Drop]
     parts: list[_Part]
 
@@ -117,10 +117,10 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     moves = place(hints, _paths(source), frozenset(_paths(target))).moves if hints else {}
     owners_here = _owners(source, moves.keys())
     owners_there = _owners(target, {new for new in moves.values() if new})
-    hinted = [name for name, owner in owners_here.items() if owner and not moves[owner]]
-    drops = [_harmless_drop(name, source[name]) for name in hinted]
-    dropped = {drop.source for drop in drops}
-    here = {n: s for n, s in source.items() if n not in dropped and not neutral_reason(n, s)}
+    names_to_drop = [name for name, owner in owners_here.items() if owner and not moves[owner]]
+    drops = [_harmless_drop(name, source[name]) for name in names_to_drop]
+    harmless = {drop.source for drop in drops}
+    here = {n: s for n, s in source.items() if n not in harmless and not neutral_reason(n, s)}
     there = {name: spec for name, spec in target.items() if not neutral_reason(name, spec)}
     keys = shape_keys(here, there)
     rest = [name for name in here if not owners_here[name]], [name for name in there if not owners_there[name]]
@@ -156,7 +156,7 @@ def _pose_part(problem: _Problem, part: _Part) -> None:
                 f"{printable(old)} {problem.source[old].shape} cannot become {printable(new)} {problem.target[new].shape}",
                 where="--hint",
             )
-        problem.hinted.append(TensorPair(old, new, "hint"))
+        problem.hints.append(Match(old, new, "hint"))
     elif old in problem.source or new in problem.target:
         raise UsageError(f"{printable(old)} and {printable(new)}: one is a tensor, the other a module", where="--hint")
     else:
@@ -172,24 +172,24 @@ def _paths(layout: Layout) -> list[str]:
     return list(paths)
 
 
-def _owners(layout: Layout, owning: Iterable[str]) -> dict[str, str]:
+def _owners(layout: Layout, owners: Iterable[str]) -> dict[str, str]:
     """Map each tensor to the longest of some paths that it is at or below, or to an empty string."""
-    known = frozenset(owning)
-    return {name: _owner(name, known) for name in layout}
+    paths = frozenset(owners)
+    return {name: _owner(name, paths) for name in layout}
 
 
-def _owner(name: str, known: frozenset[str]) -> str:
-    while name and name not in known:
+def _owner(name: str, paths: frozenset[str]) -> str:
+    while name and name not in paths:
         name = name.rpartition(".")[0]
     return name
 
 
 def _search_all(problem: _Problem, *, total: bool) -> tuple[SearchResult, OrderState]:
-    whole = SearchResult(list(problem.hinted), [], [])
+    whole = SearchResult(list(problem.hints), [], [])
     worst: OrderState = "registered"
     for part in problem.parts:
         outcome, order = _search_part(problem, part, total=total)
-        whole.found.extend(outcome.found)
+        whole.matches.extend(outcome.matches)
         whole.groups.extend(outcome.groups)
         worst = max(worst, order, key=_ORDERS.index)
     return whole, worst
@@ -206,7 +206,7 @@ def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[Search
     theory = Theory(order, {}, total)
     outcome = search(units_below(here, bases[0]), units_below(there, bases[1]), theory)
     for _ in range(3):
-        words = _learned(outcome)
+        words = _renamed_words(outcome)
         if words == theory.words or not outcome.groups:
             break
         theory = theory._replace(words=words)
@@ -223,11 +223,11 @@ def _bases(problem: _Problem, part: _Part) -> tuple[Label, Label]:
     )
 
 
-def _learned(outcome: SearchResult) -> dict[str, str]:
+def _renamed_words(outcome: SearchResult) -> dict[str, str]:
     """Keep the renamed parts that contradict no other: one name each way, everywhere."""
     images: dict[str, set[str]] = {}
     origins: dict[str, set[str]] = {}
-    for old, new in outcome.renamed:
+    for old, new in outcome.renames:
         images.setdefault(old, set()).add(new)
         origins.setdefault(new, set()).add(old)
     return {
@@ -239,24 +239,25 @@ def _learned(outcome: SearchResult) -> dict[str, str]:
 
 def _target_lacks(problem: _Problem, outcome: SearchResult) -> bool:
     """Whether the target asks for tensors that the source does not hold, so that shapes prove less."""
-    placed = {found.target for found in outcome.found}
-    placed.update(name for group in outcome.groups for member in group.targets for name in member)
+    names = {pair.target for pair in outcome.matches}
+    names.update(name for group in outcome.groups for member in group.targets for name in member)
     short = any(len(group.targets) > len(group.sources) for group in outcome.groups)
-    return short or any(name not in placed for name in problem.keys_there)
+    return short or any(name not in names for name in problem.keys_there)
 
 
 def _without_frayed(outcome: SearchResult, here: NameTreeNode, there: NameTreeNode, problem: _Problem) -> SearchResult:
     """Refuse tensors that stand apart from their module and, among those of their shape, at another place."""
-    torn = torn_modules(here) | torn_modules(there)
+    modules = torn_modules(here) | torn_modules(there)
     ranks, places = _ranks(here, problem.keys_here), _ranks(there, problem.keys_there)
     apart = {
         pair
-        for pair in outcome.found
-        if ranks[pair.source] != places[pair.target] and (_module(pair.source) in torn or _module(pair.target) in torn)
+        for pair in outcome.matches
+        if ranks[pair.source] != places[pair.target]
+        and (_module(pair.source) in modules or _module(pair.target) in modules)
     }
-    groups = [Group(((pair.source,),), ((pair.target,),), "it stands apart from its module") for pair in apart]
+    groups = [UndecidedGroup(((pair.source,),), ((pair.target,),), "it stands apart from its module") for pair in apart]
     return SearchResult(
-        [pair for pair in outcome.found if pair not in apart], [*outcome.groups, *groups], outcome.renamed
+        [pair for pair in outcome.matches if pair not in apart], [*outcome.groups, *groups], outcome.renames
     )
 
 
@@ -266,29 +267,29 @@ def _module(name: str) -> Label:
 
 def _ranks(root: NameTreeNode, keys: dict[str, int]) -> dict[str, int]:
     """Number the tensors of each shape key in the order of the file."""
-    seen: dict[int, int] = {}
+    counts: dict[int, int] = {}
     ranks: dict[str, int] = {}
     for leaf in sorted(root.leaves(), key=lambda leaf: leaf.first):
         name = leaf.name or ""
-        ranks[name] = seen[keys[name]] = seen.get(keys[name], -1) + 1
+        ranks[name] = counts[keys[name]] = counts.get(keys[name], -1) + 1
     return ranks
 
 
 def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Matching:
     matches = [
-        Match(pair.source, pair.target, pair.ground, change)
-        for pair in outcome.found
+        pair._replace(change=change)
+        for pair in outcome.matches
         if (change := change_between(problem.source[pair.source], problem.target[pair.target])) is not None
     ]
-    undecided = [UndecidedGroup(*group) for group in outcome.groups]
+    undecided = list(outcome.groups)
     squares = _doubtful(problem.source, matches)
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)
         undecided.append(
             UndecidedGroup((names[0],), (names[1],), "square, and other matrices of the file are transposed", True)
         )
-    kept = [pair for pair in matches if pair not in squares]
-    return conclude(problem.source, problem.target, kept, undecided=undecided, drops=problem.drops, order=order)
+    pairs = [pair for pair in matches if pair not in squares]
+    return conclude(problem.source, problem.target, pairs, undecided=undecided, drops=problem.drops, order=order)
 
 
 def _doubtful(source: Layout, matches: Sequence[Match]) -> list[Match]:

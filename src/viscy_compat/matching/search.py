@@ -15,31 +15,16 @@ from collections.abc import Iterator, Sequence
 
 from viscy_compat.matching.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
 from viscy_compat.matching.name_tree import Label, NameTreeNode, heart, tokens
+from viscy_compat.matching.pairs import Match, UndecidedGroup
 from viscy_compat.named import NamedTuple
-
-
-class TensorPair(NamedTuple):
-    """One decided pair of tensors."""
-
-    source: str
-    target: str
-    ground: Ground
-
-
-class Group(NamedTuple):
-    """Units that could not be told apart: each member is the tensors that go together, in one order for all."""
-
-    sources: tuple[tuple[str, ...], ...]
-    targets: tuple[tuple[str, ...], ...]
-    why: str
 
 
 class SearchResult(NamedTuple):
     """What a search found, and the renamed parts that it saw."""
 
-    found: list[TensorPair]
-    groups: list[Group]
-    renamed: list[tuple[str, str]]
+    matches: list[Match]
+    groups: list[UndecidedGroup]
+    renames: list[tuple[str, str]]
 
 
 Words = tuple[str, ...]
@@ -49,11 +34,11 @@ Numbers = tuple[int, ...]
 class Context:
     """Source and target units that hold the same tensors, and what was decided among them."""
 
-    __slots__ = ("here", "labels_here", "labels_there", "numbered", "there", "totals_here", "totals_there")
+    __slots__ = ("here", "labels_here", "labels_there", "numbers", "there", "totals_here", "totals_there")
 
     def __init__(self, here: list[Unit], there: list[Unit]) -> None:
         self.here, self.there = here, there
-        self.numbered: dict[tuple[Words, Words], list[tuple[Numbers, Numbers]]] = {}
+        self.numbers: dict[tuple[Words, Words], list[tuple[Numbers, Numbers]]] = {}
         self.refresh()
 
     def refresh(self) -> None:
@@ -69,7 +54,7 @@ class Context:
         self.refresh()
 
     @property
-    def opened(self) -> bool:
+    def is_open(self) -> bool:
         """Whether only tensors are left."""
         return all(unit.node.name is not None for unit in (*self.here, *self.there))
 
@@ -77,12 +62,12 @@ class Context:
         """Whether both sides have equally many tensors of every shape key of a unit."""
         return all(self.totals_here[key] == self.totals_there[key] for key in unit.node.shapes)
 
-    def anchored(self, unit: Unit, members: int) -> bool:
+    def is_anchored(self, unit: Unit, members: int) -> bool:
         """Whether some shape key is found nowhere but in the units of one profile, of which each side has so many."""
         shapes = unit.node.shapes.items()
         return any(self.totals_here[key] == self.totals_there[key] == count * members for key, count in shapes)
 
-    def closed(self, one: Unit, other: Unit) -> bool:
+    def is_closed(self, one: Unit, other: Unit) -> bool:
         """Whether no tensor outside the two units could be confused with one inside."""
         return all(self.totals_here[key] == count == self.totals_there[key] for key, count in one.node.shapes.items())
 
@@ -105,9 +90,9 @@ def search(here: list[Unit], there: list[Unit], theory: Theory) -> SearchResult:
         What is believed about order, renamed parts and completeness.
     """
     outcome = SearchResult([], [], [])
-    waiting = [Context(here, there)]
-    while waiting:
-        waiting.extend(_solve(waiting.pop(), theory, outcome))
+    contexts = [Context(here, there)]
+    while contexts:
+        contexts.extend(_solve(contexts.pop(), theory, outcome))
     return outcome
 
 
@@ -138,9 +123,9 @@ def _members(node: NameTreeNode, depth: int) -> list[Unit]:
 
 def _solve(context: Context, theory: Theory, outcome: SearchResult) -> Iterator[Context]:
     while context.here and context.there:
-        decided = list(_decide(context, theory))
-        if decided:
-            yield from _commit(context, decided, outcome)
+        pairings = list(_decide(context, theory))
+        if pairings:
+            yield from _commit(context, pairings, outcome)
         elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
             break
     _refuse_rest(context, outcome)
@@ -167,10 +152,10 @@ def _single(context: Context, here: int, there: int, theory: Theory) -> Iterator
     """Pair the only two units of a profile, if they have no rivals, or if names or order rule the rivals out."""
     one, other = context.here[here], context.there[there]
     ground = _ground_of_single(one, other, context, theory)
-    if context.closed(one, other) and (theory.total or ground):
+    if context.is_closed(one, other) and (theory.total or ground):
         alone: Ground = "the only one of its shape" if one.node.name is not None else "the only place that fits"
         yield Pairing(here, there, "same name" if ground == "same name" else alone)
-    elif ground and not _claimed(context, one, other) and _orderly(context, one, other, theory):
+    elif ground and not _is_claimed(context, one, other) and _orderly(context, one, other, theory):
         yield Pairing(here, there, ground)
 
 
@@ -179,9 +164,9 @@ def _ground_of_single(one: Unit, other: Unit, context: Context, theory: Theory) 
     alike = one.node.name is None and one.node.inside == other.node.inside
     even = context.even(one)
     if one.label == other.label:
-        return "same name" if even or alike or context.opened else None
-    telling = theory.total or _beyond_last(one, other) or any(child.name is None for child in one.node.children)
-    if alike and telling and (even or context.anchored(one, 1)):
+        return "same name" if even or alike or context.is_open else None
+    names_tell = theory.total or _beyond_last(one, other) or any(child.name is None for child in one.node.children)
+    if alike and names_tell and (even or context.is_anchored(one, 1)):
         return "same inside"
     if theory.order == "shuffled" or not even:
         return None
@@ -204,9 +189,9 @@ def _tells_apart(context: Context, one: Unit, other: Unit) -> bool:
 
     Rivals are all tensors of equal shape keys outside of the two, however deep.
     """
-    shared = shared_words(one.label, other.label)
-    return bool(shared) and bool(
-        shared - _rival_words(context.here, one) or shared - _rival_words(context.there, other)
+    common = shared_words(one.label, other.label)
+    return bool(common) and bool(
+        common - _rival_words(context.here, one) or common - _rival_words(context.there, other)
     )
 
 
@@ -221,7 +206,7 @@ def _rival_words(units: Sequence[Unit], one: Unit) -> set[str]:
     }
 
 
-def _claimed(context: Context, one: Unit, other: Unit) -> bool:
+def _is_claimed(context: Context, one: Unit, other: Unit) -> bool:
     """Whether a unit of another profile, with tensors of equal shape, bears the name of one of the two."""
     if one.label == other.label:
         return False
@@ -238,7 +223,7 @@ def _orderly(context: Context, one: Unit, other: Unit, theory: Theory) -> bool:
 
     It is overruled where structure and names agree against it: a module may have moved.
     """
-    if not theory.ordered or one.label == other.label or _tells_apart(context, one, other):
+    if not theory.is_registered or one.label == other.label or _tells_apart(context, one, other):
         return True
     return all(
         context.totals_here[key] != context.totals_there[key]
@@ -256,17 +241,17 @@ def _ranks(units: Sequence[Unit], node: NameTreeNode, key: int) -> list[int]:
 
 def _several(context: Context, mine: list[int], theirs: list[int], theory: Theory) -> Iterator[Pairing]:
     here, there = [context.here[index] for index in mine], [context.there[index] for index in theirs]
-    aligned: dict[tuple[Words, Words], bool] = {}
+    sequences: dict[tuple[Words, Words], bool] = {}
     even = len(mine) == len(theirs) and context.even(here[0])
-    anchored = len(mine) == len(theirs) and context.anchored(here[0], len(mine))
+    anchored = len(mine) == len(theirs) and context.is_anchored(here[0], len(mine))
     for pair in pair_by_names(here, there, theory):
         one, other = here[pair.here], there[pair.there]
         alike = one.node.name is None and one.node.inside == other.node.inside
         if not (even or (anchored and alike) or _named_alike(context, here, there, pair, alike)):
             continue
-        if pair.ground == "numbering in order" and not _same_sequence(context, one, other, aligned):
+        if pair.ground == "numbering in order" and not _same_sequence(context, one, other, sequences):
             continue
-        if _rises(context, one, other) and not _claimed(context, one, other):
+        if _rises(context, one, other) and not _is_claimed(context, one, other):
             yield Pairing(mine[pair.here], theirs[pair.there], pair.ground)
 
 
@@ -275,18 +260,18 @@ def _named_alike(context: Context, here: list[Unit], there: list[Unit], pair: Pa
 
     A tensor waits until all modules are open: one that bears its name may be in one of them.
     """
-    if here[pair.here].label != there[pair.there].label or not (alike or context.opened):
+    if here[pair.here].label != there[pair.there].label or not (alike or context.is_open):
         return False
     mine, theirs = {unit.label for unit in here}, {unit.label for unit in there}
-    return theirs <= mine or (context.opened and mine <= theirs)
+    return theirs <= mine or (context.is_open and mine <= theirs)
 
 
-def _same_sequence(context: Context, one: Unit, other: Unit, known: dict[tuple[Words, Words], bool]) -> bool:
+def _same_sequence(context: Context, one: Unit, other: Unit, sequences: dict[tuple[Words, Words], bool]) -> bool:
     """Whether everything that is numbered beside the two units follows in the same sequence of profiles."""
     key = (_words(one.label), _words(other.label))
-    if key not in known:
-        known[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
-    return known[key]
+    if key not in sequences:
+        sequences[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
+    return sequences[key]
 
 
 def _sequence(units: Sequence[Unit], words: Words) -> list[int]:
@@ -304,33 +289,33 @@ def _numbers(label: Label) -> Numbers:
 
 def _rises(context: Context, one: Unit, other: Unit) -> bool:
     """Whether the numbers of a pair rise together with those that were decided beside them."""
-    known = context.numbered.get((_words(one.label), _words(other.label)), [])
+    pairs = context.numbers.get((_words(one.label), _words(other.label)), [])
     pair = (_numbers(one.label), _numbers(other.label))
-    place = bisect(known, pair)
-    after_lower = place == 0 or known[place - 1][1] <= pair[1]
-    before_higher = place == len(known) or pair[1] <= known[place][1]
+    place = bisect(pairs, pair)
+    after_lower = place == 0 or pairs[place - 1][1] <= pair[1]
+    before_higher = place == len(pairs) or pair[1] <= pairs[place][1]
     return after_lower and before_higher
 
 
-def _commit(context: Context, decided: list[Pairing], outcome: SearchResult) -> Iterator[Context]:
-    for here, there, ground in decided:
+def _commit(context: Context, pairings: list[Pairing], outcome: SearchResult) -> Iterator[Context]:
+    for here, there, ground in pairings:
         one, other = context.here[here], context.there[there]
         _remember(context, one, other, outcome)
         if one.node.name is not None and other.node.name is not None:
-            outcome.found.append(TensorPair(one.node.name, other.node.name, ground))
+            outcome.matches.append(Match(one.node.name, other.node.name, ground))
         else:
             yield Context(_members(one.node, len(one.node.path)), _members(other.node, len(other.node.path)))
-    context.remove({pair.here for pair in decided}, {pair.there for pair in decided})
+    context.remove({pair.here for pair in pairings}, {pair.there for pair in pairings})
 
 
 def _remember(context: Context, one: Unit, other: Unit, outcome: SearchResult) -> None:
     if _numbers(one.label) and _numbers(other.label):
         key = (_words(one.label), _words(other.label))
-        insort(context.numbered.setdefault(key, []), (_numbers(one.label), _numbers(other.label)))
+        insort(context.numbers.setdefault(key, []), (_numbers(one.label), _numbers(other.label)))
     if len(one.label) == len(other.label):
-        changed = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
-        outcome.renamed.extend(changed if len(changed) == 1 else ())
-        outcome.renamed.extend((part, part) for part in set(one.label) & set(other.label))
+        differing = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
+        outcome.renames.extend(differing if len(differing) == 1 else ())
+        outcome.renames.extend((part, part) for part in set(one.label) & set(other.label))
 
 
 def _set_aside(context: Context, theory: Theory, outcome: SearchResult) -> bool:
@@ -367,19 +352,19 @@ def _uniform(units: list[Unit]) -> bool:
     return units[0].node.name is None and len({unit.node.inside for unit in units}) == 1
 
 
-def _group(here: list[Unit], there: list[Unit], theory: Theory) -> Group | None:
+def _group(here: list[Unit], there: list[Unit], theory: Theory) -> UndecidedGroup | None:
     one, other = here[0].node, there[0].node
     inner = search(_members(one, len(one.path)), _members(other, len(other.path)), theory)
-    if inner.groups or len(inner.found) != one.size:
+    if inner.groups or len(inner.matches) != one.size:
         return None
-    return _aligned(here, there, inner.found)
+    return _group_of(here, there, inner.matches)
 
 
-def _aligned(here: list[Unit], there: list[Unit], found: list[TensorPair]) -> Group:
+def _group_of(here: list[Unit], there: list[Unit], matches: list[Match]) -> UndecidedGroup:
     first, other = ".".join(here[0].node.path), ".".join(there[0].node.path)
-    mine = [pair.source[len(first) :] for pair in found]
-    theirs = [pair.target[len(other) :] for pair in found]
-    return Group(
+    mine = [pair.source[len(first) :] for pair in matches]
+    theirs = [pair.target[len(other) :] for pair in matches]
+    return UndecidedGroup(
         tuple(tuple(".".join(unit.node.path) + tail for tail in mine) for unit in here),
         tuple(tuple(".".join(unit.node.path) + tail for tail in theirs) for unit in there),
         "equal inside, and neither names nor order tell them apart without contradiction",
@@ -399,14 +384,14 @@ def _open_largest(context: Context) -> bool:
 def _open(context: Context, modules: list[Unit]) -> bool:
     """Open the largest of some modules, and all of their size; say whether there were any."""
     size = max((unit.node.size for unit in modules), default=0)
-    opened = {id(unit.node) for unit in modules if unit.node.size == size}
-    context.here = [member for unit in context.here for member in _opened(unit, id(unit.node) in opened)]
-    context.there = [member for unit in context.there for member in _opened(unit, id(unit.node) in opened)]
+    nodes = {id(unit.node) for unit in modules if unit.node.size == size}
+    context.here = [member for unit in context.here for member in _members_or_self(unit, id(unit.node) in nodes)]
+    context.there = [member for unit in context.there for member in _members_or_self(unit, id(unit.node) in nodes)]
     context.refresh()
-    return bool(opened)
+    return bool(nodes)
 
 
-def _opened(unit: Unit, opens: bool) -> list[Unit]:
+def _members_or_self(unit: Unit, opens: bool) -> list[Unit]:
     if not opens:
         return [unit]
     return [Unit(heart(child), unit.label + heart(child).path[len(unit.node.path) :]) for child in unit.node.children]
@@ -420,4 +405,4 @@ def _refuse_rest(context: Context, outcome: SearchResult) -> None:
         if theirs and context.here[mine[0]].node.name is not None:
             sources = tuple((context.here[index].node.name or "",) for index in mine)
             targets = tuple((context.there[index].node.name or "",) for index in theirs)
-            outcome.groups.append(Group(sources, targets, "equal shapes, and nothing else tells them apart"))
+            outcome.groups.append(UndecidedGroup(sources, targets, "equal shapes, and nothing else tells them apart"))

@@ -59,8 +59,8 @@ def computed_reason(name: str, spec: TensorSpec) -> str:
     >>> computed_reason("attn.relative_position_index", TensorSpec((49, 49), "int64"))
     'is an index table that the constructor computes'
     """
-    known = name.rpartition(".")[2] in _COMPUTED and spec.dtype.startswith(("int", "uint"))
-    return "is an index table that the constructor computes" if known else ""
+    computes = name.rpartition(".")[2] in _COMPUTED and spec.dtype.startswith(("int", "uint"))
+    return "is an index table that the constructor computes" if computes else ""
 
 
 def harmless_reason(name: str, spec: TensorSpec) -> str:
@@ -90,7 +90,7 @@ def shape_keys(source: Layout, target: Layout) -> ShapeKeys:
     """
     here, there = _count(source.values()), _count(target.values())
     loose, exact = _matrices(here, there)
-    loose.update(_squeezed(here, there, loose))
+    loose.update(_squeeze_families(here, there, loose))
     numbers: dict[Hashable, int] = {}
 
     def number(spec: TensorSpec) -> int:
@@ -104,7 +104,7 @@ def shape_keys(source: Layout, target: Layout) -> ShapeKeys:
     )
 
 
-def change_between(spec: TensorSpec, wanted: TensorSpec) -> Change | None:
+def change_between(spec: TensorSpec, target: TensorSpec) -> Change | None:
     """Say how a shape becomes another one without a guess, or None where it does not.
 
     Examples
@@ -114,13 +114,13 @@ def change_between(spec: TensorSpec, wanted: TensorSpec) -> Change | None:
     >>> change_between(TensorSpec((4,)), TensorSpec((5,))) is None
     True
     """
-    if _kind(spec.dtype) != _kind(wanted.dtype):
+    if _kind(spec.dtype) != _kind(target.dtype):
         return None
-    if spec.shape == wanted.shape:
+    if spec.shape == target.shape:
         return "none"
-    if _squeeze(spec.shape) == _squeeze(wanted.shape):
+    if _squeeze(spec.shape) == _squeeze(target.shape):
         return "reshape"
-    return "transpose" if len(spec.shape) == 2 and spec.shape == wanted.shape[::-1] else None
+    return "transpose" if len(spec.shape) == 2 and spec.shape == target.shape[::-1] else None
 
 
 Exact = tuple[str, tuple[int, ...]]
@@ -151,24 +151,26 @@ def _count(specs: Iterable[TensorSpec]) -> dict[Exact, int]:
 def _matrices(here: dict[Exact, int], there: dict[Exact, int]) -> tuple[dict[Exact, Hashable], bool]:
     """Find the matrices that could be transposed, and whether others prove that matrices are not."""
     loose: dict[Exact, Hashable] = {}
-    straight = turned = False
+    straight = transposed = False
     for kind, shape in {*here, *there}:
         if len(shape) != 2 or shape[0] >= shape[1] or kind != "float":
             continue
         wide, tall = (kind, shape), (kind, shape[::-1])
         old, new = (here.get(wide, 0), here.get(tall, 0)), (there.get(wide, 0), there.get(tall, 0))
         straight |= old == new and old[0] != old[1]
-        turned |= old != new and old == new[::-1]
+        transposed |= old != new and old == new[::-1]
         if sum(old) == sum(new) and (old != new or old[0] == old[1]):
             loose[wide] = loose[tall] = ("matrix", *shape)
-    return loose, straight and not turned
+    return loose, straight and not transposed
 
 
-def _squeezed(here: dict[Exact, int], there: dict[Exact, int], taken: dict[Exact, Hashable]) -> dict[Exact, Hashable]:
+def _squeeze_families(
+    here: dict[Exact, int], there: dict[Exact, int], loose: dict[Exact, Hashable]
+) -> dict[Exact, Hashable]:
     """Ignore axes of length one where the exact shapes do not balance and the squeezed ones do."""
     families: dict[Exact, list[Exact]] = {}
     for key in {*here, *there}:
-        if key not in taken and here.get(key, 0) != there.get(key, 0):
+        if key not in loose and here.get(key, 0) != there.get(key, 0):
             kind, shape = key
             families.setdefault((kind, _squeeze(shape)), []).append(key)
     return {
