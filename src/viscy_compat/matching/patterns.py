@@ -118,7 +118,7 @@ def escape(name: str) -> str:
 
     Examples
     --------
-    >>> escaped("a{i}")
+    >>> escape("a{i}")
     'a{{i}}'
     """
     return name.replace("{", "{{").replace("}", "}}")
