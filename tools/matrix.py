@@ -21,7 +21,7 @@ from dataclasses import replace
 from math import inf, isfinite
 
 from stacks import STACKS, python_of
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.comparison.amounts import Amount
 from viscy_compat.comparison.cases import compare
@@ -175,7 +175,7 @@ def main() -> int:
     """Run the matrix, print it and write the files that were asked for."""
     asked = arguments()
     try:
-        chosen = [spread(find(name), asked.cases) for name in asked.classes or class_names()]
+        chosen = [spread(find(name), asked.cases) for name in asked.classes or migrated_names()]
         report = report_of(asked.stacks, chosen, asked.only_newest)
     except CompatError as error:
         print(f"[matrix] {error}", file=sys.stderr)

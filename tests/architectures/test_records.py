@@ -6,7 +6,7 @@ import inspect
 
 import pytest
 
-from viscy_compat.architectures import CLASSES, class_names, find
+from viscy_compat.architectures import CLASSES, ClassRow, class_names, find
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, complete
 from viscy_compat.architectures.inference import identify
 from viscy_compat.errors import UsageError
@@ -117,8 +117,13 @@ def test_the_last_generation_has_todays_layout(architecture: Architecture) -> No
         assert not differences(last.layout(config), architecture.layout(config))
 
 
+@pytest.mark.parametrize("row", CLASSES, ids=lambda row: row.name)
+def test_a_class_that_only_upstream_has_says_what_to_install(row: ClassRow) -> None:
+    assert bool(find(row.name).install) == row.upstream
+
+
 @pytest.mark.torch
-@pytest.mark.parametrize("architecture", RECORDS, ids=ids)
+@pytest.mark.parametrize("architecture", [row for row in RECORDS if not row.install], ids=ids)
 def test_arguments_and_defaults_are_those_of_the_migrated_class(architecture: Architecture) -> None:
     import importlib
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from support.old_checkpoints import OldCheckpoint, with_hyper_parameters, written
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.findings import EXIT_CODES
 
@@ -45,7 +45,7 @@ def tells(result: CheckResult, name: str, value: Any) -> bool:
 
 def test_the_catalogue_is_large_enough(old_checkpoints: list[OldCheckpoint]) -> None:
     assert len(old_checkpoints) >= 30
-    assert {old.class_name for old in old_checkpoints} == set(class_names())
+    assert {old.class_name for old in old_checkpoints} == set(migrated_names())
     assert {old.job["flavour"] for old in old_checkpoints} >= {"lightning", "ddp", "module", "safetensors", "legacy"}
 
 

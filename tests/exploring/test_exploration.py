@@ -14,7 +14,7 @@ import pytest
 
 import viscy_models
 from support.architectures import variant
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.cli import main
@@ -49,7 +49,7 @@ def with_outcome(architecture: Architecture, change: Callable[[Outcome, tuple[in
     return variant(architecture, outcome=lambda config, fed: change(architecture.outcome(config, fed), fed))
 
 
-@pytest.mark.parametrize("name", class_names())
+@pytest.mark.parametrize("name", migrated_names())
 def test_the_rules_hold_for_every_class(name: str) -> None:
     report = explore([name], examples=150, laws=["inference", "reconstruction"])
     assert report, [finding.message for finding in report.findings]

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from support.configurations import buildable
 from support.layouts import hollow
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Generation
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import Unbuildable
 from viscy_compat.stated import SETTING, Statement, parse_value
 
-CLASSES = [find(name) for name in class_names()]
+CLASSES = [find(name) for name in migrated_names()]
 EXAMPLES = 40
 
 
@@ -52,7 +52,7 @@ def as_built_by(generation: Generation, config: dict[str, Any]) -> dict[str, Any
     return {**config, "embedding_dim": 3 * config["projection_dim"], **release.constants}
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
+@pytest.mark.parametrize("architecture", CLASSES, ids=migrated_names())
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_no_printed_value_differs_from_the_truth(architecture: Architecture, prefix: str, tmp_path: Path) -> None:
     names = [argument.name for argument in architecture.arguments]
@@ -78,7 +78,7 @@ def test_no_printed_value_differs_from_the_truth(architecture: Architecture, pre
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
+@pytest.mark.parametrize("architecture", CLASSES, ids=migrated_names())
 def test_with_everything_stated_nothing_is_left_open_that_predictions_depend_on(
     architecture: Architecture, tmp_path: Path
 ) -> None:

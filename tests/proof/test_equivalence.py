@@ -12,7 +12,7 @@ from support.architectures import variant
 from support.mutants import Edit, mutant
 from support.old_checkpoints import cache
 from support.old_history import assemble
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.cli import main
 from viscy_compat.comparison.evidence import Evidence
@@ -109,7 +109,7 @@ def test_both_sources_give_the_same_digests(both: Sides, assembled: Path) -> Non
     assert len({initial.digests for initial, _ in told[0]}) == 2
 
 
-@pytest.mark.parametrize("name", class_names())
+@pytest.mark.parametrize("name", migrated_names())
 def test_every_class_has_twelve_cases_its_published_checkpoints_and_its_accepted_differences(name: str) -> None:
     architecture = find(name)
     old = resolve([architecture], Wanted())[name]

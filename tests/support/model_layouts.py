@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.layout import Layout, TensorSpec
 
@@ -25,7 +25,7 @@ TIMM = (
 def our_layouts() -> dict[str, Layout]:
     """Return the layout of the first case of each class that viscy-compat knows."""
     layouts: dict[str, Layout] = {}
-    for name in class_names():
+    for name in migrated_names():
         architecture = find(name)
         case = architecture.cases[0]
         layouts[f"{name} {case.name}"] = architecture.layout(complete(architecture, case.config))

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Generation, Release, complete
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,7 +100,7 @@ def catalogue(folder: Path) -> dict[str, list[OldCheckpoint]]:
     shuffled, and names say nothing or lie. The first eight files carry optimizer state, which triples their size.
     """
     listed: dict[str, list[OldCheckpoint]] = {}
-    for number, architecture in enumerate(map(find, class_names())):
+    for number, architecture in enumerate(map(find, migrated_names())):
         for generation in architecture.generations:
             released = [release for release in generation.releases if release.wheel]
             for config in _smallest(architecture, generation, 7 if number < 4 else 3) if released else ():

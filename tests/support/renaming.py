@@ -35,9 +35,8 @@ def one_to_one(rng: random.Random) -> Callable[[str], str]:
     def new(part: str) -> str:
         if part.isdigit() or part in PARAMETERS:
             return part
-        return names.setdefault(
-            part, f"{rng.choice(WORDS)}{'' if rng.random() < 0.5 else '_'}{chr(97 + len(names) % 26)}"
-        )
+        letter, lap = chr(97 + len(names) % 26), len(names) // 26 or ""
+        return names.setdefault(part, f"{rng.choice(WORDS)}{'' if rng.random() < 0.5 else '_'}{letter}{lap}")
 
     return lambda name: ".".join(map(new, name.split(".")))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from viscy_compat.architectures import class_names
+from viscy_compat.architectures import migrated_names
 from viscy_compat.gating.interface import PROMISED
 from viscy_compat.gating.stages import STAGES
 from viscy_compat.report import FORMATS
@@ -49,7 +49,7 @@ def test_the_configuration_of_the_page_is_one(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text(block("toml"))
     found = read_configuration(path)
-    assert set(found.classes) <= set(class_names())
+    assert set(found.classes) <= set(migrated_names())
     assert found.names is not None
     assert set(found.names) & set(PROMISED)
 

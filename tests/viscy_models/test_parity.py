@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 from support.sides import Answer, Sides
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import AcceptedDifference, Architecture, Case, Config, complete
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 
-PAIRS = [(name, case) for name in class_names() for case in find(name).cases]
+PAIRS = [(name, case) for name in migrated_names() for case in find(name).cases]
 MODES = ("eval", "train")
 
 
@@ -28,7 +28,7 @@ def accepted(architecture: Architecture, case: Case) -> list[AcceptedDifference]
 
 
 EQUAL = [(name, case) for name, case in PAIRS if not accepted(find(name), case)]
-WANTED = [(name, row) for name in class_names() for row in find(name).accepted_differences]
+WANTED = [(name, row) for name in migrated_names() for row in find(name).accepted_differences]
 
 
 def asked(name: str, config: Config, **request: Any) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def raised(answer: Answer) -> tuple[str, str] | None:
 
 def test_no_case_is_left_out_and_there_are_enough() -> None:
     shown = [pair for pair in PAIRS if pair not in EQUAL]
-    for family in (class_names()[:4], class_names()[4:]):
+    for family in (migrated_names()[:4], migrated_names()[4:]):
         assert len([name for name, _ in EQUAL if name in family]) >= 25
     assert {name for name, _ in shown} <= {"ContrastiveEncoder"}
     assert all("resnet50" in case.config.values() for _, case in shown)

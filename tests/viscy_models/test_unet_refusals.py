@@ -10,6 +10,7 @@ import torch
 from viscy_models import FullyConvolutionalMAE, Unet2d, Unet25d, UNeXt2
 from viscy_models._components.conv_blocks import ConvBlock2D
 from viscy_models._components.decoder import UNeXt2UpStage
+from viscy_models.unet.fcmae import MaskedMultiscaleEncoder
 
 pytestmark = pytest.mark.torch
 
@@ -55,6 +56,14 @@ def test_a_stem_that_only_another_depth_can_feed_is_not_refused() -> None:
 def test_the_masked_autoencoder_says_which_numbers_cannot_be(given: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         FullyConvolutionalMAE(**{**MAE, **given})
+
+
+def test_an_encoder_never_builds_fewer_stages_than_it_was_told() -> None:
+    with pytest.raises(ValueError, match=r"stage_blocks=\(1, 1, 1\) has more stages than dims=\(8, 16\); give a width"):
+        MaskedMultiscaleEncoder(1, (1, 1, 1), (8, 16))
+    # widths that no stage takes are left out, as in the old class
+    assert len(MaskedMultiscaleEncoder(1, (1,), (8, 16)).stages) == 1
+    assert len(MaskedMultiscaleEncoder(1, (1, 1), (8, 16)).stages) == 2
 
 
 @pytest.mark.parametrize("model", [Unet2d, Unet25d])

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from support.renaming import PREFIXES, STYLES, renamed  # noqa: E402
-from viscy_compat.architectures import class_names, find  # noqa: E402
+from viscy_compat.architectures import find, migrated_names  # noqa: E402
 from viscy_compat.architectures.bags import TooManyWays  # noqa: E402
 from viscy_compat.architectures.inference import infer  # noqa: E402
 from viscy_compat.architectures.structure import alike  # noqa: E402
@@ -96,7 +96,7 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")
     counts: dict[str, Counter[tuple[str, str]]] = {}
-    for name in class_names():
+    for name in migrated_names():
         for number, config in enumerate(configurations(name, arguments.draws, arguments.seed)):
             layout = find(name).layout(config)
             for style, truth in files(layout, arguments.seed * 10_000 + number):
@@ -105,7 +105,7 @@ def main() -> None:
                     counts.setdefault(row, Counter()).update([("configuration", configuration), ("plan", plan)])
     print(f"{'':24}{'configuration':>30}{'plan':>30}")
     print(f"{'':24}{'right':>10}{'asked':>10}{'WRONG':>10}{'right':>10}{'asked':>10}{'WRONG':>10}")
-    for row in (*class_names(), *STYLES, "all"):
+    for row in (*migrated_names(), *STYLES, "all"):
         cells = [
             counts[row][what, grade] for what in ("configuration", "plan") for grade in ("right", "asked", "WRONG")
         ]

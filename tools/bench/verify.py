@@ -16,7 +16,7 @@ from collections import Counter
 from importlib import import_module
 from itertools import count
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.workers.answers import Answer, Run
@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, help="how many to measure (default: all)")
     parser.add_argument("names", nargs="*", metavar="CLASS")
     asked = parser.parse_args()
-    names = asked.names or list(class_names()[:4])
+    names = asked.names or list(migrated_names()[:4])
     if asked.cases:
         thin_out(names, asked.cases)
     once = seconds_of_import()

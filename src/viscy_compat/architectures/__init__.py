@@ -17,13 +17,22 @@ class ClassRow(NamedTuple):
     """A known class: its name, its file in this folder, and tensor names that all its checkpoints have.
 
     The telling names only save imports: a file that has none of them is not held against the class. Without any, the
-    class is always tried. ``words`` are other names that configurations have for it.
+    class is always tried. ``words`` are other names that configurations have for it. ``upstream`` marks a class that only
+    upstream's ``viscy-models`` has, so that nothing has to be migrated. ``before`` are the telling names of an older
+    layout, where it has none of today's.
     """
 
     name: str
     file: str
     telling: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    upstream: bool = False
+    before: tuple[str, ...] = ()
+
+    @property
+    def marks(self) -> tuple[tuple[str, ...], ...]:
+        """The telling names of today's layout, and those of an older one that has none of them."""
+        return (self.telling, self.before) if self.before else (self.telling,)
 
 
 _FCMAE_WORDS = ("fcmae", "UNeXt2_2D", "FcmaeUNet")
@@ -41,6 +50,29 @@ CLASSES = (
     ),
     ClassRow("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight"), ("2D",)),
     ClassRow("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight"), ("2.5D",)),
+    ClassRow(
+        "Unet3d",
+        "unet3d",
+        ("inconv.weight", "bottleneck.block.block1.norm.running_mean"),
+        ("FNet3D", "fnet"),
+        upstream=True,
+        before=("net_recurse.sub_2conv_more.conv1.weight", "conv_out.weight"),
+    ),
+    ClassRow(
+        "UNetViT3D",
+        "unet_vit_3d",
+        ("inconv.weight", "bottleneck.img_pos_embed"),
+        upstream=True,
+        before=("inconv.weight", "img_pos_embed"),
+    ),
+    ClassRow(
+        "CELLDiffNet",
+        "celldiff_net",
+        ("_cond_inconv.weight", "_time_embedder.freqs"),
+        ("CELLDiff",),
+        upstream=True,
+        before=("cond_inconv.weight", "t_embedding.freqs"),
+    ),
 )
 """The known classes in the order of reports: one row for each, and nothing else lists them."""
 
@@ -54,6 +86,17 @@ def class_names() -> tuple[str, ...]:
     'ContrastiveEncoder'
     """
     return tuple(row.name for row in CLASSES)
+
+
+def migrated_names() -> tuple[str, ...]:
+    """Return the names of the known classes that this repository's ``viscy_models`` has.
+
+    Examples
+    --------
+    >>> set(class_names()) - set(migrated_names()) == {"Unet3d", "UNetViT3D", "CELLDiffNet"}
+    True
+    """
+    return tuple(row.name for row in CLASSES if not row.upstream)
 
 
 def resolve_class(text: str) -> str:

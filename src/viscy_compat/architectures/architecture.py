@@ -445,6 +445,8 @@ class Architecture(ABC):
         The two sides of the map that ``explore --plot`` draws; none where the class has no sizes.
     map_start : Config
         Values of required arguments on that map.
+    install : str
+        The command that installs the package which has the class; empty where ours does.
     """
 
     name: str
@@ -461,6 +463,7 @@ class Architecture(ABC):
     custom: tuple[tuple[str, str], ...] = ()
     map_axes: tuple[Axis, ...] = ()
     map_start: Config = NOTHING
+    install: str = ""
 
     @property
     @abstractmethod
@@ -522,6 +525,10 @@ class Architecture(ABC):
     def untrainable(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say why a forward pass that runs in eval mode raises in train mode; empty where it does not."""
         return ""
+
+    def companions(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the names and shapes of what ``forward`` takes besides an input of a shape."""
+        return {}
 
     def idle(self, config: Config) -> tuple[str, ...]:
         """Return the arguments that a configuration does not read, so that their value changes nothing."""

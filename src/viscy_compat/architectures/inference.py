@@ -6,7 +6,7 @@ not tell is computed: another value of an argument that leaves the footprint as 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
 from viscy_compat.annotations import Any
@@ -145,9 +145,9 @@ def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
     Inference or None
         None where no known class has such a layout.
     """
-    whole = [row for row in CLASSES if all(name in layout for name in row.telling)]
+    whole = [row for row in CLASSES if any(all(name in layout for name in names) for names in row.marks)]
     # a telling name may have got another one since: it saves an import, and never decides
-    partly = [row for row in CLASSES if row not in whole and _shares(row.telling, layout)]
+    partly = [row for row in CLASSES if row not in whole and _shares(row, layout)]
     for row in (*whole, *partly):
         inference = infer(find(row.name), layout, stated)
         if inference is not None:
@@ -388,14 +388,18 @@ def nearest(layout: Layout, name: str = "") -> Nearest | None:
         None where no class has at least half of its names in the layout. A class with more of its telling names there
         comes before one that happens to have more tensors in common.
     """
-    rows = [row for row in CLASSES if row.name == name or (not name and _shares(row.telling, layout))]
+    rows = [row for row in CLASSES if row.name == name or (not name and _shares(row, layout))]
 
     def lacking(row: ClassRow) -> int:
-        return sum(known not in layout for known in row.telling)
+        return min(sum(known not in layout for known in names) for names in row.marks)
 
     for _, alike in groupby(sorted(rows, key=lacking), lacking):
         found = [near for row in alike for near in _near(find(row.name), layout)]
         if found:
+            best = min(found, key=lambda near: distance(near.differences))
+            # a class that has all of another, and more, may lack one of its telling names
+            others = [row for row in rows if row.telling and _shares(row, best.differences.unexpected)]
+            found += [near for row in others for near in _near(find(row.name), layout)]
             return min(found, key=lambda near: distance(near.differences))
     return None
 
@@ -405,8 +409,8 @@ def distance(found: Differences) -> int:
     return len(found.missing) + len(found.unexpected) + len(found.reshaped)
 
 
-def _shares(telling: tuple[str, ...], layout: Layout) -> bool:
-    return not telling or any(name in layout for name in telling)
+def _shares(row: ClassRow, names: Collection[str]) -> bool:
+    return not row.telling or any(name in names for marks in row.marks for name in marks)
 
 
 def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:

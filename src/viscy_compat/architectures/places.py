@@ -43,7 +43,8 @@ def places_of(names: Collection[str], class_name: str = "") -> list[Place]:
     >>> [(place.known.name, place.prefix, place.lacks) for place in places_of(names)]
     [('BetaVaeMonai', 'ema.', ''), ('BetaVaeMonai', 'ema.model.', 'model.'), ('BetaVaeMonai', '', 'model.')]
     """
-    rows = [row for row in CLASSES if row.telling and row.name == (class_name or row.name)]
+    asked = [row for row in CLASSES if row.telling and row.name == (class_name or row.name)]
+    rows = [row._replace(telling=names) for row in asked for names in row.marks]
     guesses = [(row, lacks) for row in rows for lacks in dict.fromkeys(("", first_name(row)))]
     tails = tuple({row.telling[0][len(lacks) :] for row, lacks in guesses})
     telling = [name for name in names if name.endswith(tails)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, refuse_strange, teller
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Kind, Setting
@@ -37,7 +37,7 @@ def run(arguments: Namespace) -> int:
     refuse_strange(configuration.waivers)
     kinds = kinds_of(arguments)
     setting = Setting(
-        classes=tuple(find(name) for name in arguments.classes or configuration.classes or class_names()),
+        classes=tuple(find(name) for name in arguments.classes or configuration.classes or migrated_names()),
         candidate=candidate,
         options=options_of(arguments, OLD, ("candidate_python",), RUNNING),
         profile=arguments.profile,

@@ -20,7 +20,7 @@ from hypothesis import seed as seeded
 from hypothesis import strategies as st
 from hypothesis.database import DirectoryBasedExampleDatabase
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import class_names, find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import Interrupted, UsageError
@@ -284,7 +284,7 @@ def explore(
     SourceUnavailable
         The old classes cannot be had.
     """
-    chosen = [find(name) for name in (classes or class_names())]
+    chosen = [find(name) for name in (classes or migrated_names())]
     drawing = Settings(_examples(profile, examples), seed, _laws(laws))
     package = read_candidate(candidate)
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, trust=trust_repo)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from viscy_compat.architectures import class_names
+from viscy_compat.architectures import migrated_names
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Signature
 from viscy_compat.comparison.signatures import signature_failures
 from viscy_compat.errors import MissingExtra
@@ -158,7 +158,7 @@ def _settled(new: Sequence[Parameter], old: Sequence[Parameter]) -> list[Paramet
 
 def _unjudged(setting: Setting, package: Package) -> Iterator[Finding]:
     tree = package.tree()
-    judged_ones = {*class_names(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
+    judged_ones = {*migrated_names(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
     names = [name for name in (tree.classes() if tree else ()) if name not in judged_ones]
     if names:
         message = f"exported and not judged: {', '.join(names)}"

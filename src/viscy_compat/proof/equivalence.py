@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case
 from viscy_compat.comparison.amounts import Amount, measured
 from viscy_compat.comparison.cases import compare
@@ -88,7 +88,7 @@ def verify(
     CompatError
         Nothing could be decided: no source, no such class, a worker that failed.
     """
-    chosen = [find(name) for name in (classes or class_names())]
+    chosen = [find(name) for name in (classes or migrated_names())]
     package = read_candidate(candidate)
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.findings import Finding, Report, html_of, line_of
@@ -148,7 +148,7 @@ def record(
     root = Path(to) if to else records.references_root()
     limits = Limits() if timeout is None else Limits(request=timeout)
     tell = progress or (lambda line: None)
-    chosen = [find(name) for name in (classes or class_names())]
+    chosen = [find(name) for name in (classes or migrated_names())]
     _refuse_early(chosen, generation, root, check=check)
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:

@@ -199,11 +199,16 @@ class MaskedMultiscaleEncoder(nn.Module):
     in_channels : int
         Channels of the stack.
     stage_blocks, dims : Sequence[int]
-        Blocks and channels of each stage.
+        Blocks and channels of each stage; widths without blocks are left out, as they always were.
     drop_path_rate : float
         See `MaskedConvNeXtV2Block`; the same for all blocks.
     stem_kernel_size, in_stack_depth
         See `MaskedAdaptiveProjection`.
+
+    Raises
+    ------
+    ValueError
+        Where there are more stages than widths (an IndexError in the old class).
     """
 
     def __init__(
@@ -216,6 +221,10 @@ class MaskedMultiscaleEncoder(nn.Module):
         in_stack_depth: int = 5,
     ) -> None:
         super().__init__()
+        if len(stage_blocks) > len(dims):
+            raise ValueError(
+                f"stage_blocks={tuple(stage_blocks)} has more stages than dims={tuple(dims)}; give a width for each"
+            )
         self.stem = MaskedAdaptiveProjection(in_channels, dims[0], stem_kernel_size, in_stack_depth)
         widths = pairwise([dims[0], *dims])
         self.stages = nn.ModuleList(
