@@ -27,8 +27,8 @@ def trained(order: list[str], *, named: bool, groups: int = 1) -> tuple[dict[str
     """Parameters, and an optimizer over them in an order after one step."""
     torch.manual_seed(0)
     parameters = {name: torch.nn.Parameter(torch.randn(shape)) for name, shape in SHAPES.items()}
-    listed = [(name, parameters[name]) if named else parameters[name] for name in order]
-    split = [listed[place::groups] for place in range(groups)]
+    list_leftovers = [(name, parameters[name]) if named else parameters[name] for name in order]
+    split = [list_leftovers[place::groups] for place in range(groups)]
     optimizer = torch.optim.AdamW([{"params": part} for part in split])
     sum((place + 1) * parameters[name].square().sum() for place, name in enumerate(SHAPES)).backward()
     optimizer.step()

@@ -10,7 +10,16 @@ from support.plans import plans
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of, layout_digest, leftovers_of, plan_of, with_casts
+from viscy_compat.plans.plan import (
+    Plan,
+    PlanEnd,
+    inverse_of,
+    layout_digest,
+    leftovers_of,
+    plan_of,
+    require_fit,
+    with_casts,
+)
 
 W = TensorSpec((2, 3))
 REVERSIBLE = ("rename", "fill", "reshape", "transpose", "split", "concat")
@@ -118,9 +127,9 @@ def test_a_fill_leads_back_as_a_drop_that_demands_the_value() -> None:
 def test_a_plan_fits_its_own_layout_in_any_order_and_no_other(plan: Plan, data: st.DataObject) -> None:
     layout = plan.source.layout
     shuffled = {name: layout[name] for name in data.draw(st.permutations(list(layout)))}
-    fitted(plan, shuffled)
+    require_fit(plan, shuffled)
     assert layout_digest(shuffled) == layout_digest(layout)
     other = {**layout, "one.more": W}
     with pytest.raises(PlanRefused, match="another layout"):
-        fitted(plan, other)
+        require_fit(plan, other)
     assert layout_digest(other) != layout_digest(layout)

@@ -14,7 +14,7 @@ from viscy_compat.checkpoint.plain import plain
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.plans.maker import fills_counters_alone
-from viscy_compat.plans.plan import Plan, listed
+from viscy_compat.plans.plan import Plan, list_leftovers
 
 _SHOWN = 4
 
@@ -57,7 +57,9 @@ def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:
     rows = tuple(leftovers)
     if not rows:
         return []
-    return [Finding("VC113", f"no total plan: {listed(rows)}", tuple(fold(dict.fromkeys(name for name, _ in rows))))]
+    return [
+        Finding("VC113", f"no total plan: {list_leftovers(rows)}", tuple(fold(dict.fromkeys(name for name, _ in rows))))
+    ]
 
 
 def _insists(checkpoint: Checkpoint, view: View, found: Inference) -> bool:

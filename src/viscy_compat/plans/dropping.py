@@ -45,7 +45,7 @@ def stated_drops(patterns: Sequence[str], layout: Layout, aliases: Collection[tu
     >>> [drop.changes_predictions for drop in stated_drops(["a.{0..1}.w", "n_averaged"], layout).values()]
     [True, True, False]
     """
-    return {name: drop_of(name, layout[name]) for pattern in patterns for name in _named(pattern, layout, aliases)}
+    return {name: drop_of(name, layout[name]) for pattern in patterns for name in _names_of(pattern, layout, aliases)}
 
 
 def losses_of(operations: Iterable[Operation]) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def losses_of(operations: Iterable[Operation]) -> tuple[str, ...]:
     ('changes predictions: tensors that compute are dropped (a)',)
     """
     names = changing_drops(operations)
-    shown = ", ".join(fold(names)[:4]) + (", ..." if len(fold(names)) > 4 else "")
-    return (f"changes predictions: tensors that compute are dropped ({printable(shown)})",) if names else ()
+    some = ", ".join(fold(names)[:4]) + (", ..." if len(fold(names)) > 4 else "")
+    return (f"changes predictions: tensors that compute are dropped ({printable(some)})",) if names else ()
 
 
 def changing_drops(operations: Iterable[Operation]) -> list[str]:
@@ -122,30 +122,30 @@ def keys_of(patterns: Sequence[str], checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def view_without(view: View, keys: Sequence[str]) -> View:
     """Return a view without the tensors of some raw keys: they stand outside of it, dropped."""
-    held = {name: key for name, key in view.keys.items() if key not in keys}
-    return view._replace(keys=held, outside=tuple(dict.fromkeys((*view.outside, *keys))), dropped=tuple(keys))
+    rest = {name: key for name, key in view.keys.items() if key not in keys}
+    return view._replace(keys=rest, outside=tuple(dict.fromkeys((*view.outside, *keys))), dropped=tuple(keys))
 
 
-def with_dropped(whole: Checkpoint, lean: Checkpoint, judged: Checkpoint, view: View) -> tuple[Checkpoint, View]:
+def with_dropped(whole: Checkpoint, lean: Checkpoint, row: Checkpoint, view: View) -> tuple[Checkpoint, View]:
     """Return a checkpoint and a view that have what was dropped again, outside of the model.
 
     Parameters
     ----------
     whole, lean : Checkpoint
         The file, and the file without what is dropped.
-    judged : Checkpoint
+    row : Checkpoint
         The set that was judged, out of `lean`.
     view : View
         Its names.
     """
-    dropped = tuple(key for key in whole.tensors if key not in lean.tensors)
-    complete = judged.without(())
-    complete.tensors = {**judged.tensors, **{key: whole.tensors[key] for key in dropped}}
-    return complete, view._replace(outside=(*view.outside, *dropped), dropped=dropped)
+    dropped_keys = tuple(key for key in whole.tensors if key not in lean.tensors)
+    complete = row.without(())
+    complete.tensors = {**row.tensors, **{key: whole.tensors[key] for key in dropped_keys}}
+    return complete, view._replace(outside=(*view.outside, *dropped_keys), dropped=dropped_keys)
 
 
-def _named(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:
-    fits = [_anchored(each) for each in _spelled(pattern)]
+def _names_of(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:
+    fits = [_anchor(each) for each in _spellings(pattern)]
     names = [name for name in layout if any(fit.match(name) for fit in fits)]
     names = names or [name for name, alias in aliases if any(fit.match(alias) for fit in fits)]
     if not names:
@@ -157,14 +157,14 @@ def _named(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -
     return iter(names)
 
 
-def _spelled(pattern: str) -> list[str]:
+def _spellings(pattern: str) -> list[str]:
     """Unfold the numbers that reports fold; other braces are left to `parse_hint`."""
     if not pattern or not re.search(_FOLDED, pattern):
         return [pattern]
-    kept = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
-    return [each.replace("\0", "{").replace("\1", "}") for each in unfold(kept)]
+    named_placeholders = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
+    return [each.replace("\0", "{").replace("\1", "}") for each in unfold(named_placeholders)]
 
 
-def _anchored(pattern: str) -> re.Pattern[str]:
+def _anchor(pattern: str) -> re.Pattern[str]:
     """Return what fits a tensor of that name, and every tensor below a module of that name."""
     return re.compile(f"(?:{parse_hint(f'{pattern}=').old.pattern})(?:\\.|$)")

@@ -238,11 +238,9 @@ def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:
     """Return the rows from a layout to today's; what a missing batch counter would have become is filled."""
     whole = {**layout, **{name: TensorSpec((), "int64") for name in found.uncounted}}
     rows = found.generation.to_today(whole) if found.generation.to_today else identity_rows(whole)
-    lacking = set(found.uncounted)
+    gaps = set(found.uncounted)
     return tuple(
-        Fill(targets_of(row)[0], shape=(), dtype="int64", value=0, reason=COUNTER)
-        if lacking & {*sources_of(row)}
-        else row
+        Fill(targets_of(row)[0], shape=(), dtype="int64", value=0, reason=COUNTER) if gaps & {*sources_of(row)} else row
         for row in rows
     )
 
@@ -251,8 +249,8 @@ def unmade_by(layout: Layout, found: Inference) -> tuple[str, ...]:
     """Return the names of today's layout that no row of the file's generation makes."""
     if not found.generation.to_today:
         return ()
-    made = {name for row in rows_to_today(layout, found) for name in targets_of(row)}
-    return tuple(name for name in found.architecture.layout(found.config) if name not in made)
+    targets = {name for row in rows_to_today(layout, found) for name in targets_of(row)}
+    return tuple(name for name in found.architecture.layout(found.config) if name not in targets)
 
 
 def fills_counters_alone(plan: Plan) -> bool:
@@ -291,9 +289,9 @@ def _refuse_parametrisations(route: Route, where: str) -> None:
     from viscy_compat.plans.parametrisations import find_parametrisations
 
     inside = {name.removeprefix(route.source.prefix): name for name in route.dropped}
-    settled = {*route.there, *inside}
+    targets = {*route.there, *inside}
     layout = {**route.here, **{name: route.source.layout[raw] for name, raw in inside.items()}}
-    parts = [part for part in find_parametrisations(layout) if not settled & {*part.tensors}]
+    parts = [part for part in find_parametrisations(layout) if not targets & {*part.tensors}]
     if not parts:
         return
     tensors = fold(name for part in parts for name in part.tensors)

@@ -39,7 +39,7 @@ class Moves(NamedTuple):
     prefix: str
 
     @property
-    def moved(self) -> list[str | None]:
+    def sources(self) -> list[str | None]:
         """The source of each target parameter, in order; None where it is filled."""
         return [self.origins.get(name) for name in self.after]
 
@@ -57,7 +57,7 @@ class Moves(NamedTuple):
         return None
 
 
-def reindexed(
+def reindex(
     checkpoint: Checkpoint,
     plan: Plan,
     stored: Mapping[str, StoredTensor],
@@ -100,7 +100,8 @@ def reindexed(
     _refuse_changed_shapes(plan, before)
     replacements: dict[int, Node] = {}
     for optimizer in optimizers:
-        replacements.update(_renamed(optimizer, moves) if _is_named(optimizer) else _moved(optimizer, moves))
+        follow = _replacements_by_name if _is_named(optimizer) else _replacements_by_position
+        replacements.update(follow(optimizer, moves))
     return replacements
 
 
@@ -120,20 +121,20 @@ def _is_named(optimizer: Mapping[str, Node]) -> bool:
     """Whether an optimizer's state is kept by name; one without state shows it by its groups."""
     entries = entries_of(optimizer["state"]) or []
     groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
-    listed = _listed(groups)
-    return all(type(name) is str for name in (*entries[::2], *listed)) and bool(entries or listed)
+    parameters = _parameter_entries(groups)
+    return all(type(name) is str for name in (*entries[::2], *parameters)) and bool(entries or parameters)
 
 
-def _listed(groups: Sequence[Mapping[str, Node]]) -> list[Node]:
+def _parameter_entries(groups: Sequence[Mapping[str, Node]]) -> list[Node]:
     """Return what stands for parameters in the groups of an optimizer."""
     return [name for group in groups if type(group.get("params")) is list for name in group["params"]]
 
 
-def _renamed(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
+def _replacements_by_name(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
     """Yield replacements for an optimizer whose state is kept by name."""
     state = mapping_of(optimizer["state"]) or {}
     groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
-    spelling = moves.spelling([*state, *_listed(groups)])
+    spelling = moves.spelling([*state, *_parameter_entries(groups)])
     if spelling is None:
         raise _refusal("it names parameters that the file does not have")
     spell, prefix = spelling
@@ -141,14 +142,14 @@ def _renamed(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int,
     news = {name: prefix + targets[spell[name]] for name in spell if spell[name] in targets}
     for name, facts in state.items():
         _verify_shape(facts, spell[name], moves.layout)
-    filled = [prefix + name for name, source in zip(moves.after, moves.moved, strict=True) if source is None]
-    if filled and len(groups) > 1:
-        raise _refusal(f"it has {len(groups)} parameter groups, and {filled[0]!a} is new: its group is not known")
+    fills = [prefix + name for name, source in zip(moves.after, moves.sources, strict=True) if source is None]
+    if fills and len(groups) > 1:
+        raise _refusal(f"it has {len(groups)} parameter groups, and {fills[0]!a} is new: its group is not known")
     yield id(optimizer["state"]), Dict([item for name in state if name in news for item in (news[name], state[name])])
     for group in groups:
         for names in (group.get("params"), group.get("param_names")):
             if type(names) is list:
-                yield id(names), [*(news[name] for name in names if name in news), *filled]
+                yield id(names), [*(news[name] for name in names if name in news), *fills]
 
 
 def optimizers_of(checkpoint: Checkpoint) -> Iterator[dict[str, Node]]:
@@ -169,16 +170,16 @@ def parameters_of(layout: Layout, stored: Mapping[str, StoredTensor]) -> list[st
     >>> parameters_of({"a.weight": TensorSpec((2,)), "a.running_mean": TensorSpec((2,))}, {})
     ['a.weight']
     """
-    seen: dict[tuple[object, ...], str] = {}
+    first_names: dict[tuple[object, ...], str] = {}
     for name in layout:
         if name.rpartition(".")[2] not in BUFFERS:
             tensor = stored.get(name)
             place = (name,) if tensor is None else (id(tensor.storage), tensor.offset, tensor.spec, tensor.stride)
-            seen.setdefault(place, name)
-    return list(seen.values())
+            first_names.setdefault(place, name)
+    return list(first_names.values())
 
 
-def _moved(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
+def _replacements_by_position(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, Node]]:
     """Yield replacements for one optimizer: its positions in the state and in its only group, and the names there."""
     groups, state = optimizer["param_groups"], mapping_of_positions(optimizer["state"])
     group = (mapping_of(groups[0]) or {}) if len(groups) == 1 else {}
@@ -187,7 +188,7 @@ def _moved(optimizer: Mapping[str, Node], moves: Moves) -> Iterator[tuple[int, N
     agree = spelling is not None and [spelling[0][name] for name in names or ()] == moves.before
     if agree and spelling is not None and type(names) is list:
         yield id(names), [spelling[1] + name for name in moves.after]
-    if moves.moved == moves.before:
+    if moves.sources == moves.before:
         return
     if len(groups) != 1:
         raise _refusal(f"it has {len(groups)} parameter groups, and torch numbers the parameters group by group")
@@ -211,7 +212,7 @@ def _follow(
             raise _refusal(f"it has state for a parameter {position} that does not exist")
         _verify_shape(facts, moves.before[position], moves.layout)
     places = {name: place for place, name in enumerate(moves.before)}
-    follows = [places.get(name) if name is not None else None for name in moves.moved]
+    follows = [places.get(name) if name is not None else None for name in moves.sources]
     entries = [(place, state[old]) for place, old in enumerate(follows) if old is not None and old in state]
     yield id(optimizer["state"]), Dict([item for pair in entries for item in pair])
     yield id(group["params"]), list(range(len(moves.after)))

@@ -48,8 +48,8 @@ class ParametrisedModule(NamedTuple):
     def call(self) -> str:
         """The call that bakes it, for a model called ``model``."""
         owner = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"model.{self.module}" if self.module else "model")
-        named = f', "{self.weight}"' if self.weight != "weight" else ""
-        return self.kind.call.format(module=owner, weight=self.weight, named=named)
+        weight_argument = f', "{self.weight}"' if self.weight != "weight" else ""
+        return self.kind.call.format(module=owner, weight=self.weight, named=weight_argument)
 
     @property
     def remedy(self) -> str:
@@ -134,18 +134,18 @@ def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
     'torch.nn.utils.remove_weight_norm(model.net[0])'
     """
     modules = _modules(layout)
-    found = (
-        *_normed(modules),
+    candidates = (
+        *_norms(modules),
         *_parametrizations(layout, modules),
         *_adapters(layout),
         *_observers(layout),
-        *_quantised(layout, modules),
+        *_quantisations(layout, modules),
     )
-    taken: set[str] = set()
+    used: set[str] = set()
     parts = []
-    for part in found:
-        if not taken.intersection(part.tensors):
-            taken.update(part.tensors)
+    for part in candidates:
+        if not used.intersection(part.tensors):
+            used.update(part.tensors)
             parts.append(part)
     return tuple(parts)
 
@@ -158,8 +158,8 @@ def find_slopes(layout: Layout) -> tuple[ParametrisedModule, ...]:
     >>> [part.module for part in find_slopes({"a.act.weight": TensorSpec((1,)), "a.norm.weight": TensorSpec((8,))})]
     ['a.act']
     """
-    found = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
-    return tuple(ParametrisedModule(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in found)
+    modules = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
+    return tuple(ParametrisedModule(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in modules)
 
 
 def bake(layout: Layout, parts: tuple[ParametrisedModule, ...]) -> Layout:
@@ -187,7 +187,7 @@ def _modules(layout: Layout) -> dict[str, dict[str, TensorSpec]]:
     return modules
 
 
-def _normed(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
+def _norms(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
     """Yield the old forms, whose tensors stand in the module itself: ``weight_g`` and ``weight_v``, ``weight_orig``."""
     for module, names in modules.items():
         for last in names:
@@ -213,8 +213,8 @@ def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
     if magnitude.elements == 1 or len(magnitude.shape) != len(direction.shape):
         return magnitude.elements == 1
     pairs = zip(magnitude.shape, direction.shape, strict=True)
-    kept = [mine == theirs for mine, theirs in pairs if mine != 1]
-    return len(kept) <= 1 and all(kept)
+    axes = [mine == theirs for mine, theirs in pairs if mine != 1]
+    return len(axes) <= 1 and all(axes)
 
 
 _PARAMETRIZED: Final = r"^(?:(?P<module>.*)\.)?parametrizations\.(?P<weight>[^.]+)\.(?P<rest>.+)$"
@@ -228,9 +228,9 @@ def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorS
         if match:
             groups.setdefault((match["module"] or "", match["weight"]), {})[match["rest"]] = name
     for (module, weight), names in groups.items():
-        kind, shown = _parametrization(names, layout)
+        kind, original = _parametrization(names, layout)
         before = f"{module}." if module else ""
-        plain = {before + weight: layout[shown]} if shown else {}
+        plain = {before + weight: layout[original]} if original else {}
         yield ParametrisedModule(kind, module, weight, tuple(names.values()), plain)
 
 
@@ -257,16 +257,16 @@ def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
     for module, names in groups.items():
         firsts = {rest.partition(".")[0] for rest in names}
         if firsts & _COPIES == _COPIES:
-            yield _copied(module, names, layout)
+            yield _copies(module, names, layout)
         elif firsts - {*_HOLDERS}:
-            yield _adapted(module, names, layout)
+            yield _adapter(module, names, layout)
 
 
 _COPIES: Final = frozenset(("modules_to_save", "original_module"))
 _HOLDERS: Final = ("base_layer", *sorted(_COPIES))
 
 
-def _copied(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
+def _copies(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
     """Return a module of which PEFT keeps a trained copy for each adapter beside the original."""
     before = f"{module}." if module else ""
     originals = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("original_module.")}
@@ -274,7 +274,7 @@ def _copied(module: str, names: Mapping[str, str], layout: Layout) -> Parametris
     return ParametrisedModule(SAVED_MODULE, module, "", tuple(names.values()), plain)
 
 
-def _adapted(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
+def _adapter(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
     before = f"{module}." if module else ""
     bases = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("base_layer.")}
     plain = {before + rest: layout[name] for rest, name in bases.items()}
@@ -292,15 +292,15 @@ def _observers(layout: Layout) -> Iterator[ParametrisedModule]:
     yield from (ParametrisedModule(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
 
 
-def _quantised(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
+def _quantisations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
     """Yield integers with their scales, by the names that each library gives to them."""
     for module, names in modules.items():
         before = f"{module}." if module else ""
         if {"scale", "zero_point"} <= {*names}:
             yield ParametrisedModule(AO, module, "", (f"{before}scale", f"{before}zero_point"))
-        packed = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
-        if packed and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
-            yield ParametrisedModule(PACKED, module, "", packed)
+        tensors = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
+        if tensors and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
+            yield ParametrisedModule(PACKED, module, "", tensors)
     groups: dict[str, list[str]] = {}
     for name in layout:
         match = re.search(_BITSANDBYTES, f".{name}")

@@ -95,8 +95,8 @@ class Plan(NamedTuple):
         if is_recognised(View(source.prefix, {}, inner=source.inner, lacks=source.lacks)):
             return ()
         front = (f"{source.prefix}* -> {source.lacks}*",) if source.prefix or source.lacks else ()
-        cut = [path[:-1].rpartition(".")[0] for path in fold(source.inner)]
-        inner = zip(fold(source.inner), (f"{parent}." if parent else "" for parent in cut), strict=True)
+        parents = [path[:-1].rpartition(".")[0] for path in fold(source.inner)]
+        inner = zip(fold(source.inner), (f"{parent}." if parent else "" for parent in parents), strict=True)
         return (*front, *(f"{path}* -> {parent}*" for path, parent in inner))
 
     @property
@@ -142,10 +142,10 @@ def plan_of(source: PlanEnd, target: PlanEnd, operations: Iterable[Operation], *
     Traceback (most recent call last):
     viscy_compat.errors.PlanRefused: no total plan: a (source): no operation takes it; b (target): no operation gives it
     """
-    rows = _ordered(map(_with_float, operations), source.layout, target.layout)
+    rows = _in_order(map(_with_float, operations), source.layout, target.layout)
     leftovers = leftovers_of(rows, source.layout, target.layout)
     if leftovers:
-        raise PlanRefused(f"no total plan: {listed(leftovers)}", leftovers=leftovers)
+        raise PlanRefused(f"no total plan: {list_leftovers(leftovers)}", leftovers=leftovers)
     return Plan(source, target, rows, tuple(loses))
 
 
@@ -158,19 +158,19 @@ def leftovers_of(rows: Iterable[Operation], source: Layout, target: Layout) -> t
     (('a', '(2,) float32 does not fit (3,) float32'),)
     """
     rows = tuple(rows)
-    found = [
-        *_uncounted([name for row in rows for name in sources_of(row)], source, "source", "takes"),
-        *_uncounted([name for row in rows for name in targets_of(row)], target, "target", "gives"),
+    miscounts = [
+        *_miscounts([name for row in rows for name in sources_of(row)], source, "source", "takes"),
+        *_miscounts([name for row in rows for name in targets_of(row)], target, "target", "gives"),
     ]
-    return (*found, *(pair for row in rows for pair in _misfits(row, source, target)))
+    return (*miscounts, *(pair for row in rows for pair in _misfits(row, source, target)))
 
 
-def listed(leftovers: Iterable[tuple[str, str]]) -> str:
+def list_leftovers(leftovers: Iterable[tuple[str, str]]) -> str:
     """Return leftovers as one line, grouped by reason, names folded and escaped.
 
     Examples
     --------
-    >>> listed([("a.0", "lost"), ("a.1", "lost")])
+    >>> list_leftovers([("a.0", "lost"), ("a.1", "lost")])
     'a.{0..1}: lost'
     """
     groups: dict[str, list[str]] = {}
@@ -179,8 +179,8 @@ def listed(leftovers: Iterable[tuple[str, str]]) -> str:
     lines = []
     for reason, names in groups.items():
         side, bracket, rest = reason.partition("|")
-        shown = printable(", ".join(fold(dict.fromkeys(names))))
-        lines.append(f"{shown} ({side}): {rest}" if bracket else f"{shown}: {reason}")
+        names_in_short = printable(", ".join(fold(dict.fromkeys(names))))
+        lines.append(f"{names_in_short} ({side}): {rest}" if bracket else f"{names_in_short}: {reason}")
     return "; ".join(lines)
 
 
@@ -217,12 +217,12 @@ def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:
     'float64 cannot be cast to float32 without loss'
     """
     if isinstance(row, Fill):
-        return _filled(row)
+        return _result_of_fill(row)
     specs = [source[name] for name in sources_of(row)]
     if isinstance(row, Drop):
         return {}
     if isinstance(row, Concat):
-        return _joined(row, specs)
+        return _result_of_concat(row, specs)
     return _RESULTS[type(row)](row, specs[0])
 
 
@@ -245,14 +245,14 @@ def inverse_of(plan: Plan) -> Plan:
     >>> inverse_of(inverse_of(there)) == there
     True
     """
-    lost = tuple((name, reason) for row in plan.operations for name, reason in _irreversible(row))
-    if lost:
-        raise PlanRefused(f"the plan cannot be reversed: {listed(lost)}", leftovers=lost)
+    reasons = tuple((name, reason) for row in plan.operations for name, reason in _irreversible(row))
+    if reasons:
+        raise PlanRefused(f"the plan cannot be reversed: {list_leftovers(reasons)}", leftovers=reasons)
     rows = [_inverse(row, plan.source.layout) for row in plan.operations]
     return plan_of(plan.target, plan.source, rows, loses=plan.loses)
 
 
-def fitted(plan: Plan, layout: Layout) -> None:
+def require_fit(plan: Plan, layout: Layout) -> None:
     """Make sure that a plan was made for a layout; the order of the tensors does not matter.
 
     Raises
@@ -263,19 +263,19 @@ def fitted(plan: Plan, layout: Layout) -> None:
     Examples
     --------
     >>> side = PlanEnd({"w": TensorSpec((2,))})
-    >>> fitted(plan_of(side, side, [Rename("w", "w")]), {"v": TensorSpec((2,))})
+    >>> require_fit(plan_of(side, side, [Rename("w", "w")]), {"v": TensorSpec((2,))})
     Traceback (most recent call last):
     viscy_compat.errors.PlanRefused: the plan was made for another layout: w: not in the file; v: not in the plan
     """
-    found = differences(layout, plan.source.layout)
+    differing = differences(layout, plan.source.layout)
     misfits = (
-        *((name, "not in the file") for name in found.missing),
-        *((name, "not in the plan") for name in found.unexpected),
-        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in found.reshaped),
-        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in found.retyped),
+        *((name, "not in the file") for name in differing.missing),
+        *((name, "not in the plan") for name in differing.unexpected),
+        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in differing.reshaped),
+        *((pair.name, f"{pair.found} in the file, {pair.expected} in the plan") for pair in differing.retyped),
     )
     if misfits:
-        raise PlanRefused(f"the plan was made for another layout: {listed(misfits)}", leftovers=misfits)
+        raise PlanRefused(f"the plan was made for another layout: {list_leftovers(misfits)}", leftovers=misfits)
 
 
 def layout_digest(layout: Layout) -> str:
@@ -298,7 +298,7 @@ def _with_float(row: Operation) -> Operation:
     return row._replace(value=float(row.value)) if isinstance(row, Fill) else row
 
 
-def _ordered(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
+def _in_order(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
     """Order rows by their first target, then drops by their source, so that equal plans have equal rows."""
     places = {name: place for place, name in enumerate(target)}
     drops = {name: len(target) + place for place, name in enumerate(source)}
@@ -312,9 +312,9 @@ def _ordered(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple
     return tuple(sorted(rows, key=place_of))
 
 
-def _uncounted(named: list[str], layout: Layout, side: str, verb: str) -> Iterable[tuple[str, str]]:
+def _miscounts(names: list[str], layout: Layout, side: str, verb: str) -> Iterable[tuple[str, str]]:
     counts = dict.fromkeys(layout, 0)
-    for name in named:
+    for name in names:
         if name not in counts:
             yield name, f"{side}|there is no such tensor"
         counts[name] = counts.get(name, 0) + 1
@@ -340,11 +340,11 @@ def _misfits(row: Operation, source: Layout, target: Layout) -> Iterable[tuple[s
 def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
     if not isinstance(row, Rename) or row.source not in source or row.target not in target:
         return row
-    halved = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
-    return Cast(row.source, row.target) if halved else row
+    is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
+    return Cast(row.source, row.target) if is_narrow else row
 
 
-def _filled(row: Fill) -> dict[str, TensorSpec] | str:
+def _result_of_fill(row: Fill) -> dict[str, TensorSpec] | str:
     if row.value - row.value != 0:
         return f"{row.value} is no value to fill with"
     if row.dtype == "float32":
@@ -356,54 +356,54 @@ def _filled(row: Fill) -> dict[str, TensorSpec] | str:
     return {row.target: TensorSpec(row.shape, row.dtype)}
 
 
-def _cast_result(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+def _result_of_cast(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
     if spec.dtype not in NARROW_FLOATS or row.dtype != "float32":
         return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
     return {row.target: TensorSpec(spec.shape, row.dtype)}
 
 
-def _reshaped(row: Reshape, spec: TensorSpec) -> dict[str, TensorSpec] | str:
-    found = TensorSpec(row.shape, spec.dtype)
-    if min(row.shape, default=1) < 0 or found.elements != spec.elements:
+def _result_of_reshape(row: Reshape, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    spec_after = TensorSpec(row.shape, spec.dtype)
+    if min(row.shape, default=1) < 0 or spec_after.elements != spec.elements:
         return f"{spec} cannot be reshaped to {row.shape}"
-    return {row.target: found}
+    return {row.target: spec_after}
 
 
-def _transposed(row: Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+def _result_of_transpose(row: Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
     if sorted(row.axes) != list(range(len(spec.shape))):
         return f"{row.axes} does not permute the axes of {spec}"
     return {row.target: TensorSpec(tuple(spec.shape[axis] for axis in row.axes), spec.dtype)}
 
 
-def _cut(row: Split, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+def _results_of_split(row: Split, spec: TensorSpec) -> dict[str, TensorSpec] | str:
     fits = 0 <= row.axis < len(spec.shape) and len(row.sizes) == len(row.targets) and min(row.sizes, default=-1) >= 0
     if not fits or sum(row.sizes) != spec.shape[row.axis]:
         return f"{spec} cannot be split into {row.sizes} along axis {row.axis}"
     return {
-        name: TensorSpec(_resized(spec.shape, row.axis, size), spec.dtype)
+        name: TensorSpec(_resize(spec.shape, row.axis, size), spec.dtype)
         for name, size in zip(row.targets, row.sizes, strict=True)
     }
 
 
-def _joined(row: Concat, specs: list[TensorSpec]) -> dict[str, TensorSpec] | str:
+def _result_of_concat(row: Concat, specs: list[TensorSpec]) -> dict[str, TensorSpec] | str:
     first = specs[0]
-    rest = {_resized(spec.shape, row.axis, 0) if 0 <= row.axis < len(spec.shape) else None for spec in specs}
+    rest = {_resize(spec.shape, row.axis, 0) if 0 <= row.axis < len(spec.shape) else None for spec in specs}
     if None in rest or len(rest) != 1 or len({spec.dtype for spec in specs}) != 1:
         return f"{' and '.join(map(str, specs))} cannot be joined along axis {row.axis}"
     length = sum(spec.shape[row.axis] for spec in specs)
-    return {row.target: TensorSpec(_resized(first.shape, row.axis, length), first.dtype)}
+    return {row.target: TensorSpec(_resize(first.shape, row.axis, length), first.dtype)}
 
 
-def _resized(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
+def _resize(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 _RESULTS: dict[type, Callable[[Any, TensorSpec], dict[str, TensorSpec] | str]] = {
     Rename: lambda row, spec: {row.target: spec},
-    Cast: _cast_result,
-    Reshape: _reshaped,
-    Transpose: _transposed,
-    Split: _cut,
+    Cast: _result_of_cast,
+    Reshape: _result_of_reshape,
+    Transpose: _result_of_transpose,
+    Split: _results_of_split,
 }
 
 

@@ -82,7 +82,7 @@ def loads(text: str, *, where: str = "plan") -> Plan:
     viscy_compat.errors.PlanRefused: plan.json: the plan has no field 'schema'
     """
     try:
-        return _plan(_parsed(text))
+        return _plan(_parse(text))
     except _Malformed as error:
         raise PlanRefused(str(error), where=where) from error
     except PlanRefused as error:
@@ -122,7 +122,7 @@ class _Malformed(Exception):
     """A plan file that does not say what a plan file must say."""
 
 
-def _parsed(text: str) -> Any:
+def _parse(text: str) -> Any:
     try:
         return json.loads(text, object_pairs_hook=_without_repeats, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -134,11 +134,11 @@ def _parsed(text: str) -> Any:
 
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         raise _Malformed(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
-    return found
+    return fields
 
 
 def _refuse_constant(name: str) -> Any:
@@ -150,8 +150,8 @@ def _plan(data: Any) -> Plan:
     if fields["schema"] is True or fields["schema"] != SCHEMA:
         raise _Malformed(f"the plan has schema {fields['schema']!r}; this version reads {SCHEMA}")
     source, target = _side(fields["source"], "source"), _side(fields["target"], "target")
-    loses = _listed(fields.get("loses", []), "loses")
-    rows = _operations(_listed(fields["operations"], "operations"), source.layout, target.layout)
+    loses = _list(fields.get("loses", []), "loses")
+    rows = _operations(_list(fields["operations"], "operations"), source.layout, target.layout)
     return plan_of(source, target, rows, loses=tuple(_text(line, "a line of loses") for line in loses))
 
 
@@ -210,11 +210,11 @@ def _read_rename(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[O
 def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
     fields = _fields(row, what, "op", "source", "reason", optional=("holding", "changes_predictions"))
     reason = _text(fields["reason"], f"{what}: 'reason'")
-    holding = None if fields.get("holding") is None else _number(fields["holding"], what)
+    value = None if fields.get("holding") is None else _number(fields["holding"], what)
     pattern, changes = _text(fields["source"], f"{what}: 'source'"), fields.get("changes_predictions", False)
     if type(changes) is not bool:
         raise _Malformed(f"{what}: 'changes_predictions' must be true or false")
-    return (Drop(name, reason, holding, changes) for (name,) in unfold_row((pattern,), names))
+    return (Drop(name, reason, value, changes) for (name,) in unfold_row((pattern,), names))
 
 
 def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -274,15 +274,15 @@ def _two(fields: Mapping[str, Any], what: str) -> tuple[str, str]:
     return _text(fields["source"], f"{what}: 'source'"), _text(fields["target"], f"{what}: 'target'")
 
 
-def _fields(data: Any, what: str, *needed: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+def _fields(data: Any, what: str, *required: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
     """Return an object that has every needed field and no unknown one."""
     if not isinstance(data, dict):
         raise _Malformed(f"{what} is no object")
-    for name in needed:
+    for name in required:
         if name not in data:
             raise _Malformed(f"{what} has no field {name!r}")
     for name in data:
-        if name not in needed and name not in optional:
+        if name not in required and name not in optional:
             raise _Malformed(f"{what} has a field {name!r} that is not known")
     return data
 
@@ -309,7 +309,7 @@ def _integer(value: Any, what: str) -> int:
 
 
 def _integers(value: Any, what: str) -> tuple[int, ...]:
-    return tuple(_integer(item, what) for item in _listed(value, what))
+    return tuple(_integer(item, what) for item in _list(value, what))
 
 
 def _shape(value: Any, what: str) -> tuple[int, ...]:
@@ -321,10 +321,10 @@ def _shape(value: Any, what: str) -> tuple[int, ...]:
 
 
 def _texts(value: Any, what: str) -> list[str]:
-    return [_text(item, what) for item in _listed(value, what)]
+    return [_text(item, what) for item in _list(value, what)]
 
 
-def _listed(value: Any, what: str) -> list[Any]:
+def _list(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise _Malformed(f"{what} must be a list")
     return value
@@ -338,7 +338,7 @@ def _tuples(value: Any) -> Any:
 
 
 def _side_text(side: PlanEnd) -> str:
-    stated = {
+    fields = {
         "class": side.class_name,
         "generation": side.generation,
         "config": dict(side.config),
@@ -348,8 +348,8 @@ def _side_text(side: PlanEnd) -> str:
         "inner": list(side.inner),
         "layout": layout_digest(side.layout),
     }
-    told = {name: value for name, value in stated.items() if value or (name == "state_dict" and value is not None)}
-    lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in told.items()]
+    texts = {name: value for name, value in fields.items() if value or (name == "state_dict" and value is not None)}
+    lines = [f"    {json.dumps(name)}: {json.dumps(value)}" for name, value in texts.items()]
     tensors = [
         f"      {json.dumps(name)}: {json.dumps([spec.dtype, spec.shape])}" for name, spec in side.layout.items()
     ]
@@ -367,14 +367,14 @@ def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     here, there = NameIndex(plan.source.layout), NameIndex(plan.target.layout)
     groups: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for row in plan.operations:
-        names, rest = _parted(row)
+        names, rest = _part_row(row)
         groups.setdefault((type(row), len(names), rest), []).append(names)
     for (kind, _, rest), rows in groups.items():
         for names in fold_rows(rows, there if kind is Fill else here):
             yield _WRITERS[kind](names, rest)
 
 
-def _parted(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+def _part_row(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     """Part an operation into its names, the first being what a pattern is matched on, and the rest."""
     if isinstance(row, Split):
         return (row.source, *row.targets), (row.axis, row.sizes)
@@ -387,21 +387,21 @@ def _parted(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
     return (row.source, row.target), tuple(row[2:])
 
 
-def _written(op: str, *fields: str) -> Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]:
+def _writer(op: str, *fields: str) -> Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]:
     def write(names: tuple[str, ...], rest: Iterable[Any]) -> dict[str, Any]:
-        stated = zip(fields, (*names, *rest), strict=True)
-        return {"op": op, **{name: value for name, value in stated if value is not None}}
+        pairs = zip(fields, (*names, *rest), strict=True)
+        return {"op": op, **{name: value for name, value in pairs if value is not None}}
 
     return write
 
 
 _WRITERS: dict[type, Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]] = {
-    Rename: _written("rename", "source", "target"),
-    Drop: _written("drop", "source", "reason", "holding", "changes_predictions"),
-    Fill: _written("fill", "target", "shape", "dtype", "value", "reason"),
-    Cast: _written("cast", "source", "target", "dtype"),
-    Reshape: _written("reshape", "source", "target", "shape"),
-    Transpose: _written("transpose", "source", "target", "axes"),
+    Rename: _writer("rename", "source", "target"),
+    Drop: _writer("drop", "source", "reason", "holding", "changes_predictions"),
+    Fill: _writer("fill", "target", "shape", "dtype", "value", "reason"),
+    Cast: _writer("cast", "source", "target", "dtype"),
+    Reshape: _writer("reshape", "source", "target", "shape"),
+    Transpose: _writer("transpose", "source", "target", "axes"),
     Split: lambda names, rest: {
         "op": "split",
         "source": names[0],

@@ -162,21 +162,21 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
         loses=_losses(plan),
         version=__version__,
         plan=plan_id(plan),
-        prefix=_quoted(plan.source.prefix),
-        lacks=_quoted(plan.source.lacks),
+        prefix=_literal(plan.source.prefix),
+        lacks=_literal(plan.source.lacks),
         inner=_tuple(plan.source.inner),
         several=plan.source.state_dict is not None,
     )
     outside = [row.source for row in plan.operations if isinstance(row, Drop) and row.reason == OUTSIDE]
     rows = [row for row in plan.changes if not (isinstance(row, Drop) and row.reason == OUTSIDE)]
     statements = [f"    {line}" for row in rows for line in _statement(row)]
-    held = _HELD if any(isinstance(row, Drop) and row.holding is not None for row in plan.operations) else ""
-    kept = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
+    drop_function = _HELD if any(isinstance(row, Drop) and row.holding is not None for row in plan.operations) else ""
+    unchanged = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
     body = "\n".join([*statements, "    return new"])
     source = {name: spec for name, spec in plan.source.layout.items() if name not in outside}
-    listed = f"KEPT = (\n{_lines(kept)})\n\nOUTSIDE = (\n{_lines(outside)})"
-    tables = f"\n\n{listed}\n\n{_table('SOURCE', source)}\n{_table('TARGET', plan.target.layout)}"
-    return f"{head}{body}\n{held}{tables}"
+    lists = f"KEPT = (\n{_lines(unchanged)})\n\nOUTSIDE = (\n{_lines(outside)})"
+    tables = f"\n\n{lists}\n\n{_table('SOURCE', source)}\n{_table('TARGET', plan.target.layout)}"
+    return f"{head}{body}\n{drop_function}{tables}"
 
 
 def _title(plan: Plan) -> str:
@@ -191,17 +191,17 @@ def _example(module: str, site: str, safetensors: bool) -> str:
     """Return the lines of Python that read a checkpoint like the one that the plan was made for."""
     parts = site.split(".") if site else []
     place = "".join(f'["{part}"]' if part.isidentifier() else f"[{_prose(ascii(part))}]" for part in parts)
-    reading = (
+    lines_before = (
         ["from safetensors.torch import load_file", "", 'state_dict = load_file("old.safetensors")']
         if safetensors
         else ["import torch", "", f'state_dict = torch.load("old.ckpt", map_location="cpu", weights_only=True){place}']
     )
-    lines = [*reading[:1], f"from {module} import remap_state_dict", *reading[1:]]
+    lines = [*lines_before[:1], f"from {module} import remap_state_dict", *lines_before[1:]]
     return "\n".join(f"    {line}".rstrip() for line in [*lines, "model.load_state_dict(remap_state_dict(state_dict))"])
 
 
 def _tuple(items: tuple[str, ...]) -> str:
-    return "(" + "".join(f"{_quoted(item)}, " for item in items).rstrip() + ")"
+    return "(" + "".join(f"{_literal(item)}, " for item in items).rstrip() + ")"
 
 
 def _losses(plan: Plan) -> str:
@@ -214,18 +214,18 @@ def _statement(row: Operation) -> Iterator[str]:
     if isinstance(row, Fill):
         value = _value(row.value, row.dtype)
         yield f"# {_prose(row.reason)}"
-        yield f"new[{_quoted(row.target)}] = torch.full({row.shape}, {value}, dtype=torch.{row.dtype})"
+        yield f"new[{_literal(row.target)}] = torch.full({row.shape}, {value}, dtype=torch.{row.dtype})"
     elif isinstance(row, Drop):
         yield f"# {_prose(row.reason)}"
-        yield f"old.pop({_quoted(row.source)})" if row.holding is None else _drop_call(row)
+        yield f"old.pop({_literal(row.source)})" if row.holding is None else _drop_call(row)
     elif isinstance(row, Split):
-        names = ", ".join(f"new[{_quoted(name)}]" for name in row.targets)
-        yield f"({names},) = old.pop({_quoted(row.source)}).split({list(row.sizes)}, {row.axis})"
+        names = ", ".join(f"new[{_literal(name)}]" for name in row.targets)
+        yield f"({names},) = old.pop({_literal(row.source)}).split({list(row.sizes)}, {row.axis})"
     elif isinstance(row, Concat):
-        parts = ", ".join(f"old.pop({_quoted(name)})" for name in row.sources)
-        yield f"new[{_quoted(row.target)}] = torch.cat([{parts}], {row.axis})"
+        parts = ", ".join(f"old.pop({_literal(name)})" for name in row.sources)
+        yield f"new[{_literal(row.target)}] = torch.cat([{parts}], {row.axis})"
     else:
-        yield f"new[{_quoted(row.target)}] = old.pop({_quoted(row.source)}){_change(row)}"
+        yield f"new[{_literal(row.target)}] = old.pop({_literal(row.source)}){_change(row)}"
 
 
 def _change(row: Rename | Cast | Reshape | Transpose) -> str:
@@ -237,7 +237,7 @@ def _change(row: Rename | Cast | Reshape | Transpose) -> str:
 
 
 def _drop_call(row: Drop) -> str:
-    return f"_drop(old, {_quoted(row.source)}, {row.holding!r})"
+    return f"_drop(old, {_literal(row.source)}, {row.holding!r})"
 
 
 def _value(value: float, dtype: str) -> str:
@@ -245,15 +245,15 @@ def _value(value: float, dtype: str) -> str:
 
 
 def _table(name: str, layout: Layout) -> str:
-    rows = "".join(f"    {_quoted(key)}: ({_quoted(spec.dtype)}, {spec.shape}),\n" for key, spec in layout.items())
+    rows = "".join(f"    {_literal(key)}: ({_literal(spec.dtype)}, {spec.shape}),\n" for key, spec in layout.items())
     return f"{name} = {{\n{rows}}}\n"
 
 
 def _lines(names: list[str]) -> str:
-    return "".join(f"    {_quoted(name)},\n" for name in names)
+    return "".join(f"    {_literal(name)},\n" for name in names)
 
 
-def _quoted(text: str) -> str:
+def _literal(text: str) -> str:
     """Return a Python literal in ASCII."""
     plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
     return f'"{text}"' if plain else ascii(text)

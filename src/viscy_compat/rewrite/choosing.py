@@ -24,7 +24,7 @@ from viscy_compat.layout import Layout, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.dropping import keys_of, view_without, with_dropped, with_effects
 from viscy_compat.plans.maker import Route, infer_plan, plan_back, plan_source, route_to_class, sources_of_view
-from viscy_compat.plans.plan import Plan, PlanEnd, fitted, inverse_of
+from viscy_compat.plans.plan import Plan, PlanEnd, inverse_of, require_fit
 from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.rewrite.streams import refuse_changed_fills
 from viscy_compat.stated import ARGUMENT, SETTING, Statement
@@ -236,12 +236,12 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     views = sorted((row.view, *views_of(checkpoint)), key=lambda view: view.prefix != plan.source.prefix)
     for view in views:
         try:
-            fitted(plan, sources_of_view(checkpoint, view).layout)
+            require_fit(plan, sources_of_view(checkpoint, view).layout)
         except PlanRefused:
             continue
         return view
     try:
-        fitted(plan, sources_of_view(checkpoint, views[0]).layout)
+        require_fit(plan, sources_of_view(checkpoint, views[0]).layout)
     except PlanRefused as error:
         raise PlanRefused(
             error.message, where=where, fix="make a plan for this file: --write-plan", leftovers=error.leftovers

@@ -19,7 +19,7 @@ from viscy_compat.layout import differences, fold
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.dropping import changing_drops
-from viscy_compat.plans.optimizer import reindexed
+from viscy_compat.plans.optimizer import reindex
 from viscy_compat.plans.plan import Plan
 from viscy_compat.plans.plan_file import dumps, plan_id
 from viscy_compat.rewrite.admission import Admission
@@ -451,7 +451,7 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
         keep_classes=wish.keep_classes,
         replacements={
             **(
-                reindexed(checkpoint, plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix)
+                reindex(checkpoint, plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix)
                 if follows
                 else {}
             ),

@@ -16,7 +16,7 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
-from viscy_compat.plans.plan import Plan, listed
+from viscy_compat.plans.plan import Plan, list_leftovers
 from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
 
 PIECE = 1 << 17
@@ -183,7 +183,7 @@ def refuse_changed_fills(plan: Plan, stored: Mapping[str, StoredTensor], reader:
     )
     if changed:
         raise PlanRefused(
-            f"the plan cannot be reversed: {listed(changed)}",
+            f"the plan cannot be reversed: {list_leftovers(changed)}",
             where=reader.checkpoint.path,
             fix="the model was trained since; there is no way back without losing that",
             leftovers=changed,
