@@ -35,6 +35,7 @@ from support.assembly import (
 )
 from support.folders import Block, Entry, distributed
 from support.layouts import hollow, layout_of
+from support.scripted import OURS, Numbers, Scripted, add, draw, inquire, noise, rounded
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
 from viscy_compat.checkpoint import open_checkpoint
@@ -57,6 +58,7 @@ from viscy_compat.old_code import origin
 from viscy_compat.old_code.git import from_git
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.tree import OldTree
+from viscy_compat.outputs.verdict import findings_about
 from viscy_compat.proof import equivalence
 from viscy_compat.references import records
 from viscy_compat.references.agreement import compare_recorded
@@ -443,6 +445,39 @@ READING: dict[str, tuple[Scene, Scene]] = {
     "VC463": (lambda path: sharded(path, {**WHOLE, "v": "1.safetensors"}), lambda path: sharded(path, WHOLE)),
 }
 
+# --- outputs that a user saved ----------------------------------------------------------------------------------------
+
+EPS = {"kind": "eps", "type": "LayerNorm", "from": 1e-6, "to": 1e-5, "modules": 2}
+
+
+def expecting(path: Path, *extra: str, moved: Numbers, altered: float = 1.0) -> Codes:
+    """The codes of outputs that were moved so, beside a model whose outputs an alteration moves so far."""
+
+    def outputs(request: Any) -> Any:
+        return {"output": add(OURS, draw("eps", altered))} if request["alteration"] else rounded(request)
+
+    worker = Scripted(outputs, {"output": add(OURS, moved), **dict.fromkeys(extra, OURS)}, [EPS])
+    agreement = inquire(path, worker).judge(lambda line: None)
+    return {finding.code for finding in findings_about(agreement)}
+
+
+TF32 = noise("tf32", like=0.9)
+OUTPUTS: dict[str, tuple[Scene, Scene]] = {
+    "VC350": (
+        lambda path: expecting(path, moved=draw("wrong", 0.1)),
+        lambda path: expecting(path, moved=noise("bfloat16", like=0.6)),
+    ),
+    "VC351": (
+        lambda path: expecting(path, moved=add(TF32, draw("eps", 3e-4)), altered=3e-4),
+        lambda path: expecting(path, moved=TF32, altered=3e-4),
+    ),
+    "VC352": (
+        lambda path: expecting(path, moved=TF32, altered=1e-6),
+        lambda path: expecting(path, moved=TF32, altered=1e-2),
+    ),
+    "VC353": (lambda path: expecting(path, "loss", moved=TF32), lambda path: expecting(path, moved=TF32)),
+}
+
 # --- two answers ----------------------------------------------------------------------------------------------------
 
 SPECS = {"a": TensorSpec((2,)), "b": TensorSpec((3,))}
@@ -728,7 +763,7 @@ HISTORY |= {
 
 # --- the law --------------------------------------------------------------------------------------------------------
 
-PAIRS = {**FILES, **READING, **NUMBERS, **HISTORY}
+PAIRS = {**FILES, **READING, **OUTPUTS, **NUMBERS, **HISTORY}
 WHOLE_TESTS = {
     "VC360": ("fleet/test_audit.py", "test_a_file_that_ends_its_process_is_named_and_the_others_are_judged"),
     "VC609": ("proof/test_equivalence.py", "test_the_change_of_generation_is_found_between_the_commits"),

@@ -15,10 +15,12 @@ from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 
 SETTING: Final = "--set"
+EXPECT: Final = "--expect"
 ARGUMENT: Final = "config"
 FILE: Final = "hyper-parameters"
 OURS: Final = "remap"
-"""Origins of statements besides the paths of configurations: the command line, Python, the file itself, our record."""
+"""Origins of statements besides the paths of configurations: the command line, outputs that settle something, Python, the
+file itself, our record."""
 
 ENTRIES: Final = ("hyper_parameters", "hparams", "model_config", "config", "args", "cfg")
 """Entries of checkpoints that hold a configuration; ``hparams`` is that of Lightning before 1.0."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import ArgumentParser, Namespace, _ArgumentGroup
+from collections.abc import Iterator
 
-from viscy_compat.diagnosis import check_paths
+from viscy_compat.diagnosis import CheckResult, check_paths
+from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
 from viscy_compat.report import emit_each
 from viscy_compat.stated import SETTING, Statement, parse_settings
@@ -19,7 +21,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--thorough", action="store_true", help="read every byte: headers of all records, and their checksums"
     )
+    add_expectations(parser.add_argument_group("outputs that you have (needs the models extra)"))
     add_statements(parser)
+
+
+def add_expectations(group: _ArgumentGroup) -> None:
+    """Add the arguments about outputs that a user saved; ``remap`` has them too."""
+    group.add_argument("--expect", metavar="IO.safetensors", help="compare with an input and outputs that you have")
+    group.add_argument(
+        "--expect-precision",
+        metavar="PRECISION",
+        default="",
+        help="in which precision they were made: float32, tf32, tf32-all, float16 or bfloat16 (found out by default)",
+    )
 
 
 def add_statements(parser: ArgumentParser) -> None:
@@ -60,14 +74,40 @@ def _read_config(path: str) -> tuple[Statement, ...]:
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
     aside: list[Aside] = []
+    statements = statements_of(arguments)
     results = check_paths(
         arguments.paths,
         class_name=arguments.class_name,
-        statements=statements_of(arguments),
+        statements=statements,
         state_dict=arguments.state_dict,
         limits=arguments.limit,
         aside=aside,
         strict=arguments.strict,
         depth="every byte" if arguments.thorough else "verdict",
     )
+    if arguments.expect or arguments.expect_precision:
+        results = _expecting(results, statements, arguments)
     return emit_each("check", results, arguments, aside=aside)
+
+
+def _expecting(
+    results: Iterator[CheckResult], statements: tuple[Statement, ...], arguments: Namespace
+) -> Iterator[CheckResult]:
+    """Yield each result with what outputs say of its file."""
+    if not arguments.expect:
+        raise UsageError("--expect-precision says how outputs were made", fix="give them: --expect IO.safetensors")
+    from viscy_compat.checkpoint.limits import with_limits
+    from viscy_compat.commands.sources import teller
+    from viscy_compat.outputs.expectation import Expectation, check_expecting
+    from viscy_compat.rewrite.choosing import RemapRequest
+
+    class_name, limits = arguments.class_name or "", with_limits(arguments.limit)
+    with Expectation(
+        arguments.expect,
+        class_name=class_name,
+        precision=arguments.expect_precision,
+        tell=teller(arguments, "check"),
+    ) as expectation:
+        for result in results:
+            request = RemapRequest(result.file, class_name, statements, arguments.state_dict, limits)
+            yield check_expecting(result, request, expectation)

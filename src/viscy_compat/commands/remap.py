@@ -6,7 +6,8 @@ import os
 from argparse import SUPPRESS, ArgumentParser, Namespace
 
 from viscy_compat.checkpoint.limits import with_limits
-from viscy_compat.commands.check import add_statements, statements_of
+from viscy_compat.commands.check import add_expectations, add_statements, statements_of
+from viscy_compat.commands.sources import teller
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
@@ -55,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     plans.add_argument("--shim", metavar="SHIM.py", help="write the plan as Python that needs torch alone")
     proofs = parser.add_argument_group("the proof (needs the models extra)")
     proofs.add_argument("--prove", action="store_true", help="compare outputs with those of the old class")
-    proofs.add_argument("--expect", metavar="IO.safetensors", help="compare with an input and outputs that you have")
+    add_expectations(proofs)
     proofs.add_argument("--repo", metavar="PATH", help="a VisCy clone that holds the old class; else its wheel")
     proofs.add_argument("--legacy-python", metavar="PATH", help="the interpreter of the old class")
     add_statements(parser)
@@ -118,10 +119,15 @@ def _prover(arguments: Namespace) -> Prover | None:
 
 
 def _expected(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
-    from viscy_compat.proof.remapped import Expectation
+    from viscy_compat.outputs.expectation import Expectation, remap_expecting
 
-    with Expectation(arguments.expect, class_name=arguments.class_name or "") as expectation:
-        return fulfil(question, wish, prover=expectation, trial=expectation.settles)
+    with Expectation(
+        arguments.expect,
+        class_name=arguments.class_name or "",
+        precision=arguments.expect_precision,
+        tell=teller(arguments, "remap"),
+    ) as expectation:
+        return remap_expecting(question, wish, expectation)
 
 
 def _refuse_empty_names(arguments: Namespace) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from viscy_compat.annotations import Any
 from viscy_compat.architectures.inference import Inference, Undetermined
@@ -12,6 +13,9 @@ from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Verdict, html_
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.plan import Plan
+
+if TYPE_CHECKING:
+    from viscy_compat.agreement import Agreement
 
 
 class Identity(NamedTuple):
@@ -61,6 +65,7 @@ class CheckResult(NamedTuple):
     state_dict: str | None = None
     sets: tuple[WeightsFacts, ...] = ()
     strict: bool = False
+    expect: Agreement | None = None
 
     @property
     def title(self) -> str:
@@ -74,8 +79,9 @@ class CheckResult(NamedTuple):
 
     @property
     def exit_code(self) -> int:
-        """The exit code that the contract gives to the verdict; with ``--strict`` what is uncertain is a finding."""
-        return EXIT_CODES[self.verdict] or int(self.strict and self.uncertain)
+        """That of the verdict; with ``--strict`` what is uncertain is a finding, and other outputs than expected always."""
+        refused = self.expect is not None and bool(self.expect.refusal)
+        return EXIT_CODES[self.verdict] or int(refused or (self.strict and self.uncertain))
 
     def __repr__(self) -> str:
         return line_of(self, f"{self.identity.class_name} {self.identity.generation}" if self.identity else "")
@@ -96,6 +102,7 @@ class CheckResult(NamedTuple):
             "state_dict": self.state_dict,
             "sets": [row.to_dict() for row in self.sets],
             "plan": _plan_summary(self.plan) if self.plan else None,
+            "expect": self.expect.to_dict() if self.expect else None,
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
             "python": self.python,

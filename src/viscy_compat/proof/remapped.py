@@ -1,5 +1,5 @@
-"""The proof of a remap: the old class with the old weights, or outputs that the user has, against the migrated class
-with the new file. Each class runs in a worker; no torch here.
+"""The proof of a remap: the old class with the old weights against the migrated class with the new file. Each class runs
+in a worker; no torch here. Outputs that the user has are the business of `viscy_compat.outputs`.
 """
 
 from __future__ import annotations
@@ -34,13 +34,8 @@ from viscy_compat.workers.worker import Worker
 NORMALISED = 1e-6
 """Largest difference of projections that are normalised here and were normalised there (measured: 0.0)."""
 
-EXPECTED = 1e-4
-"""Largest difference from outputs of another machine, in units of the largest expected value."""
-
 MOST = 4
 """How many configurations are proven where weights leave several."""
-
-_INPUT = "input"
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class OldClassProver:
             old = stack.enter_context(Worker("old", python=self.legacy_python))
             new = stack.enter_context(Worker("candidate"))
             self.candidate.prepare(new)
-            here, there = _source_weights(chosen, folder), _target_weights(finished, folder)
+            here, there = _source_weights(chosen, folder), target_weights(finished, folder)
             for config in configurations(chosen):
                 found = self._old_class(architecture, generation, config)
                 old.source(found.title, root=found.target.partition(".")[0], files=found.source.files, pretrained=False)
@@ -97,79 +92,6 @@ class OldClassProver:
         release = _release(architecture, generation, config)
         wanted = Wanted(repo=self.repo, rev=release.revision) if self.repo else Wanted(wheel=release.wheel)
         return resolve([architecture], wanted)[architecture.name]
-
-
-class Expectation:
-    """Inputs and outputs that the user has; a context manager that holds one worker.
-
-    Parameters
-    ----------
-    path : str
-        A safetensors file with the tensor ``input`` and at least one output under the name that the class gives it.
-    class_name : str, optional
-        The class, where it is stated.
-    candidate : Candidate, optional
-        The package that holds the migrated classes.
-
-    Raises
-    ------
-    UsageError
-        Where the file lacks the input.
-    UnreadableCheckpoint
-        Where it cannot be read.
-    """
-
-    def __init__(self, path: str, *, class_name: str = "", candidate: Candidate | None = None) -> None:
-        self.path, self.class_name, self.candidate = os.path.abspath(path), class_name, candidate or Candidate()
-        self.expected = open_checkpoint(path)
-        if _INPUT not in self.expected.tensors or len(self.expected.tensors) < 2:
-            raise UsageError(f"needs the tensor {_INPUT!r} and an output", where=path, fix="save both with save_file")
-        self._stack = ExitStack()
-
-    def __enter__(self) -> Expectation:
-        self._folder = self._stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
-        self._worker = self._stack.enter_context(Worker("candidate", cache=1))
-        self.candidate.prepare(self._worker)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def settles(self, chosen: FilePlan) -> bool:
-        """Say whether a candidate plan gives the expected outputs."""
-        path = _remapped(chosen, os.path.join(self._folder, "candidate.safetensors"))
-        try:
-            self._compare(chosen, path)
-        except PlanRefused:
-            return False
-        return True
-
-    def __call__(self, chosen: FilePlan, finished: NewFile) -> Mapping[str, Any]:
-        """Compare the outputs of the migrated class with the expected ones.
-
-        Raises
-        ------
-        PlanRefused
-            Where they differ by more than `EXPECTED`.
-        """
-        return {"expected": self._compare(chosen, _target_weights(finished, self._folder))}
-
-    def _compare(self, chosen: FilePlan, weights: str) -> dict[str, str]:
-        architecture = _class_of(chosen, self.class_name)
-        config = dict(chosen.plan.target.config)
-        shape = self.expected.tensors[_INPUT].spec.shape
-        saved = os.path.join(self._folder, "outputs.safetensors")
-        options = {"weights": weights, "inputs": self.path, "save": saved, "keep": ["eval"]}
-        target = self.candidate.target(architecture)
-        answer = _asked(self._worker, Run("candidate", target, config, shape, ("eval",), 0, options))
-        names = {name: output.name for name, output in named(_passed(answer).outputs, architecture.outputs).items()}
-        wanted = [name for name in self.expected.tensors if name in names]
-        if not wanted:
-            raise UsageError(
-                f"no output of {architecture.name} is in it", where=self.path, fix=f"name them {', '.join(names)}"
-            )
-        found = open_checkpoint(saved)
-        return {name: _agreement(name, self.expected, found, f"eval/{names[name]}") for name in wanted}
 
 
 def _origin(found: OldClass) -> str:
@@ -216,13 +138,6 @@ def _known(chosen: FilePlan) -> tuple[Architecture, Generation]:
         )
     architecture = find(identity.class_name)
     return architecture, next(row for row in architecture.generations if row.name == identity.generation)
-
-
-def _class_of(chosen: FilePlan, class_name: str) -> Architecture:
-    name = class_name or chosen.plan.target.class_name
-    if not name:
-        raise UsageError("--expect needs to know the class", fix="state it: --as CLASS")
-    return find(name)
 
 
 def _run(
@@ -289,17 +204,6 @@ def _unit_rows(values: array[float], width: int) -> Iterator[float]:
         yield from (value / length for value in row)
 
 
-def _agreement(name: str, expected: Checkpoint, found: Checkpoint, key: str) -> str:
-    if expected.tensors[name].spec != _saved(found, key).spec:
-        raise PlanRefused(f"{name} is {_saved(found, key).spec}, and {expected.tensors[name].spec} was expected")
-    wanted, given = _values(expected, name), _values(found, key)
-    worst = max((abs(one - other) for one, other in zip(wanted, given, strict=True)), default=0.0)
-    scale = max(map(abs, wanted), default=1.0)
-    if not worst <= EXPECTED * scale:
-        raise PlanRefused(f"{name} differs from what was expected by up to {worst:.3g} (values up to {scale:.3g})")
-    return "equal, byte for byte" if wanted.tobytes() == given.tobytes() else f"largest difference {worst:.2g}"
-
-
 def _saved(checkpoint: Checkpoint, key: str) -> StoredTensor:
     """Return a float32 tensor that a worker was to save."""
     found = checkpoint.tensors.get(key)
@@ -326,7 +230,7 @@ def _source_weights(chosen: FilePlan, folder: str) -> str:
     return _as_they_are(chosen.checkpoint, keys, side, os.path.join(folder, "old.safetensors"))
 
 
-def _target_weights(finished: NewFile, folder: str) -> str:
+def target_weights(finished: NewFile, folder: str) -> str:
     """Write the new file's weights under bare names, for the candidate's worker."""
     found = open_checkpoint(finished.path, state_dict=finished.site)
     keys = {key.removeprefix(finished.prefix): key for key in found.tensors}
@@ -337,9 +241,4 @@ def _target_weights(finished: NewFile, folder: str) -> str:
 def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: PlanEnd, out: str) -> str:
     plan = plan_of(side, side, identity_rows(side.layout))
     write(Job(checkpoint, keys, plan, out, "safetensors", "overwrite"), lambda path: None)
-    return out
-
-
-def _remapped(chosen: FilePlan, out: str) -> str:
-    write(Job(chosen.checkpoint, chosen.keys, chosen.plan, out, "safetensors", "overwrite"), lambda path: None)
     return out

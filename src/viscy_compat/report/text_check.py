@@ -70,6 +70,10 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
         yield from sentence_lines(_container(result), style, first=MARGIN)
     if len(result.sets) > 1:
         yield from set_lines(result.sets, style)
+    if result.expect:
+        from viscy_compat.report.text_expect import agreement_lines
+
+        yield from agreement_lines(result.expect, style)
     for finding in result.findings:
         if style.verbose or finding.severity != "note" or finding.fix or result.exit_code:
             yield from finding_lines(finding, style)

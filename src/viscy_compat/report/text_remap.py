@@ -57,6 +57,10 @@ def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
     if result.left_behind:
         yield from labelled_lines("left out", printable(", ".join(fold(result.left_behind))), style)
     yield from _written_lines(result, style)
+    if result.expect:
+        from viscy_compat.report.text_expect import agreement_lines
+
+        yield from agreement_lines(result.expect, style)
     for finding in result.findings:
         if finding.severity != "note" or style.verbose:
             yield from finding_lines(finding, style)
@@ -160,7 +164,7 @@ def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
             yield from labelled_lines("tied", f"{printable(name)} is {printable(original)}", style)
     for kind, path in result.files.items():
         yield from labelled_lines(kind, printable(path), style)
-    for name, value in (result.proof or {}).items():
+    for name, value in (result.proof if result.proof and not result.expect else {}).items():
         if isinstance(value, dict):
             yield from labelled_lines("proven", printable(name), style)
             for output, answer in value.items():

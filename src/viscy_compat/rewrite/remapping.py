@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
@@ -40,6 +40,9 @@ from viscy_compat.rewrite.write import (
     write,
 )
 from viscy_compat.stated import config_statements
+
+if TYPE_CHECKING:
+    from viscy_compat.agreement import Agreement
 
 ENDINGS: dict[str, OutputFormat] = {
     ".safetensors": "safetensors",
@@ -91,7 +94,8 @@ class RemapResult(NamedTuple):
     ``written`` is None where nothing was written; ``left_behind`` names what the new file does not hold besides its sets
     of weights; ``check`` is the verdict on the source, where its class was asked for; ``grounds`` says why each target
     tensor has its source, where that was inferred; ``state_dict`` is the address of the set that was remapped, ``fates``
-    say what becomes of the others, ``place`` is the path of its state dict in the new file.
+    say what becomes of the others, ``place`` is the path of its state dict in the new file; ``expect`` says how outputs
+    that the user has agree.
     """
 
     file: str
@@ -109,6 +113,7 @@ class RemapResult(NamedTuple):
     state_dict: str | None = None
     fates: tuple[Fate, ...] = ()
     place: str = ""
+    expect: Agreement | None = None
 
     @property
     def title(self) -> str:
@@ -144,6 +149,7 @@ class RemapResult(NamedTuple):
             "left_behind": list(self.left_behind),
             "files": dict(self.files),
             "proof": dict(self.proof) if self.proof else None,
+            "expect": self.expect.to_dict() if self.expect else None,
             "grounds": {ground: fold(names) for ground, names in grouped(self.grounds).items()},
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,

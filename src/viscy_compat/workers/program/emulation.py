@@ -30,7 +30,7 @@ SAMPLE = 4
 # --- precisions --------------------------------------------------------------------------------------------------
 
 
-class Precision(TorchDispatchMode):
+class Rounding(TorchDispatchMode):
     """Computes convolutions and matrix products as a GPU would in a precision.
 
     ``tf32`` rounds what goes into convolutions to 10 bits, nearest even, but for depthwise ones (measured on an H100:
@@ -83,7 +83,7 @@ def computing_in(name: str) -> Iterator[None]:
         if name in HALVES:
             stack.enter_context(torch.autocast("cpu", dtype=HALVES[name]))
         if name:
-            stack.enter_context(Precision(name))
+            stack.enter_context(Rounding(name))
         yield
 
 
@@ -109,10 +109,10 @@ def alterations(module: Any, channels: int) -> Iterator[Json]:
         yield {"kind": "gelu"}
     layers = [(name, layer) for name, layer in module.named_modules() if isinstance(layer, _LAYERS)]
     with_bias = [name for name, layer in layers if layer.bias is not None and bool(layer.bias.any())]
-    yield from ({"kind": "bias", "module": name} for name in _spread(with_bias))
-    yield from ({"kind": "swap", "pair": pair} for pair in _spread(list(_equal_neighbours(module))))
     wide = [name for name, layer in layers if layer.weight.shape[0] > 1]
-    yield from ({"kind": "channels", "module": name} for name in _spread(wide))
+    pairs = list(_equal_neighbours(module))
+    for kind, places in (("bias", with_bias), ("swap", pairs), ("channels", wide)):
+        yield from ({"kind": kind, "at": place, "of": len(places)} for place in _spread(places))
     if channels > 1:
         yield {"kind": "input"}
 
@@ -163,14 +163,14 @@ def altered(module: Any, change: Json) -> Iterator[None]:
         elif kind == "gelu":
             stack.enter_context(_OtherGelu())  # type: ignore[no-untyped-call]
         elif kind == "bias":
-            module.get_submodule(change["module"]).bias.zero_()
+            module.get_submodule(change["at"]).bias.zero_()
         elif kind == "swap":
-            one, other = (module.get_submodule(name) for name in change["pair"])
+            one, other = (module.get_submodule(name) for name in change["at"])
             kept = {key: value.clone() for key, value in one.state_dict().items()}
             one.load_state_dict(other.state_dict(), strict=True)
             other.load_state_dict(kept, strict=True)
         elif kind == "channels":
-            _exchange(module.get_submodule(change["module"]))
+            _exchange(module.get_submodule(change["at"]))
         yield
 
 
@@ -248,17 +248,20 @@ class Gallery:
 
         ``names`` maps what the user's file calls an output to what the worker calls it. The rows and columns are, in this
         order: expected less the first label, then each other label less the first; all in units of the expected norm.
+        Rows of outputs in ``unit`` are brought to length 1 first, as an older class returned them.
         """
         from safetensors.torch import load_file
 
         expected = load_file(request["expected"])
-        labels = request["labels"]
-        return {
-            "outputs": {name: self._compared(expected[name], mine, labels) for name, mine in request["names"].items()}
-        }
+        rows = {}
+        for name, mine in request["names"].items():
+            shown: list[Any] = [self.held[label].get(mine) for label in request["labels"]]
+            if name in request.get("unit", ()):
+                shown = [tensor / tensor.norm(dim=-1, keepdim=True) for tensor in shown]
+            rows[name] = self._compared(expected[name], shown)
+        return {"outputs": rows}
 
-    def _compared(self, expected: Any, name: str, labels: list[str]) -> Json:
-        shown: list[Any] = [self.held[label].get(name) for label in labels]
+    def _compared(self, expected: Any, shown: list[Any]) -> Json:
         base, expected = shown[0], expected.float() if expected.dtype == torch.bool else expected
         if base is None or base.shape != expected.shape:
             return {"shape": None if base is None else list(base.shape)}

@@ -1,0 +1,105 @@
+"""Whether outputs exclude something else that a model could be: by projection on the way from ours to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from math import sqrt
+from typing import Any, Final
+
+from viscy_compat.agreement import Alternative
+from viscy_compat.outputs.differences import Differences
+
+CERTAIN: Final = 4.0
+"""Spreads that separate what is excluded from what is not. Over 480 projections of an H100's outputs on alterations that
+were not made, none was further from 0."""
+
+LEAST_SPREAD: Final = 0.05
+"""The least spread, in units of the residual over the direction: a cosine of 0.05 is what 400 independent numbers give by
+chance. Neighbouring outputs are no independent numbers."""
+
+_HALF: Final = 0.5
+
+
+def judge_alternative(found: Differences, label: str, what: str, emulated: Iterable[str]) -> Alternative:
+    """Say whether the outputs exclude an alternative.
+
+    Parameters
+    ----------
+    found : Differences
+        With the alternative under its label.
+    label, what : str
+        The label, and what a report calls it.
+    emulated : Iterable[str]
+        Labels of emulated noise: each says how far noise of that size may lie in this direction by chance.
+    """
+    size, residual = found.length(label), found.length()
+    if not size:
+        return Alternative(what, "no effect")
+    projection = found.projection(label)
+    if not residual:
+        return Alternative(what, "excluded", size=size)
+    spread = max(projection.spread, _by_chance(found, label, emulated), LEAST_SPREAD * residual / size)
+    coefficient = projection.coefficient
+    if coefficient >= _HALF and coefficient >= CERTAIN * spread:
+        answer = "fits"
+    elif 1 - coefficient >= CERTAIN * spread and abs(coefficient) < max(CERTAIN * spread, LEAST_SPREAD):
+        answer = "excluded"
+    else:
+        answer = "undecided"
+    return Alternative(what, answer, coefficient=coefficient, spread=spread, size=size)  # type: ignore[arg-type]
+
+
+def _by_chance(found: Differences, label: str, emulated: Iterable[str]) -> float:
+    """Return how far emulated noise of the size of the residual lies in this direction."""
+    squares = [
+        (found.projection(label, noise).coefficient * found.length() / found.length(noise)) ** 2
+        for noise in emulated
+        if found.length(noise)
+    ]
+    return sqrt(sum(squares) / len(squares)) if squares else 0.0
+
+
+def name_alteration(change: Mapping[str, Any]) -> str:
+    """Say what an alteration of `viscy_compat.workers.program.emulation` is.
+
+    Examples
+    --------
+    >>> name_alteration({"kind": "eps", "type": "LayerNorm", "from": 1e-06, "to": 1e-05, "modules": 18})
+    'eps of 18 LayerNorm: 1e-05 instead of 1e-06'
+    >>> name_alteration({"kind": "swap", "at": ["blocks.0", "blocks.1"], "of": 1})
+    'blocks.0 and blocks.1, which are alike, exchanged'
+    """
+    kind = change["kind"]
+    if kind == "eps":
+        return f"eps of {change['modules']} {change['type']}: {change['to']:g} instead of {change['from']:g}"
+    if kind == "swap":
+        return f"{change['at'][0]} and {change['at'][1]}, which are alike, exchanged"
+    words = {
+        "gelu": "GELU by the other formula (tanh or erf)",
+        "bias": f"no bias in {change.get('at')}",
+        "channels": f"the first two channels of {change.get('at')} exchanged",
+        "input": "the first two channels of the input exchanged",
+    }
+    return words[kind]
+
+
+_UNTRIED: Final = {
+    "bias": "no bias in one of the {} layers that were not tried",
+    "swap": "two layers exchanged that are alike, one of {} pairs that were not tried",
+    "channels": "two channels exchanged in one of the {} layers that were not tried, or other two in those that were",
+}
+
+
+def untried(changes: Iterable[Mapping[str, Any]]) -> Iterator[Alternative]:
+    """Yield what a sample of layers says nothing about.
+
+    Examples
+    --------
+    >>> [row.what for row in untried([{"kind": "bias", "at": "a", "of": 3}, {"kind": "gelu"}])]
+    ['no bias in one of the 2 layers that were not tried']
+    """
+    rows = list(changes)
+    for kind, words in _UNTRIED.items():
+        counts = [row["of"] for row in rows if row["kind"] == kind]
+        if counts and (kind == "channels" or counts[0] > len(counts)):
+            yield Alternative(words.format(counts[0] - len(counts)), "undecided", why="not tried")

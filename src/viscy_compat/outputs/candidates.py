@@ -1,0 +1,119 @@
+"""Configurations that weights leave open, as far as the shapes of an input and its outputs leave them open too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice, product
+from typing import Any, Final
+
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.architectures.inference import Undetermined
+from viscy_compat.errors import Unbuildable
+
+MOST_RUN: Final = 12
+"""How many configurations are run: each costs a forward pass."""
+
+_MOST_TRIED: Final = 4096
+"""How many combinations are held against the shape rule, which takes microseconds for one."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What is left to run.
+
+    Parameters
+    ----------
+    configs : tuple[Mapping[str, Any], ...]
+        Complete configurations, the assumed one first if it is among them.
+    names : tuple[str, ...]
+        The arguments that are open.
+    impossible : int
+        How many were ruled out by the shapes.
+    passed_over : int
+        How many would have been run but for `MOST_RUN`.
+    """
+
+    configs: tuple[Mapping[str, Any], ...]
+    names: tuple[str, ...]
+    impossible: int = 0
+    passed_over: int = 0
+
+
+def find_candidates(
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    undetermined: Mapping[str, Undetermined],
+    fed: tuple[int, ...],
+    expected: Mapping[str, tuple[int, ...]],
+) -> Candidates:
+    """Return the configurations that could have given outputs of these shapes.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    config : Mapping[str, Any]
+        What is known and assumed.
+    undetermined : Mapping[str, Undetermined]
+        What the weights do not tell.
+    fed : tuple[int, ...]
+        The shape of the input.
+    expected : Mapping[str, tuple[int, ...]]
+        Shapes of the outputs that the user has, by name.
+
+    Examples
+    --------
+    >>> from viscy_compat.architectures import find
+    >>> from viscy_compat.architectures.architecture import complete
+    >>> from viscy_compat.architectures.inference import infer
+    >>> unet = find("Unet2d")
+    >>> found = infer(unet, unet.layout(complete(unet, {})))
+    >>> rows = {row.name: row for row in found.undetermined}
+    >>> tried = find_candidates(unet, found.config, rows, (2, 1, 1, 32, 32), {"output": (2, 1, 1, 32, 32)})
+    >>> [(config["residual"], config["task"]) for config in tried.configs]
+    [(False, 'seg'), (False, 'reg'), (True, 'seg'), (True, 'reg')]
+    """
+    rows = [row for row in undetermined.values() if row.changes_predictions]
+    footprint = architecture.footprint(config)
+    possible: list[Mapping[str, Any]] = []
+    tried = 0
+    for combined in islice(_combinations(config, rows), _MOST_TRIED):
+        tried += 1
+        if _has_footprint(architecture, combined, footprint) and _gives(architecture, combined, fed, expected):
+            possible.append(combined)
+    names = tuple(dict.fromkeys(name for row in rows for name in (row.name, *(row.candidates or ({},))[0])))
+    if not possible:
+        return Candidates((config,), names if rows else (), tried)
+    kept = tuple(possible[:MOST_RUN])
+    return Candidates(kept, names, tried - len(possible), len(possible) - len(kept))
+
+
+def _combinations(config: Mapping[str, Any], rows: list[Undetermined]) -> Iterator[Mapping[str, Any]]:
+    """Yield every combination of candidates, the assumed values first, none twice."""
+    seen = set()
+    for chosen in product(*(row.candidates for row in rows)):
+        combined = dict(config)
+        for candidate in chosen:
+            combined.update(candidate)
+        if repr(combined) not in seen:
+            seen.add(repr(combined))
+            yield combined
+
+
+def _has_footprint(architecture: Architecture, config: Mapping[str, Any], footprint: Any) -> bool:
+    """Whether a combination still has the layout of the file: candidates of two arguments may exclude each other."""
+    try:
+        return bool(architecture.footprint(config) == footprint)
+    except Unbuildable:
+        return False
+
+
+def _gives(
+    architecture: Architecture,
+    config: Mapping[str, Any],
+    fed: tuple[int, ...],
+    expected: Mapping[str, tuple[int, ...]],
+) -> bool:
+    outcome = architecture.outcome(config, fed)
+    return outcome.runs and all(outcome.outputs.get(name, shape) == shape for name, shape in expected.items())

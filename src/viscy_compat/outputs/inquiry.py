@@ -1,0 +1,334 @@
+"""One set of weights held against what a user saved: configuration, precision, alternatives, in this order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from viscy_compat.agreement import Agreement, Alternative, OutputAgreement, Precision
+from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.diagnosis import Identity
+from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.layout import printable
+from viscy_compat.outputs.alternatives import judge_alternative, name_alteration, untried
+from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
+from viscy_compat.outputs.candidates import Candidates, find_candidates
+from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.precision import explains, find_precision
+from viscy_compat.outputs.user_file import INNER
+from viscy_compat.stated import spell
+from viscy_compat.workers.answers import Output, named
+
+SEEDED_ALIKE: Final = 1e-5
+"""How near outputs that were drawn are, where both sides drew the same numbers: other numbers are as far as 0.1 and more."""
+
+_HOPELESS: Final = 0.3
+"""Beyond this distance no precision is emulated for one of many plans: bfloat16 gives up to 0.02."""
+
+_LONG: Final = 5.0
+"""Seconds from which on the price is said beforehand."""
+
+_EMULATIONS: Final = 4
+
+
+@dataclass
+class CandidateRun:
+    """A configuration that was run, or why it was not."""
+
+    label: str
+    config: Mapping[str, Any]
+    forward: Forward
+    excluded: str = ""
+
+
+@dataclass
+class Inquiry:
+    """What is asked about one set of weights.
+
+    Parameters
+    ----------
+    bench : Bench
+        Where it runs.
+    architecture : Architecture
+        The class.
+    build : Build
+        The class for the worker, its configuration as far as it is known, the weights.
+    identity : Identity, optional
+        What the weights do not tell.
+    loses : bool
+        Whether the plan leaves a normalisation out that the older class had.
+    """
+
+    bench: Bench
+    architecture: Architecture
+    build: Build
+    identity: Identity | None = None
+    loses: bool = False
+    names: dict[str, str] = field(default_factory=dict)
+    emulated: list[str] = field(default_factory=list)
+
+    # --- the trips -------------------------------------------------------------------------------------------------
+
+    def holds(self) -> bool:
+        """Whether the outputs are those of the configuration as it is, in whatever precision."""
+        run = self._run_candidate("one plan", self.build.config)
+        if run.excluded:
+            return False
+        compared, _ = self._compared_names(run)
+        found = self._compare([run.label], compared).differences
+        if found.length() > _HOPELESS:
+            return False
+        return not found.length() or self._precision(run, [run.label], compared)[1]
+
+    def judge(self, tell: Callable[[str], None]) -> Agreement:
+        """Find out everything; see `viscy_compat.outputs.expectation.Expectation.judge`."""
+        candidates = self._candidates()
+        runs = [self._run_candidate("candidate 0", candidates.configs[0])]
+        self._announce(tell, runs[0].forward, candidates)
+        runs += [self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)]
+        running = [run for run in runs if not run.excluded]
+        if not running:
+            said = f"the proof failed: {runs[0].excluded}"
+            return Agreement(self.bench.user.path, Precision(""), refusal=said, code="VC350", passes=self.bench.passes)
+        compared, left_out = self._compared_names(running[0])
+        best = self._nearest(running, compared)
+        labels = [best.label, *(run.label for run in running if run is not best)]
+        precision, holds = self._precision(best, labels, compared)
+        changes = self._alter(best, compared)
+        comparison = self._compare([*labels, *self.emulated, *changes], compared)
+        found = comparison.differences
+        rows = tuple(judge_alternative(found, label, what, self.emulated) for label, what in changes.items())
+        fates = tuple(self._fate(run, best, candidates.names, found, precision) for run in runs)
+        agreement = Agreement(
+            file=self.bench.user.path,
+            precision=precision,
+            distance=found.length(),
+            outputs=(
+                *_agreements(comparison),
+                *(OutputAgreement(name, left_out=why) for name, why in left_out.items()),
+            ),
+            missing=tuple(name for name in self.names if name not in self.bench.user.tensors),
+            extra=self._extra(best.forward),
+            candidates=fates if candidates.names else (),
+            alterations=(*rows, *(() if precision.name == "bytes" else untried(best.forward.alterations))),
+        )
+        agreement = self._with_refusal(agreement, found, best, holds=holds)
+        if not agreement.refusal and candidates.names:
+            settled, left_open = _settled(runs, fates, candidates)
+            agreement = agreement._replace(settled=settled, left_open=left_open)
+        return agreement._replace(passes=self.bench.passes)
+
+    def refuse_others(self, agreement: Agreement) -> None:
+        """Refuse a new file that does not give what was judged; see `Expectation.__call__`."""
+        run = self._run_candidate("new file", {**self.build.config, **agreement.settled})
+        compared = tuple(row.name for row in agreement.outputs if not row.left_out)
+        if run.excluded or self._compare([run.label], compared).differences.length() != agreement.distance:
+            raise PlanRefused("the proof failed: the new file does not give what the plan gives", code="VC350")
+
+    # --- configurations --------------------------------------------------------------------------------------------
+
+    def _candidates(self) -> Candidates:
+        config, user = self.build.config, self.bench.user
+        if self.identity is None:
+            return Candidates((config,), ())
+        shapes = {name: spec.shape for name, spec in user.tensors.items() if name in self.architecture.outputs}
+        return find_candidates(self.architecture, config, self.identity.undetermined, user.fed, shapes)
+
+    def _run_candidate(self, label: str, config: Mapping[str, Any]) -> CandidateRun:
+        forward = self._run(label, config, enumerate_alterations=True)
+        if forward.raised:
+            return CandidateRun(label, config, forward, forward.raised)
+        mine = [Output(name, shape, "") for name, shape in forward.shapes.items() if not name.startswith(INNER)]
+        self.names = {name: output.name for name, output in named(mine, self.architecture.outputs).items()}
+        return CandidateRun(label, config, forward, self._other_shape(forward))
+
+    def _other_shape(self, forward: Forward) -> str:
+        tensors = self.bench.user.tensors
+        wanted = [name for name in tensors if name in self.names]
+        if not wanted:
+            raise UsageError(
+                f"no output of {self.architecture.name} is in it",
+                where=self.bench.user.path,
+                fix=f"name them {', '.join(self.names)}",
+            )
+        for name in wanted:
+            shape = forward.shapes[self.names[name]]
+            if shape != tensors[name].shape:
+                return f"{printable(name)} is {shape}, and {tensors[name].shape} was expected"
+        return ""
+
+    def _run(self, label: str, config: Mapping[str, Any], **options: Any) -> Forward:
+        build = Build(self.build.target, config, self.build.weights)
+        seed = self.bench.user.seed or 0
+        return self.bench.run(label, build, **{"seed": seed, "inner": True, **options})
+
+    def _nearest(self, running: list[CandidateRun], compared: Sequence[str]) -> CandidateRun:
+        labels = [run.label for run in running]
+        found = self._compare(labels, compared).differences
+        distances = [found.length(), *(found.between(label) for label in labels[1:])]
+        return running[distances.index(min(distances))]
+
+    # --- outputs ---------------------------------------------------------------------------------------------------
+
+    def _compare(self, labels: Sequence[str], compared: Sequence[str]) -> Comparison:
+        return self.bench.compare({name: self.names[name] for name in compared}, labels, unit=self._unit())
+
+    def _unit(self) -> tuple[str, ...]:
+        """Return the outputs that the older class brought to length 1, where today's does not."""
+        if not self.loses or self.identity is None:
+            return ()
+        rows = (row for row in self.architecture.generations if row.name == self.identity.generation)
+        return tuple(name for row in rows for name in row.unit_length)
+
+    def _compared_names(self, run: CandidateRun) -> tuple[tuple[str, ...], dict[str, str]]:
+        """Return the outputs to compare, and why others are left out: those that were drawn, unless they came alike."""
+        user = self.bench.user
+        wanted = [name for name in user.tensors if name in self.names]
+        if not run.forward.draws:
+            return tuple(wanted), {}
+        self._run("other seed", run.config, seed=(user.seed or 0) + 1)
+        found = self._compare([run.label, "other seed"], wanted).differences
+        drawn = [name for name in wanted if found.length_of(name, "other seed")]
+        apart = [name for name in drawn if found.length_of(name) > SEEDED_ALIKE]
+        if user.device.startswith("cpu") and user.seed is not None and user.precision in ("", "float32"):
+            apart = []
+        kept = tuple(name for name in wanted if name not in apart)
+        if not kept:
+            raise UsageError(
+                f"{', '.join(wanted)} depend on random numbers, and nothing else is in it",
+                where=user.path,
+                fix=f"save {' or '.join(name for name in self.names if name not in wanted)} too, or save on the CPU "
+                "and state the seed in the metadata",
+            )
+        said = "depends on random numbers, and it was not made on the CPU with the stated seed"
+        return kept, dict.fromkeys(apart, said)
+
+    def _extra(self, forward: Forward) -> tuple[str, ...]:
+        inner = {f"{INNER}{name}" for name in self.bench.inner_names(forward)}
+        return tuple(name for name in self.bench.user.tensors if name not in self.names and name not in inner)
+
+    # --- precisions and alternatives -------------------------------------------------------------------------------
+
+    def _precision(self, best: CandidateRun, labels: Sequence[str], compared: Sequence[str]) -> tuple[Precision, bool]:
+        self.emulated.clear()
+        comparison = self._compare([best.label], compared)
+        if all(comparison.equal.values()):
+            return Precision("bytes"), True
+
+        def emulate(name: str) -> Differences:
+            # what cannot be run in a precision, or not on this processor, is not explained by it: its noise is none
+            if self._run(name, best.config, precision=name).raised:
+                self._run(name, best.config)
+            self.emulated.append(name)
+            return self._compare([best.label, *self.emulated], compared).differences
+
+        return find_precision(emulate, stated=self.bench.user.precision)
+
+    def _alter(self, best: CandidateRun, compared: Sequence[str]) -> dict[str, str]:
+        """Run every alteration, and return what each is by its label."""
+        changes = {}
+        for place, change in enumerate(best.forward.alterations):
+            label = f"alteration {place}"
+            forward = self._run(label, best.config, alteration=change)
+            if not forward.raised and all(
+                forward.shapes.get(self.names[name]) == self.bench.user.tensors[name].shape for name in compared
+            ):
+                changes[label] = name_alteration(change)
+        return changes
+
+    def _fate(
+        self, run: CandidateRun, best: CandidateRun, names: Sequence[str], found: Differences, precision: Precision
+    ) -> Alternative:
+        """Say what became of a configuration."""
+        what = " ".join(f"{name}={spell(run.config[name])}" for name in names)
+        if run.excluded:
+            return Alternative(what, "excluded", why=run.excluded)
+        if run is best:
+            return Alternative(what, "fits", coefficient=0.0)
+        row = judge_alternative(found, run.label, what, self.emulated)
+        allowed = precision.bound * precision.noise
+        if row.answer == "undecided" and found.between(run.label) > allowed and found.length() <= allowed:
+            return row._replace(answer="excluded", why="by distance")
+        return row
+
+    # --- refusals --------------------------------------------------------------------------------------------------
+
+    def _with_refusal(self, agreement: Agreement, found: Differences, best: CandidateRun, *, holds: bool) -> Agreement:
+        fitting = [row for row in agreement.alterations if row.answer == "fits"]
+        nearest = max(fitting, key=lambda row: row.coefficient / (row.spread or 1.0), default=None)
+        told = (
+            f"{nearest.what}: {nearest.coefficient:.2f} of that way, give or take {nearest.spread:.1g}"
+            if nearest
+            else ""
+        )
+        if not holds:
+            begins = self._beginning(best)
+            said = f"{_what_differs(agreement)}; {_why_unexplained(agreement.precision)}"
+            said += f"; the difference begins in {begins}" if begins else ""
+            said += f"; they go the way of {told}" if told else ""
+            return agreement._replace(refusal=said, code="VC350", begins=begins)
+        if nearest:
+            return agreement._replace(refusal=f"the outputs fit another model than this one: {told}", code="VC351")
+        return agreement
+
+    def _beginning(self, best: CandidateRun) -> str:
+        """Return the first module whose output no precision explains that explains those before it."""
+        explained = list(self.emulated)
+        for module in self.bench.inner_names(best.forward):
+            key = f"{INNER}{module}"
+            found = self.bench.compare({key: key}, [best.label, *explained]).differences
+            left = [name for name in explained if explains(found, name)]
+            if not left:
+                return printable(module)
+            explained = left
+        return ""
+
+    def _announce(self, tell: Callable[[str], None], first: Forward, candidates: Candidates) -> None:
+        """Say how long it takes, where it takes long: every pass costs about as much as the first one."""
+        passes = len(candidates.configs) - 1 + _EMULATIONS + len(first.alterations) + int(first.draws)
+        seconds = passes * first.seconds
+        if seconds > _LONG:
+            tell(f"up to {passes} forward passes of {first.seconds:.1f} s each: about {seconds:.0f} s")
+
+
+def _agreements(comparison: Comparison) -> Iterator[OutputAgreement]:
+    for name, equal in comparison.equal.items():
+        yield OutputAgreement(
+            name,
+            equal=equal,
+            largest=comparison.largest[name],
+            scale=comparison.scale[name],
+            distance=comparison.differences.length_of(name),
+        )
+
+
+def _settled(
+    runs: list[CandidateRun], fates: tuple[Alternative, ...], candidates: Candidates
+) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
+    """Return the arguments that are the same in all that is left, and the values of the others."""
+    left = [run.config for run, fate in zip(runs, fates, strict=True) if fate.answer != "excluded"]
+    settled, left_open = {}, {}
+    for name in candidates.names:
+        values = {repr(config[name]): config[name] for config in left}
+        if len(values) == 1 and not candidates.passed_over:
+            settled[name] = next(iter(values.values()))
+        else:
+            left_open[name] = tuple(values.values())
+    return settled, left_open
+
+
+def _what_differs(agreement: Agreement) -> str:
+    compared = [row for row in agreement.outputs if not row.left_out]
+    worst = max(compared, key=lambda row: row.distance)
+    return (
+        f"{worst.name} differs from what was expected by up to {worst.largest:.3g} (values up to {worst.scale:.3g}; "
+        f"relative L2 over all outputs {agreement.distance:.2g})"
+    )
+
+
+def _why_unexplained(precision: Precision) -> str:
+    name = f"{precision.name}, as stated," if precision.stated else f"no precision explains that: {precision.name}"
+    if precision.ratio > precision.bound:
+        return f"{name} explains {precision.noise:.2g}, and this is {precision.ratio:.3g} of it (bound {precision.bound:g})"
+    return f"{name} explains the size, and its pattern is another one (likeness {precision.likeness:.2f})"

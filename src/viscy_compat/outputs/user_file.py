@@ -1,0 +1,126 @@
+"""The file in which a user saved an input and what a model made of it, with what its metadata says of the making."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from viscy_compat.agreement import PRECISIONS
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.errors import UsageError
+from viscy_compat.layout import TensorSpec, printable
+
+INPUT: Final = "input"
+INNER: Final = "modules/"
+"""What stands before the name of a module whose output was saved, too."""
+
+STATEABLE: Final = tuple(name for name in PRECISIONS if name != "bytes")
+
+_SPELLINGS: Final[Mapping[str, str]] = {
+    "fp32": "float32",
+    "32": "float32",
+    "32-true": "float32",
+    "high": "tf32-all",
+    "fp16": "float16",
+    "16-mixed": "float16",
+    "bf16": "bfloat16",
+    "bf16-mixed": "bfloat16",
+}
+"""Other names of precisions: those of Lightning, and short ones."""
+
+
+@dataclass(frozen=True)
+class UserOutputs:
+    """An input with outputs, and how they were made, as far as the file or the user says so.
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    fed : tuple[int, ...]
+        The shape of the input.
+    tensors : Mapping[str, TensorSpec]
+        Everything else in it.
+    precision, device : str
+        As stated; empty where nobody says.
+    seed : int, optional
+        What was set right before the forward pass.
+    """
+
+    path: str
+    fed: tuple[int, ...]
+    tensors: Mapping[str, TensorSpec]
+    precision: str = ""
+    device: str = ""
+    seed: int | None = None
+
+    @property
+    def inner(self) -> tuple[str, ...]:
+        """Names of modules whose outputs were saved."""
+        return tuple(name.removeprefix(INNER) for name in self.tensors if name.startswith(INNER))
+
+
+def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
+    """Read what a user saved.
+
+    Parameters
+    ----------
+    path : str
+        A safetensors file with the tensor ``input`` and at least one output. Its metadata may have ``precision``,
+        ``device`` and ``seed``.
+    precision : str, optional
+        What the user states; it outweighs the metadata.
+
+    Raises
+    ------
+    UsageError
+        Where the input or an output is missing, or something stated is not understood.
+    UnreadableCheckpoint
+        Where the file cannot be read.
+    """
+    found = open_checkpoint(path)
+    specs = {name: tensor.spec for name, tensor in found.tensors.items()}
+    if INPUT not in specs or len(specs) < 2:
+        raise UsageError(f"needs the tensor {INPUT!r} and an output", where=path, fix="save both with save_file")
+    metadata = found.metadata or {}
+    return UserOutputs(
+        path=os.path.abspath(path),
+        fed=specs.pop(INPUT).shape,
+        tensors=specs,
+        precision=read_precision(precision, "--expect-precision")
+        or read_precision(metadata.get("precision", ""), path),
+        device=metadata.get("device", ""),
+        seed=_seed(metadata.get("seed", ""), path),
+    )
+
+
+def read_precision(text: str, where: str) -> str:
+    """Return the name of a precision, however it is spelled; empty for none.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such precision.
+
+    Examples
+    --------
+    >>> read_precision("16-mixed", ""), read_precision("TF32", ""), read_precision("", "")
+    ('float16', 'tf32', '')
+    """
+    plain = text.strip().lower()
+    found = _SPELLINGS.get(plain, plain)
+    if found and found not in STATEABLE:
+        raise UsageError(
+            f"no precision is called {printable(text)!r}", where=where, fix=f"one of {', '.join(STATEABLE)}"
+        )
+    return found
+
+
+def _seed(text: str, path: str) -> int | None:
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise UsageError(f"its metadata gives the seed {printable(text[:40])!r}", where=path, fix="save a whole number")
+    return int(text)
