@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viscy_compat.architectures import find
-from viscy_compat.errors import CompatError, MissingExtra, SourceUnavailable
+from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUnavailable
 from viscy_compat.findings import Finding, Report
-from viscy_compat.gating.engine import gate, waive
+from viscy_compat.gating.engine import WAIVERS, could_not_run, gate, results_of, waive
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.gating.stages import STAGES, chosen
+from viscy_compat.references.records import Reference
 from viscy_compat.report import FORMATS, render
 from viscy_compat.report.terminal import Style
 from viscy_compat.waivers import Waiver
@@ -214,3 +215,179 @@ def test_the_gate_speaks_every_format(format: str) -> None:
     document = render(gate(SETTING, stages, [WAIVER._replace(expired=True)]), format)
     assert "BetaVae25D" in document
     assert "VC501" in document
+
+
+# --- what a report of the gate holds, word for word ---------------------------------------------------------------
+
+
+def stopping(*, after: int = 1) -> Stage:
+    """A stage that somebody interrupts."""
+
+    def run(workshop: Workshop) -> Iterator[StageResult]:
+        yield from (StageResult("made-up", name, (OUTPUT,)) for name in NAMES[:after])
+        raise KeyboardInterrupt
+
+    return stage("made-up", run)
+
+
+def test_an_interrupted_gate_says_what_is_known_and_what_it_did_not_come_to() -> None:
+    first = Stage("first", "static", "made up", lambda workshop: iter([StageResult("first", name) for name in NAMES]))
+    with pytest.raises(Interrupted) as caught:
+        gate(SETTING, [first, stopping(), Stage("explore", "numeric", "made up", saying().run)], [WAIVER])
+    report = caught.value.report
+    assert (report.command, report.interrupted, report.exit_code) == ("gate", True, 2)
+    assert [(result.stage, result.subject, result.verdict) for result in report.results] == [
+        ("first", "ContrastiveEncoder", "holds"),
+        ("first", "BetaVae25D", "holds"),
+        ("made-up", "ContrastiveEncoder", "findings"),
+        ("made-up", "BetaVae25D", "undecided"),
+        ("explore", "ContrastiveEncoder", "undecided"),
+        ("explore", "BetaVae25D", "undecided"),
+    ]
+    assert [result.findings[0].message for result in report.results[3:]] == [
+        "BetaVae25D: interrupted before",
+        "ContrastiveEncoder: interrupted before",
+        "BetaVae25D: interrupted before",
+    ]
+    assert report.headline.endswith(f"profile {SETTING.profile}")
+    assert report.exhibits is not None
+    (table,) = report.exhibits.tables
+    assert table.rows == (
+        ("ContrastiveEncoder", "holds", "findings", "undecided"),
+        ("BetaVae25D", "holds", "undecided", "undecided"),
+    )
+
+
+def test_what_was_found_before_an_interrupt_is_waived_as_ever() -> None:
+    with pytest.raises(Interrupted) as caught:
+        gate(SETTING, [stopping(after=2)], [WAIVER])
+    known = caught.value.report.results
+    assert [len(result.waived) for result in known] == [0, 1]
+    assert known[1].waived[0].waiver == WAIVER
+
+
+def test_the_results_of_a_stage_survive_its_interrupt() -> None:
+    with pytest.raises(Interrupted) as caught:
+        results_of(stopping(), Workshop(SETTING))
+    report = caught.value.report
+    assert (report.command, report.interrupted) == ("gate", True)
+    assert [result.subject for result in report.results] == ["ContrastiveEncoder"]
+
+
+def test_a_stage_gets_the_workshop_and_is_announced() -> None:
+    lines: list[str] = []
+    setting = Setting(SETTING.classes, Candidate(), progress=lines.append)
+    seen = []
+
+    def run(workshop: Workshop) -> Iterator[StageResult]:
+        seen.append(workshop.setting)
+        yield from (StageResult("made-up", name) for name in NAMES)
+
+    gate(setting, [stage("made-up", run)])
+    assert seen == [setting]
+    assert lines == ["made-up: made up"]
+
+
+def test_a_failure_keeps_the_code_the_place_and_the_way_out_of_its_error() -> None:
+    known = SourceUnavailable("no source", where="repo", fix="clone it", code="VC601")
+    (finding,) = could_not_run("verify", known).findings
+    assert finding == Finding("VC601", "repo: no source", fix="clone it")
+    (finding,) = could_not_run("verify", CompatError("it broke")).findings
+    assert finding == Finding("VC620", "it broke")
+    result = could_not_run("verify", known)
+    assert (result.stage, result.subject, result.undecided) == ("verify", "", True)
+
+
+def test_any_error_of_ours_ends_a_stage_and_not_the_gate() -> None:
+    report = gate(SETTING, [raising(CompatError("it broke", fix="mend it")), saying()])
+    assert codes(report) == ["VC620"]
+    assert report.findings[0].message == "it broke"
+    assert report.results[0].stage == "made-up"
+
+
+def test_a_silent_class_is_named_with_its_stage() -> None:
+    (first, second) = gate(SETTING, [stage("quiet", lambda workshop: iter(()))]).results
+    assert (first.stage, first.subject) == ("quiet", "ContrastiveEncoder")
+    assert second.findings == (Finding("VC620", "BetaVae25D: the stage said nothing about it"),)
+
+
+def test_only_results_about_a_whole_stage_refer_to_an_earlier_one() -> None:
+    """What is undecided about one class is said of each class; further findings stay where they are."""
+    more = Finding("VC610", "and this")
+    whole = StageResult("later", "", (Finding("VC620", "no torch", fix="install it"), more), undecided=True)
+    one = StageResult("later", NAMES[0], (Finding("VC620", "no torch", fix="install it"),), undecided=True)
+    later = Stage("later", "static", "made up", lambda workshop: iter([whole, one, StageResult("later", NAMES[1])]))
+    report = gate(SETTING, [raising(MissingExtra("no torch", fix="install it")), later])
+    assert report.results[1].findings == (Finding("VC620", "for the reason that made-up names"), more)
+    assert report.results[2].findings == one.findings
+
+
+def test_a_row_is_about_a_law_of_explore_or_about_the_code_and_nothing_else() -> None:
+    law = Finding("VC510", "a law is broken", ("layout",))
+    row = Waiver("row", NAMES[0], "layout", "because", date(2030, 1, 1))
+    assert waive(StageResult("explore", NAMES[0], (law,)), [row]).waived[0].finding == law
+    other = Finding("VC501", "the outputs differ", ("layout",))
+    assert not waive(StageResult("verify", NAMES[0], (other,)), [row]).waived
+    assert not waive(StageResult("explore", NAMES[0], (law,), undecided=True), [row]).waived
+
+
+def test_the_rows_stand_in_the_report_with_what_they_accepted() -> None:
+    report = gate(SETTING, [saying(BetaVae25D=OUTPUT)], [WAIVER], whole=True)
+    result = report.results[-1]
+    assert (result.stage, result.subject) == (WAIVERS, "")
+    assert result.to_dict()["rows"] == [str(WAIVER)]
+    assert report.exhibits is not None
+    classes, _, waived = report.exhibits.tables
+    assert (classes.title, classes.columns) == ("classes", ("class", "made-up"))
+    assert classes.rows[1] == ("BetaVae25D", "waived")
+    assert (waived.title, waived.columns) == ("waived", ("result", "waiver", "code", "what"))
+    assert waived.rows == (("made-up: BetaVae25D", "row", "VC501", "the outputs differ"),)
+
+
+@pytest.mark.parametrize(
+    ("results", "marks"),
+    [
+        ([("", ()), (NAMES[0], (OUTPUT,)), (NAMES[1], ())], ("findings", "holds")),
+        ([(NAMES[0], ()), (NAMES[0], (OUTPUT,)), (NAMES[0], ())], ("findings", "-")),
+        ([(NAMES[1], ())], ("-", "holds")),
+    ],
+)
+def test_a_cell_is_the_worst_that_a_stage_says_of_a_class(
+    results: list[tuple[str, tuple[Finding, ...]]], marks: tuple[str, str]
+) -> None:
+    found = [StageResult("made-up", subject, findings) for subject, findings in results]
+    shown = gate(SETTING, [stage("made-up", lambda workshop: iter(found))]).exhibits
+    assert shown is not None
+    cells = [row[1] for row in shown.tables[0].rows]
+    assert cells == ["undecided" if mark == "-" else mark for mark in marks]
+
+
+def test_a_class_of_somebody_else_is_marked_by_the_stages_that_look_at_such_classes() -> None:
+    reference = Reference("lab.Net", "now", recipe={}, sources={}, signatures={}, cases=())
+    setting = Setting(SETTING.classes, Candidate(), references=(reference,))
+    about_all = stage("made-up", lambda workshop: iter([StageResult("made-up", name) for name in NAMES]))
+    theirs = Stage(
+        "strangers", "numeric", "made up", lambda w: iter([StageResult("strangers", "lab.Net")]), strangers=True
+    )
+    shown = gate(setting, [about_all, theirs]).exhibits
+    assert shown is not None
+    assert shown.tables[0].rows == (
+        ("ContrastiveEncoder", "holds", "-"),
+        ("BetaVae25D", "holds", "-"),
+        ("lab.Net", "-", "holds"),
+    )
+
+
+@pytest.mark.parametrize("name", ["explore", "layouts"])
+def test_the_headline_names_the_source_and_the_profile_where_explore_runs(name: str) -> None:
+    def run(workshop: Workshop) -> Iterator[StageResult]:
+        yield from (StageResult(name, subject) for subject in NAMES)
+
+    headline = gate(SETTING, [Stage(name, "static", "made up", run)]).headline
+    recorded = f"{SETTING.candidate.title} against recorded layouts"
+    assert headline == (f"{recorded}; profile {SETTING.profile}" if name == "explore" else recorded)
+
+
+def test_a_source_that_was_compared_with_is_the_headline() -> None:
+    rows = [StageResult("verify", NAMES[0], headline="against wheel 0.4.0"), StageResult("verify", NAMES[1])]
+    assert gate(SETTING, [stage("verify", lambda workshop: iter(rows))]).headline == "against wheel 0.4.0"
