@@ -766,6 +766,11 @@ HISTORY |= {
 PAIRS = {**FILES, **READING, **OUTPUTS, **NUMBERS, **HISTORY}
 WHOLE_TESTS = {
     "VC360": ("fleet/test_audit.py", "test_a_file_that_ends_its_process_is_named_and_the_others_are_judged"),
+    **dict.fromkeys(
+        ("VC361", "VC364", "VC365"),
+        ("checkpoint/test_remote.py", "test_a_server_that_lies_changes_or_waits_is_one_line"),
+    ),
+    **dict.fromkeys(("VC362", "VC363"), ("checkpoint/test_remote.py", "test_what_a_server_refuses_is_one_line")),
     "VC609": ("proof/test_equivalence.py", "test_the_change_of_generation_is_found_between_the_commits"),
     "VC624": ("gating/test_gate_mutants.py", "test_a_plan_that_is_refused_is_stopped"),
 }

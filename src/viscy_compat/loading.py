@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Undetermined
+from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.addressing import flag
@@ -110,7 +111,7 @@ def load_model(
 def _chosen(
     path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
 ) -> FilePlan:
-    found = choose(RemapRequest(os.fspath(path), class_name, config_statements(config), state_dict))
+    found = choose(RemapRequest(public_name(os.fspath(path)), class_name, config_statements(config), state_dict))
     if isinstance(found, NoPlan):
         raise _refusal(found)
     return found

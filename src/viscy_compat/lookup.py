@@ -14,6 +14,7 @@ from viscy_compat.architectures.asking import Answer
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import Inspection, inspect_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.zoo import ZooEntry
 from viscy_compat.diagnosis.zoo import zoo as list_published
@@ -52,6 +53,7 @@ def inspection_of(
     path: str, *, limits: Limits = DEFAULT_LIMITS, state_dict: str | None = None, every_byte: bool = False
 ) -> Inspection:
     """Return what is in one file, or why it cannot be read."""
+    path = public_name(path)
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict)
         return inspect_checkpoint(checkpoint, every_byte=every_byte, sets=facts_of(choose_set(checkpoint)))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 
 from viscy_compat.errors import CompatError, UsageError
 
@@ -22,26 +21,29 @@ _rooms: tuple[str, ...] = ()
 """Real paths of the folders that files may lie in; empty where they may lie anywhere."""
 
 
-@contextmanager
-def confined(folders: Iterable[str]) -> Iterator[None]:
-    """Refuse, while it is entered, what a link leads to outside of some folders: none of it is opened.
+class Rooms:
+    """Refuses, while it is entered, what a link leads to outside of some folders: none of it is opened.
 
     Parameters
     ----------
     folders : Iterable[str]
         The folders; none of them allows everything.
     """
-    global _rooms
-    before = _rooms
-    _rooms = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
-    try:
-        yield
-    finally:
-        _rooms = before
+
+    def __init__(self, folders: Iterable[str]) -> None:
+        self._own = tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
+
+    def __enter__(self) -> None:
+        global _rooms
+        self._own, _rooms = _rooms, self._own
+
+    def __exit__(self, *_: object) -> None:
+        global _rooms
+        self._own, _rooms = _rooms, self._own
 
 
 def leads_out(path: str) -> bool:
-    """Say whether a path leads, by links, out of the folders of `confined`."""
+    """Say whether a path leads, by links, out of the folders of `Rooms`."""
     return bool(_rooms) and not os.path.realpath(path).startswith(_rooms)
 
 
@@ -52,7 +54,7 @@ def open_regular(path: str) -> int:
     ------
     NotOpened
         There is none, it may not be read, it is a folder, a fifo, a socket or a device, or lies outside of the folders
-        of `confined`.
+        of `Rooms`.
     """
     if leads_out(path):
         raise NotOpened("this is a link out of the folders given", "add --follow where that is meant")

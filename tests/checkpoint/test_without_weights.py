@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -233,7 +234,7 @@ ADDRESSES = {
     "https://huggingface.co/a/b/resolve/main/c/d.ckpt": "hf download a/b c/d.ckpt",
     "https://huggingface.co/a/b/blob/v2/d.ckpt?download=true": "hf download a/b d.ckpt --revision v2",
     "hf://a/b/c.ckpt": "hf download a/b c.ckpt",
-    "https://example.org/x/last.ckpt?y=1": "curl -L -o last.ckpt 'https://example.org/x/last.ckpt?y=1'",
+    "https://example.org/x/last.ckpt?y=1": "curl -L -o last.ckpt https://example.org/x/last.ckpt",
     "s3://bucket/x/last.ckpt": "aws s3 cp s3://bucket/x/last.ckpt last.ckpt",
     "gs://bucket/last.ckpt": "gcloud storage cp gs://bucket/last.ckpt last.ckpt",
     "file:///data/last.ckpt": "/data/last.ckpt",
@@ -241,7 +242,9 @@ ADDRESSES = {
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_an_address_is_answered_with_the_command_that_fetches_it(address: str) -> None:
+def test_an_address_is_answered_with_the_command_that_fetches_it(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("fsspec", "aiohttp", "huggingface_hub", "s3fs"):
+        monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(UnreadableCheckpoint, match="this is an address, not a file") as caught:
         open_checkpoint(address)
     assert caught.value.code == "VC401"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from viscy_compat.annotations import Literal
 from viscy_compat.checkpoint.facts import FileFacts
+from viscy_compat.checkpoint.locations import is_address
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.regular_files import NotOpened, open_regular
 
@@ -41,6 +42,8 @@ class ByteSource:
     """
 
     __slots__ = ("_descriptor", "_kept", "bytes_read", "facts", "path", "size")
+
+    most_at_once = CHUNK
 
     def __init__(self, path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> None:
         self.path = path
@@ -88,6 +91,11 @@ class ByteSource:
         for first, piece in self._kept:
             if first <= start and start + length <= first + len(piece):
                 return piece[start - first : start - first + length]
+            if first <= start < first + len(piece):
+                near = piece[start - first :]
+                return near + self.read(start + len(near), length - len(near))
+            if first < start + length <= first + len(piece):
+                return self.read(start, first - start) + piece[: start + length - first]
         return self._read_anew(start, length)
 
     def keep(self, start: int, length: int) -> None:
@@ -102,7 +110,7 @@ class ByteSource:
     def _read_anew(self, start: int, length: int) -> bytes:
         parts = []
         while length:
-            part = self._read_some(start, min(length, CHUNK))
+            part = self._read_some(start, min(length, self.most_at_once))
             parts.append(part)
             start += len(part)
             length -= len(part)
@@ -142,6 +150,15 @@ class ByteSource:
             inode=status.st_ino,
             modified_ns=status.st_mtime_ns,
         )
+
+
+def open_source(path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> ByteSource:
+    """Open a file of this machine, or one behind an address; as `ByteSource`."""
+    if is_address(path):
+        from viscy_compat.checkpoint.remote import RemoteSource
+
+        return RemoteSource(path, same_as=same_as, access=access)
+    return ByteSource(path, same_as=same_as, access=access)
 
 
 class ByteWindow:

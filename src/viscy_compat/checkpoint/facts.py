@@ -41,6 +41,7 @@ class FileFacts(NamedTuple):
     device: int
     inode: int
     modified_ns: int
+    version: str = ""
 
 
 class ZipEntry(NamedTuple):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, Final, Literal, NoReturn
 
+from viscy_compat.checkpoint.locations import beside_address, is_address
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path
 
@@ -99,6 +100,8 @@ def place_of_shard(folder: str, name: str, *, where: str) -> str:
     UnreadableCheckpoint
         VC461 for a path that leaves the folder, VC462 where there is no file.
     """
+    if is_address(where):
+        return beside_address(where, name_of_shard(where, name))
     place = os.path.join(folder, name_of_shard(where, name))
     if os.path.islink(place):
         raise UnreadableCheckpoint(

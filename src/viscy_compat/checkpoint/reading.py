@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import os
 
-from viscy_compat.checkpoint.byte_source import ByteSource
+from viscy_compat.checkpoint.byte_source import ByteSource, open_source
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.locations import is_address
 from viscy_compat.errors import UnreadableCheckpoint
 
 _HEAD = 512
@@ -29,13 +30,14 @@ def read_checkpoint(path: str, limits: Limits, address: str | None) -> Checkpoin
 
 
 def _read_file(path: str, limits: Limits, address: str | None) -> Checkpoint:
-    with ByteSource(path, access="scattered") as source:
+    with open_source(path, access="scattered") as source:
         try:
             checkpoint = read_open(source, limits, address)
         except UnreadableCheckpoint as error:
-            from viscy_compat.checkpoint.calls import name_calls
+            if not is_address(path):
+                from viscy_compat.checkpoint.calls import name_calls
 
-            name_calls(error, source)
+                name_calls(error, source)
             raise
         source.verify_unchanged()
     return checkpoint

@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Callable, Iterator
 
 from viscy_compat.annotations import Literal
-from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
+from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource, open_source
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.zip_archive import start_of
@@ -71,7 +71,7 @@ class TensorReader:
                 oldest = self._sources.pop(next(iter(self._sources)))
                 oldest.verify_unchanged()
                 oldest.close()
-            self._sources[file] = ByteSource(file.path, same_as=file)
+            self._sources[file] = open_source(file.path, same_as=file)
         return self._sources[file]
 
     def locate(self, storage: Storage) -> int:

@@ -6,6 +6,7 @@ import os
 from argparse import SUPPRESS, ArgumentParser, Namespace
 
 from viscy_compat.checkpoint.limits import with_limits
+from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.commands.check import add_expectations, add_statements, statements_of
 from viscy_compat.commands.sources import teller
 from viscy_compat.errors import UsageError
@@ -64,6 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Remap one file and report."""
+    arguments.path = public_name(arguments.path)
     _refuse_empty_names(arguments)
     _refuse_odd_paths(arguments)
     question = RemapRequest(
@@ -96,6 +98,8 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
             f"remap takes one file, and here are {1 + len(arguments.more)}",
             fix=fix if both else f"the output goes after -o: viscy-compat remap {first} -o {second}",
         )
+    if arguments.in_place and is_address(arguments.path):
+        raise UsageError("what lies behind an address is only read", where=arguments.path, fix="-o OUT")
     if arguments.in_place and os.path.isdir(arguments.path):
         out = f"{os.path.splitext(os.path.normpath(arguments.path))[0]}.safetensors"
         raise UsageError("a folder is not replaced by a file", where=arguments.path, fix=f"-o {quote_path(out)}")

@@ -13,6 +13,7 @@ from viscy_compat.annotations import Any, Final, Literal
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits
+from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.diagnosis.folders import checkpoint_files
 from viscy_compat.diagnosis.judgement import judge, unreadable
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Identity, Recognised, Stranger, Unreadable
@@ -184,7 +185,7 @@ def diagnose(
     UsageError
         Where the class is not known, or what is stated cannot be meant.
     """
-    class_name = find(class_name).name if class_name else ""
+    class_name, path = find(class_name).name if class_name else "", public_name(path)
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
         if depth == "every byte":

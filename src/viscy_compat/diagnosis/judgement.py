@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from viscy_compat.annotations import Any
 from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
+from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
 from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
@@ -292,8 +293,11 @@ def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: st
 
 
 def target_beside(path: str) -> str:
-    """Return the file that a printed command writes, beside the source: a folder may be given with its slash."""
-    stem, ending = os.path.splitext(path.rstrip("/" + os.sep))
+    """Return the file that a printed command writes, beside the source: a folder may be given with its slash.
+
+    What comes from an address is written where the command is typed.
+    """
+    stem, ending = os.path.splitext(name_of(path) if is_address(path) else path.rstrip("/" + os.sep))
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 

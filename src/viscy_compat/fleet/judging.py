@@ -11,7 +11,7 @@ from viscy_compat.diagnosis import Depth, diagnose
 from viscy_compat.fleet.row import line_of, row_of
 from viscy_compat.fleet.target import Target
 from viscy_compat.named import NamedTuple
-from viscy_compat.regular_files import confined
+from viscy_compat.regular_files import Rooms
 from viscy_compat.stated import Statement
 
 
@@ -45,7 +45,7 @@ def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[byte
         The files, as they were when they were listed.
     """
     asked = question.mark
-    with confined(question.rooms):
+    with Rooms(question.rooms):
         return [_judge(question, Target(*target), asked) for target in targets]
 
 

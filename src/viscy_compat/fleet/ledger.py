@@ -10,10 +10,10 @@ from hashlib import blake2b
 from itertools import pairwise
 from typing import IO, Final
 
-from viscy_compat.checkpoint.locations import is_address
+from viscy_compat.checkpoint.locations import is_address, without_secrets
 from viscy_compat.errors import OutputRefused, UsageError
 from viscy_compat.fleet.row import AuditRow, row_in
-from viscy_compat.fleet.target import Target, freshness
+from viscy_compat.fleet.target import Target, freshness, probe
 
 _TEMPORARY: Final = ".viscy-compat-tmp"
 
@@ -61,7 +61,14 @@ class Ledger:
         self._file.close()
 
     def find(self, target: Target, tool: str, asked: str) -> int | None:
-        """Return where the row of a file stands, if it was judged by this version, with these options, as it is now."""
+        """Return where the row of a file stands, if it was judged by this version, with these options, as it is now.
+
+        Of an address that is asked for: one request, where an earlier run judged it.
+        """
+        if is_address(target.path):
+            if _number(without_secrets(target.path)) not in self._places:
+                return None
+            target = probe(target)
         return self._fresh.get(freshness(target, tool, asked))
 
     def append(self, line: bytes, row: AuditRow) -> int:

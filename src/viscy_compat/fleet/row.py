@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from viscy_compat.checkpoint.locations import without_secrets
+from viscy_compat.checkpoint.locations import is_address, without_secrets
 from viscy_compat.diagnosis import Diagnosis
 from viscy_compat.diagnosis.result import Unreadable
 from viscy_compat.findings import EXIT_CODES, Verdict
@@ -79,6 +79,9 @@ def row_of(found: Diagnosis, target: Target, asked: str) -> AuditRow:
         codes[finding.code] = codes.get(finding.code, 0) + 1
     errors = [finding.message for finding in result.findings if finding.severity == "error"]
     undetermined = identity.undetermined.items() if identity else ()
+    if is_address(target.path) and not isinstance(found, Unreadable):
+        facts = found.checkpoint.files[0]
+        target = target._replace(size=facts.size, mark=facts.version)
     return AuditRow(
         file=without_secrets(target.path),
         verdict=result.verdict,

@@ -6,7 +6,9 @@ import os
 import stat
 from hashlib import blake2b
 
-from viscy_compat.checkpoint.locations import is_address, without_secrets
+from viscy_compat.checkpoint.byte_source import open_source
+from viscy_compat.checkpoint.locations import is_address, public_name, without_secrets
+from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
 
@@ -37,6 +39,15 @@ def target_of(path: str, *, named: bool) -> Target:
         return Target(path, named, size, status.st_mtime_ns, status.st_ino, mark)
     mark = _content(os.path.dirname(path) or ".")[1] if path.lower().endswith(".index.json") else ""
     return Target(path, named, status.st_size, status.st_mtime_ns, status.st_ino, mark)
+
+
+def probe(target: Target) -> Target:
+    """Return an address with the size and version that its server states; one that does not answer is never fresh."""
+    try:
+        with open_source(public_name(target.path), access="scattered") as source:
+            return target._replace(size=source.size, mark=source.facts.version)
+    except UnreadableCheckpoint:
+        return target._replace(mark="no answer")
 
 
 def _content(folder: str) -> tuple[int, str]:

@@ -1,0 +1,345 @@
+"""How ranges of a file come over the network: HTTP (the hub too) and S3, in the loop and with the settings of fsspec."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Coroutine
+from typing import Any, Final, NoReturn, Protocol
+
+from viscy_compat.checkpoint.byte_source import changed_file
+from viscy_compat.checkpoint.locations import without_secrets
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import NamedTuple
+
+_CONNECT: Final = 10.0
+"""Seconds for a connection; a request as a whole has those of `seconds_of_patience`."""
+_TRIES: Final = 3
+_PAUSE: Final = 1.0
+"""A server that is busy (429, 5xx) is asked again, after a second and after two."""
+_BUSY: Final = frozenset((429, 500, 502, 503, 504))
+_HOPS: Final = 5
+"""Redirections in a row: the hub has one or two."""
+_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
+_EMPTY: Final = re.compile(r"bytes \*/(\d{1,19})")
+
+
+class Piece(NamedTuple):
+    """A range of a file as a server gave it: where it begins, how large the file is, and which version it is."""
+
+    data: bytes
+    start: int
+    total: int
+    version: str
+
+
+class Transport(Protocol):
+    """Something that asks for ranges of one file."""
+
+    def piece(self, start: int, length: int, version: str) -> Piece:
+        """Return a range; `version` is what an earlier answer said, or empty."""
+
+
+def transport_for(address: str) -> Transport:
+    """Return the transport of an address.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC362 for an address that names no file; VC401 where its packages are not installed.
+    """
+    if address.startswith("s3://"):
+        return _S3(address)
+    if address.startswith("https://huggingface.co/"):
+        # what people copy from their browser is the page about a file
+        address = address.replace("/blob/", "/resolve/", 1)
+    return _hub(address) if address.startswith("hf://") else _Http(address)
+
+
+def seconds_of_patience() -> float:
+    """Return how long one request may take: ``$VISCY_COMPAT_TIMEOUT``, else half a minute."""
+    try:
+        return min(max(float(os.environ.get("VISCY_COMPAT_TIMEOUT", "30")), 0.1), 3600.0)
+    except ValueError:
+        return 30.0
+
+
+# --- HTTP -------------------------------------------------------------------------------------------------------------
+
+
+class _Http:
+    """Ranges by HTTP. After a redirection the place that it led to is asked, until that no longer answers."""
+
+    def __init__(self, address: str, headers: dict[str, str] | None = None, *, shown: str = "") -> None:
+        try:
+            import aiohttp
+            import fsspec
+        except ImportError as error:
+            raise _lacking(shown or address, error, "remote") from error
+        self._aiohttp: Any = aiohttp
+        self._files = fsspec.filesystem("https", client_kwargs={"trust_env": True})
+        self._address, self._headers = address, headers or {}
+        self._place = address
+        self._where = shown or without_secrets(address)
+
+    def piece(self, start: int, length: int, version: str) -> Piece:
+        """Return a range; see `Transport.piece`."""
+        try:
+            return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+        except self._aiohttp.ClientError as error:
+            raise _unanswered(self._where, _cause(error)) from error
+
+    async def _piece(self, start: int, length: int, version: str) -> Piece:
+        for attempt in range(_TRIES):
+            own = self._place == self._address
+            piece = await self._ask(self._place, self._headers if own else {}, start, length, version)
+            if piece is not None:
+                return piece
+            if self._place != self._address:
+                # what a redirection led to may have expired: the first address gives a new one
+                self._place = self._address
+            else:
+                await asyncio.sleep(_PAUSE * (attempt + 1))
+        raise _unanswered(self._where, "the server is busy")
+
+    async def _ask(self, place: str, headers: dict[str, str], start: int, length: int, version: str) -> Piece | None:
+        """Return an answer; None where another try may have one."""
+        asked = {**headers, "Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        if version.startswith('"'):
+            asked["If-Match"] = version
+        session = await self._files.set_session()
+        limit = self._aiohttp.ClientTimeout(total=seconds_of_patience(), connect=_CONNECT)
+        async with session.get(place, headers=asked, timeout=limit, max_redirects=_HOPS) as answer:
+            self._refuse_open_road(answer)
+            if answer.status in _BUSY or (answer.status in (401, 403, 410) and place != self._address):
+                return None
+            if answer.history:
+                self._place = str(answer.url)
+            return await self._piece_of(answer, length, version)
+
+    async def _piece_of(self, answer: Any, length: int, version: str) -> Piece:
+        status, told = answer.status, answer.headers
+        # behind a redirection each server has marks of its own; those of the first one decide
+        mark = told.get("ETag") or told.get("Last-Modified", "")
+        if status == 412:
+            raise changed_file(self._where)
+        if status == 416 and (empty := _EMPTY.fullmatch(told.get("Content-Range", ""))):
+            return Piece(b"", 0, int(empty[1]), version or mark)
+        if status == 200:
+            return await self._whole(answer, length, mark)
+        if status != 206:
+            _refuse(self._where, status, answer.reason)
+        row = _RANGE.fullmatch(told.get("Content-Range", ""))
+        if row is None or told.get("Content-Encoding", "identity") != "identity":
+            raise _lie(self._where, "it does not say which part of the file its answer is")
+        first, last, total = map(int, row.groups())
+        data = await _body(answer, min(length, last - first + 1), self._where)
+        return Piece(data, first, total, mark)
+
+    async def _whole(self, answer: Any, length: int, mark: str) -> Piece:
+        """Return a file that was given as a whole, where it is no longer than the part that was asked for."""
+        size = answer.content_length
+        if size is None or size > length:
+            raise UnreadableCheckpoint(
+                "the server gives no parts of files (it does not know the header Range)",
+                where=self._where,
+                fix=f"fetch the file first: curl -L -O {self._where}",
+                code="VC363",
+            )
+        return Piece(await _body(answer, size, self._where), 0, size, mark)
+
+    def _refuse_open_road(self, answer: Any) -> None:
+        """Refuse what leads from https to http: everybody on the way could read and change it."""
+        if self._address.startswith("https://") and answer.url.scheme != "https":
+            raise UnreadableCheckpoint(
+                "the address leads from https to http",
+                where=self._where,
+                fix="ask its owner for one that stays on https",
+                code="VC362",
+            )
+
+
+async def _body(answer: Any, length: int, where: str) -> bytes:
+    """Return the body of an answer, which has as many bytes as it says; no more are taken than were asked for."""
+    parts, left = [], length
+    while left >= 0 and (part := await answer.content.read(min(left + 1, 1 << 20))):
+        parts.append(part)
+        left -= len(part)
+    if left:
+        more = "fewer" if left > 0 else "more"
+        raise _lie(where, f"its answer has {more} than the {length} bytes that it states")
+    return b"".join(parts)
+
+
+def _cause(error: Exception) -> str:
+    """Return why a connection failed, in words that hold no address: those of others hold credentials."""
+    system = getattr(error, "os_error", None) or getattr(error, "__cause__", None)
+    names = {
+        "ClientPayloadError": "the answer broke off before the length that it states",
+        "ServerDisconnectedError": "the server closed the connection",
+        "TooManyRedirects": f"more than {_HOPS} redirections",
+        "InvalidURL": "this is no address",
+        "ClientConnectorDNSError": "no host of this name",
+    }
+    kind = type(error).__name__
+    return names.get(kind) or getattr(system, "strerror", None) or kind
+
+
+def _hub(address: str) -> Transport:
+    """Return the transport of ``hf://ORG/REPO/FILE@REVISION`` (or ``hf://ORG/REPO@REVISION/FILE``)."""
+    where = without_secrets(address)
+    try:
+        from huggingface_hub import get_token, hf_hub_url
+    except ImportError as error:
+        raise _lacking(address, error, "hub") from error
+    kind, rest = None, address.removeprefix("hf://")
+    for name, repo_type in (("datasets/", "dataset"), ("spaces/", "space"), ("models/", None)):
+        if rest.startswith(name):
+            kind, rest = repo_type, rest.removeprefix(name)
+    parts = rest.split("/")
+    if len(parts) < 3 or not all(parts):
+        raise UnreadableCheckpoint(
+            "this names no file of the hub",
+            where=where,
+            fix="hf://ORG/REPO/FILE, with @REVISION behind it",
+            code="VC362",
+        )
+    owner, (repository, _, revision), path = parts[0], parts[1].partition("@"), "/".join(parts[2:])
+    if not revision:
+        path, _, revision = path.partition("@")
+    url = hf_hub_url(f"{owner}/{repository}", path, repo_type=kind, revision=revision or "main")
+    token = get_token()
+    return _Http(url, {"Authorization": f"Bearer {token}"} if token else {}, shown=where)
+
+
+# --- S3 ---------------------------------------------------------------------------------------------------------------
+
+
+class _S3:
+    """Ranges of an object, with the credentials that boto finds; without any, as anybody."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            import s3fs
+            from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+        except ImportError as error:
+            raise _lacking(address, error, "s3") from error
+        self._errors: tuple[type[Exception], ...] = (OSError, BotoCoreError, ClientError)
+        self._anonymous: type[Exception] = NoCredentialsError
+        self._system: Any = s3fs.S3FileSystem
+        self._where = without_secrets(address)
+        patience = seconds_of_patience()
+        self._settings = {
+            "connect_timeout": min(_CONNECT, patience),
+            "read_timeout": patience,
+            "retries": {"max_attempts": 2},
+        }
+        self._files = self._system(config_kwargs=self._settings)
+        self._bucket, self._key, self._version = self._files.split_path(address.partition("?")[0])
+        if not self._bucket or not self._key:
+            raise UnreadableCheckpoint("this names no object", where=self._where, fix="s3://BUCKET/KEY", code="VC362")
+
+    def piece(self, start: int, length: int, version: str) -> Piece:
+        """Return a range; see `Transport.piece`."""
+        try:
+            try:
+                return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+            except self._anonymous:
+                self._files = self._system(anon=True, config_kwargs=self._settings)
+                return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+        except FileNotFoundError:
+            _refuse(self._where, 404, "no such object")
+        except PermissionError:
+            _refuse(self._where, 403, "access denied")
+        except self._errors as error:
+            raise self._problem(error) from error
+
+    async def _piece(self, start: int, length: int, version: str) -> Piece:
+        more = {"IfMatch": version} if version else {}
+        if self._version:
+            more["VersionId"] = self._version
+        asked = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={start}-{start + length - 1}", **more}
+        answer = await self._files._call_s3("get_object", **asked)
+        mark = answer.get("ETag", "")
+        row = _RANGE.fullmatch(answer.get("ContentRange", ""))
+        async with answer["Body"] as body:
+            if row is None:
+                raise _lie(self._where, "it does not say which part of the file its answer is")
+            data = await body.read()
+        return Piece(data, int(row[1]), int(row[3]), mark)
+
+    def _problem(self, error: Exception) -> UnreadableCheckpoint:
+        """Return what an error of boto means; its words may hold the address of a service, and no secret is printed."""
+        told = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
+        code = str(told.get("Error", {}).get("Code", ""))
+        if code in ("PreconditionFailed", "412"):
+            return changed_file(self._where)
+        if code in ("InvalidRange", "416"):
+            return UnreadableCheckpoint("the object is empty", where=self._where, fix="fetch it again", code="VC403")
+        return _unanswered(self._where, code or type(error.__cause__ or error).__name__)
+
+
+# --- both -------------------------------------------------------------------------------------------------------------
+
+
+def _wait_for(loop: Any, question: Coroutine[Any, Any, Piece], where: str) -> Piece:
+    """Wait in this thread for what the loop of fsspec does in its own; a signal to end is noticed meanwhile."""
+    future = asyncio.run_coroutine_threadsafe(question, loop)
+    try:
+        # the waiting for busy servers comes on top of that for each answer
+        return future.result(_TRIES * (seconds_of_patience() + _TRIES))
+    except TimeoutError as error:
+        raise UnreadableCheckpoint(
+            f"no answer within {seconds_of_patience():g} seconds",
+            where=where,
+            fix="try again, fetch the file first, or allow more seconds in VISCY_COMPAT_TIMEOUT",
+            code="VC364",
+        ) from error
+    finally:
+        future.cancel()
+
+
+def _lacking(address: str, error: ImportError, extra: str) -> UnreadableCheckpoint:
+    """Return the error for a package that is not installed; other files of the same command go on without it."""
+    from viscy_compat.checkpoint.paths import explain_path
+
+    where = without_secrets(address)
+    what, fetch = explain_path(where, "")
+    return UnreadableCheckpoint(
+        f"{what}, and {error.name}, which would read it, is not installed",
+        where=where,
+        fix=f"pip install 'viscy-compat[{extra}]', or {fetch}",
+        code="VC401",
+    )
+
+
+def _refuse(where: str, status: int, reason: str) -> NoReturn:
+    fixes = {
+        401: "log in, or give an address that needs no credentials",
+        403: "the address may have expired, or needs credentials: ask for a new one, or log in",
+        404: "check the address",
+        410: "the address has expired: ask for a new one",
+    }
+    printable = "".join(char for char in (reason or "")[:60] if char.isprintable())
+    raise UnreadableCheckpoint(
+        f"the server refuses it ({status} {printable})".replace(" )", ")"),
+        where=where,
+        fix=fixes.get(status, "open the address in a browser to see what it is"),
+        code="VC362",
+    )
+
+
+def _unanswered(where: str, why: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        f"there is no answer ({why})", where=where, fix="check the address and the network, and try again", code="VC361"
+    )
+
+
+def _lie(where: str, what: str) -> UnreadableCheckpoint:
+    return UnreadableCheckpoint(
+        f"the server does not keep to HTTP: {what}",
+        where=where,
+        fix="fetch the file first, and compare its size and digest with what its owner states",
+        code="VC365",
+    )
