@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import viscy_compat.architectures as room
+from support.files import layout_in
 from support.layouts import hollow
 from support.old_history import git
 from viscy_compat.architectures import ClassRow, class_names, find
-from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.findings import Report
 from viscy_compat.gating.engine import gate
@@ -216,7 +216,7 @@ def test_a_maintainer_elsewhere_freezes_a_state_with_the_commands_of_the_documen
     assert (toy / "legacy_refs" / "Toy" / "v1.0.json").is_file()
     assert gated.rstrip().splitlines()[-1].startswith("gate: open")
     assert "2 renamed" in remapped
-    assert open_checkpoint(str(toy / "out.ckpt")).layout == {f"head.{part}": LAYOUT[f"linear.{part}"] for part in PARTS}
+    assert layout_in(toy / "out.ckpt") == {f"head.{part}": LAYOUT[f"linear.{part}"] for part in PARTS}
     # what she breaks afterwards is measured against her own state, by the output's name
     model.write_text(MODEL.replace("self.linear", "self.head").replace(".relu()", ".relu() * 1.5"))
     told = printed(capsys, *commands[1], code=1)

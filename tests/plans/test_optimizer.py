@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import viscy_compat
-from viscy_compat.checkpoint import open_checkpoint
+from support.files import layout_in
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Cast, Fill, Operation, Rename, Transpose
@@ -42,7 +42,7 @@ def by_name(state: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 
 def plan_file(path: Path, source: Path, rows: list[Operation], extra: dict[str, TensorSpec] | None = None) -> Path:
-    here = open_checkpoint(str(source)).layout
+    here = layout_in(source)
     there = {new: here[old] for old, new in MOVED.items()} | (extra or {})
     path.write_text(dumps(plan_of(PlanEnd(here), PlanEnd(there), rows)))
     return path
@@ -136,7 +136,7 @@ def test_state_of_a_half_follows_its_cast_and_a_transposed_parameter_is_refused(
     weights, optimizer = trained(list(SHAPES), named=False)
     weights = {name: tensor.half() for name, tensor in weights.items()}
     torch.save({"model": weights, "optimizer": optimizer.state_dict()}, tmp_path / "a.pt")
-    here = open_checkpoint(str(tmp_path / "a.pt")).layout
+    here = layout_in(tmp_path / "a.pt")
     there = {name: TensorSpec(spec.shape) for name, spec in here.items()}
     casts = plan_of(PlanEnd(here), PlanEnd(there), [Cast(name, name) for name in here])
     (tmp_path / "plan.json").write_text(dumps(casts))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from support.files import layout_in
 from viscy_compat import remap
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import OutputRefused, PlanRefused
@@ -74,7 +75,7 @@ def typed_tensors() -> dict[str, torch.Tensor]:
 
 
 def identity_plan(folder: Path, source: Path) -> Path:
-    layout = open_checkpoint(str(source)).layout
+    layout = layout_in(source)
     return written_plan(folder, layout, layout, identity_rows(layout))
 
 
@@ -210,7 +211,7 @@ def test_every_operation_does_what_torch_does(tmp_path: Path, ending: str, strid
     wanted = tmp_path / "wanted.pt"
     torch.save(old, source)
     torch.save(new, wanted)
-    here, there = (open_checkpoint(str(path)).layout for path in (source, wanted))
+    here, there = (layout_in(path) for path in (source, wanted))
     plan = written_plan(tmp_path, here, there, ROWS)
     remap(source, out, plan=plan, shim=tmp_path / "shim.py")
     found = load(out)
@@ -236,7 +237,7 @@ def test_reversible_operations_come_back_and_a_trained_fill_does_not(tmp_path: P
     )
     source, out, back = tmp_path / "old.pt", tmp_path / "out.pt", tmp_path / "back.pt"
     torch.save(old, source)
-    here = open_checkpoint(str(source)).layout
+    here = layout_in(source)
     there = {"A": here["a"]._replace(shape=(3, 2)), "S1": here["s"]._replace(shape=(2, 2))}
     there |= {"S2": here["s"]._replace(shape=(3, 2)), "F": here["s"]._replace(shape=(2,))}
     plan = written_plan(tmp_path, here, there, rows)
@@ -310,7 +311,7 @@ def test_the_pickle_decodes_to_the_same_graph_but_for_the_names(tmp_path: Path) 
     torch.save(content, source)
     remap(source, out, plan=identity_plan(tmp_path, source))
     assert same_graph(open_checkpoint(str(source)).root, open_checkpoint(str(out)).root)
-    layout = open_checkpoint(str(source)).layout
+    layout = layout_in(source)
     there = {f"net.{name}": spec for name, spec in layout.items()}
     plan = written_plan(tmp_path, layout, there, map(Rename, layout, there))
     remap(source, out, plan=plan, force=True)

@@ -6,7 +6,9 @@ import struct
 from pathlib import Path
 
 from support.assembly import lightning, mapping, storage, tensor, zipped
-from viscy_compat.layout import TensorSpec
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
+from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.operations import Rename
 from viscy_compat.plans.plan import PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
@@ -33,3 +35,9 @@ def renaming_plan(path: Path, sizes: list[int]) -> None:
     here = {f"t.{place}": TensorSpec((size,)) for place, size in enumerate(sizes)}
     there = {name.replace("t", "u"): spec for name, spec in here.items()}
     path.write_text(dumps(plan_of(PlanEnd(here), PlanEnd(there), map(Rename, here, there))))
+
+
+def layout_in(path: object) -> Layout:
+    """The names that a checkpoint has once the usual wrappers are taken off, with shapes and dtypes."""
+    checkpoint = open_checkpoint(str(path))
+    return layout_of(checkpoint, views_of(checkpoint)[0])

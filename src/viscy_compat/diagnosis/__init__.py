@@ -117,12 +117,12 @@ def check_paths(
     """
     reader_limits = with_limits(list(limits))
     aside = [] if aside is None else aside
-    given = list(paths)
-    alone = len(given) == 1 and not os.path.isdir(given[0])
+    names_given = list(paths)
+    alone = len(names_given) == 1 and not os.path.isdir(names_given[0])
     passed_over: list[tuple[Aside, CheckResult]] = []
     weights = False
-    for path, named in checkpoint_files(given, aside):
-        found = diagnose(
+    for path, is_named in checkpoint_files(names_given, aside):
+        diagnosis = diagnose(
             path,
             class_name=class_name or "",
             statements=statements,
@@ -131,12 +131,12 @@ def check_paths(
             alone=alone,
             depth=depth,
         )
-        if isinstance(found, Unreadable) and found.bystander and not named:
-            passed_over.append((Aside(path, found.bystander), found.result))
+        if isinstance(diagnosis, Unreadable) and diagnosis.bystander and not is_named:
+            passed_over.append((Aside(path, diagnosis.bystander), diagnosis.result))
             aside.append(passed_over[-1][0])
         else:
             weights = True
-            yield found.result._replace(strict=strict)
+            yield diagnosis.result._replace(strict=strict)
     if not weights:
         # beside nothing, the state of an optimizer is no bystander: nothing was found to load
         aside[:] = [row for row in aside if row not in [each for each, _ in passed_over]]
@@ -192,14 +192,14 @@ def diagnose(
             from viscy_compat.checkpoint.thorough import refuse_damage
 
             refuse_damage(checkpoint)
-        found = judge(checkpoint, class_name=class_name, statements=statements, drops=drops, alone=alone)
+        diagnosis = judge(checkpoint, class_name=class_name, statements=statements, drops=drops, alone=alone)
     except UnreadableCheckpoint as error:
         return Unreadable(unreadable(path, error), bystander=_bystander(path, error))
-    if not isinstance(found, Stranger):
-        return found
+    if not isinstance(diagnosis, Stranger):
+        return diagnosis
     from viscy_compat.diagnosis.by_structure import reconsider
 
-    return reconsider(found, class_name, statements)
+    return reconsider(diagnosis, class_name, statements)
 
 
 def _bystander(path: str, error: UnreadableCheckpoint) -> str:

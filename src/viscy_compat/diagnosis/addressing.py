@@ -8,7 +8,7 @@ from viscy_compat.layout import quote_path
 
 def needed_address(choice: SetChoice) -> str | None:
     """Return the address that a command must state to mean the judged set again; None where it need not."""
-    return choice.judged.address if choice.judged and len(choice.sets) > 1 else None
+    return choice.pick.address if choice.pick and len(choice.sets) > 1 else None
 
 
 def flag(address: str | None) -> str:

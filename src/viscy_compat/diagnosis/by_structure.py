@@ -38,8 +38,8 @@ def reconsider(found: Stranger, class_name: str, statements: tuple[Statement, ..
     for view in views_of(found.checkpoint) if found.result.verdict == "unknown" else ():
         names = classes_alike(layout_of(found.checkpoint, view))
         if len(names) == 1:
-            said = f"the shapes are exactly those of {names[0]}, under other names"
-            findings = causes.most_severe_first([*found.result.findings, Finding("VC114", said)])
+            message = f"the shapes are exactly those of {names[0]}, under other names"
+            findings = causes.most_severe_first([*found.result.findings, Finding("VC114", message)])
             address = needed_address(found.choice)
             command = f"viscy-compat remap {quote_path(found.checkpoint.path)} --as {names[0]}{flag(address)}"
             return found._replace(result=found.result._replace(findings=findings, next=command))
@@ -50,28 +50,28 @@ def _as_stated(found: Stranger, class_name: str, statements: tuple[Statement, ..
     """Judge a file under other names than those of the class that it is stated to be."""
     checkpoint, address = found.checkpoint, needed_address(found.choice)
     try:
-        view, settled = find_meaning(checkpoint, class_name, statements, ())
+        view, config = find_meaning(checkpoint, class_name, statements, ())
         source = plan_source(checkpoint, view, state_dict=address)
-        plan = infer_plan(route_to_class(source, view, settled.inference)).plan
+        plan = infer_plan(route_to_class(source, view, config.inference)).plan
     except PlanRefused:
         return found
-    result = verdict_by_shapes(found.result, checkpoint, view, settled)
+    result = verdict_by_shapes(found.result, checkpoint, view, config)
     if result.verdict == "remappable":
-        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, settled, address))
+        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, config, address))
     return found._replace(result=result, view=view)
 
 
-def _command(path: str, class_name: str, settled: SettledConfig, address: str | None) -> str:
+def _command(path: str, class_name: str, config: SettledConfig, address: str | None) -> str:
     """Return the command that writes a file under other names; what was stated is stated again."""
-    known, unknown = settings_of(settled)
+    settings, unknown = settings_of(config)
     out = quote_path(target_beside(path))
-    return f"viscy-compat remap {quote_path(path)} --as {class_name} -o {out}{known}{unknown}{flag(address)}"
+    return f"viscy-compat remap {quote_path(path)} --as {class_name} -o {out}{settings}{unknown}{flag(address)}"
 
 
-def shown_settings(found: Inference) -> str:
+def shown_settings(inference: Inference) -> str:
     """Spell the arguments that the tensors of a file show."""
-    left_open = {name for row in found.undetermined for name in (row.name, *row.candidates[0])}
-    return causes.settings({name: value for name, value in found.config.items() if name not in left_open})
+    left_open = {name for row in inference.undetermined for name in (row.name, *row.candidates[0])}
+    return causes.settings({name: value for name, value in inference.config.items() if name not in left_open})
 
 
 def find_meaning(
@@ -89,51 +89,53 @@ def find_meaning(
     """
     architecture = find(class_name)
     for view in views_of(checkpoint):
-        layout = _held(layout_of(checkpoint, view), hints)
-        found = _fitting(architecture, layout, checkpoint, statements)
-        if len(found) > 1:
-            raise _undecided(architecture, [one.inference for one in found], checkpoint.path)
-        if found:
-            return view, found[0]
+        layout = _without_drops(layout_of(checkpoint, view), hints)
+        fits = _fits(architecture, layout, checkpoint, statements)
+        if len(fits) > 1:
+            raise _refuse_to_choose(architecture, [one.inference for one in fits], checkpoint.path)
+        if fits:
+            return view, fits[0]
     return views_of(checkpoint)[0], _as_named(checkpoint, architecture, statements, hints)
 
 
-def verdict_by_shapes(result: CheckResult, checkpoint: Checkpoint, view: View, settled: SettledConfig) -> CheckResult:
+def verdict_by_shapes(result: CheckResult, checkpoint: Checkpoint, view: View, config: SettledConfig) -> CheckResult:
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
-    choices = causes.about_choices(settled.inference, settled.knowledge)
-    findings = (*causes.about_container(checkpoint, view), *settled.passed_over, *choices)
+    choices = causes.about_choices(config.inference, config.knowledge)
+    findings = (*causes.about_container(checkpoint, view), *config.ignored, *choices)
     verdict = "remappable" if result.verdict in ("unknown", "incompatible") else result.verdict
-    return result._replace(verdict=verdict, identity=settled.identity, findings=causes.most_severe_first(findings))
+    return result._replace(verdict=verdict, identity=config.identity, findings=causes.most_severe_first(findings))
 
 
-def _held(layout: Layout, hints: tuple[str, ...]) -> Layout:
+def _without_drops(layout: Layout, hints: tuple[str, ...]) -> Layout:
     """Leave out what a hint drops."""
-    dropped = dropped_by(hints, layout)
-    return {name: spec for name, spec in layout.items() if name not in dropped}
+    drops = dropped_by(hints, layout)
+    return {name: spec for name, spec in layout.items() if name not in drops}
 
 
-def _fitting(
+def _fits(
     architecture: Architecture, layout: Layout, checkpoint: Checkpoint, statements: tuple[Statement, ...]
 ) -> list[SettledConfig]:
     """Return what each configuration with these shapes is, but for those that contradict what the user states."""
-    found = []
+    fits = []
     try:
         rows = alike(architecture, layout)
     except TooManyWays as error:
-        if _is_stated(architecture, _stated(architecture, statements)):
+        if _is_stated(architecture, _statements_of(architecture, statements)):
             return []
         raise _too_many(architecture, checkpoint.path) from error
     for one in rows:
-        shown = infer(architecture, one.layout)
-        settled = settle(checkpoint, one.layout, shown, statements) if shown else None
-        if settled is not None and not settled.inference.contradictions:
-            found.append(settled)
-    return found
+        inference = infer(architecture, one.layout)
+        config = settle(checkpoint, one.layout, inference, statements) if inference else None
+        if config is not None and not config.inference.contradictions:
+            fits.append(config)
+    return fits
 
 
-def _is_stated(architecture: Architecture, binding: Mapping[str, Any]) -> bool:
+def _is_stated(architecture: Architecture, arguments: Mapping[str, Any]) -> bool:
     """Whether the user states a configuration in full, as far as the class has no defaults."""
-    return bool(binding) and all(row.default is not REQUIRED or row.name in binding for row in architecture.arguments)
+    return bool(arguments) and all(
+        row.default is not REQUIRED or row.name in arguments for row in architecture.arguments
+    )
 
 
 def _too_many(architecture: Architecture, where: str) -> PlanRefused:
@@ -144,17 +146,17 @@ def _too_many(architecture: Architecture, where: str) -> PlanRefused:
     )
 
 
-def _undecided(architecture: Architecture, found: list[Inference], where: str) -> PlanRefused:
+def _refuse_to_choose(architecture: Architecture, inferences: list[Inference], where: str) -> PlanRefused:
     """Return the error that says in which arguments several configurations differ."""
     names = [
         argument.name
         for argument in architecture.arguments
-        if any(one.config[argument.name] != found[0].config[argument.name] for one in found)
+        if any(one.config[argument.name] != inferences[0].config[argument.name] for one in inferences)
     ]
-    rows = [", ".join(f"{name}={spell(one.config[name])}" for name in names) for one in found[:4]]
-    shown = "; or ".join(rows) + ("; ..." if len(found) > 4 else "")
+    rows = [", ".join(f"{name}={spell(one.config[name])}" for name in names) for one in inferences[:4]]
+    in_short = "; or ".join(rows) + ("; ..." if len(inferences) > 4 else "")
     return PlanRefused(
-        f"{len(found)} configurations of {architecture.name} have exactly these shapes: {shown}",
+        f"{len(inferences)} configurations of {architecture.name} have exactly these shapes: {in_short}",
         where=where,
         fix=f"state what the file was trained with: {' '.join(f'--set {name}=VALUE' for name in names)}",
     )
@@ -172,42 +174,44 @@ def _as_named(
     UsageError
         Where the user states an argument that the class does not have.
     """
-    layout = _held(layout_of(checkpoint, views_of(checkpoint)[0]), hints)
+    layout = _without_drops(layout_of(checkpoint, views_of(checkpoint)[0]), hints)
     near = nearest(layout, architecture.name)
-    binding = _stated(architecture, statements)
-    config = complete(architecture, {**(near.config if near else {}), **binding})
-    required = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
-    settled = _built(architecture, config, statements) if (near or binding) and config.keys() >= set(required) else None
-    if settled is None:
-        raise _nothing_fits(architecture, layout, binding, checkpoint.path)
-    return settled
+    arguments = _statements_of(architecture, statements)
+    config = complete(architecture, {**(near.config if near else {}), **arguments})
+    needs = [argument.name for argument in architecture.arguments if argument.default is REQUIRED]
+    fitting_config = (
+        _build(architecture, config, statements) if (near or arguments) and config.keys() >= set(needs) else None
+    )
+    if fitting_config is None:
+        raise _nothing_fits(architecture, layout, arguments, checkpoint.path)
+    return fitting_config
 
 
-def _stated(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:
+def _statements_of(architecture: Architecture, statements: tuple[Statement, ...]) -> dict[str, Any]:
     """Return what the user states for a class; there is no configuration yet to hold it against."""
     names = [argument.name for argument in architecture.arguments]
     direct = [row for row in statements if row.origin in (SETTING, ARGUMENT)]
-    named = [row for row in statements if row not in direct and resolve_class(row.class_name) == architecture.name]
+    of_class = [row for row in statements if row not in direct and resolve_class(row.class_name) == architecture.name]
     refuse_foreign(architecture, [name for row in direct for name in row.arguments if name not in names])
-    rows = [row.arguments for row in reversed([*direct, *named])]
+    rows = [row.arguments for row in reversed([*direct, *of_class])]
     return {name: value for row in rows for name, value in row.items() if name in names}
 
 
-def _built(architecture: Architecture, config: Config, statements: tuple[Statement, ...]) -> SettledConfig | None:
+def _build(architecture: Architecture, config: Config, statements: tuple[Statement, ...]) -> SettledConfig | None:
     try:
         layout = architecture.layout(config)
     except Unbuildable:
         return None
-    shown = infer(architecture, layout)
-    if shown is None:
+    inference = infer(architecture, layout)
+    if inference is None:
         return None
-    return settle_with(layout, shown, gather(architecture, config, shown.generation.name, statements))
+    return settle_with(layout, inference, gather(architecture, config, inference.generation.name, statements))
 
 
-def _nothing_fits(architecture: Architecture, layout: Layout, binding: Mapping[str, Any], where: str) -> PlanRefused:
-    stated = f" with {' '.join(f'{name}={spell(value)}' for name, value in binding.items())}" if binding else ""
+def _nothing_fits(architecture: Architecture, layout: Layout, arguments: Mapping[str, Any], where: str) -> PlanRefused:
+    statement = f" with {' '.join(f'{name}={spell(value)}' for name, value in arguments.items())}" if arguments else ""
     return PlanRefused(
-        f"no configuration of {architecture.name}{stated} has exactly the shapes of these {len(layout)} tensors",
+        f"no configuration of {architecture.name}{statement} has exactly the shapes of these {len(layout)} tensors",
         where=where,
         fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
     )

@@ -45,9 +45,9 @@ def forbid_loading(findings: Iterable[Finding]) -> bool:
     return any(finding.code in ("VC430", "VC465") for finding in findings)
 
 
-def about_halves(found: Inference) -> list[Finding]:
+def about_halves(inference: Inference) -> list[Finding]:
     """Say which tensors are floats of 16 or 8 bits."""
-    halves = [pair for pair in found.retyped if pair.found.dtype in NARROW_FLOATS]
+    halves = [pair for pair in inference.retyped if pair.found.dtype in NARROW_FLOATS]
     if not halves:
         return []
     dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
@@ -55,9 +55,9 @@ def about_halves(found: Inference) -> list[Finding]:
     return [Finding("VC202", f"{len(halves)} tensors are {dtypes}; float32 holds every such value exactly", names)]
 
 
-def about_dtypes(found: Inference) -> list[Finding]:
+def about_dtypes(inference: Inference) -> list[Finding]:
     """Say which tensors have a dtype from which there is no exact way to the class's."""
-    others = [pair for pair in found.retyped if pair.found.dtype not in NARROW_FLOATS]
+    others = [pair for pair in inference.retyped if pair.found.dtype not in NARROW_FLOATS]
     causes: dict[tuple[str, str], list[str]] = {}
     for pair in others:
         causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
@@ -84,17 +84,17 @@ def about_outside(view: View) -> list[Finding]:
     outside = [key for key in view.outside if key not in view.dropped]
     if not outside:
         return []
-    said = f"{len(outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
-    return [Finding("VC106", said, tuple(fold(outside)))]
+    message = f"{len(outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
+    return [Finding("VC106", message, tuple(fold(outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
     """Say that a file has the layout of weights and no weights."""
     absence = absence_of_weights(checkpoint)
     if absence == "skipped":
-        said = "the file was saved under torch.serialization.skip_data: it has room for the weights, and they are not in it"
+        message = "the file was saved under torch.serialization.skip_data: it has room for the weights, and they are not in it"
         return [
-            Finding("VC465", said, fix="save it again without skip_data, or let the program that made it fill it in")
+            Finding("VC465", message, fix="save it again without skip_data, or let the program that made it fill it in")
         ]
     if absence == "zeros":
         return [Finding("VC466", "every weight is zero", fix="compare the file with the one it was copied from")]
@@ -134,26 +134,26 @@ def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
     if not names or any(use.role == "call" for use in checkpoint.globals):
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    said = f"torch.load's default (weights_only=True) refuses this file: it names {', '.join(names[:3])}{more}"
-    return [Finding("VC333", said, names)]
+    message = f"torch.load's default (weights_only=True) refuses this file: it names {', '.join(names[:3])}{more}"
+    return [Finding("VC333", message, names)]
 
 
-def about_statements(found: Inference, dismissed: Inference | None, knowledge: Knowledge) -> list[Finding]:
+def about_statements(inference: Inference, dismissed: Inference | None, knowledge: Knowledge) -> list[Finding]:
     """Say what was stated and cannot be, by the user (an error) or by the file itself (a warning), or was not taken.
 
     Parameters
     ----------
-    found : Inference
+    inference : Inference
         What the weights show beside what the user states.
     dismissed : Inference or None
         What they show beside everything that is stated, where something within the file contradicts them.
     knowledge : Knowledge
         What the sources give.
     """
-    errors = [_contradiction("VC304", row) for row in found.contradictions]
-    own = [row for row in (dismissed.contradictions if dismissed else ()) if row not in found.contradictions]
+    errors = [_contradiction("VC304", row) for row in inference.contradictions]
+    own = [row for row in (dismissed.contradictions if dismissed else ()) if row not in inference.contradictions]
     warnings = [_contradiction("VC305", row) for row in own]
-    overruled = [
+    conflicts = [
         Finding(
             "VC315",
             f"{knowledge.values[name]} gives {name}={spell(knowledge.values[name].value)}, which is taken; "
@@ -162,24 +162,24 @@ def about_statements(found: Inference, dismissed: Inference | None, knowledge: K
         for name, loser in knowledge.overruled
         if name in knowledge.values
     ]
-    return [*errors, *warnings, *overruled]
+    return [*errors, *warnings, *conflicts]
 
 
 def _contradiction(code: str, row: Contradiction) -> Finding:
     """Say what contradicts the weights, with a tensor that shows it."""
     shape = "".join(f"; {pair.name} is {pair.found.shape}, not {pair.expected.shape}" for pair in row.mismatches[:1])
-    said = f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}{shape}"
-    return Finding(code, said, tuple(fold(pair.name for pair in row.mismatches)))
+    message = f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}{shape}"
+    return Finding(code, message, tuple(fold(pair.name for pair in row.mismatches)))
 
 
-def about_layout(view: View, found: Inference, missing: tuple[str, ...] = ()) -> list[Finding]:
-    """Say what generation, wrapper and order the names show; ``missing`` is what no row makes of an older one."""
+def about_layout(view: View, inference: Inference, unmade: tuple[str, ...] = ()) -> list[Finding]:
+    """Say what generation, wrapper and order the names show; ``unmade`` is what no row makes of an older one."""
     findings = []
-    if found.generation.to_today:
-        findings.append(_about_generation(found, missing))
+    if inference.generation.to_today:
+        findings.append(_about_generation(inference, unmade))
     if view.prefix or view.inner or view.lacks:
         findings.append(_about_prefix(view))
-    if found.reordered:
+    if inference.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings
 
@@ -190,61 +190,63 @@ def _about_prefix(view: View) -> Finding:
     wrappers = " and ".join(filter(None, (view.prefix, *fold(view.inner))))
     if is_recognised(view):
         return Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", (example,))
-    said = f"{len(view.keys)} keys are those of the class"
-    said += f" behind {wrappers}" if wrappers else ""
-    return Finding("VC321", said + (f" without their first name {view.lacks}" if view.lacks else ""), (example,))
+    message = f"{len(view.keys)} keys are those of the class"
+    message += f" behind {wrappers}" if wrappers else ""
+    return Finding("VC321", message + (f" without their first name {view.lacks}" if view.lacks else ""), (example,))
 
 
 def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
     """Say that nobody can know which set is meant, and how each one is called."""
-    shown = ", ".join(map(repr, addresses[:12]))
+    some = ", ".join(map(repr, addresses[:12]))
     code = "VC320" if checkpoint.decided else "VC445"
     what = "sets of weights" if checkpoint.decided else "state dicts"
-    said = f"{len(addresses)} {what} in this file, and nothing says which one is meant: {shown}"
+    message = f"{len(addresses)} {what} in this file, and nothing says which one is meant: {some}"
     return Finding(
         code,
-        said,
+        message,
         tuple(map(repr, addresses)),
         fix="choose one with --state-dict ADDRESS (in Python: state_dict=ADDRESS)",
     )
 
 
-def _about_generation(found: Inference, missing: tuple[str, ...]) -> Finding:
-    said = f"written by {found.generation.written_by}: the layout of {found.generation.name}, not today's"
-    if missing:
-        why = f"; {'; '.join(found.generation.loses)}" if found.generation.loses else ""
+def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:
+    message = f"written by {inference.generation.written_by}: the layout of {inference.generation.name}, not today's"
+    if unmade:
+        why = f"; {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
         return Finding(
-            "VC107", f"{said}, and {len(missing)} tensors of today's have no source{why}", tuple(fold(missing))
+            "VC107", f"{message}, and {len(unmade)} tensors of today's have no source{why}", tuple(fold(unmade))
         )
-    losses = f"; a remap loses this: {'; '.join(found.generation.loses)}" if found.generation.loses else ""
-    return Finding("VC105", said + losses)
+    losses = f"; a remap loses this: {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
+    return Finding("VC105", message + losses)
 
 
-def about_choices(found: Inference, knowledge: Knowledge) -> list[Finding]:
+def about_choices(inference: Inference, knowledge: Knowledge) -> list[Finding]:
     """Say which arguments are not known: those that change predictions one by one, the rest in one line."""
-    open_rows = [row for row in found.undetermined if row.changes_predictions]
+    open_rows = [row for row in inference.undetermined if row.changes_predictions]
     findings = [
-        Finding("VC302", _alternatives(row, found), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
+        Finding("VC302", _alternatives(row, inference), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
         for row in open_rows
     ]
-    names = {row.name for row in found.undetermined}
+    names = {row.name for row in inference.undetermined}
     findings += [
         Finding("VC309", f"{row.name} stands in {_place(row)} and is not read: it is {row.what}")
         for row in knowledge.not_read
         if row.name in names
     ]
-    unknown = open_names(found)
-    harmless = [f"{row.name}={spell(row.assumed)}" for row in found.undetermined if row.name not in unknown]
+    unknown = open_names(inference)
+    harmless = [f"{row.name}={spell(row.assumed)}" for row in inference.undetermined if row.name not in unknown]
     if harmless:
-        said = "assumed; other values that fit the weights give the same predictions"
-        findings.append(Finding("VC303", f"{said}: {', '.join(harmless)}"))
+        message = "assumed; other values that fit the weights give the same predictions"
+        findings.append(Finding("VC303", f"{message}: {', '.join(harmless)}"))
     return findings
 
 
-def open_names(found: Inference) -> dict[str, None]:
+def open_names(inference: Inference) -> dict[str, None]:
     """Return the arguments whose value is not known although predictions depend on it, and those that hang on them."""
-    rows = [row for row in found.undetermined if row.changes_predictions]
-    joint = (name for row in rows for option in row.candidates for name in option if option[name] != found.config[name])
+    rows = [row for row in inference.undetermined if row.changes_predictions]
+    joint = (
+        name for row in rows for option in row.candidates for name in option if option[name] != inference.config[name]
+    )
     return dict.fromkeys((*(row.name for row in rows), *joint))
 
 
@@ -259,42 +261,48 @@ def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
         return []
     from re import fullmatch
 
-    found = fullmatch(r"(.+)-(\d{5})-of-(\d{5})(\.[a-z]+)", name)
-    if not found or int(found[3]) < 2:
+    parts = fullmatch(r"(.+)-(\d{5})-of-(\d{5})(\.[a-z]+)", name)
+    if not parts or int(parts[3]) < 2:
         return []
-    index = os.path.join(folder, f"{found[1]}{found[4]}.index.json")
-    said = f"this is file {int(found[2])} of {int(found[3])}, and holds a part of the tensors"
+    index = os.path.join(folder, f"{parts[1]}{parts[4]}.index.json")
+    message = f"this is file {int(parts[2])} of {int(parts[3])}, and holds a part of the tensors"
     if os.path.isfile(index):
         return [
-            Finding("VC474", said, fix=f"give the index, which names them all: viscy-compat check {quote_path(index)}")
+            Finding(
+                "VC474", message, fix=f"give the index, which names them all: viscy-compat check {quote_path(index)}"
+            )
         ]
     return [
-        Finding("VC474", f"{said}; its index is not beside it", fix=f"fetch {os.path.basename(index)} and the others")
+        Finding(
+            "VC474", f"{message}; its index is not beside it", fix=f"fetch {os.path.basename(index)} and the others"
+        )
     ]
 
 
-def _alternatives(row: Undetermined, found: Inference) -> str:
+def _alternatives(row: Undetermined, inference: Inference) -> str:
     """Say why an argument is not known, what it does, and what it could be."""
-    about = next(argument.about for argument in found.architecture.arguments if argument.name == row.name)
-    shown = list(dict.fromkeys(map(settings, row.candidates)))
-    more = "; ..." if len(shown) > 4 or not row.complete else ""
+    about = next(argument.about for argument in inference.architecture.arguments if argument.name == row.name)
+    candidates = list(dict.fromkeys(map(settings, row.candidates)))
+    more = "; ..." if len(candidates) > 4 or not row.complete else ""
     means = f"; {about}" if about else ""
-    return f"{row.name} is not known: {row.why}{means}. Predictions differ between {'; '.join(shown[:4])}{more}"
+    return f"{row.name} is not known: {row.why}{means}. Predictions differ between {'; '.join(candidates[:4])}{more}"
 
 
 def about_the_nearest(near: Nearest) -> list[Finding]:
     """Say in which tensors a file differs from the nearest configuration of a class."""
-    found, whose = near.differences, settings(near.config)
+    differences, whose = near.differences, settings(near.config)
     findings = [Finding("VC307", near.custom)] if near.custom else []
-    if found.missing:
+    if differences.missing:
         findings.append(
-            Finding("VC101", f"{near}: {len(found.missing)} tensors are missing", tuple(fold(found.missing)))
+            Finding(
+                "VC101", f"{near}: {len(differences.missing)} tensors are missing", tuple(fold(differences.missing))
+            )
         )
-    if found.unexpected:
-        said = f"{near}: {len(found.unexpected)} tensors have no place"
-        findings.append(Finding("VC102", said, tuple(fold(found.unexpected))))
-    if found.reshaped:
-        lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in found.reshaped)
+    if differences.unexpected:
+        message = f"{near}: {len(differences.unexpected)} tensors have no place"
+        findings.append(Finding("VC102", message, tuple(fold(differences.unexpected))))
+    if differences.reshaped:
+        lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in differences.reshaped)
         findings.append(Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", lines))
     return findings
 
@@ -302,11 +310,11 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
 def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, class_name: str) -> Finding:
     """Say that no class accepts a file, and what its tensors are called."""
     whom = class_name or "any class that this version knows"
-    said = f"{len(checkpoint.tensors)} tensors, not those of {whom}"
+    message = f"{len(checkpoint.tensors)} tensors, not those of {whom}"
     if near:
-        said += f"; nearest is {near}"
+        message += f"; nearest is {near}"
     tops = dict.fromkeys(name.split(".")[0] for name in view.keys)
-    return Finding("VC301", said, tuple(f"{top}.*" for top in list(tops)[:12]))
+    return Finding("VC301", message, tuple(f"{top}.*" for top in list(tops)[:12]))
 
 
 def settings(values: Mapping[str, Any]) -> str:

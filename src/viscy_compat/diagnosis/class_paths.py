@@ -27,8 +27,8 @@ _UNKNOWN: Final = "PACKAGE.MODULE.CLASS"
 
 def dead_class_path(checkpoint: Checkpoint) -> str:
     """Return the import path of an old class that the hyper-parameters name; empty where they name none."""
-    told = plain(checkpoint.hyper_parameters)
-    path = told.get("_class_path") if isinstance(told, dict) else None
+    values = plain(checkpoint.hyper_parameters)
+    path = values.get("_class_path") if isinstance(values, dict) else None
     return path if isinstance(path, str) and path.startswith("viscy.") else ""
 
 
@@ -38,11 +38,11 @@ def about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
     if not path:
         return []
     new = _new_path(path)
-    moved = f" (it has {new})" if new else ""
-    said = f"the hyper-parameters name {path}, which the monorepo does not have{moved}"
-    refused = "LightningCLI, and load_from_checkpoint of Lightning 2.6.6, refuse the file"
+    target_hint = f" (it has {new})" if new else ""
+    message = f"the hyper-parameters name {path}, which the monorepo does not have{target_hint}"
+    refusal = "LightningCLI, and load_from_checkpoint of Lightning 2.6.6, refuse the file"
     fix = _command(checkpoint, new or _UNKNOWN) if _keeps_hyper_parameters(checkpoint) else "remap leaves it out"
-    return [Finding("VC306", f"{said}; {refused}; the model is {target}", fix=fix)]
+    return [Finding("VC306", f"{message}; {refusal}; the model is {target}", fix=fix)]
 
 
 def class_path_command(checkpoint: Checkpoint) -> str:
@@ -67,5 +67,5 @@ def _new_path(path: str) -> str:
 def _command(checkpoint: Checkpoint, new: str) -> str:
     stem, ending = os.path.splitext(checkpoint.path)
     out = f"{stem}.remapped{ending if ending in ('.ckpt', '.pt', '.pth') else '.ckpt'}"
-    stated = flag(checkpoint.address) if checkpoint.stated else ""
-    return f"viscy-compat remap {quote_path(checkpoint.path)}{stated} -o {quote_path(out)} --class-path {new}"
+    address = flag(checkpoint.address) if checkpoint.stated else ""
+    return f"viscy-compat remap {quote_path(checkpoint.path)}{address} -o {quote_path(out)} --class-path {new}"

@@ -40,9 +40,9 @@ def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: s
         layout = layout_of(checkpoint, view)
         parts = find_parametrisations(layout)
         plain = bake(layout, parts) if parts else {}
-        found = (infer(find(class_name), plain) if class_name else identify(plain)) if plain else None
-        if found:
-            return BakedSet(view, found, parts)
+        inference = (infer(find(class_name), plain) if class_name else identify(plain)) if plain else None
+        if inference:
+            return BakedSet(view, inference, parts)
     return None
 
 
@@ -72,8 +72,8 @@ def about_parts(parts: Iterable[ParametrisedModule]) -> list[Finding]:
 
 def about_slopes(unexpected: Iterable[str], layout: View, checkpoint: Checkpoint) -> list[Finding]:
     """Say which of the tensors that have no place are slopes of an activation."""
-    left = {name: checkpoint.tensors[layout.keys[name]].spec for name in unexpected if name in layout.keys}
-    alone = find_slopes(left)
+    leftovers = {name: checkpoint.tensors[layout.keys[name]].spec for name in unexpected if name in layout.keys}
+    alone = find_slopes(leftovers)
     return about_parts(alone)
 
 
@@ -102,10 +102,10 @@ def dropped_before(metadata: Mapping[str, str]) -> list[str]:
     from json import loads
 
     try:
-        told = loads(text)
+        names = loads(text)
     except ValueError:
-        told = [text]
-    return [name for name in told if isinstance(name, str)] if isinstance(told, list) else []
+        names = [text]
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
 
 
 def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
@@ -113,22 +113,22 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     names = dropped_before(checkpoint.metadata)
     if not names:
         return []
-    said = f"a remap left {len(names)} tensors out that compute something (--drop): it changes predictions"
-    return [Finding("VC125", said, tuple(names), fix="compare its outputs with those of the source")]
+    message = f"a remap left {len(names)} tensors out that compute something (--drop): it changes predictions"
+    return [Finding("VC125", message, tuple(names), fix="compare its outputs with those of the source")]
 
 
 def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
     modules = fold(dict.fromkeys(part.module or "the model itself" for part in parts))
-    shown = ", ".join(modules[:_SHOWN]) + (", ..." if len(modules) > _SHOWN else "")
-    counted = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
+    some = ", ".join(modules[:_SHOWN]) + (", ..." if len(modules) > _SHOWN else "")
+    count = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
     names = tuple(fold(name for part in parts for name in part.tensors))
-    told = {
+    formula = {
         "weights": f"what it computes with is {kind.formula}, and no plain weight is in the file",
         "adapter": f"what it computes with is {kind.formula}",
         "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
         "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
     }[kind.family]
-    return Finding(_CODES[kind.family], f"{kind.name} on {counted} ({shown}): {told}", names, fix=_fix(parts))
+    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({some}): {formula}", names, fix=_fix(parts))
 
 
 def _fix(parts: list[ParametrisedModule]) -> str:

@@ -133,8 +133,8 @@ def _shards_of(index: str) -> set[str]:
 
     try:
         raw = read_small(index, DEFAULT_LIMITS.header_bytes, "an index", error=UnreadableCheckpoint)
-        named = parse_json(raw, index).get("weight_map", {})
+        shards = parse_json(raw, index).get("weight_map", {})
     except UnreadableCheckpoint:
         return set()
-    values = named.values() if isinstance(named, dict) else ()
+    values = shards.values() if isinstance(shards, dict) else ()
     return {name for name in values if isinstance(name, str) and not name.endswith(".json")}

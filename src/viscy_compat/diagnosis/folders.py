@@ -14,7 +14,7 @@ class NamedPath(NamedTuple):
     """One path to check, and whether the user named it or a folder that holds it."""
 
     path: str
-    named: bool
+    is_named: bool
 
 
 def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> Iterator[NamedPath]:
@@ -35,15 +35,15 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
     aside = [] if aside is None else aside
     for path in paths:
         if not os.path.isdir(path):
-            yield NamedPath(path, named=True)
+            yield NamedPath(path, is_named=True)
             continue
         from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
 
         resources: list[str] = []
-        found = list(checkpoints_below(path, resources))
-        if not found:
+        checkpoints = list(checkpoints_below(path, resources))
+        if not checkpoints:
             raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
         if resources:
             few = resources[0] if len(resources) == 1 else f"{resources[0]} and {len(resources) - 1} more"
             aside.append(Aside(path, f"resource files that a Mac left are skipped: {few}"))
-        yield from (NamedPath(place, named=False) for place in found)
+        yield from (NamedPath(place, is_named=False) for place in checkpoints)

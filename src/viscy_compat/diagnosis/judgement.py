@@ -36,13 +36,13 @@ def judge(
     if drops:
         return _judge_without(drops, checkpoint, class_name, statements, alone=alone)
     choice = choose_set(checkpoint, class_name)
-    row = choice.judged
+    row = choice.pick
     if row is None:
         return _undecided(checkpoint, choice)
     if row.inference is None:
         return _stranger(row.checkpoint, class_name, choice)
-    settled = settle(row.checkpoint, row.layout, row.inference, statements, alone=alone)
-    return _recognised(row.checkpoint, row.view, settled, choice, stated=bool(statements))
+    config = settle(row.checkpoint, row.layout, row.inference, statements, alone=alone)
+    return _of_known_class(row.checkpoint, row.view, config, choice, user_states=bool(statements))
 
 
 def _judge_without(
@@ -58,73 +58,73 @@ def _judge_without(
 
     lean = checkpoint.without(keys_of(drops, checkpoint))
     choice = choose_set(lean, class_name)
-    row = choice.judged
+    row = choice.pick
     if row is None:
         return _undecided(checkpoint, choice)
     whole, view = with_dropped(checkpoint, lean, row.checkpoint, row.view)
     if row.inference is None:
         return _stranger(row.checkpoint, class_name, choice)._replace(checkpoint=whole)
-    settled = settle(whole, layout_of(whole, view), row.inference, statements, alone=alone)
-    return _recognised(whole, view, settled, choice, stated=bool(statements))
+    config = settle(whole, layout_of(whole, view), row.inference, statements, alone=alone)
+    return _of_known_class(whole, view, config, choice, user_states=bool(statements))
 
 
 def _stranger(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that is of no known class as it stands: its weights may be parametrised."""
-    return _parametrised(checkpoint, class_name, choice) or _not_recognised(checkpoint, class_name, choice)
+    return _of_parametrised_class(checkpoint, class_name, choice) or _not_recognised(checkpoint, class_name, choice)
 
 
-def _parametrised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger | None:
+def _of_parametrised_class(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
     from viscy_compat.diagnosis import computing
     from viscy_compat.diagnosis.several import views_to_try
 
-    found = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
-    if found is None:
+    whole = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
+    if whole is None:
         return None
-    findings = (*causes.about_container(checkpoint, found.view), *computing.about_parts(found.parts))
+    findings = (*causes.about_container(checkpoint, whole.view), *computing.about_parts(whole.parts))
     result = CheckResult(
         checkpoint.path,
         "unreadable" if causes.forbid_loading(findings) else "incompatible",
         causes.most_severe_first(findings),
-        **_facts(checkpoint, found.view, choice),
-        identity=SettledConfig(found.inference, found.inference).identity,
+        **_facts(checkpoint, whole.view, choice),
+        identity=SettledConfig(whole.inference, whole.inference).identity,
         next=f"viscy-compat inspect {quote_path(checkpoint.path)}{flag(needed_address(choice))}",
     )
-    return Stranger(result, checkpoint, found.view, choice)
+    return Stranger(result, checkpoint, whole.view, choice)
 
 
-def _recognised(
-    checkpoint: Checkpoint, view: View, settled: SettledConfig, choice: SetChoice, *, stated: bool
+def _of_known_class(
+    checkpoint: Checkpoint, view: View, config: SettledConfig, choice: SetChoice, *, user_states: bool
 ) -> Recognised:
     """Judge a file whose names and shapes are those of a known class."""
-    found, knowledge, address = settled.inference, settled.knowledge, needed_address(choice)
-    plan, refusals = _plan(checkpoint, view, found, address)
+    inference, knowledge, address = config.inference, config.knowledge, needed_address(choice)
+    plan, refusals = _plan(checkpoint, view, inference, address)
     findings = (
         *causes.about_container(checkpoint, view),
         *refusals,
-        *settled.passed_over,
-        *causes.about_statements(found, settled.dismissed, knowledge),
-        *causes.about_layout(view, found, unmade_by(layout_of(checkpoint, view), found)),
-        *strictness.about_counters(checkpoint, view, found),
+        *config.ignored,
+        *causes.about_statements(inference, config.refuted, knowledge),
+        *causes.about_layout(view, inference, unmade_by(layout_of(checkpoint, view), inference)),
+        *strictness.about_counters(checkpoint, view, inference),
         *strictness.about_entries(checkpoint),
         *_about_adapters(checkpoint, view),
-        *causes.about_choices(found, knowledge),
-        *_about_offers(checkpoint, settled, stated=stated),
-        *_about_class_path(checkpoint, found.architecture.target),
+        *causes.about_choices(inference, knowledge),
+        *_about_offers(checkpoint, config, user_states=user_states),
+        *_about_class_path(checkpoint, inference.architecture.target),
     )
-    loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, found, plan)
+    loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, inference, plan)
     verdict = _verdict(plan, findings, loads)
     result = CheckResult(
         checkpoint.path,
         verdict,
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
-        identity=settled.identity,
+        identity=config.identity,
         plan=plan if verdict != "incompatible" else None,
-        next=_next_command(checkpoint, view, verdict, settled, address),
-        python=_load_line(checkpoint, settled, address) if verdict in _LOADABLE else "",
+        next=_next_command(checkpoint, view, verdict, config, address),
+        python=_load_line(checkpoint, config, address) if verdict in _LOADABLE else "",
     )
-    return Recognised(result, checkpoint=checkpoint, view=view, inference=found, plan=plan, choice=choice)
+    return Recognised(result, checkpoint=checkpoint, view=view, inference=inference, plan=plan, choice=choice)
 
 
 def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
@@ -135,12 +135,12 @@ def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
     return about_adapters_outside(checkpoint, view)
 
 
-def _about_offers(checkpoint: Checkpoint, settled: SettledConfig, *, stated: bool) -> list[Finding]:
-    if not any(row.changes_predictions for row in settled.inference.undetermined):
+def _about_offers(checkpoint: Checkpoint, config: SettledConfig, *, user_states: bool) -> list[Finding]:
+    if not any(row.changes_predictions for row in config.inference.undetermined):
         return []
     from viscy_compat.diagnosis.offers import about_offers
 
-    return about_offers(checkpoint, settled.inference, settled.knowledge, stated=stated)
+    return about_offers(checkpoint, config.inference, config.knowledge, user_states=user_states)
 
 
 def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
@@ -156,8 +156,8 @@ _LOADABLE = ("compatible", "remappable")
 
 def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
-    asked = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
-    findings = causes.most_severe_first((asked, *checkpoint.findings))
+    question = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
+    findings = causes.most_severe_first((question, *checkpoint.findings))
     result = CheckResult(
         checkpoint.path,
         "unreadable" if causes.forbid_loading(findings) else "unknown",
@@ -222,15 +222,19 @@ def _is_close(near: Nearest) -> bool:
 
 
 def _plan(
-    checkpoint: Checkpoint, view: View, found: Inference, address: str | None
+    checkpoint: Checkpoint, view: View, inference: Inference, address: str | None
 ) -> tuple[Plan | None, list[Finding]]:
     """Return the total plan to today's layout, or say in findings why there is none."""
     try:
-        return known_plan(checkpoint, view, found, state_dict=address), causes.about_halves(found)
+        return known_plan(checkpoint, view, inference, state_dict=address), causes.about_halves(inference)
     except PlanRefused as error:
-        told = {*unmade_by(layout_of(checkpoint, view), found), *(pair.name for pair in found.retyped)}
-        left = tuple((name, reason) for name, reason in error.leftovers if name not in told)
-        return None, [*causes.about_halves(found), *causes.about_dtypes(found), *strictness.about_leftovers(left)]
+        explained = {*unmade_by(layout_of(checkpoint, view), inference), *(pair.name for pair in inference.retyped)}
+        leftovers = tuple((name, reason) for name, reason in error.leftovers if name not in explained)
+        return None, [
+            *causes.about_halves(inference),
+            *causes.about_dtypes(inference),
+            *strictness.about_leftovers(leftovers),
+        ]
 
 
 def unreadable(path: str, error: CompatError) -> CheckResult:
@@ -246,27 +250,27 @@ def _facts(checkpoint: Checkpoint, view: View, choice: SetChoice) -> dict[str, A
         "wrapper": wrapper,
         "tensors": len(checkpoint.tensors),
         "bytes": checkpoint.tensor_bytes,
-        "state_dict": choice.judged.address if choice.judged else None,
+        "state_dict": choice.pick.address if choice.pick else None,
         "sets": facts_of(choice),
     }
 
 
 def _next_command(
-    checkpoint: Checkpoint, view: View, verdict: Verdict, settled: SettledConfig, address: str | None
+    checkpoint: Checkpoint, view: View, verdict: Verdict, config: SettledConfig, address: str | None
 ) -> str:
     """Return the command that comes next: a value that predictions depend on and nobody knows is left to fill in."""
     path = quote_path(checkpoint.path)
     if verdict == "incompatible":
         return f"viscy-compat inspect {path}{flag(address)}"
-    known, unknown = settings_of(settled)
-    renamed = _class_path_command(checkpoint)
-    if renamed:
-        return renamed + ("" if checkpoint.stated else flag(address)) + known + unknown
+    settings, unknown = settings_of(config)
+    command = _class_path_command(checkpoint)
+    if command:
+        return command + ("" if checkpoint.stated else flag(address)) + settings + unknown
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
     if verdict == "compatible" and stays:
-        return f"viscy-compat check {path}{flag(address)}{known}{unknown}" if unknown else ""
+        return f"viscy-compat check {path}{flag(address)}{settings}{unknown}" if unknown else ""
     out = quote_path(target_beside(checkpoint.path))
-    return f"viscy-compat remap {path}{flag(address)} -o {out}{known}{unknown}"
+    return f"viscy-compat remap {path}{flag(address)} -o {out}{settings}{unknown}"
 
 
 def _class_path_command(checkpoint: Checkpoint) -> str:
@@ -277,13 +281,13 @@ def _class_path_command(checkpoint: Checkpoint) -> str:
     return class_path_command(checkpoint)
 
 
-def settings_of(settled: SettledConfig) -> tuple[str, str]:
+def settings_of(config: SettledConfig) -> tuple[str, str]:
     """Spell as options what the user states and predictions depend on, and what is to be filled in."""
-    values = settled.knowledge.values
-    binding = {name: values[name].value for name in settled.needed if name in values and values[name].binding}
-    known = "".join(f" --set {quote_path(f'{name}={spell(value)}')}" for name, value in binding.items())
-    rows = settled.inference.undetermined
-    return known, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
+    values = config.knowledge.values
+    stated_values = {name: values[name].value for name in config.open_names if name in values and values[name].binding}
+    settings = "".join(f" --set {quote_path(f'{name}={spell(value)}')}" for name, value in stated_values.items())
+    rows = config.inference.undetermined
+    return settings, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
 
 
 def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: str | None) -> str:
@@ -301,15 +305,15 @@ def target_beside(path: str) -> str:
     return f"{stem}.remapped{ending}" if ending == ".safetensors" else f"{stem}.safetensors"
 
 
-def _load_line(checkpoint: Checkpoint, settled: SettledConfig, address: str | None) -> str:
+def _load_line(checkpoint: Checkpoint, config: SettledConfig, address: str | None) -> str:
     """Return the line of Python that loads the file, with ``...`` for what predictions depend on and nobody knows.
 
     What was open and now differs in no prediction is left out: `load_model` assumes it, and says so.
     """
-    found = settled.inference
-    rows = {row.name: row.changes_predictions for row in found.undetermined}
-    shown = [name for name in settled.needed if rows.get(name, True)]
-    config = ", ".join(f"{name!r}: {'...' if name in rows else repr(found.config[name])}" for name in shown)
+    inference = config.inference
+    rows = {row.name: row.changes_predictions for row in inference.undetermined}
+    names = [name for name in config.open_names if rows.get(name, True)]
+    values = ", ".join(f"{name!r}: {'...' if name in rows else repr(inference.config[name])}" for name in names)
     return (
-        f"model = viscy_compat.load_model({checkpoint.path!r}{config and f', config={{{config}}}'}{keyword(address)})"
+        f"model = viscy_compat.load_model({checkpoint.path!r}{values and f', config={{{values}}}'}{keyword(address)})"
     )

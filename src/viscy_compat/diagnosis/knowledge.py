@@ -53,8 +53,8 @@ def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
     """Return what a file says about itself: its hyper-parameters, then the record that `remap` left in it."""
     nodes = {name: checkpoint.entries.get(name) for name in ENTRIES}
     nodes["hyper_parameters"] = checkpoint.hyper_parameters
-    held = {name: node for name, node in nodes.items() if node is not None}
-    return (*(_own(held) if held else ()), *_record(checkpoint.metadata))
+    entries = {name: node for name, node in nodes.items() if node is not None}
+    return (*(_own(entries) if entries else ()), *_record(checkpoint.metadata))
 
 
 def _own(nodes: Mapping[str, Node]) -> tuple[Statement, ...]:
@@ -72,11 +72,11 @@ def _record(metadata: Mapping[str, str]) -> Iterator[Statement]:
     from viscy_compat.stated import plain_arguments
 
     try:
-        recorded = loads(metadata[RECORD])
+        arguments = loads(metadata[RECORD])
     except (ValueError, RecursionError):
         return
-    if isinstance(recorded, dict):
-        yield Statement(OURS, plain_arguments(recorded), metadata.get("viscy_compat.class", ""))
+    if isinstance(arguments, dict):
+        yield Statement(OURS, plain_arguments(arguments), metadata.get("viscy_compat.class", ""))
 
 
 def gather(architecture: Architecture, config: Config, generation: str, rows: Iterable[Statement]) -> Knowledge:
@@ -98,18 +98,18 @@ def gather(architecture: Architecture, config: Config, generation: str, rows: It
     UsageError
         Where a value of the user's is none that its argument takes.
     """
-    collected = _Collected(architecture, config, generation)
+    collector = _Collected(architecture, config, generation)
     by_origin: dict[str, list[Statement]] = {}
     for row in rows:
         by_origin.setdefault(row.origin, []).append(row)
-    silent = [list(same) for origin, same in by_origin.items() if not collected.take(origin, same) and _is_path(origin)]
+    silent = [list(same) for origin, same in by_origin.items() if not collector.take(origin, same) and _is_path(origin)]
     paths = [origin for origin in by_origin if _is_path(origin)]
     return Knowledge(
-        values=collected.values,
-        not_read=tuple(row for row in collected.not_read.values() if row.name not in collected.values),
-        overruled=tuple(collected.overruled),
+        values=collector.values,
+        not_read=tuple(row for row in collector.not_read.values() if row.name not in collector.values),
+        overruled=tuple(collector.overruled),
         silent=tuple(row for same in silent for row in same) if len(silent) == len(paths) else (),
-        foreign=tuple(collected.foreign),
+        foreign=tuple(collector.foreign),
         named=tuple(row for origin in paths for row in by_origin[origin] if _rank(architecture, row) == _OWN),
     )
 
@@ -125,9 +125,9 @@ _OWN, _FLAT, _OTHERS = 2, 1, 0
 def _rank(architecture: Architecture, row: Statement) -> int:
     if row.origin in (SETTING, ARGUMENT):
         return _OWN
-    named = resolve_class(row.class_name) if row.class_name else ""
-    if named:
-        return _OWN if named == architecture.name else _OTHERS
+    class_named_there = resolve_class(row.class_name) if row.class_name else ""
+    if class_named_there:
+        return _OWN if class_named_there == architecture.name else _OTHERS
     inside = row.place in _MODULES or row.place.endswith("model_config")
     return _FLAT if inside or not row.class_name else _OTHERS
 
@@ -146,21 +146,21 @@ class _Collected:
     def take(self, origin: str, rows: list[Statement]) -> bool:
         """Take what a source states; whether any of it is about the class."""
         about = sorted((row for row in rows if _rank(self.architecture, row)), key=self._rank_of)
-        found: dict[str, tuple[Known, int]] = {}
+        values: dict[str, tuple[Known, int]] = {}
         for row in about:
-            for name, value in self._translated(row).items():
+            for name, value in self._translate(row).items():
                 if name in self.arguments:
-                    found[name] = self._one_of(found.get(name), Known(value, origin, row.place), self._rank_of(row))
+                    values[name] = self._one_of(values.get(name), Known(value, origin, row.place), self._rank_of(row))
                 elif origin in (SETTING, ARGUMENT):
                     self.foreign.append(name)
-        for name, (value, _) in found.items():
+        for name, (value, _) in values.items():
             self._decide(name, value)
-        return bool(found)
+        return bool(values)
 
     def _rank_of(self, row: Statement) -> int:
         return _rank(self.architecture, row)
 
-    def _translated(self, row: Statement) -> Config:
+    def _translate(self, row: Statement) -> Config:
         return self.architecture.older(row.arguments, self.generation if row.origin == FILE else "")
 
     @staticmethod
@@ -185,19 +185,19 @@ class _Collected:
         value, domain = known.value, argument.values(self.config)
         if isinstance(value, Unread):
             return value
-        tried = [value]
+        candidates = [value]
         if isinstance(value, str) and known.origin != SETTING:
-            tried += _spelt(value)
-        for one in tried:
+            candidates += _parse(value)
+        for one in candidates:
             spelling = self._spelling(argument.name, one)
             if known.origin in (SETTING, ARGUMENT):
                 _refuse_unknown_word(argument, domain, spelling, known.origin)
             if is_a_value(domain, spelling):
                 return one
-        said = f"{argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
+        message = f"{argument.name} takes {takes(domain, argument.default)}, and not {_in_short(value)}"
         if known.origin in (SETTING, ARGUMENT):
-            raise UsageError(f"{known.origin}: {said}", fix="correct the value")
-        return Unread(f"{_shown(value)}, which is no value that it takes")
+            raise UsageError(f"{known.origin}: {message}", fix="correct the value")
+        return Unread(f"{_in_short(value)}, which is no value that it takes")
 
     def _spelling(self, name: str, value: Any) -> Any:
         spelling = self.architecture.spelling({name: value}, self.config)
@@ -214,21 +214,21 @@ def _refuse_unknown_word(argument: Argument, domain: Domain, value: Any, origin:
         return
     words = [word for word in domain.values if isinstance(word, str)]
     if value.lower() in words:
-        said = f"{origin}: {argument.name} has no value {printable(value)}; did you mean {value.lower()}?"
-        raise UsageError(said, fix=f"correct the value: {argument.name}={value.lower()}")
+        message = f"{origin}: {argument.name} has no value {printable(value)}; did you mean {value.lower()}?"
+        raise UsageError(message, fix=f"correct the value: {argument.name}={value.lower()}")
     if words and all(map(str.islower, words)):
-        said = f"{origin}: {argument.name} takes {takes(domain, argument.default)}, and not {_shown(value)}"
-        raise UsageError(said, fix="correct the value")
+        message = f"{origin}: {argument.name} takes {takes(domain, argument.default)}, and not {_in_short(value)}"
+        raise UsageError(message, fix="correct the value")
 
 
-def _spelt(text: str) -> list[Any]:
+def _parse(text: str) -> list[Any]:
     try:
         return [parse_value(text)]
     except UsageError:
         return []
 
 
-def _shown(value: Any) -> str:
+def _in_short(value: Any) -> str:
     return printable(spell(value))[:80]
 
 
@@ -248,8 +248,8 @@ def takes(domain: Domain, default: Any) -> str:
     if isinstance(domain, Integers | Floats):
         return "a whole number" if isinstance(domain, Integers) else "a number"
     count = "" if isinstance(domain, Repeated) else f"{len(domain.domains)} "
-    shown = f", such as {spell(default)}" if isinstance(default, tuple) and default else ""
-    return f"{count}values{shown}"
+    example = f", such as {spell(default)}" if isinstance(default, tuple) and default else ""
+    return f"{count}values{example}"
 
 
 def refuse_foreign(architecture: Architecture, names: Iterable[str]) -> None:
@@ -276,8 +276,8 @@ def is_any_argument(name: str) -> bool:
 
 def places_of(rows: Iterable[Statement]) -> str:
     """Name what a configuration was searched for: each place with the class that it is for."""
-    shown = dict.fromkeys(
+    places = dict.fromkeys(
         f"{row.place or 'the top'}{f' for {printable(row.class_name)}' if row.class_name else ''}" for row in rows
     )
-    more = f" and {len(shown) - 4} more" if len(shown) > 4 else ""
-    return ", ".join(list(shown)[:4]) + more
+    more = f" and {len(places) - 4} more" if len(places) > 4 else ""
+    return ", ".join(list(places)[:4]) + more

@@ -15,25 +15,27 @@ from viscy_compat.layout import quote_path
 from viscy_compat.stated import Knowledge, spell
 
 
-def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge, *, stated: bool) -> list[Finding]:
+def about_offers(
+    checkpoint: Checkpoint, inference: Inference, knowledge: Knowledge, *, user_states: bool
+) -> list[Finding]:
     """Offer what published checkpoints, defaults and a configuration beside the file have for what is not known.
 
     Parameters
     ----------
     checkpoint : Checkpoint
         The file.
-    found : Inference
+    inference : Inference
         Its class and configuration.
     knowledge : Knowledge
         What the sources give.
-    stated : bool
+    user_states : bool
         Whether the user states anything: then a configuration beside the file was probably seen.
     """
-    names = [row.name for row in found.undetermined if row.changes_predictions]
+    names = [row.name for row in inference.undetermined if row.changes_predictions]
     if not names:
         return []
-    findings = [*_published(checkpoint.path, found, names), *_defaults(found, knowledge, names)]
-    place = None if stated else next(beside(checkpoint.path), None)
+    findings = [*_offers_of_published(checkpoint.path, inference, names), *_defaults(inference, knowledge, names)]
+    place = None if user_states else next(beside(checkpoint.path), None)
     if place:
         findings.append(
             Finding("VC308", f"{place} may tell what the weights do not", fix=f"--config {quote_path(place)}")
@@ -41,39 +43,43 @@ def about_offers(checkpoint: Checkpoint, found: Inference, knowledge: Knowledge,
     return findings
 
 
-def _published(path: str, found: Inference, names: Iterable[str]) -> Iterator[Finding]:
+def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) -> Iterator[Finding]:
     """Offer the published checkpoints of the same layout, those of the same file name first."""
     file = os.path.basename(path)
-    alike = [row for row in found.architecture.publications if _same_layout(row, found)]
+    alike = [row for row in inference.architecture.publications if _same_layout(row, inference)]
     for row in sorted(alike, key=lambda row: row.file != file):
-        config = complete(found.architecture, row.config)
+        config = complete(inference.architecture, row.config)
         values = [f"{name}={spell(config[name])}" for name in names]
-        shared = "the layout and the file name are those" if row.file == file else "the layout is that"
-        said = f"{shared} of {row.nickname} ({row.file}), which has {' '.join(values)}"
-        yield Finding("VC314", said, fix=_settings(values))
+        likeness = "the layout and the file name are those" if row.file == file else "the layout is that"
+        message = f"{likeness} of {row.nickname} ({row.file}), which has {' '.join(values)}"
+        yield Finding("VC314", message, fix=_settings(values))
 
 
 def _settings(values: Iterable[str]) -> str:
     return " ".join(f"--set {quote_path(value)}" for value in values)
 
 
-def _same_layout(row: Publication, found: Inference) -> bool:
+def _same_layout(row: Publication, inference: Inference) -> bool:
     try:
-        footprint = found.architecture.footprint(complete(found.architecture, row.config))
+        footprint = inference.architecture.footprint(complete(inference.architecture, row.config))
     except Unbuildable:
         return False
-    return row.generation == found.generation.name and footprint == found.architecture.footprint(found.config)
+    return row.generation == inference.generation.name and footprint == inference.architecture.footprint(
+        inference.config
+    )
 
 
-def _defaults(found: Inference, knowledge: Knowledge, names: Iterable[str]) -> Iterator[Finding]:
+def _defaults(inference: Inference, knowledge: Knowledge, names: Iterable[str]) -> Iterator[Finding]:
     """Offer the defaults of what a configuration leaves out that names this very class."""
-    defaults = {argument.name: argument.default for argument in found.architecture.arguments}
+    defaults = {argument.name: argument.default for argument in inference.architecture.arguments}
     for row in knowledge.named:
         left_out = [name for name in names if name not in row.arguments and defaults[name] is not REQUIRED]
         if left_out:
             values = [f"{name}={spell(defaults[name])}" for name in left_out]
-            said = f"{row.origin} names {found.architecture.name} and leaves {', '.join(left_out)} to the default"
-            yield Finding("VC313", f"{said}: {' '.join(values)}", fix=_settings(values))
+            message = (
+                f"{row.origin} names {inference.architecture.name} and leaves {', '.join(left_out)} to the default"
+            )
+            yield Finding("VC313", f"{message}: {' '.join(values)}", fix=_settings(values))
 
 
 def beside(path: str) -> Iterator[str]:

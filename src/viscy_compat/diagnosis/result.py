@@ -91,7 +91,7 @@ class CheckResult(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it; keys without a value are left out."""
-        told = {
+        fields = {
             "file": self.file,
             "verdict": self.verdict,
             "format": self.format,
@@ -107,8 +107,8 @@ class CheckResult(NamedTuple):
             "next": self.next,
             "python": self.python,
         }
-        kept = ("findings", "next", "tensors", "bytes", *(() if self.state_dict is None else ("state_dict",)))
-        return {name: value for name, value in told.items() if value or name in kept}
+        always = ("findings", "next", "tensors", "bytes", *(() if self.state_dict is None else ("state_dict",)))
+        return {name: value for name, value in fields.items() if value or name in always}
 
 
 class Recognised(NamedTuple):

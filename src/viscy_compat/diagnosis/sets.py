@@ -36,10 +36,10 @@ def choose_set(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
 
 def facts_of(choice: SetChoice) -> tuple[WeightsFacts, ...]:
     """Return what a report says about each set of a file, the judged one first."""
-    if choice.judged is not None and len(choice.sets) == 1:
-        row = choice.judged
-        found = row.inference
-        name, generation = (found.architecture.name, found.generation.name) if found else ("", "")
+    if choice.pick is not None and len(choice.sets) == 1:
+        row = choice.pick
+        inference = row.inference
+        name, generation = (inference.architecture.name, inference.generation.name) if inference else ("", "")
         return (WeightsFacts(row.address, name, generation, len(row.view.keys), chosen=True),)
     from viscy_compat.diagnosis.several import facts_of_several
 

@@ -22,64 +22,64 @@ class SettledConfig(NamedTuple):
     ----------
     inference : Inference
         The configuration, with what is still open.
-    shown : Inference
+    by_weights : Inference
         What the weights alone show.
     knowledge : Knowledge
         What the inference rests on, besides the weights.
-    dismissed : Inference or None
+    refuted : Inference or None
         The inference that a source within the file had led to which contradicts the weights, and was dropped.
-    passed_over : tuple[Finding, ...]
+    ignored : tuple[Finding, ...]
         What was stated and is not about the class.
     """
 
     inference: Inference
-    shown: Inference
+    by_weights: Inference
     knowledge: Knowledge = Knowledge()
-    dismissed: Inference | None = None
-    passed_over: tuple[Finding, ...] = ()
+    refuted: Inference | None = None
+    ignored: tuple[Finding, ...] = ()
 
     @property
-    def needed(self) -> tuple[str, ...]:
+    def open_names(self) -> tuple[str, ...]:
         """The arguments that change predictions and that the weights alone leave open, or leave open still."""
-        rows = (*self.shown.undetermined, *self.inference.undetermined)
+        rows = (*self.by_weights.undetermined, *self.inference.undetermined)
         return tuple(dict.fromkeys(row.name for row in rows if row.changes_predictions))
 
     @property
     def identity(self) -> Identity:
         """What is said about the class of the file."""
-        found = self.inference
+        inference = self.inference
         return Identity(
-            found.architecture.name,
-            found.architecture.target,
-            found.generation.name,
-            found.generation.written_by,
-            found.config,
-            {row.name: row for row in found.undetermined},
-            found.evidence,
+            inference.architecture.name,
+            inference.architecture.target,
+            inference.generation.name,
+            inference.generation.written_by,
+            inference.config,
+            {row.name: row for row in inference.undetermined},
+            inference.evidence,
             self.sources(),
         )
 
     def sources(self) -> dict[str, str]:
         """Say of every argument where its value comes from."""
-        found, values = self.inference, self.knowledge.values
-        unknown = causes.open_names(found)
-        assumed = {row.name for row in found.undetermined} - unknown.keys()
-        open_before = {row.name for row in self.shown.undetermined} | causes.open_names(self.shown).keys()
+        inference, values = self.inference, self.knowledge.values
+        open_now = causes.open_names(inference)
+        assumed = {row.name for row in inference.undetermined} - open_now.keys()
+        open_before = {row.name for row in self.by_weights.undetermined} | causes.open_names(self.by_weights).keys()
 
         def source(name: str) -> str:
             if name in values and name in open_before:
                 return str(values[name])
-            if name in unknown:
+            if name in open_now:
                 return "not known"
             return "assumed" if name in assumed else "follows" if name in open_before else "weights"
 
-        return {name: source(name) for name in found.config}
+        return {name: source(name) for name in inference.config}
 
 
 def settle(
     checkpoint: Checkpoint,
     layout: Layout,
-    shown: Inference,
+    by_weights: Inference,
     statements: tuple[Statement, ...],
     *,
     alone: bool = True,
@@ -92,7 +92,7 @@ def settle(
         The file, for what it says about itself.
     layout : Layout
         Its tensors under the names of the class.
-    shown : Inference
+    by_weights : Inference
         What the weights alone show.
     statements : tuple[Statement, ...]
         What the user states, the most binding first.
@@ -105,13 +105,13 @@ def settle(
         Where the user states what cannot be meant.
     """
     if not statements and not _says_something(checkpoint):
-        return SettledConfig(shown, shown)
+        return SettledConfig(by_weights, by_weights)
     from viscy_compat.diagnosis.knowledge import gather, statements_of_file
 
     rows = (*statements, *statements_of_file(checkpoint))
-    knowledge = gather(shown.architecture, shown.config, shown.generation.name, rows)
-    passed_over = _passed_over(shown, knowledge, checkpoint.path, alone=alone)
-    return settle_with(layout, shown, knowledge)._replace(passed_over=passed_over)
+    knowledge = gather(by_weights.architecture, by_weights.config, by_weights.generation.name, rows)
+    ignored = _ignored(by_weights, knowledge, checkpoint.path, alone=alone)
+    return settle_with(layout, by_weights, knowledge)._replace(ignored=ignored)
 
 
 def _says_something(checkpoint: Checkpoint) -> bool:
@@ -122,44 +122,48 @@ def _says_something(checkpoint: Checkpoint) -> bool:
     )
 
 
-def settle_with(layout: Layout, shown: Inference, knowledge: Knowledge) -> SettledConfig:
+def settle_with(layout: Layout, by_weights: Inference, knowledge: Knowledge) -> SettledConfig:
     """Infer again with what is known; a source within the file that contradicts the weights is dropped as a whole."""
     if not knowledge.values:
-        return SettledConfig(shown, shown, knowledge)
-    found = infer(shown.architecture, layout, knowledge.stated()) or shown
-    kept = knowledge.without(_refuted(found))
-    if len(kept.values) == len(knowledge.values):
-        return SettledConfig(found, shown, _less(kept, _refuted(found)))
-    settled = infer(shown.architecture, layout, kept.stated()) or shown
-    return SettledConfig(settled, shown, _less(kept, _refuted(settled)), found)
+        return SettledConfig(by_weights, by_weights, knowledge)
+    inference = infer(by_weights.architecture, layout, knowledge.stated()) or by_weights
+    consistent = knowledge.without(_contradicted_names(inference))
+    if len(consistent.values) == len(knowledge.values):
+        return SettledConfig(inference, by_weights, _without(consistent, _contradicted_names(inference)))
+    again = infer(by_weights.architecture, layout, consistent.stated()) or by_weights
+    return SettledConfig(again, by_weights, _without(consistent, _contradicted_names(again)), inference)
 
 
-def _refuted(found: Inference) -> list[str]:
-    return [name for row in found.contradictions for name in row.stated]
+def _contradicted_names(inference: Inference) -> list[str]:
+    return [name for row in inference.contradictions for name in row.stated]
 
 
-def _less(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
-    dropped = set(names)
-    return knowledge._replace(values={name: row for name, row in knowledge.values.items() if name not in dropped})
+def _without(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
+    names_out = set(names)
+    return knowledge._replace(values={name: row for name, row in knowledge.values.items() if name not in names_out})
 
 
-def _passed_over(found: Inference, knowledge: Knowledge, path: str, *, alone: bool) -> tuple[Finding, ...]:
+def _ignored(inference: Inference, knowledge: Knowledge, path: str, *, alone: bool) -> tuple[Finding, ...]:
     """Refuse what the user states and cannot be about the class; beside other files, only say so."""
     if not knowledge.foreign and not knowledge.silent:
         return ()
     from viscy_compat.diagnosis.knowledge import is_any_argument, places_of, refuse_foreign
 
-    architecture = found.architecture
+    architecture = inference.architecture
     unheard = [name for name in knowledge.foreign if alone or not is_any_argument(name)]
     refuse_foreign(architecture, unheard)
     findings = []
     if knowledge.foreign:
-        said = f"{architecture.name} has no argument {', '.join(knowledge.foreign)}, which is stated; it is passed over"
-        findings.append(Finding("VC310", said))
+        message = (
+            f"{architecture.name} has no argument {', '.join(knowledge.foreign)}, which is stated; it is passed over"
+        )
+        findings.append(Finding("VC310", message))
     if knowledge.silent:
         origin = knowledge.silent[0].origin
-        said = f"states nothing for {architecture.name}: looked at {places_of(knowledge.silent)}"
+        message = f"states nothing for {architecture.name}: looked at {places_of(knowledge.silent)}"
         if alone:
-            raise UsageError(said, where=origin, fix=f"give the configuration that {quote_path(path)} was trained with")
-        findings.append(Finding("VC310", f"{origin} {said}"))
+            raise UsageError(
+                message, where=origin, fix=f"give the configuration that {quote_path(path)} was trained with"
+            )
+        findings.append(Finding("VC310", f"{origin} {message}"))
     return tuple(findings)

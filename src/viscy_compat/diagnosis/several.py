@@ -34,8 +34,8 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
         return _only_known(everything)
     exact = [row for row in here if checkpoint.base is not None and row.address == checkpoint.address]
     within = exact or [row for row in here if _is_within(row, checkpoint)]
-    judged, why = _within(within)
-    return SetChoice(judged, _why(checkpoint) if judged and not why and len(everything) > 1 else why, everything)
+    pick, why = _within(within)
+    return SetChoice(pick, _why(checkpoint) if pick and not why and len(everything) > 1 else why, everything)
 
 
 def _beside(here: list[WeightSet], whole: list[WeightSet]) -> list[WeightSet]:
@@ -67,13 +67,17 @@ def _is_within(row: WeightSet, checkpoint: Checkpoint) -> bool:
 
 
 def _within(sets: list[WeightSet]) -> tuple[WeightSet | None, str]:
-    known = [row for row in sets if row.inference]
+    candidates = [row for row in sets if row.inference]
     if len(sets) == 1:
         return sets[0], ""
-    if len(known) == 1 and not any(row.likely for row in sets):
-        return known[0], "it is the only set of a known class in this state dict"
-    if known and not any(row.likely for row in sets) and all(is_copy(row, known[0]) for row in known[1:]):
-        return known[0], "the sets of a known class in this state dict are the same bytes"
+    if len(candidates) == 1 and not any(row.likely for row in sets):
+        return candidates[0], "it is the only set of a known class in this state dict"
+    if (
+        candidates
+        and not any(row.likely for row in sets)
+        and all(is_copy(row, candidates[0]) for row in candidates[1:])
+    ):
+        return candidates[0], "the sets of a known class in this state dict are the same bytes"
     return None, ""
 
 
@@ -83,9 +87,9 @@ def is_copy(row: WeightSet, other: WeightSet) -> bool:
 
 
 def _only_known(sets: tuple[WeightSet, ...]) -> SetChoice:
-    known = [row for row in sets if row.inference or row.likely]
-    judged = known[0] if len(known) == 1 and known[0].inference else None
-    return SetChoice(judged, "it is the only set of a known class in this file" if judged else "", sets)
+    candidates = [row for row in sets if row.inference or row.likely]
+    pick = candidates[0] if len(candidates) == 1 and candidates[0].inference else None
+    return SetChoice(pick, "it is the only set of a known class in this file" if pick else "", sets)
 
 
 def _why(checkpoint: Checkpoint) -> str:
@@ -106,15 +110,15 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
     whole = whole_set(checkpoint, class_name)
     if whole is not None and not whole.view.outside:
         return [whole]
-    found = list(_known_sets(checkpoint, class_name))
-    if whole is not None and len(found) < 2 and len(whole.view.outside) < _FEW:
+    sets = list(_known_sets(checkpoint, class_name))
+    if whole is not None and len(sets) < 2 and len(whole.view.outside) < _FEW:
         return [whole]
-    if not found:
+    if not sets:
         return [whole or _stranger(checkpoint, class_name)]
-    rest = list(_unknown_sets(checkpoint, found))
-    if len(found) == 1 and not rest:
-        return [_alone(checkpoint, found[0])]
-    return [*found, *rest]
+    rest = list(_unknown_sets(checkpoint, sets))
+    if len(sets) == 1 and not rest:
+        return [_alone(checkpoint, sets[0])]
+    return [*sets, *rest]
 
 
 def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
@@ -138,29 +142,29 @@ def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
     usual = plausible_views(checkpoint)
     names = names_without_wrappers(checkpoint.tensors)
     places = _plausible_places(checkpoint, names, class_name)[:_FEW]
-    found = [_view_at(place, names, raw=checkpoint.tensors) for place in places]
+    views = [_view_at(place, names, raw=checkpoint.tensors) for place in places]
     if checkpoint.base:
-        found.append(view_below(names, checkpoint.base, raw=checkpoint.tensors))
-    seen = [tuple(view.keys) for view in usual]
-    return [*usual, *(view for view in found if view.keys and tuple(view.keys) not in seen)]
+        views.append(view_below(names, checkpoint.base, raw=checkpoint.tensors))
+    key_lists = [tuple(view.keys) for view in usual]
+    return [*usual, *(view for view in views if view.keys and tuple(view.keys) not in key_lists)]
 
 
 def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
     """Yield the sets of known classes below any prefix, in the order of the file; none takes a tensor of another."""
     names = names_without_wrappers(checkpoint.tensors)
-    found: list[tuple[View, Inference]] = []
+    pairs: list[tuple[View, Inference]] = []
     places = _plausible_places(checkpoint, names, class_name)
     for place in (*places, *places):  # once more, for what a set that was found later stood in the way of
         view = _view_at(place, _without_the_other_copy(place, names))
-        inference = _inferred(place, layout_of(checkpoint, view), found, checkpoint) if view.keys else None
+        inference = _infer(place, layout_of(checkpoint, view), pairs, checkpoint) if view.keys else None
         if inference:
-            found.append((view, inference))
-            taken = set(view.keys.values())
-            names = {name: key for name, key in names.items() if key not in taken}
-    found.extend(_undotted(checkpoint, found, list(names.values())))
+            pairs.append((view, inference))
+            used = set(view.keys.values())
+            names = {name: key for name, key in names.items() if key not in used}
+    pairs.extend(_dotless(checkpoint, pairs, list(names.values())))
     first = {key: place for place, key in enumerate(checkpoint.tensors)}
-    found.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
-    yield from _told_apart([_set_of(checkpoint, view, inference) for view, inference in found])
+    pairs.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
+    yield from _told_apart([_set_of(checkpoint, view, inference) for view, inference in pairs])
 
 
 def _without_the_other_copy(place: Place, names: dict[str, str]) -> dict[str, str]:
@@ -195,11 +199,11 @@ def _view_at(place: Place, names: dict[str, str], raw: Iterable[str] = ()) -> Vi
     return view_below(names, place.prefix, lacks=place.lacks, witness=place.witness, raw=raw)
 
 
-def _inferred(
-    place: Place, layout: Layout, found: list[tuple[View, Inference]], checkpoint: Checkpoint
+def _infer(
+    place: Place, layout: Layout, pairs: list[tuple[View, Inference]], checkpoint: Checkpoint
 ) -> Inference | None:
     """Infer what stands at a place; what has the layout of a set that is known already is the same."""
-    for view, inference in found:
+    for view, inference in pairs:
         if inference.architecture.name == place.known.name and layout_of(checkpoint, view) == layout:
             return inference
     return infer(find(place.known.name), layout)
@@ -213,20 +217,20 @@ def _set_of(checkpoint: Checkpoint, view: View, inference: Inference | None) -> 
     return WeightSet(alone, view, inference, str(Address(checkpoint.site, view.prefix)))
 
 
-def _undotted(
-    checkpoint: Checkpoint, known: list[tuple[View, Inference]], left: list[str]
+def _dotless(
+    checkpoint: Checkpoint, pairs: list[tuple[View, Inference]], rest: list[str]
 ) -> Iterator[tuple[View, Inference]]:
     """Yield copies whose names have lost their dots, as the averages of Stable Diffusion's trainer (``model_ema``)."""
     groups: dict[str, list[str]] = {}
-    for key in left:
+    for key in rest:
         groups.setdefault(key.partition(".")[0] + ".", []).append(key)
-    originals = known or [(row.view, row.inference) for row in _originals(checkpoint) if row.inference]
+    originals = pairs or [(row.view, row.inference) for row in _originals(checkpoint) if row.inference]
     for prefix, keys in groups.items():
         for view, inference in originals if len(keys) > 1 else ():
             flat = {name.replace(".", ""): name for name in view.keys}
-            found = {flat[key[len(prefix) :]]: key for key in keys if key[len(prefix) :] in flat}
-            copy = View(prefix, {name: found[name] for name in view.keys if name in found})
-            same = infer(inference.architecture, layout_of(checkpoint, copy)) if found else None
+            names_found = {flat[key[len(prefix) :]]: key for key in keys if key[len(prefix) :] in flat}
+            copy = View(prefix, {name: names_found[name] for name in view.keys if name in names_found})
+            same = infer(inference.architecture, layout_of(checkpoint, copy)) if names_found else None
             if same:
                 yield copy, same
                 break
@@ -239,28 +243,28 @@ def _originals(checkpoint: Checkpoint) -> list[WeightSet]:
     return list(_known_sets(checkpoint.below(None), ""))
 
 
-def _unknown_sets(checkpoint: Checkpoint, found: list[WeightSet]) -> Iterator[WeightSet]:
+def _unknown_sets(checkpoint: Checkpoint, sets: list[WeightSet]) -> Iterator[WeightSet]:
     """Yield what no known class has: what has the telling names of one, then what is too much for a loss."""
-    taken = {key for row in found for key in row.view.keys.values()}
-    names = names_without_wrappers(key for key in checkpoint.tensors if key not in taken)
+    used = {key for row in sets for key in row.view.keys.values()}
+    names = names_without_wrappers(key for key in checkpoint.tensors if key not in used)
     for place in _plausible_places(checkpoint, names, ""):
         view = _view_at(place, names)
-        if view.keys and not taken.intersection(view.keys.values()):
-            taken.update(view.keys.values())
+        if view.keys and not used.intersection(view.keys.values()):
+            used.update(view.keys.values())
             yield _set_of(checkpoint, view, None)._replace(likely=True)
     groups: dict[str, list[str]] = {}
     for key in checkpoint.tensors:
-        if key not in taken and "." in key:
+        if key not in used and "." in key:
             groups.setdefault(key.partition(".")[0] + ".", []).append(key)
     for prefix, keys in groups.items():
         if len(keys) >= _FEW:
             row = _set_of(checkpoint, View(prefix, {key[len(prefix) :]: key for key in keys}), None)
-            yield row._replace(likely=any(_resembles(keys, other) for other in found))
+            yield row._replace(likely=any(_resembles(keys, other) for other in sets))
 
 
-def _resembles(keys: list[str], known: WeightSet) -> bool:
+def _resembles(keys: list[str], other: WeightSet) -> bool:
     """Whether tensors share a quarter of the names of a known set: they may be that class in another form."""
-    ends = tuple(f".{name.removeprefix(known.view.lacks)}" for name in known.view.keys)
+    ends = tuple(f".{name.removeprefix(other.view.lacks)}" for name in other.view.keys)
     return 4 * sum(key.endswith(ends) for key in keys) >= len(ends)
 
 
@@ -287,14 +291,18 @@ def _alike(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
 
 def same_bytes(one: WeightSet, other: WeightSet) -> bool | None:
     """Say whether two sets of one layout are the same bytes, as far as storages and stored CRC-32s tell; else None."""
-    pairs = list(zip(_sorted(one), _sorted(other), strict=True)) if len(one.view.keys) == len(other.view.keys) else []
+    pairs = (
+        list(zip(_in_name_order(one), _in_name_order(other), strict=True))
+        if len(one.view.keys) == len(other.view.keys)
+        else []
+    )
     answers = {_same(mine, theirs) for mine, theirs in pairs}
     if False in answers or not pairs:
         return False
     return None if None in answers else True
 
 
-def _sorted(row: WeightSet) -> list[StoredTensor]:
+def _in_name_order(row: WeightSet) -> list[StoredTensor]:
     return [row.checkpoint.tensors[row.view.keys[name]] for name in sorted(row.view.keys)]
 
 
@@ -313,24 +321,24 @@ def _same(mine: StoredTensor, theirs: StoredTensor) -> bool | None:
 
 def facts_of_several(choice: SetChoice) -> tuple[WeightsFacts, ...]:
     """Return what a report says about each set of a file, the judged one first."""
-    judged = choice.judged or (choice.sets[0] if choice.sets else None)
-    ordered = [*filter(None, [choice.judged]), *(row for row in choice.sets if row is not choice.judged)]
-    return tuple(_facts(row, judged, choice) for row in ordered)
+    pick = choice.pick or (choice.sets[0] if choice.sets else None)
+    in_order = [*filter(None, [choice.pick]), *(row for row in choice.sets if row is not choice.pick)]
+    return tuple(_facts(row, pick, choice) for row in in_order)
 
 
-def _facts(row: WeightSet, judged: WeightSet | None, choice: SetChoice) -> WeightsFacts:
-    chosen = row is choice.judged
-    alike = judged is not None and row is not judged and row.layout == judged.layout
+def _facts(row: WeightSet, pick: WeightSet | None, choice: SetChoice) -> WeightsFacts:
+    is_pick = row is choice.pick
+    alike = pick is not None and row is not pick and row.layout == pick.layout
     return WeightsFacts(
         row.address,
         row.inference.architecture.name if row.inference else "",
         row.inference.generation.name if row.inference else "",
         len(row.view.keys),
         role_of(row.checkpoint),
-        chosen=chosen,
-        why=choice.why if chosen else "",
-        same_layout=None if row is judged else alike,
-        same_bytes=same_bytes(judged, row) if alike and judged else None,
+        chosen=is_pick,
+        why=choice.why if is_pick else "",
+        same_layout=None if row is pick else alike,
+        same_bytes=same_bytes(pick, row) if alike and pick else None,
     )
 
 

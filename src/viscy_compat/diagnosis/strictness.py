@@ -19,37 +19,39 @@ from viscy_compat.plans.plan import Plan, list_leftovers
 _SHOWN = 4
 
 
-def loads_strictly(checkpoint: Checkpoint, view: View, found: Inference, plan: Plan | None) -> bool:
+def loads_strictly(checkpoint: Checkpoint, view: View, inference: Inference, plan: Plan | None) -> bool:
     """Whether the migrated class loads a file strictly, dtypes kept, once the wrapper prefix is taken off.
 
     Stricter than torch in one thing: torch would cast tensors of another dtype in silence.
     """
     if plan is None or checkpoint.extras or not fills_counters_alone(plan):
         return False
-    return not found.uncounted or not _insists(checkpoint, view, found)
+    return not inference.uncounted or not _insists(checkpoint, view, inference)
 
 
-def about_counters(checkpoint: Checkpoint, view: View, found: Inference) -> list[Finding]:
+def about_counters(checkpoint: Checkpoint, view: View, inference: Inference) -> list[Finding]:
     """Say which batch counters are missing, and whether torch minds."""
-    if not found.uncounted:
+    if not inference.uncounted:
         return []
-    names = tuple(fold(found.uncounted))
-    said = f"{len(found.uncounted)} batch counters are missing"
-    if _insists(checkpoint, view, found):
+    names = tuple(fold(inference.uncounted))
+    message = f"{len(inference.uncounted)} batch counters are missing"
+    if _insists(checkpoint, view, inference):
         return [
-            Finding("VC109", f"{said}, and the state dict says that its batch norms had them: torch refuses", names)
+            Finding("VC109", f"{message}, and the state dict says that its batch norms had them: torch refuses", names)
         ]
-    return [Finding("VC108", f"{said}; torch starts them at 0, and no prediction depends on them", names)]
+    return [Finding("VC108", f"{message}; torch starts them at 0, and no prediction depends on them", names)]
 
 
 def about_entries(checkpoint: Checkpoint) -> list[Finding]:
     """Say which entries of the state dict are no tensors: torch takes them for names that the class does not have."""
     if not checkpoint.extras:
         return []
-    shown = [f"{name}={plain(node, most=8)!a:.40}" for name, node in list(checkpoint.extras.items())[:_SHOWN]]
+    some = [f"{name}={plain(node, most=8)!a:.40}" for name, node in list(checkpoint.extras.items())[:_SHOWN]]
     more = ", ..." if len(checkpoint.extras) > _SHOWN else ""
-    said = f"{len(checkpoint.extras)} entries of the state dict are no tensors ({', '.join(shown)}{more})"
-    return [Finding("VC110", f"{said}; a strict load refuses them, a remap leaves them out", tuple(checkpoint.extras))]
+    message = f"{len(checkpoint.extras)} entries of the state dict are no tensors ({', '.join(some)}{more})"
+    return [
+        Finding("VC110", f"{message}; a strict load refuses them, a remap leaves them out", tuple(checkpoint.extras))
+    ]
 
 
 def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:
@@ -62,9 +64,9 @@ def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:
     ]
 
 
-def _insists(checkpoint: Checkpoint, view: View, found: Inference) -> bool:
+def _insists(checkpoint: Checkpoint, view: View, inference: Inference) -> bool:
     from viscy_compat.checkpoint.module_versions import insists_on_counters
 
-    modules = [name.rpartition(".")[0] for name in found.uncounted]
+    modules = [name.rpartition(".")[0] for name in inference.uncounted]
     paths = [(module, view.keys.get(f"{module}.running_mean", "").rpartition(".")[0]) for module in modules]
     return insists_on_counters(checkpoint, paths)

@@ -37,7 +37,7 @@ class WeightSet(NamedTuple):
 class SetChoice(NamedTuple):
     """The set that is judged, on what ground, and every set of the file; no set is judged where nobody can know."""
 
-    judged: WeightSet | None
+    pick: WeightSet | None
     why: str
     sets: tuple[WeightSet, ...]
 
@@ -46,13 +46,13 @@ def whole_set(checkpoint: Checkpoint, class_name: str) -> WeightSet | None:
     """Return the state dict as one set of a known class behind the usual wrappers; None where it is none."""
     for view in plausible_views(checkpoint):
         layout = layout_of(checkpoint, view)
-        found = infer(find(class_name), layout) if class_name else identify(layout)
-        if found:
-            return WeightSet(checkpoint, view, found, checkpoint.address)
+        inference = infer(find(class_name), layout) if class_name else identify(layout)
+        if inference:
+            return WeightSet(checkpoint, view, inference, checkpoint.address)
     return None
 
 
 def plausible_views(checkpoint: Checkpoint) -> list[View]:
     """Return the views to try; what a LightningModule holds always stands below an attribute of it."""
-    held = [view for view in views_of(checkpoint) if view.prefix]
-    return held if checkpoint.wrapper.kind == "lightning" and held else list(views_of(checkpoint))
+    below = [view for view in views_of(checkpoint) if view.prefix]
+    return below if checkpoint.wrapper.kind == "lightning" and below else list(views_of(checkpoint))

@@ -121,14 +121,14 @@ def zoo(words: Iterable[str] = ()) -> tuple[ZooEntry, ...]:
     [('UNeXt2', {'head_pool': True}), ('FullyConvolutionalMAE', {'pretraining': False, 'head_conv_pool': False})]
     """
     everything = tuple(_entries())
-    wanted = [word.lower() for word in words]
-    for word in wanted:
+    needles = [word.lower() for word in words]
+    for word in needles:
         if not any(_has(entry, word) for entry in everything):
             names = ", ".join(dict.fromkeys(entry.nickname for entry in everything))
             raise UsageError(
                 f"no published checkpoint has {word!r} in its name, file or class", fix=f"there are {names}"
             )
-    return tuple(entry for entry in everything if not wanted or any(_has(entry, word) for word in wanted))
+    return tuple(entry for entry in everything if not needles or any(_has(entry, word) for word in needles))
 
 
 def _has(entry: ZooEntry, word: str) -> bool:

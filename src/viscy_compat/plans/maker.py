@@ -54,7 +54,7 @@ class Route(NamedTuple):
         Tensors of the source that stand outside the model, and are dropped.
     dropped : tuple[str, ...], optional
         Those among them that the user takes out of the model.
-    found : Inference, optional
+    inference : Inference, optional
         The class, generation and configuration, where they are known.
     """
 
@@ -62,7 +62,7 @@ class Route(NamedTuple):
     target: PlanEnd
     outside: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
-    found: Inference | None = None
+    inference: Inference | None = None
 
     @property
     def here(self) -> Layout:
@@ -73,11 +73,11 @@ class Route(NamedTuple):
     @property
     def there(self) -> Layout:
         """The layout whose names are looked for: that of the file's generation, where it is known."""
-        return self.found.written if self.found else self.target.layout
+        return self.inference.written if self.inference else self.target.layout
 
     def plan(self, rows: Iterable[Operation]) -> Plan:
         """Return the plan of which rows are those of the model's tensors; `PlanRefused` where it is not total."""
-        loses = self.found.generation.loses if self.found else ()
+        loses = self.inference.generation.loses if self.inference else ()
         rows = (*with_casts(rows, self.source.layout, self.target.layout), *self._drops())
         if self.dropped:
             from viscy_compat.plans.dropping import losses_of
@@ -129,19 +129,21 @@ def plan_source(checkpoint: Checkpoint, view: View, *, state_dict: str | None = 
     return PlanEnd(layout, prefix=view.prefix, lacks=view.lacks, inner=view.inner, state_dict=state_dict)
 
 
-def route_to_class(source: PlanEnd, view: View, found: Inference) -> Route:
+def route_to_class(source: PlanEnd, view: View, inference: Inference) -> Route:
     """Return the way of a file's tensors to today's layout of a class in a known configuration."""
-    name, today = found.architecture.name, found.architecture.generations[-1].name
-    target = PlanEnd(found.architecture.layout(found.config), class_name=name, generation=today, config=found.config)
-    return Route(source, target, outside=view.outside, dropped=view.dropped, found=found)
+    name, today = inference.architecture.name, inference.architecture.generations[-1].name
+    target = PlanEnd(
+        inference.architecture.layout(inference.config), class_name=name, generation=today, config=inference.config
+    )
+    return Route(source, target, outside=view.outside, dropped=view.dropped, inference=inference)
 
 
-def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_dict: str | None = None) -> Plan:
+def known_plan(checkpoint: Checkpoint, view: View, inference: Inference, *, state_dict: str | None = None) -> Plan:
     """Return the total plan of a file whose class and generation are known.
 
     Parameters
     ----------
-    checkpoint, view, found
+    checkpoint, view, inference
         The set of weights, how it is seen, and what it is.
     state_dict : str, optional
         Its address, where the file holds several.
@@ -151,17 +153,17 @@ def known_plan(checkpoint: Checkpoint, view: View, found: Inference, *, state_di
     PlanRefused
         Where there is none, with every leftover and its reason.
     """
-    name, today = found.architecture.name, found.architecture.generations[-1]
+    name, today = inference.architecture.name, inference.architecture.generations[-1]
     source = plan_source(checkpoint, view, state_dict=state_dict)._replace(
-        class_name=name, generation=found.generation.name, config=found.config
+        class_name=name, generation=inference.generation.name, config=inference.config
     )
     here = layout_of(checkpoint, view)
     # a file that has today's layout to the last name, shape and dtype spares computing it again
-    same = found.generation is today and not (found.retyped or found.reordered or found.uncounted)
-    layout = here if same else found.architecture.layout(found.config)
-    target = PlanEnd(layout, class_name=name, generation=today.name, config=found.config)
-    route = Route(source, target, outside=view.outside, dropped=view.dropped, found=found)
-    return route.plan(rows_to_today(here, found))
+    same = inference.generation is today and not (inference.retyped or inference.reordered or inference.uncounted)
+    layout = here if same else inference.architecture.layout(inference.config)
+    target = PlanEnd(layout, class_name=name, generation=today.name, config=inference.config)
+    route = Route(source, target, outside=view.outside, dropped=view.dropped, inference=inference)
+    return route.plan(rows_to_today(here, inference))
 
 
 def infer_plan(
@@ -190,8 +192,8 @@ def infer_plan(
     Examples
     --------
     >>> w, b = TensorSpec((3, 2)), TensorSpec((3,))
-    >>> found = infer_plan(Route(PlanEnd({"net.w": w, "net.b": b}), PlanEnd({"head.w": w, "head.b": b})))
-    >>> [(row.source, row.target) for row in found.plan.operations]
+    >>> inference = infer_plan(Route(PlanEnd({"net.w": w, "net.b": b}), PlanEnd({"head.w": w, "head.b": b})))
+    >>> [(row.source, row.target) for row in inference.plan.operations]
     [('net.w', 'head.w'), ('net.b', 'head.b')]
     """
     from viscy_compat.matching.pairs import try_alternatives, why_not_total
@@ -214,7 +216,7 @@ def infer_plan(
     return InferredPlan(_plan_of_matching(route, matching), {pair.target: pair.ground for pair in matching.matches})
 
 
-def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: Generation) -> Plan:
+def plan_back(checkpoint: Checkpoint, view: View, inference: Inference, generation: Generation) -> Plan:
     """Return the plan that leads from today's layout back to that of an older generation.
 
     Raises
@@ -226,31 +228,31 @@ def plan_back(checkpoint: Checkpoint, view: View, found: Inference, generation: 
     """
     if view.outside:
         raise PlanRefused(f"{view.outside[0]!a} stands outside the model", where=checkpoint.path)
-    name, older = found.architecture.name, generation.layout(found.config)
-    before = PlanEnd(older, class_name=name, generation=generation.name, config=found.config)
-    today = PlanEnd(layout_of(checkpoint, view), class_name=name, generation=found.generation.name)
+    name, older = inference.architecture.name, generation.layout(inference.config)
+    before = PlanEnd(older, class_name=name, generation=generation.name, config=inference.config)
+    today = PlanEnd(layout_of(checkpoint, view), class_name=name, generation=inference.generation.name)
     return inverse_of(
         Route(before, today).plan(generation.to_today(older) if generation.to_today else identity_rows(older))
     )
 
 
-def rows_to_today(layout: Layout, found: Inference) -> tuple[Operation, ...]:
+def rows_to_today(layout: Layout, inference: Inference) -> tuple[Operation, ...]:
     """Return the rows from a layout to today's; what a missing batch counter would have become is filled."""
-    whole = {**layout, **{name: TensorSpec((), "int64") for name in found.uncounted}}
-    rows = found.generation.to_today(whole) if found.generation.to_today else identity_rows(whole)
-    gaps = set(found.uncounted)
+    whole = {**layout, **{name: TensorSpec((), "int64") for name in inference.uncounted}}
+    rows = inference.generation.to_today(whole) if inference.generation.to_today else identity_rows(whole)
+    gaps = set(inference.uncounted)
     return tuple(
         Fill(targets_of(row)[0], shape=(), dtype="int64", value=0, reason=COUNTER) if gaps & {*sources_of(row)} else row
         for row in rows
     )
 
 
-def unmade_by(layout: Layout, found: Inference) -> tuple[str, ...]:
+def unmade_by(layout: Layout, inference: Inference) -> tuple[str, ...]:
     """Return the names of today's layout that no row of the file's generation makes."""
-    if not found.generation.to_today:
+    if not inference.generation.to_today:
         return ()
-    targets = {name for row in rows_to_today(layout, found) for name in targets_of(row)}
-    return tuple(name for name in found.architecture.layout(found.config) if name not in targets)
+    targets = {name for row in rows_to_today(layout, inference) for name in targets_of(row)}
+    return tuple(name for name in inference.architecture.layout(inference.config) if name not in targets)
 
 
 def fills_counters_alone(plan: Plan) -> bool:
@@ -268,9 +270,9 @@ def fills_counters_alone(plan: Plan) -> bool:
 def _plan_of_matching(route: Route, matching: Matching) -> Plan:
     """Return the plan that a total answer gives: to the generation's names, and on to today's."""
     rows = matching.operations()
-    if route.found is None:
+    if route.inference is None:
         return route.plan(rows)
-    later = rows_to_today(route.there, route.found)
+    later = rows_to_today(route.there, route.inference)
     moves = {row.source: row.target for row in later if isinstance(row, Rename)}
     return route.plan([*(_moved_on(row, moves) for row in rows), *(row for row in later if isinstance(row, Fill))])
 

@@ -182,7 +182,7 @@ def _from_file(question: RemapRequest) -> FilePlan:
     plan = with_effects(plan, view.outside)
     chosen = row._replace(view=view)
     sets = tuple(chosen if each is row else each for each in choice.sets)
-    found = choice._replace(judged=chosen, sets=sets)
+    found = choice._replace(pick=chosen, sets=sets)
     return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
 
 
@@ -224,10 +224,10 @@ def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoic
         ) from error
     _refuse_unreadable(checkpoint)
     choice = choose_set(checkpoint)
-    if choice.judged is None:
+    if choice.pick is None:
         asked = about_several_sets(checkpoint, [row.address for row in choice.sets])
         raise UnreadableCheckpoint(asked.message, where=question.path, fix=asked.fix, code=asked.code)
-    return choice, choice.judged
+    return choice, choice.pick
 
 
 def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:

@@ -353,7 +353,7 @@ def fulfil(
         chosen.result,
         proof or None,
         chosen.grounds,
-        state_dict=chosen.choice.judged.address if chosen.choice and chosen.choice.judged else None,
+        state_dict=chosen.choice.pick.address if chosen.choice and chosen.choice.pick else None,
         fates=fates,
         place=job.part.site if job and not plain_output(job) else "",
     )

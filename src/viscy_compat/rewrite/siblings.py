@@ -65,9 +65,9 @@ def fates_of(choice: SetChoice | None, plan: Plan, prefix: str, *, scope: Scope,
     holds : str
         Why the output cannot hold more than one set; empty where it can.
     """
-    if choice is None or choice.judged is None:
+    if choice is None or choice.pick is None:
         return ()
-    chosen = choice.judged
+    chosen = choice.pick
     others = [row for row in choice.sets if row is not chosen]
     if holds or scope == "chosen":
         why = holds or f"the output holds {chosen.address!r} alone; --sets all keeps the others"
@@ -122,7 +122,7 @@ def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
 
 def _has_rivals(choice: SetChoice) -> bool:
     """Say whether another state dict holds what could be meant as well as the chosen set."""
-    chosen = choice.judged
+    chosen = choice.pick
     return chosen is not None and any(
         (row.inference or row.likely) and not is_copy(row, chosen)
         for row in choice.sets
