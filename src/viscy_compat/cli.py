@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
 
-from viscy_compat.annotations import NoReturn
+from viscy_compat.annotations import TYPE_CHECKING, Any
 from viscy_compat.errors import CompatError, Interrupted
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable
 from viscy_compat.report import FORMATS, emit_interrupted, outputs_of, say
 from viscy_compat.version import __version__
+from viscy_compat.words import PlainWords
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
 
 COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
@@ -70,10 +73,7 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
     arguments = None
     try:
         module = import_module(f"viscy_compat.commands.{command}")
-        parser = _Parser(prog=f"viscy-compat {command}", description=module.__doc__)
-        _add_common(parser, getattr(module, "FORMATS", FORMATS))
-        module.add_arguments(parser)
-        arguments = parser.parse_args(words)
+        arguments = _read_words(command, module, words)
         outputs_of(arguments)
         exit_code: int = module.run(arguments)
         return exit_code
@@ -84,28 +84,27 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
         return interrupts.exit_code
 
 
-class _Formatter(RawDescriptionHelpFormatter):
-    """argparse makes a formatter for every argument; told the width, it need not import `shutil` to measure it."""
+def _read_words(command: str, module: Any, words: list[str]) -> Any:
+    """Return the values of a command's arguments; argparse is imported where help or a complaint is due."""
+    plain = PlainWords()
+    declare_arguments(plain, module)
+    arguments = plain.read(words)
+    if arguments is not None:
+        return arguments
+    from viscy_compat.parser import CommandParser
 
-    def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
-
-
-class _Parser(ArgumentParser):
-    """A parser whose complaints are one line, like those of everything else here."""
-
-    def __init__(self, *, prog: str, description: str | None) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
-
-    def _print_message(self, message: str, file: object = None) -> None:
-        if message:
-            say(message.removesuffix("\n"), to="stderr" if file is sys.stderr else "stdout")
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
+    parser = CommandParser(prog=f"viscy-compat {command}", description=module.__doc__)
+    declare_arguments(parser, module)
+    return parser.parse_args(words)
 
 
-def _add_common(parser: ArgumentParser, formats: Sequence[str]) -> None:
+def declare_arguments(parser: PlainWords | ArgumentParser, module: Any) -> None:
+    """State the arguments that every command has, and those of one command's module."""
+    _add_common(parser, getattr(module, "FORMATS", FORMATS))
+    module.add_arguments(parser)
+
+
+def _add_common(parser: PlainWords | ArgumentParser, formats: Sequence[str]) -> None:
     parser.set_defaults(formats=formats)
     common = parser.add_argument_group("report")
     common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")

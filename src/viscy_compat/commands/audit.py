@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
 from typing import Any, get_args
 
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
 from viscy_compat.errors import UsageError
@@ -21,6 +21,9 @@ from viscy_compat.report.audit_files import AUDIT_FORMATS, json_line, pieces, re
 from viscy_compat.report.audit_progress import AuditProgress
 from viscy_compat.report.terminal import Style
 from viscy_compat.report.text_audit import row_line, summary
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 FORMATS = AUDIT_FORMATS
 

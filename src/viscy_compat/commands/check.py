@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace, _ArgumentGroup
 from collections.abc import Iterator
 
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
 from viscy_compat.report import emit_each
 from viscy_compat.stated import SETTING, Statement, parse_settings
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace, _ArgumentGroup
 
 
 def add_arguments(parser: ArgumentParser) -> None:

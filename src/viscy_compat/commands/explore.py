@@ -8,8 +8,8 @@ reason, expires), as for `gate`.
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser, Namespace
 
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.commands.sources import add_sources, options_of, refuse_strange, teller
@@ -17,6 +17,9 @@ from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
 from viscy_compat.waivers import Waiver, read_configuration
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 _OLD = ("repo", "rev", "wheel", "trust_repo", "legacy_python")
 _NEW = ("candidate", "candidate_python", "jobs")

@@ -6,8 +6,7 @@ viscy-compat.toml or pyproject.toml ([tool.viscy-compat.accepted.ID] with class,
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find, migrated_names
 from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, refuse_strange, teller
 from viscy_compat.gating.engine import gate
@@ -17,6 +16,9 @@ from viscy_compat.references.own_classes import own_references
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_configuration
 from viscy_compat.workers.candidate import candidate as read_candidate
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 def add_arguments(parser: ArgumentParser) -> None:

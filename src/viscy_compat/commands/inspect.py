@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.lookup import inspection_of
 from viscy_compat.report import emit_each
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 def add_arguments(parser: ArgumentParser) -> None:

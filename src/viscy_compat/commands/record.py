@@ -6,13 +6,15 @@ candidate is frozen as a new generation. With --class and --cases any class of a
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.commands.sources import interpreter, teller
 from viscy_compat.errors import UsageError
 from viscy_compat.references.own_classes import record_class
 from viscy_compat.references.recording import record
 from viscy_compat.report import emit
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 _OPTIONS = (
     "repo",

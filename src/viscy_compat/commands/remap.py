@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from argparse import SUPPRESS, ArgumentParser, Namespace
 
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.commands.check import add_expectations, add_statements, statements_of
@@ -16,12 +16,16 @@ from viscy_compat.report import emit
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.output import IfExists
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
+from viscy_compat.words import NOT_IN_THE_HELP
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``remap``."""
     parser.add_argument("path", metavar="FILE", help="the checkpoint; it is never changed without --in-place")
-    parser.add_argument("more", metavar="FILE", nargs="*", help=SUPPRESS)
+    parser.add_argument("more", metavar="FILE", nargs="*", help=NOT_IN_THE_HELP)
     place = parser.add_mutually_exclusive_group()
     place.add_argument("-o", dest="out", metavar="OUT", default=None, help="write .safetensors, or .ckpt/.pt/.pth")
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")

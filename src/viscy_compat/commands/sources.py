@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import class_names
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.report import say
 from viscy_compat.waivers import Waiver
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 PACKAGE = "viscy_models"
 

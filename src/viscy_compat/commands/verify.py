@@ -6,11 +6,13 @@ eval and train mode. The old code runs in a process of its own, without network.
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.commands.sources import add_sources, options_of, teller
 from viscy_compat.proof.equivalence import verify
 from viscy_compat.report import emit
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 def add_arguments(parser: ArgumentParser) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
-
+from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.diagnosis.zoo import zoo
 from viscy_compat.report import emit_each
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
 
 
 def add_arguments(parser: ArgumentParser) -> None:

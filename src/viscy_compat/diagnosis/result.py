@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import TYPE_CHECKING, Any
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
 from viscy_compat.diagnosis.weight_set import SetChoice

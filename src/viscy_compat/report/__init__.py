@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
 
-from viscy_compat.annotations import IO, Literal
+from viscy_compat.annotations import IO, TYPE_CHECKING, Literal
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.report.terminal import Style
+
+if TYPE_CHECKING:
+    from argparse import Namespace
 
 AS_THEY_COME = ("check", "inspect", "zoo", "explain")
 """Commands whose results are printed as they come in ``jsonl``."""

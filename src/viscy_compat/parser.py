@@ -1,0 +1,32 @@
+"""The parser of a command, for what `viscy_compat.words` does not read: its help, and complaints of one line."""
+
+from __future__ import annotations
+
+import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+
+from viscy_compat.annotations import NoReturn
+from viscy_compat.layout import printable
+from viscy_compat.report import say
+
+
+class _Formatter(RawDescriptionHelpFormatter):
+    """argparse makes a formatter for every argument; told the width, it need not import `shutil` to measure it."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
+class CommandParser(ArgumentParser):
+    """A parser whose complaints are one line, like those of everything else here."""
+
+    def __init__(self, *, prog: str, description: str | None) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
+
+    def _print_message(self, message: str, file: object = None) -> None:
+        if message:
+            say(message.removesuffix("\n"), to="stderr" if file is sys.stderr else "stdout")
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong, and where the help is; exit code 2."""
+        self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
