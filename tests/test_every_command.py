@@ -18,6 +18,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
+from support.schema import assert_described
 from support.stand_in import stand_in
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
@@ -104,6 +105,8 @@ def read(format: str, text: str) -> None:
     """Take a document for what it says that it is."""
     if format in ("json", "sarif"):
         assert isinstance(json.loads(text), dict)
+    if format == "json":
+        assert_described(json.loads(text))
     if format == "jsonl":
         assert [type(json.loads(line)) for line in text.splitlines()] == [dict] * len(text.splitlines())
     if format == "junit":

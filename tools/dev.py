@@ -9,6 +9,7 @@
     python3 tools/dev.py build    build wheel and sdist of both distributions, and try them in empty environments
     python3 tools/dev.py look     take pictures of report pages in headless Chromium
     python3 tools/dev.py try      build the page that checks checkpoints in a browser (--serve, --test)
+    python3 tools/dev.py docs     build the documentation as a site, warnings taken for errors
     python3 tools/dev.py fuzz     damage files, plans, configurations and answers at random (--seconds N)
     python3 tools/dev.py setup    only make the environment
 
@@ -115,6 +116,7 @@ JOBS: dict[str, Callable[[list[str]], int]] = {
     "build": tool("build"),
     "look": tool("look"),
     "try": tool("build_try"),
+    "docs": tool("build_docs"),
     "fuzz": tool("fuzz_reader"),
     "require-success": tool("require_success"),
     "setup": lambda words: 0,
