@@ -85,6 +85,24 @@ class Reads(Toy):
     def forward(self, x):
         raise RuntimeError(repr(sys.stdin.read()))
 """
+LEFT_OUT = """
+import sys
+import torch
+from torch import nn
+
+LOADED = ("torch._dynamo.eval_frame", "matplotlib")
+
+class Lists(nn.Linear):
+    def forward(self, x):
+        raise RuntimeError(repr([name for name in LOADED if name in sys.modules]))
+
+class Compiles(nn.Linear):
+    def forward(self, x):
+        import matplotlib.pyplot, torch._dynamo.config
+        return torch.compile(super().forward, backend="eager")(x)
+"""
+"""What tells whether the compiler and what draws were imported, and what wants both."""
+
 CONDITIONS: dict[str, Any] = {
     **dict.fromkeys(("python", "torch", "timm", "monai", "cpu"), "1"),
     "threads": 1,
@@ -371,6 +389,17 @@ class TestStrangeCode:
             assert precious.read_text() == "precious"
         else:
             assert any(line.startswith("writable") for line in worker.conditions.isolation)
+
+    def test_what_no_model_computes_with_is_left_out_until_it_is_asked_for(self) -> None:
+        with start() as started:
+            started.source("left", root="left", files={"left/out.py": LEFT_OUT})
+            asked = {"source": "left", "config": {"in_features": 4, "out_features": 4}}
+            seen = []
+            for name in ("Lists", "Compiles", "Lists"):
+                seen.append(run(started, **asked, **{"class": f"left.out:{name}"})["eval"])
+        assert seen[0]["error"]["message"] == "[]"
+        assert seen[1]["outputs"][0]["shape"] == [3, 4]
+        assert seen[2]["error"]["message"] == "['torch._dynamo.eval_frame', 'matplotlib']"
 
     def test_a_line_that_old_code_writes_is_not_taken_for_an_answer(self) -> None:
         with start() as started, pytest.raises(WorkerFailed) as raised:

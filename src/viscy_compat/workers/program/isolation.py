@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import sys
 from collections.abc import Iterator
@@ -84,15 +83,3 @@ def _limit(name: str, value: int) -> bool:
     except (ValueError, OSError):
         return False
     return True
-
-
-def import_stack() -> dict[str, str]:
-    """Import what models are made of, with one thread, and return the versions."""
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_num_interop_threads(1)
-    versions = {name: getattr(importlib.import_module(name), "__version__", "") for name in ("torch", "timm", "monai")}
-    import monai.networks.nets  # noqa: F401  the old classes need it, and it is part of the price of the import
-
-    return versions
