@@ -46,6 +46,8 @@ ROWS = (
     Row("remap old.safetensors", 0),
     Row("remap old.safetensors -o written.safetensors --force", 0),
     Row("inspect ./new.safetensors", 0),
+    Row("diff old.safetensors new.safetensors", 1),
+    Row("check new.safetensors --against old.safetensors --ignore VC302", 1),
     Row("zoo", 0),
     Row("explain", 0),
     Row("explain VC201 vc202", 0),

@@ -45,6 +45,7 @@ from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.comparison.signatures import signature_failures
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths, diagnose
+from viscy_compat.diagnosis.difference import diff
 from viscy_compat.errors import CompatError, MissingExtra
 from viscy_compat.exploring.exploration import Broken, Exploration
 from viscy_compat.findings import CATALOGUE, Report
@@ -63,6 +64,7 @@ from viscy_compat.proof import equivalence
 from viscy_compat.references import records
 from viscy_compat.references.agreement import compare_recorded
 from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Row
+from viscy_compat.rewrite.against import check_against
 from viscy_compat.rewrite.remapping import remap
 from viscy_compat.stated import Statement
 from viscy_compat.waivers import Waiver, judged
@@ -759,6 +761,47 @@ HISTORY |= {
         lambda path: promising(path, None),
     ),
     "VC605": (lambda _: fallen_back(2), lambda _: fallen_back(0)),
+}
+
+# --- two files ------------------------------------------------------------------------------------------------------
+
+TWO = {"stem.weight": TensorSpec((2, 3)), "head.weight": TensorSpec((4,))}
+
+
+def compared(
+    here: dict[str, TensorSpec], there: dict[str, TensorSpec], *, numbers: bytes = b""
+) -> Callable[[Path], Codes]:
+    """What `diff` finds in two files of these layouts, zeros but for the last bytes of the second."""
+
+    def codes(path: Path) -> Codes:
+        files = [path / "a.safetensors", path / "b.safetensors"]
+        for file, layout in zip(files, (here, there), strict=True):
+            hollow(file, layout)
+        whole = files[1].read_bytes()
+        files[1].write_bytes(whole[: len(whole) - len(numbers)] + numbers)
+        return {finding.code for finding in diff(*files).findings}
+
+    return codes
+
+
+def against(here: dict[str, TensorSpec]) -> Callable[[Path], Codes]:
+    """What `check --against` finds in a file of this layout, where `TWO` is wanted."""
+
+    def codes(path: Path) -> Codes:
+        hollow(path / "a.safetensors", here)
+        hollow(path / "b.safetensors", TWO)
+        results = check_against([str(path / "a.safetensors")], str(path / "b.safetensors"))
+        return {finding.code for result in results for finding in result.findings}
+
+    return codes
+
+
+OTHERS = {"trunk.weight": TWO["stem.weight"], "top.weight": TWO["head.weight"]}
+FILES |= {
+    "VC390": (compared(TWO, {"stem.weight": TWO["stem.weight"]}), compared(TWO, dict(reversed(TWO.items())))),
+    "VC391": (compared(TWO, {**TWO, "head.weight": TensorSpec((2, 2))}), compared(TWO, TWO)),
+    "VC392": (compared(TWO, TWO, numbers=b"\x01"), compared(TWO, TWO, numbers=b"\x00")),
+    "VC393": (against(OTHERS), against(TWO)),
 }
 
 # --- the law --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ COMMANDS = {
     "check": "does each checkpoint load into the migrated class, and what fixes it",
     "audit": "thousands of checkpoints: a row each, a ledger, a summary",
     "remap": "write a checkpoint that loads, or print the plan",
+    "diff": "two checkpoints: names, shapes, dtypes, bytes",
     "inspect": "what is in this file, without loading it",
     "verify": "old classes from history against the migrated ones, byte for byte",
     "zoo": "the published checkpoints, and what each needs",

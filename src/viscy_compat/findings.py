@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.version import __version__
@@ -113,6 +114,38 @@ class Finding(NamedTuple):
             "keys": list(self.keys),
             "fix": self.fix,
         }
+
+
+class Selection(NamedTuple):
+    """Which findings a user wants to see: codes, or the letters that they begin with. Verdicts stay what they are."""
+
+    select: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+
+    def keeps(self, code: str) -> bool:
+        """Whether findings of a code are shown.
+
+        Examples
+        --------
+        >>> Selection(ignore=("VC3",)).keeps("VC302"), Selection(select=("VC3",)).keeps("VC101")
+        (False, False)
+        """
+        return (not self.select or code.startswith(self.select)) and not (self.ignore and code.startswith(self.ignore))
+
+
+def selection_of(select: Iterable[str], ignore: Iterable[str]) -> Selection:
+    """Read lists of codes, each perhaps several with commas.
+
+    Raises
+    ------
+    UsageError
+        Where no code begins with one of them.
+    """
+    lists = [tuple(word.strip().upper() for text in texts for word in text.split(",")) for texts in (select, ignore)]
+    for word in (word for words in lists for word in words):
+        if not word or not any(code.startswith(word) for code in CATALOGUE):
+            raise UsageError(f"no finding code begins with {word!r}", fix="viscy-compat explain lists them all")
+    return Selection(*lists)
 
 
 class Explanation(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Aside
+from viscy_compat.findings import Aside, Selection, selection_of
 from viscy_compat.report import emit_each
 from viscy_compat.stated import SETTING, Statement, parse_settings
 
@@ -23,6 +23,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--thorough", action="store_true", help="read every byte: headers of all records, and their checksums"
+    )
+    parser.add_argument("--against", metavar="FILE", help="the layout asked for is that of this checkpoint")
+    parser.add_argument(
+        "--select", metavar="CODE", action="append", default=[], help="only findings of this code, or VC3 for VC3xx"
+    )
+    parser.add_argument(
+        "--ignore", metavar="CODE", action="append", default=[], help="no findings of this code; verdicts stay"
     )
     add_expectations(parser.add_argument_group("outputs that you have (needs the models extra)"))
     add_statements(parser)
@@ -76,21 +83,48 @@ def _read_config(path: str) -> tuple[Statement, ...]:
 
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
+    selection = selection_of(arguments.select, arguments.ignore)
     aside: list[Aside] = []
-    statements = statements_of(arguments)
-    results = check_paths(
+    results = _against(arguments) if arguments.against is not None else _checked(arguments, aside)
+    if arguments.expect or arguments.expect_precision:
+        results = _expecting(results, statements_of(arguments), arguments)
+    return emit_each("check", (_with(selection, result) for result in results), arguments, aside=aside)
+
+
+def _checked(arguments: Namespace, aside: list[Aside]) -> Iterator[CheckResult]:
+    return check_paths(
         arguments.paths,
         class_name=arguments.class_name,
-        statements=statements,
+        statements=statements_of(arguments),
         state_dict=arguments.state_dict,
         limits=arguments.limit,
         aside=aside,
         strict=arguments.strict,
         depth="every byte" if arguments.thorough else "verdict",
     )
-    if arguments.expect or arguments.expect_precision:
-        results = _expecting(results, statements, arguments)
-    return emit_each("check", results, arguments, aside=aside)
+
+
+def _against(arguments: Namespace) -> Iterator[CheckResult]:
+    if arguments.class_name or arguments.set or arguments.config:
+        raise UsageError(
+            "--against takes the place of a class and its configuration", fix="leave --as, --set, --config out"
+        )
+    if not arguments.against:
+        raise UsageError("--against names no file", fix="is a variable of the shell unset?")
+    from viscy_compat.checkpoint.limits import with_limits
+    from viscy_compat.rewrite.against import check_against
+
+    limits = with_limits(arguments.limit)
+    return check_against(arguments.paths, arguments.against, state_dict=arguments.state_dict, limits=limits)
+
+
+def _with(selection: Selection, result: CheckResult) -> CheckResult:
+    """Leave out the findings that nobody wants to see; which codes they were is said."""
+    shown = tuple(finding for finding in result.findings if selection.keeps(finding.code))
+    if len(shown) == len(result.findings):
+        return result
+    ignored = dict.fromkeys(finding.code for finding in result.findings if not selection.keeps(finding.code))
+    return result._replace(findings=shown, ignored=(*ignored,))
 
 
 def _expecting(

@@ -65,6 +65,8 @@ class CheckResult(NamedTuple):
     sets: tuple[WeightsFacts, ...] = ()
     strict: bool = False
     expect: Agreement | None = None
+    against: str = ""
+    ignored: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -102,7 +104,9 @@ class CheckResult(NamedTuple):
             "sets": [row.to_dict() for row in self.sets],
             "plan": _plan_summary(self.plan) if self.plan else None,
             "expect": self.expect.to_dict() if self.expect else None,
+            "against": self.against,
             "findings": [finding.to_dict() for finding in self.findings],
+            "ignored": list(self.ignored),
             "next": self.next,
             "python": self.python,
         }

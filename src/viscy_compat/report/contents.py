@@ -39,6 +39,8 @@ def verdict_of(result: Result, command: str, data: Data) -> str:
     words = {"zoo": "published", "explain": str(data.get("severity", "")), "inspect": "read"}
     if command == "explore" and "exact" in data:
         return answer_verdict(data)
+    if command == "diff":
+        return "differs" if result.exit_code else "equal"
     if command in words and not result.exit_code:
         return words[command]
     return str(data.get("verdict", ""))
@@ -167,10 +169,30 @@ def _explain(result: Result, data: Data) -> Exhibits:
     )
 
 
+def _diff(result: Result, data: Data) -> Exhibits:
+    same = data["tensors"] - len(data["other_numbers"])
+    count = spell_count(data["tensors"], "tensor")
+    names = (f"{file} ({form}{', below ' * bool(prefix)}{prefix})" for file, form, prefix in _sides(data))
+    sentence = f"{' and '.join(names)}: {count} of the same name, shape and dtype, {same} of them the same bytes."
+    return Exhibits(sentence=sentence)
+
+
+def _sides(data: Data) -> Iterator[tuple[str, str, str]]:
+    return zip((data["file"], data["other"]), data["formats"], data["prefixes"], strict=True)
+
+
 _OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby"}
 """Tables of ours, by title, that show a whole table of the JSON under another name."""
 
-_PARTS = {"check": _check, "remap": _remap, "inspect": _inspect, "explore": _explore, "zoo": _zoo, "explain": _explain}
+_PARTS = {
+    "check": _check,
+    "remap": _remap,
+    "inspect": _inspect,
+    "explore": _explore,
+    "zoo": _zoo,
+    "explain": _explain,
+    "diff": _diff,
+}
 
 
 # --- what several commands show --------------------------------------------------------------------------------------

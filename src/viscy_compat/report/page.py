@@ -111,7 +111,7 @@ def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     codes = [result.exit_code for result in report.results]
     if not codes:
         return "Nothing was looked at."
-    if len(sections) == 1 and report.command in ("check", "explore", "inspect") and not report.interrupted:
+    if len(sections) == 1 and report.command in ("check", "explore", "inspect", "diff") and not report.interrupted:
         return sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}."
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
@@ -166,7 +166,7 @@ def _section(result: Result, command: str) -> Section:
         lead=_first_diverging(contents),
         next=str(data.get("next", "")),
         is_listed=command in _LISTS and not result.exit_code,
-        is_answer=bool(contents.sentence) and command in (*_LISTS, "explore"),
+        is_answer=bool(contents.sentence) and command in (*_LISTS, "explore", "diff"),
     )
 
 

@@ -66,6 +66,8 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
     yield f"{style.heading(result.file)}: {style.verdict(result.verdict)}"
     if result.identity:
         yield from identity_lines(result.identity, style)
+    if result.against:
+        yield from labelled_lines("against", printable(result.against), style)
     if result.format:
         yield from sentence_lines(_container(result), style, first=MARGIN)
     if len(result.sets) > 1:
@@ -77,6 +79,8 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
     for finding in result.findings:
         if style.verbose or finding.severity != "note" or finding.fix or result.exit_code:
             yield from finding_lines(finding, style)
+    if result.ignored:
+        yield from labelled_lines("ignored", ", ".join(result.ignored), style)
     if result.python:
         yield from pasted_lines("load it", result.python, style, language="python")
     if result.next:

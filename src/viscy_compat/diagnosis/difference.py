@@ -1,0 +1,176 @@
+"""How two checkpoints differ: names, shapes, dtypes, and whether their numbers are the same bytes. This is `diff`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.checkpoint.wrapper import layout_of, views_of
+from viscy_compat.findings import Finding, Report, html_of, line_of
+from viscy_compat.layout import Differences, Mismatch, differences, fold
+from viscy_compat.named import NamedTuple
+
+
+class FilePair(NamedTuple):
+    """Two files that were compared, and what was found: a result of the report.
+
+    Parameters
+    ----------
+    file, other : str
+        The files.
+    formats, prefixes : tuple[str, str]
+        The format of each, and the wrapper prefix that was taken off.
+    tensors : int
+        How many both have, under the same name, shape and dtype.
+    layout : Differences
+        How the layout of the first differs from that of the other.
+    numbers : tuple[str, ...]
+        Tensors of the same name, shape and dtype whose bytes differ.
+    """
+
+    file: str
+    other: str
+    formats: tuple[str, str]
+    prefixes: tuple[str, str]
+    tensors: int
+    layout: Differences
+    numbers: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """Both files."""
+        return f"{self.file} and {self.other}"
+
+    @property
+    def exit_code(self) -> int:
+        """0 where names, shapes, dtypes and bytes are equal; the order of tensors loads alike."""
+        return int(bool(self.findings))
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """One for names, shapes and dtypes, and numbers, each."""
+        return (*layout_findings(self.layout, self.file, self.other), *self._about_numbers())
+
+    def _about_numbers(self) -> Iterator[Finding]:
+        if self.numbers:
+            message = f"{len(self.numbers)} of {self.tensors} tensors hold other numbers"
+            yield Finding("VC392", message, tuple(fold(self.numbers)))
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.tensors} tensors in common")
+
+    def _repr_html_(self) -> str:
+        return html_of("diff", self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as JSON has it."""
+        return {
+            "file": self.file,
+            "other": self.other,
+            "equal": not self.findings,
+            "formats": list(self.formats),
+            "prefixes": list(self.prefixes),
+            "tensors": self.tensors,
+            "missing": list(self.layout.missing),
+            "unexpected": list(self.layout.unexpected),
+            "reshaped": [_row(mismatch) for mismatch in self.layout.reshaped],
+            "retyped": [_row(mismatch) for mismatch in self.layout.retyped],
+            "reordered": bool(self.layout.reordered),
+            "other_numbers": list(self.numbers),
+            "findings": [finding.to_dict() for finding in self.findings],
+        }
+
+
+def _row(mismatch: Mismatch) -> dict[str, Any]:
+    return {"name": mismatch.name, "here": str(mismatch.found), "there": str(mismatch.expected)}
+
+
+def layout_findings(layout: Differences, file: str, other: str) -> Iterator[Finding]:
+    """Yield what is to be said of two layouts that differ; their order alone is nothing."""
+    for names, holder in ((layout.missing, other), (layout.unexpected, file)):
+        if names:
+            message = f"{len(names)} {'tensor is' if len(names) == 1 else 'tensors are'} only in {holder}"
+            yield Finding("VC390", message, tuple(fold(names)))
+    mismatches = (*layout.reshaped, *layout.retyped)
+    if mismatches:
+        rows = tuple(f"{row.name}: {row.found} here, {row.expected} there" for row in mismatches)
+        count = f"{len(rows)} tensor{'' if len(rows) == 1 else 's'}"
+        yield Finding("VC391", f"{count} of the same name differ in shape or dtype", rows)
+
+
+def diff(
+    path: str | os.PathLike[str],
+    other: str | os.PathLike[str],
+    *,
+    state_dict: str | None = None,
+    limits: Limits = DEFAULT_LIMITS,
+) -> Report[FilePair]:
+    """Compare two checkpoints: names without wrapper prefixes, shapes, dtypes, and bytes, by streaming; without torch.
+
+    Parameters
+    ----------
+    path, other : str or os.PathLike
+        The files, of any format.
+    state_dict : str, optional
+        The address of the set of weights in both, where they hold several.
+
+    Returns
+    -------
+    Report[FilePair]
+        True where both hold the same tensors.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        Where one of them cannot be read.
+    """
+    here, there = (open_checkpoint(os.fspath(file), limits=limits, state_dict=state_dict) for file in (path, other))
+    views = views_of(here)[0], views_of(there)[0]
+    layouts = layout_of(here, views[0]), layout_of(there, views[1])
+    common = [name for name, spec in layouts[0].items() if layouts[1].get(name) == spec]
+    pair = FilePair(
+        file=here.path,
+        other=there.path,
+        formats=(here.format, there.format),
+        prefixes=(views[0].prefix, views[1].prefix),
+        tensors=len(common),
+        layout=differences(layouts[0], layouts[1]),
+        numbers=tuple(_other_numbers(common, _tensors(here, views[0]), _tensors(there, views[1]), here, there)),
+    )
+    return Report("diff", [pair])
+
+
+def _tensors(checkpoint: Checkpoint, view: View) -> dict[str, StoredTensor]:
+    return {name: checkpoint.tensors[key] for name, key in view.keys.items() if key in checkpoint.tensors}
+
+
+def _other_numbers(
+    names: list[str],
+    here: Mapping[str, StoredTensor],
+    there: Mapping[str, StoredTensor],
+    *files: Checkpoint,
+) -> Iterator[str]:
+    """Yield tensors whose bytes differ; of each, no more is read than up to the first difference."""
+    with TensorReader(files[0]) as reader, TensorReader(files[1]) as other:
+        for name in names:
+            if not _are_equal(reader.chunks(here[name]), other.chunks(there[name])):
+                yield name
+
+
+def _are_equal(mine: Iterator[bytes], theirs: Iterator[bytes]) -> bool:
+    """Compare two streams whose pieces need not end at the same places."""
+    sides = [filter(None, mine), filter(None, theirs)]
+    left = right = b""
+    while True:
+        left, right = left or next(sides[0], b""), right or next(sides[1], b"")
+        size = min(len(left), len(right))
+        if left[:size] != right[:size]:
+            return False
+        if not size:
+            return left == right
+        left, right = left[size:], right[size:]

@@ -1,0 +1,106 @@
+"""`diff`: the same tensors in any format are equal, and one changed bit is not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from support.layouts import hollow
+from viscy_compat.cli import main
+from viscy_compat.diagnosis.difference import _are_equal, diff
+from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import TensorSpec
+from viscy_compat.rewrite.remapping import remap
+
+LAYOUT = {"a.weight": TensorSpec((300, 500)), "a.bias": TensorSpec((300,)), "b.weight": TensorSpec((2, 2), "int64")}
+
+
+@pytest.mark.parametrize("name", ["same.safetensors", "same.ckpt"])
+def test_a_file_equals_itself_in_another_format(tmp_path: Path, name: str) -> None:
+    file = hollow(tmp_path / "a.safetensors", LAYOUT)
+    remap(file, tmp_path / name, against=file)
+    report = diff(file, tmp_path / name)
+    assert (bool(report), report.findings, report.results[0].tensors) == (True, (), 3)
+    assert report.to_dict()["results"][0]["equal"] is True
+
+
+def test_one_bit_is_named(tmp_path: Path) -> None:
+    files = [hollow(tmp_path / name, LAYOUT) for name in ("a.safetensors", "b.safetensors")]
+    whole = bytearray(files[1].read_bytes())
+    whole[-100] ^= 1
+    files[1].write_bytes(whole)
+    result = diff(*files).results[0]
+    assert (result.numbers, result.exit_code) == (("a.bias",), 1)
+
+
+def test_everything_that_differs_is_listed_and_order_is_no_difference(tmp_path: Path) -> None:
+    file = hollow(tmp_path / "a.safetensors", LAYOUT)
+    other = {"c": TensorSpec((1,)), "b.weight": TensorSpec((2, 2)), "a.bias": TensorSpec((301,))}
+    row = diff(file, hollow(tmp_path / "b.safetensors", other)).to_dict()["results"][0]
+    assert (row["missing"], row["unexpected"], row["tensors"]) == (["c"], ["a.weight"], 0)
+    assert row["reshaped"] == [{"name": "a.bias", "here": "(300,) float32", "there": "(301,) float32"}]
+    assert row["retyped"] == [{"name": "b.weight", "here": "(2, 2) int64", "there": "(2, 2) float32"}]
+    turned = diff(file, hollow(tmp_path / "c.safetensors", dict(reversed(LAYOUT.items())))).results[0]
+    assert (turned.exit_code, turned.to_dict()["reordered"]) == (0, True)
+
+
+def test_a_file_that_cannot_be_read_is_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "page.ckpt").write_text("<html>")
+    file = hollow(tmp_path / "a.safetensors", LAYOUT)
+    with pytest.raises(UnreadableCheckpoint):
+        diff(file, tmp_path / "page.ckpt")
+    assert main(["diff", str(tmp_path / "page.ckpt"), str(file)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@given(st.lists(st.binary(max_size=4)), st.lists(st.binary(max_size=4)))
+def test_streams_are_equal_where_their_bytes_are_whatever_the_pieces(mine: list[bytes], theirs: list[bytes]) -> None:
+    assert _are_equal(iter(mine), iter(theirs)) is (b"".join(mine) == b"".join(theirs))
+    whole = b"".join(mine)
+    assert _are_equal(iter(mine), (whole[place : place + 1] for place in range(len(whole))))
+
+
+def test_check_against_asks_for_the_layout_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = hollow(tmp_path / "wanted.safetensors", LAYOUT)
+    renamed = {f"net.{name.replace('a.', 'x.').replace('b.', 'y.')}": spec for name, spec in LAYOUT.items()}
+    cases = {
+        "same": (LAYOUT, "compatible", 0),
+        "renamed": (renamed, "remappable", 1),
+        "other": ({**LAYOUT, "a.bias": TensorSpec((2,))}, "incompatible", 1),
+    }
+    for name, (layout, verdict, code) in cases.items():
+        file = hollow(tmp_path / f"{name}.safetensors", layout)
+        assert main(["check", str(file), "--against", str(wanted), "--format", "json"]) == code
+        row = json.loads(capsys.readouterr().out)["results"][0]
+        assert (row["verdict"], row["against"]) == (verdict, str(wanted))
+        following = {"same": "", "renamed": "remap", "other": "diff"}[name]
+        assert row["next"].startswith(f"viscy-compat {following}" if following else "")
+        if name == "renamed":
+            words = row["next"].replace("OUT", str(tmp_path / "OUT")).split()
+            assert main([*words[1:], "-q"]) == 0
+            assert main(["check", str(tmp_path / "OUT.safetensors"), "--against", str(wanted), "-q"]) == 0
+            capsys.readouterr()
+
+
+def test_findings_are_selected_and_verdicts_stay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wanted = hollow(tmp_path / "wanted.safetensors", LAYOUT)
+    file = hollow(tmp_path / "a.safetensors", {**LAYOUT, "c": TensorSpec((1,))})
+    words = ["check", str(file), "--against", str(wanted), "--format", "json"]
+    for flags, shown, ignored in (
+        (["--ignore", "vc39"], [], ["VC390"]),
+        (["--select", "VC1,VC390"], ["VC390"], None),
+        (["--select", "VC4"], [], ["VC390"]),
+    ):
+        assert main([*words, *flags]) == 1
+        row = json.loads(capsys.readouterr().out)["results"][0]
+        assert (row["verdict"], [finding["code"] for finding in row["findings"]], row.get("ignored")) == (
+            "incompatible",
+            shown,
+            ignored,
+        )
+    assert main([*words, "--select", "VC9"]) == 2
+    assert "no finding code begins with 'VC9'" in capsys.readouterr().err
