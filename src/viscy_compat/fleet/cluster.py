@@ -53,7 +53,7 @@ class Dask:
 
     def close(self, *, at_once: bool) -> None:
         """Leave the scheduler to whoever started it, without what nobody waits for any more."""
-        self._pool.shutdown(wait=not at_once, cancel_futures=True)
+        self._pool.shutdown(wait=not at_once)
         self._client.close(timeout=1 if at_once else 10)
 
 

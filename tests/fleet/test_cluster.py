@@ -1,0 +1,140 @@
+"""Real engines on the loopback, started with the lines of docs/fleet.md: each file is judged once, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.assembly import state, zipped
+from support.servers import free_port
+from viscy_compat.errors import UsageError
+from viscy_compat.fleet.cluster import cluster
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = (ROOT / "docs" / "fleet.md").read_text()
+LINES = re.findall(r"```sh\n(.*?)\n```", DOCUMENT, re.DOTALL)
+
+
+def line_with(*words: str) -> str:
+    """The one line of the document that has these words."""
+    (line,) = (line for line in LINES if all(word in line for word in words))
+    return line
+
+
+def files_in(folder: Path, count: int) -> list[str]:
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"epoch={number}.ckpt").write_bytes(zipped(state()))
+    return [str(folder / f"epoch={number}.ckpt") for number in range(count)]
+
+
+def environment(place: Path, **more: object) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "VISCY_COMPAT_CACHE": str(place), **{k: str(v) for k, v in more.items()}}
+
+
+def ledger_of(place: Path) -> list[str]:
+    rows = [json.loads(line) for line in (place / "audit.jsonl").read_text().splitlines()]
+    assert {row["verdict"] for row in rows} == {"unknown"}
+    return [row["file"] for row in rows]
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.Popen[bytes]]]]:
+    """A scheduler with two workers; yields the variables of the document, and the processes of the workers."""
+    pytest.importorskip("distributed")
+    variables = environment(tmp_path, HOST="127.0.0.1", PORT=free_port(), MODELS=tmp_path / "models")
+    processes: list[subprocess.Popen[bytes]] = []
+
+    def start(line: str) -> None:
+        processes.append(
+            subprocess.Popen(
+                f"exec {line}",
+                shell=True,
+                cwd=tmp_path,
+                env=variables,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        )
+
+    start(line_with("dask scheduler"))
+    start(line_with("dask worker"))
+    start(line_with("dask worker"))
+    yield variables, processes[1:]
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def test_a_worker_of_dask_that_is_killed_costs_no_file(
+    tmp_path: Path, scheduler: tuple[dict[str, str], list[subprocess.Popen[bytes]]]
+) -> None:
+    variables, workers = scheduler
+    files = files_in(tmp_path / "models", 1_500)
+    line = line_with("audit", "dask://")
+    audit = subprocess.Popen(f"exec {line}", shell=True, cwd=tmp_path, env=variables, stdout=-1, stderr=-1, text=True)
+    ledger = tmp_path / "audit.jsonl"
+    while audit.poll() is None and not (ledger.exists() and ledger.read_bytes().count(b"\n") > 100):
+        time.sleep(0.02)
+    workers[0].kill()
+    out, said = audit.communicate(timeout=120)
+    assert audit.returncode == 2, said
+    assert "Traceback" not in said
+    assert ledger_of(tmp_path) == files
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("unknown ")] == files
+
+
+def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
+    pytest.importorskip("submitit")
+    files = files_in(tmp_path / "models", 1_203)
+    variables = environment(tmp_path, MODELS=tmp_path / "models")
+    done = subprocess.run(
+        line_with("executor=local"),
+        shell=True,
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2, done.stderr
+    assert ledger_of(tmp_path) == files
+    assert len(list((tmp_path / "viscy-compat-jobs").glob("*_result.pkl"))) == 2
+    again = subprocess.run(
+        line_with("executor=local"),
+        shell=True,
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert again.stdout == done.stdout
+    assert "1,203 known from an earlier run" in again.stderr
+
+
+def test_a_place_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for place, said in (("pbs", "is no place"), ("slurm", "cannot hand jobs to slurm")):
+        monkeypatch.setenv("PATH", "")
+        pytest.importorskip("submitit")
+        with pytest.raises(UsageError, match=said):
+            cluster(place)
+    monkeypatch.setenv("VISCY_COMPAT_SLURM", "partition")
+    with pytest.raises(UsageError, match="NAME=VALUE"):
+        cluster("slurm")
+
+
+def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", "1s")
+    with pytest.raises(UsageError, match="there is no Dask scheduler"):
+        cluster(f"dask://127.0.0.1:{free_port()}")

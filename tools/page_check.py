@@ -1,0 +1,161 @@
+"""What a browser makes of a page: python tools/page_check.py PAGE.html [--width PIXELS] [--text WORDS]
+
+Starts Debian's chromium without a window and talks to it by the DevTools protocol over its own pipe (no package is needed).
+Prints one JSON object: seconds until the rows stood there, seconds a filter took, how many rows it left, whether anything is
+wider than the window, and what the console said. The network is off.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def browser() -> str | None:
+    """Return the path of a browser, or None."""
+    return next((found for name in NAMES if (found := shutil.which(name))), None)
+
+
+class Tab:
+    """One page of a browser that runs; a context manager."""
+
+    def __init__(self, width: int, height: int = 900) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        to_browser, self._out = os.pipe()
+        self._in, from_browser = os.pipe()
+        # the browser reads descriptor 3 and writes 4
+        words = [
+            "sh", "-c", f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}', str(browser()), "--headless", "--no-sandbox",
+            "--disable-gpu", "--remote-debugging-pipe", f"--user-data-dir={self._folder.name}", "about:blank",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            words, pass_fds=(to_browser, from_browser), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        os.close(to_browser)
+        os.close(from_browser)
+        self._file = os.fdopen(self._in, "rb")
+        self._count, self._session = 0, ""
+        self.said: list[str] = []
+        target = self.ask("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.ask(f"{domain}.enable")
+        self.ask("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+        self.ask(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+
+    def __enter__(self) -> Tab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._out)
+        self._file.close()
+        self._folder.cleanup()
+
+    def ask(self, method: str, **parameters: Any) -> dict[str, Any]:
+        """Send a command and return its result."""
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._next()
+            if answer.get("id") == self._count:
+                if "error" in answer:
+                    raise RuntimeError(f"{method}: {answer['error']}")
+                return dict(answer["result"])
+
+    def _next(self) -> dict[str, Any]:
+        """Return the next message; what the console says is kept."""
+        parts = []
+        while (byte := self._file.read(1)) != b"\0":
+            if not byte:
+                raise RuntimeError("the browser ended")
+            parts.append(byte)
+        message: dict[str, Any] = json.loads(b"".join(parts))
+        if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
+            self.said.append(json.dumps(message["params"])[:500])
+        return message
+
+    def run(self, expression: str) -> Any:
+        """Return the value of an expression of JavaScript in the page."""
+        result = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        if "exceptionDetails" in result:
+            raise RuntimeError(str(result["exceptionDetails"])[:500])
+        return result["result"].get("value")
+
+
+FILTER = """new Promise(done => {
+  const start = performance.now(), field = document.getElementById("text");
+  field.value = WORDS;
+  field.dispatchEvent(new Event("input", {bubbles: true}));
+  requestAnimationFrame(() => setTimeout(() => done((performance.now() - start) / 1000)));
+})"""
+SORT = """new Promise(done => {
+  const start = performance.now();
+  document.querySelector("[data-by='5']").click();
+  requestAnimationFrame(() => setTimeout(() => done((performance.now() - start) / 1000)));
+})"""
+END = """new Promise(done => {
+  const view = document.getElementById("view");
+  view.scrollTop = view.scrollHeight;
+  setTimeout(() => done(document.querySelectorAll("#rows tr").length), 300);
+})"""
+
+
+def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
+    """Open a page, filter it, and return what was seen."""
+    with Tab(width) as tab:
+        start = time.monotonic()
+        tab.ask("Page.navigate", url=page.resolve().as_uri())
+        while not tab.run("document.readyState === 'complete' && !!document.querySelector('#rows tr')"):
+            time.sleep(0.02)
+            if time.monotonic() - start > 30:
+                raise RuntimeError("no rows within half a minute")
+        loaded = time.monotonic() - start
+        return {
+            "loaded": round(loaded, 3),
+            "rows": tab.run("document.querySelectorAll('#rows tr').length"),
+            "after_scrolling": tab.run(END),
+            "count": tab.run("document.getElementById('count').value"),
+            "filtering": round(tab.run(FILTER.replace("WORDS", json.dumps(text))), 3),
+            "filtered": tab.run("document.getElementById('count').value"),
+            "first": tab.run("document.querySelector('#rows tr')?.innerText ?? ''"),
+            "sorting": round(tab.run(SORT), 3),
+            "wider_than_the_window": tab.run("document.documentElement.scrollWidth > window.innerWidth"),
+            "width": tab.run("window.innerWidth"),
+            "marker": tab.run("window.marker ?? null"),
+            "said": tab.said,
+        }
+
+
+def main() -> int:
+    """Look at a page and print what was seen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("page", type=Path)
+    parser.add_argument("--width", type=int, default=1200)
+    parser.add_argument("--text", default="")
+    arguments = parser.parse_args()
+    if browser() is None:
+        print(f"no browser here: {', '.join(NAMES)}", file=sys.stderr)
+        return 2
+    print(json.dumps(look_at(arguments.page, width=arguments.width, text=arguments.text), indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
