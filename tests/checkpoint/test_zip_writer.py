@@ -17,11 +17,11 @@ from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.checkpoint.zip_writer import ALIGNMENT, ZipWriter
-from viscy_compat.rewrite.output import Output, opened
+from viscy_compat.rewrite.output import Output, open_output
 
 
 def written(path: Path, entries: dict[str, bytes], *, known_crc: bool) -> None:
-    with opened(str(path), "overwrite") as output:
+    with open_output(str(path), "overwrite") as output:
         writer = ZipWriter(output)
         for name, data in entries.items():
             halves = iter((data[: len(data) // 2], data[len(data) // 2 :]))

@@ -12,11 +12,11 @@ import pytest
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
-from viscy_compat.rewrite.output import ENDING, IfExists, opened, sweep
+from viscy_compat.rewrite.output import ENDING, IfExists, open_output, sweep
 
 
 def written(path: Path, existing: IfExists = "refuse", inputs: tuple[FileFacts, ...] = ()) -> None:
-    with opened(str(path), existing, inputs=inputs) as output:
+    with open_output(str(path), existing, inputs=inputs) as output:
         output.write(b"new")
         output.sync()
         output.commit()
@@ -137,7 +137,7 @@ def test_a_backup_that_a_killed_run_made_is_no_obstacle(tmp_path: Path) -> None:
 
 def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     def race() -> None:
-        with opened(str(tmp_path / "a"), "refuse") as output:
+        with open_output(str(tmp_path / "a"), "refuse") as output:
             output.write(b"mine")
             (tmp_path / "a").write_bytes(b"theirs")
             output.commit()
@@ -165,7 +165,7 @@ def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_are_not(tmp_p
     (tmp_path / f".dead.0123{ENDING}").write_bytes(b"half")
     (tmp_path / f"visible{ENDING}").write_bytes(b"somebody's own")
     (tmp_path / f".link{ENDING}").symlink_to(tmp_path / f"visible{ENDING}")
-    with opened(str(tmp_path / "slow"), "refuse") as living:
+    with open_output(str(tmp_path / "slow"), "refuse") as living:
         living.write(b"half")
         written(tmp_path / "quick")
         assert os.path.exists(living.temporary)
@@ -176,7 +176,7 @@ def test_leftovers_of_dead_runs_are_swept_and_those_of_living_ones_are_not(tmp_p
 
 def test_an_error_leaves_nothing_behind(tmp_path: Path) -> None:
     def broken() -> None:
-        with opened(str(tmp_path / "a"), "refuse") as output:
+        with open_output(str(tmp_path / "a"), "refuse") as output:
             output.write(b"half")
             raise KeyError("whatever")
 
@@ -201,7 +201,7 @@ def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
     monkeypatch.setattr(os, "fsync", refused_once)
 
     def grow() -> None:
-        with opened(str(tmp_path / "new"), "refuse") as output:
+        with open_output(str(tmp_path / "new"), "refuse") as output:
             output.settle()
             output.write(b"new")
             assert told.wait(60)
@@ -255,5 +255,5 @@ def test_the_temporary_file_is_never_more_open_than_the_new_one(tmp_path: Path) 
     old = tmp_path / "old"
     old.write_bytes(b"old")
     old.chmod(0o600)
-    with opened(str(tmp_path / "new"), "refuse", inputs=(facts(old),)) as output:
+    with open_output(str(tmp_path / "new"), "refuse", inputs=(facts(old),)) as output:
         assert Path(output.temporary).stat().st_mode & 0o777 == 0o600

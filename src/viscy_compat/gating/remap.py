@@ -23,7 +23,7 @@ from viscy_compat.old_code.cases import rows_for, unproven
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.rewrite.remapping import remap
-from viscy_compat.rewrite.write import Job, write
+from viscy_compat.rewrite.write import Job, OutputSet, write
 from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
 
 NAME = "remap"
@@ -144,7 +144,9 @@ def _as_lightning(weights: str, path: str) -> None:
     saved = open_checkpoint(weights)
     keys = {name.removeprefix(_WEIGHTS): name for name in saved.tensors if name.startswith(_WEIGHTS)}
     side = PlanEnd({name: saved.tensors[key].spec for name, key in keys.items()})
-    write(Job(saved, keys, plan_of(side, side, identity_rows(side.layout)), path, "torch", prefix=_PREFIX), _unchecked)
+    plan = plan_of(side, side, identity_rows(side.layout))
+    output = OutputSet(saved, keys=keys, plan=plan, prefix=_PREFIX, site=saved.site)
+    write(Job(output, out=path, format="torch"), _unchecked)
 
 
 def _unchecked(path: str) -> None:

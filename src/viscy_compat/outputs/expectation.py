@@ -23,7 +23,7 @@ from viscy_compat.proof.remapped import target_weights
 from viscy_compat.report.text_expect import describe_output
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.remapping import NewFile, RemapResult, Wish, fulfil
-from viscy_compat.rewrite.write import Job, write
+from viscy_compat.rewrite.write import Job, OutputSet, write
 from viscy_compat.stated import EXPECT, Statement
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Worker
@@ -132,7 +132,8 @@ class Expectation:
         """Write the weights as the plan makes them, under a name of their own: the worker remembers what it has read."""
         self._count += 1
         out = os.path.join(self._folder, f"plan {self._count}.safetensors")
-        write(Job(chosen.checkpoint, chosen.keys, chosen.plan, out, "safetensors", "overwrite"), lambda path: None)
+        weights = OutputSet(chosen.checkpoint, keys=chosen.keys, plan=chosen.plan)
+        write(Job(weights, out=out, format="safetensors", if_exists="overwrite"), lambda path: None)
         return out
 
 

@@ -25,7 +25,7 @@ from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.rewrite.choosing import FilePlan
 from viscy_compat.rewrite.remapping import NewFile
-from viscy_compat.rewrite.write import Job, write
+from viscy_compat.rewrite.write import Job, OutputSet, write
 from viscy_compat.stated import spell
 from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
 from viscy_compat.workers.candidate import Candidate
@@ -240,5 +240,6 @@ def target_weights(finished: NewFile, folder: str) -> str:
 
 def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: PlanEnd, out: str) -> str:
     plan = plan_of(side, side, identity_rows(side.layout))
-    write(Job(checkpoint, keys, plan, out, "safetensors", "overwrite"), lambda path: None)
+    weights = OutputSet(checkpoint, keys=keys, plan=plan)
+    write(Job(weights, out=out, format="safetensors", if_exists="overwrite"), lambda path: None)
     return out

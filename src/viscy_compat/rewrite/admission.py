@@ -61,8 +61,8 @@ class Admission(NamedTuple):
     """
 
     replacements: Mapping[int, Node]
-    left_out: tuple[Omission, ...] = ()
-    converted: tuple[Simplification, ...] = ()
+    omissions: tuple[Omission, ...] = ()
+    simplifications: tuple[Simplification, ...] = ()
     root: tuple[str, ...] = ()
 
 
@@ -81,7 +81,7 @@ def admission(root: Node, replacements: Mapping[int, Node], *, keep_classes: boo
     Examples
     --------
     >>> lost = Call(Global("types", "SimpleNamespace"), ())
-    >>> admission(Dict(["epoch", 1, "callbacks", Dict(["mine", lost])]), {}).left_out
+    >>> admission(Dict(["epoch", 1, "callbacks", Dict(["mine", lost])]), {}).omissions
     (Omission(place='callbacks.mine', names=('types.SimpleNamespace',)),)
     """
     walk = _Walk(replacements, keep_classes)
@@ -97,10 +97,10 @@ class _Walk:
     not among them.
     """
 
-    __slots__ = ("_given", "_keep_classes", "_kept", "_parents", "_refused", "_said")
+    __slots__ = ("_keep_classes", "_kept", "_parents", "_refused", "_replacements", "_said")
 
-    def __init__(self, given: Mapping[int, Node], keep_classes: bool) -> None:
-        self._given, self._keep_classes = given, keep_classes
+    def __init__(self, replacements: Mapping[int, Node], keep_classes: bool) -> None:
+        self._replacements, self._keep_classes = replacements, keep_classes
         self._kept: dict[int, Node] = {}
         self._parents: dict[int, list[int]] = {}
         self._refused: dict[int, tuple[str, ...]] = {}
@@ -108,74 +108,74 @@ class _Walk:
 
     def visit(self, root: Node) -> None:
         """Look at every node below the root."""
-        waiting = [root]
-        while waiting:
-            node = waiting.pop()
+        nodes = [root]
+        while nodes:
+            node = nodes.pop()
             if id(node) in self._kept or type(node) in _LEAVES:
                 continue
-            now = self._converted(node)
+            now = self._simplify(node)
             self._kept[id(node)] = now
             at_fault = _at_fault(now)
             if at_fault:
                 self._refused[id(node)] = at_fault
             entries = _entries(now)
-            for child in _needed(now):
+            for child in _parts_needed(now):
                 self._parents.setdefault(id(child), []).append(id(node))
-                waiting.append(child)
-            waiting.extend(entries or ())
+                nodes.append(child)
+            nodes.extend(entries or ())
 
     def spread(self) -> None:
         """Refuse what needs a refused node."""
-        waiting = list(self._refused)
-        while waiting:
-            child = waiting.pop()
+        nodes = list(self._refused)
+        while nodes:
+            child = nodes.pop()
             for parent in self._parents.get(child, ()):
                 if parent in self._refused:
                     continue
                 self._refused[parent] = self._refused[child]
-                waiting.append(parent)
+                nodes.append(parent)
 
     def answer(self, root: Node) -> Admission:
         """Leave refused entries out, from the root down, and name their places."""
-        changed: dict[int, Node] = dict(self._given)
-        left_out: list[Omission] = []
-        converted: list[Simplification] = []
-        seen: set[int] = set()
-        waiting: list[tuple[Node, str]] = [(root, "")]
-        while waiting:
-            node, place = waiting.pop()
-            if id(node) in seen or id(node) not in self._kept:
+        replacements: dict[int, Node] = dict(self._replacements)
+        omissions: list[Omission] = []
+        simplifications: list[Simplification] = []
+        done: set[int] = set()
+        places: list[tuple[Node, str]] = [(root, "")]
+        while places:
+            node, place = places.pop()
+            if id(node) in done or id(node) not in self._kept:
                 continue
-            seen.add(id(node))
+            done.add(id(node))
             now = self._kept[id(node)]
             if id(node) in self._said:
-                converted.append(Simplification(place, *self._said[id(node)]))
+                simplifications.append(Simplification(place, *self._said[id(node)]))
             entries = _entries(now)
-            lost = [*self._lost(entries or [], place)]
-            left_out += lost
-            if lost and not self._keep_classes:
-                now = _with_entries(now, self._held(entries or []))
+            here = [*self._omissions(entries or [], place)]
+            omissions += here
+            if here and not self._keep_classes:
+                now = _with_entries(now, self._entries_left(entries or []))
             if now is not node:
-                changed[id(node)] = now
-            waiting.extend(reversed([*_placed(now, place)]))
-        return Admission(changed, tuple(left_out), tuple(converted), self._refused.get(id(root), ()))
+                replacements[id(node)] = now
+            places.extend(reversed([*_parts_with_places(now, place)]))
+        return Admission(replacements, tuple(omissions), tuple(simplifications), self._refused.get(id(root), ()))
 
-    def _converted(self, node: Node) -> Node:
-        now = self._given.get(id(node), node)
-        found: PlainForm | None = plain_form(now)
-        if found is None or (found.form and self._keep_classes):
+    def _simplify(self, node: Node) -> Node:
+        now = self._replacements.get(id(node), node)
+        form: PlainForm | None = plain_form(now)
+        if form is None or (form.form and self._keep_classes):
             return now
-        if found.form:
-            self._said[id(node)] = found.form, now.function.path
-        return found.node
+        if form.form:
+            self._said[id(node)] = form.form, now.function.path
+        return form.node
 
-    def _lost(self, entries: list[Node], place: str) -> Iterator[Omission]:
+    def _omissions(self, entries: list[Node], place: str) -> Iterator[Omission]:
         for key, value in zip(entries[::2], entries[1::2], strict=True):
             names = self._refused.get(id(key)) or self._refused.get(id(value))
             if names:
-                yield Omission(_joined(place, key), names)
+                yield Omission(_join(place, key), names)
 
-    def _held(self, entries: list[Node]) -> list[Node]:
+    def _entries_left(self, entries: list[Node]) -> list[Node]:
         pairs = zip(entries[::2], entries[1::2], strict=True)
         return [item for pair in pairs if not any(id(part) in self._refused for part in pair) for item in pair]
 
@@ -187,7 +187,7 @@ def _entries(node: Node) -> list[Node] | None:
     return node.entries if type(node) is Call and node.entries and entries_of(node) is not None else None
 
 
-def _needed(node: Node) -> Iterator[Node]:
+def _parts_needed(node: Node) -> Iterator[Node]:
     """Yield the parts without which a node is another one."""
     if _entries(node) is None:
         yield from children(node)
@@ -214,9 +214,9 @@ def _at_fault(node: Node) -> tuple[str, ...]:
 def _at_fault_in_call(node: Call) -> tuple[str, ...]:
     path = todays_name(node.function.path) if type(node.function) is Global else "what another call returns"
     usual = node.kind == "reduce" or (node.kind == "newobj" and path in GIVEN_ATTRIBUTES)
-    filled = path in FILLED_LIKE_A_DICTIONARY or not node.entries
+    is_filled_well = path in FILLED_LIKE_A_DICTIONARY or not node.entries
     attributes = path in GIVEN_ATTRIBUTES or not node.states
-    fine = path in MAKERS and usual and filled and attributes and not node.items and node.kwargs is ABSENT
+    fine = path in MAKERS and usual and is_filled_well and attributes and not node.items and node.kwargs is ABSENT
     return () if fine else (path,)
 
 
@@ -229,22 +229,22 @@ def _with_entries(node: Node, entries: list[Node]) -> Node:
     return copy
 
 
-def _placed(node: Node, place: str) -> Iterator[tuple[Node, str]]:
+def _parts_with_places(node: Node, place: str) -> Iterator[tuple[Node, str]]:
     """Yield what a node holds, with the place of each part."""
     entries = _entries(node)
     if type(node) in (list, tuple):
-        yield from ((child, _joined(place, index)) for index, child in enumerate(node))
+        yield from ((child, _join(place, index)) for index, child in enumerate(node))
         return
     if type(node) is Call and type(node.args) is tuple:
         yield from ((part, place) for part in node.args)
-        yield from ((part, place) for part in _needed(node) if part is not node.args)
+        yield from ((part, place) for part in _parts_needed(node) if part is not node.args)
     else:
-        yield from ((part, place) for part in _needed(node))
+        yield from ((part, place) for part in _parts_needed(node))
     for key, value in zip((entries or [])[::2], (entries or [])[1::2], strict=True):
         yield key, place
-        yield value, _joined(place, key)
+        yield value, _join(place, key)
 
 
-def _joined(place: str, key: Node) -> str:
+def _join(place: str, key: Node) -> str:
     text = key if type(key) is str else str(plain(key, most=20))
     return f"{place}.{text}" if place else text

@@ -122,11 +122,11 @@ def choose(question: RemapRequest, *, trial: Callable[[FilePlan], bool] | None =
 
 
 def _refuse_contradictions(question: RemapRequest) -> None:
-    given = [name for name, value in (("--plan", question.plan), ("--against", question.against)) if value]
+    flags = [name for name, value in (("--plan", question.plan), ("--against", question.against)) if value]
     if question.direction == "back" and question.against:
         raise UsageError("--against and --reverse exclude each other", fix="give the files the other way round")
-    if len(given) > 1 or (given and question.class_name):
-        raise UsageError(f"{' and '.join([*given, '--as'][:2])} exclude each other", fix="give one of them")
+    if len(flags) > 1 or (flags and question.class_name):
+        raise UsageError(f"{' and '.join([*flags, '--as'][:2])} exclude each other", fix="give one of them")
     if question.hints and (question.plan or question.direction == "back"):
         raise UsageError("--hint is for renames that are inferred, and this plan is given", fix="leave it out")
     if question.drops and (question.plan or question.direction == "back"):
@@ -136,28 +136,28 @@ def _refuse_contradictions(question: RemapRequest) -> None:
 
 
 def _forward(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan | NoPlan:
-    found = _diagnose(question)
-    if isinstance(found, Stranger) and question.class_name:
-        return _to_class(question, found, trial)
-    if not isinstance(found, Recognised):
-        return NoPlan(found.result)
+    diagnosis = _diagnose(question)
+    if isinstance(diagnosis, Stranger) and question.class_name:
+        return _to_class(question, diagnosis, trial)
+    if not isinstance(diagnosis, Recognised):
+        return NoPlan(diagnosis.result)
     if question.class_name and question.hints:
-        return _to_class(question, found, trial)
-    if found.plan is None or forbid_remap(found.result.findings):
-        return NoPlan(found.result)
-    return _file_plan(found, found.plan, found.inference.written)
+        return _to_class(question, diagnosis, trial)
+    if diagnosis.plan is None or forbid_remap(diagnosis.result.findings):
+        return NoPlan(diagnosis.result)
+    return _file_plan(diagnosis, diagnosis.plan, diagnosis.inference.written)
 
 
-def _file_plan(found: Recognised, plan: Plan, order: Layout) -> FilePlan:
+def _file_plan(diagnosis: Recognised, plan: Plan, order: Layout) -> FilePlan:
     """Return a plan for the set of weights that was judged."""
     return FilePlan(
-        found.checkpoint,
-        keys=sources_of_view(found.checkpoint, found.view).keys,
+        diagnosis.checkpoint,
+        keys=sources_of_view(diagnosis.checkpoint, diagnosis.view).keys,
         plan=plan,
-        prefix=found.view.prefix,
+        prefix=diagnosis.view.prefix,
         order=order,
-        result=found.result,
-        choice=found.choice,
+        result=diagnosis.result,
+        choice=diagnosis.choice,
     )
 
 
@@ -176,14 +176,14 @@ def _from_file(question: RemapRequest) -> FilePlan:
     plan = read_plan(question.plan)
     _refuse_foreign_settings(question, plan.target.class_name)
     plan = inverse_of(plan) if question.direction == "back" else plan
-    choice, row = _meant(question, plan.source.state_dict)
+    choice, row = _set_meant(question, plan.source.state_dict)
     view = _fitting_view(row, plan, question.path)
     keys = sources_of_view(row.checkpoint, view).keys
     plan = with_effects(plan, view.outside)
-    chosen = row._replace(view=view)
-    sets = tuple(chosen if each is row else each for each in choice.sets)
-    found = choice._replace(pick=chosen, sets=sets)
-    return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=found)
+    pick = row._replace(view=view)
+    sets = tuple(pick if each is row else each for each in choice.sets)
+    choice_made = choice._replace(pick=pick, sets=sets)
+    return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=choice_made)
 
 
 def _refuse_foreign_settings(question: RemapRequest, class_name: str) -> None:
@@ -202,7 +202,7 @@ def _refuse_foreign_settings(question: RemapRequest, class_name: str) -> None:
             )
 
 
-def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoice, WeightSet]:
+def _set_meant(question: RemapRequest, plan_address: str | None = None) -> tuple[SetChoice, WeightSet]:
     """Return the sets of a file, and the one that is meant: what is stated, what the plan was made for, else the usual.
 
     Raises
@@ -212,21 +212,21 @@ def _meant(question: RemapRequest, planned: str | None = None) -> tuple[SetChoic
     UnreadableCheckpoint
         Where nobody can know which set is meant.
     """
-    wanted = planned if question.state_dict is None else question.state_dict
+    address = plan_address if question.state_dict is None else question.state_dict
     try:
-        checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=wanted, undecided="read")
+        checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=address, undecided="read")
     except UnreadableCheckpoint as error:
-        if question.state_dict is not None or planned is None or error.code != "VC446":
+        if question.state_dict is not None or plan_address is None or error.code != "VC446":
             raise
-        said = f"the plan was made for the set of weights {planned!a}, which this file does not have"
+        message = f"the plan was made for the set of weights {plan_address!a}, which this file does not have"
         raise PlanRefused(
-            said, where=question.path, fix="state the set that it is for: --state-dict ADDRESS"
+            message, where=question.path, fix="state the set that it is for: --state-dict ADDRESS"
         ) from error
     _refuse_unreadable(checkpoint)
     choice = choose_set(checkpoint)
     if choice.pick is None:
-        asked = about_several_sets(checkpoint, [row.address for row in choice.sets])
-        raise UnreadableCheckpoint(asked.message, where=question.path, fix=asked.fix, code=asked.code)
+        finding = about_several_sets(checkpoint, [row.address for row in choice.sets])
+        raise UnreadableCheckpoint(finding.message, where=question.path, fix=finding.fix, code=finding.code)
     return choice, choice.pick
 
 
@@ -250,28 +250,30 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
 
 
 def _to_class(
-    question: RemapRequest, found: Recognised | Stranger, trial: Callable[[FilePlan], bool] | None
+    question: RemapRequest, diagnosis: Recognised | Stranger, trial: Callable[[FilePlan], bool] | None
 ) -> FilePlan:
     """Infer the renames that lead from a fork's names to those of the class."""
     from viscy_compat.diagnosis.by_structure import find_meaning, shown_settings, verdict_by_shapes
 
-    checkpoint = found.checkpoint
+    checkpoint = diagnosis.checkpoint
     _refuse_unreadable(checkpoint)
     lean = checkpoint.without(keys_of(question.drops, checkpoint))
-    view, settled = find_meaning(lean, question.class_name, question.statements, question.hints)
+    view, config = find_meaning(lean, question.class_name, question.statements, question.hints)
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
     _refuse_adapters(checkpoint, view)
-    address = needed_address(found.choice)
-    way = route_to_class(plan_source(checkpoint, view, state_dict=address), view, settled.inference)
+    address = needed_address(diagnosis.choice)
+    route = route_to_class(plan_source(checkpoint, view, state_dict=address), view, config.inference)
     try:
-        chosen = _inferred(question, checkpoint, view, way, trial)
+        file_plan = _infer(question, checkpoint, view, route, trial)
     except PlanRefused as error:
-        known = f"by its shapes it is {question.class_name} with {shown_settings(settled.inference)}"
-        told = f"{error.message}; {known}"
+        description = f"by its shapes it is {question.class_name} with {shown_settings(config.inference)}"
+        message = f"{error.message}; {description}"
         raise PlanRefused(
-            told, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
+            message, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
         ) from error
-    return chosen._replace(result=verdict_by_shapes(found.result, checkpoint, view, settled), choice=found.choice)
+    return file_plan._replace(
+        result=verdict_by_shapes(diagnosis.result, checkpoint, view, config), choice=diagnosis.choice
+    )
 
 
 def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
@@ -282,63 +284,63 @@ def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
 
 def _against(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan:
     _refuse_foreign_settings(question, "")
-    wanted = open_checkpoint(question.against, limits=question.limits)
-    choice, row = _meant(question)
-    view = view_without(_seen(row), keys_of(question.drops, row.checkpoint))
+    target = open_checkpoint(question.against, limits=question.limits)
+    choice, row = _set_meant(question)
+    view = view_without(_view_of(row), keys_of(question.drops, row.checkpoint))
     here = plan_source(row.checkpoint, view, state_dict=needed_address(choice))
-    way = Route(here, PlanEnd(layout_of(wanted, views_of(wanted)[0])), view.dropped, view.dropped)
-    return _inferred(question, row.checkpoint, view, way, trial)._replace(choice=choice)
+    route = Route(here, PlanEnd(layout_of(target, views_of(target)[0])), view.dropped, view.dropped)
+    return _infer(question, row.checkpoint, view, route, trial)._replace(choice=choice)
 
 
-def _seen(row: WeightSet) -> View:
+def _view_of(row: WeightSet) -> View:
     """Return the view of a set whose renames are inferred: that of its class or prefix, else the usual one."""
     return row.view if row.inference or row.checkpoint.base is not None else views_of(row.checkpoint)[0]
 
 
-def _inferred(
-    question: RemapRequest, checkpoint: Checkpoint, view: View, way: Route, trial: Callable[[FilePlan], bool] | None
+def _infer(
+    question: RemapRequest, checkpoint: Checkpoint, view: View, route: Route, trial: Callable[[FilePlan], bool] | None
 ) -> FilePlan:
     keys = sources_of_view(checkpoint, view).keys
 
-    def chosen(plan: Plan) -> FilePlan:
-        return FilePlan(checkpoint, keys, plan, view.prefix, way.source.layout)
+    def file_plan(plan: Plan) -> FilePlan:
+        return FilePlan(checkpoint, keys, plan, view.prefix, route.source.layout)
 
-    holds = (lambda plan: trial(chosen(plan))) if trial else None
-    found = infer_plan(way, hints=question.hints, trial=holds, where=question.path)
-    return chosen(found.plan)._replace(grounds=found.grounds)
+    holds = (lambda plan: trial(file_plan(plan))) if trial else None
+    inferred_plan = infer_plan(route, hints=question.hints, trial=holds, where=question.path)
+    return file_plan(inferred_plan.plan)._replace(grounds=inferred_plan.grounds)
 
 
 def _back(question: RemapRequest) -> FilePlan | NoPlan:
     """Undo what the rows of the only older generation did whose fills the file still holds."""
-    found = _diagnose(question)
-    if not isinstance(found, Recognised):
-        return NoPlan(found.result)
+    diagnosis = _diagnose(question)
+    if not isinstance(diagnosis, Recognised):
+        return NoPlan(diagnosis.result)
     refusals: list[PlanRefused] = []
-    for generation in reversed(found.inference.architecture.generations):
+    for generation in reversed(diagnosis.inference.architecture.generations):
         try:
-            chosen = _undone(found, generation)
+            file_plan = _plan_back_to(diagnosis, generation)
         except (PlanRefused, Unbuildable) as error:
             refusals += [error] if isinstance(error, PlanRefused) else []
         else:
-            if chosen is not None:
-                return chosen
+            if file_plan is not None:
+                return file_plan
     if refusals:
         raise refusals[0]
-    name = found.inference.architecture.name
+    name = diagnosis.inference.architecture.name
     raise PlanRefused(
         f"{name} has no older generation that this file could have come from", where=question.path, fix="give --plan"
     )
 
 
-def _undone(found: Recognised, generation: Generation) -> FilePlan | None:
+def _plan_back_to(diagnosis: Recognised, generation: Generation) -> FilePlan | None:
     """Return the way back to one generation; None where it has today's layout."""
     if generation.to_today is None:
         return None
-    plan = plan_back(found.checkpoint, found.view, found.inference, generation)
-    keys = sources_of_view(found.checkpoint, found.view).keys
-    with TensorReader(found.checkpoint) as reader:
-        refuse_changed_fills(plan, {name: found.checkpoint.tensors[key] for name, key in keys.items()}, reader)
-    return _file_plan(found, plan, plan.source.layout)
+    plan = plan_back(diagnosis.checkpoint, diagnosis.view, diagnosis.inference, generation)
+    keys = sources_of_view(diagnosis.checkpoint, diagnosis.view).keys
+    with TensorReader(diagnosis.checkpoint) as reader:
+        refuse_changed_fills(plan, {name: diagnosis.checkpoint.tensors[key] for name, key in keys.items()}, reader)
+    return _file_plan(diagnosis, plan, plan.source.layout)
 
 
 def _refuse_unreadable(checkpoint: Checkpoint) -> None:

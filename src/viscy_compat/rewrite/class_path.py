@@ -36,8 +36,8 @@ def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:
             "the hyper-parameters name no class path to replace", where=checkpoint.path, fix="leave --class-path out"
         )
     pairs = zip(entries[::2], entries[1::2], strict=True)
-    changed = [item for key, value in pairs for item in (key, path if key == KEY else value)]
-    return {id(node): _like(node, changed)}
+    entries_now = [item for key, value in pairs for item in (key, path if key == KEY else value)]
+    return {id(node): _like(node, entries_now)}
 
 
 def _like(node: Node, entries: list[Node]) -> Node:

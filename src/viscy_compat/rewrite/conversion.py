@@ -31,7 +31,7 @@ def plain_form(node: Node) -> PlainForm | None:
     True
     """
     if type(node) is bytes:
-        return PlainForm(_encoded(node))
+        return PlainForm(_encode(node))
     if type(node) is Items:
         return _of_items(node)
     if type(node) is Call and type(node.function) is Global:
@@ -40,7 +40,7 @@ def plain_form(node: Node) -> PlainForm | None:
     return None
 
 
-def _encoded(data: bytes) -> Call:
+def _encode(data: bytes) -> Call:
     """Return bytes as pickle protocol 2 has them: a text whose characters are the bytes."""
     return Call(Global("_codecs", "encode"), (data.decode("latin-1"), "latin1"))
 
@@ -49,7 +49,7 @@ def _of_items(node: Items) -> PlainForm | None:
     if node.kind == "set":
         return PlainForm(Call(Global("builtins", "set"), (list(node.items),)))
     if node.kind == "bytearray":
-        return PlainForm(Call(Global("builtins", "bytearray"), (_encoded(bytes(node.items[0])),)))
+        return PlainForm(Call(Global("builtins", "bytearray"), (_encode(bytes(node.items[0])),)))
     return None
 
 
@@ -106,12 +106,12 @@ def _node_of(value: Any) -> Node:
         items = [_node_of(item) for item in value]
         return ABSENT if any(item is ABSENT for item in items) else items
     if isinstance(value, dict):
-        entries = [item for key, held in value.items() for item in (key, _node_of(held))]
+        entries = [item for key, item_value in value.items() for item in (key, _node_of(item_value))]
         return ABSENT if any(item is ABSENT for item in entries) else Dict(entries)
     return value
 
 
-def _ordered(node: Call) -> PlainForm | None:
+def _under_own_name(node: Call) -> PlainForm | None:
     """Return an OrderedDict under its own name; old files found it in a module of torch that imported it."""
     if node.function.module == "collections":
         return None
@@ -126,7 +126,7 @@ _CALLS: Final[dict[str, Callable[[Call], PlainForm | None]]] = {
     "TorchVersion": _text,
     "AttributeDict": _dictionary,
     "defaultdict": _dictionary,
-    "OrderedDict": _ordered,
+    "OrderedDict": _under_own_name,
     "scalar": _number,
     **dict.fromkeys(("_reconstruct", "_frombuffer", "DictConfig", "ListConfig"), _container),
 }

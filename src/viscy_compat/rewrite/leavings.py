@@ -19,36 +19,38 @@ def about_admission(admission: Admission, out: str, *, keep_classes: bool) -> It
     if keep_classes:
         yield from _about_kept_classes(admission, out)
         return
-    left_out, converted = admission.left_out, admission.converted
-    if left_out:
-        names = tuple(dict.fromkeys(name for row in left_out for name in row.names))
-        said = f"{_counted(len(left_out))} left out, since torch.load's default (weights_only=True) refuses"
-        places = tuple(f"{row.place} ({_some(row.names)})" for row in left_out)
-        yield Finding("VC330", f"{said} {_some(names)}", places, fix=_KEEP)
-    if converted:
-        said = f"{_counted(len(converted))} written in a plainer form, which torch.load's default reads"
-        yield Finding("VC331", said, tuple(f"{row.place}: {row.form} of {row.name}" for row in converted), fix=_KEEP)
+    omissions, simplifications = admission.omissions, admission.simplifications
+    if omissions:
+        names = tuple(dict.fromkeys(name for row in omissions for name in row.names))
+        message = f"{_count(len(omissions))} left out, since torch.load's default (weights_only=True) refuses"
+        places = tuple(f"{row.place} ({_some(row.names)})" for row in omissions)
+        yield Finding("VC330", f"{message} {_some(names)}", places, fix=_KEEP)
+    if simplifications:
+        message = f"{_count(len(simplifications))} written in a plainer form, which torch.load's default reads"
+        yield Finding(
+            "VC331", message, tuple(f"{row.place}: {row.form} of {row.name}" for row in simplifications), fix=_KEEP
+        )
 
 
 def about_drops(operations: Iterable[Operation]) -> Iterator[Finding]:
     """Say that a plan leaves out what computes something."""
     names = changing_drops(operations)
     if names:
-        said = f"changes predictions: {len(names)} tensors that compute are dropped"
-        yield Finding("VC124", said, tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
+        message = f"changes predictions: {len(names)} tensors that compute are dropped"
+        yield Finding("VC124", message, tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
 
 
 def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:
     """Say that torch's default refuses the new file, and which calls read it."""
-    names = tuple(dict.fromkeys((*admission.root, *(name for row in admission.left_out for name in row.names))))
+    names = tuple(dict.fromkeys((*admission.root, *(name for row in admission.omissions for name in row.names))))
     if names:
-        said = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
+        message = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
         calls = (f"torch.load({out!r}, weights_only=False)", f"load_from_checkpoint({out!r}, weights_only=False)")
         fix = f"if you trust the file: {' or '.join(calls)}, or Trainer.fit(..., weights_only=False)"
-        yield Finding("VC332", f"{said} {_some(names)}", names, fix=fix)
+        yield Finding("VC332", f"{message} {_some(names)}", names, fix=fix)
 
 
-def _counted(count: int) -> str:
+def _count(count: int) -> str:
     return f"{count} entries are" if count > 1 else "an entry is"
 
 

@@ -29,7 +29,7 @@ IfExists = Literal["refuse", "overwrite", "back up"]
 
 
 class Output:
-    """One output file in the making; `opened` makes it.
+    """One output file in the making; `open_output` makes it.
 
     Attributes
     ----------
@@ -41,12 +41,12 @@ class Output:
         Bytes written so far.
     """
 
-    __slots__ = ("_descriptor", "_disc", "_existing", "_inputs", "path", "position", "temporary")
+    __slots__ = ("_descriptor", "_disc", "_if_exists", "_inputs", "path", "position", "temporary")
 
-    def __init__(self, path: str, existing: IfExists, inputs: tuple[FileFacts, ...]) -> None:
-        self.path, self._existing, self._inputs = path, existing, inputs
+    def __init__(self, path: str, if_exists: IfExists, inputs: tuple[FileFacts, ...]) -> None:
+        self.path, self._if_exists, self._inputs = path, if_exists, inputs
         self.temporary, self._descriptor = _locked_file(path, _mode_beside(inputs))
-        if existing == "back up":
+        if if_exists == "back up":
             _become_like(self._descriptor, path)
         self._disc: DiscSync | None = None
         self.position = 0
@@ -56,7 +56,7 @@ class Output:
         self.position += len(data)
         self._write(data)
         if self._disc is not None:
-            self._disc.reached(self.position)
+            self._disc.reach(self.position)
 
     def patch(self, position: int, data: bytes) -> None:
         """Overwrite bytes that were written before."""
@@ -93,11 +93,11 @@ class Output:
         OutputRefused
             Where another file has appeared at the target, or the backup exists.
         """
-        if self._existing == "refuse":
+        if self._if_exists == "refuse":
             self._take_free_place()
         else:
-            refuse_target(self.path, self._existing, self._inputs)
-            if self._existing == "back up":
+            refuse_target(self.path, self._if_exists, self._inputs)
+            if self._if_exists == "back up":
                 _link(self.path, self.path + BACKUP)
             os.replace(self.temporary, self.path)
         _sync_folder(self.path)
@@ -119,10 +119,10 @@ class Output:
 
     def _write(self, data: bytes) -> None:
         """Write all of it: the system may take less than it is given."""
-        written = os.write(self._descriptor, data)
-        while written < len(data):
-            data = data[written:]
-            written = os.write(self._descriptor, data)
+        count = os.write(self._descriptor, data)
+        while count < len(data):
+            data = data[count:]
+            count = os.write(self._descriptor, data)
 
     def _take_free_place(self) -> None:
         try:
@@ -136,14 +136,14 @@ class Output:
 
 
 @contextmanager
-def opened(path: str, existing: IfExists, *, inputs: tuple[FileFacts, ...] = ()) -> Iterator[Output]:
+def open_output(path: str, if_exists: IfExists, *, inputs: tuple[FileFacts, ...] = ()) -> Iterator[Output]:
     """Open an output; whatever happens, the temporary file is gone afterwards.
 
     Parameters
     ----------
     path : str
         The target.
-    existing : {"refuse", "overwrite", "back up"}
+    if_exists : {"refuse", "overwrite", "back up"}
         What to do where it exists.
     inputs : tuple[FileFacts, ...], optional
         Files that must not be overwritten, unless backed up.
@@ -154,16 +154,16 @@ def opened(path: str, existing: IfExists, *, inputs: tuple[FileFacts, ...] = ())
         As `refuse_target`; also for a folder that is read-only, a full disc, a limit on file sizes.
     """
     sweep(os.path.dirname(path) or ".")
-    refuse_target(path, existing, inputs)
-    with _explained(path):
-        output = Output(path, existing, inputs)
+    refuse_target(path, if_exists, inputs)
+    with _explain(path):
+        output = Output(path, if_exists, inputs)
         try:
             yield output
         finally:
             output.close()
 
 
-def refuse_target(path: str, existing: IfExists, inputs: Iterable[FileFacts] = ()) -> None:
+def refuse_target(path: str, if_exists: IfExists, inputs: Iterable[FileFacts] = ()) -> None:
     """Refuse a target that must not be written to; nothing is touched.
 
     Raises
@@ -175,21 +175,21 @@ def refuse_target(path: str, existing: IfExists, inputs: Iterable[FileFacts] = (
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise OutputRefused("there is no such folder", where=folder, fix="make it, or choose another place")
-    found = _status(path)
-    if found is None:
+    status = _status(path)
+    if status is None:
         if path.endswith(("/", os.sep)):
             raise OutputRefused("this is a folder's name, not a file's", where=path, fix="give the name of a file")
         return
-    if not stat.S_ISREG(found.st_mode):
-        raise _no_file(path, found.st_mode)
-    if existing == "back up":
-        _refuse_backup(path, found)
+    if not stat.S_ISREG(status.st_mode):
+        raise _no_file(path, status.st_mode)
+    if if_exists == "back up":
+        _refuse_backup(path, status)
         return
-    if any((file.device, file.inode) == (found.st_dev, found.st_ino) for file in inputs):
+    if any((file.device, file.inode) == (status.st_dev, status.st_ino) for file in inputs):
         raise OutputRefused(
             "the output is the input itself", where=path, fix="choose another name, or --in-place to keep FILE.bak"
         )
-    if existing == "refuse":
+    if if_exists == "refuse":
         raise _exists(path)
 
 
@@ -203,7 +203,7 @@ def sweep(folder: str) -> list[str]:
 
 
 @contextmanager
-def _explained(path: str) -> Iterator[None]:
+def _explain(path: str) -> Iterator[None]:
     """Say in one line what the system refused."""
     try:
         yield
@@ -236,13 +236,13 @@ def _mode_beside(inputs: Iterable[FileFacts]) -> int:
 
 def _become_like(descriptor: int, path: str) -> None:
     """Give a file the mode of the one whose place it takes, and its owner where the system lets us."""
-    found = _status(path)
-    if found is None or not hasattr(os, "fchown"):
+    status = _status(path)
+    if status is None or not hasattr(os, "fchown"):
         return
     with suppress(OSError):
-        os.fchown(descriptor, found.st_uid, found.st_gid)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
     # after the owner: a change of owner takes bits away
-    os.fchmod(descriptor, stat.S_IMODE(found.st_mode) & 0o777)
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
 
 
 def _locked_file(path: str, mode: int) -> tuple[str, int]:
@@ -308,10 +308,10 @@ def _exists(path: str) -> OutputRefused:
     return OutputRefused("the file exists", where=path, fix="choose another name, or --force to replace it")
 
 
-def _refuse_backup(path: str, found: os.stat_result) -> None:
+def _refuse_backup(path: str, status: os.stat_result) -> None:
     """Refuse where the backup is another file; a hard link to the file itself is what a killed run left."""
     backup = _status(path + BACKUP)
-    if backup is not None and (backup.st_dev, backup.st_ino) != (found.st_dev, found.st_ino):
+    if backup is not None and (backup.st_dev, backup.st_ino) != (status.st_dev, status.st_ino):
         raise OutputRefused("the backup exists, and is never overwritten", where=path + BACKUP, fix="move it away")
 
 

@@ -22,46 +22,46 @@ from viscy_compat.rewrite.choosing import FilePlan, RemapRequest
 from viscy_compat.version import __version__
 
 
-def provenance(chosen: FilePlan, question: RemapRequest) -> dict[str, str]:
+def provenance(file_plan: FilePlan, question: RemapRequest) -> dict[str, str]:
     """Return the record of one remap: texts by name, those of ours behind ``viscy_compat.``.
 
     What the metadata of a safetensors source says besides is kept.
     """
     from json import dumps
 
-    target = chosen.plan.target
-    config = known_arguments(chosen, question)
-    names = [*dropped_before(chosen.checkpoint.metadata), *fold(changing_drops(chosen.plan.operations))]
-    dropped = list(dict.fromkeys(names))
-    recorded = {
+    target = file_plan.plan.target
+    config = known_arguments(file_plan, question)
+    names = [*dropped_before(file_plan.checkpoint.metadata), *fold(changing_drops(file_plan.plan.operations))]
+    drops = list(dict.fromkeys(names))
+    record = {
         "class": target.class_name,
         "generation": target.generation,
         "config": dumps(config, sort_keys=True) if target.config else "",
-        "source_generation": chosen.plan.source.generation,
-        "plan": plan_id(chosen.plan),
-        "state_dict": chosen.plan.source.state_dict or "",
-        "source": source_digest(chosen.checkpoint),
+        "source_generation": file_plan.plan.source.generation,
+        "plan": plan_id(file_plan.plan),
+        "state_dict": file_plan.plan.source.state_dict or "",
+        "source": source_digest(file_plan.checkpoint),
         "version": __version__,
-        "changes_predictions": dumps(dropped) if dropped else "",
+        "changes_predictions": dumps(drops) if drops else "",
     }
-    kept = {key: value for key, value in chosen.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
-    return {"format": "pt", **kept, **{f"viscy_compat.{name}": value for name, value in recorded.items() if value}}
+    others = {key: value for key, value in file_plan.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
+    return {"format": "pt", **others, **{f"viscy_compat.{name}": value for name, value in record.items() if value}}
 
 
-def known_arguments(chosen: FilePlan, question: RemapRequest) -> dict[str, Any]:
+def known_arguments(file_plan: FilePlan, question: RemapRequest) -> dict[str, Any]:
     """Return the constructor arguments that are stated or that the weights show; what is assumed is left out."""
-    target = chosen.plan.target
+    target = file_plan.plan.target
     if not target.class_name:
         return {}
-    identity = chosen.result.identity if chosen.result else None
+    identity = file_plan.result.identity if file_plan.result else None
     config, sources = dict(target.config), identity.sources if identity else None
     if sources is None:
-        shown = infer(find(target.class_name), target.layout)
-        if shown is None:
+        by_weights = infer(find(target.class_name), target.layout)
+        if by_weights is None:
             return {}
-        rows = gather(shown.architecture, shown.config, shown.generation.name, question.statements)
-        settled = settle_with(target.layout, shown, rows)
-        config, sources = settled.inference.config, settled.sources()
+        rows = gather(by_weights.architecture, by_weights.config, by_weights.generation.name, question.statements)
+        config_settled = settle_with(target.layout, by_weights, rows)
+        config, sources = config_settled.inference.config, config_settled.sources()
     return {name: value for name, value in config.items() if sources.get(name) not in (None, "not known", "assumed")}
 
 

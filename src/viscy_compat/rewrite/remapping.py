@@ -26,13 +26,14 @@ from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.class_path import with_class_path
 from viscy_compat.rewrite.leavings import about_admission, about_drops
-from viscy_compat.rewrite.output import IfExists, opened, refuse_target
+from viscy_compat.rewrite.output import IfExists, open_output, refuse_target
 from viscy_compat.rewrite.provenance import provenance
 from viscy_compat.rewrite.siblings import Fate, Scope, fates_of, left_sites, scope_of, usual_site
 from viscy_compat.rewrite.torch_graph import KEPT_ENTRIES
 from viscy_compat.rewrite.write import (
     Job,
     OutputFormat,
+    OutputSet,
     WrittenFile,
     becomes_plain,
     plain_output,
@@ -63,7 +64,7 @@ class Wish(NamedTuple):
     ----------
     out : str, optional
         The new file; empty where only the plan is wanted.
-    existing : {"refuse", "overwrite", "back up"}, optional
+    if_exists : {"refuse", "overwrite", "back up"}, optional
         What happens to a file that stands there; ``back up`` is ``--in-place``.
     weights_only : bool, optional
         Leave optimizer and trainer state out.
@@ -79,7 +80,7 @@ class Wish(NamedTuple):
     """
 
     out: str = ""
-    existing: IfExists = "refuse"
+    if_exists: IfExists = "refuse"
     weights_only: bool = False
     plan_out: str = ""
     shim_out: str = ""
@@ -134,7 +135,7 @@ class RemapResult(NamedTuple):
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON has it; keys without a value are left out."""
         identity = self.check.identity if self.check else None
-        told = {
+        fields = {
             "file": self.file,
             "verdict": self.verdict,
             "written": self.written.path if self.written else None,
@@ -150,20 +151,20 @@ class RemapResult(NamedTuple):
             "files": dict(self.files),
             "proof": dict(self.proof) if self.proof else None,
             "expect": self.expect.to_dict() if self.expect else None,
-            "grounds": {ground: fold(names) for ground, names in grouped(self.grounds).items()},
+            "grounds": {ground: fold(names) for ground, names in names_by_ground(self.grounds).items()},
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
         }
-        kept = ("findings", "written", "next", *(() if self.state_dict is None else ("state_dict",)))
-        return {name: value for name, value in told.items() if value or name in kept}
+        always = ("findings", "written", "next", *(() if self.state_dict is None else ("state_dict",)))
+        return {name: value for name, value in fields.items() if value or name in always}
 
 
-def grouped(grounds: Mapping[str, str]) -> dict[str, list[str]]:
+def names_by_ground(grounds: Mapping[str, str]) -> dict[str, list[str]]:
     """Return the names that each ground decided.
 
     Examples
     --------
-    >>> grouped({"a": "same name", "b": "same name"})
+    >>> names_by_ground({"a": "same name", "b": "same name"})
     {'same name': ['a', 'b']}
     """
     groups: dict[str, list[str]] = {}
@@ -175,19 +176,19 @@ def grouped(grounds: Mapping[str, str]) -> dict[str, list[str]]:
 def plan_summary(plan: Plan) -> dict[str, Any]:
     """Return how many tensors a plan keeps, renames, drops, fills, casts and otherwise changes."""
     renames = sum(isinstance(row, Rename) for row in plan.changes)
-    told = {"renames": renames, "drops": plan.count(Drop), "fills": plan.count(Fill), "casts": plan.count(Cast)}
-    others = len(plan.changes) - sum(told.values())
+    counts = {"renames": renames, "drops": plan.count(Drop), "fills": plan.count(Fill), "casts": plan.count(Cast)}
+    others = len(plan.changes) - sum(counts.values())
     rows = {"prefix": list(plan.prefix_rows)} if plan.prefix_rows else {}
     kept = len(plan.operations) - len(plan.changes)
-    changing = changing_drops(plan.operations)
+    changing_names = changing_drops(plan.operations)
     return {
         "id": plan_id(plan),
         "total": True,
         "kept": kept,
-        **told,
+        **counts,
         **({"others": others} if others else {}),
         **rows,
-        **({"changes_predictions": fold(changing)} if changing else {}),
+        **({"changes_predictions": fold(changing_names)} if changing_names else {}),
     }
 
 
@@ -330,19 +331,19 @@ def fulfil(
         result = chosen.result
         return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
     for path in filter(None, (wish.plan_out, wish.shim_out)):
-        refuse_target(path, _existing(wish), chosen.checkpoint.files)
+        refuse_target(path, _if_exists(wish), chosen.checkpoint.files)
     fates = _fates(chosen, wish)
     findings = _findings(chosen, wish)  # looks into the source, which --in-place replaces
-    job, written, proof = _written(chosen, question, wish, prover)
+    job, written, proof = _write(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish, chosen.checkpoint))
     admission = written.admission if written else Admission({})
-    gone = () if wish.keep_classes else tuple(row.place for row in admission.left_out)
+    omissions = () if wish.keep_classes else tuple(row.place for row in admission.omissions)
     return RemapResult(
         question.path,
         "compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
         chosen.plan,
         written,
-        (*left_behind(chosen.checkpoint, job, fates), *gone) if job else (),
+        (*left_behind(chosen.checkpoint, job, fates), *omissions) if job else (),
         chosen.plan.loses if question.direction == "forward" else (),
         (
             *about_drops(chosen.plan.operations),
@@ -355,14 +356,14 @@ def fulfil(
         chosen.grounds,
         state_dict=chosen.choice.pick.address if chosen.choice and chosen.choice.pick else None,
         fates=fates,
-        place=job.part.site if job and not plain_output(job) else "",
+        place=job.weights.site if job and not plain_output(job) else "",
     )
 
 
 def _fates(chosen: FilePlan, wish: Wish) -> tuple[Fate, ...]:
     """Return what becomes of the other sets of weights; in a file that is not written yet, what would."""
     checkpoint = chosen.checkpoint
-    kind = kind_of(wish.out, checkpoint, wish.existing) if wish.out else "torch"
+    kind = kind_of(wish.out, checkpoint, wish.if_exists) if wish.out else "torch"
     scope = scope_of(wish.sets, checkpoint, chosen.choice)
     holds = ""
     if kind == "safetensors":
@@ -374,16 +375,16 @@ def _fates(chosen: FilePlan, wish: Wish) -> tuple[Fate, ...]:
     return fates_of(chosen.choice, chosen.plan, _prefix(chosen, scope, edits=True), scope=scope, holds=holds)
 
 
-def _written(
-    chosen: FilePlan, question: RemapRequest, wish: Wish, prover: Prover | None
+def _write(
+    file_plan: FilePlan, question: RemapRequest, wish: Wish, prover: Prover | None
 ) -> tuple[Job | None, WrittenFile | None, dict[str, Any]]:
     if not wish.out and prover is None:
         return None, None, {}
     if not wish.out:
-        return None, None, _proven_aside(chosen, question, prover)
+        return None, None, _proven_aside(file_plan, question, prover)
     proof: dict[str, Any] = {}
-    job = _job(chosen, question, wish)
-    written = write(job, lambda path: proof.update(_rechecked(chosen, question, job, path, prover)))
+    job = _job(file_plan, question, wish)
+    written = write(job, lambda path: proof.update(_recheck(file_plan, question, job, path, prover)))
     return job, written, proof
 
 
@@ -392,10 +393,10 @@ def _proven_aside(chosen: FilePlan, question: RemapRequest, prover: Prover | Non
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="viscy-compat-") as folder:
-        return _written(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
+        return _write(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
 
 
-def kind_of(path: str, checkpoint: Checkpoint, existing: IfExists) -> OutputFormat:
+def kind_of(path: str, checkpoint: Checkpoint, if_exists: IfExists) -> OutputFormat:
     """Return the format that a file's ending asks for.
 
     Raises
@@ -406,7 +407,7 @@ def kind_of(path: str, checkpoint: Checkpoint, existing: IfExists) -> OutputForm
     ending = os.path.splitext(path)[1].lower()
     if ending in ENDINGS:
         return ENDINGS[ending]
-    if existing == "back up" and not checkpoint.format.startswith("sharded"):
+    if if_exists == "back up" and not checkpoint.format.startswith("sharded"):
         return "safetensors" if checkpoint.format == "safetensors" else "torch"
     raise UsageError(f"the ending {ending!a} says no format", where=path, fix=f"choose one of {', '.join(ENDINGS)}")
 
@@ -414,10 +415,10 @@ def kind_of(path: str, checkpoint: Checkpoint, existing: IfExists) -> OutputForm
 def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) -> tuple[str, ...]:
     """Return what the source holds besides its sets of weights and the new file does not, by name."""
     entries = [name for name in checkpoint.entries if name != checkpoint.site.partition(".")[0]]
-    if job.kind == "torch" and not becomes_plain(checkpoint):
+    if job.format == "torch" and not becomes_plain(checkpoint):
         entries = [name for name in entries if job.weights_only and not _is_kept(name, checkpoint)]
-        moved = checkpoint.site if job.part.site != checkpoint.site else None
-        entries += [path for path in job.removed if path not in entries and path != moved]
+        old_site = checkpoint.site if job.weights.site != checkpoint.site else None
+        entries += [path for path in job.removed if path not in entries and path != old_site]
     return (*entries, *checkpoint.extras, *_in_no_set(checkpoint, fates))
 
 
@@ -435,8 +436,8 @@ def _is_kept(name: str, checkpoint: Checkpoint) -> bool:
 
 def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     checkpoint, plan = chosen.checkpoint, chosen.plan
-    kind = kind_of(wish.out, checkpoint, wish.existing)
-    edits = kind == "torch" and not becomes_plain(checkpoint)
+    format_ = kind_of(wish.out, checkpoint, wish.if_exists)
+    edits = format_ == "torch" and not becomes_plain(checkpoint)
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
     follows = edits and not wish.weights_only
@@ -445,14 +446,17 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     prefix = _prefix(chosen, scope, edits=edits)
     stored = stored_tensors(checkpoint, chosen.keys)
     return Job(
-        checkpoint,
-        chosen.keys,
-        plan,
-        wish.out,
-        kind,
-        wish.existing,
-        prefix=prefix,
-        source_prefix=chosen.prefix,
+        OutputSet(
+            checkpoint,
+            keys=chosen.keys,
+            plan=plan,
+            prefix=prefix,
+            source_prefix=chosen.prefix,
+            site=site,
+        ),
+        out=wish.out,
+        format=format_,
+        if_exists=wish.if_exists,
         weights_only=wish.weights_only,
         keep_classes=wish.keep_classes,
         replacements={
@@ -465,7 +469,6 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
         },
         metadata=provenance(chosen, question),
         limits=question.limits,
-        site=site,
         siblings=tuple(fate.part for fate in fates if fate.part) if edits else (),
         removed=left_sites(fates, checkpoint, site) if edits else (),
     )
@@ -500,9 +503,9 @@ def _prefix(chosen: FilePlan, scope: Scope, *, edits: bool) -> str:
     return LIGHTNING_PREFIX if edits and is_lightning(chosen.checkpoint) and held else chosen.plan.target.prefix
 
 
-def _at_the_usual_place(chosen: FilePlan) -> list[WeightSet]:
-    sets = chosen.choice.sets if chosen.choice else ()
-    return [row for row in sets if row.checkpoint.site == usual_site(chosen.checkpoint, chosen.choice)]
+def _at_the_usual_place(file_plan: FilePlan) -> list[WeightSet]:
+    sets = file_plan.choice.sets if file_plan.choice else ()
+    return [row for row in sets if row.checkpoint.site == usual_site(file_plan.checkpoint, file_plan.choice)]
 
 
 def is_lightning(checkpoint: Checkpoint) -> bool:
@@ -523,34 +526,37 @@ def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
         )
 
 
-def _rechecked(
-    chosen: FilePlan, question: RemapRequest, job: Job, path: str, prover: Prover | None
-) -> Mapping[str, Any]:
+def _recheck(chosen: FilePlan, question: RemapRequest, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:
     """Read the new file as `check` would, and hold it against the target of the plan."""
     target = chosen.plan.target
     site = None if plain_output(job) else _address_in(job)
     if target.class_name and question.direction == "forward":
-        found = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
-        own = bool(job.siblings) and isinstance(found, Recognised) and found.plan is not None and not found.plan.changes
-        if found.result.verdict != "compatible" and not own:
-            raise _failed(job.out, "; ".join(finding.message for finding in found.result.findings))
+        diagnosis = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
+        own = (
+            bool(job.siblings)
+            and isinstance(diagnosis, Recognised)
+            and diagnosis.plan is not None
+            and not diagnosis.plan.changes
+        )
+        if diagnosis.result.verdict != "compatible" and not own:
+            raise _failure(job.out, "; ".join(finding.message for finding in diagnosis.result.findings))
     else:
         checkpoint = open_checkpoint(path, limits=question.limits, state_dict=site)
-        expected = {job.prefix + name: spec for name, spec in target.layout.items()}
+        layout_expected = {job.weights.prefix + name: spec for name, spec in target.layout.items()}
         layout = {key: tensor.spec for key, tensor in checkpoint.tensors.items()}
-        if differences(layout, expected):
-            raise _failed(job.out, "its layout is not that of the plan")
-    return prover(chosen, NewFile(path, site, job.prefix)) if prover else {}
+        if differences(layout, layout_expected):
+            raise _failure(job.out, "its layout is not that of the plan")
+    return prover(chosen, NewFile(path, site, job.weights.prefix)) if prover else {}
 
 
 def _address_in(job: Job) -> str:
     """Return the address of the chosen set in the output."""
-    part = job.part
-    shared = any(other.site == part.site for other in job.siblings)
-    return str(Address(part.site, part.prefix if shared else None))
+    part = job.weights
+    has_siblings = any(other.site == part.site for other in job.siblings)
+    return str(Address(part.site, part.prefix if has_siblings else None))
 
 
-def _failed(out: str, why: str) -> OutputRefused:
+def _failure(out: str, why: str) -> OutputRefused:
     return OutputRefused(
         f"the new file did not pass its check and was removed: {why}",
         where=out,
@@ -561,7 +567,7 @@ def _failed(out: str, why: str) -> OutputRefused:
 def _extra_files(plan: Plan, wish: Wish, checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
     """Write the plan and the shim, where they are wished for; they never replace a file without ``--force``."""
     if wish.plan_out:
-        _write_text(wish.plan_out, dumps(plan), _existing(wish))
+        _write_text(wish.plan_out, dumps(plan), _if_exists(wish))
         yield "plan", wish.plan_out
     if wish.shim_out:
         from viscy_compat.plans.shim_source import shim_source
@@ -573,17 +579,17 @@ def _extra_files(plan: Plan, wish: Wish, checkpoint: Checkpoint) -> Iterator[tup
             site=checkpoint.site,
             safetensors="safetensors" in checkpoint.format,
         )
-        _write_text(wish.shim_out, text, _existing(wish))
+        _write_text(wish.shim_out, text, _if_exists(wish))
         yield "shim", wish.shim_out
 
 
-def _existing(wish: Wish) -> IfExists:
+def _if_exists(wish: Wish) -> IfExists:
     """Return what happens to an existing plan or shim: there is no backup of those."""
-    return "overwrite" if wish.existing == "overwrite" else "refuse"
+    return "overwrite" if wish.if_exists == "overwrite" else "refuse"
 
 
-def _write_text(path: str, text: str, existing: IfExists) -> None:
-    with opened(path, existing) as output:
+def _write_text(path: str, text: str, if_exists: IfExists) -> None:
+    with open_output(path, if_exists) as output:
         output.write(text.encode("utf-8"))
         output.sync()
         output.commit()
@@ -592,12 +598,12 @@ def _write_text(path: str, text: str, existing: IfExists) -> None:
 def _findings(chosen: FilePlan, wish: Wish) -> tuple[Finding, ...]:
     """Return what stays to be said about the source: not what the plan, or the new file, cures."""
     checkpoint = chosen.checkpoint
-    found = chosen.result.findings if chosen.result else (*checkpoint.findings, *about_absent_weights(checkpoint))
+    findings = chosen.result.findings if chosen.result else (*checkpoint.findings, *about_absent_weights(checkpoint))
     # a new class path, or a format without hyper-parameters, is rid of the old class path
     rid_of_path = wish.class_path or ENDINGS.get(os.path.splitext(wish.out)[1].lower()) == "safetensors"
     return tuple(
         finding
-        for finding in found
+        for finding in findings
         if finding.severity != "error"
         and not CATALOGUE[finding.code].remap_cures
         and not (rid_of_path and finding.code == "VC306")

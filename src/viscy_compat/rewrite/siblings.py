@@ -38,11 +38,11 @@ class Fate(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of ``sets`` in the JSON of `remap`."""
-        found = self.row.inference
+        inference = self.row.inference
         return {
             "state_dict": self.row.address,
-            "class": found.architecture.name if found else None,
-            "generation": found.generation.name if found else None,
+            "class": inference.architecture.name if inference else None,
+            "generation": inference.generation.name if inference else None,
             "tensors": len(self.row.view.keys),
             "outcome": self.outcome,
             "why": self.why,
@@ -67,21 +67,21 @@ def fates_of(choice: SetChoice | None, plan: Plan, prefix: str, *, scope: Scope,
     """
     if choice is None or choice.pick is None:
         return ()
-    chosen = choice.pick
-    others = [row for row in choice.sets if row is not chosen]
+    pick = choice.pick
+    others = [row for row in choice.sets if row is not pick]
     if holds or scope == "chosen":
-        why = holds or f"the output holds {chosen.address!r} alone; --sets all keeps the others"
+        why = holds or f"the output holds {pick.address!r} alone; --sets all keeps the others"
         return tuple(Fate(row, "left out", why) for row in others)
-    return tuple(_fate(row, chosen, plan, prefix) for row in others)
+    return tuple(_fate(row, pick, plan, prefix) for row in others)
 
 
-def _fate(row: WeightSet, chosen: WeightSet, plan: Plan, prefix: str) -> Fate:
+def _fate(row: WeightSet, pick: WeightSet, plan: Plan, prefix: str) -> Fate:
     """Return what becomes of a set in an output that holds all of them."""
-    within = row.checkpoint.site == chosen.checkpoint.site
-    if within and row.view.prefix == chosen.view.prefix:
+    within = row.checkpoint.site == pick.checkpoint.site
+    if within and row.view.prefix == pick.view.prefix:
         return Fate(row, "left out", "in the new file its names would be those of the chosen set")
-    out = prefix if row.view.prefix == chosen.view.prefix else row.view.prefix
-    if row.layout == chosen.layout:
+    out = prefix if row.view.prefix == pick.view.prefix else row.view.prefix
+    if row.layout == pick.layout:
         return Fate(row, "migrated", "the same layout, by the same plan", _part(row, plan, out))
     if row.inference is None:
         why = "it shares a state dict with the chosen set, and is of no known class"
@@ -97,7 +97,9 @@ def _fate(row: WeightSet, chosen: WeightSet, plan: Plan, prefix: str) -> Fate:
 
 def _part(row: WeightSet, plan: Plan, prefix: str) -> OutputSet:
     keys = sources_of_view(row.checkpoint, row.view).keys
-    return OutputSet(row.checkpoint, keys, plan, prefix, row.view.prefix, row.checkpoint.site)
+    return OutputSet(
+        row.checkpoint, keys=keys, plan=plan, prefix=prefix, source_prefix=row.view.prefix, site=row.checkpoint.site
+    )
 
 
 def scope_of(scope: Scope, checkpoint: Checkpoint, choice: SetChoice | None) -> Scope:
@@ -114,36 +116,36 @@ def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
     set that was chosen there opens without being stated again.
     """
     paths = [site.path for site in checkpoint.sites]
-    found = next((path for path in ("state_dict", "") if path in paths), None)
-    if found is not None:
-        return found
+    path = next((path for path in ("state_dict", "") if path in paths), None)
+    if path is not None:
+        return path
     return "state_dict" if choice is not None and _has_rivals(choice) else checkpoint.site
 
 
 def _has_rivals(choice: SetChoice) -> bool:
     """Say whether another state dict holds what could be meant as well as the chosen set."""
-    chosen = choice.pick
-    return chosen is not None and any(
-        (row.inference or row.likely) and not is_copy(row, chosen)
+    pick = choice.pick
+    return pick is not None and any(
+        (row.inference or row.likely) and not is_copy(row, pick)
         for row in choice.sets
-        if row.checkpoint.site != chosen.checkpoint.site
+        if row.checkpoint.site != pick.checkpoint.site
     )
 
 
 def left_sites(fates: Iterable[Fate], checkpoint: Checkpoint, site: str) -> tuple[str, ...]:
     """Return the paths of state dicts that the output does not have; ``site`` is where its chosen set stands."""
     rows = list(fates)
-    left = {fate.row.checkpoint.site for fate in rows if fate.outcome == "left out"}
-    staying = {site, *(fate.row.checkpoint.site for fate in rows if fate.outcome != "left out")}
-    gone = {*left, checkpoint.site} - staying
-    if "current_model_state" in gone:
-        gone.update(_COUNTERS)
-    return tuple(sorted(gone))
+    sites_left = {fate.row.checkpoint.site for fate in rows if fate.outcome == "left out"}
+    sites_kept = {site, *(fate.row.checkpoint.site for fate in rows if fate.outcome != "left out")}
+    sites_gone = {*sites_left, checkpoint.site} - sites_kept
+    if "current_model_state" in sites_gone:
+        sites_gone.update(_COUNTERS)
+    return tuple(sorted(sites_gone))
 
 
-def told_fates(fates: Iterable[Fate]) -> Mapping[str, tuple[str, ...]]:
+def addresses_by_fate(fates: Iterable[Fate]) -> Mapping[str, tuple[str, ...]]:
     """Return the addresses of sets by what becomes of them."""
-    found: dict[str, tuple[str, ...]] = {}
+    addresses: dict[str, tuple[str, ...]] = {}
     for fate in fates:
-        found[fate.outcome] = (*found.get(fate.outcome, ()), fate.row.address)
-    return found
+        addresses[fate.outcome] = (*addresses.get(fate.outcome, ()), fate.row.address)
+    return addresses

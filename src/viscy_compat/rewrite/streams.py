@@ -27,14 +27,14 @@ faults)."""
 class TargetTensor(NamedTuple):
     """One tensor of the output: its name and spec, the source tensors that it is made of, and its bytes.
 
-    ``kept`` is the source tensor where the bytes are the very same ones, so that its storage can be kept as it is.
+    ``same_as`` is the source tensor where the bytes are the very same ones, so that its storage can be kept as it is.
     """
 
     name: str
     spec: TensorSpec
     parts: tuple[StoredTensor, ...]
     chunks: Callable[[TensorReader], Iterator[bytes]]
-    kept: StoredTensor | None = None
+    same_as: StoredTensor | None = None
 
     @property
     def nbytes(self) -> int:
@@ -52,35 +52,35 @@ def target_tensors(plan: Plan, stored: Mapping[str, StoredTensor]) -> list[Targe
     stored : Mapping[str, StoredTensor]
         The tensors of the file under the names that the plan has for them.
     """
-    made = {tensor.name: tensor for row in plan.operations for tensor in _made(row, plan, stored)}
-    return [made[name] for name in plan.target.layout]
+    tensors = {tensor.name: tensor for row in plan.operations for tensor in _tensors_of_row(row, plan, stored)}
+    return [tensors[name] for name in plan.target.layout]
 
 
-def _made(row: Operation, plan: Plan, stored: Mapping[str, StoredTensor]) -> Iterable[TargetTensor]:
+def _tensors_of_row(row: Operation, plan: Plan, stored: Mapping[str, StoredTensor]) -> Iterable[TargetTensor]:
     if isinstance(row, Drop):
         return ()
     if isinstance(row, Split):
-        return _cut(row, plan, stored[row.source])
+        return _split(row, plan, stored[row.source])
     return (_MAKERS[type(row)](row, plan.target.layout[row.target], stored),)
 
 
-def _renamed(row: Rename, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+def _rename(row: Rename, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
-    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE), kept=tensor)
+    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE), same_as=tensor)
 
 
-def _reshaped(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+def _reshape(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
     return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE))
 
 
-def _transposed(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+def _transpose(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     whole = stored[row.source]
-    turned = _seen(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
-    return TargetTensor(row.target, spec, (whole,), lambda reader: reader.chunks(turned, size=PIECE))
+    view = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
+    return TargetTensor(row.target, spec, (whole,), lambda reader: reader.chunks(view, size=PIECE))
 
 
-def _cut(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
+def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
     offset = whole.offset
     for name, size in zip(row.targets, row.sizes, strict=True):
         spec = plan.target.layout[name]
@@ -89,11 +89,11 @@ def _cut(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
 
 
 def _slice(name: str, spec: TensorSpec, whole: StoredTensor, offset: int) -> TargetTensor:
-    part = _seen(whole, spec, whole.stride, offset)
+    part = _other_view(whole, spec, whole.stride, offset)
     return TargetTensor(name, spec, (whole,), lambda reader: reader.chunks(part, size=PIECE))
 
 
-def _seen(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:
+def _other_view(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:
     """Return another view of the same storage."""
     return StoredTensor(whole.key, spec, whole.storage, stride=stride, offset=offset)
 
@@ -112,22 +112,22 @@ def _widener(dtype: str) -> Callable[[bytes], bytes]:
     return float32_of_float16 if dtype == "float16" else float32_of_bfloat16
 
 
-def _filled(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    return TargetTensor(row.target, spec, (), lambda reader: repeated(row.value, spec))
+def _fill(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+    return TargetTensor(row.target, spec, (), lambda reader: repeat(row.value, spec))
 
 
-def _joined(row: Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+def _concat(row: Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     parts = tuple(stored[name] for name in row.sources)
-    return TargetTensor(row.target, spec, parts, lambda reader: _interleaved(reader, parts, row.axis))
+    return TargetTensor(row.target, spec, parts, lambda reader: _interleave(reader, parts, row.axis))
 
 
 _MAKERS: dict[type, Callable[[Any, TensorSpec, Mapping[str, StoredTensor]], TargetTensor]] = {
-    Rename: _renamed,
-    Reshape: _reshaped,
-    Transpose: _transposed,
+    Rename: _rename,
+    Reshape: _reshape,
+    Transpose: _transpose,
     Cast: _cast,
-    Fill: _filled,
-    Concat: _joined,
+    Fill: _fill,
+    Concat: _concat,
 }
 
 _CODES = {"float32": "<f", "int64": "<q", "int32": "<i", "uint8": "<B", "bool": "<?"}
@@ -144,12 +144,12 @@ def element_bytes(value: float, dtype: str) -> bytes:
     return struct.pack(_CODES[dtype], value if dtype == "float32" else int(value))
 
 
-def repeated(value: float, spec: TensorSpec) -> Iterator[bytes]:
+def repeat(value: float, spec: TensorSpec) -> Iterator[bytes]:
     """Yield the bytes of a tensor whose elements all have one value.
 
     Examples
     --------
-    >>> b"".join(repeated(0.0, TensorSpec((3,)))) == bytes(12)
+    >>> b"".join(repeat(0.0, TensorSpec((3,)))) == bytes(12)
     True
     """
     element = element_bytes(value, spec.dtype)
@@ -163,8 +163,8 @@ def holds(reader: TensorReader, tensor: StoredTensor, value: float) -> bool:
     if tensor.spec.dtype not in _CODES:
         return False
     return all(
-        found == element_bytes(value, tensor.spec.dtype) * (len(found) // tensor.itemsize)
-        for found in reader.chunks(tensor, size=PIECE)
+        piece == element_bytes(value, tensor.spec.dtype) * (len(piece) // tensor.itemsize)
+        for piece in reader.chunks(tensor, size=PIECE)
     )
 
 
@@ -176,21 +176,21 @@ def refuse_changed_fills(plan: Plan, stored: Mapping[str, StoredTensor], reader:
     PlanRefused
         Listing the tensors that were trained since.
     """
-    changed = tuple(
+    lost_fills = tuple(
         (row.source, "no longer holds the value filled in")
         for row in plan.operations
         if isinstance(row, Drop) and row.holding is not None and not holds(reader, stored[row.source], row.holding)
     )
-    if changed:
+    if lost_fills:
         raise PlanRefused(
-            f"the plan cannot be reversed: {list_leftovers(changed)}",
+            f"the plan cannot be reversed: {list_leftovers(lost_fills)}",
             where=reader.checkpoint.path,
             fix="the model was trained since; there is no way back without losing that",
-            leftovers=changed,
+            leftovers=lost_fills,
         )
 
 
-def _interleaved(reader: TensorReader, parts: tuple[StoredTensor, ...], axis: int) -> Iterator[bytes]:
+def _interleave(reader: TensorReader, parts: tuple[StoredTensor, ...], axis: int) -> Iterator[bytes]:
     """Yield what lies below the joined axis of each part in turn, for every place above that axis."""
     rows = 1
     for size in parts[0].spec.shape[:axis]:

@@ -70,13 +70,13 @@ class _Ahead:
 
 def _batches(pieces: Iterable[bytes]) -> Iterator[list[bytes]]:
     batch: list[bytes] = []
-    held = 0
+    size = 0
     for piece in pieces:
         batch.append(piece)
-        held += len(piece)
-        if held >= _BATCH:
+        size += len(piece)
+        if size >= _BATCH:
             yield batch
-            batch, held = [], 0
+            batch, size = [], 0
     if batch:
         yield batch
 
@@ -101,7 +101,7 @@ class DiscSync:
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def reached(self, position: int) -> None:
+    def reach(self, position: int) -> None:
         """Be told how much was written; every few megabytes are worth a round."""
         if position >= self._next:
             self._next = position + STRIDE
@@ -137,26 +137,26 @@ class DiscSync:
                 self._error = error
 
 
-def handed_out(waiting: deque[Item]) -> Iterator[Item]:
+def hand_out(queue: deque[Item]) -> Iterator[Item]:
     """Yield items until none is left; several threads may take from one deque, and each item is taken once.
 
     Examples
     --------
-    >>> list(handed_out(deque("ab")))
+    >>> list(hand_out(deque("ab")))
     ['a', 'b']
     """
     with suppress(IndexError):
         while True:
-            yield waiting.popleft()
+            yield queue.popleft()
 
 
-def together(works: Sequence[Callable[[], None]]) -> None:
+def run_together(works: Sequence[Callable[[], None]]) -> None:
     """Do several things at once, each in a thread, and raise the first error in their order.
 
     Examples
     --------
     >>> done = []
-    >>> together([lambda: done.append(1), lambda: done.append(2)])
+    >>> run_together([lambda: done.append(1), lambda: done.append(2)])
     >>> sorted(done)
     [1, 2]
     """

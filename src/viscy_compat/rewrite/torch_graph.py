@@ -58,7 +58,7 @@ class OutputStateDict(NamedTuple):
 
     ``site`` is its path, ``place`` the node that stands there in the source, ``origin`` the one that the tensors come
     from (another one, where a set is moved to the place that loaders take), ``module_path`` gives the new path of a
-    module, for torch's ``_metadata``, or None where it is gone. Tensors with `TargetTensor.kept` keep node and storage.
+    module, for torch's ``_metadata``, or None where it is gone. Tensors with `TargetTensor.same_as` keep node and storage.
     """
 
     site: str
@@ -102,7 +102,7 @@ def edited_contents(
     for state in states:
         entries: list[Node] = []
         for tensor in state.tensors:
-            entries += (tensor.name, tensor.kept.node if tensor.kept is not None else graph.new(tensor))
+            entries += (tensor.name, tensor.same_as.node if tensor.same_as is not None else graph.new(tensor))
         replaced[id(state.place)] = _state_dict(state.origin, entries, state.module_path)
     root = _lean_root(checkpoint, states[0]) if weights_only else checkpoint.root
     if not weights_only:
@@ -143,7 +143,7 @@ class _Graph:
 
 def _node_of(tensor: TargetTensor, graph: _Graph, by_storage: dict[int, Persistent]) -> Call:
     """Return the node of a tensor in a graph that is made anew; big-endian bytes are never kept."""
-    stored = tensor.kept
+    stored = tensor.same_as
     if stored is None or stored.storage.byte_order == "big":
         return graph.new(tensor)
     storage = stored.storage

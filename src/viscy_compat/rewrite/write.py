@@ -26,7 +26,7 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
 from viscy_compat.rewrite.admission import Admission
-from viscy_compat.rewrite.output import IfExists, Output, opened
+from viscy_compat.rewrite.output import IfExists, Output, open_output
 from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import OutputStateDict, TorchContents, edited_contents, plain_contents
 
@@ -56,20 +56,20 @@ class OutputSet(NamedTuple):
         Raw keys by the names that the plan has for the tensors.
     plan : Plan
         A plan that fits it.
-    prefix : str
+    prefix : str, optional
         Put in front of every name (``"model."`` for Lightning).
-    source_prefix : str
+    source_prefix : str, optional
         What the names had in front in the source.
-    site : str
-        Path of the state dict in the output.
+    site : str, optional
+        Path of the state dict in an output that keeps the graph of the source.
     """
 
     checkpoint: Checkpoint
     keys: Mapping[str, str]
     plan: Plan
-    prefix: str
-    source_prefix: str
-    site: str
+    prefix: str = ""
+    source_prefix: str = ""
+    site: str = ""
 
 
 class Job(NamedTuple):
@@ -77,22 +77,14 @@ class Job(NamedTuple):
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-        The source.
-    keys : Mapping[str, str]
-        Raw keys by the names that the plan has for the tensors.
-    plan : Plan
-        A plan that fits the source.
+    weights : OutputSet
+        The chosen set of weights.
     out : str
         The new file.
-    kind : {"safetensors", "torch"}
+    format : {"safetensors", "torch"}
         Its format.
-    existing : {"refuse", "overwrite", "back up"}, optional
+    if_exists : {"refuse", "overwrite", "back up"}, optional
         What happens to a file that stands there.
-    prefix : str, optional
-        Put in front of every name (``"model."`` for Lightning).
-    source_prefix : str, optional
-        The prefix that the names had in the source.
     weights_only : bool, optional
         Leave out everything but the weights and what is needed to load them.
     keep_classes : bool, optional
@@ -103,36 +95,23 @@ class Job(NamedTuple):
         Where the tensors come from: for the header of a safetensors file, or a record of a torch file.
     limits : Limits, optional
         With which the new file is read again.
-    site : str, optional
-        Path of the state dict in an output that keeps the graph of the source; None for the source's own.
     siblings : tuple[OutputSet, ...], optional
-        Other sets of weights that such an output holds, migrated too.
+        Other sets of weights that an output with the graph of the source holds, migrated too.
     removed : tuple[str, ...], optional
         Paths of entries that such an output does not have.
     """
 
-    checkpoint: Checkpoint
-    keys: Mapping[str, str]
-    plan: Plan
+    weights: OutputSet
     out: str
-    kind: OutputFormat
-    existing: IfExists = "refuse"
-    prefix: str = ""
-    source_prefix: str = ""
+    format: OutputFormat
+    if_exists: IfExists = "refuse"
     weights_only: bool = False
     keep_classes: bool = False
     replacements: Mapping[int, Node] = {}
     metadata: Mapping[str, str] = {}
     limits: Limits = DEFAULT_LIMITS
-    site: str | None = None
     siblings: tuple[OutputSet, ...] = ()
     removed: tuple[str, ...] = ()
-
-    @property
-    def part(self) -> OutputSet:
-        """The chosen set."""
-        site = self.checkpoint.site if self.site is None else self.site
-        return OutputSet(self.checkpoint, self.keys, self.plan, self.prefix, self.source_prefix, site)
 
 
 class WrittenFile(NamedTuple):
@@ -177,12 +156,12 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
     UnreadableCheckpoint
         Where the source is damaged or changes meanwhile.
     """
-    tensors = _tensors_of(job.part)
+    tensors = _tensors_of(job.weights)
     states = [OutputStateDict("", None, None, tensors, str)] if plain_output(job) else _states(job, tensors)
-    with TensorReader(job.checkpoint) as reader:
-        for part in (job.part, *job.siblings):
+    with TensorReader(job.weights.checkpoint) as reader:
+        for part in (job.weights, *job.siblings):
             refuse_changed_fills(part.plan, stored_tensors(part.checkpoint, part.keys), reader)
-        with opened(job.out, job.existing, inputs=job.checkpoint.files) as output:
+        with open_output(job.out, job.if_exists, inputs=job.weights.checkpoint.files) as output:
             records, admission = _write_file(job, states, output, reader)
             output.sync()
             recheck(output.temporary)
@@ -194,7 +173,7 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
 
 def plain_output(job: Job) -> bool:
     """Say whether the output holds one state dict and nothing else of the source."""
-    return job.kind == "safetensors" or becomes_plain(job.checkpoint)
+    return job.format == "safetensors" or becomes_plain(job.weights.checkpoint)
 
 
 def _tensors_of(part: OutputSet) -> list[TargetTensor]:
@@ -205,7 +184,7 @@ def _tensors_of(part: OutputSet) -> list[TargetTensor]:
 def _states(job: Job, tensors: list[TargetTensor]) -> list[OutputStateDict]:
     """Return the state dicts of the output, the chosen one first; sets in one state dict stand one after the other."""
     parts: dict[str, list[OutputSet]] = {}
-    for part in (job.part, *job.siblings):
+    for part in (job.weights, *job.siblings):
         parts.setdefault(part.site, []).append(part)
     return [_state(job, site, here, tensors) for site, here in parts.items()]
 
@@ -214,9 +193,9 @@ def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTens
     first = parts[0].checkpoint
     adds = site not in [known.path for known in first.sites]
     place = first.state_node if adds or site == first.site else select_set(first, site).state_node
-    held = [tensor for part in parts for tensor in (tensors if part == job.part else _tensors_of(part))]
+    tensors_there = [tensor for part in parts for tensor in (tensors if part == job.weights else _tensors_of(part))]
     return OutputStateDict(
-        site, place, first.state_node, held, _first_answer([_module_path(part) for part in parts]), adds
+        site, place, first.state_node, tensors_there, _first_answer([_module_path(part) for part in parts]), adds
     )
 
 
@@ -230,15 +209,15 @@ def _first_answer(maps: list[Callable[[str], str | None]]) -> Callable[[str], st
 def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
     """Return the tensors that are the same bytes as an earlier one, with that one's name."""
     first: dict[tuple[object, ...], str] = {}
-    tied: dict[str, str] = {}
+    ties: dict[str, str] = {}
     for tensor in tensors:
-        kept = tensor.kept
-        if kept is not None and kept.nbytes:
-            place = (id(kept.storage), kept.offset, kept.spec, kept.stride)
+        source = tensor.same_as
+        if source is not None and source.nbytes:
+            place = (id(source.storage), source.offset, source.spec, source.stride)
             original = first.setdefault(place, tensor.name)
             if original != tensor.name:
-                tied[tensor.name] = original
-    return tied
+                ties[tensor.name] = original
+    return ties
 
 
 def stored_tensors(checkpoint: Checkpoint, keys: Mapping[str, str]) -> dict[str, StoredTensor]:
@@ -250,7 +229,7 @@ def _write_file(
     job: Job, states: list[OutputStateDict], output: Output, reader: TensorReader
 ) -> tuple[list[_Record], Admission]:
     """Write the file; return the records of a torch zip file, and what torch's default would have refused."""
-    if job.kind == "safetensors":
+    if job.format == "safetensors":
         _write_safetensors(job, states[0].tensors, output, reader)
         return [], Admission({})
     records, admission = _records(job, states)
@@ -286,11 +265,11 @@ def _total(parts: Iterable[_Record | TargetTensor]) -> int:
 
 def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> None:
     metadata = dict(job.metadata)
-    tied = tied_names(tensors)
-    if tied:
+    ties = tied_names(tensors)
+    if ties:
         from json import dumps
 
-        metadata["viscy_compat.tied"] = dumps(tied)
+        metadata["viscy_compat.tied"] = dumps(ties)
     by_name = {tensor.name: tensor for tensor in tensors}
     layout = {name: tensor.spec for name, tensor in by_name.items()}
     header = header_of(layout, metadata, where=job.out)
@@ -315,22 +294,22 @@ def _is_whole(tensor: StoredTensor) -> bool:
     return tensor.contiguous and tensor.offset == 0 and tensor.nbytes == tensor.storage.nbytes
 
 
-def _prepare(output: Output, needed: int) -> None:
+def _prepare(output: Output, size: int) -> None:
     """Refuse a disc that is too small, and let a large file reach the disc while it is written."""
     free = output.free_bytes()
-    if free is not None and needed > free:
+    if free is not None and size > free:
         raise OutputRefused(
-            f"{needed} bytes are needed, and the disc has {free} left; nothing was written",
+            f"{size} bytes are needed, and the disc has {free} left; nothing was written",
             where=output.path,
             fix="make room, or choose another disc",
         )
-    if needed >= WORTHWHILE:
+    if size >= WORTHWHILE:
         output.settle()
 
 
 def _records(job: Job, states: list[OutputStateDict]) -> tuple[list[_Record], Admission]:
     """Return every record of the output, the pickle first, and what torch's default would have refused."""
-    checkpoint = job.checkpoint
+    checkpoint = job.weights.checkpoint
     if becomes_plain(checkpoint):
         contents = plain_contents(states[0].tensors)
         first = (_held_record("archive/data.pkl", contents.pickle), _held_record("archive/byteorder", b"little"))
@@ -351,13 +330,13 @@ def _records(job: Job, states: list[OutputStateDict]) -> tuple[list[_Record], Ad
             fix="--weights-only writes the weights alone; --keep-classes writes the rest too",
         )
     root = checkpoint.pickle_name.removesuffix("data.pkl")
-    written = {record.name: record for record in _storage_records(root, contents)}
-    kept = [_in_place(record, written) for record in _other_records(job, root, written)]
-    added = [record for name, record in written.items() if name not in checkpoint.records]
+    storages = {record.name: record for record in _storage_records(root, contents)}
+    records_kept = [_in_place(record, storages) for record in _other_records(job, root, storages)]
+    records_added = [record for name, record in storages.items() if name not in checkpoint.records]
     return [
         _held_record(checkpoint.pickle_name, contents.pickle),
-        *kept,
-        *added,
+        *records_kept,
+        *records_added,
         *_provenance(root, job),
     ], contents.admission
 
@@ -369,19 +348,19 @@ def _provenance(root: str, job: Job) -> Iterator[_Record]:
         yield _held_record(root + PROVENANCE, dumps(dict(job.metadata), indent=1).encode())
 
 
-def _other_records(job: Job, root: str, written: Mapping[str, _Record]) -> Iterator[Storage]:
+def _other_records(job: Job, root: str, storages: Mapping[str, _Record]) -> Iterator[Storage]:
     """Yield the source's records that stay, in their order; storages that nothing refers to any more are left out."""
-    checkpoint = job.checkpoint
+    checkpoint = job.weights.checkpoint
     for name, record in checkpoint.records.items():
         lean = job.weights_only and name.removeprefix(root) not in LEAN_RECORDS
-        renewed = name == checkpoint.pickle_name or (job.metadata and name == root + PROVENANCE)
-        left_out = renewed or name in checkpoint.storages or lean
-        if name in written or not left_out:
+        is_renewed = name == checkpoint.pickle_name or (job.metadata and name == root + PROVENANCE)
+        left_out = is_renewed or name in checkpoint.storages or lean
+        if name in storages or not left_out:
             yield record
 
 
-def _in_place(storage: Storage, written: Mapping[str, _Record]) -> _Record:
-    return written.get(storage.name) or _kept_record(storage.name, storage)
+def _in_place(storage: Storage, storages: Mapping[str, _Record]) -> _Record:
+    return storages.get(storage.name) or _kept_record(storage.name, storage)
 
 
 def _held_record(name: str, data: bytes) -> _Record:
@@ -405,21 +384,21 @@ def _kept_record(name: str, storage: Storage) -> _Record:
 def _module_path(part: OutputSet) -> Callable[[str], str | None]:
     """Return the map of module paths that goes with the renames of their tensors."""
     before, after = part.source_prefix, part.prefix
-    moved: dict[str, str] = {}
+    modules: dict[str, str] = {}
     for row in part.plan.operations:
         if isinstance(row, Rename):
-            moved[_module(part.keys[row.source])] = _module(after + row.target)
-    changed = {_module(after + name) for row in part.plan.changes for name in targets_of(row)}
-    taken = changed | set(moved.values())
+            modules[_module(part.keys[row.source])] = _module(after + row.target)
+    modules_changed = {_module(after + name) for row in part.plan.changes for name in targets_of(row)}
+    modules_used = modules_changed | set(modules.values())
 
     def module_path(path: str) -> str | None:
-        if path in moved:
-            return moved[path]
+        if path in modules:
+            return modules[path]
         inside = f"{path}.".startswith(before) if path else not before
-        found = after.removesuffix(".") if f"{path}." == before else after + path[len(before) :]
+        path_after = after.removesuffix(".") if f"{path}." == before else after + path[len(before) :]
         if not path and (after or not before):
             return ""
-        return found if inside and found not in taken else None
+        return path_after if inside and path_after not in modules_used else None
 
     return module_path
 
@@ -430,21 +409,21 @@ def _module(name: str) -> str:
 
 def _compare(job: Job, states: list[OutputStateDict], records: list[_Record], path: str) -> None:
     """Read the new file as anybody would, and compare every byte with the source."""
-    covered: set[str] = set()
+    whole_records: set[str] = set()
     checks: list[_Check] = []
     for state in states:
-        found = open_checkpoint(path, limits=job.limits, state_dict=None if plain_output(job) else state.site)
-        if list(found.tensors) != [tensor.name for tensor in state.tensors]:
+        new_file = open_checkpoint(path, limits=job.limits, state_dict=None if plain_output(job) else state.site)
+        if list(new_file.tensors) != [tensor.name for tensor in state.tensors]:
             raise _differs(job.out, "its tensors have other names")
-        checks += _tensor_checks(job, state.tensors, found, covered)
-    checks += _record_checks(records, found, covered)
+        checks += _tensor_checks(job, state.tensors, new_file, whole_records)
+    checks += _record_checks(records, new_file, whole_records)
     if sum(check.nbytes for check in checks) < WORTHWHILE:
-        _compare_all(job, found, iter(checks))
+        _compare_all(job, new_file, iter(checks))
         return
-    from viscy_compat.rewrite.threads import handed_out, together
+    from viscy_compat.rewrite.threads import hand_out, run_together
 
-    waiting = deque(checks)
-    together([partial(_compare_all, job, found, handed_out(waiting)) for _ in range(2)])
+    queue = deque(checks)
+    run_together([partial(_compare_all, job, new_file, hand_out(queue)) for _ in range(2)])
 
 
 class _Check(NamedTuple):
@@ -452,30 +431,32 @@ class _Check(NamedTuple):
 
     name: str
     nbytes: int
-    expected: Callable[[TensorReader], Iterator[bytes]]
-    written: Callable[[TensorReader], Iterator[bytes]]
+    source: Callable[[TensorReader], Iterator[bytes]]
+    output: Callable[[TensorReader], Iterator[bytes]]
 
 
-def _tensor_checks(job: Job, tensors: list[TargetTensor], found: Checkpoint, covered: set[str]) -> Iterator[_Check]:
+def _tensor_checks(
+    job: Job, tensors: list[TargetTensor], new_file: Checkpoint, whole_records: set[str]
+) -> Iterator[_Check]:
     """Yield every tensor, and note the records that one is the whole of."""
     for tensor in tensors:
-        mine = found.tensors[tensor.name]
+        mine = new_file.tensors[tensor.name]
         if mine.spec != tensor.spec:
             raise _differs(job.out, printable(tensor.name))
-        covered.update((mine.storage.name,) if _is_whole(mine) else ())
-        if tensor.kept is not None and _is_packed(tensor.kept) and _is_packed(mine):
-            for ours, theirs in zip(_slices(tensor.kept), _slices(mine), strict=True):
+        whole_records.update((mine.storage.name,) if _is_whole(mine) else ())
+        if tensor.same_as is not None and _is_packed(tensor.same_as) and _is_packed(mine):
+            for ours, theirs in zip(_slices(tensor.same_as), _slices(mine), strict=True):
                 yield _Check(tensor.name, ours.nbytes, partial(_tensor_chunks, ours), partial(_tensor_chunks, theirs))
         else:
             yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
 
 
-def _record_checks(records: list[_Record], found: Checkpoint, covered: set[str]) -> Iterator[_Check]:
+def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: set[str]) -> Iterator[_Check]:
     """Yield every record that no tensor is the whole of."""
     for record in records:
-        if record.name not in covered:
-            held = found.records[record.name]
-            yield _Check(record.name, record.nbytes, record.chunks, partial(_storage_chunks, held))
+        if record.name not in whole_records:
+            record_there = new_file.records[record.name]
+            yield _Check(record.name, record.nbytes, record.chunks, partial(_storage_chunks, record_there))
 
 
 def _tensor_chunks(tensor: StoredTensor, reader: TensorReader) -> Iterator[bytes]:
@@ -498,10 +479,10 @@ def _slices(tensor: StoredTensor) -> Iterator[StoredTensor]:
         yield StoredTensor(tensor.key, spec, tensor.storage, stride=(1,), offset=tensor.offset + first)
 
 
-def _compare_all(job: Job, found: Checkpoint, checks: Iterator[_Check]) -> None:
-    with TensorReader(job.checkpoint, crcs="ignore") as old, TensorReader(found, crcs="ignore") as new:
+def _compare_all(job: Job, new_file: Checkpoint, checks: Iterator[_Check]) -> None:
+    with TensorReader(job.weights.checkpoint, crcs="ignore") as old, TensorReader(new_file, crcs="ignore") as new:
         for check in checks:
-            if not same_bytes(check.expected(old), check.written(new)):
+            if not same_bytes(check.source(old), check.output(new)):
                 raise _differs(job.out, printable(check.name))
 
 
