@@ -12,7 +12,7 @@ from viscy_compat.commands.sources import teller
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
-from viscy_compat.report import emit
+from viscy_compat.report import emit, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.output import IfExists
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
@@ -24,11 +24,14 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``remap``."""
-    parser.add_argument("path", metavar="FILE", help="the checkpoint; it is never changed without --in-place")
+    parser.add_argument("path", metavar="FILE", nargs="?", help="the checkpoint; never changed without --in-place")
     parser.add_argument("more", metavar="FILE", nargs="*", help=NOT_IN_THE_HELP)
     place = parser.add_mutually_exclusive_group()
     place.add_argument("-o", dest="out", metavar="OUT", default=None, help="write .safetensors, or .ckpt/.pt/.pth")
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
+    parser.add_argument(
+        "--from-ledger", metavar="LEDGER", help="remap all that an audit found remappable into the folder after -o"
+    )
     parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
     parser.add_argument(
@@ -69,6 +72,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Remap one file and report."""
+    if arguments.from_ledger is not None:
+        return _run_ledger(arguments)
+    if arguments.path is None:
+        raise UsageError("no file was given", fix="viscy-compat remap FILE -o OUT, or --from-ledger LEDGER -o FOLDER/")
     arguments.path = public_name(arguments.path)
     _refuse_empty_names(arguments)
     _refuse_odd_paths(arguments)
@@ -90,6 +97,50 @@ def run(arguments: Namespace) -> int:
     if arguments.expect:
         return emit(Report("remap", [_expected(question, wish, arguments)]), arguments)
     return emit(Report("remap", [fulfil(question, wish, prover=_prover(arguments))]), arguments)
+
+
+def _run_ledger(arguments: Namespace) -> int:
+    """Remap all that an audit found remappable; a line a file as it comes."""
+    from viscy_compat.fleet.remap_ledger import remap_ledger
+    from viscy_compat.report import say, style_for
+    from viscy_compat.report.text_remap_ledger import remap_line, table
+
+    _refuse_empty_names(arguments)
+    single = [flag for flag, name in _OF_ONE_FILE.items() if getattr(arguments, name)]
+    if single:
+        raise UsageError(f"{single[0]} is for one file, and a ledger has many", fix="viscy-compat remap FILE -o OUT")
+    if not arguments.out or (os.path.lexists(arguments.out) and not os.path.isdir(arguments.out)):
+        raise UsageError("--from-ledger needs the folder that new files go into", fix="add -o FOLDER/")
+    request = RemapRequest(
+        "", arguments.class_name or "", statements_of(arguments), limits=with_limits(arguments.limit)
+    )
+    wish, style = _wish(arguments), style_for(arguments)
+    rows = remap_ledger(arguments.from_ledger, arguments.out, request, wish)
+    if arguments.format != "text":
+        return emit(Report("remap_ledger", rows), arguments)
+    kept = []
+    for row in rows:
+        kept.append(row)
+        if not arguments.quiet:
+            say(remap_line(row, style))
+    say("\n".join(table(tuple(kept), style)))
+    return write_outputs(Report("remap_ledger", kept), arguments)
+
+
+_OF_ONE_FILE = {
+    "FILE": "path",
+    "--in-place": "in_place",
+    "--plan": "plan",
+    "--against": "against",
+    "--reverse": "reverse",
+    "--write-plan": "write_plan",
+    "--shim": "shim",
+    "--prove": "prove",
+    "--expect": "expect",
+    "--state-dict": "state_dict",
+    "--hint": "hint",
+    "--drop": "drop",
+}
 
 
 def _refuse_odd_paths(arguments: Namespace) -> None:
@@ -146,6 +197,7 @@ def _refuse_empty_names(arguments: Namespace) -> None:
 
 
 _FILES = {
+    "--from-ledger": "from_ledger",
     "-o": "out",
     "--plan": "plan",
     "--against": "against",

@@ -1,0 +1,195 @@
+"""What an audit found remappable, written file by file into a folder: each whole or absent, and a later run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, Literal
+
+from viscy_compat.checkpoint.locations import is_address, name_of
+from viscy_compat.errors import CompatError, OutputRefused, PlanRefused, UsageError
+from viscy_compat.findings import Finding, Verdict
+from viscy_compat.fleet.ledger import latest_rows
+from viscy_compat.fleet.row import AuditRow
+from viscy_compat.fleet.target import freshness, target_of
+from viscy_compat.named import NamedTuple
+from viscy_compat.rewrite.choosing import RemapRequest
+from viscy_compat.rewrite.remapping import Wish, fulfil
+from viscy_compat.version import __version__
+
+RECORD: Final = "viscy-compat-remap.jsonl"
+"""The file in the folder that says what was written from what: from it a later run goes on."""
+
+Fortune = Literal["written", "refused", "changed"]
+"""``changed``: the file is not the one that the audit saw, so its verdict is not known any more."""
+
+
+class LedgerRemap(NamedTuple):
+    """What became of one file of a ledger; ``size`` and ``modified_ns`` are those of the new file, ``mark`` of its source."""
+
+    file: str
+    fortune: Fortune
+    out: str = ""
+    size: int = 0
+    modified_ns: int = 0
+    mark: str = ""
+    code: str = ""
+    message: str = ""
+    fix: str = ""
+
+    @property
+    def title(self) -> str:
+        """The file."""
+        return self.file
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict of the contract that fits best."""
+        return {"written": "remappable", "refused": "incompatible", "changed": "unreadable"}[self.fortune]  # type: ignore[return-value]
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it was written, 1 where the remap was refused, 2 where nobody knows."""
+        return {"written": 0, "refused": 1, "changed": 2}[self.fortune]
+
+    @property
+    def findings(self) -> Sequence[Finding]:
+        """Why it was not written."""
+        return [Finding(self.code, self.message, fix=self.fix)] if self.code else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the row; what says nothing is left out."""
+        return {"schema": 1, **{name: value for name, value in self._asdict().items() if value}}
+
+
+def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) -> Iterator[LedgerRemap]:
+    """Remap every file that is remappable, one after the other; what an earlier run settled is taken from its record.
+
+    Parameters
+    ----------
+    ledger : str
+        Of an audit.
+    folder : str
+        Where the new files go, in the folders that the old ones lie in below the one that all share.
+    request, wish
+        What is asked of each file, and how it is written; ``path`` and ``out`` are filled in.
+
+    Raises
+    ------
+    UsageError
+        Where the ledger is none, or nothing in it is remappable.
+    OutputRefused
+        Where the folder cannot be made.
+    """
+    rows = _remappable_in(ledger)
+    shared = _shared_folder(ledger)
+    first = next(rows, None)
+    if first is None:
+        raise UsageError("nothing in this ledger is remappable", where=ledger, fix="viscy-compat audit says what is")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        before = _record_of(folder)
+        taken: set[str] = set()
+        with open(os.path.join(folder, RECORD), "a", encoding="ascii") as record:
+            for row in (first, *rows):
+                out = _place_for(row.file, shared, folder, taken)
+                done = _settled(row, out, request, wish, before)
+                if done is None:
+                    done = _remap(row, out, request, wish)
+                    record.write(json.dumps(done.to_dict()) + "\n")
+                    record.flush()
+                yield done
+    except OSError as error:
+        raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
+
+
+def _remappable_in(ledger: str) -> Iterator[AuditRow]:
+    return (row for row in latest_rows(ledger) if row.verdict == "remappable")
+
+
+def _shared_folder(ledger: str) -> str:
+    """Return the folder that all remappable files of this machine lie below."""
+    shared = ""
+    for row in _remappable_in(ledger):
+        if not is_address(row.file):
+            place = os.path.dirname(os.path.abspath(row.file))
+            shared = os.path.commonpath([shared, place]) if shared else place
+    return shared
+
+
+def _place_for(file: str, shared: str, folder: str, taken: set[str]) -> str:
+    """Return where a new file goes: `a.ckpt` and `a.pt` beside each other do not become one."""
+    name = name_of(file) if is_address(file) else os.path.relpath(os.path.abspath(file), shared)
+    stem, place = os.path.splitext(name)[0], ""
+    for candidate in (f"{stem}.safetensors", f"{name}.safetensors"):
+        place = os.path.join(folder, candidate)
+        if place not in taken:
+            break
+    else:
+        count = 2
+        while place in taken:
+            place = os.path.join(folder, f"{name}.{count}.safetensors")
+            count += 1
+    taken.add(place)
+    return place
+
+
+def _record_of(folder: str) -> dict[str, LedgerRemap]:
+    """Return what an earlier run wrote down, by file; half a line of a killed one is passed over."""
+    found: dict[str, LedgerRemap] = {}
+    try:
+        with open(os.path.join(folder, RECORD), encoding="ascii", errors="replace") as file:
+            for line in file:
+                try:
+                    told = json.loads(line)
+                    row = LedgerRemap(**{name: value for name, value in told.items() if name != "schema"})
+                except (ValueError, TypeError, AttributeError):
+                    continue
+                found[row.file] = row
+    except FileNotFoundError:
+        return {}
+    return found
+
+
+def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
+    """Return what is the same as long as the source and what is asked of it are."""
+    target = row.target if is_address(row.file) else target_of(row.file, named=row.named)
+    return f"{freshness(target, __version__, repr((request._replace(path=''), wish._replace(out='')))):016x}"
+
+
+def _settled(
+    row: AuditRow, out: str, request: RemapRequest, wish: Wish, before: dict[str, LedgerRemap]
+) -> LedgerRemap | None:
+    """Return what an earlier run made of the same file, where its output is still what it wrote."""
+    known = before.get(row.file)
+    if known is None or known.mark != _mark_of(row, request, wish) or known.fortune == "changed":
+        return None
+    if known.fortune == "refused":
+        return known
+    try:
+        status = os.stat(known.out)
+    except OSError:
+        return None
+    return known if (known.out, known.size, known.modified_ns) == (out, status.st_size, status.st_mtime_ns) else None
+
+
+def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:
+    mark = _mark_of(row, request, wish)
+    if not is_address(row.file) and target_of(row.file, named=row.named) != row.target:
+        message, fix = "the file is not the one that the audit saw", "run the audit again"
+        return LedgerRemap(row.file, "changed", code="VC402", message=message, fix=fix)
+    os.makedirs(os.path.dirname(out), exist_ok=True)
+    try:
+        result = fulfil(request._replace(path=row.file), wish._replace(out=out))
+    except (PlanRefused, CompatError) as error:
+        # a full disc or a file in the way is no fact about the source: the next run tries again
+        mark = "" if isinstance(error, OutputRefused) else mark
+        return LedgerRemap(
+            row.file, "refused", mark=mark, code=error.code or "VC104", message=error.message, fix=error.fix
+        )
+    if result.written is None:
+        finding = next(iter(result.findings), Finding("VC104", "no plan was found"))
+        return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
+    status = os.stat(out)
+    return LedgerRemap(row.file, "written", out, status.st_size, status.st_mtime_ns, mark)

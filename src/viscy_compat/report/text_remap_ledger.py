@@ -1,0 +1,45 @@
+"""What `remap --from-ledger` says: a line a file as it comes, and a table at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import cast
+
+from viscy_compat.findings import Report, Result
+from viscy_compat.fleet.remap_ledger import LedgerRemap
+from viscy_compat.layout import printable
+from viscy_compat.report.terminal import Style, size, spell_count
+
+_EXAMPLES = 2
+
+
+def render(report: Report[Result], style: Style) -> str:
+    """Return the lines and the table."""
+    rows = cast("tuple[LedgerRemap, ...]", report.results)
+    lines = [] if style.quiet else [remap_line(row, style) for row in rows]
+    return "\n".join([*lines, *table(rows, style)])
+
+
+def remap_line(row: LedgerRemap, style: Style) -> str:
+    """Return the line of one file.
+
+    Examples
+    --------
+    >>> remap_line(LedgerRemap("a.ckpt", "written", "new/a.safetensors", 1_000), Style())
+    'written   a.ckpt  new/a.safetensors'
+    """
+    rest = row.out if row.fortune == "written" else f"{row.code}: {row.message}"
+    word = style.tint(row.verdict if row.fortune != "written" else "written", f"{row.fortune:<8}")
+    return f"{word}  {printable(row.file)}  {printable(rest)}"
+
+
+def table(rows: tuple[LedgerRemap, ...], style: Style) -> Iterator[str]:
+    """Yield how many files were written, and how many were not, by the reason."""
+    groups: dict[tuple[str, str], list[LedgerRemap]] = {}
+    for row in rows:
+        groups.setdefault((row.fortune, row.code), []).append(row)
+    yield ""
+    yield style.heading(f"{spell_count(len(rows), 'remappable file')}, {size(sum(row.size for row in rows))} written")
+    for (fortune, code), members in sorted(groups.items(), key=lambda item: -len(item[1])):
+        examples = ", ".join(printable(row.file) for row in members[:_EXAMPLES])
+        yield f"  {fortune:<8} {code:<6} {len(members):>8,}  {style.paint('e.g. ' + examples, 'dim')}"

@@ -1,0 +1,120 @@
+"""`remap --from-ledger`: all that is remappable, each whole or absent, and a second run writes nothing twice."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from support.assembly import state, zipped
+from support.layouts import hollow
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.cli import main
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    """The ledger of a folder with three remappable files, a compatible one, an unknown one and a cut one."""
+    encoder = find("ContrastiveEncoder")
+    folder = tmp_path / "models"
+    old, new = encoder.generations[0], encoder.generations[-1]
+    config = complete(encoder, (old.cases or encoder.cases)[0].config)
+    for name in ("a/old.safetensors", "b/epoch=1.ckpt", "b/epoch=1.pt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        hollow(folder / name, old.layout(config))
+    hollow(folder / "new.safetensors", new.layout(complete(encoder, (new.cases or encoder.cases)[0].config)))
+    (folder / "unknown.pt").write_bytes(zipped(state()))
+    (folder / "cut.pt").write_bytes(zipped(state())[:-30])
+    place = tmp_path / "ledger.jsonl"
+    assert main(["audit", str(folder), "--ledger", str(place), "-q"]) == 2
+    return place
+
+
+def remap(
+    ledger: Path, out: Path, capsys: pytest.CaptureFixture[str], *words: str
+) -> tuple[int, list[dict[str, object]]]:
+    capsys.readouterr()
+    code = main(["remap", "--from-ledger", str(ledger), "-o", f"{out}/", "--format", "jsonl", *words])
+    return code, [json.loads(line) for line in capsys.readouterr().out.splitlines() if line]
+
+
+def test_all_that_is_remappable_is_written_and_loads(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, rows = remap(ledger, tmp_path / "out", capsys)
+    assert code == 0, rows
+    written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.safetensors"))
+    assert written == ["a/old.safetensors", "b/epoch=1.pt.safetensors", "b/epoch=1.safetensors"]
+    for name in written:
+        assert main(["check", str(tmp_path / "out" / name), "-q"]) == 0
+
+
+def test_a_second_run_writes_nothing_twice(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, first = remap(ledger, tmp_path / "out", capsys)
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
+    (tmp_path / "out" / "a" / "old.safetensors").unlink()
+    code, second = remap(ledger, tmp_path / "out", capsys)
+    after = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
+    assert code == 0
+    assert [row["file"] for row in second] == [row["file"] for row in first]
+    assert {path for path in stamps if stamps[path] != after[path]} == {tmp_path / "out" / "a" / "old.safetensors"}
+
+
+def test_a_file_in_the_way_is_never_replaced(ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    taken = tmp_path / "out" / "a" / "old.safetensors"
+    taken.parent.mkdir(parents=True)
+    taken.write_text("mine")
+    code, rows = remap(ledger, tmp_path / "out", capsys)
+    assert (code, taken.read_text()) == (1, "mine")
+    assert sorted(str(row["fortune"]) for row in rows) == ["refused", "written", "written"]
+    assert remap(ledger, tmp_path / "out", capsys, "--force")[0] == 0
+    assert taken.read_bytes()[:4] != b"mine"
+
+
+def test_a_file_that_changed_since_the_audit_is_not_remapped(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.utime(tmp_path / "models" / "b" / "epoch=1.ckpt", ns=(1, 1))
+    code, rows = remap(ledger, tmp_path / "out", capsys)
+    assert code == 2
+    assert [row["fortune"] for row in rows] == ["written", "changed", "written"]
+    assert not (tmp_path / "out" / "b" / "epoch=1.safetensors").exists()
+
+
+def test_the_table_counts_by_what_became_of_them(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    assert main(["remap", "--from-ledger", str(ledger), "-o", str(tmp_path / "out")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[:3]] == ["written"] * 3
+    assert lines[4].startswith("3 remappable files, ")
+    assert lines[5].split()[:2] == ["written", "3"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--from-ledger", "nowhere.jsonl", "-o", "out/"], "No such file"),
+        (["--from-ledger", "LEDGER"], "add -o FOLDER/"),
+        (["a.ckpt", "--from-ledger", "LEDGER", "-o", "out/"], "FILE is for one file"),
+        (["--from-ledger", "LEDGER", "-o", "out/", "--prove"], "--prove is for one file"),
+        (["--from-ledger", "OTHER", "-o", "out/"], "this is no ledger"),
+        (["-o", "out.safetensors"], "no file was given"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(
+    ledger: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").write_text("{}\n")
+    assert main(["remap", *(word.replace("LEDGER", str(ledger)).replace("OTHER", "other") for word in words)]) == 2
+    assert said in capsys.readouterr().err
