@@ -13,6 +13,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile(
     "ci", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
 )
+# derandomized too: a change to the code must be noticed in every run or in none
+settings.register_profile("mutation", settings.get_profile("ci"), max_examples=20)
 settings.load_profile("ci")
 
 

@@ -64,7 +64,15 @@ def configure(folder: Path, room: Room) -> None:
         "only_mutate": [f"src/viscy_compat/{room.module}"],
         "also_copy": sorted(path.name for path in folder.iterdir() if path.name not in ("src", "mutants")),
         "pytest_add_cli_args_test_selection": list(room.tests),
-        "pytest_add_cli_args": ["-m", QUICK, "-p", "no:cacheprovider"],
+        "pytest_add_cli_args": [
+            "-m",
+            QUICK,
+            "-k",
+            "not thousand",
+            "-p",
+            "no:cacheprovider",
+            "--hypothesis-profile=mutation",
+        ],
     }
     text = (ROOT / "pyproject.toml").read_text()
     # lists of plain texts are the same in TOML as in JSON
