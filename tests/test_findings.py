@@ -47,7 +47,7 @@ from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import check_paths, diagnose
 from viscy_compat.diagnosis.difference import diff
 from viscy_compat.errors import CompatError, MissingExtra
-from viscy_compat.exploring.exploration import Broken, Exploration
+from viscy_compat.exploring.exploration import BrokenLaw, Exploration
 from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.gating import interface
 from viscy_compat.gating import verify as verify_stage
@@ -63,14 +63,14 @@ from viscy_compat.outputs.verdict import findings_about
 from viscy_compat.proof import equivalence
 from viscy_compat.references import records
 from viscy_compat.references.agreement import compare_recorded
-from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Row
+from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, TensorRecord
 from viscy_compat.rewrite.against import check_against
 from viscy_compat.rewrite.remapping import remap
 from viscy_compat.stated import Statement
-from viscy_compat.waivers import Waiver, judged
-from viscy_compat.workers.answers import Answer, Initial, Mode, Output, Parameter, Pass, Raised
+from viscy_compat.waivers import Waiver, judge_waivers
+from viscy_compat.workers.answers import Initial, Mode, Parameter, Pass, Raised, WorkerAnswer, WorkerOutput
 from viscy_compat.workers.candidate import Candidate
-from viscy_compat.workers.worker import Limits, Worker
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 Codes = set[str]
 Scene = Callable[[Path], Codes]
@@ -484,9 +484,9 @@ OUTPUTS: dict[str, tuple[Scene, Scene]] = {
 
 SPECS = {"a": TensorSpec((2,)), "b": TensorSpec((3,))}
 CASE = Case("one", {}, (1, 2))
-OUTPUT = Output("output", (1, 2), "float32", "d", samples=(1.0,), norm=1.0)
+OUTPUT = WorkerOutput("output", (1, 2), "float32", "d", samples=(1.0,), norm=1.0)
 PASS = Pass("Tensor", (OUTPUT,), "g", {"mean": "m"})
-ANSWER = Answer(SPECS, Initial(("x", "y"), "g", ((0.5,), (0.5,))), {"eval": PASS, "train": PASS})
+ANSWER = WorkerAnswer(SPECS, Initial(("x", "y"), "g", ((0.5,), (0.5,))), {"eval": PASS, "train": PASS})
 MODES: tuple[Mode, Mode] = ("eval", "train")
 RECORDED = RecordedCase(
     "one",
@@ -495,9 +495,11 @@ RECORDED = RecordedCase(
     {},
     (1, 2),
     None,
-    tuple(Row(name, spec.shape, spec.dtype, "x", 0.5, (0.5,)) for name, spec in SPECS.items()),
+    tuple(TensorRecord(name, spec.shape, spec.dtype, "x", 0.5, (0.5,)) for name, spec in SPECS.items()),
     "g",
-    dict.fromkeys(MODES, RecordedPass("Tensor", (Row("output", (1, 2), "float32", "e", 1.0, (1.0,)),), "g", "")),
+    dict.fromkeys(
+        MODES, RecordedPass("Tensor", (TensorRecord("output", (1, 2), "float32", "e", 1.0, (1.0,)),), "g", "")
+    ),
 )
 
 
@@ -511,7 +513,7 @@ def passing(old: Pass | Raised = PASS, new: Pass | Raised = PASS) -> Scene:
     return lambda _: {failure.code for failure in compare(ours, theirs, CASE).failures}
 
 
-def returning(*outputs: Output, kind: str = "Tensor") -> Pass:
+def returning(*outputs: WorkerOutput, kind: str = "Tensor") -> Pass:
     return replace(PASS, outputs=outputs, type=kind)
 
 
@@ -532,7 +534,7 @@ def calling(*more: Parameter, width: int = 4) -> Scene:
     return lambda _: {failure.code for failure in signature_failures([parameter(4)], [parameter(width), *more])}
 
 
-def explored(*broken: Broken) -> Scene:
+def explored(*broken: BrokenLaw) -> Scene:
     result = Exploration("BetaVae25D", "", {"rule": 3}, {}, broken, (), 0.0)
     return lambda _: {finding.code for finding in result.findings}
 
@@ -580,7 +582,7 @@ NUMBERS: dict[str, tuple[Scene, Scene]] = {
         passing(returning(OUTPUT, kind="SimpleNamespace"), returning(OUTPUT, kind="OutputNamespace")),
     ),
     "VC631": (passing(returning(), returning()), passing()),
-    "VC510": (explored(Broken("rule", "it", "says otherwise", {}, (), "")), explored()),
+    "VC510": (explored(BrokenLaw("rule", "it", "says otherwise", {}, (), "")), explored()),
 }
 
 # --- history, workers, the gate -------------------------------------------------------------------------------------
@@ -603,7 +605,7 @@ def answering(path: Path, words: str) -> Codes:
     python.write_text(f"#!/bin/sh\n{mark}\necho '{words}' | sed s/MARK/$mark/\n")
     python.chmod(0o755)
 
-    with Worker("old", python=str(python), limits=Limits(start=20)) as worker:
+    with Worker("old", python=str(python), limits=WorkerLimits(start=20)) as worker:
         return refused(lambda: worker.conditions)
 
 
@@ -678,7 +680,7 @@ def gated(*names: str) -> Codes:
 
 def waived(used: Iterable[str] | None, *, expired: bool = False) -> Scene:
     row = Waiver("row", "*", "VC501", "because", date(2030, 1, 1), expired=expired)
-    return lambda _: {finding.code for finding in judged([row], used)}
+    return lambda _: {finding.code for finding in judge_waivers([row], used)}
 
 
 def sample(path: Path, layout: Layout) -> Codes:
@@ -698,7 +700,7 @@ def exporting(path: Path, name: str) -> Codes:
 
     setting = Setting((), Candidate(folder=str(path)), reads=True, names=())
     workshop = type("Bare", (), {"setting": setting, "worker": property(lacking)})()
-    return {finding.code for result in interface.judged(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.run(cast(Workshop, workshop)) for finding in result.findings}
 
 
 HISTORY: dict[str, tuple[Scene, Scene]] = {
@@ -741,7 +743,7 @@ def promising(path: Path, error: dict[str, str] | None) -> Codes:
     conditions = SimpleNamespace(python="3.12")
     worker = SimpleNamespace(request=request, side="candidate", python="python", conditions=conditions)
     workshop = SimpleNamespace(setting=Setting((), Candidate()), worker=worker)
-    return {finding.code for result in interface.judged(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.run(cast(Workshop, workshop)) for finding in result.findings}
 
 
 def fallen_back(exit_code: int) -> Codes:
@@ -751,7 +753,7 @@ def fallen_back(exit_code: int) -> Codes:
             verify_stage, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
         )
         workshop = SimpleNamespace(setting=Setting((), Candidate()))
-        results = list(verify_stage.judged(cast(Workshop, workshop)))
+        results = list(verify_stage.run(cast(Workshop, workshop)))
     return {finding.code for result in results for finding in result.findings}
 
 

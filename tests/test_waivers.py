@@ -11,7 +11,7 @@ from viscy_compat import waivers
 from viscy_compat.commands.sources import refuse_strange
 from viscy_compat.errors import UsageError
 from viscy_compat.exploring.laws import LAWS
-from viscy_compat.waivers import Waiver, numbers, read_configuration, read_waivers
+from viscy_compat.waivers import Waiver, read_configuration, read_waivers, version_numbers
 
 ROW = 'class = "BetaVae25D"\ncode = "VC501"\nreason = "because"\nexpires = 2027-01-31\n'
 DAY = date(2026, 12, 1)
@@ -103,8 +103,8 @@ def test_the_files_of_the_current_folder_are_looked_at_in_order(
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
-    assert numbers("1.10") > numbers("1.9.9")
-    assert numbers("1.0") == numbers("1")
+    assert version_numbers("1.10") > version_numbers("1.9.9")
+    assert version_numbers("1.0") == version_numbers("1")
 
 
 # --- what means nothing is said to ---------------------------------------------------------------------------------

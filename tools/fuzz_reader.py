@@ -46,7 +46,7 @@ from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 from viscy_compat.stated import parse_settings, spell
 from viscy_compat.waivers import read_waivers
-from viscy_compat.workers.answers import Run, read_answer, read_described, read_names
+from viscy_compat.workers.answers import Run, read_answer, read_description, read_names
 
 ROOT = Path(__file__).resolve().parents[1]
 SLOW = 2.0
@@ -237,7 +237,7 @@ def _read_answers(path: Path) -> str:
     except (ValueError, RecursionError):
         return "no JSON"
     codes = []
-    for read in (lambda: read_answer(told, "old", asked), lambda: read_described(told, "old"),
+    for read in (lambda: read_answer(told, "old", asked), lambda: read_description(told, "old"),
                  lambda: read_names(told, "old", ["a", "b"])):  # fmt: skip
         try:
             repr(read())

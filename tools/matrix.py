@@ -31,11 +31,11 @@ from viscy_compat.findings import Finding, Report
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.layouts import findings_of
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
-from viscy_compat.gating.verify import judged as verified
+from viscy_compat.gating.verify import run as verified
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 from viscy_compat.report.text_gate import render as as_text
-from viscy_compat.workers.answers import Answer, Output, Pass, Run, read_answer
+from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput, read_answer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Conditions, Worker
 
@@ -45,7 +45,7 @@ REPORT = ("layout", "initial", "eval", "train")
 SAMPLES = 64
 """So many numbers of every output are compared, to say how far apart two stacks are."""
 
-Answers = dict[str, list[Answer]]
+Answers = dict[str, list[WorkerAnswer]]
 
 
 def answers_of(python: str, chosen: Sequence[Architecture]) -> tuple[Conditions, Answers]:
@@ -57,7 +57,7 @@ def answers_of(python: str, chosen: Sequence[Architecture]) -> tuple[Conditions,
         return worker.conditions, found
 
 
-def _answer(worker: Worker, package: Candidate, architecture: Architecture, index: int) -> Answer:
+def _answer(worker: Worker, package: Candidate, architecture: Architecture, index: int) -> WorkerAnswer:
     case = architecture.cases[index]
     options = {"samples": SAMPLES, "norms": True}
     run = Run("candidate", package.target(architecture), case.config, case.input, REPORT, 0, options)
@@ -77,7 +77,7 @@ def drift(name: str, chosen: Sequence[Architecture], newest: Answers, here: Answ
         yield StageResult(f"as newest: {name}", architecture.name, blamed, details=details)
 
 
-def _measured(failure: Failure, newest: Answer, here: Answer) -> Failure:
+def _measured(failure: Failure, newest: WorkerAnswer, here: WorkerAnswer) -> Failure:
     """Say how far the sampled numbers of every output of a pass are apart."""
     ours, theirs = (side.passes.get(failure.mode) for side in (newest, here))
     if not (isinstance(ours, Pass) and isinstance(theirs, Pass) and len(ours.outputs) == len(theirs.outputs)):
@@ -86,7 +86,7 @@ def _measured(failure: Failure, newest: Answer, here: Answer) -> Failure:
     return replace(failure, amounts=tuple(_amount(*pair) for pair in pairs if pair[0].digest != pair[1].digest))
 
 
-def _amount(mine: Output, other: Output) -> Amount:
+def _amount(mine: WorkerOutput, other: WorkerOutput) -> Amount:
     apart = [abs(a - b) for a, b in zip(mine.samples, other.samples, strict=False)]
     largest = max(apart, default=0.0) if isfinite(sum(apart)) else inf
     return Amount(mine.name, largest, mine.norm, f"root mean square (of {len(apart)} samples)")

@@ -144,12 +144,12 @@ def read_waivers(path: str | os.PathLike[str] | None = None, *, today: date | No
     return read_configuration(path, today=today).waivers
 
 
-def numbers(version: str) -> tuple[int, ...]:
+def version_numbers(version: str) -> tuple[int, ...]:
     """Return the numbers of a version, without what marks it as a pre-release and without trailing zeros.
 
     Examples
     --------
-    >>> numbers("1.2.0"), numbers("0.10rc1"), numbers("next")
+    >>> version_numbers("1.2.0"), version_numbers("0.10rc1"), version_numbers("next")
     ((1, 2), (0, 10), ())
     """
     found: list[int] = []
@@ -165,20 +165,20 @@ def numbers(version: str) -> tuple[int, ...]:
     return tuple(found)
 
 
-def unused(waivers: Iterable[Waiver], used: Iterable[str]) -> tuple[Waiver, ...]:
+def unused_rows(waivers: Iterable[Waiver], used: Iterable[str]) -> tuple[Waiver, ...]:
     """Return the rows that nothing used.
 
     Examples
     --------
     >>> rows = (Waiver("a", "*", "VC501", "", "1"), Waiver("b", "*", "VC502", "", "1"))
-    >>> [row.id for row in unused(rows, ["a"])]
+    >>> [row.id for row in unused_rows(rows, ["a"])]
     ['b']
     """
     seen = set(used)
     return tuple(waiver for waiver in waivers if waiver.id not in seen)
 
 
-def judged(waivers: Iterable[Waiver], used: Iterable[str] | None) -> tuple[Finding, ...]:
+def judge_waivers(waivers: Iterable[Waiver], used: Iterable[str] | None) -> tuple[Finding, ...]:
     """Judge the rows themselves: those that have expired, and those that cover nothing.
 
     Parameters
@@ -191,11 +191,11 @@ def judged(waivers: Iterable[Waiver], used: Iterable[str] | None) -> tuple[Findi
     Examples
     --------
     >>> rows = (Waiver("a", "*", "VC501", "", "1", expired=True), Waiver("b", "*", "VC502", "", "1"))
-    >>> [finding.code for finding in judged(rows, [])], [finding.code for finding in judged(rows, None)]
+    >>> [finding.code for finding in judge_waivers(rows, [])], [finding.code for finding in judge_waivers(rows, None)]
     (['VC621', 'VC622'], ['VC621'])
     """
     rows = tuple(waivers)
-    idle = unused(rows, used) if used is not None else ()
+    idle = unused_rows(rows, used) if used is not None else ()
     told = [("VC621", row) for row in rows if row.expired] + [("VC622", row) for row in idle if not row.expired]
     return tuple(Finding(code, str(row), fix=CATALOGUE[code].remedy) for code, row in told)
 
@@ -336,9 +336,9 @@ def _about_nothing(row: Mapping[str, Any]) -> str:
 
 
 def _has_come(expires: str, version: str, where: str) -> bool:
-    if not numbers(expires):
+    if not version_numbers(expires):
         raise UsageError(f"{expires!r} is neither a date nor a version", where=where, fix="expires = 2027-01-31")
-    if not numbers(version):
+    if not version_numbers(version):
         message = "expires with a version, and the project's version does not stand in this file"
         raise UsageError(message, where=where, fix="give a date: expires = 2027-01-31")
-    return numbers(version) >= numbers(expires)
+    return version_numbers(version) >= version_numbers(expires)

@@ -21,12 +21,12 @@ from viscy_compat.cli import main
 from viscy_compat.findings import Report
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Setting
-from viscy_compat.gating.stages import chosen
+from viscy_compat.gating.stages import stages_of
 from viscy_compat.layout import TensorSpec
 from viscy_compat.proof.equivalence import verify
 from viscy_compat.references import records
 from viscy_compat.report import render
-from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.workers.candidate import read_candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -161,7 +161,7 @@ def report_of_numbers(toy: Path) -> dict[str, Report]:
     wrong.write_text(MODEL.replace(".relu()", ".relu() * 1.5"))
     sides = {"repo": str(toy / "clone"), "rev": "HEAD"}
     package = read_candidate(str(toy / "candidate"))
-    stages = [stage for stage in chosen() if stage.name == "verify"]
+    stages = [stage for stage in stages_of() if stage.name == "verify"]
     return {
         "verify": verify(["Toy"], candidate=str(toy / "candidate"), repo=sides["repo"], rev=sides["rev"]),
         "gate": gate(Setting((find("Toy"),), package, sides), stages),

@@ -18,7 +18,7 @@ from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.cli import main
-from viscy_compat.exploring.exploration import Broken, Settings, explore, explore_class
+from viscy_compat.exploring.exploration import BrokenLaw, Settings, explore, explore_class
 from viscy_compat.exploring.laws import LAWS, Subject
 from viscy_compat.layout import Layout
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
@@ -26,7 +26,7 @@ from viscy_compat.operations import Fill, Operation
 from viscy_compat.report.terminal import Style
 from viscy_compat.report.text import render as render_text
 from viscy_compat.waivers import Waiver
-from viscy_compat.workers.candidate import Candidate, candidate
+from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides
 
 SMALL = "BetaVaeMonai"
@@ -37,7 +37,7 @@ def law(name: str) -> tuple[Any, ...]:
     return tuple(row for row in LAWS if row.id == name)
 
 
-def broken(subject: Subject, name: str, examples: int = 60) -> Broken:
+def broken(subject: Subject, name: str, examples: int = 60) -> BrokenLaw:
     """Explore one law on a mutant, and return the smallest case."""
     told: list[str] = []
     found = explore_class(subject, Settings(examples, laws=law(name)), progress=told.append).broken
@@ -243,4 +243,4 @@ def copied(folder: Path, file: str, pattern: str, replacement: str) -> Candidate
     text, count = re.subn(pattern, replacement, path.read_text())
     assert count == 1
     path.write_text(text)
-    return candidate(str(folder))
+    return read_candidate(str(folder))

@@ -29,13 +29,13 @@ from viscy_compat.gating import check
 from viscy_compat.gating.engine import gate, results_of
 from viscy_compat.gating.source_tree import tree_of
 from viscy_compat.gating.stage import Setting, Workshop
-from viscy_compat.gating.stages import chosen
+from viscy_compat.gating.stages import stages_of
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.proof.equivalence import Comparison
 from viscy_compat.references.own_classes import own_references
 from viscy_compat.references.recording import Frozen
 from viscy_compat.references.records import store
-from viscy_compat.workers.candidate import Candidate, candidate
+from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Sides
 from viscy_compat.workers.worker import Worker
 
@@ -75,8 +75,8 @@ class Bench:
 
     def static(self, folder: Path, *names: str) -> list[dict[str, Any]]:
         """What the static stages that look at the candidate say, as JSON."""
-        setting = Setting(tuple(map(find, names)), candidate(str(folder)))
-        stages = [stage for stage in chosen(["static"]) if stage.name != check.NAME]
+        setting = Setting(tuple(map(find, names)), read_candidate(str(folder)))
+        stages = [stage for stage in stages_of(["static"]) if stage.name != check.NAME]
         with Workshop(setting, self.new) as workshop:
             return [result.to_dict() for stage in stages for result in results_of(stage, workshop)]
 
@@ -86,7 +86,7 @@ class Bench:
         return both
 
     def verified(self, folder: Path, architecture: Architecture) -> list[Finding]:
-        package = candidate(str(folder))
+        package = read_candidate(str(folder))
         comparison = Comparison([architecture], resolve([architecture], Wanted()), package, 0, Evidence(), str)
         return list(comparison.judged(self.sides(package), architecture).findings)
 
@@ -124,7 +124,7 @@ def test_the_static_half_finds_nothing_and_names_what_it_does_not_judge(bench: B
 
 @pytest.mark.index
 def test_the_laws_hold_although_an_argument_of_ours_is_lacking(bench: Bench, theirs: Path) -> None:
-    architecture, package = find("BetaVae25D"), candidate(str(theirs))
+    architecture, package = find("BetaVae25D"), read_candidate(str(theirs))
     laws = tuple(law for law in LAWS if law.id in ("old-equals-new", "shape-rule", "batch-and-mode"))
     old = resolve([architecture], Wanted())[architecture.name]
     subject = Subject(architecture, old, bench.sides(package), package)
@@ -163,8 +163,8 @@ def test_a_mutant_is_stopped_by_the_numbers(what: str, bench: Bench, tmp_path: P
 
 def test_a_project_lists_the_names_that_it_promises(bench: Bench, theirs: Path) -> None:
     promised = ("viscy_models.components.heads:PixelToVoxelHead", "viscy_models.components.heads:Nothing")
-    setting = Setting((), candidate(str(theirs)), names=promised)
-    (stage,) = [stage for stage in chosen(["static"]) if stage.name == "interface"]
+    setting = Setting((), read_candidate(str(theirs)), names=promised)
+    (stage,) = [stage for stage in stages_of(["static"]) if stage.name == "interface"]
     with Workshop(setting, bench.new) as workshop:
         (result,) = results_of(stage, workshop)
     assert [row.keys for row in result.findings if row.code == "VC312"] == [promised[1:]]
@@ -188,7 +188,7 @@ def test_read_as_text_the_package_is_judged_as_when_it_is_imported(
     edits, code, culprit = STATIC[what] if what else ((), "", "")
     folder = like_upstream(tmp_path, *edits)
     monkeypatch.setattr(sys, "executable", str(bare))
-    report = gate(Setting((find("ResNet3dEncoder"),), candidate(str(folder)), reads=True), chosen(["static"]))
+    report = gate(Setting((find("ResNet3dEncoder"),), read_candidate(str(folder)), reads=True), stages_of(["static"]))
     told = [finding for finding in report.findings if finding.severity == "error"]
     # what only a built model shows is left out, and said to be
     assert {finding.code for finding in told} == {code} - {"", "VC111"}
@@ -239,9 +239,9 @@ def faulty(folder: Path, what: str) -> Path:
 
 @pytest.mark.parametrize("what", FAULTS)
 def test_a_fault_of_the_environment_is_told_once_and_decides_nothing(what: str, bench: Bench, tmp_path: Path) -> None:
-    setting = Setting((find("BetaVaeMonai"),), candidate(str(faulty(tmp_path, what))), reads=True)
+    setting = Setting((find("BetaVaeMonai"),), read_candidate(str(faulty(tmp_path, what))), reads=True)
     results = []
-    for stage in chosen(["static"])[1:]:
+    for stage in stages_of(["static"])[1:]:
         with Workshop(setting, bench.new) as workshop:
             results += results_of(stage, workshop)
     assert [result.exit_code for result in results] == [2, 2]
@@ -283,12 +283,12 @@ def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
 ) -> None:
     """`ResNet3dEncoder.projection` becomes `head` in her package: recorded in her folder, without any change here."""
     folder = like_upstream(tmp_path, *STATIC["attribute"][0])
-    architecture, package = trimmed("ResNet3dEncoder", "resnet10"), candidate(str(folder))
+    architecture, package = trimmed("ResNet3dEncoder", "resnet10"), read_candidate(str(folder))
     package.prepare(bench.new)
     store(Frozen(bench.new, package).draft(architecture, "v1.0").reference, tmp_path / "refs")
     setting = Setting((architecture,), package, {}, references=own_references(tmp_path / "refs"))
     told = {}
-    for stage in chosen():
+    for stage in stages_of():
         if not stage.strangers and stage.name != "check":
             with Workshop(setting, bench.new) as workshop:
                 monkeypatch.setattr(workshop, "_old", bench.old)
@@ -305,7 +305,7 @@ def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
         monkeypatch.setattr(workshop, "_old", bench.old)
         found = {
             stage.name: {row.code for result in results_of(stage, workshop) for row in result.findings}
-            for stage in chosen(["numeric"])
+            for stage in stages_of(["numeric"])
             if stage.name in ("verify", "remap")
         }
     assert ("VC506" in found["verify"], "VC501" in found["remap"]) == (True, True)

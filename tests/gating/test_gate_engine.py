@@ -14,7 +14,7 @@ from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUn
 from viscy_compat.findings import Finding, Report
 from viscy_compat.gating.engine import WAIVERS, could_not_run, gate, results_of, waive
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
-from viscy_compat.gating.stages import STAGES, chosen
+from viscy_compat.gating.stages import STAGES, stages_of
 from viscy_compat.references.records import Reference
 from viscy_compat.report import FORMATS, render
 from viscy_compat.report.terminal import Style
@@ -205,8 +205,8 @@ def test_stages_are_named_once_and_come_static_first() -> None:
     assert len({stage.name for stage in STAGES}) == len(STAGES)
     kinds = [stage.kind for stage in STAGES]
     assert kinds == sorted(kinds, key=["static", "numeric"].index)
-    assert chosen() == STAGES
-    assert {*chosen(["static"]), *chosen(["numeric"])} == set(STAGES)
+    assert stages_of() == STAGES
+    assert {*stages_of(["static"]), *stages_of(["numeric"])} == set(STAGES)
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -19,8 +19,8 @@ from viscy_compat.gating import check, explore
 from viscy_compat.gating import remap as remap_stage
 from viscy_compat.gating.engine import gate, results_of
 from viscy_compat.gating.stage import Setting, Workshop
-from viscy_compat.gating.stages import chosen
-from viscy_compat.workers.candidate import candidate
+from viscy_compat.gating.stages import stages_of
+from viscy_compat.workers.candidate import read_candidate
 from viscy_compat.workers.worker import Worker
 
 pytestmark = pytest.mark.torch
@@ -118,8 +118,8 @@ def worker() -> Iterator[Worker]:
 
 def static_results(folder: Path, worker: Worker) -> list[dict[str, object]]:
     """What the static stages that look at the candidate say of one class of a copy, as JSON."""
-    setting = Setting((find(HIT),), candidate(str(folder)))
-    stages = [stage for stage in chosen(["static"]) if stage.name != check.NAME]
+    setting = Setting((find(HIT),), read_candidate(str(folder)))
+    stages = [stage for stage in stages_of(["static"]) if stage.name != check.NAME]
     with Workshop(setting, worker) as workshop:
         return [result.to_dict() for stage in stages for result in results_of(stage, workshop)]
 
@@ -158,8 +158,8 @@ def test_the_command_exits_1_and_names_the_culprit(tmp_path: Path, capsys: pytes
 def test_a_changed_epsilon_is_stopped_by_the_numbers(tmp_path: Path) -> None:
     folder = mutant(tmp_path, Edit(ENCODER, "nn.BatchNorm1d(out_dims)", "nn.BatchNorm1d(out_dims, eps=1e-4)"))
     # explore stops it too, but takes its time to find the smallest case
-    stages = [stage for stage in chosen(["numeric"]) if stage.name != explore.NAME]
-    report = gate(Setting((find(HIT),), candidate(str(folder))), stages)
+    stages = [stage for stage in stages_of(["numeric"]) if stage.name != explore.NAME]
+    report = gate(Setting((find(HIT),), read_candidate(str(folder))), stages)
     assert report.exit_code == 1
     results = report.to_dict()["results"]
     assert {row["stage"] for row in results if row["verdict"] == "findings"} == {"verify", "remap"}
@@ -173,8 +173,8 @@ def test_a_plan_that_is_refused_is_stopped(tmp_path: Path, worker: Worker, monke
         raise PlanRefused("no total plan")
 
     monkeypatch.setattr(remap_stage, "remap", refused)
-    with Workshop(Setting((find("BetaVaeMonai"),), candidate()), worker) as workshop:
-        (result,) = remap_stage.judged(workshop)
+    with Workshop(Setting((find("BetaVaeMonai"),), read_candidate()), worker) as workshop:
+        (result,) = remap_stage.run(workshop)
     assert [finding.code for finding in result.findings] == ["VC624"]
 
 

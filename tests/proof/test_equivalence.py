@@ -23,7 +23,7 @@ from viscy_compat.old_code.cases import cases_of
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.proof.equivalence import Comparison, verify
 from viscy_compat.workers.answers import REPORT, Run
-from viscy_compat.workers.candidate import Candidate, candidate
+from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides, source_name
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
@@ -47,7 +47,7 @@ def assembled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def both(wheel_cache: None) -> Iterator[Sides]:
-    with sides(Setup(), candidate(str(SRC))) as started:
+    with sides(Setup(), read_candidate(str(SRC))) as started:
         yield started
 
 
@@ -82,7 +82,7 @@ TOUR = {
 def test_the_migrated_class_is_equal_from_the_wheel_and_from_a_clone(both: Sides, assembled: Path, name: str) -> None:
     """Every case runs in the tests of the models and in the gate; here a few, through both sources."""
     architecture = variant(trimmed(name, *TOUR[name]), accepted_differences=find(name).accepted_differences)
-    package = candidate(str(SRC))
+    package = read_candidate(str(SRC))
     from_wheel = judged(both, package, architecture)
     from_git = judged(both, package, architecture, repo=str(assembled))
     assert (from_wheel.failures, from_git.failures) == ((), ())
@@ -148,7 +148,7 @@ LATER = "        later = nn.Linear(latent_dim, latent_dim)\n" + MU + "        se
 
 
 def broken(both: Sides, folder: Path, edits: Sequence[Edit], architecture: Architecture) -> ClassResult:
-    result = judged(both, candidate(str(mutant(folder, *edits))), architecture)
+    result = judged(both, read_candidate(str(mutant(folder, *edits))), architecture)
     assert result.exit_code == 1
     return result
 
@@ -267,7 +267,7 @@ def test_a_class_that_cannot_be_imported(both: Sides, tmp_path: Path) -> None:
     init = folder / "viscy_models" / "contrastive" / "__init__.py"
     init.write_text("from viscy_models.contrastive.encoder import ContrastiveEncoder\n")
     (folder / "viscy_models" / "__init__.py").write_text("")
-    result = judged(both, candidate(str(folder)), trimmed("ResNet3dEncoder", "resnet10"))
+    result = judged(both, read_candidate(str(folder)), trimmed("ResNet3dEncoder", "resnet10"))
     assert (result.exit_code, codes(result)) == (1, {"VC312"})
 
 
@@ -275,7 +275,7 @@ def test_a_class_that_cannot_be_imported(both: Sides, tmp_path: Path) -> None:
 
 
 def test_the_change_of_generation_is_found_between_the_commits(both: Sides, assembled: Path) -> None:
-    package = candidate(str(SRC))
+    package = read_candidate(str(SRC))
     same = judged(both, package, trimmed("ContrastiveEncoder", "defaults"), repo=str(assembled), rev="v0.3.4")
     assert (same.failures, same.generation, same.origin.proven) == ((), "v0.3", False)
     older = find("ContrastiveEncoder")
@@ -290,7 +290,7 @@ def test_the_change_of_generation_is_found_between_the_commits(both: Sides, asse
 def test_a_class_that_a_revision_lacks_is_refused(both: Sides, assembled: Path) -> None:
     architecture = trimmed("ResNet3dEncoder", "resnet10")
     with pytest.raises(SourceUnavailable) as raised:
-        judged(both, candidate(str(SRC)), architecture, repo=str(assembled), rev="v0.3.4")
+        judged(both, read_candidate(str(SRC)), architecture, repo=str(assembled), rev="v0.3.4")
     assert "cannot import viscy.representation.contrastive:ResNet3dEncoder" in str(raised.value)
 
 
@@ -339,9 +339,9 @@ def test_more_workers_come_to_the_same() -> None:
 
 def test_one_side_after_the_other_comes_to_the_same(both: Sides, monkeypatch: pytest.MonkeyPatch) -> None:
     architecture = trimmed("BetaVaeMonai", "flat", "dropout")
-    at_once = judged(both, candidate(str(SRC)), architecture)
+    at_once = judged(both, read_candidate(str(SRC)), architecture)
     monkeypatch.setattr(both, "_at_once", False)
-    assert judged(both, candidate(str(SRC)), architecture) == at_once
+    assert judged(both, read_candidate(str(SRC)), architecture) == at_once
     assert at_once.configurations == 2
 
 
@@ -375,7 +375,7 @@ def test_a_candidate_that_is_nowhere_is_refused(both: Sides, tmp_path: Path) -> 
     assert refusal(UsageError, "candidate", inside).endswith(f"did you mean {SRC}?")
     assert refusal(UsageError, "candidate", str(SRC.parent)).endswith(f"did you mean {SRC.parent}/src?")
     with pytest.raises(WorkerFailed, match="cannot import no_such_package"):
-        both.take(candidate("no_such_package"))
+        both.take(read_candidate("no_such_package"))
 
 
 def test_another_candidate_than_the_one_that_was_asked_for_is_refused(both: Sides, tmp_path: Path) -> None:
@@ -389,7 +389,7 @@ def test_another_candidate_than_the_one_that_was_asked_for_is_refused(both: Side
         "sys.modules['viscy_models'] = importlib.util.module_from_spec(spec)\n"
     )
     with pytest.raises(WorkerFailed) as raised:
-        both.take(candidate(str(asked.parent)))
+        both.take(read_candidate(str(asked.parent)))
     assert raised.value.code == "VC604"
     assert f"but {elsewhere}/viscy_models/__init__.py was imported" in str(raised.value)
 

@@ -15,7 +15,7 @@ from viscy_compat.architectures import find
 from viscy_compat.cli import main
 from viscy_compat.errors import PlanRefused
 from viscy_compat.proof.remapped import _verdicts
-from viscy_compat.workers.answers import Answer, Output, Pass, Run
+from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput
 from viscy_compat.workers.arrays import read, write
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
@@ -70,13 +70,13 @@ def test_other_outputs_are_a_finding_and_no_proof(
     assert "recon_x" in out.out + out.err
 
 
-def verdicts(folder: Path, old: list[Output], new: list[Output]) -> dict[str, str]:
+def verdicts(folder: Path, old: list[WorkerOutput], new: list[WorkerOutput]) -> dict[str, str]:
     """Judge the outputs of two passes of a masked autoencoder, which has one name and may return a mask besides."""
     answers, runs = [], []
     for side, outputs in (("old", old), ("new", new)):
         saved = folder / f"{side}.safetensors"
         write(saved, {f"eval/{output.name}": ((1,), array("f", [0.0])) for output in outputs})
-        answers.append(Answer(passes={"eval": Pass("tuple", tuple(outputs), "", {})}))
+        answers.append(WorkerAnswer(passes={"eval": Pass("tuple", tuple(outputs), "", {})}))
         runs.append(Run(side, "", {}, (1,), ("eval",), 0, {"save": str(saved)}))
     architecture = find("FullyConvolutionalMAE")
     chosen: Any = SimpleNamespace(plan=SimpleNamespace(loses=()))
@@ -84,7 +84,7 @@ def verdicts(folder: Path, old: list[Output], new: list[Output]) -> dict[str, st
 
 
 def test_every_output_is_compared_with_or_without_a_name_and_none_may_be_missing(tmp_path: Path) -> None:
-    image, mask = Output("0", (1,), "float32", "same"), Output("1", (1,), "bool", "same")
+    image, mask = WorkerOutput("0", (1,), "float32", "same"), WorkerOutput("1", (1,), "bool", "same")
     equal = "equal, byte for byte"
     assert verdicts(tmp_path, [image, mask], [image, mask]) == {"output": equal, "1": equal}
     with pytest.raises(PlanRefused, match="1 differs between the old class and the new one"):

@@ -22,10 +22,10 @@ from viscy_compat.errors import CompatError, OutputRefused, SourceUnavailable, U
 from viscy_compat.old_code.origin import Wanted
 from viscy_compat.proof.equivalence import verify
 from viscy_compat.references import records
-from viscy_compat.references.agreement import judged_by_reference
+from viscy_compat.references.agreement import judge_by_reference
 from viscy_compat.references.recording import Recorder, record
 from viscy_compat.workers import worker as workers
-from viscy_compat.workers.candidate import candidate
+from viscy_compat.workers.candidate import read_candidate
 from viscy_compat.workers.worker import Worker
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
@@ -50,7 +50,7 @@ def worker() -> Iterator[Worker]:
 
 def against_references(worker: Worker, folder: Path, name: str, *cases: str) -> ClassResult:
     """Compare one class with its reference, in the named cases alone."""
-    package = candidate(str(folder))
+    package = read_candidate(str(folder))
     package.prepare(worker)
     architecture = find(name)
     reference = records.read(name, architecture.generations[-1].name)
@@ -59,7 +59,7 @@ def against_references(worker: Worker, folder: Path, name: str, *cases: str) -> 
     whole = records.Reference(
         reference.name, reference.generation, reference.recipe, reference.sources, reference.signatures, kept
     )
-    return judged_by_reference(worker, architecture, whole, package, lambda line: None)
+    return judge_by_reference(worker, architecture, whole, package, lambda line: None)
 
 
 @pytest.mark.parametrize(

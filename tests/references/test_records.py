@@ -15,13 +15,13 @@ from viscy_compat.architectures.architecture import complete
 from viscy_compat.errors import SourceUnavailable
 from viscy_compat.layout import TensorSpec, differences
 from viscy_compat.references import records
-from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Refusal, Row
+from viscy_compat.references.records import RecordedCase, RecordedPass, RecordedRefusal, Reference, TensorRecord
 
 ROOT = Path(__file__).resolve().parents[2] / "legacy_refs"
 
 
-def row(name: str, *shape: int) -> Row:
-    return Row(name, shape, "float32", "0123456789ab", 0.5, (1.0, -0.25))
+def row(name: str, *shape: int) -> TensorRecord:
+    return TensorRecord(name, shape, "float32", "0123456789ab", 0.5, (1.0, -0.25))
 
 
 def sample() -> Reference:
@@ -30,8 +30,8 @@ def sample() -> Reference:
     case = RecordedCase(
         "one", "0.4.0", {"depth": (1, 2)}, {"depth": (1, 2)}, (2, 3), None, weights, "cc", {"eval": passed}
     )
-    refusing = replace(case, name="two", passes={"eval": passed, "train": Refusal("forward", "ValueError")})
-    none = RecordedCase("three", "0.4.0", {}, {}, (2, 3), Refusal("build", "TypeError"), (), "", {})
+    refusing = replace(case, name="two", passes={"eval": passed, "train": RecordedRefusal("forward", "ValueError")})
+    none = RecordedCase("three", "0.4.0", {}, {}, (2, 3), RecordedRefusal("build", "TypeError"), (), "", {})
     return Reference("Toy", "v1", {"seed": 0}, {"0.4.0": {"a.py": "ff"}}, {"0.4.0": ("depth",)}, (case, refusing, none))
 
 
@@ -41,7 +41,7 @@ def test_what_is_written_comes_back() -> None:
     assert records.write(again) == text
     assert again.cases[0].weights == sample().cases[0].weights
     assert again.cases[1].passes == sample().cases[1].passes
-    assert again.cases[2].refusal == Refusal("build", "TypeError")
+    assert again.cases[2].refusal == RecordedRefusal("build", "TypeError")
     assert again.cases[0].layout["head.fc.weight"] == TensorSpec((4, 2))
 
 
@@ -103,7 +103,7 @@ def test_a_missing_reference_names_the_command(tmp_path: Path) -> None:
 def test_storing_twice_changes_nothing(tmp_path: Path) -> None:
     assert records.store(sample(), tmp_path)
     assert not records.store(sample(), tmp_path)
-    assert records.listed(tmp_path) == [("Toy", "v1")]
+    assert records.list_references(tmp_path) == [("Toy", "v1")]
     assert [path.name for path in (tmp_path / "Toy").iterdir()] == ["v1.json"]
     assert records.read("Toy", "v1", root=tmp_path) == records.parse(records.write(sample()))
 
@@ -125,7 +125,7 @@ def test_the_references_are_found_inside_a_package_and_beside_a_clone(
 
 # --- the references of this clone --------------------------------------------------------------------------------
 
-STORED = records.listed(ROOT)
+STORED = records.list_references(ROOT)
 RECORD = "run 'viscy-compat record' and commit what it changes"
 
 
@@ -177,7 +177,7 @@ def test_reading_a_reference_imports_nothing_heavy() -> None:
     heavy = {"torch", "numpy", "timm", "monai"}
     import subprocess
 
-    code = "import sys; from viscy_compat.references import records; records.listed(); print(*sys.modules)"
+    code = "import sys; from viscy_compat.references import records; records.list_references(); print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not heavy & set(done.stdout.split())
 

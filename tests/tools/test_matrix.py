@@ -10,7 +10,7 @@ import pytest
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.workers.answers import Answer, Initial, Output, Pass
+from viscy_compat.workers.answers import Initial, Pass, WorkerAnswer, WorkerOutput
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
@@ -20,12 +20,12 @@ from stacks import STACKS
 CLASS = find("BetaVaeMonai")
 
 
-def answered(index: int, digest: str = "a" * 64) -> Answer:
+def answered(index: int, digest: str = "a" * 64) -> WorkerAnswer:
     """What a worker would say of a case."""
     layout = CLASS.layout(complete(CLASS, CLASS.cases[index].config))
-    told = Pass("SimpleNamespace", (Output("recon_x", (1,), "float32", digest),), "", {})
+    told = Pass("SimpleNamespace", (WorkerOutput("recon_x", (1,), "float32", digest),), "", {})
     initial = Initial(("c" * 64,) * len(layout), "d" * 64)
-    return Answer(layout=layout, initial=initial, passes={"eval": told, "train": told})
+    return WorkerAnswer(layout=layout, initial=initial, passes={"eval": told, "train": told})
 
 
 NEWEST = {CLASS.name: [answered(index) for index in range(len(CLASS.cases))]}
@@ -73,9 +73,9 @@ def test_few_cases_are_spread_over_all_of_a_class() -> None:
 
 
 def test_what_another_stack_moved_is_measured_by_the_samples_of_each_output() -> None:
-    def with_samples(digest: str, samples: tuple[float, ...]) -> list[Answer]:
+    def with_samples(digest: str, samples: tuple[float, ...]) -> list[WorkerAnswer]:
         row = answered(0, digest)
-        told = Pass("SimpleNamespace", (Output("recon_x", (2,), "float32", digest, True, samples, 2.0),), "", {})
+        told = Pass("SimpleNamespace", (WorkerOutput("recon_x", (2,), "float32", digest, True, samples, 2.0),), "", {})
         return [replace(row, passes={"eval": told, "train": told})]
 
     one = spread(CLASS, 1)

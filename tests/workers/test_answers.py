@@ -16,13 +16,13 @@ from viscy_compat.architectures.architecture import Case
 from viscy_compat.comparison.amounts import Amount
 from viscy_compat.comparison.cases import compare
 from viscy_compat.comparison.failures import UNDECIDED
-from viscy_compat.comparison.parting import parting
+from viscy_compat.comparison.parting import parting_module
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.errors import WorkerFailed
 from viscy_compat.layout import TensorSpec
 from viscy_compat.references.agreement import compare_recorded
-from viscy_compat.references.records import RecordedCase, RecordedPass, Row
-from viscy_compat.workers.answers import Answer, Pass, Raised, Run, read_answer, read_described, read_names
+from viscy_compat.references.records import RecordedCase, RecordedPass, TensorRecord
+from viscy_compat.workers.answers import Pass, Raised, Run, WorkerAnswer, read_answer, read_description, read_names
 
 REPORT = ("layout", "initial", "eval", "train")
 RUN = Run("old", "a:B", {}, (1,), REPORT, 0, {"samples": 1, "norms": True})
@@ -73,7 +73,7 @@ def test_a_whole_answer_is_read() -> None:
     assert answer.layout == {"w": TensorSpec((2, 3)), "mean": TensorSpec(())}
     assert compare(answer, answer, CASE).failures == ()
     assert read_answer({"error": ERROR}, "old", RUN).error == Raised("build", "ValueError", "no")
-    assert [str(row) for row in read_described(DESCRIBED, "old").signature] == ["width=4"]
+    assert [str(row) for row in read_description(DESCRIBED, "old").signature] == ["width=4"]
     names = read_names({"names": {"a": None, "b": ERROR}}, "old", ["a", "b"])
     assert names == {"a": None, "b": Raised("build", "ValueError", "no")}
 
@@ -89,7 +89,7 @@ def test_an_answer_that_leaves_anything_out_is_no_answer(place: tuple[Any, ...])
     assert less is None or compare(whole, less, CASE).failures or "samples" in place
 
 
-def read(answer: Any) -> Answer | None:
+def read(answer: Any) -> WorkerAnswer | None:
     """Read an answer; None where that is refused."""
     with suppress(WorkerFailed):
         return read_answer(answer, "old", RUN)
@@ -123,17 +123,17 @@ def test_anything_anywhere_is_a_record_or_one_error(of: dict[str, Any], to: Any)
             judged(answer)
 
 
-def judged(answer: Answer) -> None:
+def judged(answer: WorkerAnswer) -> None:
     """Compare it with a whole one, both ways and recorded, and write down what comes of it."""
     whole = read_answer(WHOLE, "old", RUN)
     for old, new in ((answer, whole), (whole, answer), (answer, answer)):
         failures = compare(old, new, CASE).failures
         json.dumps([failure.to_dict() for failure in failures]).encode()
-        parting(old.calls.get("eval", ()), new.calls.get("eval", ()))
+        parting_module(old.calls.get("eval", ()), new.calls.get("eval", ()))
     json.dumps([failure.to_dict() for failure in compare_recorded(RECORDED, answer, CASE).failures])
 
 
-ROWS = (Row("w", (2, 3), "float32", D, 0.5, (0.5,)), Row("mean", (), "float32", E, 1.0, (1.0,)))
+ROWS = (TensorRecord("w", (2, 3), "float32", D, 0.5, (0.5,)), TensorRecord("mean", (), "float32", E, 1.0, (1.0,)))
 RECORDED = RecordedCase(
     "case",
     "0.4.0",
@@ -143,7 +143,9 @@ RECORDED = RecordedCase(
     None,
     ROWS,
     D,
-    dict.fromkeys(("eval", "train"), RecordedPass("Tensor", (Row("out", (1, 2), "float32", D, 0.5, (0.5,)),), D, "")),
+    dict.fromkeys(
+        ("eval", "train"), RecordedPass("Tensor", (TensorRecord("out", (1, 2), "float32", D, 0.5, (0.5,)),), D, "")
+    ),
 )
 
 JSON = st.recursive(
@@ -158,7 +160,7 @@ def test_any_json_is_a_record_or_one_error(answer: dict[str, Any], other: Any) -
     for reading in (
         lambda: judged(read_answer(answer, "old", RUN)),
         lambda: judged(read_answer({**WHOLE, **answer}, "old", RUN)),
-        lambda: read_described(answer, "old"),
+        lambda: read_description(answer, "old"),
         lambda: read_names({"names": other}, "old", ["a"]),
     ):
         with suppress(WorkerFailed):
@@ -166,8 +168,8 @@ def test_any_json_is_a_record_or_one_error(answer: dict[str, Any], other: Any) -
 
 
 NOTHING = [
-    Answer(),
-    Answer({"w": TensorSpec((2, 3))}),
+    WorkerAnswer(),
+    WorkerAnswer({"w": TensorSpec((2, 3))}),
     replace(read_answer(WHOLE, "old", RUN), passes={}),
     replace(read_answer(WHOLE, "old", RUN), initial=None),
     replace(read_answer(WHOLE, "old", RUN), layout={}),
@@ -175,8 +177,10 @@ NOTHING = [
 
 
 @pytest.mark.parametrize("old", NOTHING)
-@pytest.mark.parametrize("new", [*NOTHING, read_answer(WHOLE, "old", RUN), Answer(error=Raised("build", "E", ""))])
-def test_a_side_that_says_too_little_is_undecided_and_exits_2(old: Answer, new: Answer) -> None:
+@pytest.mark.parametrize(
+    "new", [*NOTHING, read_answer(WHOLE, "old", RUN), WorkerAnswer(error=Raised("build", "E", ""))]
+)
+def test_a_side_that_says_too_little_is_undecided_and_exits_2(old: WorkerAnswer, new: WorkerAnswer) -> None:
     for one, other in ((old, new), (new, old)):
         judgement = compare(one, other, CASE)
         assert [failure.code for failure in judgement.failures] == [UNDECIDED]
@@ -185,7 +189,7 @@ def test_a_side_that_says_too_little_is_undecided_and_exits_2(old: Answer, new: 
 
 
 @pytest.mark.parametrize("new", NOTHING)
-def test_a_candidate_that_says_too_little_is_never_what_was_recorded(new: Answer) -> None:
+def test_a_candidate_that_says_too_little_is_never_what_was_recorded(new: WorkerAnswer) -> None:
     assert compare_recorded(RECORDED, new, CASE).failures
     assert compare_recorded(RECORDED, read_answer(WHOLE, "old", RUN), CASE).failures == ()
 

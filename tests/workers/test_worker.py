@@ -15,7 +15,7 @@ import pytest
 
 from viscy_compat.errors import MissingExtra, WorkerFailed
 from viscy_compat.workers import worker as workers
-from viscy_compat.workers.worker import Limits, Worker
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 TOY = """
 import os, socket, subprocess, sys
@@ -448,7 +448,7 @@ class TestPretenders:
 
     def failure(self, folder: Path, script: str, **limits: Any) -> str:
         begun = time.monotonic()
-        with Worker("candidate", python=pretender(folder, script), limits=Limits(**limits)) as started:
+        with Worker("candidate", python=pretender(folder, script), limits=WorkerLimits(**limits)) as started:
             with pytest.raises((WorkerFailed, MissingExtra)) as raised:
                 started.conditions  # noqa: B018
             assert time.monotonic() - begun < 10
@@ -620,7 +620,7 @@ time.sleep(60)
 
     def test_a_worker_that_takes_no_request_blocks_nobody(self, tmp_path: Path) -> None:
         begun = time.monotonic()
-        with Worker("old", python=pretender(tmp_path, "sleep 60"), limits=Limits(start=0.5)) as worker:
+        with Worker("old", python=pretender(tmp_path, "sleep 60"), limits=WorkerLimits(start=0.5)) as worker:
             worker.send({"op": "source", "files": {"a.py": "#" * (1 << 20)}})
             with pytest.raises(WorkerFailed, match="gave no answer"):
                 worker.receive()

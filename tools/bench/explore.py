@@ -12,7 +12,7 @@ import time
 
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.exploring.laws import LAWS, Drawn, Subject
+from viscy_compat.exploring.laws import LAWS, DrawnCase, Subject
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.sides import Setup, Sides, sides
@@ -22,12 +22,12 @@ INPUTS = 8
 BUILDING = [law for law in LAWS if law.kind == "builds"]
 
 
-def cases_of(architecture: Architecture) -> list[Drawn]:
+def cases_of(architecture: Architecture) -> list[DrawnCase]:
     """Return one configuration with several inputs."""
     config = {**architecture.cases[0].config}
     whole = {argument.name: config.get(argument.name, argument.default) for argument in architecture.arguments}
     meant = architecture.cases[0].input
-    return [Drawn(whole, (1 + number % 3, *meant[1:-1], meant[-1] + number)) for number in range(INPUTS)]
+    return [DrawnCase(whole, (1 + number % 3, *meant[1:-1], meant[-1] + number)) for number in range(INPUTS)]
 
 
 def cached(architecture: Architecture, both: Sides) -> float:

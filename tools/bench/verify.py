@@ -19,7 +19,7 @@ from itertools import count
 from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
-from viscy_compat.workers.answers import Answer, Run
+from viscy_compat.workers.answers import Run, WorkerAnswer
 
 IMPORT = "import torch, timm, monai, monai.networks.nets"
 STAGES = ("build", "digest", "fill", "eval", "train")
@@ -66,8 +66,8 @@ def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
     spent: dict[str, Counter[str]] = {"old": Counter(), "candidate": Counter()}
     read = sides.read_answer
 
-    def noting(json: dict[str, object], side: str, run: Run) -> Answer:
-        answer: Answer = read(json, side, run)
+    def noting(json: dict[str, object], side: str, run: Run) -> WorkerAnswer:
+        answer: WorkerAnswer = read(json, side, run)
         spent[side].update(answer.seconds)
         return answer
 

@@ -10,12 +10,12 @@ from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find, migrated_names
 from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, refuse_strange, teller
 from viscy_compat.gating.engine import gate
-from viscy_compat.gating.stage import Kind, Setting
-from viscy_compat.gating.stages import chosen
+from viscy_compat.gating.stage import Setting, StageKind
+from viscy_compat.gating.stages import stages_of
 from viscy_compat.references.own_classes import own_references
 from viscy_compat.report import emit
 from viscy_compat.waivers import read_configuration
-from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.workers.candidate import read_candidate
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -49,13 +49,13 @@ def run(arguments: Namespace) -> int:
         reads=kinds == ("static",) and not arguments.candidate_python,
     )
     whole = len(kinds) == 2 and not arguments.classes
-    stages = tuple(stage for stage in chosen(kinds) if not stage.strangers or setting.strangers)
+    stages = tuple(stage for stage in stages_of(kinds) if not stage.strangers or setting.strangers)
     return emit(gate(setting, stages, configuration.waivers, whole=whole), arguments)
 
 
-def kinds_of(arguments: Namespace) -> tuple[Kind, ...]:
+def kinds_of(arguments: Namespace) -> tuple[StageKind, ...]:
     """Return the kinds of stages that are asked for: both, unless one of them is."""
-    asked: tuple[Kind, ...] = (
+    asked: tuple[StageKind, ...] = (
         *(("static",) if arguments.static else ()),
         *(("numeric",) if arguments.numeric else ()),
     )

@@ -57,7 +57,7 @@ class Amount:
         return {"output": self.output, **told, "of": self.of}
 
 
-def measured(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str) -> tuple[Amount, ...]:
+def measure(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str) -> tuple[Amount, ...]:
     """Return how far the outputs are apart that two workers kept; those with equal numbers are left out.
 
     Parameters
@@ -73,7 +73,7 @@ def measured(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str
     return tuple(amount for amount in found if amount.largest)
 
 
-def worst(amounts: Iterable[Amount]) -> float:
+def worst_of(amounts: Iterable[Amount]) -> float:
     """Return the largest relative difference; 0 where there is none."""
     return max((amount.relative for amount in amounts), default=0.0)
 

@@ -9,11 +9,11 @@ from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
 from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.layout import fold, printable
-from viscy_compat.workers.answers import MODES, Answer, Mode, Pass, Raised, named
+from viscy_compat.workers.answers import MODES, Mode, Pass, Raised, WorkerAnswer, name_outputs
 
 
 def compare(
-    old: Answer, new: Answer, case: Case, rows: Sequence[AcceptedDifference] = (), names: Sequence[str] = ()
+    old: WorkerAnswer, new: WorkerAnswer, case: Case, rows: Sequence[AcceptedDifference] = (), names: Sequence[str] = ()
 ) -> Judgement:
     """Compare what the two sides said of one case.
 
@@ -63,7 +63,7 @@ def free(failures: Sequence[Failure], case: Case) -> Failure:
     return Failure("VC340", f"the old class never ran here: {told}", case, tuple(keys))
 
 
-def _lacking(told: Answer) -> Iterator[str]:
+def _lacking(told: WorkerAnswer) -> Iterator[str]:
     """Say what an answer does not hold that a comparison needs: two sides that say nothing are not equal."""
     if told.error:
         return
@@ -101,7 +101,7 @@ def _sides(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
     return (("the old class", old), ("the candidate", new))
 
 
-def _initial_failures(old: Answer, new: Answer, case: Case) -> list[Failure]:
+def _initial_failures(old: WorkerAnswer, new: WorkerAnswer, case: Case) -> list[Failure]:
     if old.initial is None or new.initial is None:
         return []
     ours = dict(zip(old.layout, old.initial.digests, strict=True))
@@ -117,7 +117,12 @@ def _initial_failures(old: Answer, new: Answer, case: Case) -> list[Failure]:
 
 
 def _modes(
-    old: Answer, new: Answer, mode: Mode, case: Case, rows: Sequence[AcceptedDifference], names: Sequence[str]
+    old: WorkerAnswer,
+    new: WorkerAnswer,
+    mode: Mode,
+    case: Case,
+    rows: Sequence[AcceptedDifference],
+    names: Sequence[str],
 ) -> Judgement:
     ours, theirs = old.passes[mode], new.passes[mode]
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
@@ -132,7 +137,7 @@ def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case, called: Sequenc
     if _form(old) != _form(new):
         yield Failure("VC507", f"forward returned {_spelled(old)} and returns {_spelled(new)}", case, mode=mode)
         return
-    pairs = zip(named(old.outputs, called).items(), new.outputs, strict=True)
+    pairs = zip(name_outputs(old.outputs, called).items(), new.outputs, strict=True)
     differ = [name for (name, ours), theirs in pairs if ours.digest != theirs.digest]
     if differ:
         names = ", ".join(differ)

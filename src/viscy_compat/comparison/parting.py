@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from viscy_compat.workers.answers import Call
+from viscy_compat.workers.answers import ModuleCall
 
 
-def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
+def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
     """Return the first module where two models part, by the calls of their submodules in the order in which they ended.
 
     A module whose output differs although it was given the same is named itself. Where its input differs already, the
@@ -15,12 +15,12 @@ def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
 
     Examples
     --------
-    >>> old = [Call("a", "Linear", "1", "2"), Call("b", "ReLU", "2", "3"), Call("", "Model", "1", "3")]
-    >>> parting(old, [old[0], Call("b", "Identity", "2", "2"), Call("", "Model", "1", "2")])
+    >>> old = [ModuleCall("a", "Linear", "1", "2"), ModuleCall("b", "ReLU", "2", "3"), ModuleCall("", "Model", "1", "3")]
+    >>> parting_module(old, [old[0], ModuleCall("b", "Identity", "2", "2"), ModuleCall("", "Model", "1", "2")])
     'b'
-    >>> parting(old, [old[0], Call("b", "ReLU", "9", "9"), Call("", "Model", "1", "9")])
+    >>> parting_module(old, [old[0], ModuleCall("b", "ReLU", "9", "9"), ModuleCall("", "Model", "1", "9")])
     '(the whole model)'
-    >>> parting(old, old)
+    >>> parting_module(old, old)
     ''
     """
     theirs, ours = _numbered(new), _numbered(old)
@@ -33,7 +33,7 @@ def parting(old: Sequence[Call], new: Sequence[Call]) -> str:
     return ""
 
 
-def _numbered(calls: Sequence[Call]) -> dict[tuple[str, int], Call]:
+def _numbered(calls: Sequence[ModuleCall]) -> dict[tuple[str, int], ModuleCall]:
     """Key the calls by module and by how often it had been called before."""
     seen: dict[str, int] = {}
     numbered = {}
@@ -43,7 +43,7 @@ def _numbered(calls: Sequence[Call]) -> dict[tuple[str, int], Call]:
     return numbered
 
 
-def _around(module: str, old: Mapping[tuple[str, int], Call], new: Mapping[tuple[str, int], Call]) -> str:
+def _around(module: str, old: Mapping[tuple[str, int], ModuleCall], new: Mapping[tuple[str, int], ModuleCall]) -> str:
     """Return the innermost module around this one that both sides gave the same."""
     while module:
         module = module.rpartition(".")[0]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from viscy_compat.comparison.amounts import worst
+from viscy_compat.comparison.amounts import worst_of
 from viscy_compat.comparison.failures import UNDECIDED, Failure
 from viscy_compat.findings import CATALOGUE, Finding, html_of, line_of
 from viscy_compat.workers.worker import Conditions
@@ -116,7 +116,7 @@ class ClassResult:
 
 def _finding(failures: Sequence[Failure]) -> Finding:
     """Say failures of one cause once, with the worst of them."""
-    first = max(failures, key=lambda failure: worst(failure.amounts))
+    first = max(failures, key=lambda failure: worst_of(failure.amounts))
     names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
     cases = f" (in {_cases(names)})" if names else ""
     return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)

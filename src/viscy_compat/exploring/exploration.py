@@ -25,14 +25,13 @@ from viscy_compat.architectures.architecture import Architecture, Config
 from viscy_compat.architectures.asking import outcome_name
 from viscy_compat.errors import Interrupted, UsageError
 from viscy_compat.exhibits import Exhibits
-from viscy_compat.exploring.laws import KINDS, LAWS, Drawn, Law, LawBroken, Subject
+from viscy_compat.exploring.laws import LAW_KINDS, LAWS, DrawnCase, Law, LawBroken, Subject
 from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.wheel import cache_folder
 from viscy_compat.strategies import buildable, configurations, inputs
-from viscy_compat.waivers import Waiver, judged, table_of
-from viscy_compat.workers.candidate import PACKAGE, Candidate
-from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.waivers import Waiver, judge_waivers, table_of
+from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
 from viscy_compat.workers.sides import Progress, Setup, sides
 
 PROFILES = {"dev": 20, "ci": 100, "release": 1000}
@@ -46,7 +45,7 @@ MOST_BUILT = 60
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenLaw:
     """A law that does not hold: the smallest case that hypothesis found, and a script that shows it."""
 
     law: str
@@ -96,10 +95,10 @@ class Exploration:
     source: str
     cases: Mapping[str, int]
     outcomes: Mapping[str, int]
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenLaw, ...]
     used: tuple[str, ...]
     seconds: float
-    waived: tuple[tuple[Waiver, Broken], ...] = ()
+    waived: tuple[tuple[Waiver, BrokenLaw], ...] = ()
 
     @property
     def title(self) -> str:
@@ -137,7 +136,7 @@ class Exploration:
 
 
 @dataclass(frozen=True)
-class Rows:
+class WaiverReview:
     """What became of the accepted differences that are about what was explored.
 
     Parameters
@@ -225,7 +224,7 @@ class _Tally:
     outcomes: dict[str, str] = field(default_factory=dict)
     cases: Counter[str] = field(default_factory=Counter)
 
-    def note(self, subject: Subject, law: Law, drawn: Drawn) -> None:
+    def note(self, subject: Subject, law: Law, drawn: DrawnCase) -> None:
         self.cases[law.id] += 1
         self.outcomes.setdefault(repr(drawn), outcome_name(subject.architecture, drawn.config, drawn.input))
 
@@ -247,7 +246,7 @@ def explore(
     jobs: int = 2,
     waivers: Iterable[Waiver] = (),
     progress: Progress | None = None,
-) -> Report[Exploration | Rows]:
+) -> Report[Exploration | WaiverReview]:
     """Draw configurations and inputs of the classes, and check the laws on them.
 
     Parameters
@@ -324,13 +323,13 @@ def _covers(row: Waiver, name: str, law: str) -> bool:
 
 def _waived(
     explored: Sequence[Exploration], rows: Sequence[Waiver], partly: Sequence[str], headline: str
-) -> Report[Exploration | Rows]:
+) -> Report[Exploration | WaiverReview]:
     """Apply the rows, and judge them; those that were only partly looked at are never called unused."""
     results = [_without(result, [row for row in rows if not row.expired]) for result in explored]
     if not rows:
         return Report("explore", results, headline=headline)
     used = [row.id for result in results for row, _ in result.waived]
-    told = Rows(tuple(rows), judged(rows, [*used, *partly]))
+    told = WaiverReview(tuple(rows), judge_waivers(rows, [*used, *partly]))
     return Report("explore", [*results, told], headline=headline, exhibits=Exhibits(tables=(table_of(rows),)))
 
 
@@ -356,7 +355,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     started, tally, broken = time.monotonic(), _Tally(), []
     if subject.both and subject.old:
         subject.meet()
-    for kind in KINDS:
+    for kind in LAW_KINDS:
         laws = tuple(law for law in drawing.laws if law.kind == kind)
         begun, before = time.monotonic(), tally.cases.total()
         found = list(_broken(subject, laws, drawing, tally))
@@ -378,7 +377,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     )
 
 
-def _broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Iterator[Broken]:
+def _broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Iterator[BrokenLaw]:
     """Check laws of one kind on the same cases; one that breaks is told, and the rest go on without it."""
     while laws:
         found = _check(subject, laws, drawing, tally)
@@ -388,13 +387,13 @@ def _broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _
         laws = tuple(law for law in laws if law.id != found.law)
 
 
-def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Broken | None:
+def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> BrokenLaw | None:
     """Let hypothesis draw cases for laws of one kind; return the smallest case that breaks the first one that does."""
-    failed: list[tuple[Law, Drawn]] = []
+    failed: list[tuple[Law, DrawnCase]] = []
 
     @drawing.hypothesis(laws[0])
     @given(_cases(subject.architecture, laws[0]))
-    def hold(drawn: Sequence[Drawn]) -> None:
+    def hold(drawn: Sequence[DrawnCase]) -> None:
         for case in drawn:
             for law in [failed[0][0]] if failed else laws:
                 tally.note(subject, law, case)
@@ -410,20 +409,20 @@ def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _T
         test()
     except LawBroken as error:
         law, case = failed[0]
-        return Broken(law.id, law.says, str(error), case.config, case.input, reproduction(subject, law, case))
+        return BrokenLaw(law.id, law.says, str(error), case.config, case.input, reproduction(subject, law, case))
     return None
 
 
-def _cases(architecture: Architecture, law: Law) -> st.SearchStrategy[list[Drawn]]:
+def _cases(architecture: Architecture, law: Law) -> st.SearchStrategy[list[DrawnCase]]:
     """Draw what one example of a law is: a configuration with one input, or with several."""
     most = INPUTS if law.kind == "builds" else 1
     drawn_configs = buildable(architecture) if law.kind == "probes" else configurations(architecture)
 
-    def with_inputs(config: dict[str, Any]) -> st.SearchStrategy[list[Drawn]]:
+    def with_inputs(config: dict[str, Any]) -> st.SearchStrategy[list[DrawnCase]]:
         meant = architecture.input_shape(config)
         first = st.just(meant) if _small(meant) else inputs(architecture, config)
         shapes = st.tuples(first, *[inputs(architecture, config)] * (most - 1))
-        return shapes.map(lambda found: [Drawn(config, shape) for shape in dict.fromkeys(found)])
+        return shapes.map(lambda found: [DrawnCase(config, shape) for shape in dict.fromkeys(found)])
 
     return drawn_configs.flatmap(with_inputs)
 
@@ -435,7 +434,7 @@ def _small(shape: tuple[int, ...]) -> bool:
     return size <= 1 << 19
 
 
-def reproduction(subject: Subject, law: Law, drawn: Drawn) -> str:
+def reproduction(subject: Subject, law: Law, drawn: DrawnCase) -> str:
     """Return a script that shows a broken law when it is run as a file."""
     return (
         f'"""{law.id}, broken for {subject.architecture.name}: {law.says}"""\n\n'
@@ -480,12 +479,12 @@ def replay(
     (chosen,) = _laws([law])
     architecture, package = find(name), read_candidate(candidate)
     if chosen.kind == "rules":
-        return chosen.check(Subject(architecture), Drawn(config, fed))
+        return chosen.check(Subject(architecture), DrawnCase(config, fed))
     old = resolve([architecture], Wanted(wheel=wheel))[name]
     with sides(Setup(cache=2), package) as both:
         subject = Subject(architecture, old, both, package)
         subject.meet()
-        chosen.check(subject, Drawn(config, fed))
+        chosen.check(subject, DrawnCase(config, fed))
     return None
 
 

@@ -1,6 +1,6 @@
 """The laws that `explore` checks: what must hold for any configuration and any input of a class.
 
-A law takes a `Subject` and a `Drawn` case and raises `LawBroken` with the numbers. Laws of the kind ``rules`` need no
+A law takes a `Subject` and a `DrawnCase` case and raises `LawBroken` with the numbers. Laws of the kind ``rules`` need no
 torch; ``builds`` build both models in their workers; ``probes`` feed perturbed inputs, or write files.
 """
 
@@ -27,12 +27,12 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.old_code.cases import old_arguments, rows_for
 from viscy_compat.old_code.origin import OldClass
 from viscy_compat.workers import arrays
-from viscy_compat.workers.answers import Answer, Pass, Raised, Run
+from viscy_compat.workers.answers import Pass, Raised, Run, WorkerAnswer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.sides import Sides
 
-Kind = Literal["rules", "builds", "probes"]
-KINDS: tuple[Kind, ...] = ("rules", "builds", "probes")
+LawKind = Literal["rules", "builds", "probes"]
+LAW_KINDS: tuple[LawKind, ...] = ("rules", "builds", "probes")
 
 DRAWS_A_SAMPLE = frozenset({"z", "recon_x"})
 """Outputs that depend on random numbers, or on all of the latent vector, in eval mode too."""
@@ -45,7 +45,7 @@ class LawBroken(AssertionError):
     """A law does not hold for a case; the message has the numbers."""
 
 
-class Drawn(NamedTuple):
+class DrawnCase(NamedTuple):
     """A case: a complete configuration and the shape that is fed."""
 
     config: Config
@@ -81,7 +81,7 @@ class Subject:
     seed: int = 0
     used: set[str] = field(default_factory=set)
     lacking: frozenset[str] = frozenset()
-    _last: tuple[Drawn, tuple[Answer, Answer]] | None = None
+    _last: tuple[DrawnCase, tuple[WorkerAnswer, WorkerAnswer]] | None = None
 
     def meet(self) -> None:
         """Let both sides describe their constructors, and note which arguments of ours neither of them takes."""
@@ -92,19 +92,19 @@ class Subject:
         if not any(row.kind == "VAR_KEYWORD" for row in theirs[1].signature):
             self.lacking = frozenset(row.name for row in self.architecture.arguments) - taken
 
-    def seen(self, drawn: Drawn) -> tuple[Answer, Answer]:
+    def seen(self, drawn: DrawnCase) -> tuple[WorkerAnswer, WorkerAnswer]:
         """Ask both sides all that the building laws want to know, once a case."""
         if self._last is None or self._last[0] != drawn:
             self._last = drawn, self.answers(drawn, ("layout", "initial", "eval", "train"), old={}, new={})
         return self._last[1]
 
-    def outcome(self, drawn: Drawn) -> Outcome:
+    def outcome(self, drawn: DrawnCase) -> Outcome:
         """Return what the shape rule says."""
         return self.architecture.outcome(drawn.config, drawn.input)
 
     def answers(
-        self, drawn: Drawn, report: tuple[str, ...], *, old: Mapping[str, Any], new: Mapping[str, Any]
-    ) -> tuple[Answer, Answer]:
+        self, drawn: DrawnCase, report: tuple[str, ...], *, old: Mapping[str, Any], new: Mapping[str, Any]
+    ) -> tuple[WorkerAnswer, WorkerAnswer]:
         """Ask both workers about a case."""
         assert self.old
         assert self.both
@@ -117,7 +117,7 @@ class Subject:
         )
         return next(self.both.both([runs]))
 
-    def computed(self, drawn: Drawn, numbers: array[float]) -> arrays.Rows:
+    def computed(self, drawn: DrawnCase, numbers: array[float]) -> arrays.Arrays:
         """Feed these numbers to the candidate in eval mode and return its outputs."""
         with tempfile.TemporaryDirectory() as folder:
             given, taken = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
@@ -130,7 +130,7 @@ class Subject:
             return {name.removeprefix("eval/"): row for name, row in arrays.read(taken).items()}
 
 
-def old_equals_new(subject: Subject, drawn: Drawn) -> None:
+def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:
     """Both sides succeed with equal bytes, or both refuse with the same kind of error, or a row accepts it."""
     assert subject.old
     if subject.old.generation.to_today:
@@ -147,13 +147,13 @@ def old_equals_new(subject: Subject, drawn: Drawn) -> None:
         raise LawBroken(f"{broken[0].code}: {broken[0].message}")
 
 
-def shape_rule(subject: Subject, drawn: Drawn) -> None:
+def shape_rule(subject: Subject, drawn: DrawnCase) -> None:
     """The rule predicts whether the candidate builds and runs, and every shape that comes out."""
     answer = subject.seen(drawn)[1]
     _same_outcome(subject.outcome(drawn), answer)
 
 
-def _same_outcome(rule: Outcome, answer: Answer) -> None:
+def _same_outcome(rule: Outcome, answer: WorkerAnswer) -> None:
     built = answer.error is None
     if rule.builds != built:
         raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_said(answer.error)}")
@@ -176,7 +176,7 @@ def _said(told: Raised | Pass | None) -> str:
     return f"raises {told}" if isinstance(told, Raised) else "does"
 
 
-def reconstruction(subject: Subject, drawn: Drawn) -> None:
+def reconstruction(subject: Subject, drawn: DrawnCase) -> None:
     """A reconstruction has the height and width of its input, or a recorded defect says why not."""
     outcome = subject.outcome(drawn)
     shape = outcome.outputs.get("recon_x")
@@ -192,7 +192,7 @@ def reconstruction(subject: Subject, drawn: Drawn) -> None:
         raise LawBroken(f"{drawn.input} comes back as {shape}, and the rule calls that exact")
 
 
-def inference(subject: Subject, drawn: Drawn) -> None:
+def inference(subject: Subject, drawn: DrawnCase) -> None:
     """The generated layout leads back to a configuration with that very layout."""
     try:
         layout = subject.architecture.layout(drawn.config)
@@ -206,7 +206,7 @@ def inference(subject: Subject, drawn: Drawn) -> None:
         raise LawBroken(f"inference finds {found.config}, which has another layout")
 
 
-def layout_rule(subject: Subject, drawn: Drawn) -> None:
+def layout_rule(subject: Subject, drawn: DrawnCase) -> None:
     """The generated layout is that of the built candidate, in order."""
     answer = subject.seen(drawn)[1]
     if answer.error:
@@ -220,7 +220,7 @@ def layout_rule(subject: Subject, drawn: Drawn) -> None:
         raise LawBroken(f"{len(found.names)} tensors differ from the rule, first {found.names[0]}")
 
 
-def batch_and_mode(subject: Subject, drawn: Drawn) -> None:
+def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
     """In train mode it fails exactly where the rule says so; batch 1 works in eval wherever another batch does."""
     rule = subject.outcome(drawn)
     answer = subject.seen(drawn)[1]
@@ -239,7 +239,7 @@ def batch_and_mode(subject: Subject, drawn: Drawn) -> None:
             raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_said(told)}")
 
 
-def members(subject: Subject, drawn: Drawn) -> None:
+def members(subject: Subject, drawn: DrawnCase) -> None:
     """In eval mode the output for a stack does not depend on the others in its batch, to the byte."""
     pair = drawn._replace(input=(2, *drawn.input[1:]))
     if not subject.outcome(pair).runs or prod(pair.input) > _MOST_NUMBERS:
@@ -253,7 +253,7 @@ def members(subject: Subject, drawn: Drawn) -> None:
             raise LawBroken(f"{name} of the first stack changes with the second one in the batch")
 
 
-def every_slice(subject: Subject, drawn: Drawn) -> None:
+def every_slice(subject: Subject, drawn: DrawnCase) -> None:
     """Exactly the slices, rows and columns that the rule calls unread influence nothing."""
     rule = subject.outcome(drawn)
     if not rule.runs:
@@ -268,7 +268,7 @@ def every_slice(subject: Subject, drawn: Drawn) -> None:
             )
 
 
-def _without_influence(subject: Subject, drawn: Drawn, axis: int) -> tuple[set[int], bool] | None:
+def _without_influence(subject: Subject, drawn: DrawnCase, axis: int) -> tuple[set[int], bool] | None:
     """Feed a batch whose members differ from the first one in one index along an axis, and compare the outputs.
 
     Returns the indices that influence nothing, and whether the outputs have numbers that stand there twice, as those of
@@ -317,7 +317,7 @@ def _some(indices: set[int]) -> str:
     return f"{sorted(indices)[:8]}{'...' if len(indices) > 8 else ''}" if indices else "none"
 
 
-def round_trip(subject: Subject, drawn: Drawn) -> None:
+def round_trip(subject: Subject, drawn: DrawnCase) -> None:
     """A file of every generation is remapped in total, and the way back gives every byte of it."""
     from viscy_compat.rewrite.remapping import remap
 
@@ -394,8 +394,8 @@ class Law(NamedTuple):
     """A law with its name, its kind and what it says."""
 
     id: str
-    kind: Kind
-    check: Callable[[Subject, Drawn], None]
+    kind: LawKind
+    check: Callable[[Subject, DrawnCase], None]
 
     @property
     def says(self) -> str:

@@ -26,7 +26,7 @@ NAME = "check"
 _CODES = {"float32": ("F32", 4), "int64": ("I64", 8), "bool": ("BOOL", 1), "float64": ("F64", 8)}
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class.
 
     Raises

@@ -8,8 +8,8 @@ from dataclasses import replace
 from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUnavailable
 from viscy_compat.exhibits import Exhibits, Table
 from viscy_compat.findings import CATALOGUE, Finding, Report
-from viscy_compat.gating.stage import Setting, Stage, StageResult, Waived, Workshop
-from viscy_compat.waivers import Waiver, judged, table_of
+from viscy_compat.gating.stage import Setting, Stage, StageResult, WaivedFinding, Workshop
+from viscy_compat.waivers import Waiver, judge_waivers, table_of
 
 WAIVERS = "waivers"
 
@@ -125,7 +125,7 @@ def waive(result: StageResult, waivers: Sequence[Waiver]) -> StageResult:
         if row is None:
             kept.append(finding)
         else:
-            waived.append(Waived(row, finding))
+            waived.append(WaivedFinding(row, finding))
     return replace(result, findings=tuple(kept), waived=tuple(waived))
 
 
@@ -144,7 +144,7 @@ def _undecided(stage: str, name: str, why: str) -> StageResult:
 
 def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResult:
     """Judge the rows themselves; ``used`` is None where not every stage ran."""
-    return StageResult(WAIVERS, "", judged(waivers, used), details={"rows": [str(row) for row in waivers]})
+    return StageResult(WAIVERS, "", judge_waivers(waivers, used), details={"rows": [str(row) for row in waivers]})
 
 
 def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:

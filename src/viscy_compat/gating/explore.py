@@ -20,7 +20,7 @@ NAME = "explore"
 _OPTIONS = ("repo", "rev", "wheel", "trust_repo", "candidate_python", "legacy_python", "jobs")
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class.
 
     Raises
@@ -50,17 +50,17 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     try:
         report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
     except Interrupted as stop:
-        yield from map(_told, stop.report.results)
+        yield from map(_stage_result, stop.report.results)
         raise
     for architecture, result in zip(known, report.results, strict=True):
-        yield replace(_told(result), maps=_maps(architecture))  # type: ignore[arg-type]
+        yield replace(_stage_result(result), maps=_maps(architecture))  # type: ignore[arg-type]
 
 
-def _told(result: Exploration) -> StageResult:
+def _stage_result(result: Exploration) -> StageResult:
     """Name the broken law as the key of each finding, so that a waiver can be about it."""
     findings = tuple(Finding("VC510", f"{row.law}: {row.message}", (row.law,)) for row in result.broken)
-    told = result.to_dict()
-    details = {name: told[name] for name in ("source", "cases", "outcomes", "accepted", "failures")}
+    facts = result.to_dict()
+    details = {name: facts[name] for name in ("source", "cases", "outcomes", "accepted", "failures")}
     undecided = not result.exit_code and not sum(result.cases.values())
     if undecided:
         findings = (Finding("VC620", f"{result.name}: nothing was drawn"),)

@@ -93,7 +93,7 @@ class Read:
         return self._tree
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class, and one for the other names."""
     setting = workshop.setting
     package = _package(workshop)

@@ -16,13 +16,13 @@ from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.gating.check import recorded_layouts
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.layout import printable
-from viscy_compat.references.records import RecordedCase, Refusal
-from viscy_compat.workers.answers import Answer, Run, read_answer
+from viscy_compat.references.records import RecordedCase, RecordedRefusal
+from viscy_compat.workers.answers import Run, WorkerAnswer, read_answer
 
 NAME = "layouts"
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class."""
     for architecture in workshop.setting.classes:
         own = workshop.setting.own(architecture.name)
@@ -56,12 +56,12 @@ def _case(workshop: Workshop, architecture: Architecture, recorded: RecordedCase
         return
     failures = list(layout_failures(recorded.layout, answer.layout, case))
     # what raised at every forward pass was never trained: nobody has a checkpoint of it
-    if failures and recorded.passes and all(isinstance(told, Refusal) for told in recorded.passes.values()):
+    if failures and recorded.passes and all(isinstance(told, RecordedRefusal) for told in recorded.passes.values()):
         failures = [free(failures, case)]
     yield from failures
 
 
-def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> Answer:
+def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> WorkerAnswer:
     target = workshop.setting.candidate.target(architecture)
     run = Run("candidate", target, case.config, case.input, ("layout",), 0, {"device": device})
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)

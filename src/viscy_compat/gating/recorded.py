@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from viscy_compat.comparison.results import ClassResult
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
-from viscy_compat.references.own_classes import judged as compared
-from viscy_compat.references.own_classes import package_for
+from viscy_compat.references.own_classes import judge, package_for
 from viscy_compat.references.records import Reference
 from viscy_compat.workers.worker import Worker
 
 NAME = "recorded"
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class."""
     candidate = workshop.setting.candidate
     ours = [row for row in workshop.setting.strangers if package_for(row, candidate) == candidate]
     for reference in ours:
-        yield _told(compared(workshop.worker, candidate, reference))
+        yield _stage_result(judge(workshop.worker, candidate, reference))
     others = [row for row in workshop.setting.strangers if row not in ours]
     if others:
         yield from _others(workshop, others)
@@ -32,12 +31,12 @@ def _others(workshop: Workshop, references: list[Reference]) -> Iterator[StageRe
         for reference in references:
             package = package_for(reference, workshop.setting.candidate)
             package.prepare(worker)
-            yield _told(compared(worker, package, reference))
+            yield _stage_result(judge(worker, package, reference))
 
 
-def _told(result: ClassResult) -> StageResult:
-    told = result.to_dict()
-    details = {name: told[name] for name in ("generation", "configurations", "failures", "source")}
+def _stage_result(result: ClassResult) -> StageResult:
+    facts = result.to_dict()
+    details = {name: facts[name] for name in ("generation", "configurations", "failures", "source")}
     if not result.configurations:
         return StageResult(
             NAME, result.name, (Finding("VC620", f"{result.name}: no case is recorded"),), undecided=True

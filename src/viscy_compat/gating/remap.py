@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, complete
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.comparison.amounts import measured
+from viscy_compat.comparison.amounts import measure
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.gating.check import complaint_about, hollow
@@ -24,14 +24,14 @@ from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.rewrite.remapping import remap
 from viscy_compat.rewrite.write import Job, OutputSet, write
-from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
+from viscy_compat.workers.answers import Pass, Raised, Run, WorkerAnswer, name_outputs, read_answer
 
 NAME = "remap"
 _WEIGHTS = "weights/"
 _PREFIX = "model."
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class.
 
     Raises
@@ -135,7 +135,7 @@ def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, c
     return found
 
 
-def _pass(answer: Answer) -> Pass | Raised:
+def _pass(answer: WorkerAnswer) -> Pass | Raised:
     return answer.error or answer.passes["eval"]
 
 
@@ -176,13 +176,13 @@ def _compared(
         counts = f"{len(old.outputs)} outputs of the old class, {len(found.outputs)} of the candidate"
         yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")
         return
-    pairs = zip(named(old.outputs, architecture.outputs).items(), found.outputs, strict=True)
+    pairs = zip(name_outputs(old.outputs, architecture.outputs).items(), found.outputs, strict=True)
     differ = {
         mine.name: name
         for (name, mine), theirs in pairs
         if mine.digest != theirs.digest and name not in generation.unit_length
     }
-    far = {amount.output: amount for amount in measured(place, f"{new}.outputs", "eval")} if differ else {}
+    far = {amount.output: amount for amount in measure(place, f"{new}.outputs", "eval")} if differ else {}
     for output, name in differ.items():
         amount = replace(far[output], output=name) if output in far else f"{name} in bits alone"
         yield Finding("VC501", f"{where}: after remap the outputs differ: {amount}", fix="look at verify")

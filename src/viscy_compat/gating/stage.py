@@ -17,7 +17,7 @@ from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.environment import CODE as FAULT
 from viscy_compat.workers.worker import Worker
 
-Kind = Literal["static", "numeric"]
+StageKind = Literal["static", "numeric"]
 WAIVED, LEFT_OUT = "waived", "left out"
 _WORDS = {code: word for word, code in MARKS.items()}
 
@@ -135,7 +135,7 @@ class Workshop:
 
 
 @dataclass(frozen=True)
-class Waived:
+class WaivedFinding:
     """A finding that a row of the configuration accepts."""
 
     waiver: Waiver
@@ -177,7 +177,7 @@ class StageResult:
     subject: str
     findings: Sequence[Finding] = ()
     undecided: bool = False
-    waived: tuple[Waived, ...] = ()
+    waived: tuple[WaivedFinding, ...] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
     headline: str = ""
     maps: tuple[Map, ...] = ()
@@ -243,7 +243,7 @@ class Stage:
     """
 
     name: str
-    kind: Kind
+    kind: StageKind
     what: str
     run: Callable[[Workshop], Iterator[StageResult]]
     runs_old_code: bool = False

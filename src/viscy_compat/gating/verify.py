@@ -10,12 +10,12 @@ from viscy_compat.errors import Interrupted
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.proof.equivalence import verify
-from viscy_compat.references.agreement import judged_by_reference
+from viscy_compat.references.agreement import judge_by_reference
 
 NAME = "verify"
 
 
-def judged(workshop: Workshop) -> Iterator[StageResult]:
+def run(workshop: Workshop) -> Iterator[StageResult]:
     """Yield a result for each class, and one where the run as a whole is in doubt (a fall-back nobody asked for)."""
     setting = workshop.setting
     names = [architecture.name for architecture in setting.classes if not setting.own(architecture.name)]
@@ -26,10 +26,10 @@ def judged(workshop: Workshop) -> Iterator[StageResult]:
     try:
         report = verify(names, candidate=package, progress=setting.progress, **setting.options)
     except Interrupted as stop:
-        yield from map(_told, stop.report.results)
+        yield from map(_stage_result, stop.report.results)
         raise
     for result in report.results:
-        yield _told(result)
+        yield _stage_result(result)
     floor = max([0, *(result.exit_code for result in report.results)])
     if report.exit_code > floor:
         yield StageResult(NAME, "", (Finding("VC605", report.headline),), undecided=True, headline=report.headline)
@@ -43,14 +43,14 @@ def _by_own_references(workshop: Workshop) -> Iterator[StageResult]:
     for architecture in setting.classes:
         own = setting.own(architecture.name)
         if own:
-            compared = judged_by_reference(workshop.worker, architecture, own, setting.candidate, setting.progress)
+            compared = judge_by_reference(workshop.worker, architecture, own, setting.candidate, setting.progress)
             headline = f"{architecture.name} against {own.generation} of your own references"
-            yield replace(_told(compared), headline=headline)
+            yield replace(_stage_result(compared), headline=headline)
 
 
-def _told(result: ClassResult) -> StageResult:
-    told = result.to_dict()
-    details = {name: told[name] for name in ("generation", "configurations", "failures", "accepted", "source")}
+def _stage_result(result: ClassResult) -> StageResult:
+    facts = result.to_dict()
+    details = {name: facts[name] for name in ("generation", "configurations", "failures", "accepted", "source")}
     findings = tuple(result.findings)
     if not result.configurations and not result.exit_code:
         findings = (Finding("VC620", f"{result.name}: no case was compared"), *findings)

@@ -96,7 +96,7 @@ class OldClass:
         return f"{self.generation.module}:{self.generation.qualname}"
 
 
-def sourced(architecture: Architecture) -> Generation:
+def newest_with_source(architecture: Architecture) -> Generation:
     """Return the newest generation that has a source to run."""
     return [generation for generation in architecture.generations if not generation.is_frozen][-1]
 
@@ -126,7 +126,7 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
         raise UsageError("--rev names a revision of a clone, and no clone is given", fix="add --repo PATH")
     found = {}
     for architecture in architectures:
-        version = wanted.wheel or sourced(architecture).releases[-1].wheel
+        version = wanted.wheel or newest_with_source(architecture).releases[-1].wheel
         tree = trees[version] = trees.get(version) or from_wheel(version)
         found[architecture.name] = _proven(_held(architecture, tree), architecture)
     return found
@@ -172,12 +172,12 @@ def _holds(tree: OldTree, sources: Mapping[str, str]) -> bool:
     return all(tree.blobs.get(path) == blob for path, blob in sources.items())
 
 
-def listed(paths: Sequence[str]) -> str:
+def list_few(paths: Sequence[str]) -> str:
     """List the first few of some files.
 
     Examples
     --------
-    >>> listed(["a", "b", "c", "d"])
+    >>> list_few(["a", "b", "c", "d"])
     'a, b, c, ...'
     """
     return ", ".join(map(printable, paths[:3])) + (", ..." if len(paths) > 3 else "")
@@ -189,6 +189,6 @@ def _proven(old: OldClass, architecture: Architecture) -> OldClass:
         for release in generation.releases:
             if release.wheel == old.revision and not old.proven:
                 message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
-                message += f" ({listed(old.strange)})"
+                message += f" ({list_few(old.strange)})"
                 raise SourceUnavailable(message, fix="remove it from the cache and run again", code="VC606")
     return old

@@ -18,7 +18,7 @@ from viscy_compat.outputs.differences import Differences
 from viscy_compat.outputs.precision import explains, find_precision
 from viscy_compat.outputs.user_file import INNER
 from viscy_compat.stated import spell
-from viscy_compat.workers.answers import Output, named
+from viscy_compat.workers.answers import WorkerOutput, name_outputs
 
 SEEDED_ALIKE: Final = 1e-5
 """How near outputs that were drawn are, where both sides drew the same numbers: other numbers are as far as 0.1 and more."""
@@ -139,8 +139,8 @@ class Inquiry:
         forward = self._run(label, config, enumerate_alterations=True)
         if forward.raised:
             return CandidateRun(label, config, forward, forward.raised)
-        mine = [Output(name, shape, "") for name, shape in forward.shapes.items() if not name.startswith(INNER)]
-        self.names = {name: output.name for name, output in named(mine, self.architecture.outputs).items()}
+        mine = [WorkerOutput(name, shape, "") for name, shape in forward.shapes.items() if not name.startswith(INNER)]
+        self.names = {name: output.name for name, output in name_outputs(mine, self.architecture.outputs).items()}
         return CandidateRun(label, config, forward, self._other_shape(forward))
 
     def _other_shape(self, forward: Forward) -> str:

@@ -11,11 +11,11 @@ from typing import Any
 
 from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case
-from viscy_compat.comparison.amounts import Amount, measured
+from viscy_compat.comparison.amounts import Amount, measure
 from viscy_compat.comparison.cases import compare
 from viscy_compat.comparison.evidence import KEPT, SIDES, Evidence
 from viscy_compat.comparison.failures import UNDECIDED, Failure
-from viscy_compat.comparison.parting import parting
+from viscy_compat.comparison.parting import parting_module
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.comparison.signatures import signature_failures
 from viscy_compat.errors import Interrupted, SourceUnavailable, UsageError
@@ -24,12 +24,11 @@ from viscy_compat.layout import printable
 from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unproven
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.references import records
-from viscy_compat.references.agreement import judged_by_reference
-from viscy_compat.workers.answers import REPORT, Answer, Described, Mode, Pass, Raised, Run, named
-from viscy_compat.workers.candidate import PACKAGE, Candidate
-from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.references.agreement import judge_by_reference
+from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
+from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
 from viscy_compat.workers.sides import Progress, Setup, Sides, sides, source_name
-from viscy_compat.workers.worker import Limits, Worker
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 
 def verify(
@@ -93,7 +92,7 @@ def verify(
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, recorded, trust_repo)
-    limits = Limits() if timeout is None else Limits(request=timeout)
+    limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs)
     tell = progress or _silent
     if recorded:
@@ -160,7 +159,7 @@ def _as_recorded(
     with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
         package.prepare(worker)
         for row in chosen:
-            results.append(judged_by_reference(worker, row, references[row.name], package, tell))
+            results.append(judge_by_reference(worker, row, references[row.name], package, tell))
 
 
 class Comparison:
@@ -218,7 +217,7 @@ class Comparison:
         both: Sides,
         architecture: Architecture,
         old: OldClass,
-        described: tuple[Described, Described],
+        described: tuple[ClassDescription, ClassDescription],
         result: ClassResult,
     ) -> ClassResult:
         cases = cases_of(architecture, old)
@@ -271,13 +270,15 @@ class Comparison:
 
     def _traced(
         self, both: Sides, architecture: Architecture, old: OldClass, case: Case, options: tuple[dict[str, Any], ...]
-    ) -> tuple[Answer, Answer]:
+    ) -> tuple[WorkerAnswer, WorkerAnswer]:
         report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
         runs = self._runs(architecture, old, case, report=report, options=options)
         return next(iter(both.both([runs])))
 
 
-def _signatures(described: tuple[Described, Described], old: OldClass, architecture: Architecture) -> Iterator[Failure]:
+def _signatures(
+    described: tuple[ClassDescription, ClassDescription], old: OldClass, architecture: Architecture
+) -> Iterator[Failure]:
     """Compare constructors; those of an older generation differ, which its own finding says."""
     if old.generation.name == architecture.generations[-1].name:
         yield from signature_failures(described[0].signature, described[1].signature)
@@ -292,14 +293,14 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
 
 
 def _with_module(
-    failure: Failure, traced: tuple[Answer, Answer], evidence: Evidence, architecture: Architecture
+    failure: Failure, traced: tuple[WorkerAnswer, WorkerAnswer], evidence: Evidence, architecture: Architecture
 ) -> Failure:
     modes: list[Mode] = ["train"] if failure.mode == "train" else ["eval"]
-    found = [parting(traced[0].calls.get(mode, ()), traced[1].calls.get(mode, ())) for mode in modes]
+    found = [parting_module(traced[0].calls.get(mode, ()), traced[1].calls.get(mode, ())) for mode in modes]
     if failure.code != "VC501" or failure.case is None:
         return replace(failure, module=next(filter(None, found), ""))
     old, new = (evidence.place(architecture.name, failure.case, side) for side in SIDES)
-    amounts = _with_names(measured(old, new, modes[0]), traced[0].passes.get(modes[0]), architecture)
+    amounts = _with_names(measure(old, new, modes[0]), traced[0].passes.get(modes[0]), architecture)
     return replace(failure, module=next(filter(None, found), ""), amounts=amounts)
 
 
@@ -308,7 +309,7 @@ def _with_names(
 ) -> tuple[Amount, ...]:
     """Call outputs what the class calls them; a worker knows places alone."""
     outputs = told.outputs if isinstance(told, Pass) else ()
-    names = {output.name: name for name, output in named(outputs, architecture.outputs).items()}
+    names = {output.name: name for name, output in name_outputs(outputs, architecture.outputs).items()}
     return tuple(replace(amount, output=names.get(amount.output, amount.output)) for amount in amounts)
 
 

@@ -27,7 +27,7 @@ from viscy_compat.rewrite.choosing import FilePlan
 from viscy_compat.rewrite.remapping import NewFile
 from viscy_compat.rewrite.write import Job, OutputSet, write
 from viscy_compat.stated import spell
-from viscy_compat.workers.answers import Answer, Pass, Raised, Run, named, read_answer
+from viscy_compat.workers.answers import Pass, Raised, Run, WorkerAnswer, name_outputs, read_answer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Worker
 
@@ -152,11 +152,11 @@ def _run(
     return Run(source, target, dict(arguments), architecture.input_shape(config), ("eval",), 0, options)
 
 
-def _asked(worker: Worker, run: Run) -> Answer:
+def _asked(worker: Worker, run: Run) -> WorkerAnswer:
     return read_answer(worker.request(run.to_json()), worker.side, run)
 
 
-def _passed(answer: Answer) -> Pass:
+def _passed(answer: WorkerAnswer) -> Pass:
     """Return the forward pass; what was raised instead is a refusal."""
     found = answer.error or answer.passes.get("eval")
     if isinstance(found, Pass):
@@ -166,7 +166,11 @@ def _passed(answer: Answer) -> Pass:
 
 
 def _verdicts(
-    answers: list[Answer], runs: tuple[Run, Run], architecture: Architecture, generation: Generation, chosen: FilePlan
+    answers: list[WorkerAnswer],
+    runs: tuple[Run, Run],
+    architecture: Architecture,
+    generation: Generation,
+    chosen: FilePlan,
 ) -> dict[str, str]:
     """Say of each output how old and new agree."""
     old, new = map(_passed, answers)
@@ -176,7 +180,7 @@ def _verdicts(
         )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
     told = {}
-    for (name, mine), theirs in zip(named(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
+    for (name, mine), theirs in zip(name_outputs(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
         if mine.digest == theirs.digest and mine.shape == theirs.shape:
             told[name] = "equal, byte for byte"
         elif name in generation.unit_length and chosen.plan.loses:

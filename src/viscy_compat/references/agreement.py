@@ -13,8 +13,8 @@ from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.layout import fold
 from viscy_compat.old_code.cases import rows_for
-from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Refusal, Row
-from viscy_compat.workers.answers import MODES, Answer, Mode, Output, Raised, Run, named, read_answer
+from viscy_compat.references.records import RecordedCase, RecordedPass, RecordedRefusal, Reference, TensorRecord
+from viscy_compat.workers.answers import MODES, Mode, Raised, Run, WorkerAnswer, WorkerOutput, name_outputs, read_answer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.sides import Progress
 from viscy_compat.workers.worker import Worker
@@ -32,7 +32,7 @@ def run_of(recorded: RecordedCase, target: str, seed: int) -> Run:
 
 def compare_recorded(
     recorded: RecordedCase,
-    new: Answer,
+    new: WorkerAnswer,
     case: Case,
     rows: Sequence[AcceptedDifference] = (),
     names: Sequence[str] = (),
@@ -67,7 +67,7 @@ def compare_recorded(
     return Judgement(tuple(failures))
 
 
-def _lacking(recorded: RecordedCase, new: Answer) -> Iterator[str]:
+def _lacking(recorded: RecordedCase, new: WorkerAnswer) -> Iterator[str]:
     """Say what is missing on either side; samples are told for the tensors of one's own layout, each as many."""
     if recorded.refusal or new.error:
         return
@@ -77,7 +77,7 @@ def _lacking(recorded: RecordedCase, new: Answer) -> Iterator[str]:
         yield "the candidate did not tell its initial weights"
 
 
-def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failure]:
+def _weights(recorded: RecordedCase, new: WorkerAnswer, case: Case) -> Iterator[Failure]:
     samples = new.initial.samples if new.initial else ()
     far = [row.name for row, mine in zip(recorded.weights, samples, strict=True) if _far(row, mine)]
     if far:
@@ -85,20 +85,20 @@ def _weights(recorded: RecordedCase, new: Answer, case: Case) -> Iterator[Failur
         yield Failure("VC506", message, case, tuple(fold(far)))
 
 
-def _raised(told: RecordedPass | Refusal) -> Raised | None:
-    return Raised(told.stage, told.type, "") if isinstance(told, Refusal) else None
+def _raised(told: RecordedPass | RecordedRefusal) -> Raised | None:
+    return Raised(told.stage, told.type, "") if isinstance(told, RecordedRefusal) else None
 
 
 def _pass(
     recorded: RecordedCase,
-    answer: Answer,
+    answer: WorkerAnswer,
     mode: Mode,
     case: Case,
     rows: Sequence[AcceptedDifference],
     names: Sequence[str],
 ) -> Iterator[Failure]:
     old, new = recorded.passes[mode], answer.passes[mode]
-    if isinstance(old, Refusal) or isinstance(new, Raised):
+    if isinstance(old, RecordedRefusal) or isinstance(new, Raised):
         now = new if isinstance(new, Raised) else None
         ran = not never_ran(map(_raised, recorded.passes.values()))
         yield from refusals(_raised(old), now, case, rows, ran=ran).failures
@@ -107,7 +107,7 @@ def _pass(
     if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
         yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
         return
-    called = zip(named(new.outputs, names).items(), old.outputs, strict=True)
+    called = zip(name_outputs(new.outputs, names).items(), old.outputs, strict=True)
     far = [(name, row, mine) for (name, mine), row in called if _far_output(row, mine)]
     if far:
         which = f"{', '.join(name for name, _, _ in far)} {'are' if len(far) > 1 else 'is'}"
@@ -115,18 +115,18 @@ def _pass(
         yield Failure("VC506", f"in {mode} mode {which} not what was recorded", case, mode=mode, amounts=amounts)
 
 
-def _amount(name: str, row: Row, mine: Output) -> Amount:
+def _amount(name: str, row: TensorRecord, mine: WorkerOutput) -> Amount:
     """Measure the recorded elements, which are few: the output may be further away elsewhere."""
     found = [abs(was - now) for was, now in zip(row.samples, mine.samples, strict=True)]
     largest = max(found, default=0.0) if isfinite(sum(found)) else inf
     return Amount(name, largest, row.norm, "recorded root mean square")
 
 
-def _far_output(row: Row, mine: Output) -> bool:
+def _far_output(row: TensorRecord, mine: WorkerOutput) -> bool:
     return not mine.digest.startswith(row.digest) and _far(row, mine.samples)
 
 
-def _far(row: Row, samples: Sequence[float]) -> bool:
+def _far(row: TensorRecord, samples: Sequence[float]) -> bool:
     """Whether any sample is further away than the tolerance; written so that NaN is far from everything."""
     if len(row.samples) != len(samples):
         return True
@@ -134,7 +134,7 @@ def _far(row: Row, samples: Sequence[float]) -> bool:
     return not all(abs(was - now) <= limit for was, now in zip(row.samples, samples, strict=True))
 
 
-def judged_by_reference(
+def judge_by_reference(
     worker: Worker, architecture: Architecture, reference: Reference, package: Candidate, tell: Progress
 ) -> ClassResult:
     """Compare one class of a candidate with its reference."""

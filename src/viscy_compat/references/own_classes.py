@@ -15,20 +15,28 @@ from typing import Any
 
 from viscy_compat.architectures.architecture import Case
 from viscy_compat.comparison.failures import Failure
-from viscy_compat.comparison.parting import parting
+from viscy_compat.comparison.parting import parting_module
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.findings import Report
 from viscy_compat.layout import printable
 from viscy_compat.references import records
 from viscy_compat.references.agreement import TOLERANCE, compare_recorded
-from viscy_compat.references.recording import SAMPLES, Draft, Recorded, kept, package_blobs, recipe_of, recorded_case
+from viscy_compat.references.recording import (
+    SAMPLES,
+    Draft,
+    ReferenceResult,
+    case_record,
+    keep,
+    package_blobs,
+    recipe_of,
+)
 from viscy_compat.references.records import RecordedCase, Reference
-from viscy_compat.waivers import numbers
-from viscy_compat.workers.answers import REPORT, Answer, Call, ModuleNumbers, Run, read_answer
+from viscy_compat.waivers import version_numbers
+from viscy_compat.workers.answers import REPORT, ModuleCall, ModuleNumbers, Run, WorkerAnswer, read_answer
 from viscy_compat.workers.candidate import PACKAGE, Candidate
 from viscy_compat.workers.sides import Progress
-from viscy_compat.workers.worker import Limits, Worker
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 _FIELDS = {"config", "input", "tensors"}
 
@@ -44,7 +52,7 @@ def record_class(
     check: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
-) -> Report[Recorded]:
+) -> Report[ReferenceResult]:
     """Record one class of a package as it is.
 
     Parameters
@@ -76,11 +84,11 @@ def record_class(
     """
     package, asked = package_of(target, candidate), read_cases(cases)
     root, tell = Path(to or "legacy_refs"), progress or (lambda line: None)
-    limits = Limits() if timeout is None else Limits(request=timeout)
+    limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     with Worker("candidate", python=candidate_python, cache=1, limits=limits) as worker:
         package.prepare(worker)
         reference = reference_of(worker, package, target, generation or "v1", asked)
-    row = kept(Draft(reference), root, check=check, tell=tell)
+    row = keep(Draft(reference), root, check=check, tell=tell)
     return Report("record", [row] if row else [], headline=f"references in {root}")
 
 
@@ -128,14 +136,14 @@ def own_references(folder: str | os.PathLike[str]) -> tuple[Reference, ...]:
         One of them is damaged.
     """
     root = Path(folder)
-    listed = records.listed(root) if root.is_dir() else []
+    listed = records.list_references(root) if root.is_dir() else []
     if not listed:
         raise UsageError(f"there are no references in {printable(str(root))!r}", where="--references")
-    newest = dict(sorted(listed, key=lambda row: (row[0], numbers(row[1]), row[1])))
+    newest = dict(sorted(listed, key=lambda row: (row[0], version_numbers(row[1]), row[1])))
     return tuple(records.read(name, state, root=root) for name, state in newest.items())
 
 
-def judged(worker: Worker, package: Candidate, reference: Reference) -> ClassResult:
+def judge(worker: Worker, package: Candidate, reference: Reference) -> ClassResult:
     """Compare a class of a candidate, which its worker has at hand, with what is recorded of it."""
     target = target_of(reference, package)
     described = package.described(worker, target)
@@ -220,11 +228,11 @@ def _recorded(
     if answer.error:
         message = f"{target} raises {printable(str(answer.error))}"
         raise WorkerFailed(message, where=f"case {case.name}", fix="a case must be one that can be built", code="VC504")
-    found = recorded_case(case, generation, {"tensors": dict(more)} if more else {}, answer)
+    found = case_record(case, generation, {"tensors": dict(more)} if more else {}, answer)
     return replace(found, modules=_as_recorded(answer))
 
 
-def _as_recorded(answer: Answer) -> tuple[ModuleNumbers, ...]:
+def _as_recorded(answer: WorkerAnswer) -> tuple[ModuleNumbers, ...]:
     return answer.felt.get("eval", ())
 
 
@@ -250,12 +258,12 @@ def _compared(worker: Worker, package: Candidate, target: str, recorded: Recorde
     if recorded.modules and any(row.code == "VC506" and row.mode for row in failures):
         traced = _run(target, case, tensors, ("eval", "modules"))
         felt = read_answer(worker.request(traced.to_json()), "candidate", traced).felt.get("eval", ())
-        blame = parting(*_calls(recorded.modules, felt))
+        blame = parting_module(*_calls(recorded.modules, felt))
     yield from (replace(row, module=blame) if row.mode else row for row in failures)
 
 
-def _calls(old: Sequence[ModuleNumbers], new: Sequence[ModuleNumbers]) -> tuple[list[Call], list[Call]]:
-    """Turn numbers into calls that `parting` understands: near is the same, far is not."""
+def _calls(old: Sequence[ModuleNumbers], new: Sequence[ModuleNumbers]) -> tuple[list[ModuleCall], list[ModuleCall]]:
+    """Turn numbers into calls that `parting_module` understands: near is the same, far is not."""
     seen: dict[str, int] = {}
     theirs: dict[tuple[str, int], ModuleNumbers] = {}
     for row in old:
@@ -267,8 +275,8 @@ def _calls(old: Sequence[ModuleNumbers], new: Sequence[ModuleNumbers]) -> tuple[
         seen[row.module] = seen.get(row.module, -1) + 1
         was = theirs.get((row.module, seen[row.module]))
         near = [_near(was.given, row.given), _near(was.returned, row.returned)] if was else [False, False]
-        calls.append(Call(row.module, row.type, *("same" if same else "other" for same in near)))
-    return [Call(row.module, row.type, "same", "same") for row in old], calls
+        calls.append(ModuleCall(row.module, row.type, *("same" if same else "other" for same in near)))
+    return [ModuleCall(row.module, row.type, "same", "same") for row in old], calls
 
 
 def _near(old: Sequence[float], new: Sequence[float]) -> bool:

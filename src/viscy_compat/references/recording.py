@@ -15,26 +15,33 @@ from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.layout import printable
 from viscy_compat.old_code.cases import cases_of, old_arguments
 from viscy_compat.old_code.git import from_git
-from viscy_compat.old_code.origin import OldClass, Wanted, listed, old_class
+from viscy_compat.old_code.origin import OldClass, Wanted, list_few, old_class
 from viscy_compat.old_code.tree import OldTree, blob_id
 from viscy_compat.old_code.wheel import from_wheel
 from viscy_compat.references import records
-from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, Refusal, Row, short, together
+from viscy_compat.references.records import (
+    RecordedCase,
+    RecordedPass,
+    RecordedRefusal,
+    Reference,
+    TensorRecord,
+    digest_together,
+    short,
+)
 from viscy_compat.workers.answers import (
     REPORT,
-    Answer,
-    Described,
-    Output,
+    ClassDescription,
     Pass,
     Raised,
     Run,
+    WorkerAnswer,
+    WorkerOutput,
     read_answer,
-    read_described,
+    read_description,
 )
-from viscy_compat.workers.candidate import PACKAGE, Candidate
-from viscy_compat.workers.candidate import candidate as read_candidate
+from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
 from viscy_compat.workers.sides import Progress
-from viscy_compat.workers.worker import Limits, Worker
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 SAMPLES = 2
 """Numbers that are recorded of each weight; of each output four times as many."""
@@ -44,7 +51,7 @@ FILL = "names 1"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class ReferenceResult:
     """What became of one reference: a result of the report.
 
     Parameters
@@ -113,7 +120,7 @@ def record(
     check: bool = False,
     timeout: float | None = None,
     progress: Progress | None = None,
-) -> Report[Recorded]:
+) -> Report[ReferenceResult]:
     """Write what the old classes do, for every class, generation and case; or freeze a candidate as a new generation.
 
     The same sources under the same versions on the same CPU give the same bytes.
@@ -146,7 +153,7 @@ def record(
         fix = f"record {' '.join(classes or ['CLASS'])} --candidate {candidate or PACKAGE} --generation {generation or 'v1.0'}"
         raise UsageError("--candidate and --generation go together", fix=fix)
     root = Path(to) if to else records.references_root()
-    limits = Limits() if timeout is None else Limits(request=timeout)
+    limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     tell = progress or (lambda line: None)
     chosen = [find(name) for name in (classes or migrated_names())]
     _refuse_early(chosen, generation, root, check=check)
@@ -158,10 +165,10 @@ def record(
             recorder = Recorder(worker, Wanted(os.fspath(repo) if repo else None, trust=trust_repo))
             states = [(row, state) for row in chosen for state in row.generations if not state.is_frozen]
             found = (recorder.draft(row, state) for row, state in states)
-        results: list[Recorded] = []
+        results: list[ReferenceResult] = []
         headline = f"references in {root}"
         try:
-            results.extend(row for draft in found if (row := kept(draft, root, check=check, tell=tell)))
+            results.extend(row for draft in found if (row := keep(draft, root, check=check, tell=tell)))
         except KeyboardInterrupt as stop:
             raise Interrupted(Report("record", results, headline=headline, interrupted=True)) from stop
     return Report("record", results, headline=headline)
@@ -189,7 +196,7 @@ class Draft:
     left_out: tuple[str, ...] = ()
 
 
-def kept(draft: Draft, root: Path, *, check: bool, tell: Progress) -> Recorded | None:
+def keep(draft: Draft, root: Path, *, check: bool, tell: Progress) -> ReferenceResult | None:
     """Write what was recorded, or only compare it; None where there is nothing.
 
     Raises
@@ -210,7 +217,7 @@ def kept(draft: Draft, root: Path, *, check: bool, tell: Progress) -> Recorded |
             message = f"cannot be written ({error.strerror})"
             raise OutputRefused(message, where=str(path), fix="choose another --to") from error
     tell(f"{reference.name} {reference.generation}: {len(reference.cases)} cases, {len(text)} bytes")
-    return Recorded(reference, str(path), text != before, check, len(text), draft.left_out)
+    return ReferenceResult(reference, str(path), text != before, check, len(text), draft.left_out)
 
 
 def _with_unreached(draft: Draft, root: Path) -> Reference:
@@ -260,7 +267,7 @@ class Recorder:
         old = old_class(generation, release, tree)
         if not old.proven:
             message = f"{tree.title} does not hold the recorded files of {generation.qualname} {generation.name}"
-            message += f", and no others ({listed(old.strange)})"
+            message += f", and no others ({list_few(old.strange)})"
             raise UsageError(message, fix="record from an untouched source", code="VC606")
         return old
 
@@ -274,7 +281,7 @@ class Recorder:
         cases = cases_of(architecture, old)
         runs = [_run(label, old.target, old_arguments(architecture, old, case.config), case) for case in cases]
         for case, run, answer in zip(cases, runs, _answers(self.worker, runs), strict=True):
-            yield recorded_case(case, label, run.config, answer)
+            yield case_record(case, label, run.config, answer)
 
 
 class Frozen:
@@ -292,7 +299,7 @@ class Frozen:
             raise WorkerFailed(message, where="--candidate", code="VC312")
         runs = [_run("candidate", self.package.target(architecture), c.config, c) for c in architecture.cases]
         answers = zip(architecture.cases, runs, _answers(self.worker, runs), strict=True)
-        cases = tuple(recorded_case(case, generation, run.config, answer) for case, run, answer in answers)
+        cases = tuple(case_record(case, generation, run.config, answer) for case, run, answer in answers)
         sources = {generation: package_blobs(described.file, self.package.name)}
         signatures = {generation: tuple(map(str, described.signature))}
         return Draft(Reference(architecture.name, generation, recipe_of(self.worker), sources, signatures, cases))
@@ -318,10 +325,10 @@ def _label(release: Release) -> str:
     return release.wheel or release.revision
 
 
-def _described(worker: Worker, label: str, old: OldClass) -> Described:
+def _described(worker: Worker, label: str, old: OldClass) -> ClassDescription:
     root = old.generation.module.partition(".")[0]
     worker.source(label, root=root, files=old.source.files, pretrained=False)
-    described = read_described(worker.request({"op": "class", "source": label, "class": old.target}), worker.side)
+    described = read_description(worker.request({"op": "class", "source": label, "class": old.target}), worker.side)
     if described.error:
         message = f"cannot import {old.target} of {old.title} ({printable(str(described.error))})"
         raise WorkerFailed(message, fix="name an interpreter that has what it needs: --legacy-python", code="VC603")
@@ -332,7 +339,7 @@ def _run(source: str, target: str, config: Mapping[str, Any], case: Case) -> Run
     return Run(source, target, config, case.input, REPORT, 0, {"samples": SAMPLES, "norms": True})
 
 
-def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[Answer]:
+def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:
     for run in runs:
         worker.send(run.to_json())
     for run in runs:
@@ -349,31 +356,31 @@ def recipe_of(worker: Worker) -> dict[str, Any]:
 # --- answers to records ------------------------------------------------------------------------------------------
 
 
-def recorded_case(case: Case, release: str, arguments: Mapping[str, Any], answer: Answer) -> RecordedCase:
+def case_record(case: Case, release: str, arguments: Mapping[str, Any], answer: WorkerAnswer) -> RecordedCase:
     """Return what is kept of one answer."""
     recorded = RecordedCase(case.name, release, case.config, arguments, case.input, None, (), "", {})
     if answer.error:
-        return replace(recorded, refusal=Refusal(answer.error.stage, answer.error.type))
+        return replace(recorded, refusal=RecordedRefusal(answer.error.stage, answer.error.type))
     generator = short(answer.initial.generator) if answer.initial else ""
-    passes: dict[str, RecordedPass | Refusal] = {mode: _pass(told) for mode, told in answer.passes.items()}
+    passes: dict[str, RecordedPass | RecordedRefusal] = {mode: _pass(told) for mode, told in answer.passes.items()}
     return replace(recorded, weights=tuple(_weights(answer)), generator=generator, passes=passes)
 
 
-def _weights(answer: Answer) -> Iterator[Row]:
+def _weights(answer: WorkerAnswer) -> Iterator[TensorRecord]:
     told = answer.initial
     if told is None:
         return
     for row in zip(answer.layout.items(), told.digests, told.norms, told.samples, strict=True):
         (name, spec), digest, norm, samples = row
-        yield Row(name, spec.shape, spec.dtype, short(digest), norm, samples)
+        yield TensorRecord(name, spec.shape, spec.dtype, short(digest), norm, samples)
 
 
-def _pass(told: Pass | Raised) -> RecordedPass | Refusal:
+def _pass(told: Pass | Raised) -> RecordedPass | RecordedRefusal:
     if isinstance(told, Raised):
-        return Refusal(told.stage, told.type)
+        return RecordedRefusal(told.stage, told.type)
     outputs = tuple(_output(row) for row in told.outputs)
-    return RecordedPass(told.type, outputs, short(told.generator), together(told.buffers))
+    return RecordedPass(told.type, outputs, short(told.generator), digest_together(told.buffers))
 
 
-def _output(row: Output) -> Row:
-    return Row(row.name, row.shape, row.dtype, short(row.digest), row.norm, row.samples)
+def _output(row: WorkerOutput) -> TensorRecord:
+    return TensorRecord(row.name, row.shape, row.dtype, short(row.digest), row.norm, row.samples)

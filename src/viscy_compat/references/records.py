@@ -26,7 +26,7 @@ _WIDEST = 240
 
 
 @dataclass(frozen=True)
-class Row:
+class TensorRecord:
     """One recorded tensor: what it is called and shaped, a short digest of its bytes, and a few of its numbers.
 
     Parameters
@@ -52,7 +52,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RecordedRefusal:
     """What the old class raised, and at which stage."""
 
     stage: str
@@ -64,7 +64,7 @@ class RecordedPass:
     """One forward pass: outputs, then short digests of the generator and of all buffers as they were left."""
 
     type: str
-    outputs: tuple[Row, ...]
+    outputs: tuple[TensorRecord, ...]
     generator: str
     buffers: str
 
@@ -100,10 +100,10 @@ class RecordedCase:
     config: Mapping[str, Any]
     arguments: Mapping[str, Any]
     input: tuple[int, ...]
-    refusal: Refusal | None
-    weights: tuple[Row, ...]
+    refusal: RecordedRefusal | None
+    weights: tuple[TensorRecord, ...]
     generator: str
-    passes: Mapping[str, RecordedPass | Refusal]
+    passes: Mapping[str, RecordedPass | RecordedRefusal]
     modules: tuple[ModuleNumbers, ...] = ()
 
     @property
@@ -180,7 +180,7 @@ def short(digest: str) -> str:
     return digest[:_SHORT]
 
 
-def together(digests: Mapping[str, str]) -> str:
+def digest_together(digests: Mapping[str, str]) -> str:
     """Return one short digest for several named ones."""
     return short(hashlib.sha256(json.dumps(sorted(digests.items())).encode()).hexdigest())
 
@@ -234,7 +234,7 @@ def store(reference: Reference, root: Path) -> bool:
     return True
 
 
-def listed(root: Path | None = None) -> list[tuple[str, str]]:
+def list_references(root: Path | None = None) -> list[tuple[str, str]]:
     """Return class and generation of every file below the root, in order."""
     return sorted((path.parent.name, path.stem) for path in (root or references_root()).glob("*/*.json"))
 
@@ -274,7 +274,7 @@ def _case_told(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, An
     return {**asked, "weights": ids, "generator": case.generator, "passes": passes, **more}
 
 
-def _runs(rows: Iterable[Row]) -> Iterator[list[Any]]:
+def _runs(rows: Iterable[TensorRecord]) -> Iterator[list[Any]]:
     """Cut the weights into runs of one part of the model; parts that many cases share are written once."""
     for _, run in groupby(rows, lambda row: row.name.split(".")[:2]):
         yield [_row_told(row) for row in run]
@@ -286,14 +286,14 @@ def _block(rows: list[Any], blocks: dict[str, list[Any]]) -> str:
     return name
 
 
-def _pass_told(told: RecordedPass | Refusal) -> Any:
-    if isinstance(told, Refusal):
+def _pass_told(told: RecordedPass | RecordedRefusal) -> Any:
+    if isinstance(told, RecordedRefusal):
         return {"refusal": [told.stage, told.type]}
     outputs = [_row_told(row) for row in told.outputs]
     return {"type": told.type, "generator": told.generator, "buffers": told.buffers, "outputs": outputs}
 
 
-def _row_told(row: Row) -> list[Any]:
+def _row_told(row: TensorRecord) -> list[Any]:
     return [row.name, list(row.shape), row.dtype, row.digest, row.norm, list(row.samples)]
 
 
@@ -346,8 +346,8 @@ def _reference(told: Mapping[str, Any]) -> Reference:
     )
 
 
-def _case(told: Mapping[str, Any], blocks: Mapping[str, list[Row]]) -> RecordedCase:
-    refusal = Refusal(*told["refusal"]) if "refusal" in told else None
+def _case(told: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
+    refusal = RecordedRefusal(*told["refusal"]) if "refusal" in told else None
     return RecordedCase(
         name=told["name"],
         release=told["release"],
@@ -362,16 +362,16 @@ def _case(told: Mapping[str, Any], blocks: Mapping[str, list[Row]]) -> RecordedC
     )
 
 
-def _pass(told: Mapping[str, Any]) -> RecordedPass | Refusal:
+def _pass(told: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
     if "refusal" in told:
-        return Refusal(*told["refusal"])
+        return RecordedRefusal(*told["refusal"])
     outputs = tuple(_row(row) for row in told["outputs"])
     return RecordedPass(told["type"], outputs, told["generator"], told["buffers"])
 
 
-def _row(told: list[Any]) -> Row:
+def _row(told: list[Any]) -> TensorRecord:
     name, shape, dtype, digest, norm, samples = told
-    return Row(name, tuple(shape), dtype, digest, norm, tuple(samples))
+    return TensorRecord(name, tuple(shape), dtype, digest, norm, tuple(samples))
 
 
 def _with_tuples(value: Any) -> Any:

@@ -12,7 +12,7 @@ from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.exploring.exploration import Broken, Exploration, Rows
+    from viscy_compat.exploring.exploration import BrokenLaw, Exploration, WaiverReview
 
 
 def render(report: Report[Result], style: Style) -> str:
@@ -35,7 +35,7 @@ def _paragraph(result: Any, style: Style) -> Iterator[str]:
     return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
 
 
-def _rows(result: Rows, style: Style) -> Iterator[str]:
+def _rows(result: WaiverReview, style: Style) -> Iterator[str]:
     verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
     yield f"{style.heading(result.title)}: {verdict}"
     for finding in result.findings:
@@ -57,7 +57,7 @@ def _hunt(result: Exploration, style: Style) -> Iterator[str]:
         yield from _broken(row, style)
 
 
-def _broken(row: Broken, style: Style) -> Iterator[str]:
+def _broken(row: BrokenLaw, style: Style) -> Iterator[str]:
     label = "error VC510"
     first, *rest = sentence_lines(f"{label}: {row.law}: {row.message}", style, first=MARGIN)
     yield first.replace(label, style.tint("error", label), 1)

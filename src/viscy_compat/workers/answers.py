@@ -71,7 +71,7 @@ class Raised:
 
 
 @dataclass(frozen=True)
-class Output:
+class WorkerOutput:
     """One tensor that a forward pass returned."""
 
     name: str
@@ -83,15 +83,15 @@ class Output:
     norm: float = 0.0
 
 
-def named(outputs: Sequence[Output], names: Sequence[str]) -> dict[str, Output]:
+def name_outputs(outputs: Sequence[WorkerOutput], names: Sequence[str]) -> dict[str, WorkerOutput]:
     """Give outputs the names that a class has for them; one without such a name keeps its place as its name.
 
     Examples
     --------
-    >>> outputs = [Output("0", (2, 1), "float32"), Output("1", (2, 1), "bool")]
-    >>> list(named(outputs, ["embedding", "projection"])), list(named(outputs, ["output"]))
+    >>> outputs = [WorkerOutput("0", (2, 1), "float32"), WorkerOutput("1", (2, 1), "bool")]
+    >>> list(name_outputs(outputs, ["embedding", "projection"])), list(name_outputs(outputs, ["output"]))
     (['embedding', 'projection'], ['output', '1'])
-    >>> list(named(outputs[:1], ["embedding", "projection"]))
+    >>> list(name_outputs(outputs[:1], ["embedding", "projection"]))
     ['embedding']
     """
     spare = [output.name for output in outputs[len(names) :]]
@@ -103,7 +103,7 @@ class Pass:
     """One forward pass: outputs in order, then the generator and the buffers as they were left."""
 
     type: str
-    outputs: tuple[Output, ...]
+    outputs: tuple[WorkerOutput, ...]
     generator: str
     buffers: Mapping[str, str]
 
@@ -119,7 +119,7 @@ class Initial:
 
 
 @dataclass(frozen=True)
-class Call:
+class ModuleCall:
     """One call of one submodule: digests of what it was given and of what it returned."""
 
     module: str
@@ -139,13 +139,13 @@ class ModuleNumbers:
 
 
 @dataclass(frozen=True)
-class Answer:
+class WorkerAnswer:
     """Everything that one side said of one case; what was not asked for is empty."""
 
     layout: Layout = field(default_factory=dict)
     initial: Initial | None = None
     passes: Mapping[Mode, Pass | Raised] = field(default_factory=dict)
-    calls: Mapping[Mode, tuple[Call, ...]] = field(default_factory=dict)
+    calls: Mapping[Mode, tuple[ModuleCall, ...]] = field(default_factory=dict)
     felt: Mapping[Mode, tuple[ModuleNumbers, ...]] = field(default_factory=dict)
     error: Raised | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
@@ -165,7 +165,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Described:
+class ClassDescription:
     """A class as a worker sees it: its file and constructor, or what importing it raised."""
 
     file: str = ""
@@ -173,7 +173,7 @@ class Described:
     error: Raised | None = None
 
 
-def read_answer(json: Mapping[str, Any], side: str, run: Run) -> Answer:
+def read_answer(json: Mapping[str, Any], side: str, run: Run) -> WorkerAnswer:
     """Turn the JSON of a ``run`` into records.
 
     Raises
@@ -188,13 +188,13 @@ def read_answer(json: Mapping[str, Any], side: str, run: Run) -> Answer:
         return answer
 
 
-def read_described(json: Mapping[str, Any], side: str) -> Described:
+def read_description(json: Mapping[str, Any], side: str) -> ClassDescription:
     """Turn the JSON of a ``class`` into records; raises `WorkerFailed` where it is misshapen."""
     with _Shaped(side):
         if json.get("error"):
-            return Described(error=_raised(json["error"]))
+            return ClassDescription(error=_raised(json["error"]))
         rows = tuple(Parameter(_text(n), _text(k), _flag(o), _default(d)) for n, k, o, d in _list(json["signature"]))
-        return Described(_text(json["file"] or ""), rows)
+        return ClassDescription(_text(json["file"] or ""), rows)
 
 
 def read_names(json: Mapping[str, Any], side: str, names: Sequence[str]) -> dict[str, Raised | None]:
@@ -226,7 +226,7 @@ class _Misshapen(ValueError):
     """What is wrong with an answer, in words of ours."""
 
 
-def _whole(answer: Answer, json: Mapping[str, Any], run: Run) -> None:
+def _whole(answer: WorkerAnswer, json: Mapping[str, Any], run: Run) -> None:
     """Refuse an answer that says less than it was asked."""
     missing = [name for name in run.report if name not in json]
     if missing:
@@ -240,8 +240,8 @@ def _whole(answer: Answer, json: Mapping[str, Any], run: Run) -> None:
         raise _Misshapen("without norms")
 
 
-def _answer(json: Mapping[str, Any], *, computed: bool) -> Answer:
-    return Answer(
+def _answer(json: Mapping[str, Any], *, computed: bool) -> WorkerAnswer:
+    return WorkerAnswer(
         layout=_layout(json.get("layout", [])),
         initial=_initial(json["initial"]) if "initial" in json else None,
         passes={mode: _pass(json[mode], computed=computed) for mode in MODES if mode in json},
@@ -281,8 +281,8 @@ def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
     return Pass(_text(json["type"]), outputs, _digest(json["generator"]), buffers)
 
 
-def _output(json: Mapping[str, Any], *, computed: bool) -> Output:
-    return Output(
+def _output(json: Mapping[str, Any], *, computed: bool) -> WorkerOutput:
+    return WorkerOutput(
         name=_text(json["name"]),
         shape=_shape(json["shape"]),
         dtype=_text(json["dtype"]),
@@ -293,8 +293,8 @@ def _output(json: Mapping[str, Any], *, computed: bool) -> Output:
     )
 
 
-def _calls(json: Mapping[str, Any]) -> tuple[Call, ...]:
-    return tuple(Call(*map(_text, _list(row))) for row in _list(json["calls"]))
+def _calls(json: Mapping[str, Any]) -> tuple[ModuleCall, ...]:
+    return tuple(ModuleCall(*map(_text, _list(row))) for row in _list(json["calls"]))
 
 
 def _felt(json: Mapping[str, Any]) -> tuple[ModuleNumbers, ...]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from viscy_compat.errors import WorkerFailed
 
-Rows = dict[str, "tuple[tuple[int, ...], array[float]]"]
+Arrays = dict[str, "tuple[tuple[int, ...], array[float]]"]
 
 
 def noise(count: int, seed: int) -> array[float]:
@@ -42,7 +42,7 @@ def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]
             numbers.tofile(file)
 
 
-def read(path: Path, *, prefix: str = "") -> Rows:
+def read(path: Path, *, prefix: str = "") -> Arrays:
     """Read the float32 tensors of a safetensors file that a worker wrote, those alone whose names begin like this.
 
     Raises
@@ -56,9 +56,9 @@ def read(path: Path, *, prefix: str = "") -> Rows:
         raise WorkerFailed("did not save what it was to save", where="a worker", code="VC603") from error
 
 
-def _rows(data: bytes, prefix: str) -> Rows:
+def _rows(data: bytes, prefix: str) -> Arrays:
     size = int.from_bytes(data[:8], "little")
-    found: Rows = {}
+    found: Arrays = {}
     for name, row in json.loads(data[8 : 8 + size]).items():
         if name != "__metadata__" and name.startswith(prefix) and row["dtype"] == "F32":
             first, last = row["data_offsets"]

@@ -10,8 +10,8 @@ from glob import glob
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.layout import printable
-from viscy_compat.workers.answers import Answer, Described, Raised, read_described
-from viscy_compat.workers.environment import Place, fault, unimportable
+from viscy_compat.workers.answers import ClassDescription, Raised, WorkerAnswer, read_description
+from viscy_compat.workers.environment import CandidatePlace, fault, import_failure
 from viscy_compat.workers.worker import Worker
 
 PACKAGE = "viscy_models"
@@ -66,16 +66,16 @@ class Candidate:
             message = f"{worker.python} cannot import {self.name} ({printable(found.error.message)})"
             raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
         if found.error:
-            raise unimportable(found.error, self._place(worker))
+            raise import_failure(found.error, self._place(worker))
         if not self._owns(found.file):
             message = f"asked for {self.title}, but {printable(found.file)} was imported"
             raise WorkerFailed(message, where="--candidate", code="VC604")
 
-    def describe(self, worker: Worker, architecture: Architecture) -> Described:
+    def describe(self, worker: Worker, architecture: Architecture) -> ClassDescription:
         """Return how the worker sees the class; raises `MissingExtra` where its environment lacks what it needs."""
         return self.described(worker, self.target(architecture))
 
-    def described(self, worker: Worker, target: str) -> Described:
+    def described(self, worker: Worker, target: str) -> ClassDescription:
         """Return how the worker sees a class; raises `MissingExtra` where its environment lacks what it needs."""
         found = self._described(worker, target)
         self.refuse_faults(worker, [found.error])
@@ -92,17 +92,17 @@ class Candidate:
             if found:
                 raise found
 
-    def checked(self, worker: Worker, answer: Answer) -> Answer:
+    def checked(self, worker: Worker, answer: WorkerAnswer) -> WorkerAnswer:
         """Return an answer of the candidate; raises `MissingExtra` where it tells of the environment, not of the code."""
         passes = [told for told in answer.passes.values() if isinstance(told, Raised)]
         self.refuse_faults(worker, [answer.error, *passes])
         return answer
 
-    def _described(self, worker: Worker, target: str) -> Described:
-        return read_described(worker.request({"op": "class", "source": _SOURCE, "class": target}), worker.side)
+    def _described(self, worker: Worker, target: str) -> ClassDescription:
+        return read_description(worker.request({"op": "class", "source": _SOURCE, "class": target}), worker.side)
 
-    def _place(self, worker: Worker) -> Place:
-        return Place(self.name, self.folder, worker.python, worker.conditions.python)
+    def _place(self, worker: Worker) -> CandidatePlace:
+        return CandidatePlace(self.name, self.folder, worker.python, worker.conditions.python)
 
     def _absent(self, error: Raised) -> bool:
         """Whether the package itself is not there; a module of it that is not there is its own fault."""
@@ -114,7 +114,7 @@ class Candidate:
         return os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep)
 
 
-def candidate(asked: str = PACKAGE) -> Candidate:
+def read_candidate(asked: str = PACKAGE) -> Candidate:
     """Read ``--candidate``: the name of a package, or a folder that holds a package ``viscy_models``.
 
     Raises
@@ -124,7 +124,7 @@ def candidate(asked: str = PACKAGE) -> Candidate:
 
     Examples
     --------
-    >>> candidate("viscy_models").folder
+    >>> read_candidate("viscy_models").folder
     ''
     """
     if _holds_package(asked):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from viscy_compat.errors import MissingExtra, WorkerFailed
 from viscy_compat.layout import printable
-from viscy_compat.waivers import numbers
+from viscy_compat.waivers import version_numbers
 from viscy_compat.workers.answers import Raised
 
 CODE = "VC342"
@@ -21,7 +21,7 @@ _ABOVE = 4
 """How many folders above the package its project may be (``packages/NAME/src``)."""
 
 
-class Place(NamedTuple):
+class CandidatePlace(NamedTuple):
     """Where a package is imported: its import name, the folder that it was asked from, and an interpreter."""
 
     root: str
@@ -30,12 +30,12 @@ class Place(NamedTuple):
     version: str = ""
 
 
-def fault(raised: Raised, place: Place) -> MissingExtra | None:
+def fault(raised: Raised, place: CandidatePlace) -> MissingExtra | None:
     """Return what the environment lacks, where that is why strange code raised; None where the code itself is to blame.
 
     Examples
     --------
-    >>> place = Place("viscy_models", "", "python")
+    >>> place = CandidatePlace("viscy_models", "", "python")
     >>> print(fault(Raised("import", "ModuleNotFoundError", "No module named 'timm'"), place))
     --candidate: viscy_models needs timm, which python does not have; install it first: python -m pip install timm
     >>> fault(Raised("import", "ModuleNotFoundError", "No module named 'viscy_models.vae'"), place)
@@ -56,7 +56,7 @@ def fault(raised: Raised, place: Place) -> MissingExtra | None:
     return None
 
 
-def unimportable(raised: Raised, place: Place) -> MissingExtra | WorkerFailed:
+def import_failure(raised: Raised, place: CandidatePlace) -> MissingExtra | WorkerFailed:
     """Return the error for a package whose import raises, whatever it raises."""
     found = fault(raised, place)
     if found:
@@ -66,7 +66,7 @@ def unimportable(raised: Raised, place: Place) -> MissingExtra | WorkerFailed:
     return WorkerFailed(message, where="--candidate", fix=fix, code=CODE)
 
 
-def install_line(place: Place, name: str) -> str:
+def install_line(place: CandidatePlace, name: str) -> str:
     """Return the command that installs the project of a folder, or a package, for an interpreter."""
     project = _project(place.folder)
     what = f"-e {printable(str(project))}" if project else name
@@ -74,16 +74,18 @@ def install_line(place: Place, name: str) -> str:
     return f"uv pip install --python {place.python} {what}" if uv else f"{place.python} -m pip install {what}"
 
 
-def _missing(message: str, place: Place, name: str) -> MissingExtra:
+def _missing(message: str, place: CandidatePlace, name: str) -> MissingExtra:
     fix = f"install it first: {install_line(place, name)}"
     return MissingExtra(printable(message), where="--candidate", fix=fix, code=CODE)
 
 
-def _wrong_python(place: Place) -> str:
+def _wrong_python(place: CandidatePlace) -> str:
     """Return what the project asks of Python, where the interpreter does not have it."""
     project = _project(place.folder)
     wanted = str(_project_table(project).get("requires-python", "")) if project else ""
-    met = all(_meets(numbers(place.version), sign, numbers(bound)) for sign, bound in _BOUND.findall(wanted))
+    met = all(
+        _meets(version_numbers(place.version), sign, version_numbers(bound)) for sign, bound in _BOUND.findall(wanted)
+    )
     return "" if met or not place.version else wanted
 
 

@@ -10,9 +10,9 @@ from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import SourceUnavailable
 from viscy_compat.layout import printable
 from viscy_compat.old_code.origin import OldClass
-from viscy_compat.workers.answers import Answer, Described, Run, read_answer, read_described
+from viscy_compat.workers.answers import ClassDescription, Run, WorkerAnswer, read_answer, read_description
 from viscy_compat.workers.candidate import Candidate
-from viscy_compat.workers.worker import Conditions, Crew, Limits, Worker
+from viscy_compat.workers.worker import Conditions, Crew, Worker, WorkerLimits
 
 Progress = Callable[[str], None]
 
@@ -37,7 +37,7 @@ class Setup:
 
     legacy_python: str | None = None
     candidate_python: str | None = None
-    limits: Limits = field(default_factory=Limits)
+    limits: WorkerLimits = field(default_factory=WorkerLimits)
     jobs: int = 2
     cache: int = 1
     crew: Crew = field(default_factory=Crew)
@@ -60,7 +60,7 @@ class Sides:
         package.prepare(self._candidate)
         self._package = package
 
-    def describe(self, architecture: Architecture, old: OldClass) -> tuple[Described, Described]:
+    def describe(self, architecture: Architecture, old: OldClass) -> tuple[ClassDescription, ClassDescription]:
         """Return both constructors, once the old source is known to its worker.
 
         Raises
@@ -74,14 +74,14 @@ class Sides:
             self._old.source(name, root=root, files=old.source.files, pretrained=False)
             self._named.add(name)
         json = self._old.request({"op": "class", "source": name, "class": old.target})
-        ours = read_described(json, self._old.side)
+        ours = read_description(json, self._old.side)
         if ours.error:
             message = f"cannot import {old.target} ({printable(str(ours.error))})"
             fix = "name the classes that are there, or an interpreter that has what it needs (--legacy-python)"
             raise SourceUnavailable(message, where=old.title, fix=fix, code="VC602")
         return ours, self._package.describe(self._candidate, architecture)
 
-    def both(self, runs: Sequence[tuple[Run, Run]]) -> Iterator[tuple[Answer, Answer]]:
+    def both(self, runs: Sequence[tuple[Run, Run]]) -> Iterator[tuple[WorkerAnswer, WorkerAnswer]]:
         """Run pairs of requests, and give their answers as they come."""
         if not self._at_once:
             ours = _asked(self._old, [old for old, _ in runs])
@@ -95,7 +95,7 @@ class Sides:
             mine = read_answer(self._old.receive(), "old", old)
             yield mine, self._checked(read_answer(self._candidate.receive(), "candidate", new))
 
-    def _checked(self, answer: Answer) -> Answer:
+    def _checked(self, answer: WorkerAnswer) -> WorkerAnswer:
         return self._package.checked(self._candidate, answer)
 
 
@@ -119,5 +119,5 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
         yield both
 
 
-def _asked(worker: Worker, runs: Sequence[Run]) -> list[Answer]:
+def _asked(worker: Worker, runs: Sequence[Run]) -> list[WorkerAnswer]:
     return [read_answer(worker.request(run.to_json()), worker.side, run) for run in runs]

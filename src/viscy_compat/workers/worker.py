@@ -49,7 +49,7 @@ _PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class WorkerLimits:
     """What a worker may use.
 
     Parameters
@@ -131,10 +131,10 @@ class Worker:
         *,
         python: str | None = None,
         cache: int = 0,
-        limits: Limits | None = None,
+        limits: WorkerLimits | None = None,
         namespace: bool = True,
     ) -> None:
-        self.side, self.python, self.limits = side, interpreter(python), limits or Limits()
+        self.side, self.python, self.limits = side, interpreter(python), limits or WorkerLimits()
         self._conditions: Conditions | None = None
         self._end: CompatError | None = None
         self._questions: deque[_Question] = deque()
