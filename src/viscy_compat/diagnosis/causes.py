@@ -52,7 +52,7 @@ def about_halves(inference: Inference) -> list[Finding]:
         return []
     dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
     names = tuple(fold(pair.name for pair in halves))
-    return [Finding("VC202", f"{len(halves)} tensors are {dtypes}; float32 holds every such value exactly", names)]
+    return [Finding("VC202", f"{len(halves)} tensors are {dtypes}; float32 holds every such value exactly", keys=names)]
 
 
 def about_dtypes(inference: Inference) -> list[Finding]:
@@ -62,7 +62,9 @@ def about_dtypes(inference: Inference) -> list[Finding]:
     for pair in others:
         causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
     return [
-        Finding("VC203", f"{len(names)} tensors are {has}, and there is no exact way to {needs}", tuple(fold(names)))
+        Finding(
+            "VC203", f"{len(names)} tensors are {has}, and there is no exact way to {needs}", keys=tuple(fold(names))
+        )
         for (has, needs), names in causes.items()
     ]
 
@@ -85,7 +87,7 @@ def about_outside(view: View) -> list[Finding]:
     if not outside:
         return []
     message = f"{len(outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
-    return [Finding("VC106", message, tuple(fold(outside)))]
+    return [Finding("VC106", message, keys=tuple(fold(outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
@@ -135,7 +137,7 @@ def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
         return []
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     message = f"torch.load's default (weights_only=True) refuses this file: it names {', '.join(names[:3])}{more}"
-    return [Finding("VC333", message, names)]
+    return [Finding("VC333", message, keys=names)]
 
 
 def about_statements(inference: Inference, dismissed: Inference | None, knowledge: Knowledge) -> list[Finding]:
@@ -169,7 +171,7 @@ def _contradiction(code: str, row: Contradiction) -> Finding:
     """Say what contradicts the weights, with a tensor that shows it."""
     shape = "".join(f"; {pair.name} is {pair.found.shape}, not {pair.expected.shape}" for pair in row.mismatches[:1])
     message = f"{settings(row.stated)} contradicts the weights, which show {settings(row.shown)}: {row.why}{shape}"
-    return Finding(code, message, tuple(fold(pair.name for pair in row.mismatches)))
+    return Finding(code, message, keys=tuple(fold(pair.name for pair in row.mismatches)))
 
 
 def about_layout(view: View, inference: Inference, unmade: tuple[str, ...] = ()) -> list[Finding]:
@@ -189,10 +191,12 @@ def _about_prefix(view: View) -> Finding:
     example = next(iter(view.keys.values()))
     wrappers = " and ".join(filter(None, (view.prefix, *fold(view.inner))))
     if is_recognised(view):
-        return Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", (example,))
+        return Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", keys=(example,))
     message = f"{len(view.keys)} keys are those of the class"
     message += f" behind {wrappers}" if wrappers else ""
-    return Finding("VC321", message + (f" without their first name {view.lacks}" if view.lacks else ""), (example,))
+    return Finding(
+        "VC321", message + (f" without their first name {view.lacks}" if view.lacks else ""), keys=(example,)
+    )
 
 
 def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
@@ -204,7 +208,7 @@ def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
     return Finding(
         code,
         message,
-        tuple(map(repr, addresses)),
+        keys=tuple(map(repr, addresses)),
         fix="choose one with --state-dict ADDRESS (in Python: state_dict=ADDRESS)",
     )
 
@@ -214,7 +218,7 @@ def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:
     if unmade:
         why = f"; {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
         return Finding(
-            "VC107", f"{message}, and {len(unmade)} tensors of today's have no source{why}", tuple(fold(unmade))
+            "VC107", f"{message}, and {len(unmade)} tensors of today's have no source{why}", keys=tuple(fold(unmade))
         )
     losses = f"; a remap loses this: {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
     return Finding("VC105", message + losses)
@@ -295,15 +299,19 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
     if differences.missing:
         findings.append(
             Finding(
-                "VC101", f"{near}: {len(differences.missing)} tensors are missing", tuple(fold(differences.missing))
+                "VC101",
+                f"{near}: {len(differences.missing)} tensors are missing",
+                keys=tuple(fold(differences.missing)),
             )
         )
     if differences.unexpected:
         message = f"{near}: {len(differences.unexpected)} tensors have no place"
-        findings.append(Finding("VC102", message, tuple(fold(differences.unexpected))))
+        findings.append(Finding("VC102", message, keys=tuple(fold(differences.unexpected))))
     if differences.reshaped:
         lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in differences.reshaped)
-        findings.append(Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", lines))
+        findings.append(
+            Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", keys=lines)
+        )
     return findings
 
 
@@ -314,7 +322,7 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
     if near:
         message += f"; nearest is {near}"
     tops = dict.fromkeys(name.split(".")[0] for name in view.keys)
-    return Finding("VC301", message, tuple(f"{top}.*" for top in list(tops)[:12]))
+    return Finding("VC301", message, keys=tuple(f"{top}.*" for top in list(tops)[:12]))
 
 
 def settings(values: Mapping[str, Any]) -> str:

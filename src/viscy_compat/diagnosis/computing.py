@@ -114,7 +114,7 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     if not names:
         return []
     message = f"a remap left {len(names)} tensors out that compute something (--drop): it changes predictions"
-    return [Finding("VC125", message, tuple(names), fix="compare its outputs with those of the source")]
+    return [Finding("VC125", message, keys=tuple(names), fix="compare its outputs with those of the source")]
 
 
 def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
@@ -128,7 +128,7 @@ def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Findi
         "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
         "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
     }[kind.family]
-    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({some}): {formula}", names, fix=_fix(parts))
+    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({some}): {formula}", keys=names, fix=_fix(parts))
 
 
 def _fix(parts: list[ParametrisedModule]) -> str:

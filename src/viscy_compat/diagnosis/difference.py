@@ -59,7 +59,7 @@ class FilePair(NamedTuple):
     def _about_numbers(self) -> Iterator[Finding]:
         if self.numbers:
             message = f"{len(self.numbers)} of {self.tensors} tensors hold other numbers"
-            yield Finding("VC392", message, tuple(fold(self.numbers)))
+            yield Finding("VC392", message, keys=tuple(fold(self.numbers)))
 
     def __repr__(self) -> str:
         return line_of(self, f"{self.tensors} tensors in common")
@@ -95,12 +95,12 @@ def layout_findings(layout: Differences, file: str, other: str) -> Iterator[Find
     for names, holder in ((layout.missing, other), (layout.unexpected, file)):
         if names:
             message = f"{len(names)} {'tensor is' if len(names) == 1 else 'tensors are'} only in {holder}"
-            yield Finding("VC390", message, tuple(fold(names)))
+            yield Finding("VC390", message, keys=tuple(fold(names)))
     mismatches = (*layout.reshaped, *layout.retyped)
     if mismatches:
         rows = tuple(f"{row.name}: {row.found} here, {row.expected} there" for row in mismatches)
         count = f"{len(rows)} tensor{'' if len(rows) == 1 else 's'}"
-        yield Finding("VC391", f"{count} of the same name differ in shape or dtype", rows)
+        yield Finding("VC391", f"{count} of the same name differ in shape or dtype", keys=rows)
 
 
 def diff(

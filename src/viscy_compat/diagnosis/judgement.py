@@ -90,7 +90,7 @@ def _of_parametrised_class(checkpoint: Checkpoint, class_name: str, choice: SetC
         identity=SettledConfig(whole.inference, whole.inference).identity,
         next=f"viscy-compat inspect {quote_path(checkpoint.path)}{flag(needed_address(choice))}",
     )
-    return Stranger(result, checkpoint, whole.view, choice)
+    return Stranger(result, checkpoint=checkpoint, view=whole.view, choice=choice)
 
 
 def _of_known_class(
@@ -160,9 +160,9 @@ def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     findings = causes.most_severe_first((question, *checkpoint.findings))
     result = CheckResult(
         checkpoint.path,
-        "unreadable" if causes.forbid_loading(findings) else "unknown",
-        findings,
-        checkpoint.format,
+        verdict="unreadable" if causes.forbid_loading(findings) else "unknown",
+        findings=findings,
+        format=checkpoint.format,
         tensors=len(checkpoint.tensors),
         bytes=checkpoint.tensor_bytes,
         sets=facts_of(choice),
@@ -201,7 +201,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
         **_facts(checkpoint, view, choice),
         next=_next_for_stranger(checkpoint, near[1] if near else None, needed_address(choice)),
     )
-    return Stranger(result, checkpoint, view, choice)
+    return Stranger(result, checkpoint=checkpoint, view=view, choice=choice)
 
 
 def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Verdict:

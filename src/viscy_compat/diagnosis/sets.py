@@ -40,7 +40,9 @@ def facts_of(choice: SetChoice) -> tuple[WeightsFacts, ...]:
         row = choice.pick
         inference = row.inference
         name, generation = (inference.architecture.name, inference.generation.name) if inference else ("", "")
-        return (WeightsFacts(row.address, name, generation, len(row.view.keys), chosen=True),)
+        return (
+            WeightsFacts(row.address, class_name=name, generation=generation, tensors=len(row.view.keys), chosen=True),
+        )
     from viscy_compat.diagnosis.several import facts_of_several
 
     return facts_of_several(choice)

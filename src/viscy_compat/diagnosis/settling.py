@@ -50,13 +50,13 @@ class SettledConfig(NamedTuple):
         inference = self.inference
         return Identity(
             inference.architecture.name,
-            inference.architecture.target,
-            inference.generation.name,
-            inference.generation.written_by,
-            inference.config,
-            {row.name: row for row in inference.undetermined},
-            inference.evidence,
-            self.sources(),
+            target=inference.architecture.target,
+            generation=inference.generation.name,
+            written_by=inference.generation.written_by,
+            config=inference.config,
+            undetermined={row.name: row for row in inference.undetermined},
+            evidence=inference.evidence,
+            sources=self.sources(),
         )
 
     def sources(self) -> dict[str, str]:
@@ -131,7 +131,9 @@ def settle_with(layout: Layout, by_weights: Inference, knowledge: Knowledge) -> 
     if len(consistent.values) == len(knowledge.values):
         return SettledConfig(inference, by_weights, _without(consistent, _contradicted_names(inference)))
     again = infer(by_weights.architecture, layout, consistent.stated()) or by_weights
-    return SettledConfig(again, by_weights, _without(consistent, _contradicted_names(again)), inference)
+    return SettledConfig(
+        again, by_weights=by_weights, knowledge=_without(consistent, _contradicted_names(again)), refuted=inference
+    )
 
 
 def _contradicted_names(inference: Inference) -> list[str]:

@@ -127,7 +127,9 @@ def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
     view = plausible_views(checkpoint)[0]
     if checkpoint.base and not view.prefix.startswith(checkpoint.base):
         view = view_below({key: key for key in checkpoint.tensors}, checkpoint.base)
-    return WeightSet(checkpoint, view, None, checkpoint.address, bool(places_of(names, class_name)))
+    return WeightSet(
+        checkpoint, view=view, inference=None, address=checkpoint.address, likely=bool(places_of(names, class_name))
+    )
 
 
 def _alone(checkpoint: Checkpoint, row: WeightSet) -> WeightSet:
@@ -214,7 +216,7 @@ def _set_of(checkpoint: Checkpoint, view: View, inference: Inference | None) -> 
     alone = checkpoint.below(view.prefix)
     alone.tensors = {key: checkpoint.tensors[key] for key in view.keys.values()}
     alone.unreadable = tuple(tensor for tensor in alone.unreadable if tensor.key.startswith(view.prefix))
-    return WeightSet(alone, view, inference, str(Address(checkpoint.site, view.prefix)))
+    return WeightSet(alone, view=view, inference=inference, address=str(Address(checkpoint.site, view.prefix)))
 
 
 def _dotless(
@@ -285,7 +287,7 @@ def _alike(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
         layout = layout_of(other, view)
         for row in here:
             if not view.outside and row.layout == layout:
-                return [WeightSet(other, view, row.inference, other.address)]
+                return [WeightSet(other, view=view, inference=row.inference, address=other.address)]
     return []
 
 
@@ -331,10 +333,10 @@ def _facts(row: WeightSet, pick: WeightSet | None, choice: SetChoice) -> Weights
     alike = pick is not None and row is not pick and row.layout == pick.layout
     return WeightsFacts(
         row.address,
-        row.inference.architecture.name if row.inference else "",
-        row.inference.generation.name if row.inference else "",
-        len(row.view.keys),
-        role_of(row.checkpoint),
+        class_name=row.inference.architecture.name if row.inference else "",
+        generation=row.inference.generation.name if row.inference else "",
+        tensors=len(row.view.keys),
+        role=role_of(row.checkpoint),
         chosen=is_pick,
         why=choice.why if is_pick else "",
         same_layout=None if row is pick else alike,

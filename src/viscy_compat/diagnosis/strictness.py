@@ -37,9 +37,11 @@ def about_counters(checkpoint: Checkpoint, view: View, inference: Inference) -> 
     message = f"{len(inference.uncounted)} batch counters are missing"
     if _insists(checkpoint, view, inference):
         return [
-            Finding("VC109", f"{message}, and the state dict says that its batch norms had them: torch refuses", names)
+            Finding(
+                "VC109", f"{message}, and the state dict says that its batch norms had them: torch refuses", keys=names
+            )
         ]
-    return [Finding("VC108", f"{message}; torch starts them at 0, and no prediction depends on them", names)]
+    return [Finding("VC108", f"{message}; torch starts them at 0, and no prediction depends on them", keys=names)]
 
 
 def about_entries(checkpoint: Checkpoint) -> list[Finding]:
@@ -50,7 +52,9 @@ def about_entries(checkpoint: Checkpoint) -> list[Finding]:
     more = ", ..." if len(checkpoint.extras) > _SHOWN else ""
     message = f"{len(checkpoint.extras)} entries of the state dict are no tensors ({', '.join(some)}{more})"
     return [
-        Finding("VC110", f"{message}; a strict load refuses them, a remap leaves them out", tuple(checkpoint.extras))
+        Finding(
+            "VC110", f"{message}; a strict load refuses them, a remap leaves them out", keys=tuple(checkpoint.extras)
+        )
     ]
 
 
@@ -60,7 +64,9 @@ def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:
     if not rows:
         return []
     return [
-        Finding("VC113", f"no total plan: {list_leftovers(rows)}", tuple(fold(dict.fromkeys(name for name, _ in rows))))
+        Finding(
+            "VC113", f"no total plan: {list_leftovers(rows)}", keys=tuple(fold(dict.fromkeys(name for name, _ in rows)))
+        )
     ]
 
 

@@ -48,7 +48,7 @@ def whole_set(checkpoint: Checkpoint, class_name: str) -> WeightSet | None:
         layout = layout_of(checkpoint, view)
         inference = infer(find(class_name), layout) if class_name else identify(layout)
         if inference:
-            return WeightSet(checkpoint, view, inference, checkpoint.address)
+            return WeightSet(checkpoint, view=view, inference=inference, address=checkpoint.address)
     return None
 
 

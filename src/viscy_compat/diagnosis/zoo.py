@@ -149,19 +149,19 @@ def _entry(architecture: Architecture, row: Publication) -> ZooEntry:
     needs, harmless = _open_arguments(architecture, config, layout)
     return ZooEntry(
         row.nickname,
-        row.file,
-        architecture.name,
-        architecture.target,
-        generation.name,
-        generation.written_by,
-        config,
-        needs,
-        harmless,
-        len(layout),
-        sum(_bytes(spec.dtype) * spec.elements for spec in layout.values()),
-        _is_older(architecture, generation),
-        row.source,
-        row.url,
+        file=row.file,
+        class_name=architecture.name,
+        target=architecture.target,
+        generation=generation.name,
+        written_by=generation.written_by,
+        config=config,
+        needs=needs,
+        harmless=harmless,
+        tensors=len(layout),
+        bytes=sum(_bytes(spec.dtype) * spec.elements for spec in layout.values()),
+        changes=_is_older(architecture, generation),
+        source=row.source,
+        url=row.url,
     )
 
 

@@ -213,14 +213,14 @@ def conclude(
     idle = [Drop(name, reason) for name in rest if (reason := _idle(name, source[name]))]
     return Matching(
         source,
-        target,
-        tuple(pairs[name] for name in target if name in pairs),
-        tuple(undecided),
-        (*drops, *idle),
-        tuple(fills),
-        tuple(name for name in rest if not _idle(name, source[name])),
-        tuple(name for name in gaps if not neutral_reason(name, target[name])),
-        order,
+        target=target,
+        matches=tuple(pairs[name] for name in target if name in pairs),
+        undecided=tuple(undecided),
+        drops=(*drops, *idle),
+        fills=tuple(fills),
+        leftover_sources=tuple(name for name in rest if not _idle(name, source[name])),
+        leftover_targets=tuple(name for name in gaps if not neutral_reason(name, target[name])),
+        order=order,
     )
 
 
@@ -230,7 +230,13 @@ def _idle(name: str, spec: TensorSpec) -> str:
 
 
 def _fill(name: str, spec: TensorSpec) -> Fill:
-    return Fill(name, spec.shape, spec.dtype, 0.0, f"the file has none, and it {neutral_reason(name, spec)}")
+    return Fill(
+        name,
+        shape=spec.shape,
+        dtype=spec.dtype,
+        value=0.0,
+        reason=f"the file has none, and it {neutral_reason(name, spec)}",
+    )
 
 
 def _add_companions(source: Layout, target: Layout, pairs: dict[str, Match], open_there: set[str]) -> None:
@@ -281,7 +287,7 @@ def _arrangements(group: UndecidedGroup) -> Iterator[list[Match]]:
     if group.orientation:
         for change in ("none", "transpose"):
             pairs = zip(group.sources[0], group.targets[0], strict=True)
-            yield [Match(source, target, "outputs", change) for source, target in pairs]
+            yield [Match(source, target=target, ground="outputs", change=change) for source, target in pairs]
         return
     for order in permutations(group.sources, len(group.targets)):
         yield [

@@ -124,13 +124,21 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     there = {name: spec for name, spec in target.items() if not neutral_reason(name, spec)}
     keys = shape_keys(here, there)
     rest = [name for name in here if not owners_here[name]], [name for name in there if not owners_there[name]]
-    problem = _Problem(source, target, keys.source, keys.target, [], drops, [_Part(*rest, (), ())])
+    problem = _Problem(
+        source,
+        target=target,
+        keys_here=keys.source,
+        keys_there=keys.target,
+        hints=[],
+        drops=drops,
+        parts=[_Part(*rest, (), ())],
+    )
     for old, new in ((old, new) for old, new in moves.items() if new):
         part = _Part(
             [name for name in here if owners_here[name] == old],
-            [name for name in there if owners_there[name] == new],
-            parts_of(old),
-            parts_of(new),
+            there=[name for name in there if owners_there[name] == new],
+            base_here=parts_of(old),
+            base_there=parts_of(new),
         )
         _pose_part(problem, part)
     return problem
@@ -286,7 +294,12 @@ def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Ma
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)
         undecided.append(
-            UndecidedGroup((names[0],), (names[1],), "square, and other matrices of the file are transposed", True)
+            UndecidedGroup(
+                (names[0],),
+                targets=(names[1],),
+                why="square, and other matrices of the file are transposed",
+                orientation=True,
+            )
         )
     pairs = [pair for pair in matches if pair not in squares]
     return conclude(problem.source, problem.target, pairs, undecided=undecided, drops=problem.drops, order=order)

@@ -96,7 +96,7 @@ def reindex(
         return {}
     before, after = parameters_of(order, stored), parameters_of(plan.target.layout, {})
     origins = {row.target: row.source for row in plan.operations if isinstance(row, Rename | Cast)}
-    moves = Moves(before, after, origins, plan.source.layout, keys, prefix)
+    moves = Moves(before, after=after, origins=origins, layout=plan.source.layout, keys=keys, prefix=prefix)
     _refuse_changed_shapes(plan, before)
     replacements: dict[int, Node] = {}
     for optimizer in optimizers:

@@ -64,49 +64,72 @@ _FLOATS: Final = "save the float model instead, from before it was quantised"
 
 WEIGHT_NORM: Final = Parametrisation(
     "weight_norm",
-    "weights",
-    "magnitude * direction / |direction|",
-    "torch.nn.utils.remove_weight_norm({module}{named})",
+    family="weights",
+    formula="magnitude * direction / |direction|",
+    call="torch.nn.utils.remove_weight_norm({module}{named})",
 )
-WEIGHT_NORM_NEW: Final = Parametrisation("weight_norm", "weights", "original0 * original1 / |original1|", _PARAMETRIZE)
+WEIGHT_NORM_NEW: Final = Parametrisation(
+    "weight_norm", family="weights", formula="original0 * original1 / |original1|", call=_PARAMETRIZE
+)
 SPECTRAL_NORM: Final = Parametrisation(
     "spectral_norm",
-    "weights",
-    "orig / its largest singular value",
-    "torch.nn.utils.remove_spectral_norm({module}{named})",
+    family="weights",
+    formula="orig / its largest singular value",
+    call="torch.nn.utils.remove_spectral_norm({module}{named})",
 )
 SPECTRAL_NORM_NEW: Final = Parametrisation(
-    "spectral_norm", "weights", "original / its largest singular value", _PARAMETRIZE
+    "spectral_norm", family="weights", formula="original / its largest singular value", call=_PARAMETRIZE
 )
 ORTHOGONAL: Final = Parametrisation(
-    "orthogonal", "weights", "base times an orthogonal matrix made of original", _PARAMETRIZE
+    "orthogonal", family="weights", formula="base times an orthogonal matrix made of original", call=_PARAMETRIZE
 )
-PARAMETRIZATION: Final = Parametrisation("a parametrization", "weights", "a function of original", _PARAMETRIZE)
+PARAMETRIZATION: Final = Parametrisation(
+    "a parametrization", family="weights", formula="a function of original", call=_PARAMETRIZE
+)
 PRUNING: Final = Parametrisation(
-    "pruning", "weights", "orig * mask", 'from torch.nn.utils import prune; prune.remove({module}, "{weight}")'
+    "pruning",
+    family="weights",
+    formula="orig * mask",
+    call='from torch.nn.utils import prune; prune.remove({module}, "{weight}")',
 )
-LORA: Final = Parametrisation("LoRA", "adapter", "the base's plus scale * B @ A", "model = model.merge_and_unload()")
+LORA: Final = Parametrisation(
+    "LoRA", family="adapter", formula="the base's plus scale * B @ A", call="model = model.merge_and_unload()"
+)
 ADAPTER: Final = Parametrisation(
-    "a PEFT adapter", "adapter", "the base's, changed by the adapter", "model = model.merge_and_unload()"
+    "a PEFT adapter",
+    family="adapter",
+    formula="the base's, changed by the adapter",
+    call="model = model.merge_and_unload()",
 )
 SAVED_MODULE: Final = Parametrisation(
-    "modules_to_save of PEFT", "adapter", "the saved copy, not original_module", "model = model.merge_and_unload()"
+    "modules_to_save of PEFT",
+    family="adapter",
+    formula="the saved copy, not original_module",
+    call="model = model.merge_and_unload()",
 )
 AO: Final = Parametrisation(
-    "torch.ao's quantisation", "quantised", "rounded to scale * (integers - zero_point)", _FLOATS
+    "torch.ao's quantisation", family="quantised", formula="rounded to scale * (integers - zero_point)", call=_FLOATS
 )
 FAKE_QUANT: Final = Parametrisation(
-    "torch.ao's observers or fake quantisation", "quantised", "rounded where fake quantisation is on", _FLOATS
+    "torch.ao's observers or fake quantisation",
+    family="quantised",
+    formula="rounded where fake quantisation is on",
+    call=_FLOATS,
 )
 BITSANDBYTES: Final = Parametrisation(
     "bitsandbytes",
-    "quantised",
-    "integers times blockwise scales",
-    "save model.dequantize().state_dict(), or: " + _FLOATS,
+    family="quantised",
+    formula="integers times blockwise scales",
+    call="save model.dequantize().state_dict(), or: " + _FLOATS,
 )
-PACKED: Final = Parametrisation("packed integers (GPTQ, AWQ, fp8)", "quantised", "integers times scales", _FLOATS)
+PACKED: Final = Parametrisation(
+    "packed integers (GPTQ, AWQ, fp8)", family="quantised", formula="integers times scales", call=_FLOATS
+)
 PRELU: Final = Parametrisation(
-    "slopes of a PReLU", "slopes", "x below 0 times the slope", "build the class with this activation"
+    "slopes of a PReLU",
+    family="slopes",
+    formula="x below 0 times the slope",
+    call="build the class with this activation",
 )
 
 # Texts and not compiled patterns: `check` imports them and nearly never needs one; `re` remembers what it compiled.
@@ -159,7 +182,10 @@ def find_slopes(layout: Layout) -> tuple[ParametrisedModule, ...]:
     ['a.act']
     """
     modules = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
-    return tuple(ParametrisedModule(PRELU, module, "weight", (f"{module}.weight",)) for module, _ in modules)
+    return tuple(
+        ParametrisedModule(PRELU, module=module, weight="weight", tensors=(f"{module}.weight",))
+        for module, _ in modules
+    )
 
 
 def bake(layout: Layout, parts: tuple[ParametrisedModule, ...]) -> Layout:
@@ -205,7 +231,13 @@ def _part(
     kind: Parametrisation, module: str, weight: str, lasts: tuple[str, ...], spec: TensorSpec
 ) -> ParametrisedModule:
     before = f"{module}." if module else ""
-    return ParametrisedModule(kind, module, weight, tuple(before + last for last in lasts), {before + weight: spec})
+    return ParametrisedModule(
+        kind,
+        module=module,
+        weight=weight,
+        tensors=tuple(before + last for last in lasts),
+        plain={before + weight: spec},
+    )
 
 
 def _is_magnitude(magnitude: TensorSpec, direction: TensorSpec) -> bool:
@@ -231,7 +263,7 @@ def _parametrizations(layout: Layout, modules: Mapping[str, Mapping[str, TensorS
         kind, original = _parametrization(names, layout)
         before = f"{module}." if module else ""
         plain = {before + weight: layout[original]} if original else {}
-        yield ParametrisedModule(kind, module, weight, tuple(names.values()), plain)
+        yield ParametrisedModule(kind, module=module, weight=weight, tensors=tuple(names.values()), plain=plain)
 
 
 def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Parametrisation, str]:
@@ -271,7 +303,7 @@ def _copies(module: str, names: Mapping[str, str], layout: Layout) -> Parametris
     before = f"{module}." if module else ""
     originals = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("original_module.")}
     plain = {before + rest: layout[name] for rest, name in originals.items()}
-    return ParametrisedModule(SAVED_MODULE, module, "", tuple(names.values()), plain)
+    return ParametrisedModule(SAVED_MODULE, module=module, weight="", tensors=tuple(names.values()), plain=plain)
 
 
 def _adapter(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
@@ -279,7 +311,9 @@ def _adapter(module: str, names: Mapping[str, str], layout: Layout) -> Parametri
     bases = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("base_layer.")}
     plain = {before + rest: layout[name] for rest, name in bases.items()}
     low_rank = any(rest.startswith("lora_") for rest in names)
-    return ParametrisedModule(LORA if low_rank else ADAPTER, module, "", tuple(names.values()), plain)
+    return ParametrisedModule(
+        LORA if low_rank else ADAPTER, module=module, weight="", tensors=tuple(names.values()), plain=plain
+    )
 
 
 def _observers(layout: Layout) -> Iterator[ParametrisedModule]:
@@ -289,7 +323,10 @@ def _observers(layout: Layout) -> Iterator[ParametrisedModule]:
         match = re.match(_OBSERVED, name)
         if match:
             groups.setdefault(match["module"], []).append(name)
-    yield from (ParametrisedModule(FAKE_QUANT, module, "", tuple(names)) for module, names in groups.items())
+    yield from (
+        ParametrisedModule(FAKE_QUANT, module=module, weight="", tensors=tuple(names))
+        for module, names in groups.items()
+    )
 
 
 def _quantisations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
@@ -297,16 +334,19 @@ def _quantisations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec
     for module, names in modules.items():
         before = f"{module}." if module else ""
         if {"scale", "zero_point"} <= {*names}:
-            yield ParametrisedModule(AO, module, "", (f"{before}scale", f"{before}zero_point"))
+            yield ParametrisedModule(AO, module=module, weight="", tensors=(f"{before}scale", f"{before}zero_point"))
         tensors = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
         if tensors and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
-            yield ParametrisedModule(PACKED, module, "", tensors)
+            yield ParametrisedModule(PACKED, module=module, weight="", tensors=tensors)
     groups: dict[str, list[str]] = {}
     for name in layout:
         match = re.search(_BITSANDBYTES, f".{name}")
         if match:
             groups.setdefault(f".{name}"[: match.start()].lstrip("."), []).append(name)
-    yield from (ParametrisedModule(BITSANDBYTES, module, "", tuple(names)) for module, names in groups.items())
+    yield from (
+        ParametrisedModule(BITSANDBYTES, module=module, weight="", tensors=tuple(names))
+        for module, names in groups.items()
+    )
 
 
 def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:

@@ -146,7 +146,7 @@ def plan_of(source: PlanEnd, target: PlanEnd, operations: Iterable[Operation], *
     leftovers = leftovers_of(rows, source.layout, target.layout)
     if leftovers:
         raise PlanRefused(f"no total plan: {list_leftovers(leftovers)}", leftovers=leftovers)
-    return Plan(source, target, rows, tuple(loses))
+    return Plan(source, target=target, operations=rows, loses=tuple(loses))
 
 
 def leftovers_of(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[tuple[str, str], ...]:
@@ -421,7 +421,7 @@ def _inverse(row: Operation, source: Layout) -> Operation:
         return Drop(row.target, row.reason, row.value)
     if isinstance(row, Drop) and row.holding is not None:
         spec = source[row.source]
-        return Fill(row.source, spec.shape, spec.dtype, row.holding, row.reason)
+        return Fill(row.source, shape=spec.shape, dtype=spec.dtype, value=row.holding, reason=row.reason)
     return _inverse_of_shape(row, source)
 
 
@@ -434,5 +434,5 @@ def _inverse_of_shape(row: Operation, source: Layout) -> Operation:
         return Concat(row.targets, row.source, row.axis)
     if isinstance(row, Concat):
         sizes = tuple(source[name].shape[row.axis] for name in row.sources)
-        return Split(row.target, row.sources, row.axis, sizes)
+        return Split(row.target, targets=row.sources, axis=row.axis, sizes=sizes)
     raise TypeError(f"no inverse of {row!r}")

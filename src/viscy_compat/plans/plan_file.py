@@ -214,7 +214,10 @@ def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Ope
     pattern, changes = _text(fields["source"], f"{what}: 'source'"), fields.get("changes_predictions", False)
     if type(changes) is not bool:
         raise _Malformed(f"{what}: 'changes_predictions' must be true or false")
-    return (Drop(name, reason, value, changes) for (name,) in unfold_row((pattern,), names))
+    return (
+        Drop(name, reason=reason, holding=value, changes_predictions=changes)
+        for (name,) in unfold_row((pattern,), names)
+    )
 
 
 def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -222,7 +225,9 @@ def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Ope
     pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
     reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
     shape = _shape(fields["shape"], f"{what}: 'shape'")
-    return (Fill(name, shape, dtype, value, reason) for (name,) in unfold_row((pattern,), names))
+    return (
+        Fill(name, shape=shape, dtype=dtype, value=value, reason=reason) for (name,) in unfold_row((pattern,), names)
+    )
 
 
 def _read_cast(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
@@ -248,7 +253,7 @@ def _read_split(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Op
     axis, sizes = _integer(fields["axis"], f"{what}: 'axis'"), _integers(fields["sizes"], f"{what}: 'sizes'")
     source = _text(fields["source"], f"{what}: 'source'")
     patterns = (source, *_texts(fields["targets"], f"{what}: 'targets'"))
-    return (Split(name, tuple(parts), axis, sizes) for name, *parts in unfold_row(patterns, names))
+    return (Split(name, targets=tuple(parts), axis=axis, sizes=sizes) for name, *parts in unfold_row(patterns, names))
 
 
 def _read_concat(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:

@@ -158,7 +158,12 @@ class _Walk:
             if now is not node:
                 replacements[id(node)] = now
             places.extend(reversed([*_parts_with_places(now, place)]))
-        return Admission(replacements, tuple(omissions), tuple(simplifications), self._refused.get(id(root), ()))
+        return Admission(
+            replacements,
+            omissions=tuple(omissions),
+            simplifications=tuple(simplifications),
+            root=self._refused.get(id(root), ()),
+        )
 
     def _simplify(self, node: Node) -> Node:
         now = self._replacements.get(id(node), node)

@@ -183,7 +183,9 @@ def _from_file(question: RemapRequest) -> FilePlan:
     pick = row._replace(view=view)
     sets = tuple(pick if each is row else each for each in choice.sets)
     choice_made = choice._replace(pick=pick, sets=sets)
-    return FilePlan(row.checkpoint, keys, plan, view.prefix, plan.source.layout, choice=choice_made)
+    return FilePlan(
+        row.checkpoint, keys=keys, plan=plan, prefix=view.prefix, order=plan.source.layout, choice=choice_made
+    )
 
 
 def _refuse_foreign_settings(question: RemapRequest, class_name: str) -> None:
@@ -288,7 +290,9 @@ def _against(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -
     choice, row = _set_meant(question)
     view = view_without(_view_of(row), keys_of(question.drops, row.checkpoint))
     here = plan_source(row.checkpoint, view, state_dict=needed_address(choice))
-    route = Route(here, PlanEnd(layout_of(target, views_of(target)[0])), view.dropped, view.dropped)
+    route = Route(
+        here, target=PlanEnd(layout_of(target, views_of(target)[0])), outside=view.dropped, dropped=view.dropped
+    )
     return _infer(question, row.checkpoint, view, route, trial)._replace(choice=choice)
 
 
@@ -303,7 +307,7 @@ def _infer(
     keys = sources_of_view(checkpoint, view).keys
 
     def file_plan(plan: Plan) -> FilePlan:
-        return FilePlan(checkpoint, keys, plan, view.prefix, route.source.layout)
+        return FilePlan(checkpoint, keys=keys, plan=plan, prefix=view.prefix, order=route.source.layout)
 
     holds = (lambda plan: trial(file_plan(plan))) if trial else None
     inferred_plan = infer_plan(route, hints=question.hints, trial=holds, where=question.path)

@@ -24,11 +24,11 @@ def about_admission(admission: Admission, out: str, *, keep_classes: bool) -> It
         names = tuple(dict.fromkeys(name for row in omissions for name in row.names))
         message = f"{_count(len(omissions))} left out, since torch.load's default (weights_only=True) refuses"
         places = tuple(f"{row.place} ({_some(row.names)})" for row in omissions)
-        yield Finding("VC330", f"{message} {_some(names)}", places, fix=_KEEP)
+        yield Finding("VC330", f"{message} {_some(names)}", keys=places, fix=_KEEP)
     if simplifications:
         message = f"{_count(len(simplifications))} written in a plainer form, which torch.load's default reads"
         yield Finding(
-            "VC331", message, tuple(f"{row.place}: {row.form} of {row.name}" for row in simplifications), fix=_KEEP
+            "VC331", message, keys=tuple(f"{row.place}: {row.form} of {row.name}" for row in simplifications), fix=_KEEP
         )
 
 
@@ -37,7 +37,7 @@ def about_drops(operations: Iterable[Operation]) -> Iterator[Finding]:
     names = changing_drops(operations)
     if names:
         message = f"changes predictions: {len(names)} tensors that compute are dropped"
-        yield Finding("VC124", message, tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
+        yield Finding("VC124", message, keys=tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
 
 
 def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:
@@ -47,7 +47,7 @@ def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:
         message = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
         calls = (f"torch.load({out!r}, weights_only=False)", f"load_from_checkpoint({out!r}, weights_only=False)")
         fix = f"if you trust the file: {' or '.join(calls)}, or Trainer.fit(..., weights_only=False)"
-        yield Finding("VC332", f"{message} {_some(names)}", names, fix=fix)
+        yield Finding("VC332", f"{message} {_some(names)}", keys=names, fix=fix)
 
 
 def _count(count: int) -> str:

@@ -284,9 +284,9 @@ def remap(
         raise UsageError("an output and --in-place exclude each other", fix="give one of them")
     question = RemapRequest(
         os.fspath(path),
-        class_name,
-        config_statements(config),
-        state_dict,
+        class_name=class_name,
+        statements=config_statements(config),
+        state_dict=state_dict,
         plan=_text(plan),
         against=_text(against),
         direction="back" if reverse else "forward",
@@ -295,13 +295,13 @@ def remap(
     )
     wish = Wish(
         os.fspath(path) if in_place else _text(out),
-        "back up" if in_place else "overwrite" if force else "refuse",
-        weights_only,
-        _text(write_plan),
-        _text(shim),
-        class_path,
-        keep_classes,
-        sets,
+        if_exists="back up" if in_place else "overwrite" if force else "refuse",
+        weights_only=weights_only,
+        plan_out=_text(write_plan),
+        shim_out=_text(shim),
+        class_path=class_path,
+        keep_classes=keep_classes,
+        sets=sets,
     )
     return Report("remap", [fulfil(question, wish)])
 
@@ -340,20 +340,20 @@ def fulfil(
     omissions = () if wish.keep_classes else tuple(row.place for row in admission.omissions)
     return RemapResult(
         question.path,
-        "compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
-        chosen.plan,
-        written,
-        (*left_behind(chosen.checkpoint, job, fates), *omissions) if job else (),
-        chosen.plan.loses if question.direction == "forward" else (),
-        (
+        verdict="compatible" if chosen.result and chosen.result.verdict == "compatible" else "remappable",
+        plan=chosen.plan,
+        written=written,
+        left_behind=(*left_behind(chosen.checkpoint, job, fates), *omissions) if job else (),
+        loses=chosen.plan.loses if question.direction == "forward" else (),
+        findings=(
             *about_drops(chosen.plan.operations),
             *about_admission(admission, wish.out, keep_classes=wish.keep_classes),
             *findings,
         ),
-        files,
-        chosen.result,
-        proof or None,
-        chosen.grounds,
+        files=files,
+        check=chosen.result,
+        proof=proof or None,
+        grounds=chosen.grounds,
         state_dict=chosen.choice.pick.address if chosen.choice and chosen.choice.pick else None,
         fates=fates,
         place=job.weights.site if job and not plain_output(job) else "",

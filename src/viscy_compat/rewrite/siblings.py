@@ -82,7 +82,7 @@ def _fate(row: WeightSet, pick: WeightSet, plan: Plan, prefix: str) -> Fate:
         return Fate(row, "left out", "in the new file its names would be those of the chosen set")
     out = prefix if row.view.prefix == pick.view.prefix else row.view.prefix
     if row.layout == pick.layout:
-        return Fate(row, "migrated", "the same layout, by the same plan", _part(row, plan, out))
+        return Fate(row, outcome="migrated", why="the same layout, by the same plan", part=_part(row, plan, out))
     if row.inference is None:
         why = "it shares a state dict with the chosen set, and is of no known class"
         return Fate(row, "left out", why) if within else Fate(row, "kept", "it is of no known class")
@@ -92,7 +92,7 @@ def _fate(row: WeightSet, pick: WeightSet, plan: Plan, prefix: str) -> Fate:
         return Fate(row, "left out", f"{row.inference.generation.name} has no plan to today's layout: {error.message}")
     if not own.changes and not within:
         return Fate(row, "kept", "it has today's layout")
-    return Fate(row, "migrated", "by the plan of its own layout", _part(row, own, out))
+    return Fate(row, outcome="migrated", why="by the plan of its own layout", part=_part(row, own, out))
 
 
 def _part(row: WeightSet, plan: Plan, prefix: str) -> OutputSet:

@@ -66,18 +66,20 @@ def _tensors_of_row(row: Operation, plan: Plan, stored: Mapping[str, StoredTenso
 
 def _rename(row: Rename, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
-    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE), same_as=tensor)
+    return TargetTensor(
+        row.target, spec=spec, parts=(tensor,), chunks=lambda reader: reader.chunks(tensor, size=PIECE), same_as=tensor
+    )
 
 
 def _reshape(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
-    return TargetTensor(row.target, spec, (tensor,), lambda reader: reader.chunks(tensor, size=PIECE))
+    return TargetTensor(row.target, spec=spec, parts=(tensor,), chunks=lambda reader: reader.chunks(tensor, size=PIECE))
 
 
 def _transpose(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     whole = stored[row.source]
     view = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
-    return TargetTensor(row.target, spec, (whole,), lambda reader: reader.chunks(view, size=PIECE))
+    return TargetTensor(row.target, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(view, size=PIECE))
 
 
 def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
@@ -90,7 +92,7 @@ def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor
 
 def _slice(name: str, spec: TensorSpec, whole: StoredTensor, offset: int) -> TargetTensor:
     part = _other_view(whole, spec, whole.stride, offset)
-    return TargetTensor(name, spec, (whole,), lambda reader: reader.chunks(part, size=PIECE))
+    return TargetTensor(name, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(part, size=PIECE))
 
 
 def _other_view(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:
@@ -101,7 +103,9 @@ def _other_view(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], 
 def _cast(row: Cast, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     tensor = stored[row.source]
     widen = _widener(tensor.spec.dtype)
-    return TargetTensor(row.target, spec, (tensor,), lambda reader: map(widen, reader.chunks(tensor, size=PIECE)))
+    return TargetTensor(
+        row.target, spec=spec, parts=(tensor,), chunks=lambda reader: map(widen, reader.chunks(tensor, size=PIECE))
+    )
 
 
 def _widener(dtype: str) -> Callable[[bytes], bytes]:
@@ -113,12 +117,12 @@ def _widener(dtype: str) -> Callable[[bytes], bytes]:
 
 
 def _fill(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    return TargetTensor(row.target, spec, (), lambda reader: repeat(row.value, spec))
+    return TargetTensor(row.target, spec=spec, parts=(), chunks=lambda reader: repeat(row.value, spec))
 
 
 def _concat(row: Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     parts = tuple(stored[name] for name in row.sources)
-    return TargetTensor(row.target, spec, parts, lambda reader: _interleave(reader, parts, row.axis))
+    return TargetTensor(row.target, spec=spec, parts=parts, chunks=lambda reader: _interleave(reader, parts, row.axis))
 
 
 _MAKERS: dict[type, Callable[[Any, TensorSpec, Mapping[str, StoredTensor]], TargetTensor]] = {

@@ -157,7 +157,11 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
         Where the source is damaged or changes meanwhile.
     """
     tensors = _tensors_of(job.weights)
-    states = [OutputStateDict("", None, None, tensors, str)] if plain_output(job) else _states(job, tensors)
+    states = (
+        [OutputStateDict("", place=None, origin=None, tensors=tensors, module_path=str)]
+        if plain_output(job)
+        else _states(job, tensors)
+    )
     with TensorReader(job.weights.checkpoint) as reader:
         for part in (job.weights, *job.siblings):
             refuse_changed_fills(part.plan, stored_tensors(part.checkpoint, part.keys), reader)
@@ -168,7 +172,9 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
             _compare(job, states, records, output.temporary)
             reader.verify_unchanged()
             output.commit()
-            return WrittenFile(job.out, output.position, len(tensors), tied_names(tensors), admission)
+            return WrittenFile(
+                job.out, size=output.position, tensors=len(tensors), tied=tied_names(tensors), admission=admission
+            )
 
 
 def plain_output(job: Job) -> bool:
@@ -195,7 +201,12 @@ def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTens
     place = first.state_node if adds or site == first.site else select_set(first, site).state_node
     tensors_there = [tensor for part in parts for tensor in (tensors if part == job.weights else _tensors_of(part))]
     return OutputStateDict(
-        site, place, first.state_node, tensors_there, _first_answer([_module_path(part) for part in parts]), adds
+        site,
+        place=place,
+        origin=first.state_node,
+        tensors=tensors_there,
+        module_path=_first_answer([_module_path(part) for part in parts]),
+        adds=adds,
     )
 
 
@@ -364,7 +375,7 @@ def _in_place(storage: Storage, storages: Mapping[str, _Record]) -> _Record:
 
 
 def _held_record(name: str, data: bytes) -> _Record:
-    return _Record(name, len(data), lambda reader: iter((data,)), crc32(data))
+    return _Record(name, nbytes=len(data), chunks=lambda reader: iter((data,)), crc=crc32(data))
 
 
 def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:
@@ -378,7 +389,7 @@ def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:
 
 def _kept_record(name: str, storage: Storage) -> _Record:
     """Return a record with the very bytes of one of the source."""
-    return _Record(name, storage.nbytes, partial(_storage_chunks, storage), storage.crc)
+    return _Record(name, nbytes=storage.nbytes, chunks=partial(_storage_chunks, storage), crc=storage.crc)
 
 
 def _module_path(part: OutputSet) -> Callable[[str], str | None]:
@@ -446,9 +457,14 @@ def _tensor_checks(
         whole_records.update((mine.storage.name,) if _is_whole(mine) else ())
         if tensor.same_as is not None and _is_packed(tensor.same_as) and _is_packed(mine):
             for ours, theirs in zip(_slices(tensor.same_as), _slices(mine), strict=True):
-                yield _Check(tensor.name, ours.nbytes, partial(_tensor_chunks, ours), partial(_tensor_chunks, theirs))
+                yield _Check(
+                    tensor.name,
+                    nbytes=ours.nbytes,
+                    source=partial(_tensor_chunks, ours),
+                    output=partial(_tensor_chunks, theirs),
+                )
         else:
-            yield _Check(tensor.name, tensor.nbytes, tensor.chunks, partial(_tensor_chunks, mine))
+            yield _Check(tensor.name, nbytes=tensor.nbytes, source=tensor.chunks, output=partial(_tensor_chunks, mine))
 
 
 def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: set[str]) -> Iterator[_Check]:
@@ -456,7 +472,9 @@ def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: 
     for record in records:
         if record.name not in whole_records:
             record_there = new_file.records[record.name]
-            yield _Check(record.name, record.nbytes, record.chunks, partial(_storage_chunks, record_there))
+            yield _Check(
+                record.name, nbytes=record.nbytes, source=record.chunks, output=partial(_storage_chunks, record_there)
+            )
 
 
 def _tensor_chunks(tensor: StoredTensor, reader: TensorReader) -> Iterator[bytes]:
