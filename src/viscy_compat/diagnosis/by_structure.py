@@ -92,7 +92,7 @@ def find_meaning(
         layout = _without_drops(layout_of(checkpoint, view), hints)
         fits = _fits(architecture, layout, checkpoint, statements)
         if len(fits) > 1:
-            raise _refuse_to_choose(architecture, [one.inference for one in fits], checkpoint.path)
+            raise _many_configurations(architecture, [one.inference for one in fits], checkpoint.path)
         if fits:
             return view, fits[0]
     return views_of(checkpoint)[0], _as_named(checkpoint, architecture, statements, hints)
@@ -146,7 +146,7 @@ def _too_many(architecture: Architecture, where: str) -> PlanRefused:
     )
 
 
-def _refuse_to_choose(architecture: Architecture, inferences: list[Inference], where: str) -> PlanRefused:
+def _many_configurations(architecture: Architecture, inferences: list[Inference], where: str) -> PlanRefused:
     """Return the error that says in which arguments several configurations differ."""
     names = [
         argument.name

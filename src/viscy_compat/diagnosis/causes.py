@@ -13,7 +13,7 @@ from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold, quote_path
 from viscy_compat.operations import NARROW_FLOATS
-from viscy_compat.stated import Knowledge, NotRead, spell
+from viscy_compat.stated import Knowledge, spell
 
 _SEVERITIES = ("error", "warning", "note")
 
@@ -232,11 +232,11 @@ def about_choices(inference: Inference, knowledge: Knowledge) -> list[Finding]:
         for row in open_rows
     ]
     names = {row.name for row in inference.undetermined}
-    findings += [
-        Finding("VC309", f"{row.name} stands in {_place(row)} and is not read: it is {row.what}")
-        for row in knowledge.not_read
-        if row.name in names
-    ]
+    for row in knowledge.not_read:
+        if row.name in names:
+            place = f" ({row.source.place})" if row.source.place else ""
+            message = f"{row.name} stands in {row.source}{place} and is not read: it is {row.what}"
+            findings.append(Finding("VC309", message))
     unknown = open_names(inference)
     harmless = [f"{row.name}={spell(row.assumed)}" for row in inference.undetermined if row.name not in unknown]
     if harmless:
@@ -252,10 +252,6 @@ def open_names(inference: Inference) -> dict[str, None]:
         name for row in rows for option in row.candidates for name in option if option[name] != inference.config[name]
     )
     return dict.fromkeys((*(row.name for row in rows), *joint))
-
-
-def _place(row: NotRead) -> str:
-    return f"{row.source} ({row.source.place})" if row.source.place else str(row.source)
 
 
 def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:

@@ -70,7 +70,11 @@ def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", 
         parts = _parts_of(place, kind, names)
         folders[:] = [name for name in folders if name != _MAC_FOLDER and os.path.join(place, name) not in parts]
         yield from (
-            path for name in names if _is_looked_at(place, name) and (path := os.path.join(place, name)) not in parts
+            path
+            for name in names
+            if name.lower().endswith(SUFFIXES)
+            and not _is_resource(place, name)
+            and (path := os.path.join(place, name)) not in parts
         )
 
 
@@ -90,10 +94,6 @@ def _walk(folder: str, links: Literal["stay", "follow"]) -> Iterator[tuple[str, 
         seen.add((status.st_dev, status.st_ino))
         folders.sort(key=natural)
         yield place, folders, names
-
-
-def _is_looked_at(place: str, name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not _is_resource(place, name)
 
 
 def _is_resource(place: str, name: str) -> bool:

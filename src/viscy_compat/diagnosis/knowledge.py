@@ -22,7 +22,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.pickle_nodes import Node, Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.stated import (
@@ -54,13 +54,12 @@ def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
     nodes = {name: checkpoint.entries.get(name) for name in ENTRIES}
     nodes["hyper_parameters"] = checkpoint.hyper_parameters
     entries = {name: node for name, node in nodes.items() if node is not None}
-    return (*(_own(entries) if entries else ()), *_record(checkpoint.metadata))
-
-
-def _own(nodes: Mapping[str, Node]) -> tuple[Statement, ...]:
+    if not entries:
+        return tuple(_record(checkpoint.metadata))
     from viscy_compat.checkpoint.values import value_of
 
-    return tuple(statements_in({name: value_of(node) for name, node in nodes.items()}, FILE))
+    own = statements_in({name: value_of(node) for name, node in entries.items()}, FILE)
+    return (*own, *_record(checkpoint.metadata))
 
 
 def _record(metadata: Mapping[str, str]) -> Iterator[Statement]:
@@ -148,7 +147,8 @@ class _Collected:
         about = sorted((row for row in rows if _rank(self.architecture, row)), key=self._rank_of)
         values: dict[str, tuple[Known, int]] = {}
         for row in about:
-            for name, value in self._translate(row).items():
+            generation = self.generation if row.origin == FILE else ""
+            for name, value in self.architecture.older(row.arguments, generation).items():
                 if name in self.arguments:
                     values[name] = self._one_of(values.get(name), Known(value, origin, row.place), self._rank_of(row))
                 elif origin in (SETTING, ARGUMENT):
@@ -159,9 +159,6 @@ class _Collected:
 
     def _rank_of(self, row: Statement) -> int:
         return _rank(self.architecture, row)
-
-    def _translate(self, row: Statement) -> Config:
-        return self.architecture.older(row.arguments, self.generation if row.origin == FILE else "")
 
     @staticmethod
     def _one_of(before: tuple[Known, int] | None, now: Known, rank: int) -> tuple[Known, int]:

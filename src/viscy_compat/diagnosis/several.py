@@ -31,7 +31,9 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
     elsewhere = tuple(_elsewhere(checkpoint, class_name, here))
     everything = (*here, *elsewhere)
     if not checkpoint.decided:
-        return _only_known(everything)
+        candidates = [row for row in everything if row.inference or row.likely]
+        pick = candidates[0] if len(candidates) == 1 and candidates[0].inference else None
+        return SetChoice(pick, "it is the only set of a known class in this file" if pick else "", everything)
     exact = [row for row in here if checkpoint.base is not None and row.address == checkpoint.address]
     within = exact or [row for row in here if _is_within(row, checkpoint)]
     pick, why = _within(within)
@@ -86,12 +88,6 @@ def is_copy(row: WeightSet, other: WeightSet) -> bool:
     return row.layout == other.layout and bool(same_bytes(row, other))
 
 
-def _only_known(sets: tuple[WeightSet, ...]) -> SetChoice:
-    candidates = [row for row in sets if row.inference or row.likely]
-    pick = candidates[0] if len(candidates) == 1 and candidates[0].inference else None
-    return SetChoice(pick, "it is the only set of a known class in this file" if pick else "", sets)
-
-
 def _why(checkpoint: Checkpoint) -> str:
     if checkpoint.stated:
         return "it was stated"
@@ -117,7 +113,12 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
         return [whole or _stranger(checkpoint, class_name)]
     rest = list(_unknown_sets(checkpoint, sets))
     if len(sets) == 1 and not rest:
-        return [_alone(checkpoint, sets[0])]
+        # the only set of a state dict has all that stands beside it outside of its view
+        (row,) = sets
+        in_view = set(row.view.keys.values())
+        outside = tuple(key for key in checkpoint.tensors if key not in in_view)
+        view = row.view._replace(outside=outside)
+        return [row._replace(checkpoint=checkpoint, view=view, address=checkpoint.address)]
     return [*sets, *rest]
 
 
@@ -130,13 +131,6 @@ def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
     return WeightSet(
         checkpoint, view=view, inference=None, address=checkpoint.address, likely=bool(places_of(names, class_name))
     )
-
-
-def _alone(checkpoint: Checkpoint, row: WeightSet) -> WeightSet:
-    """Return the only set of a state dict, with all that stands beside it outside of its view."""
-    taken = set(row.view.keys.values())
-    outside = tuple(key for key in checkpoint.tensors if key not in taken)
-    return row._replace(checkpoint=checkpoint, view=row.view._replace(outside=outside), address=checkpoint.address)
 
 
 def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
@@ -182,16 +176,16 @@ def _without_the_other_copy(place: Place, names: dict[str, str]) -> dict[str, st
 
 def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name: str) -> list[Place]:
     """Return the places to try; what a LightningModule holds always stands below an attribute of it."""
-    places = [place for place in places_of(names, class_name) if not _is_whole_further_out(place)]
+    # names that seem to lack their first name have it where it is the end of what stands in front of them
+    places = [
+        place
+        for place in places_of(names, class_name)
+        if not (place.lacks and f".{place.prefix}".endswith(f".{place.lacks}"))
+    ]
     if checkpoint.wrapper.kind != "lightning":
         return places
     below = [place for place in places_of(names, class_name) if place.prefix or _view_at(place, names).prefix]
     return [place for place in below if place in places or place.prefix == place.lacks] or places
-
-
-def _is_whole_further_out(place: Place) -> bool:
-    """Whether names that seem to lack their first name have it: it is the end of what stands in front of them."""
-    return bool(place.lacks) and f".{place.prefix}".endswith(f".{place.lacks}")
 
 
 def _view_at(place: Place, names: dict[str, str], raw: Iterable[str] = ()) -> View:
@@ -226,7 +220,10 @@ def _dotless(
     groups: dict[str, list[str]] = {}
     for key in rest:
         groups.setdefault(key.partition(".")[0] + ".", []).append(key)
-    originals = pairs or [(row.view, row.inference) for row in _originals(checkpoint) if row.inference]
+    originals = pairs
+    if not pairs and len(checkpoint.tensors) < len(checkpoint.beside):
+        beside = _known_sets(checkpoint.below(None), "")
+        originals = [(row.view, row.inference) for row in beside if row.inference]
     for prefix, keys in groups.items():
         for view, inference in originals if len(keys) > 1 else ():
             flat = {name.replace(".", ""): name for name in view.keys}
@@ -236,13 +233,6 @@ def _dotless(
             if same:
                 yield copy, same
                 break
-
-
-def _originals(checkpoint: Checkpoint) -> list[WeightSet]:
-    """Return the sets that stand beside the chosen one in its state dict."""
-    if len(checkpoint.tensors) == len(checkpoint.beside):
-        return []
-    return list(_known_sets(checkpoint.below(None), ""))
 
 
 def _unknown_sets(checkpoint: Checkpoint, sets: list[WeightSet]) -> Iterator[WeightSet]:

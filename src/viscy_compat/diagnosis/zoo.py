@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from viscy_compat.architectures import class_names, find
-from viscy_compat.architectures.architecture import Architecture, Generation, Publication, complete
+from viscy_compat.architectures.architecture import Architecture, Publication, complete
 from viscy_compat.architectures.inference import infer
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding, html_of, line_of
 from viscy_compat.layout import Layout
@@ -158,8 +159,8 @@ def _entry(architecture: Architecture, row: Publication) -> ZooEntry:
         needs=needs,
         harmless=harmless,
         tensors=len(layout),
-        bytes=sum(_bytes(spec.dtype) * spec.elements for spec in layout.values()),
-        changes=_is_older(architecture, generation),
+        bytes=sum(ITEMSIZES[spec.dtype] * spec.elements for spec in layout.values()),
+        changes=generation is not architecture.generations[-1],
         source=row.source,
         url=row.url,
     )
@@ -173,11 +174,3 @@ def _open_arguments(
     rows = inference.undetermined if inference else ()
     needs = {entry.name: config[entry.name] for entry in rows if entry.changes_predictions}
     return needs, tuple(entry.name for entry in rows if not entry.changes_predictions)
-
-
-def _is_older(architecture: Architecture, generation: Generation) -> bool:
-    return generation is not architecture.generations[-1]
-
-
-def _bytes(dtype: str) -> int:
-    return 8 if dtype == "int64" else 4

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
+from viscy_compat.matching.name_tree import parts_of
 from viscy_compat.named import NamedTuple
 
 _PLACEHOLDER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)(?:([+-])([0-9]{1,9}))?\}|(\*)")
@@ -78,13 +79,11 @@ def dropped_by(hints: Sequence[str], names: Iterable[str]) -> set[str]:
     ['a.0.w', 'a.1.w']
     """
     drops = [hint for hint in map(parse_hint, hints) if not hint.new]
-    return {name for name in names if any(hint.old.fullmatch(path) for hint in drops for path in _ways_up(name))}
-
-
-def _ways_up(name: str) -> list[str]:
-    """Return a tensor's name and the modules that it is in, as many as a name may have."""
-    parts = name.split(".", 64)
-    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+    # a name has as many modules as a tree of names looks at, so that a hostile one costs no more than an honest one
+    ways_up = {name: [".".join(parts_of(name)[:end]) for end in range(1, len(parts_of(name)) + 1)] for name in names}
+    return {
+        name for name, paths in ways_up.items() if any(hint.old.fullmatch(path) for hint in drops for path in paths)
+    }
 
 
 def place(hints: Sequence[str], paths: Iterable[str], targets: frozenset[str]) -> Placed:

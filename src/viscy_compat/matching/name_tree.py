@@ -170,7 +170,10 @@ def part_tokens(part: str) -> tuple[Token, ...]:
     if part not in _SPLIT:
         if len(_SPLIT) > 65536:
             _SPLIT.clear()
-        _SPLIT[part] = tuple(_token(run) for run in _runs(part))
+        # a run of a thousand digits is a name, not a number: int() of it would cost, and refuses beyond 4,300 digits
+        _SPLIT[part] = tuple(
+            int(run) if run.isascii() and run.isdigit() and len(run) < 10 else run for run in _runs(part)
+        )
     return _SPLIT[part]
 
 
@@ -197,11 +200,6 @@ def _kind(char: str) -> str:
     if char.isascii() and char.isdigit():
         return "digit"
     return "upper" if char.isupper() else "lower"
-
-
-def _token(run: str) -> Token:
-    # A run of a thousand digits is a name, not a number: int() of it would cost, and refuse beyond 4,300 digits.
-    return int(run) if run.isascii() and run.isdigit() and len(run) < 10 else run
 
 
 def order_state(root: NameTreeNode) -> OrderState:
@@ -261,10 +259,10 @@ def _unlike_torch(node: NameTreeNode) -> bool:
     places = {child.path[-1]: child.first for child in node.children}
     if "weight" in places and places.get("bias", places["weight"]) < places["weight"]:
         return True
-    numbers = sorted((split[0], place) for part, place in places.items() if _is_number(split := part_tokens(part)))
+    numbers = sorted(
+        (split[0], place)
+        for part, place in places.items()
+        if len(split := part_tokens(part)) == 1 and isinstance(split[0], int)
+    )
     in_order = [place for _, place in numbers]
     return in_order != sorted(in_order)
-
-
-def _is_number(split: tuple[Token, ...]) -> bool:
-    return len(split) == 1 and isinstance(split[0], int)

@@ -14,6 +14,9 @@ from viscy_compat.matching.shapes import Change, harmless_reason, neutral_reason
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
 
+_MOST_PATTERNS = 4
+"""Patterns of names that a line shows: more would not be read."""
+
 
 class Match(NamedTuple):
     """One decided pair: which source tensor is which target tensor, how its shape changes, and on what ground."""
@@ -103,7 +106,10 @@ class Matching(NamedTuple):
         """How many total answers the evidence leaves open."""
         if self.leftover_sources or self.leftover_targets:
             return 0
-        return prod(_arrangement_count(group) for group in self.undecided)
+        # a matrix is turned or not; else any choice of sources in any order
+        return prod(
+            2 if group.orientation else perm(len(group.sources), len(group.targets)) for group in self.undecided
+        )
 
 
 def try_alternatives(matching: Matching, try_candidate: Callable[[Matching], bool], *, limit: int = 64) -> Matching:
@@ -158,16 +164,13 @@ def why_not_total(matching: Matching) -> str:
         (matching.leftover_sources, "of the file without a place"),
         (matching.leftover_targets, "of the target without a source"),
     )
-    return "; ".join(f"{_count(names)} {cause} ({_some_names(names)})" for names, cause in causes if names)
+    return "; ".join(_leftover_line(names, cause) for names, cause in causes if names)
 
 
-def _count(names: Sequence[str]) -> str:
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''}"
-
-
-def _some_names(names: Sequence[str]) -> str:
+def _leftover_line(names: Sequence[str], cause: str) -> str:
     patterns = fold(names)
-    return ", ".join(map(printable, patterns[:4])) + (", ..." if len(patterns) > 4 else "")
+    some = ", ".join(map(printable, patterns[:_MOST_PATTERNS])) + (", ..." if len(patterns) > _MOST_PATTERNS else "")
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {cause} ({some})"
 
 
 def conclude(
@@ -295,7 +298,3 @@ def _arrangements(group: UndecidedGroup) -> Iterator[list[Match]]:
             for member, place in zip(order, group.targets, strict=True)
             for source, target in zip(member, place, strict=True)
         ]
-
-
-def _arrangement_count(group: UndecidedGroup) -> int:
-    return 2 if group.orientation else perm(len(group.sources), len(group.targets))

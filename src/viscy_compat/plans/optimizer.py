@@ -50,7 +50,7 @@ class Moves(NamedTuple):
         """
         for spell, prefix in (
             ({self.keys[name]: name for name in self.before}, self.prefix),
-            (_same(self.before), ""),
+            ({name: name for name in self.before}, ""),
         ):
             if all(type(name) is str and name in spell for name in names):
                 return spell, prefix
@@ -103,10 +103,6 @@ def reindex(
         follow = _replacements_by_name if _is_named(optimizer) else _replacements_by_position
         replacements.update(follow(optimizer, moves))
     return replacements
-
-
-def _same(names: Sequence[str]) -> Mapping[str, str]:
-    return {name: name for name in names}
 
 
 def _refuse_changed_shapes(plan: Plan, before: Sequence[str]) -> None:

@@ -142,7 +142,9 @@ def plan_of(source: PlanEnd, target: PlanEnd, operations: Iterable[Operation], *
     Traceback (most recent call last):
     viscy_compat.errors.PlanRefused: no total plan: a (source): no operation takes it; b (target): no operation gives it
     """
-    rows = _in_order(map(_with_float, operations), source.layout, target.layout)
+    # 0 and 0.0 are the same value, so that equal plans are written alike
+    same = (row._replace(value=float(row.value)) if isinstance(row, Fill) else row for row in operations)
+    rows = _in_order(same, source.layout, target.layout)
     leftovers = leftovers_of(rows, source.layout, target.layout)
     if leftovers:
         raise PlanRefused(f"no total plan: {list_leftovers(leftovers)}", leftovers=leftovers)
@@ -291,11 +293,6 @@ def layout_digest(layout: Layout) -> str:
 
     lines = sorted(f"{name!a} {spec.dtype} {spec.shape}\n" for name, spec in layout.items())
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _with_float(row: Operation) -> Operation:
-    """Make 0 and 0.0 the same value, so that equal plans are written alike."""
-    return row._replace(value=float(row.value)) if isinstance(row, Fill) else row
 
 
 def _in_order(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:

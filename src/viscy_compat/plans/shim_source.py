@@ -164,7 +164,7 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
         plan=plan_id(plan),
         prefix=_literal(plan.source.prefix),
         lacks=_literal(plan.source.lacks),
-        inner=_tuple(plan.source.inner),
+        inner="(" + "".join(f"{_literal(item)}, " for item in plan.source.inner).rstrip() + ")",
         several=plan.source.state_dict is not None,
     )
     outside = [row.source for row in plan.operations if isinstance(row, Drop) and row.reason == OUTSIDE]
@@ -200,10 +200,6 @@ def _example(module: str, site: str, safetensors: bool) -> str:
     return "\n".join(f"    {line}".rstrip() for line in [*lines, "model.load_state_dict(remap_state_dict(state_dict))"])
 
 
-def _tuple(items: tuple[str, ...]) -> str:
-    return "(" + "".join(f"{_literal(item)}, " for item in items).rstrip() + ")"
-
-
 def _losses(plan: Plan) -> str:
     lines = "".join(f"\n* {_prose(line)}" for line in plan.loses)
     return f"\nWhat the new model does not do as the old one did:\n{lines}\n" if lines else ""
@@ -212,12 +208,16 @@ def _losses(plan: Plan) -> str:
 def _statement(row: Operation) -> Iterator[str]:
     """Yield the lines of `_rebuild` for one operation."""
     if isinstance(row, Fill):
-        value = _value(row.value, row.dtype)
+        value = row.value if row.dtype == "float32" else bool(row.value) if row.dtype == "bool" else int(row.value)
         yield f"# {_prose(row.reason)}"
-        yield f"new[{_literal(row.target)}] = torch.full({row.shape}, {value}, dtype=torch.{row.dtype})"
+        yield f"new[{_literal(row.target)}] = torch.full({row.shape}, {value!r}, dtype=torch.{row.dtype})"
     elif isinstance(row, Drop):
         yield f"# {_prose(row.reason)}"
-        yield f"old.pop({_literal(row.source)})" if row.holding is None else _drop_call(row)
+        yield (
+            f"old.pop({_literal(row.source)})"
+            if row.holding is None
+            else f"_drop(old, {_literal(row.source)}, {row.holding!r})"
+        )
     elif isinstance(row, Split):
         names = ", ".join(f"new[{_literal(name)}]" for name in row.targets)
         yield f"({names},) = old.pop({_literal(row.source)}).split({list(row.sizes)}, {row.axis})"
@@ -234,14 +234,6 @@ def _change(row: Rename | Cast | Reshape | Transpose) -> str:
     if isinstance(row, Reshape):
         return f".reshape({row.shape})"
     return f".permute({row.axes}).contiguous()" if isinstance(row, Transpose) else ""
-
-
-def _drop_call(row: Drop) -> str:
-    return f"_drop(old, {_literal(row.source)}, {row.holding!r})"
-
-
-def _value(value: float, dtype: str) -> str:
-    return repr(value) if dtype == "float32" else repr(bool(value)) if dtype == "bool" else repr(int(value))
 
 
 def _table(name: str, layout: Layout) -> str:

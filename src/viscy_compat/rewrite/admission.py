@@ -154,7 +154,9 @@ class _Walk:
             here = [*self._omissions(entries or [], place)]
             omissions += here
             if here and not self._keep_classes:
-                now = _with_entries(now, self._entries_left(entries or []))
+                pairs = zip((entries or [])[::2], (entries or [])[1::2], strict=True)
+                left = [pair for pair in pairs if not any(id(part) in self._refused for part in pair)]
+                now = _with_entries(now, [item for pair in left for item in pair])
             if now is not node:
                 replacements[id(node)] = now
             places.extend(reversed([*_parts_with_places(now, place)]))
@@ -179,10 +181,6 @@ class _Walk:
             names = self._refused.get(id(key)) or self._refused.get(id(value))
             if names:
                 yield Omission(_join(place, key), names)
-
-    def _entries_left(self, entries: list[Node]) -> list[Node]:
-        pairs = zip(entries[::2], entries[1::2], strict=True)
-        return [item for pair in pairs if not any(id(part) in self._refused for part in pair) for item in pair]
 
 
 def _entries(node: Node) -> list[Node] | None:

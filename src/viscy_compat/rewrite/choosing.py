@@ -262,7 +262,8 @@ def _to_class(
     lean = checkpoint.without(keys_of(question.drops, checkpoint))
     view, config = find_meaning(lean, question.class_name, question.statements, question.hints)
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
-    _refuse_adapters(checkpoint, view)
+    for finding in about_adapters_outside(checkpoint, view):  # left out, it would change what the model computes
+        raise PlanRefused(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)
     address = needed_address(diagnosis.choice)
     route = route_to_class(plan_source(checkpoint, view, state_dict=address), view, config.inference)
     try:
@@ -278,27 +279,17 @@ def _to_class(
     )
 
 
-def _refuse_adapters(checkpoint: Checkpoint, view: View) -> None:
-    """Refuse to leave out, as what stands outside the model, an adapter that changes what the model computes."""
-    for finding in about_adapters_outside(checkpoint, view):
-        raise PlanRefused(finding.message, where=checkpoint.path, fix=finding.fix, code=finding.code)
-
-
 def _against(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -> FilePlan:
     _refuse_foreign_settings(question, "")
     target = open_checkpoint(question.against, limits=question.limits)
     choice, row = _set_meant(question)
-    view = view_without(_view_of(row), keys_of(question.drops, row.checkpoint))
+    usual = row.view if row.inference or row.checkpoint.base is not None else views_of(row.checkpoint)[0]
+    view = view_without(usual, keys_of(question.drops, row.checkpoint))
     here = plan_source(row.checkpoint, view, state_dict=needed_address(choice))
     route = Route(
         here, target=PlanEnd(layout_of(target, views_of(target)[0])), outside=view.dropped, dropped=view.dropped
     )
     return _infer(question, row.checkpoint, view, route, trial)._replace(choice=choice)
-
-
-def _view_of(row: WeightSet) -> View:
-    """Return the view of a set whose renames are inferred: that of its class or prefix, else the usual one."""
-    return row.view if row.inference or row.checkpoint.base is not None else views_of(row.checkpoint)[0]
 
 
 def _infer(

@@ -12,7 +12,6 @@ from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
 from viscy_compat.diagnosis.causes import about_absent_weights
-from viscy_compat.diagnosis.weight_set import WeightSet
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdict, html_of, line_of
 from viscy_compat.layout import differences, fold
@@ -416,7 +415,8 @@ def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) 
     """Return what the source holds besides its sets of weights and the new file does not, by name."""
     entries = [name for name in checkpoint.entries if name != checkpoint.site.partition(".")[0]]
     if job.format == "torch" and not becomes_plain(checkpoint):
-        entries = [name for name in entries if job.weights_only and not _is_kept(name, checkpoint)]
+        stays = KEPT_ENTRIES if checkpoint.wrapper.kind == "lightning" else ()
+        entries = [name for name in entries if job.weights_only and name not in stays]
         old_site = checkpoint.site if job.weights.site != checkpoint.site else None
         entries += [path for path in job.removed if path not in entries and path != old_site]
     return (*entries, *checkpoint.extras, *_in_no_set(checkpoint, fates))
@@ -428,10 +428,6 @@ def _in_no_set(checkpoint: Checkpoint, fates: tuple[Fate, ...]) -> Iterator[str]
         key for fate in fates if fate.row.checkpoint.site == checkpoint.site for key in fate.row.view.keys.values()
     }
     return (key for key in checkpoint.beside if key not in checkpoint.tensors and key not in others)
-
-
-def _is_kept(name: str, checkpoint: Checkpoint) -> bool:
-    return checkpoint.wrapper.kind == "lightning" and name in KEPT_ENTRIES
 
 
 def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
@@ -498,14 +494,11 @@ def _prefix(chosen: FilePlan, scope: Scope, *, edits: bool) -> str:
     )
     if edits and scope == "all" and elsewhere:
         return chosen.prefix
-    usual = any(row.view.prefix.startswith(LIGHTNING_PREFIX) for row in _at_the_usual_place(chosen))
+    sets = chosen.choice.sets if chosen.choice else ()
+    place = usual_site(chosen.checkpoint, chosen.choice)
+    usual = any(row.view.prefix.startswith(LIGHTNING_PREFIX) for row in sets if row.checkpoint.site == place)
     held = usual or bool(chosen.prefix)
     return LIGHTNING_PREFIX if edits and is_lightning(chosen.checkpoint) and held else chosen.plan.target.prefix
-
-
-def _at_the_usual_place(file_plan: FilePlan) -> list[WeightSet]:
-    sets = file_plan.choice.sets if file_plan.choice else ()
-    return [row for row in sets if row.checkpoint.site == usual_site(file_plan.checkpoint, file_plan.choice)]
 
 
 def is_lightning(checkpoint: Checkpoint) -> bool:
@@ -529,7 +522,9 @@ def _refuse_to_copy_calls(checkpoint: Checkpoint) -> None:
 def _recheck(chosen: FilePlan, question: RemapRequest, job: Job, path: str, prover: Prover | None) -> Mapping[str, Any]:
     """Read the new file as `check` would, and hold it against the target of the plan."""
     target = chosen.plan.target
-    site = None if plain_output(job) else _address_in(job)
+    part = job.weights
+    shares = any(other.site == part.site for other in job.siblings)
+    site = None if plain_output(job) else str(Address(part.site, part.prefix if shares else None))
     if target.class_name and question.direction == "forward":
         diagnosis = diagnose(path, class_name=target.class_name, state_dict=site, limits=question.limits)
         own = (
@@ -547,13 +542,6 @@ def _recheck(chosen: FilePlan, question: RemapRequest, job: Job, path: str, prov
         if differences(layout, layout_expected):
             raise _failure(job.out, "its layout is not that of the plan")
     return prover(chosen, NewFile(path, site, job.weights.prefix)) if prover else {}
-
-
-def _address_in(job: Job) -> str:
-    """Return the address of the chosen set in the output."""
-    part = job.weights
-    has_siblings = any(other.site == part.site for other in job.siblings)
-    return str(Address(part.site, part.prefix if has_siblings else None))
 
 
 def _failure(out: str, why: str) -> OutputRefused:

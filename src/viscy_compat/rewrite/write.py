@@ -250,7 +250,8 @@ def _write_file(
     pieces = Pieces(stream)
     for record in records:
         writer.add(record.name, record.nbytes, pieces.take(record.nbytes), crc=record.crc)
-    _exhaust(stream)
+    for chunk in stream:  # the CRC of what came last is verified at the end of the stream
+        raise AssertionError(f"{len(chunk)} bytes too many")
     writer.finish()
     return records, admission
 
@@ -262,12 +263,6 @@ def _read_ahead(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
     from viscy_compat.rewrite.threads import read_ahead
 
     return read_ahead(chunks)
-
-
-def _exhaust(stream: Iterator[bytes]) -> None:
-    """Take the end of a stream: the CRC of what came last is verified there."""
-    for chunk in stream:
-        raise AssertionError(f"{len(chunk)} bytes too many")
 
 
 def _total(parts: Iterable[_Record | TargetTensor]) -> int:
@@ -342,7 +337,9 @@ def _records(job: Job, states: list[OutputStateDict]) -> tuple[list[_Record], Ad
         )
     root = checkpoint.pickle_name.removesuffix("data.pkl")
     storages = {record.name: record for record in _storage_records(root, contents)}
-    records_kept = [_in_place(record, storages) for record in _other_records(job, root, storages)]
+    records_kept = [
+        storages.get(record.name) or _kept_record(record.name, record) for record in _other_records(job, root, storages)
+    ]
     records_added = [record for name, record in storages.items() if name not in checkpoint.records]
     return [
         _held_record(checkpoint.pickle_name, contents.pickle),
@@ -368,10 +365,6 @@ def _other_records(job: Job, root: str, storages: Mapping[str, _Record]) -> Iter
         left_out = is_renewed or name in checkpoint.storages or lean
         if name in storages or not left_out:
             yield record
-
-
-def _in_place(storage: Storage, storages: Mapping[str, _Record]) -> _Record:
-    return storages.get(storage.name) or _kept_record(storage.name, storage)
 
 
 def _held_record(name: str, data: bytes) -> _Record:
