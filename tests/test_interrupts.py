@@ -186,13 +186,13 @@ class TestReports:
     ) -> None:
         seen = iter([StageResult("", "one"), StageResult("", "two")])
 
-        def inspection(path: str, arguments: object) -> StageResult:
+        def inspection(path: str, **how: object) -> StageResult:
             found = next(seen, None)
             if found is None:
                 raise KeyboardInterrupt
             return found
 
-        monkeypatch.setattr("viscy_compat.commands.inspect._inspection", inspection)
+        monkeypatch.setattr("viscy_compat.commands.inspect.inspection_of", inspection)
         for format, count in (("json", 1), ("jsonl", 2)):
             seen = iter([StageResult("", "one"), StageResult("", "two")])
             assert cli.main(["inspect", "a", "b", "c", "--format", format]) == 130

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.assembly import archive, mapping, pickled, records, storage, tensor
+from support.layouts import layout_of
 from viscy_compat.cli import COMMANDS, declare_arguments
+from viscy_compat.layout import packed_strides
 from viscy_compat.parser import CommandParser
 from viscy_compat.words import NOT_IN_THE_HELP, PlainWords
 
@@ -63,6 +69,27 @@ def test_the_usual_words_need_no_argparse(command: str) -> None:
     values = plain.read(PLAIN[command])
     assert values is not None
     assert vars(values) == by_argparse(parser, PLAIN[command])
+
+
+def test_check_imports_nothing_that_costs_as_much_as_it_does(tmp_path: Path) -> None:
+    config = {"in_shape": (1, 16, 16), "latent_size": 2, "channels": (2, 3), "strides": (1, 2), "out_channels": 1}
+    layout = layout_of("BetaVaeMonai", spatial_dims=2, **config)
+    keys = {name: str(place) for place, name in enumerate(layout)}
+    tensors = {
+        name: tensor(spec.shape, packed_strides(spec.shape), of=storage(keys[name], elements=spec.elements))
+        for name, spec in layout.items()
+    }
+    path = tmp_path / "a.ckpt"
+    data = {keys[name]: b"\1\2\3\4" * spec.elements for name, spec in layout.items()}
+    path.write_bytes(archive(records(pickled(mapping(tensors)), data)))
+    program = (
+        "import sys; before = {*sys.modules}; from viscy_compat.cli import main; main(['check', sys.argv[1]]); "
+        "print(*{*sys.modules} - before, file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True, check=True)
+    assert not {*done.stderr.split()} & {
+        "argparse", "contextlib", "enum", "functools", "importlib", "re", "signal", "typing",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("words", ODD, ids=" ".join)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from importlib import import_module
 from io import TextIOWrapper
 
-from viscy_compat.annotations import TYPE_CHECKING, Any
+from viscy_compat.annotations import TYPE_CHECKING, Any, Sequence, import_module
 from viscy_compat.errors import CompatError, Interrupted
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable

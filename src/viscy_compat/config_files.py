@@ -7,9 +7,8 @@ OmegaConf's containers in both. A tag that says nothing about a constructor argu
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any, Final
 
+from viscy_compat.annotations import Any, Final, Mapping
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node
 from viscy_compat.checkpoint.values import value_of

@@ -7,10 +7,20 @@ code.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib import import_module
 
-from viscy_compat.annotations import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from viscy_compat.annotations import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Iterable,
+    Iterator,
+    Literal,
+    Mapping,
+    Protocol,
+    Sequence,
+    TypeVar,
+    import_module,
+)
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
 from types import FrameType
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import signal
+else:
+    # what `signal` wraps into enumerations, whose import costs more than the command's own work
+    import _signal as signal
 
 ENDING = ("SIGINT", "SIGTERM", "SIGHUP")
 """Signals that ask a process to end; where a platform has them."""

@@ -5,8 +5,7 @@ A *layout* is what a state dict looks like without its numbers: the ordered name
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
+from viscy_compat.annotations import Iterable, Mapping
 from viscy_compat.named import NamedTuple
 
 

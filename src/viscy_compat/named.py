@@ -12,7 +12,7 @@ from viscy_compat.annotations import TYPE_CHECKING
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:
-    from collections import _tuplegetter  # where it is lacking, collections has one of its own
+    from _collections import _tuplegetter
 
     _MADE = ("__slots__", "_fields", "_field_defaults", "__match_args__")
     _new = tuple.__new__

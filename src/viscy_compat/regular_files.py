@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
 
+from viscy_compat.annotations import Iterable
 from viscy_compat.errors import CompatError, UsageError
 
 

@@ -5,14 +5,16 @@ A value that was found and could not be read exactly stands among the arguments 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from types import EllipsisType
 
-from viscy_compat.annotations import Any, Final
+from viscy_compat.annotations import TYPE_CHECKING, Any, Final, Iterable, Iterator
 from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SETTING: Final = "--set"
 EXPECT: Final = "--expect"

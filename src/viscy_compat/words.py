@@ -7,10 +7,9 @@ can be meant in one way only: options in full, each value behind its option, the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Callable, Sequence
 from viscy_compat.named import NamedTuple
 
 NOT_IN_THE_HELP = "==SUPPRESS=="
@@ -137,8 +136,10 @@ class PlainWords:
         """Give the words that belong to no option to the positional arguments, from the left."""
         rest = files
         for row in self._positionals:
-            if row.nargs is None and rest:
+            if row.nargs in (None, "?") and rest:
                 values[row.dest], rest = _convert(row, rest[0]), rest[1:]
+            elif row.nargs == "?":
+                continue
             elif row.nargs == "*" or (row.nargs == "+" and rest):
                 values[row.dest] = [_convert(row, word) for word in rest] or (
                     [] if row.default is None else row.default
@@ -153,7 +154,7 @@ class PlainWords:
 def _convert(row: _Argument, text: str) -> Any:
     """Return the value that a word stands for; whether more than a text is meant, argparse decides."""
     known = row.action in ("store", "append") and row.type in (None, int, float)
-    if not known or (row.nargs not in (None, "*", "+")) or (row.choices is not None and text not in row.choices):
+    if not known or (row.nargs not in (None, "?", "*", "+")) or (row.choices is not None and text not in row.choices):
         raise _NotPlain
     try:
         return text if row.type is None else row.type(text)

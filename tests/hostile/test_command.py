@@ -14,7 +14,6 @@ from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREA
 COMMAND = Path(sys.executable).parent / "viscy-compat"
 BOMBS = list(bombs())
 HEAVY = {
-    "typing",
     "torch",
     "numpy",
     "deepdiff",

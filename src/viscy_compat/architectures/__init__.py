@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from viscy_compat.annotations import TYPE_CHECKING
+from viscy_compat.annotations import TYPE_CHECKING, import_module
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple

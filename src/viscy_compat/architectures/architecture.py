@@ -7,10 +7,9 @@ configurations of a class. Nothing here imports torch, and nothing here is heavy
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from types import MappingProxyType
 
-from viscy_compat.annotations import TYPE_CHECKING, Any, Literal
+from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Collection, Hashable, Iterable, Literal, Mapping
 from viscy_compat.architectures.outcome import Loss, Outcome, refuses_to_build, refuses_to_run
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout

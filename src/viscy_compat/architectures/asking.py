@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from itertools import combinations, product
-from typing import Any
 
+from viscy_compat.annotations import Any, Iterator, Mapping
 from viscy_compat.architectures.architecture import (
     REQUIRED,
     Architecture,

@@ -8,8 +8,8 @@ its layout has exactly the bag of the file.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
 
+from viscy_compat.annotations import Iterable, Iterator
 from viscy_compat.layout import TensorSpec
 
 Shape = tuple[int, ...]

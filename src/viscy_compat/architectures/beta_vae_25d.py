@@ -5,12 +5,10 @@ The decoder knows one side only, that of the built map's height: what comes out 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import cached_property
 from itertools import islice, pairwise, product
 from math import isqrt
-from typing import Any
 
+from viscy_compat.annotations import Any, Iterable, Iterator, Mapping, cached_property
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, count, first_size
 from viscy_compat.architectures.architecture import (

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import islice, pairwise, product
 from math import prod
-from typing import Any
 
+from viscy_compat.annotations import Any, Iterable, Iterator, Mapping, Sequence, cached_property
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     REQUIRED,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
+from viscy_compat.annotations import cached_property
 from viscy_compat.architectures.architecture import Generation, freeze
 from viscy_compat.architectures.volume_unet import (
     INSTALL,

@@ -5,11 +5,9 @@ Generations: v0.2 (releases 0.2.0 and 0.2.1, which differ in the stem stride onl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
 from itertools import product
 
-from viscy_compat.annotations import TYPE_CHECKING, Any
+from viscy_compat.annotations import TYPE_CHECKING, Any, Iterator, cached_property
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import anchor, first_size
 from viscy_compat.architectures.architecture import (

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
+from viscy_compat.annotations import Iterable, Mapping, Sequence
 from viscy_compat.architectures import stems
 from viscy_compat.architectures.anchors import first_size, parts
 from viscy_compat.architectures.architecture import Architecture, Axis, Config

@@ -6,10 +6,9 @@ not tell is computed: another value of an argument that leaves the footprint as 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
 from itertools import groupby
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Collection, Iterable, Iterator
 from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from viscy_compat.annotations import Literal
+from viscy_compat.annotations import Literal, Mapping
 from viscy_compat.named import NamedTuple
 
 

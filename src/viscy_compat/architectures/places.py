@@ -6,8 +6,7 @@ prefixes is needed. A place is a guess: `viscy_compat.architectures.inference.in
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-
+from viscy_compat.annotations import Collection, Iterator
 from viscy_compat.architectures import CLASSES, ClassRow
 from viscy_compat.named import NamedTuple
 

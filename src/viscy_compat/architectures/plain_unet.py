@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
-
+from viscy_compat.annotations import Any, Iterator, Sequence
 from viscy_compat.architectures.architecture import Architecture, Choice, Config, Domain, Integers, TupleOf
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
-
+from viscy_compat.annotations import Iterator, cached_property
 from viscy_compat.architectures.anchors import anchor, count, first_size
 from viscy_compat.architectures.architecture import (
     REQUIRED,

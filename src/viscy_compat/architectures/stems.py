@@ -6,9 +6,7 @@ channels; so ``od`` must divide the width that the backbone expects. Measured: 0
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Iterable, Iterator, Mapping, Sequence
 from viscy_compat.architectures.architecture import Architecture, Axis, Config, Integers, TupleOf
 from viscy_compat.architectures.backbones import SAME_AS_RESNET50
 from viscy_compat.architectures.outcome import Loss

@@ -9,9 +9,8 @@ all are returned.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
-from typing import Any
 
+from viscy_compat.annotations import Any, Hashable, Iterator
 from viscy_compat.architectures import CLASSES, find
 from viscy_compat.architectures.architecture import Architecture, Config, Generation, complete
 from viscy_compat.architectures.bags import Bag, TooManyWays, bag_of

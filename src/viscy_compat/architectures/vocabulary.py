@@ -6,8 +6,7 @@ without tensors (activations but PReLU, dropout, instance norms without affine) 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
+from viscy_compat.annotations import Iterator, Sequence
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
 

@@ -7,11 +7,10 @@ way down and up, a bottleneck between. Nothing has to be migrated: files of v0.5
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from math import prod
-from typing import Any
 
+from viscy_compat.annotations import Any, Iterator, Sequence
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     Ambiguity,

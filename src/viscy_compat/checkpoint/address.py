@@ -7,9 +7,9 @@ other sets below prefixes). The path of a state dict always counts as it is, bef
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
+from viscy_compat.annotations import Callable, Iterable, Iterator
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple

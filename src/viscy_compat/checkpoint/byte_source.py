@@ -7,9 +7,8 @@ and after, so that a file that changes while it is read is refused.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 
-from viscy_compat.annotations import Literal
+from viscy_compat.annotations import Iterator, Literal
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.checkpoint.locations import is_address
 from viscy_compat.errors import UnreadableCheckpoint

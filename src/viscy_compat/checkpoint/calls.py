@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
-
+from viscy_compat.annotations import Final, Iterator
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import GlobalUse
 from viscy_compat.checkpoint.limits import Limits

@@ -6,10 +6,9 @@ without a hole and without an overlap.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from itertools import combinations, pairwise, product
 
-from viscy_compat.annotations import Final
+from viscy_compat.annotations import Callable, Final, Iterator
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.facts import FileFacts, Storage, StoredTensor
 from viscy_compat.errors import UnreadableCheckpoint

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
 
+from viscy_compat.annotations import Final
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path
 from viscy_compat.regular_files import read_small

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any, Mapping
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings

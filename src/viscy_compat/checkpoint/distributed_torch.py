@@ -7,8 +7,8 @@ object (torch 2.0 to 2.15). Both go through the inert machine. Lightning puts wh
 from __future__ import annotations
 
 import os
-from typing import Any, Final, NoReturn
 
+from viscy_compat.annotations import Any, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor

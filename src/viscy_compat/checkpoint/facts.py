@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
-from viscy_compat.annotations import Any, Literal
+from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable, Literal
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.findings import Finding
 from viscy_compat.layout import TensorSpec, fold
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Format = Literal[
     "torch-zip",

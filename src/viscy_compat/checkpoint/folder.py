@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final, Literal, NoReturn
 
+from viscy_compat.annotations import Any, Final, Literal, NoReturn
 from viscy_compat.checkpoint.locations import beside_address, is_address
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path

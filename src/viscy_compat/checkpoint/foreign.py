@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
-
+from viscy_compat.annotations import Final, Literal
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from functools import partial
-
+from viscy_compat.annotations import TYPE_CHECKING, Iterable
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.facts import (
     Checkpoint,
@@ -38,6 +36,9 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _LIGHTNING = "pytorch-lightning_version"
 
@@ -90,8 +91,8 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
     if address is not None:
         from viscy_compat.checkpoint.address import resolve_address
 
-        names = partial(names_at, sites, limits=limits, where=path)
-        chosen = resolve_address(address, [each.path for each in sites], names, path)
+        paths = [each.path for each in sites]
+        chosen = resolve_address(address, paths, lambda place: names_at(sites, place, limits, path), path)
         site, below = next(each for each in sites if each.path == chosen.path), chosen.prefix
     entries = _sort_entries(entries_at(site, limits, path), Rebuilder(file.storages, limits))
     _refuse_unusable(entries, limits, path, pickle.root)
@@ -128,7 +129,7 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         findings=(*_file_findings(file, entries, uses), *_site_findings(site, sites, address)),
         stated=address is not None,
         decided=decided or address is not None,
-        select=partial(_read_set, file, limits, sites),
+        select=lambda text: _read_set(file, limits, sites, text),
     )
     return whole if below is None else whole.below(below)
 
@@ -136,7 +137,9 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
 def _refuse_other_states(root: Node, path: str) -> None:
     """Refuse the state of an optimizer or a generator; what Lightning saves with weights in it is neither."""
     top = mapping_of(root) or {}
-    if _LIGHTNING in top and "state_dict" in top:
+    # names with a dot are those of tensors; what is looked for has none, but for an optimizer's or a rank's own entries
+    has_marks = {"state", "param_groups"} <= top.keys() or {"module", "param_shapes"} <= top.keys()
+    if (_LIGHTNING in top and "state_dict" in top) or (not has_marks and any("." in key for key in top)):
         return
     from viscy_compat.checkpoint.without_weights import refuse_what_is_beside
 

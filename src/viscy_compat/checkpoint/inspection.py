@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
-
+from viscy_compat.annotations import Any, Iterable
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, WeightsFacts
 from viscy_compat.checkpoint.pickle_nodes import Node, Persistent, mapping_of, walk

@@ -7,8 +7,7 @@ batch norm of version 2 insists on its batch counter, one without a version gets
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-
+from viscy_compat.annotations import Iterable, Mapping
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Call, mapping_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final
 
+from viscy_compat.annotations import Final
 from viscy_compat.layout import quote_path
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)

@@ -7,9 +7,8 @@ does, unless a node exists in later protocols only. Opcodes: Python's ``pickleto
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Generator, Iterator, Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any, Callable, Generator, Iterator, Mapping
 from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Node, Persistent
 from viscy_compat.named import NamedTuple
 

@@ -7,10 +7,9 @@ more than an unpickler would: an operand of the wrong kind, an empty stack or an
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from itertools import repeat
 
-from viscy_compat.annotations import Final, NoReturn
+from viscy_compat.annotations import Callable, Final, NoReturn
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.errors import UnreadableCheckpoint

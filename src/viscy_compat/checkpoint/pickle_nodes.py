@@ -21,9 +21,7 @@ tuple out of a pickle, never print or walk a graph but with `walk`, `children` a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from viscy_compat.annotations import Any, Final, Literal
+from viscy_compat.annotations import Any, Final, Iterator, Literal
 from viscy_compat.named import NamedTuple
 
 Node = Any

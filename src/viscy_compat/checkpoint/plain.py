@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Mapping
 from viscy_compat.checkpoint.pickle_nodes import (
     Call,
     Dict,

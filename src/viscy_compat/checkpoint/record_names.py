@@ -6,8 +6,7 @@ case, in the composition of a letter or in trailing dots and spaces into one fil
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from viscy_compat.annotations import Iterable
 from viscy_compat.errors import UnreadableCheckpoint
 
 _SOUGHT = frozenset({"data.pkl", "byteorder", "version", "constants.pkl", ".format_version", ".storage_alignment"})

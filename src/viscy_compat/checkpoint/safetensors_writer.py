@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping
 
+from viscy_compat.annotations import Mapping
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, SAFETENSORS_DTYPES
 from viscy_compat.errors import OutputRefused
 from viscy_compat.layout import Layout

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import NoReturn
 
+from viscy_compat.annotations import Callable, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import broken_index, name_of_shard, place_of_shard

@@ -6,9 +6,7 @@ the buffers that its state dict leaves out; this is what ``Module.state_dict`` r
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
-from viscy_compat.annotations import Final
+from viscy_compat.annotations import Final, Iterable, Iterator
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of

@@ -6,9 +6,8 @@ A reader holds one descriptor a file, and refuses a file that is no longer the o
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator
 
-from viscy_compat.annotations import Literal
+from viscy_compat.annotations import Callable, Iterator, Literal
 from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource, open_source
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor

@@ -5,8 +5,7 @@ A verdict needs names, shapes and dtypes, which the pickle and the directory of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from viscy_compat.annotations import Iterable
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.tensor_bytes import TensorReader

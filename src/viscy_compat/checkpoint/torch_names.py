@@ -5,9 +5,7 @@ Source: ``torch._weights_only_unpickler`` (2.6 to 2.15); a test compares this ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
-
+from viscy_compat.annotations import Final, Iterable
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import GlobalUse
 

@@ -7,8 +7,7 @@ little-endian whatever the machine was (``torch.serialization._legacy_load``).
 
 from __future__ import annotations
 
-from typing import Final, NoReturn
-
+from viscy_compat.annotations import Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage

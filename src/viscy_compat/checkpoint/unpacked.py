@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
+from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
 from viscy_compat.checkpoint.folder import place_of_shard

@@ -6,8 +6,7 @@ saved as a part of a larger one; another stride or offset that stays within the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from viscy_compat.annotations import Iterable
 from viscy_compat.checkpoint.facts import Storage, StoredTensor
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import struct
 from math import prod
-from typing import Any, Final
 
+from viscy_compat.annotations import Any, Final
 from viscy_compat.checkpoint.pickle_nodes import (
     ABSENT,
     Call,

@@ -6,9 +6,7 @@ in another form (numpy arrays, a tuple). Each is told by what is in it, never by
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
-
+from viscy_compat.annotations import Final, Iterator
 from viscy_compat.checkpoint.foreign import NotWeights, Role
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.plain import plain

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
+from viscy_compat.annotations import Iterable, Iterator, Mapping
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.layout import Layout
 

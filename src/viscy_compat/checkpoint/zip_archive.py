@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
 from itertools import pairwise
 
-from viscy_compat.annotations import NoReturn
+from viscy_compat.annotations import Mapping, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.facts import ZipEntry
 from viscy_compat.checkpoint.limits import Limits, beyond

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable
-from typing import Protocol
 
+from viscy_compat.annotations import Iterable, Protocol
 from viscy_compat.checkpoint.zip_archive import CENTRAL, COUNTLESS, END, END64, FULL, LOCAL, LOCATOR
 from viscy_compat.named import NamedTuple
 

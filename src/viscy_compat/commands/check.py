@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from viscy_compat.annotations import TYPE_CHECKING
+from viscy_compat.annotations import TYPE_CHECKING, Iterator
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside, Selection, selection_of

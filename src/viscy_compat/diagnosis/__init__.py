@@ -7,9 +7,8 @@ contradict. Facts come from `viscy_compat.checkpoint`, knowledge from `viscy_com
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
 
-from viscy_compat.annotations import Any, Final, Literal
+from viscy_compat.annotations import Any, Final, Iterable, Iterator, Literal, Mapping
 from viscy_compat.architectures import find
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits, with_limits

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
+from viscy_compat.annotations import Any, Mapping
 from viscy_compat.architectures import find, resolve_class
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.bags import TooManyWays

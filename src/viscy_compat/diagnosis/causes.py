@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Iterable, Mapping
 from viscy_compat.architectures.inference import Contradiction, Inference, Nearest, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Final
 
+from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.diagnosis.addressing import flag

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-
+from viscy_compat.annotations import Iterable, Iterator, Mapping
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, View

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any, Iterator, Mapping
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits

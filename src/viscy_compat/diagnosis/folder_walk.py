@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import Literal
 
+from viscy_compat.annotations import Iterator, Literal
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.deepspeed import deepspeed_folder, is_deepspeed_name
 from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, FolderKind, kind_of_folder, shard_names, unpacked_root

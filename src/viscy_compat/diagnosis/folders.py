@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 
+from viscy_compat.annotations import Iterable, Iterator
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
 from viscy_compat.named import NamedTuple

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Iterable
 from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.locations import is_address, name_of

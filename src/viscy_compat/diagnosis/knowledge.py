@@ -6,9 +6,7 @@ first), the file's own hyper-parameters, and what `remap` recorded when it wrote
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
-
+from viscy_compat.annotations import Any, Final, Iterable, Iterator, Mapping
 from viscy_compat.architectures import class_names, find, resolve_class
 from viscy_compat.architectures.architecture import (
     Architecture,

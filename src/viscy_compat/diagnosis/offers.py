@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
 
-from viscy_compat.annotations import Final
+from viscy_compat.annotations import Final, Iterable, Iterator
 from viscy_compat.architectures.architecture import REQUIRED, Publication, complete
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from viscy_compat.annotations import TYPE_CHECKING, Any
 from viscy_compat.architectures.inference import Inference, Undetermined
 from viscy_compat.checkpoint.facts import Checkpoint, View, WeightsFacts
@@ -14,6 +12,8 @@ from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.plan import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from viscy_compat.agreement import Agreement
 
 

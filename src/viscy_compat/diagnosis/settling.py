@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from viscy_compat.annotations import Iterable
 from viscy_compat.architectures.inference import Inference, infer
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis import causes

@@ -5,8 +5,7 @@ Imported only where a file is not simply one state dict of a known class.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
+from viscy_compat.annotations import Iterable, Iterator
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, infer
 from viscy_compat.architectures.places import Place, first_name, places_of

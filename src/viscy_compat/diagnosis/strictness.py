@@ -6,8 +6,7 @@ missing; but for batch counters where the state dict does not say that its batch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
+from viscy_compat.annotations import Iterable
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain

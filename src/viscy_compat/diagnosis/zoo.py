@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
+from viscy_compat.annotations import Any, Iterable, Iterator, Mapping
 from viscy_compat.architectures import class_names, find
 from viscy_compat.architectures.architecture import Architecture, Publication, complete
 from viscy_compat.architectures.inference import infer

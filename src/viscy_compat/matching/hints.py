@@ -8,8 +8,8 @@ say ``{i+1}``. ``OLD=`` states that the target has no place for OLD, which must 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
 
+from viscy_compat.annotations import Iterable, Mapping, Sequence
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.matching.name_tree import parts_of

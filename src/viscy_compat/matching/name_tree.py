@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import Literal
+from viscy_compat.annotations import Hashable, Iterable, Literal, Mapping
 
 Token = str | int
 Label = tuple[str, ...]

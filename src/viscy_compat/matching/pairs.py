@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import permutations
 from math import perm, prod
 
+from viscy_compat.annotations import Callable, Iterable, Iterator, Sequence
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, fold, printable
 from viscy_compat.matching.evidence import Ground

@@ -6,8 +6,7 @@ A pattern stands for every name of a layout that it matches; it is unfolded in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-
+from viscy_compat.annotations import Iterable, Iterator, Mapping, Sequence
 from viscy_compat.named import NamedTuple
 
 VARIABLES = "ijklmnpqrstuvwxyz"

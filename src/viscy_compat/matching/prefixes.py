@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 
+from viscy_compat.annotations import Mapping
 from viscy_compat.matching.name_tree import Label, parts_of
 
 _DEEPEST = 8

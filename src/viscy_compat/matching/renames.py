@@ -28,8 +28,7 @@ file).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
+from viscy_compat.annotations import Iterable, Sequence
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import Layout, TensorSpec, printable
 from viscy_compat.matching.evidence import Theory

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from bisect import bisect, insort
 from collections import Counter
-from collections.abc import Iterator, Sequence
 
+from viscy_compat.annotations import Iterator, Sequence
 from viscy_compat.matching.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
 from viscy_compat.matching.name_tree import Label, NameTreeNode, heart, tokens
 from viscy_compat.matching.pairs import Match, UndecidedGroup

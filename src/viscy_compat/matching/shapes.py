@@ -9,9 +9,7 @@ unordered where a transposition is possible at all. What is looser is said by th
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
-from typing import Literal
-
+from viscy_compat.annotations import Hashable, Iterable, Literal
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
 

@@ -6,8 +6,8 @@ A tensor that computes changes predictions when it goes. Such a drop needs the f
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from viscy_compat.annotations import Collection, Iterable, Iterator, Sequence
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import views_of
 from viscy_compat.errors import UsageError

@@ -7,9 +7,7 @@ where it stands outside of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-
-from viscy_compat.annotations import TYPE_CHECKING, cast
+from viscy_compat.annotations import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, cast
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View

@@ -9,8 +9,7 @@ where the parameters stand in another one (torch 2.15), so they only count where
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-
+from viscy_compat.annotations import Iterator, Mapping, Sequence
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Node, entries_of, mapping_of
 from viscy_compat.errors import PlanRefused

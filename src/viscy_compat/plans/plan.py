@@ -7,9 +7,7 @@ prefixes; source tensors outside the wrapper keep their raw keys, and are droppe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable
 from viscy_compat.checkpoint.facts import View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.errors import PlanRefused
@@ -29,6 +27,9 @@ from viscy_compat.operations import (
     sources_of,
     targets_of,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PlanEnd(NamedTuple):

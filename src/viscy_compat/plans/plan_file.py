@@ -6,9 +6,8 @@ A plan file carries names, shapes and numbers; it carries no paths, and nothing 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any, Callable, Iterable, Iterator, Mapping
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.matching.patterns import NameIndex, fold_rows, unfold_row

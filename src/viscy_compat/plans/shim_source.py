@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
+from viscy_compat.annotations import Iterator
 from viscy_compat.layout import Layout, printable
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.plans.maker import OUTSIDE

@@ -9,11 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from importlib import import_module
 
-from viscy_compat.annotations import IO, TYPE_CHECKING, Literal
+from viscy_compat.annotations import IO, TYPE_CHECKING, Iterable, Literal, Sequence, import_module, suppress
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.report.terminal import Style

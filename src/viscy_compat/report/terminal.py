@@ -6,10 +6,7 @@ where its language goes on with the next line. A pipe gets every sentence whole,
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
-
-from viscy_compat.annotations import Literal, Protocol
+from viscy_compat.annotations import Iterable, Iterator, Literal, Protocol, Sequence
 from viscy_compat.findings import Severity
 from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
@@ -162,8 +159,10 @@ def pasted_lines(label: str, code: str, style: Style, *, language: Literal["shel
 
 def _broken(code: str, room: int, language: Literal["shell", "python"]) -> list[str]:
     """Break code between words; later lines are two further in, and a shell's need room for their backslash."""
+    from re import findall
+
     lines, line = [], ""
-    for word in re.findall(_WORDS[language], code):
+    for word in findall(_WORDS[language], code):
         if line and len(line) + len(word.rstrip()) > room - 4:
             lines.append(line.rstrip())
             line = ""

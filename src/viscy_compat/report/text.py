@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from importlib import import_module
-
+from viscy_compat.annotations import Iterator, import_module
 from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import Style
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
-from viscy_compat.annotations import TYPE_CHECKING
+from viscy_compat.annotations import TYPE_CHECKING, Iterator, Sequence
 from viscy_compat.findings import EXIT_CODES, Aside, Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import (
