@@ -10,7 +10,6 @@ import os
 
 from viscy_compat.annotations import Iterator, Literal
 from viscy_compat.checkpoint.facts import FileFacts
-from viscy_compat.checkpoint.locations import is_address
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.regular_files import NotOpened, open_regular
 
@@ -149,15 +148,6 @@ class ByteSource:
             inode=status.st_ino,
             modified_ns=status.st_mtime_ns,
         )
-
-
-def open_source(path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> ByteSource:
-    """Open a file of this machine, or one behind an address; as `ByteSource`."""
-    if is_address(path):
-        from viscy_compat.checkpoint.remote import RemoteSource
-
-        return RemoteSource(path, same_as=same_as, access=access)
-    return ByteSource(path, same_as=same_as, access=access)
 
 
 class ByteWindow:

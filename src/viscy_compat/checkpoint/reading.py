@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import os
 
-from viscy_compat.checkpoint.byte_source import ByteSource, open_source
+from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.locations import is_address
+from viscy_compat.checkpoint.sources import open_source
 from viscy_compat.errors import UnreadableCheckpoint
 
 _HEAD = 512

@@ -8,9 +8,10 @@ from __future__ import annotations
 import zlib
 
 from viscy_compat.annotations import Callable, Iterator, Literal
-from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource, open_source
+from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
+from viscy_compat.checkpoint.sources import open_source
 from viscy_compat.checkpoint.zip_archive import start_of
 from viscy_compat.errors import UnreadableCheckpoint
 

@@ -6,8 +6,8 @@ import os
 import stat
 from hashlib import blake2b
 
-from viscy_compat.checkpoint.byte_source import open_source
 from viscy_compat.checkpoint.locations import is_address, public_name, without_secrets
+from viscy_compat.checkpoint.sources import open_source
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
