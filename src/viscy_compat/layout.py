@@ -140,6 +140,23 @@ def fold(names: Iterable[str]) -> list[str]:
     ]
 
 
+_PATTERNS_IN_A_LINE = 4
+"""A fifth pattern of names in a sentence is not read; whoever wants them all has them in the keys of the finding."""
+
+
+def in_short(names: Iterable[str]) -> str:
+    """Name tensors or modules in a sentence: the first few patterns, escaped.
+
+    Examples
+    --------
+    >>> in_short(["a.0", "a.1", "b"]), in_short("abcde")
+    ('a.{0..1}, b', 'a, b, c, d, ...')
+    """
+    patterns = fold(names)
+    more = ", ..." if len(patterns) > _PATTERNS_IN_A_LINE else ""
+    return printable(", ".join(patterns[:_PATTERNS_IN_A_LINE])) + more
+
+
 def unfold(pattern: str) -> list[str]:
     """List the names that a folded pattern stands for.
 

@@ -19,8 +19,8 @@ from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.addressing import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import quote_path
+from viscy_compat.plans.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
-from viscy_compat.rewrite.streams import TargetTensor, target_tensors
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
 from viscy_compat.stated import config_statements, spell
 

@@ -1,6 +1,7 @@
 """The rows that plans are made of: what happens to one tensor, or to a few, on the way to the target layout.
 
-Each operation is plain data. What it does to a layout is here; what it does to bytes is in `viscy_compat.rewrite`.
+Each operation is plain data. What it does to a layout is in `viscy_compat.plans.plan`, what it does to bytes in
+`viscy_compat.plans.streams`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of, names_without_wrappers, view_below
 from viscy_compat.findings import Finding
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, in_short
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.parametrisations import (
     Family,
@@ -20,7 +20,6 @@ from viscy_compat.plans.parametrisations import (
 )
 
 _CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
-_SHOWN = 3
 _PEFT = "base_model.model."
 _RECORD = "viscy_compat.changes_predictions"
 
@@ -117,8 +116,7 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
 
 
 def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
-    modules = fold(dict.fromkeys(part.module or "the model itself" for part in parts))
-    some = ", ".join(modules[:_SHOWN]) + (", ..." if len(modules) > _SHOWN else "")
+    modules = in_short(dict.fromkeys(part.module or "the model itself" for part in parts))
     count = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
     names = tuple(fold(name for part in parts for name in part.tensors))
     formula = {
@@ -127,7 +125,7 @@ def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Findi
         "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
         "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
     }[kind.family]
-    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({some}): {formula}", keys=names, fix=_fix(parts))
+    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({modules}): {formula}", keys=names, fix=_fix(parts))
 
 
 def _fix(parts: list[ParametrisedModule]) -> str:

@@ -7,15 +7,12 @@ from math import perm, prod
 
 from viscy_compat.annotations import Callable, Iterable, Iterator, Sequence
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout, TensorSpec, fold, printable
+from viscy_compat.layout import Layout, TensorSpec, in_short, printable
 from viscy_compat.matching.evidence import Ground
 from viscy_compat.matching.name_tree import OrderState
 from viscy_compat.matching.shapes import Change, harmless_reason, neutral_reason
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
-
-_MOST_PATTERNS = 4
-"""Patterns of names that a line shows: more would not be read."""
 
 
 class Match(NamedTuple):
@@ -168,9 +165,7 @@ def why_not_total(matching: Matching) -> str:
 
 
 def _leftover_line(names: Sequence[str], cause: str) -> str:
-    patterns = fold(names)
-    some = ", ".join(map(printable, patterns[:_MOST_PATTERNS])) + (", ..." if len(patterns) > _MOST_PATTERNS else "")
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {cause} ({some})"
+    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {cause} ({in_short(names)})"
 
 
 def conclude(

@@ -11,7 +11,7 @@ from viscy_compat.annotations import Collection, Iterable, Iterator, Sequence
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import views_of
 from viscy_compat.errors import UsageError
-from viscy_compat.layout import Layout, TensorSpec, fold, printable, unfold
+from viscy_compat.layout import Layout, TensorSpec, in_short, printable, unfold
 from viscy_compat.matching.hints import parse_hint
 from viscy_compat.matching.shapes import harmless_reason
 from viscy_compat.operations import Drop, Operation
@@ -57,8 +57,7 @@ def losses_of(operations: Iterable[Operation]) -> tuple[str, ...]:
     ('changes predictions: tensors that compute are dropped (a)',)
     """
     names = changing_drops(operations)
-    some = ", ".join(fold(names)[:4]) + (", ..." if len(fold(names)) > 4 else "")
-    return (f"changes predictions: tensors that compute are dropped ({printable(some)})",) if names else ()
+    return (f"changes predictions: tensors that compute are dropped ({in_short(names)})",) if names else ()
 
 
 def changing_drops(operations: Iterable[Operation]) -> list[str]:

@@ -13,7 +13,7 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout, TensorSpec, fold, printable
+from viscy_compat.layout import Layout, TensorSpec, in_short
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split, sources_of, targets_of
 from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, inverse_of, plan_of, with_casts
@@ -26,9 +26,6 @@ COUNTER = "the file has none; torch starts it at 0, and it is read only where mo
 
 PlanTrial = Callable[[Plan], bool]
 """Says whether a candidate plan gives the outputs that the user expects."""
-
-_MOST_PATTERNS = 4
-"""Patterns of names in one line of an error: more would not be read."""
 
 _MOST_SOURCES = 6
 """Candidates of one tensor that a line lists."""
@@ -294,11 +291,10 @@ def _refuse_parametrisations(route: Route, where: str) -> None:
     parts = [part for part in find_parametrisations(layout) if not targets & {*part.tensors}]
     if not parts:
         return
-    tensors = fold(name for part in parts for name in part.tensors)
     kinds = " and ".join(dict.fromkeys(part.kind.name for part in parts))
+    tensors = in_short(name for part in parts for name in part.tensors)
     raise PlanRefused(
-        f"no total plan: {kinds} on {', '.join(fold(part.module for part in parts)[:_MOST_PATTERNS])}, computed from "
-        f"{printable(', '.join(tensors[:_MOST_PATTERNS]))}{', ...' if len(tensors) > _MOST_PATTERNS else ''}",
+        f"no total plan: {kinds} on {in_short(part.module for part in parts)}, computed from {tensors}",
         where=where,
         fix=f"{parts[0].remedy}; --drop NAME leaves tensors out, and changes predictions",
         leftovers=tuple(

@@ -26,7 +26,7 @@ from viscy_compat.plans.dropping import keys_of, view_without, with_dropped, wit
 from viscy_compat.plans.maker import Route, infer_plan, plan_back, plan_source, route_to_class, sources_of_view
 from viscy_compat.plans.plan import Plan, PlanEnd, inverse_of, require_fit
 from viscy_compat.plans.plan_file import read_plan
-from viscy_compat.rewrite.streams import refuse_changed_fills
+from viscy_compat.plans.streams import refuse_changed_fills
 from viscy_compat.stated import ARGUMENT, SETTING, Statement
 
 Direction = Literal["forward", "back"]

@@ -11,8 +11,8 @@ from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persi
 from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.layout import packed_strides
 from viscy_compat.named import NamedTuple
+from viscy_compat.plans.streams import TargetTensor
 from viscy_compat.rewrite.admission import Admission, admission
-from viscy_compat.rewrite.streams import TargetTensor
 
 STORAGE_CLASSES = {dtype: name for name, dtype in STORAGE_DTYPES.items() if dtype in ITEMSIZES}
 """torch's storage classes; a tensor of any other dtype lies in an untyped storage (``torch._utils``)."""

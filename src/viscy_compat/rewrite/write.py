@@ -25,9 +25,9 @@ from viscy_compat.layout import TensorSpec, printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
+from viscy_compat.plans.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.output import IfExists, Output, open_output
-from viscy_compat.rewrite.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.torch_graph import OutputStateDict, TorchContents, edited_contents, plain_contents
 
 OutputFormat = Literal["safetensors", "torch"]

@@ -16,8 +16,8 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.plans.halves import float32_of_bfloat16, float32_of_float16
 from viscy_compat.plans.plan import Plan, list_leftovers
-from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
 
 PIECE = 1 << 17
 """Bytes of one piece at most: it stays in the processor's cache, and malloc reuses its memory (256 KiB cost page
@@ -110,7 +110,7 @@ def _cast(row: Cast, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> Ta
 
 def _widener(dtype: str) -> Callable[[bytes], bytes]:
     if dtype.startswith("float8"):
-        from viscy_compat.rewrite.float8 import float32_of_float8
+        from viscy_compat.plans.float8 import float32_of_float8
 
         return lambda data: float32_of_float8(data, dtype)
     return float32_of_float16 if dtype == "float16" else float32_of_bfloat16

@@ -13,7 +13,7 @@ from viscy_compat.checkpoint.dtypes import SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.safetensors_writer import header_of
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import NARROW_FLOATS
-from viscy_compat.rewrite.float8 import float32_of_float8
+from viscy_compat.plans.float8 import float32_of_float8
 
 EVERY = bytes(range(256))
 DTYPES = [dtype for dtype in NARROW_FLOATS if dtype.startswith("float8")]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from viscy_compat.rewrite.halves import float32_of_bfloat16, float32_of_float16
+from viscy_compat.plans.halves import float32_of_bfloat16, float32_of_float16
 
 EVERY = struct.pack("<65536H", *range(65536))
 COMMON = struct.pack("<H", 0x3C01)
