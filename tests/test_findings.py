@@ -323,6 +323,12 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: checked(path, {**SMALL, "model.encode.encode_0.beta": TensorSpec((1,))}),
     ),
     "VC308": (lambda path: beside(path, "config.yaml"), lambda path: beside(path, "config.toml")),
+    "VC380": (
+        lambda path: checked(
+            path, layout_of("ContrastiveEncoder", backbone="convnext_tiny", in_channels=1, in_stack_depth=5)
+        ),
+        lambda path: checked(path, layout_of("Unet2d", num_blocks=1)),
+    ),
     "VC330": (lambda path: written(path, x=A_SPACE), lambda path: written(path, x=A_PATH)),
     "VC331": (lambda path: written(path, x=A_PATH), lambda path: written(path, x=A_SET)),
     "VC332": (

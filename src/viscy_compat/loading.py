@@ -101,7 +101,7 @@ def load_model(
     if identity is None:
         raise PlanRefused("no class was recognised", where=chosen.checkpoint.path, fix="state it: class_name=...")
     _refuse_open_choices(identity, chosen.checkpoint.path)
-    build = _imported(identity.target)
+    build = _imported(identity.target, find(identity.class_name).install)
     with _torch().random.fork_rng(devices=[]):
         model: torch.nn.Module = build(**identity.config)
     model.load_state_dict(_tensors(chosen), strict=True)
@@ -182,14 +182,20 @@ def _tensor(target: TargetTensor, reader: TensorReader) -> torch.Tensor:
     return tensor
 
 
-def _imported(path: str) -> Any:
+def _imported(path: str, install: str) -> Any:
+    """Import a class; ``install`` is how it is installed where another package than ours has it."""
     from importlib import import_module
 
     module, _, name = path.rpartition(".")
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        raise _missing(error) from error
+        raise (MissingExtra(f"{path} is not installed", fix=install) if install else _missing(error)) from error
+    except AttributeError as error:
+        if not install:
+            raise
+        message = f"{path} is not installed: the viscy_models that was imported is another package"
+        raise MissingExtra(message, fix=f"{install} in an environment of its own") from error
 
 
 def _torch() -> Any:

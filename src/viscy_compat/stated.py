@@ -271,7 +271,10 @@ def statements_in(document: Any, origin: str) -> Iterator[Statement]:
 
 
 _CLASS_KEYS: Final = ("class_path", "_target_", "architecture", "_class_path", "class_name", "class", "name")
-_ARGUMENT_KEYS: Final = ("init_args", "model_config", "args", "config")
+_ARGUMENT_KEYS: Final = ("init_args", "model_config", "net_config", "generator_config", "args", "config")
+_ALWAYS: Final = _ARGUMENT_KEYS[:4]
+"""Those that hold arguments of a model even where no class stands beside them: so do VisCy's modules save them."""
+
 _FLAT: Final = frozenset(
     (*_ARGUMENT_KEYS, "model", "hparams", "hyper_parameters", "network", "net", "network_def", "encoder", "vae", "cfg")
 )
@@ -284,7 +287,7 @@ def _statements_at(node: Mapping[str, Any], place: str, given: set[int], *, orig
     ``given`` collects dictionaries that were taken as the arguments of a class, which are nothing else any more.
     """
     name: str = next((value for key in _CLASS_KEYS if isinstance(value := node.get(key), str) and value), "")
-    below = [key for key in _ARGUMENT_KEYS if isinstance(node.get(key), dict) and (name or key in _ARGUMENT_KEYS[:2])]
+    below = [key for key in _ARGUMENT_KEYS if isinstance(node.get(key), dict) and (name or key in _ALWAYS)]
     for key in below:
         given.add(id(node[key]))
         yield Statement(origin, plain_arguments(node[key]), name, f"{place}.{key}".lstrip("."))

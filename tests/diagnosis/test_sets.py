@@ -189,8 +189,8 @@ def test_the_report_lists_every_set_without_v(tmp_path: Path, capsys: pytest.Cap
     path = str(hollow(tmp_path / "a.safetensors", {**under("model.", SMALL), **under("ema.", SMALL)}))
     assert main(["check", path, "--state-dict", "ema"]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
-    assert f"judged    :ema.: BetaVaeMonai v0.4, {len(SMALL)} tensors; it was stated" in lines
-    assert f"also      :model.: BetaVaeMonai v0.4, {len(SMALL)} tensors, same layout" in lines
+    assert f"judged    :ema.: BetaVaeMonai v0.4, {len(SMALL)} tensors, 53.9 kB; it was stated" in lines
+    assert f"also      :model.: BetaVaeMonai v0.4, {len(SMALL)} tensors, 53.9 kB, same layout" in lines
     assert main(["inspect", path, "--state-dict", "ema"]) == 0
     assert "also      :model.: BetaVaeMonai" in capsys.readouterr().out
 
@@ -199,7 +199,7 @@ def test_the_json_of_the_contract_has_the_sets(tmp_path: Path, capsys: pytest.Ca
     path = str(hollow(tmp_path / "a.safetensors", {**under("model.", SMALL), **under("ema.", SMALL)}))
     main(["check", path, "--state-dict", ":model.", "--format", "json"])
     result = json.loads(capsys.readouterr().out)["results"][0]
-    same = {"class": "BetaVaeMonai", "generation": "v0.4", "tensors": len(SMALL)}
+    same = {"class": "BetaVaeMonai", "generation": "v0.4", "tensors": len(SMALL), "bytes": 53936}
     assert result["state_dict"] == ":model."
     assert result["sets"] == [
         {"state_dict": ":model.", **same, "why": "it was stated", "chosen": True},

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.renaming import PREFIXES, STYLES, renamed
 from viscy_compat.architectures import class_names, find
-from viscy_compat.architectures.bags import TooManyWays
+from viscy_compat.architectures.bags import TooManyWays, bag_of
 from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.structure import Alike, alike
 from viscy_compat.checkpoint.facts import View
@@ -32,15 +32,17 @@ tales = st.fixed_dictionaries(
 
 
 def drawn(data: st.DataObject, name: str) -> tuple[Layout, dict[str, str]]:
-    """A layout of some generation of a class, and a file's names for it."""
+    """A layout of some generation of a class, and a file's names for it; of those that differ in names alone the newest."""
     architecture = find(name)
     config = data.draw(buildable(name))
-    layouts = []
-    for generation in architecture.generations:
+    layouts: list[Layout] = []
+    for generation in reversed(architecture.generations):
         try:
-            layouts.append(generation.layout(config))
+            layout = generation.layout(config)
         except Unbuildable:
             continue
+        if all(bag_of(layout.values()) != bag_of(newer.values()) for newer in layouts):
+            layouts.append(layout)
     layout = data.draw(st.sampled_from(layouts))
     return layout, renamed(layout, **data.draw(tales))
 

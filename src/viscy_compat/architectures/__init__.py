@@ -38,7 +38,12 @@ _FCMAE_WORDS = ("fcmae", "UNeXt2_2D", "FcmaeUNet")
 ``model_config`` is always of this class."""
 
 CLASSES = (
-    ClassRow("ContrastiveEncoder", "contrastive_encoder", ("stem.conv.weight", "projection.0.weight")),
+    ClassRow(
+        "ContrastiveEncoder",
+        "contrastive_encoder",
+        ("stem.conv.weight", "projection.0.weight"),
+        before=("stem.conv.weight", "projection.backbone.0.weight"),
+    ),
     ClassRow("ResNet3dEncoder", "resnet3d_encoder", ("encoder.conv1.weight", "projection.0.weight")),
     ClassRow("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
     ClassRow("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
@@ -67,7 +72,7 @@ CLASSES = (
         "CELLDiffNet",
         "celldiff_net",
         ("_cond_inconv.weight", "_time_embedder.freqs"),
-        ("CELLDiff",),
+        ("CELLDiff", "DynacellFlowMatching"),
         upstream=True,
         before=("cond_inconv.weight", "t_embedding.freqs"),
     ),

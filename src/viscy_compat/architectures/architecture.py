@@ -440,6 +440,8 @@ class Architecture(ABC):
         Names of the tensors that tell the class and its configuration: the evidence of a report.
     custom : tuple[tuple[str, str], ...]
         Parts of tensor names that a module of the user's own brings, each with the sentence that says so.
+    caveats : tuple[str, ...]
+        What outputs depend on that neither weights nor arguments tell.
     map_axes : tuple[Axis, ...]
         The two sides of the map that ``explore --plot`` draws; none where the class has no sizes.
     map_start : Config
@@ -460,6 +462,7 @@ class Architecture(ABC):
     ambiguities: tuple[Ambiguity, ...] = ()
     anchors: tuple[str, ...] = ()
     custom: tuple[tuple[str, str], ...] = ()
+    caveats: tuple[str, ...] = ()
     map_axes: tuple[Axis, ...] = ()
     map_start: Config = NOTHING
     install: str = ""

@@ -9,7 +9,7 @@ from itertools import product
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Iterator, cached_property
 from viscy_compat.architectures import stems
-from viscy_compat.architectures.anchors import anchor, first_size
+from viscy_compat.architectures.anchors import anchor, first_size, parts
 from viscy_compat.architectures.architecture import (
     OLD_PACKAGES,
     REQUIRED,
@@ -29,7 +29,8 @@ from viscy_compat.architectures.architecture import (
     published_at,
 )
 from viscy_compat.architectures.backbones import BACKBONES_2D, backbone_2d, backbone_in, backbone_of
-from viscy_compat.architectures.vocabulary import Entries, convolution, linear, projection
+from viscy_compat.architectures.projections import ACTIVATION, CUSTOM, LAST_LAYERS, mlp_generations
+from viscy_compat.architectures.vocabulary import PROJECTION_PLACES, Entries, convolution, linear, projection
 from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
@@ -74,6 +75,12 @@ def _trunk(footprint: ContrastiveFootprint) -> Entries:
     yield from backbone_2d(footprint.backbone, "encoder", features_only=False)
 
 
+def _with_projection(footprint: ContrastiveFootprint, name: str, places: tuple[int, ...]) -> Entries:
+    width = BACKBONES_2D[footprint.backbone].last
+    yield from _trunk(footprint)
+    yield from projection(name, width, footprint.embedding_dim, footprint.projection_dim, places)
+
+
 def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: int) -> dict[str, Any]:
     """Return a configuration for the shape of the stem's weight and the widths of the projection."""
     slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
@@ -89,7 +96,8 @@ def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: i
     }
 
 
-_LAST = ("3.weight", "2.weight", "3.bias", "2.bias")
+_FIRST = (*parts("projection.0"), *parts("projection.backbone.0"))
+_LAST = (*(f"projection.{place}" for place in ("3.weight", "2.weight", "3.bias", "2.bias")), *LAST_LAYERS)
 
 
 def _v02(config: Config) -> dict[str, Any]:
@@ -298,7 +306,10 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         "projection.0.weight",
         "projection.2.weight",
         "projection.3.weight",
+        "projection.backbone.0.weight",
     )
+    custom = CUSTOM
+    caveats = (ACTIVATION,)
     map_axes = stems.DEPTH_AXES
     map_start = _MAP_START
 
@@ -325,6 +336,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
                 cases=_CASES_V02,
                 unit_length=("projection",),
             ),
+            *mlp_generations(self, lambda config, *head: _with_projection(self.footprint(config), *head)),
             Generation(
                 name="v0.3",
                 module=module,
@@ -348,9 +360,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
 
     def tensors(self, footprint: ContrastiveFootprint) -> Entries:
         """Yield stem, backbone and projection, as since v0.3."""
-        yield from _trunk(footprint)
-        width = BACKBONES_2D[footprint.backbone].last
-        yield from projection("projection", width, footprint.embedding_dim, footprint.projection_dim)
+        yield from _with_projection(footprint, "projection", PROJECTION_PLACES)
 
     def layout_v02(self, config: Config) -> Layout:
         """Return the layout of v0.2, whose head is linear, ReLU, linear with a hidden width of three times the output."""
@@ -365,8 +375,8 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         """Yield the configuration that the anchors show, with the stride like the kernel."""
         width = first_size(layout, "stem.conv.weight", "stem.conv.bias", default=32)
         stem = anchor(layout, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
-        hidden = first_size(layout, "projection.0.weight", "projection.0.bias", default=768)
-        outputs = first_size(layout, *(f"projection.{place}" for place in _LAST), default=128)
+        hidden = first_size(layout, *_FIRST, default=768)
+        outputs = first_size(layout, *_LAST, default=128)
         yield _configuration(backbone_in(layout, "encoder.", "stages."), (width, *stem[1:]), hidden, outputs)
 
     def sketches(self, bag: Bag) -> Iterator[Config]:

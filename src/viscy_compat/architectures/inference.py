@@ -414,7 +414,7 @@ def _shares(row: ClassRow, names: Collection[str]) -> bool:
 
 def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
     """Yield the best attempt for each generation, improved as far as single arguments can."""
-    for generation in architecture.generations:
+    for generation in reversed(architecture.generations):
         attempts = list(_attempts(architecture, generation, layout))
         if not attempts:
             continue
@@ -424,7 +424,9 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
         found = differences(layout, best.expected)
         shared = len(best.expected) - len(found.missing) - len(found.reshaped)
         if 2 * len(found.missing) <= len(best.expected):
-            yield Nearest(architecture, generation, best.config, found, shared, _custom(architecture, found))
+            yield Nearest(
+                architecture, generation, best.config, found, shared, _custom(architecture, found, best.expected)
+            )
 
 
 def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
@@ -532,9 +534,11 @@ def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
     return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]
 
 
-def _custom(architecture: Architecture, found: Differences) -> str:
+def _custom(architecture: Architecture, found: Differences, expected: Layout) -> str:
+    """Say which argument was a module of the user's own: one with other tensors, or with none."""
     names = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped))
     for part, sentence in architecture.custom:
-        if any(part in name for name in names):
+        absent = {name for name in expected if part in name} or {""}
+        if any(part in name for name in names) or absent <= {*found.missing}:
             return sentence
     return ""

@@ -18,6 +18,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
 from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
+from viscy_compat.architectures.projections import ACTIVATION, CUSTOM
 from viscy_compat.architectures.vocabulary import Entries, projection
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
@@ -89,6 +90,8 @@ class ResNet3dEncoder(Architecture):
             example=Case("resnet50-default-embedding", {"backbone": "resnet50"}, (2, 1, 8, 16, 16)),
         ),
     )
+    custom = CUSTOM
+    caveats = (ACTIVATION,)
     anchors = ("encoder.conv1.weight", "encoder.layer1.0.conv1.weight", "projection.0.weight", "projection.3.weight")
 
     @cached_property

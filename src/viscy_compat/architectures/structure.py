@@ -91,7 +91,9 @@ def _fitting(architecture: Architecture, bag: Bag) -> Iterator[Alike]:
             except Unbuildable:
                 continue
             if bag_of(layout.values()) == bag:
+                # an older state with the same shapes has other names only, which are looked past here
                 yield Alike(generation, config, layout)
+                break
 
 
 def _same_structure(layout: Layout, expected: Layout) -> bool:

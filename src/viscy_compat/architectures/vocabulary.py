@@ -155,15 +155,22 @@ def residual_unit(name: str, shape: Residual, style: Style) -> Entries:
         yield from convolution(f"{name}.residual", shape.outputs, shape.inputs, kernel, bias=style.bias)
 
 
-def projection(name: str, inputs: int, hidden: int, outputs: int) -> Entries:
-    """Yield today's projection head: linear, batch norm, (ReLU), linear, batch norm.
+PROJECTION_PLACES = (0, 1, 3, 4)
+"""Where the layers of today's projection stand; the activation is at 2."""
+
+
+def projection(
+    name: str, inputs: int, hidden: int, outputs: int, places: tuple[int, ...] = PROJECTION_PLACES
+) -> Entries:
+    """Yield a projection head: linear, batch norm, (an activation), linear, batch norm, at some places of a sequence.
 
     Examples
     --------
     >>> sorted({name.split(".")[1] for name, _ in projection("projection", 8, 4, 2)})
     ['0', '1', '3', '4']
     """
-    yield from linear(f"{name}.0", hidden, inputs)
-    yield from batch_norm(f"{name}.1", hidden)
-    yield from linear(f"{name}.3", outputs, hidden)
-    yield from batch_norm(f"{name}.4", outputs)
+    first, norm_of_first, second, norm_of_second = places
+    yield from linear(f"{name}.{first}", hidden, inputs)
+    yield from batch_norm(f"{name}.{norm_of_first}", hidden)
+    yield from linear(f"{name}.{second}", outputs, hidden)
+    yield from batch_norm(f"{name}.{norm_of_second}", outputs)

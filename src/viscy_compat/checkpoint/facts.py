@@ -241,8 +241,8 @@ class WeightsFacts(NamedTuple):
         Where it is, as ``--state-dict`` takes it.
     class_name, generation : str
         What it is; empty where it is of no known class.
-    tensors : int
-        How many.
+    tensors, bytes : int
+        How many, and their size.
     role : str
         ``"averaged"`` or ``"in training"``, where a Lightning file keeps both; else empty.
     chosen : bool
@@ -262,6 +262,7 @@ class WeightsFacts(NamedTuple):
     why: str = ""
     same_layout: bool | None = None
     same_bytes: bool | None = None
+    bytes: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of ``sets`` as the JSON of the contract has it."""
@@ -276,6 +277,7 @@ class WeightsFacts(NamedTuple):
             "class": self.class_name or None,
             "generation": self.generation or None,
             "tensors": self.tensors,
+            "bytes": self.bytes,
             **{name: value for name, value in optional.items() if value is not None},
             "chosen": self.chosen,
         }

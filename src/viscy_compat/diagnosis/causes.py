@@ -10,7 +10,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.layout import fold, quote_path
+from viscy_compat.layout import fold, printable, quote_path
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, spell
 
@@ -74,19 +74,20 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
         *checkpoint.findings,
         *about_absent_weights(checkpoint),
         *about_a_shard(checkpoint),
-        *about_outside(view),
+        *about_outside(checkpoint, view),
         *_about_dropped(checkpoint),
         *_about_torch_defaults(checkpoint),
     ]
 
 
-def about_outside(view: View) -> list[Finding]:
-    """Say which tensors stand outside the model."""
+def about_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
+    """Say which tensors stand outside the model, and how large they are."""
     outside = [key for key in view.outside if key not in view.dropped]
     if not outside:
         return []
-    message = f"{len(outside)} tensors stand outside '{view.prefix}', where the model is; a remap leaves them out"
-    return [Finding("VC106", message, keys=tuple(fold(outside)))]
+    held = sum(checkpoint.tensors[key].nbytes for key in outside if key in checkpoint.tensors)
+    message = f"{len(outside)} tensors ({_megabytes(held)}) stand outside '{view.prefix}', where the model is"
+    return [Finding("VC106", f"{message}; a remap leaves them out", keys=tuple(fold(outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
@@ -180,6 +181,9 @@ def about_layout(view: View, inference: Inference, unmade: tuple[str, ...] = ())
         findings.append(_about_generation(inference, unmade))
     if view.prefix or view.inner or view.lacks:
         findings.append(_about_prefix(view))
+    # a generation with losses of its own says it among them
+    caveats = [text for text in inference.architecture.caveats if text not in inference.generation.loses]
+    findings += [Finding("VC380", text) for text in caveats]
     if inference.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings
@@ -316,8 +320,33 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
     message = f"{len(checkpoint.tensors)} tensors, not those of {whom}"
     if near:
         message += f"; nearest is {near}"
-    tops = dict.fromkeys(name.split(".")[0] for name in view.keys)
-    return Finding("VC301", message, keys=tuple(f"{top}.*" for top in list(tops)[:12]))
+    architecture = _architecture_in(checkpoint)
+    message += f"; the hyper-parameters name {architecture}" if architecture else ""
+    tops: dict[str, list[int]] = {}
+    for name, key in view.keys.items():
+        tops.setdefault(name.split(".")[0], []).append(checkpoint.tensors[key].nbytes)
+    first = list(tops)[:12]
+    if len(tops) > 1:
+        parts = (f"{top}.* {len(tops[top])} tensors, {_megabytes(sum(tops[top]))}" for top in first)
+        message += f"; {'; '.join(parts)}{'; ...' if len(tops) > len(first) else ''}"
+    return Finding("VC301", message, keys=tuple(f"{top}.*" for top in first))
+
+
+def _architecture_in(checkpoint: Checkpoint) -> str:
+    """Quote what the hyper-parameters call the class: an architecture of VisCy's modules, or the path of an encoder."""
+    from viscy_compat.checkpoint.plain import plain
+
+    held = plain(checkpoint.hyper_parameters)
+    if not isinstance(held, dict):
+        return ""
+    encoder = held.get("encoder")
+    path = encoder.get("class_path") if isinstance(encoder, dict) else None
+    rows = (("architecture", held.get("architecture")), ("encoder", path))
+    return ", ".join(f"{key}={printable(value)!r}" for key, value in rows if isinstance(value, str))
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e5 else f"{count} bytes"
 
 
 def settings(values: Mapping[str, Any]) -> str:

@@ -16,11 +16,18 @@ MOVED: Final = {
     "BetaVaeModule": "dynaclr.engine",
     "ClassificationModule": "dynaclr.classification",
     "ContrastiveModule": "dynaclr.engine",
+    "DynacellFlowMatching": "dynacell.engine",
+    "DynacellGAN": "dynacell.engine",
+    "DynacellUNet": "dynacell.engine",
     "FcmaeUNet": "cytoland.engine",
     "JointContrastiveModule": "dynaclr.multi_modal",
+    "JointEncoders": "dynaclr.multi_modal",
+    "MaskedMSELoss": "cytoland.engine",
     "VSUNet": "cytoland.engine",
 }
-"""Where the monorepo has the LightningModules that VisCy had."""
+"""Where the monorepo has the modules that VisCy had below ``viscy.light.engine`` (to v0.2.1),
+``viscy.translation.engine`` and ``viscy.representation`` (v0.3.0 to v0.4.1), by the name of the class, which stayed.
+Source: class statements below ``applications/*/src`` in upstream's main at 4b62365c, and in the tags of VisCy."""
 
 _UNKNOWN: Final = "PACKAGE.MODULE.CLASS"
 

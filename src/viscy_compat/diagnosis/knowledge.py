@@ -125,7 +125,7 @@ def _rank(architecture: Architecture, row: Statement) -> int:
     class_named_there = resolve_class(row.class_name) if row.class_name else ""
     if class_named_there:
         return _OWN if class_named_there == architecture.name else _OTHERS
-    inside = row.place in _MODULES or row.place.endswith("model_config")
+    inside = row.place in _MODULES or row.place.endswith(("model_config", "net_config", "generator_config"))
     return _FLAT if inside or not row.class_name else _OTHERS
 
 

@@ -330,6 +330,7 @@ def _facts(row: WeightSet, pick: WeightSet | None, choice: SetChoice) -> Weights
         why=choice.why if is_pick else "",
         same_layout=None if row is pick else alike,
         same_bytes=same_bytes(pick, row) if alike and pick else None,
+        bytes=sum(row.checkpoint.tensors[key].nbytes for key in row.view.keys.values()),
     )
 
 

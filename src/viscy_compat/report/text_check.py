@@ -145,6 +145,6 @@ def set_facts(row: WeightsFacts) -> Iterator[str]:
     roles = {"averaged": "the averages", "in training": "the weights in training, from which a run goes on"}
     yield roles.get(row.role, "")
     yield f"{row.class_name} {row.generation}" if row.class_name else "of no known class"
-    yield f"{row.tensors} tensors"
+    yield f"{row.tensors} tensors, {size(row.bytes)}" if row.bytes else f"{row.tensors} tensors"
     yield {True: "same layout", False: "another layout", None: ""}[row.same_layout]
     yield {True: "the same bytes", False: "other numbers", None: ""}[row.same_bytes]

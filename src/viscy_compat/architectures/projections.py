@@ -1,0 +1,80 @@
+"""Projection heads that upstream's engine puts in the place of a contrastive encoder's own (``projection=``).
+
+Its ``MLP`` with batch norms holds the same layers below ``backbone``, one place further where it has a dropout: an exact
+rename. Any other module has layers that the class lacks; embeddings are the same with all of them.
+Source: ``dynaclr.engine.ContrastiveModule`` and ``viscy_models.components.heads.MLP`` in upstream's main at 4b62365c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from viscy_compat.architectures.architecture import Architecture, Config, Generation, freeze
+from viscy_compat.architectures.vocabulary import PROJECTION_PLACES, Entries
+from viscy_compat.layout import Layout
+from viscy_compat.operations import Operation, Rename
+
+ACTIVATION = (
+    "projections (not embeddings) depend on the activation between the layers of the projection, which is not in the "
+    "weights: ReLU is assumed, as the class has it; upstream's engine also trains with GELU or SiLU (projection=...)"
+)
+"""What no file of these classes tells."""
+
+CUSTOM = (
+    (
+        "projection.",
+        "the projection is another module than the one of the class, as upstream's engine takes any (projection=...): "
+        "embeddings do not depend on it, and projections need that module",
+    ),
+    (
+        "projection.backbone.1.running_",
+        "the projection has layer norms where the class has batch norms (upstream's MLP with norm=ln): embeddings do not "
+        "depend on it, and projections need that module",
+    ),
+)
+_FORMS = {"v0.5-mlp": (0, 1, 3, 4), "v0.5-mlp-dropout": (0, 1, 4, 5)}
+LAST_LAYERS = tuple(f"projection.backbone.{place}.{part}" for place in (3, 4) for part in ("weight", "bias"))
+"""Tensors of either form that have the width of the projection; a batch norm of the one stands where the other has a layer."""
+
+
+def mlp_generations(
+    architecture: Architecture, tensors: Callable[[Config, str, tuple[int, ...]], Entries]
+) -> tuple[Generation, ...]:
+    """Return the layouts of a class whose projection is upstream's ``MLP``.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    tensors : Callable[[Config, str, tuple[int, ...]], Entries]
+        Its tensors for a configuration, with the name of the projection and the places of its layers.
+    """
+    return tuple(_generation(architecture, name, places, tensors) for name, places in _FORMS.items())
+
+
+def _generation(
+    architecture: Architecture,
+    name: str,
+    places: tuple[int, ...],
+    tensors: Callable[[Config, str, tuple[int, ...]], Entries],
+) -> Generation:
+    return freeze(name, architecture)._replace(
+        written_by="upstream's dynaclr from v0.5.0a1 on with projection=MLP" + (", dropout" if places[2] > 3 else ""),
+        layout=lambda config: dict(tensors(config, "projection.backbone", places)),
+        to_today=lambda layout: _to_today(layout, places),
+        loses=(ACTIVATION,),
+    )
+
+
+def _to_today(layout: Layout, places: tuple[int, ...]) -> tuple[Operation, ...]:
+    """Return the rows from a form to today's: the layers of the projection move, the rest stays."""
+    moves = {
+        f"projection.backbone.{before}.": f"projection.{now}."
+        for before, now in zip(places, PROJECTION_PLACES, strict=True)
+    }
+    return tuple(Rename(name, _moved(name, moves)) for name in layout)
+
+
+def _moved(name: str, moves: dict[str, str]) -> str:
+    found = next((before for before in moves if name.startswith(before)), "")
+    return moves[found] + name[len(found) :] if found else name
