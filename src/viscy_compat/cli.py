@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from io import TextIOWrapper
 
@@ -29,6 +30,10 @@ COMMANDS = {
     "record": "write legacy_refs from history, or freeze a candidate as a generation",
     "explain": "what a finding code means and what to do",
 }
+
+
+_GARBAGE = 200_000
+"""Objects that are made before Python looks for circles among them: a short command ends before, and makes none."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,11 +65,15 @@ def _print_any_text() -> None:
 def _run(command: str, words: list[str]) -> int:
     if command not in COMMANDS:
         return _complain(_unknown_command(command))
-    with Interrupts() as interrupts:
-        try:
+    before = gc.get_threshold()
+    gc.set_threshold(_GARBAGE, *before[1:])
+    try:
+        with Interrupts() as interrupts:
             return _ended(command, words, interrupts)
-        except CompatError as error:
-            return _complain(error)
+    except CompatError as error:
+        return _complain(error)
+    finally:
+        gc.set_threshold(*before)
 
 
 def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
