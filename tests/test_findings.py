@@ -239,7 +239,7 @@ FILES: dict[str, tuple[Scene, Scene]] = {
     ),
     "VC108": (lambda path: checked(path, UNCOUNTED), lambda path: checked(path, NORMED)),
     "VC109": (lambda path: uncounted(path, 2), lambda path: uncounted(path, 1)),
-    "VC110": (lambda path: among_tensors(path, epoch=number(3)), lambda path: among_tensors(path)),
+    "VC110": (lambda path: among_tensors(path, epoch=number(3)), among_tensors),
     "VC113": (
         lambda path: checked(path, {**under("module.", SMALL), FIRST: SMALL[FIRST]}),
         lambda path: checked(path, {**under("module.", SMALL), "n_averaged": TensorSpec((), "int64")}),
@@ -524,7 +524,7 @@ def returning(*outputs: WorkerOutput, kind: str = "Tensor") -> Pass:
 
 
 def initially(*digests: str) -> Scene:
-    other = replace(ANSWER, initial=replace(cast(Initial, ANSWER.initial), digests=digests))
+    other = replace(ANSWER, initial=replace(cast("Initial", ANSWER.initial), digests=digests))
     return lambda _: {failure.code for failure in compare(ANSWER, other, CASE).failures}
 
 
@@ -563,7 +563,7 @@ def reread(path: Path, raised: str, module: str) -> Codes:
         python="python",
         conditions=SimpleNamespace(python="3.12"),
     )
-    return refused(lambda: Candidate().prepare(cast(Worker, worker)))
+    return refused(lambda: Candidate().prepare(cast("Worker", worker)))
 
 
 VALUE_ERROR = Raised("forward", "ValueError", "no")
@@ -622,7 +622,7 @@ def imported(file: Path, asked: Path) -> Codes:
     """Name a folder where the worker imports this file."""
     told = {"file": str(file), "module": "viscy_models", "signature": []}
     worker = SimpleNamespace(source=lambda *_, **__: None, request=lambda _: told, side="candidate", python="python")
-    return refused(lambda: Candidate(folder=str(asked)).prepare(cast(Worker, worker)))
+    return refused(lambda: Candidate(folder=str(asked)).prepare(cast("Worker", worker)))
 
 
 def from_wheel(blobs: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Codes:
@@ -706,7 +706,7 @@ def exporting(path: Path, name: str) -> Codes:
 
     setting = Setting((), Candidate(folder=str(path)), reads=True, names=())
     workshop = type("Bare", (), {"setting": setting, "worker": property(lacking)})()
-    return {finding.code for result in interface.run(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.run(cast("Workshop", workshop)) for finding in result.findings}
 
 
 HISTORY: dict[str, tuple[Scene, Scene]] = {
@@ -749,7 +749,7 @@ def promising(path: Path, error: dict[str, str] | None) -> Codes:
     conditions = SimpleNamespace(python="3.12")
     worker = SimpleNamespace(request=request, side="candidate", python="python", conditions=conditions)
     workshop = SimpleNamespace(setting=Setting((), Candidate()), worker=worker)
-    return {finding.code for result in interface.run(cast(Workshop, workshop)) for finding in result.findings}
+    return {finding.code for result in interface.run(cast("Workshop", workshop)) for finding in result.findings}
 
 
 def fallen_back(exit_code: int) -> Codes:
@@ -759,7 +759,7 @@ def fallen_back(exit_code: int) -> Codes:
             verify_stage, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
         )
         workshop = SimpleNamespace(setting=Setting((), Candidate()))
-        results = list(verify_stage.run(cast(Workshop, workshop)))
+        results = list(verify_stage.run(cast("Workshop", workshop)))
     return {finding.code for result in results for finding in result.findings}
 
 

@@ -33,7 +33,7 @@ def test_a_header_of_any_length_is_read(tmp_path: Path, first: int, second: int,
     assert list(open_checkpoint(str(path)).tensors) == ["w"]
 
 
-@pytest.mark.parametrize("first", range(0, 256))
+@pytest.mark.parametrize("first", range(256))
 def test_a_long_header_of_any_length_is_read_where_a_line_ends_in_the_weights(tmp_path: Path, first: int) -> None:
     """``p`` and ``I`` make one number of the header, ``P`` and ``V`` a text; an unpickler fails or goes on behind it."""
     path = tmp_path / "a.safetensors"

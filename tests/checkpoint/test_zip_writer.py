@@ -8,8 +8,8 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +18,9 @@ from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.checkpoint.zip_writer import ALIGNMENT, ZipWriter
 from viscy_compat.rewrite.output import Output, open_output
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def written(path: Path, entries: dict[str, bytes], *, known_crc: bool) -> None:

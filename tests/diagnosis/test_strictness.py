@@ -45,7 +45,7 @@ def counters(state: State) -> list[str]:
 
 
 def weights(state: State) -> list[str]:
-    return [name for name in state if name.endswith("conv.weight") or name.endswith("Conv2d_0.weight")]
+    return [name for name in state if name.endswith(("conv.weight", "Conv2d_0.weight"))]
 
 
 def without(names: Callable[[State], list[str]]) -> Change:
@@ -64,7 +64,7 @@ COUNTERS: dict[str, Change] = {
 }
 VERSIONS: dict[str, Callable[[State], State]] = {
     "with versions": lambda state: state,
-    "without versions": lambda state: dict(state),
+    "without versions": dict,
     "with old versions": lambda state: versioned(state, 1),
 }
 ENTRIES: dict[str, Change] = {

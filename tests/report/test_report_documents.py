@@ -8,13 +8,13 @@ from base64 import b64encode
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from markdown_it.token import Token
 
 from support.reports import ALL, HOSTILE, Fake, Shown, clean, empty, hostile, mixed
 from viscy_compat.errors import UsageError
@@ -26,6 +26,9 @@ from viscy_compat.report.github import SHOWN, SUMMARY_BYTES, summary
 from viscy_compat.report.page import page_of
 from viscy_compat.report.script import SCRIPT
 from viscy_compat.report.terminal import Style
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
 
 # The text format has a file for each command, and belongs to the commands.
 DOCUMENTS = tuple(format for format in FORMATS if format not in ("text", "jsonl"))

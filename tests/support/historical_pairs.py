@@ -68,12 +68,12 @@ def swin_of_microsoft(target: Layout) -> Layout:
         return name.replace("head.fc.", "head.")
 
     source = {rename(name): spec for name, spec in target.items()}
-    order = sorted(source, key=lambda name: _swin_place(name))
+    order = sorted(source, key=_swin_place)
     return {name: source[name] for name in order}
 
 
 def _swin_place(name: str) -> tuple[int, int, int]:
-    top = ("patch_embed", "layers", "norm", "head").index(name.split(".")[0])
+    top = ("patch_embed", "layers", "norm", "head").index(name.split(".", maxsplit=1)[0])
     stage = int(name.split(".")[1]) if top == 1 else 0
     return top, stage, int(".downsample." in name)
 

@@ -34,8 +34,10 @@ _MOST_DEPTH = 16
 """Deeper, a side of the input would be a multiple of 65,536."""
 
 _NO_WAY = (
-    "the first FNet3D convolved by 2 where today's convolves by 3, with norms that today's does not have: its files run "
-    "with its own code only (mehta-lab/VisCy at 619f4d24)",
+    (
+        "the first FNet3D convolved by 2 where today's convolves by 3, with norms that today's does not have: its files run "
+        "with its own code only (mehta-lab/VisCy at 619f4d24)"
+    ),
 )
 
 

@@ -278,7 +278,7 @@ def _moved_on(row: Operation, moves: Mapping[str, str]) -> Operation:
         return row
     if isinstance(row, Split):
         return row._replace(targets=tuple(moves.get(name, name) for name in row.targets))
-    return cast(Operation, row._replace(target=moves.get(row.target, row.target)))
+    return cast("Operation", row._replace(target=moves.get(row.target, row.target)))
 
 
 def _refuse_parametrisations(route: Route, where: str) -> None:

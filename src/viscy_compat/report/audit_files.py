@@ -104,7 +104,7 @@ def _csv(outcome: AuditOutcome) -> Iterator[str]:
 
 def _cell(value: object) -> object:
     """Return what stands in a cell: names of lists, and of mappings, are joined."""
-    return ",".join(cast(Sequence[str], value)) if isinstance(value, (list, tuple, dict)) else value
+    return ",".join(cast("Sequence[str]", value)) if isinstance(value, (list, tuple, dict)) else value
 
 
 def write_parquet(outcome: AuditOutcome, place: str) -> None:

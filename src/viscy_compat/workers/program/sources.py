@@ -41,7 +41,7 @@ class TextFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: Any) -> None:
         """Let Python make an ordinary module."""
-        return None
+        return
 
     def exec_module(self, module: Any) -> None:
         """Run the text."""
@@ -73,7 +73,7 @@ class Source:
             self.displaced = self._taken()
         sys.modules.update(self.modules)
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.modules = self._taken()
         sys.modules.update(self.displaced)
         if self.finder:

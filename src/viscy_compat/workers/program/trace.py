@@ -25,7 +25,7 @@ class Trace:
             self.handles.append(module.register_forward_pre_hook(self._begin))
             self.handles.append(module.register_forward_hook(self._end(name)))
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         for handle in self.handles:
             handle.remove()
 
