@@ -257,3 +257,11 @@ def test_the_temporary_file_is_never_more_open_than_the_new_one(tmp_path: Path) 
     old.chmod(0o600)
     with open_output(str(tmp_path / "new"), "refuse", inputs=(facts(old),)) as output:
         assert Path(output.temporary).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_name_as_long_as_the_file_system_takes_leaves_room_for_the_temporary_one(tmp_path: Path) -> None:
+    target = tmp_path / ("\N{MICROSCOPE}" * 60 + ".safetensors")  # 240 bytes and 12
+    with open_output(str(target), "refuse") as output:
+        output.write(b"whole")
+        output.commit()
+    assert target.read_bytes() == b"whole"

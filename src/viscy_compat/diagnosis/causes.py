@@ -204,6 +204,7 @@ def _about_prefix(view: View) -> Finding:
 
 def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
     """Say that nobody can know which set is meant, and how each one is called."""
+    # a dozen fit on a screen; the finding's keys have all
     some = ", ".join(map(repr, addresses[:12]))
     code = "VC320" if checkpoint.decided else "VC445"
     what = "sets of weights" if checkpoint.decided else "state dicts"

@@ -208,6 +208,7 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Ver
 
     A file that would run something is not for loading, whatever its tensors are; a remap writes them without it.
     """
+    # first: no plan makes a file safe to load that would run something
     if causes.forbid_loading(findings):
         return "unreadable"
     if plan is None or causes.forbid_remap(findings):
@@ -217,6 +218,7 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Ver
 
 def _is_close(near: Nearest) -> bool:
     """Whether a file is one of the class but for some tensors, rather than something else that shares a few."""
+    # a fifth of the tensors at fault: beyond that, names that are shared by chance weigh too much
     return 4 * distance(near.differences) <= near.shared or bool(near.custom)
 
 

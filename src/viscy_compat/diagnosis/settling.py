@@ -129,6 +129,7 @@ def settle_with(layout: Layout, by_weights: Inference, knowledge: Knowledge) -> 
     consistent = knowledge.without(_contradicted_names(inference))
     if len(consistent.values) == len(knowledge.values):
         return SettledConfig(inference, by_weights, _without(consistent, _contradicted_names(inference)))
+    # without what the weights contradict, arguments that hung on it may be open again
     again = infer(by_weights.architecture, layout, consistent.stated()) or by_weights
     return SettledConfig(
         again, by_weights=by_weights, knowledge=_without(consistent, _contradicted_names(again)), refuted=inference

@@ -20,6 +20,7 @@ _FEW = 8
 """Tensors of no known class below one name that are a set of weights, and not what a loss keeps."""
 
 _MOST_SITES = 16
+"""State dicts of one file that are looked into, a pass over all names each; what holds more is a row of snapshots."""
 
 
 def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
@@ -158,6 +159,7 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
             names = {name: key for name, key in names.items() if key not in used}
     pairs.extend(_dotless(checkpoint, pairs, list(names.values())))
     first = {key: place for place, key in enumerate(checkpoint.tensors)}
+    # in the order of the file, so that what is called first is what was written first
     pairs.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
     yield from _told_apart([_set_of(checkpoint, view, inference) for view, inference in pairs])
 

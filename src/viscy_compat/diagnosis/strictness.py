@@ -16,6 +16,7 @@ from viscy_compat.plans.maker import fills_counters_alone
 from viscy_compat.plans.plan import Plan, list_leftovers
 
 _SHOWN = 4
+"""Entries in a sentence, with their values; the finding's keys name all of them."""
 
 
 def loads_strictly(checkpoint: Checkpoint, view: View, inference: Inference, plan: Plan | None) -> bool:

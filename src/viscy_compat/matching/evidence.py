@@ -105,6 +105,7 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
     """
     if len(here) != len(there):
         return _pair_uneven(here, there, theory)
+    # the strongest evidence first; a weaker one is asked only where the stronger says nothing at all
     for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts, _by_affixes):
         pairings = _drop_disputed(step(here, there, theory), here, there)
         if pairings:
@@ -306,6 +307,7 @@ def _by_affixes(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
 
     Only where the order of registration can confirm it.
     """
+    # each with each: and words that merely begin alike need the order as a second witness
     if not theory.is_registered or len(here) > _FEW:
         return []
     mine = _distinctions([translate(unit.label, theory.words) for unit in here])

@@ -167,6 +167,7 @@ def part_tokens(part: str) -> tuple[Token, ...]:
     ('layer', 10, 'norm')
     """
     if part not in _SPLIT:
+        # names come from strangers: what is remembered of them is bounded
         if len(_SPLIT) > 65536:
             _SPLIT.clear()
         # a run of a thousand digits is a name, not a number: int() of it would cost, and refuses beyond 4,300 digits
@@ -218,6 +219,7 @@ def order_state(root: NameTreeNode) -> OrderState:
     """
     modules = _modules(root)
     apart = sum(node.last - node.first + 1 != node.size for node in modules)
+    # most modules torn apart is no order at all; a few are tensors that were appended or moved
     if apart * 2 >= len(modules) and apart:
         return "shuffled"
     if apart:

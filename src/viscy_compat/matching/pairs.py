@@ -248,6 +248,7 @@ def _add_companions(source: Layout, target: Layout, pairs: dict[str, Match], ope
         if name in pairs or name in open_there or not neutral_reason(name, spec):
             continue
         for candidate in (f"{old}.{last}" if old else last for old in layers.get(layer, ())):
+            # a layer that was put together of two has no counter of its own
             if len(layers[layer]) == 1 and candidate in source and candidate not in used_names:
                 pairs[name] = Match(candidate, name, "goes with its layer")
 
@@ -256,6 +257,7 @@ def _operation(pair: Match, spec: TensorSpec, target: TensorSpec) -> Operation:
     casts = spec.dtype != target.dtype
     if casts and (target.dtype != "float32" or spec.dtype not in NARROW_FLOATS):
         raise PlanRefused(f"no exact way from {spec.dtype} to {target.dtype}", where=printable(pair.source))
+    # a plan has one operation for each tensor
     if casts and pair.change != "none":
         raise PlanRefused(
             f"{pair.change} and cast at once", where=printable(pair.source), fix="save it in float32 first"
@@ -277,6 +279,7 @@ def _choices(undecided: Sequence[UndecidedGroup]) -> Iterator[list[Match]]:
         yield []
         return
     for rest in _choices(undecided[1:]):
+        # the first group varies fastest, and each starts in the order of both files
         for arrangement in _arrangements(undecided[0]):
             yield [*arrangement, *rest]
 

@@ -8,6 +8,7 @@ from viscy_compat.annotations import Mapping
 from viscy_compat.matching.name_tree import Label, parts_of
 
 _DEEPEST = 8
+"""Parts that are tried as a prefix: `model.`, `module.`, `_orig_mod.` and a name of a task's own are four of them."""
 
 
 def wrappers(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, Label]:

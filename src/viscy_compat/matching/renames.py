@@ -86,6 +86,7 @@ def find_renames(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -
     """
     problem = _pose(source, target, hints)
     outcome, order = _search_all(problem, total=True)
+    # "no rival" proves nothing where the source lacks some of what the target asks for: search again, names required
     if _target_lacks(problem, outcome):
         outcome, order = _search_all(problem, total=False)
     return _conclude(problem, outcome, order)
@@ -212,6 +213,7 @@ def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[Search
     bases = _bases(problem, part)
     theory = Theory(order, {}, total)
     outcome = search(units_below(here, bases[0]), units_below(there, bases[1]), theory)
+    # words that one pass learns may decide pairs that teach more; a pass costs as much as the first, so they are few
     for _ in range(3):
         words = _renamed_words(outcome)
         if words == theory.words or not outcome.groups:
@@ -289,6 +291,7 @@ def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Ma
         if (change := change_between(problem.source[pair.source], problem.target[pair.target])) is not None
     ]
     undecided = list(outcome.groups)
+    # a square matrix looks the same turned: where others are turned, nobody can see whether it is
     squares = _doubtful(problem.source, matches)
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)

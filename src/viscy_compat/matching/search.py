@@ -126,6 +126,7 @@ def _solve(context: Context, theory: Theory, outcome: SearchResult) -> Iterator[
         pairings = list(_decide(context, theory))
         if pairings:
             yield from _commit(context, pairings, outcome)
+        # the largest first: a module that is opened gives up what is known of its members, so small ones stay closed longest
         elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
             break
     _refuse_rest(context, outcome)
@@ -168,6 +169,7 @@ def _ground_of_single(one: Unit, other: Unit, context: Context, theory: Theory) 
     names_tell = theory.total or _beyond_last(one, other) or any(child.name is None for child in one.node.children)
     if alike and names_tell and (even or context.is_anchored(one, 1)):
         return "same inside"
+    # words alone are no witness where neither order nor counts can confirm them
     if theory.order == "shuffled" or not even:
         return None
     if translate(one.label, theory.words) == other.label:
@@ -354,6 +356,7 @@ def _uniform(units: list[Unit]) -> bool:
 
 def _group(here: list[Unit], there: list[Unit], theory: Theory) -> UndecidedGroup | None:
     one, other = here[0].node, there[0].node
+    # alike inside, so that what is true of the first two is true of all
     inner = search(_members(one, len(one.path)), _members(other, len(other.path)), theory)
     if inner.groups or len(inner.matches) != one.size:
         return None

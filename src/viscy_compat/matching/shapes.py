@@ -157,6 +157,7 @@ def _matrices(here: dict[Exact, int], there: dict[Exact, int]) -> tuple[dict[Exa
         old, new = (here.get(wide, 0), here.get(tall, 0)), (there.get(wide, 0), there.get(tall, 0))
         straight |= old == new and old[0] != old[1]
         transposed |= old != new and old == new[::-1]
+        # equal counts on both sides but for the turn; as many wide as tall ones may have been turned unseen
         if sum(old) == sum(new) and (old != new or old[0] == old[1]):
             loose[wide] = loose[tall] = ("matrix", *shape)
     return loose, straight and not transposed

@@ -9,6 +9,7 @@ from __future__ import annotations
 from viscy_compat.named import NamedTuple
 
 _NAN = 0x7F800001
+"""The bits that torch 2.15 gives to each of their not-a-numbers."""
 
 
 class _Float8(NamedTuple):

@@ -235,6 +235,7 @@ def rows_to_today(layout: Layout, inference: Inference) -> tuple[Operation, ...]
     """Return the rows from a layout to today's; what a missing batch counter would have become is filled."""
     whole = {**layout, **{name: TensorSpec((), "int64") for name in inference.uncounted}}
     rows = inference.generation.to_today(whole) if inference.generation.to_today else identity_rows(whole)
+    # rows are made for the whole layout, and those whose source is missing filled: a row may rename a counter
     gaps = set(inference.uncounted)
     return tuple(
         Fill(targets_of(row)[0], shape=(), dtype="int64", value=0, reason=COUNTER) if gaps & {*sources_of(row)} else row
@@ -285,6 +286,7 @@ def _refuse_parametrisations(route: Route, where: str) -> None:
     """Refuse weights that are computed from several tensors: no rename makes the plain ones of them."""
     from viscy_compat.plans.parametrisations import find_parametrisations
 
+    # what the user drops may be half of a parametrised weight: the other half alone is no plain weight either
     inside = {name.removeprefix(route.source.prefix): name for name in route.dropped}
     targets = {*route.there, *inside}
     layout = {**route.here, **{name: route.source.layout[raw] for name, raw in inside.items()}}

@@ -292,6 +292,7 @@ def layout_digest(layout: Layout) -> str:
     """
     import hashlib
 
+    # sorted: the same layout in another order is the same layout
     lines = sorted(f"{name!a} {spec.dtype} {spec.shape}\n" for name, spec in layout.items())
     return hashlib.sha256("".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
@@ -343,6 +344,7 @@ def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
 
 
 def _result_of_fill(row: Fill) -> dict[str, TensorSpec] | str:
+    # not-a-number and the infinities
     if row.value - row.value != 0:
         return f"{row.value} is no value to fill with"
     if row.dtype == "float32":

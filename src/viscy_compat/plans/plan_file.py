@@ -33,6 +33,7 @@ def plan_id(plan: Plan) -> str:
 
     rows = [[type(row).__name__, *row] for row in plan.operations]
     sides = [[layout_digest(side.layout), side.class_name, side.generation] for side in (plan.source, plan.target)]
+    # 64 bits tell plans apart, and can be compared by eye
     return hashlib.sha256(json.dumps([sides, rows]).encode()).hexdigest()[:16]
 
 

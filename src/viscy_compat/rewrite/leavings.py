@@ -11,6 +11,7 @@ from viscy_compat.plans.dropping import changing_drops
 from viscy_compat.rewrite.admission import Admission
 
 _MOST_NAMES = 4
+"""Names in a sentence; the places in the finding's keys have the others."""
 _KEEP = "--keep-classes keeps them as they were; torch.load and Lightning then need weights_only=False"
 
 

@@ -93,6 +93,7 @@ class Output:
         OutputRefused
             Where another file has appeared at the target, or the backup exists.
         """
+        # a hard link fails where the name is taken, even by a file that appeared a moment ago; a rename would replace it
         if self._if_exists == "refuse":
             self._take_free_place()
         else:
@@ -249,7 +250,8 @@ def _locked_file(path: str, mode: int) -> tuple[str, int]:
     """Make a temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
     folder, name = os.path.split(path)
     while True:
-        temporary = os.path.join(folder, f".{name[:60]}.{os.urandom(8).hex()}{ENDING}")
+        # a name holds 255 bytes and a character up to four of them; ours adds 35
+        temporary = os.path.join(folder, f".{name[:48]}.{os.urandom(8).hex()}{ENDING}")
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
         if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
             return temporary, descriptor

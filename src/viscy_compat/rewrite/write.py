@@ -168,8 +168,10 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
         with open_output(job.out, job.if_exists, inputs=job.weights.checkpoint.files) as output:
             records, admission = _write_file(job, states, output, reader)
             output.sync()
+            # after the disc has it, and before it takes its place: what is checked is what will be there
             recheck(output.temporary)
             _compare(job, states, records, output.temporary)
+            # last: the source may have been written to while it was copied and compared
             reader.verify_unchanged()
             output.commit()
             return WrittenFile(
