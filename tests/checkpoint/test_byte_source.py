@@ -78,3 +78,23 @@ def test_bytes_beyond_the_end_are_refused_whatever_was_kept(tmp_path: Path) -> N
         source.keep(0, 3)
         with pytest.raises(UnreadableCheckpoint, match="the file ends at byte 3"):
             source.read(2, 2)
+
+
+def test_whether_weights_are_zero_takes_one_read_of_an_honest_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from support.layouts import hollow
+    from viscy_compat.checkpoint import open_checkpoint, tensor_bytes
+    from viscy_compat.checkpoint.zeros import absence_of_weights
+    from viscy_compat.layout import TensorSpec
+
+    path = hollow(tmp_path / "a.safetensors", {f"{index}.weight": TensorSpec((64, 64)) for index in range(40)})
+    opened: list[Counted] = []
+
+    def counted(path: str, **_: object) -> Counted:
+        opened.append(Counted(path))
+        return opened[-1]
+
+    monkeypatch.setattr(tensor_bytes, "open_source", counted)
+    assert absence_of_weights(open_checkpoint(str(path))) == "none"
+    assert [len(source.reads) for source in opened] == [1]

@@ -117,6 +117,24 @@ def test_a_file_of_three_gigabytes_takes_at_most_five_requests_and_300_kb(
 
 
 @needs_nginx
+def test_weights_of_safetensors_take_at_most_five_requests_too(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from support.layouts import hollow, layout_of
+
+    folder, place = tmp_path / "web", tmp_path / "nginx"
+    folder.mkdir()
+    place.mkdir()
+    layout = layout_of("ContrastiveEncoder", backbone="convnext_tiny", in_channels=2, in_stack_depth=15)
+    hollow(folder / "large.safetensors", layout)
+    with nginx(folder, place) as (there, log):
+        assert check(capsys, f"{there}/large.safetensors")["verdict"] == "compatible"
+        rows = requests_in(log, "/large.safetensors")
+    assert 1 < len(rows) <= 5
+    assert sum(int(row[1]) for row in rows) <= 300_000
+
+
+@needs_nginx
 def test_a_small_file_takes_one_request(web: tuple[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
     address, log = web
     assert check(capsys, f"{address}/small.ckpt?one")["tensors"] == 1

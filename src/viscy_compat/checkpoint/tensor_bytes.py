@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 
 from viscy_compat.annotations import Callable, Iterator, Literal
-from viscy_compat.checkpoint.byte_source import CHUNK, ByteSource
+from viscy_compat.checkpoint.byte_source import CHUNK, Access, ByteSource
 from viscy_compat.checkpoint.chunks import ChunkedStorage
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.sources import open_source
@@ -27,15 +27,24 @@ class TensorReader:
         What was read of the file.
     crcs : {"verify", "ignore"}, optional
         ``ignore`` for a second reading of bytes whose CRCs were verified at the first.
+    access : {"running", "scattered"}, optional
+        ``scattered`` where a few bytes of some tensors are looked at.
 
     Examples
     --------
     ``with TensorReader(checkpoint) as reader: digest = reader.digest(checkpoint.tensors[key])``
     """
 
-    __slots__ = ("_sources", "_unpacked_storages", "_verifies", "checkpoint")
+    __slots__ = ("_access", "_sources", "_unpacked_storages", "_verifies", "checkpoint")
 
-    def __init__(self, checkpoint: Checkpoint, *, crcs: Literal["verify", "ignore"] = "verify") -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        crcs: Literal["verify", "ignore"] = "verify",
+        access: Access = "running",
+    ) -> None:
+        self._access: Access = access
         self.checkpoint = checkpoint
         self._verifies = crcs == "verify"
         self._sources: dict[FileFacts, ByteSource] = {}
@@ -71,7 +80,7 @@ class TensorReader:
                 oldest = self._sources.pop(next(iter(self._sources)))
                 oldest.verify_unchanged()
                 oldest.close()
-            self._sources[file] = open_source(file.path, same_as=file)
+            self._sources[file] = open_source(file.path, same_as=file, access=self._access)
         return self._sources[file]
 
     def locate(self, storage: Storage) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import chain, zip_longest
+from collections.abc import Iterable, Iterator
 from zlib import crc32
 
 from viscy_compat.annotations import Final, Literal
@@ -60,12 +60,24 @@ def _all_zero(checkpoint: Checkpoint, weights: list[StoredTensor]) -> bool:
     if sum(compressed.values()) > _MOST_UNPACKED:
         return False
     budget = _MOST
-    with TensorReader(checkpoint) as reader:
-        rounds = zip_longest(*(reader.chunks(each, size=min(_PIECE, each.storage.nbytes)) for each in weights))
-        for piece in filter(None, chain.from_iterable(rounds)):
+    with TensorReader(checkpoint, access="scattered") as reader:
+        for piece in _in_turns(reader.chunks(each, size=min(_PIECE, each.storage.nbytes)) for each in weights):
             budget -= len(piece)
             if piece.count(0) != len(piece):
                 return False
             if budget < 0:
                 return True
     return True
+
+
+def _in_turns(rows: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
+    """Yield a piece of each row, then another of each; none is read before it is asked for."""
+    waiting = list(rows)
+    while waiting:
+        left = []
+        for row in waiting:
+            piece = next(row, None)
+            if piece is not None:
+                left.append(row)
+                yield piece
+        waiting = left

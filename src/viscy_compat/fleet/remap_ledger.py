@@ -185,11 +185,9 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
     except (PlanRefused, CompatError) as error:
         # a full disc or a file in the way is no fact about the source: the next run tries again
         mark = "" if isinstance(error, OutputRefused) else mark
-        return LedgerRemap(
-            row.file, "refused", mark=mark, code=error.code or "VC104", message=error.message, fix=error.fix
-        )
+        return LedgerRemap(row.file, "refused", mark=mark, code=error.code, message=error.message, fix=error.fix)
     if result.written is None:
-        finding = next(iter(result.findings), Finding("VC104", "no plan was found"))
+        finding = next(iter(result.findings), Finding("", "no plan was found"))
         return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
     status = os.stat(out)
     return LedgerRemap(row.file, "written", out, status.st_size, status.st_mtime_ns, mark)
