@@ -51,6 +51,8 @@ ROWS = (
     Row("zoo", 0),
     Row("explain", 0),
     Row("explain VC201 vc202", 0),
+    Row("doctor --quick", 0),
+    Row("completion fish", 0),
     Row("explore BetaVae25D --ask backbone=resnet50", 0),
     Row("explore BetaVae25D --plot map.html", 0),
     Row("explore BetaVaeMonai --law inference --examples 2", 0),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from datetime import date
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, cast
+from unittest import mock
 
 import pytest
 
@@ -35,6 +37,7 @@ from support.assembly import (
 )
 from support.folders import Block, Entry, distributed
 from support.layouts import hollow, layout_of
+from support.packages import installed
 from support.scripted import OURS, Numbers, Scripted, add, draw, inquire, noise, rounded
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Case, complete
@@ -61,6 +64,7 @@ from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.tree import OldTree
 from viscy_compat.outputs.verdict import findings_about
 from viscy_compat.proof import equivalence
+from viscy_compat.readiness import examine
 from viscy_compat.references import records
 from viscy_compat.references.agreement import compare_recorded
 from viscy_compat.references.records import RecordedCase, RecordedPass, Reference, TensorRecord
@@ -709,6 +713,25 @@ def exporting(path: Path, name: str) -> Codes:
     return {finding.code for result in interface.run(cast("Workshop", workshop)) for finding in result.findings}
 
 
+def doctored(code: str = "", cache: str = "cache", **packages: str) -> Scene:
+    """Ask the doctor about `verify`, which needs version 2.10 of a package here."""
+
+    def scene(path: Path) -> Codes:
+        (path / "file").touch()
+        packaged = {name.replace("_", "-"): version for name, version in packages.items()}
+        with installed(path, packaged, code=code), mock.patch.dict(os.environ, VISCY_COMPAT_CACHE=str(path / cache)):
+            return {finding.code for finding in examine(("verify",), ("verify",)).findings}
+
+    return scene
+
+
+DOCTOR: dict[str, tuple[Scene, Scene]] = {
+    "VC395": (doctored(), doctored(broken_thing="2.10")),
+    "VC396": (doctored(broken_thing="2.9"), doctored(broken_thing="2.11")),
+    "VC397": (doctored("raise OSError('no libgomp')", broken_thing="2.10"), doctored("x = 1", broken_thing="2.10")),
+    "VC398": (doctored(cache="file/cache", broken_thing="2.10"), doctored(broken_thing="2.10")),
+}
+
 HISTORY: dict[str, tuple[Scene, Scene]] = {
     "VC601": (lambda path: refused(lambda: from_git(path / "no-clone")), cloned),
     "VC602": (lambda path: cloned(path, "viscy.b"), cloned),
@@ -814,7 +837,7 @@ FILES |= {
 
 # --- the law --------------------------------------------------------------------------------------------------------
 
-PAIRS = {**FILES, **READING, **OUTPUTS, **NUMBERS, **HISTORY}
+PAIRS = {**FILES, **READING, **OUTPUTS, **NUMBERS, **HISTORY, **DOCTOR}
 WHOLE_TESTS = {
     "VC360": ("fleet/test_audit.py", "test_a_file_that_ends_its_process_is_named_and_the_others_are_judged"),
     **dict.fromkeys(

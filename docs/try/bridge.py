@@ -7,7 +7,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 
 from viscy_compat import __version__
-from viscy_compat.architectures import known
+from viscy_compat.architectures import class_names
 from viscy_compat.cli import main
 
 
@@ -42,4 +42,4 @@ def about() -> dict[str, object]:
     """What the page says of itself: the versions, and the classes that can be stated."""
     # a first command that reads nothing imports what the first file would wait for
     answer("/", ["check", "--", "/no such file.ckpt"])
-    return {"version": __version__, "python": sys.version.split()[0], "classes": list(known())}
+    return {"version": __version__, "python": sys.version.split()[0], "classes": list(class_names())}

@@ -6,31 +6,14 @@ import gc
 import sys
 from io import TextIOWrapper
 
-from viscy_compat.annotations import TYPE_CHECKING, Any, Sequence, import_module
+from viscy_compat.annotations import Any, import_module
+from viscy_compat.commands import COMMANDS, declare_arguments
 from viscy_compat.errors import CompatError, Interrupted
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable
-from viscy_compat.report import FORMATS, emit_interrupted, outputs_of, say
+from viscy_compat.report import emit_interrupted, outputs_of, say
 from viscy_compat.version import __version__
 from viscy_compat.words import PlainWords
-
-if TYPE_CHECKING:
-    from argparse import ArgumentParser
-
-COMMANDS = {
-    "check": "does each checkpoint load into the migrated class, and what fixes it",
-    "audit": "thousands of checkpoints: a row each, a ledger, a summary",
-    "remap": "write a checkpoint that loads, or print the plan",
-    "diff": "two checkpoints: names, shapes, dtypes, bytes",
-    "inspect": "what is in this file, without loading it",
-    "verify": "old classes from history against the migrated ones, byte for byte",
-    "zoo": "the published checkpoints, and what each needs",
-    "explore": "hunt for shape breakage; ask what a configuration does before you train it",
-    "gate": "everything that must hold before a release, as one command",
-    "record": "write legacy_refs from history, or freeze a candidate as a generation",
-    "explain": "what a finding code means and what to do",
-}
-
 
 _GARBAGE = 200_000
 """Objects that are made before Python looks for circles among them: a short command ends before, and makes none."""
@@ -106,31 +89,8 @@ def _read_words(command: str, module: Any, words: list[str]) -> Any:
     return parser.parse_args(words)
 
 
-def declare_arguments(parser: PlainWords | ArgumentParser, module: Any) -> None:
-    """State the arguments that every command has, and those of one command's module."""
-    _add_common(parser, getattr(module, "FORMATS", FORMATS))
-    module.add_arguments(parser)
-
-
-def _add_common(parser: PlainWords | ArgumentParser, formats: Sequence[str]) -> None:
-    parser.set_defaults(formats=formats)
-    common = parser.add_argument_group("report")
-    common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")
-    common.add_argument(
-        "--output",
-        metavar="FORMAT:PATH",
-        action="append",
-        default=[],
-        help="write the report to a file too (repeatable)",
-    )
-    common.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour the text report")
-    common.add_argument("-q", "--quiet", action="store_true", help="no progress, and only what needs attention")
-    common.add_argument("-v", "--verbose", action="store_true", help="say everything: no lists are shortened")
-    common.add_argument("--version", action="version", version=f"viscy-compat {__version__}")
-
-
 def _overview() -> str:
-    rows = "\n".join(f"  {name:<9}{summary}" for name, summary in COMMANDS.items())
+    rows = "\n".join(f"  {name:<11}{summary}" for name, summary in COMMANDS.items())
     return (
         "usage: viscy-compat COMMAND ...\n\n"
         "Does an old VisCy checkpoint load into the migrated models, how to make it load, and the proof.\n\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -133,6 +134,18 @@ def small(tmp_path: Path) -> Path:
         str(tmp_path / "small.safetensors"), architecture.layout(complete(architecture, architecture.cases[0].config))
     )
     return tmp_path / "small.safetensors"
+
+
+def test_the_bridge_runs_commands_without_a_browser_too(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(small.parent)  # which is also gone back from
+    bridge = runpy.run_path(str(ROOT / "docs" / "try" / "bridge.py"))
+    assert "ContrastiveEncoder" in bridge["about"]()["classes"]
+    got = bridge["answer"](str(small.parent), ["check", "--format", "json", "--", small.name])
+    assert (got["code"], got["errors"], got["out"].rstrip("\n")) == (0, "", check(small.parent, small.name))
+    assert got["text"].startswith(f"{small.name}: compatible")
+    wrong = bridge["answer"](str(small.parent), ["check", "--nonsense", "a.ckpt"])
+    assert (wrong["code"], wrong["out"]) == (2, "")
+    assert "--nonsense" in wrong["errors"]
 
 
 @pytest.mark.torch

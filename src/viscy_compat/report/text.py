@@ -10,7 +10,7 @@ from viscy_compat.report.terminal import Style
 def render(report: Report[Result], style: Style) -> str:
     """Return the report as text."""
     text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
-    if style.verbose and report.command != "explain":
+    if style.verbose and report.command not in ("explain", "completion"):
         text = "\n\n".join([text, *_remainders(report, text, style)])
     if "::" in text or "##" in text:
         from viscy_compat.report.runners import without_commands
