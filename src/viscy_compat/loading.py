@@ -121,11 +121,11 @@ def _refusal(found: NoPlan) -> CompatError:
     """Return the error that says what the verdict says; the first finding is the most severe."""
     result = found.result
     first = result.findings[0]
-    told = "; ".join(finding.message for finding in result.findings if finding.severity == "error")
+    errors = "; ".join(finding.message for finding in result.findings if finding.severity == "error")
     address = flag(result.state_dict if len(result.sets) > 1 else None)
     fix = first.fix or f"viscy-compat check {quote_path(result.file)}{address} says more"
     kind = PlanRefused if result.verdict == "incompatible" else UnreadableCheckpoint
-    return kind(told or first.message, where=result.file, fix=fix, code=first.code)
+    return kind(errors or first.message, where=result.file, fix=fix, code=first.code)
 
 
 def _refuse_open_choices(identity: Identity, path: str) -> None:
@@ -141,8 +141,8 @@ def _refuse_open_choices(identity: Identity, path: str) -> None:
         )
     assumed = [f"{row.name}={spell(row.assumed)}" for row in rows]
     if assumed:
-        told = ", ".join(assumed)
-        warnings.warn(f"{path}: assumed, and no prediction depends on it: {told}", stacklevel=3)
+        text = ", ".join(assumed)
+        warnings.warn(f"{path}: assumed, and no prediction depends on it: {text}", stacklevel=3)
 
 
 def _meaning(row: Undetermined, identity: Identity) -> str:

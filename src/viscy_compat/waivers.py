@@ -196,14 +196,14 @@ def judge_waivers(waivers: Iterable[Waiver], used: Iterable[str] | None) -> tupl
     """
     rows = tuple(waivers)
     idle = unused_rows(rows, used) if used is not None else ()
-    told = [("VC621", row) for row in rows if row.expired] + [("VC622", row) for row in idle if not row.expired]
-    return tuple(Finding(code, str(row), fix=CATALOGUE[code].remedy) for code, row in told)
+    pairs = [("VC621", row) for row in rows if row.expired] + [("VC622", row) for row in idle if not row.expired]
+    return tuple(Finding(code, str(row), fix=CATALOGUE[code].remedy) for code, row in pairs)
 
 
 def table_of(waivers: Iterable[Waiver]) -> Table:
     """Return the rows as a table for the documents."""
-    told = [(row.id, row.class_name, row.about, str(row.expires), row.reason) for row in waivers]
-    return Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(told))
+    cells = [(row.id, row.class_name, row.about, str(row.expires), row.reason) for row in waivers]
+    return Table("waivers", ("id", "class", "about", "expires", "reason"), tuple(cells))
 
 
 _MOST_BYTES = 1 << 20

@@ -1,57 +1,49 @@
-"""What `verify` costs, in imports of the stack: starting, building, digests, filling, forwards.
+"""What `verify` costs, in imports of the stack: verify.py [--cases N] [--rounds N] [--against CLONE] [CLASS...]
 
-Run it on a quiet machine: ``python tools/bench/verify.py [--cases N] [CLASS...]``. It prints ratios and asserts nothing.
-With ``--cases`` it measures that many, spread evenly over all cases of the classes.
+The unit, one import of torch, timm and MONAI in a process of its own, is measured in turns with the runs, so that the
+machine's moods hit both alike. It prints ratios and asserts nothing. With ``--cases`` a run compares that many, spread
+evenly over all cases of the classes; with ``--against`` the code of another clone (the commit before) is run in turns, too.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
+import os
 import resource
 import subprocess
 import sys
-import time
 from collections import Counter
+from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
+from typing import Any
 
-from viscy_compat.architectures import find, migrated_names
-from viscy_compat.architectures.architecture import Architecture, Case
-from viscy_compat.old_code.origin import OldClass, Wanted, resolve
-from viscy_compat.workers.answers import Run, WorkerAnswer
+from alternation import Contender, alternate, table
 
 IMPORT = "import torch, timm, monai, monai.networks.nets"
 STAGES = ("build", "digest", "fill", "eval", "train")
+FIRST = ("ContrastiveEncoder", "ResNet3dEncoder", "BetaVae25D", "BetaVaeMonai")
+HERE = Path(__file__).resolve().parents[2]
 
 
-def seconds_of_import() -> float:
-    """The quicker of two imports of torch, timm and MONAI, each in a process of its own."""
-    laps = []
-    for _ in range(2):
-        begun = time.perf_counter()
-        subprocess.run([sys.executable, "-c", IMPORT], check=True, capture_output=True)
-        laps.append(time.perf_counter() - begun)
-    return min(laps)
+def module(*names: str) -> Any:
+    """The first of some modules that this code has: the commit before may call it otherwise."""
+    room = {name: find_spec(name.rpartition(".")[0]) for name in names}
+    return import_module(next(name for name in names if room[name] and find_spec(name)))
 
 
-def hashing_speed() -> float:
-    """Bytes a second of SHA-256, which differ fivefold between processors with and without instructions for it."""
-    block, begun = bytes(1 << 26), time.perf_counter()
-    hashlib.sha256(block).digest()
-    return len(block) / (time.perf_counter() - begun)
-
-
-def thin_out(names: list[str], wanted: int) -> None:
+def thin_out(names: Sequence[str], wanted: int) -> None:
     """Let `verify` see so many cases only, spread evenly over those of the classes."""
     equivalence = import_module("viscy_compat.proof.equivalence")
-    every = equivalence.cases_of
-    architectures = [find(name) for name in names]
-    olds = resolve(architectures, Wanted())
-    total = sum(len(every(one, olds[one.name])) for one in architectures)
-    place = count()
+    origin = module("viscy_compat.old_code.origin", "viscy_compat.history.origin")
+    every, find = equivalence.cases_of, import_module("viscy_compat.architectures").find
+    olds = origin.resolve([find(name) for name in names], origin.Wanted())
+    total, place = sum(len(every(find(name), olds[name])) for name in names), count()
 
-    def fewer(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
+    def fewer(architecture: Any, old: Any) -> tuple[Any, ...]:
         # the counter comes second: zip asks the first one for an item too many
         numbered = zip(every(architecture, old), place, strict=False)
         return tuple(case for case, at in numbered if (at + 1) * wanted // total > at * wanted // total)
@@ -59,44 +51,63 @@ def thin_out(names: list[str], wanted: int) -> None:
     equivalence.cases_of = fewer
 
 
-def measured(names: list[str]) -> tuple[float, int, dict[str, Counter[str]]]:
-    """Return wall seconds, cases, and the seconds of each stage on each side."""
-    sides = import_module("viscy_compat.workers.sides")
-    equivalence = import_module("viscy_compat.proof.equivalence")
+def run_once(names: Sequence[str], wanted: int) -> dict[str, Any]:
+    """Run `verify` in this process, and say how many cases it had, what each stage took, and the larger worker's memory."""
+    worker = module("viscy_compat.workers.worker", "viscy_compat.proof.workers")
+    sides = module("viscy_compat.workers.sides", "viscy_compat.proof.sides")
+    # what a namespace's last process used is lost with it, so nothing stands between this process and its workers
+    worker._launcher = lambda folder: []
     spent: dict[str, Counter[str]] = {"old": Counter(), "candidate": Counter()}
     read = sides.read_answer
 
-    def noting(json: dict[str, object], side: str, run: Run) -> WorkerAnswer:
-        answer: WorkerAnswer = read(json, side, run)
-        spent[side].update(answer.seconds)
-        return answer
+    def note(answer: dict[str, object], side: str, run: Any) -> Any:
+        found = read(answer, side, run)
+        spent[side].update(found.seconds)
+        return found
 
-    sides.read_answer = noting
-    begun = time.perf_counter()
-    report = equivalence.verify(names)
-    wall = time.perf_counter() - begun
-    return wall, sum(result.configurations for result in report.results), spent
+    sides.read_answer = note
+    if wanted:
+        thin_out(names, wanted)
+    report = import_module("viscy_compat.proof.equivalence").verify(names)
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return {"cases": sum(result.configurations for result in report.results), "spent": spent, "memory": memory}
+
+
+def contender(title: str, clone: Path, words: Sequence[str]) -> Contender:
+    """A run of the code of a clone."""
+    command = ["env", f"PYTHONPATH={clone / 'src'}", sys.executable, str(Path(__file__)), "--once", *words]
+    return Contender(title, command)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, help="how many to measure (default: all)")
+    parser.add_argument("--cases", type=int, default=0, help="how many to compare (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
+    parser.add_argument("--against", type=Path, help="a clone of another commit")
+    parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", metavar="CLASS")
     asked = parser.parse_args()
-    names = asked.names or list(migrated_names()[:4])
-    if asked.cases:
-        thin_out(names, asked.cases)
-    once = seconds_of_import()
-    wall, cases, spent = measured(names)
-    forwards = max(side["eval"] + side["train"] for side in spent.values())
-    print(f"{len(names)} classes, {cases} cases; unit: one import of torch, timm and MONAI ({once:.1f} s)")
-    print(f"whole run {wall / once:.2f}, besides the forwards {(wall - forwards) / once:.2f}")
-    print(f"SHA-256 on this processor: {hashing_speed() / 1e6:.0f} MB/s")
-    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"peak memory of the larger worker {memory:.0f} MB")
-    for side, stages in spent.items():
-        print(f"{side:<10}" + "  ".join(f"{stage} {stages[stage] / once:.2f}" for stage in STAGES))
+    names = asked.names or FIRST
+    if asked.once:
+        print(json.dumps(run_once(names, asked.cases)))
+        return
+    words = ["--cases", str(asked.cases), *names]
+    contenders = [
+        Contender("one import of the stack", [sys.executable, "-c", IMPORT]),
+        contender("verify", HERE, words),
+    ]
+    if asked.against:
+        contenders.append(contender(f"verify of {asked.against}", asked.against.resolve(), words))
+    alternate(contenders, asked.rounds)
+    print(table(", ".join(names), contenders))
+    done = subprocess.run(contenders[1].command, capture_output=True, text=True, check=True, env={**os.environ})
+    facts, unit = json.loads(done.stdout), contenders[0].median("wall")
+    print(
+        f"{facts['cases']} cases, {facts['memory']:.0f} MB in the larger worker; a run's stages in imports of the stack:"
+    )
+    for side, stages in facts["spent"].items():
+        print(f"{side:<10}" + "  ".join(f"{stage} {stages.get(stage, 0.0) / unit:.2f}" for stage in STAGES))
 
 
 if __name__ == "__main__":

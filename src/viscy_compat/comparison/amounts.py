@@ -53,8 +53,8 @@ class Amount:
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON, which knows no infinity."""
         numbers = {"largest": self.largest, "relative": self.relative, "scale": self.scale}
-        told = {name: value if isfinite(value) else None for name, value in numbers.items()}
-        return {"output": self.output, **told, "of": self.of}
+        finite = {name: value if isfinite(value) else None for name, value in numbers.items()}
+        return {"output": self.output, **finite, "of": self.of}
 
 
 def measure(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str) -> tuple[Amount, ...]:

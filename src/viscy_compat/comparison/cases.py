@@ -28,8 +28,8 @@ def compare(
     names : Sequence[str]
         What the class calls its outputs, in order.
     """
-    if lacking := [f"{side} {what}" for side, told in _sides(old, new) for what in _lacking(told)]:
-        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
+    if gaps := [f"{side} {what}" for side, answer in _sides(old, new) for what in _gaps(answer)]:
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(gaps)}", case),))
     if old.error or new.error:
         return refusals(old.error, new.error, case, rows, ran=False)
     failures = list(layout_failures(old.layout, new.layout, case))
@@ -52,27 +52,27 @@ def never_ran(passes: Iterable[object]) -> bool:
     >>> never_ran([Raised("forward", "TypeError", "")]), never_ran([])
     (True, False)
     """
-    told = list(passes)
-    return bool(told) and all(isinstance(row, Raised) for row in told)
+    outcomes = list(passes)
+    return bool(outcomes) and all(isinstance(row, Raised) for row in outcomes)
 
 
 def free(failures: Sequence[Failure], case: Case) -> Failure:
     """Return the note that stands for failures in a configuration of which there is no checkpoint."""
-    told = "; ".join(failure.message for failure in failures)
+    differences = "; ".join(failure.message for failure in failures)
     keys = dict.fromkeys(key for failure in failures for key in failure.keys)
-    return Failure("VC340", f"the old class never ran here: {told}", case, tuple(keys))
+    return Failure("VC340", f"the old class never ran here: {differences}", case, tuple(keys))
 
 
-def _lacking(told: WorkerAnswer) -> Iterator[str]:
+def _gaps(answer: WorkerAnswer) -> Iterator[str]:
     """Say what an answer does not hold that a comparison needs: two sides that say nothing are not equal."""
-    if told.error:
+    if answer.error:
         return
-    if not told.layout:
+    if not answer.layout:
         yield "has no tensors"
-    if told.initial is None or len(told.initial.digests) != len(told.layout):
+    if answer.initial is None or len(answer.initial.digests) != len(answer.layout):
         yield "did not tell its initial weights"
     for mode in MODES:
-        ran = told.passes.get(mode)
+        ran = answer.passes.get(mode)
         if ran is None or (isinstance(ran, Pass) and not all(output.digest for output in ran.outputs)):
             yield f"did not tell its outputs in {mode} mode"
         elif isinstance(ran, Pass) and not ran.outputs:
@@ -92,9 +92,9 @@ def refusals(
         refusal = old if row.side == "old-refuses" else new
         if refusal and refusal.kind == (row.stage, row.error):
             return Judgement(accepted=(row.id,))
-    told = [f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _sides(old, new)]
+    sentences = [f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _sides(old, new)]
     code = "VC340" if old and not new and not ran else "VC504"
-    return Judgement((Failure(code, ", ".join(told), case),))
+    return Judgement((Failure(code, ", ".join(sentences), case),))
 
 
 def _sides(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
@@ -127,15 +127,15 @@ def _modes(
     ours, theirs = old.passes[mode], new.passes[mode]
     if isinstance(ours, Raised) or isinstance(theirs, Raised):
         errors = [side if isinstance(side, Raised) else None for side in (ours, theirs)]
-        judged = refusals(errors[0], errors[1], case, rows, ran=not never_ran(old.passes.values()))
-        told = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judged.failures)
-        return Judgement(told, judged.accepted)
+        judgement = refusals(errors[0], errors[1], case, rows, ran=not never_ran(old.passes.values()))
+        failures = tuple(Failure(f.code, f"in {mode} mode {f.message}", case, mode=mode) for f in judgement.failures)
+        return Judgement(failures, judgement.accepted)
     return Judgement(tuple(_pass_failures(ours, theirs, mode, case, names)))
 
 
 def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case, called: Sequence[str]) -> Iterator[Failure]:
     if _form(old) != _form(new):
-        yield Failure("VC507", f"forward returned {_spelled(old)} and returns {_spelled(new)}", case, mode=mode)
+        yield Failure("VC507", f"forward returned {_spell(old)} and returns {_spell(new)}", case, mode=mode)
         return
     pairs = zip(name_outputs(old.outputs, called).items(), new.outputs, strict=True)
     differ = [name for (name, ours), theirs in pairs if ours.digest != theirs.digest]
@@ -148,18 +148,18 @@ def _pass_failures(old: Pass, new: Pass, mode: Mode, case: Case, called: Sequenc
 
 
 def _left_behind(old: Pass, new: Pass, mode: Mode, case: Case) -> Iterator[Failure]:
-    moved = [name for name, digest in old.buffers.items() if new.buffers.get(name) != digest]
-    if moved:
-        message = f"after a pass in {mode} mode {len(moved)} buffers differ, from {moved[0]} on"
-        yield Failure("VC503", message, case, tuple(fold(moved)), mode)
+    others = [name for name, digest in old.buffers.items() if new.buffers.get(name) != digest]
+    if others:
+        message = f"after a pass in {mode} mode {len(others)} buffers differ, from {others[0]} on"
+        yield Failure("VC503", message, case, keys=tuple(fold(others)), mode=mode)
     if old.generator != new.generator:
         yield Failure("VC503", f"a pass in {mode} mode draws another number of random numbers", case, mode=mode)
 
 
-def _form(told: Pass) -> tuple[Any, ...]:
-    kind = "namespace" if told.type.endswith("Namespace") else told.type
-    return kind, *((output.name, output.shape, output.dtype) for output in told.outputs)
+def _form(result: Pass) -> tuple[Any, ...]:
+    kind = "namespace" if result.type.endswith("Namespace") else result.type
+    return kind, *((output.name, output.shape, output.dtype) for output in result.outputs)
 
 
-def _spelled(told: Pass) -> str:
-    return f"{told.type} of " + ", ".join(f"{output.name} {output.shape} {output.dtype}" for output in told.outputs)
+def _spell(result: Pass) -> str:
+    return f"{result.type} of " + ", ".join(f"{output.name} {output.shape} {output.dtype}" for output in result.outputs)

@@ -57,7 +57,7 @@ class Evidence:
         for failure in failures if self.folder else ():
             if failure.case:
                 cases.setdefault(failure.case.name, []).append(failure)
-        for told in cases.values():
-            if case := told[0].case:
+        for rows in cases.values():
+            if case := rows[0].case:
                 path = Path(self.place(name, case, "failures")).with_suffix(".json")
-                path.write_text(json.dumps([failure.to_dict() for failure in told], indent=2) + "\n")
+                path.write_text(json.dumps([failure.to_dict() for failure in rows], indent=2) + "\n")

@@ -34,7 +34,7 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
     found = DeepDiff(_rows(old), _rows(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
     if gone or come:
-        yield Failure("VC111", _renamed(gone, come), case, tuple(fold([*gone, *come])))
+        yield Failure("VC111", _say_renames(gone, come), case, tuple(fold([*gone, *come])))
     for code, what in (("VC211", "shape"), ("VC212", "dtype")):
         changed = {
             row.path(output_format="list")[0]: row for row in found.get("values_changed", ()) if _about(row, what)
@@ -44,9 +44,9 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
             names = tuple(fold(name for name in old if name in changed))
             message = f"{_some(len(changed))} another {what} ({_short(names)}): {row.t1} became {row.t2}"
             yield Failure(code, message, case, names)
-    moved = [mine for mine, theirs in zip(_common(old, new), _common(new, old), strict=True) if mine != theirs]
-    if moved:
-        yield Failure("VC112", f"{_some(len(moved))} another place, from {moved[0]} on", case, tuple(fold(moved)))
+    others = [mine for mine, theirs in zip(_common(old, new), _common(new, old), strict=True) if mine != theirs]
+    if others:
+        yield Failure("VC112", f"{_some(len(others))} another place, from {others[0]} on", case, tuple(fold(others)))
 
 
 def _rows(layout: Layout) -> dict[str, dict[str, str]]:
@@ -61,7 +61,7 @@ def _about(row: Any, what: str) -> bool:
     return bool(row.path(output_format="list")[-1] == what)
 
 
-def _renamed(gone: Sequence[str], come: Sequence[str]) -> str:
+def _say_renames(gone: Sequence[str], come: Sequence[str]) -> str:
     verbs = ("is", "are")
     parts = [f"{len(gone)} tensor{'s' * (len(gone) > 1)} {verbs[len(gone) > 1]} missing ({_short(fold(gone))})"] * bool(
         gone

@@ -23,24 +23,24 @@ def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
     >>> parting_module(old, old)
     ''
     """
-    theirs, ours = _numbered(new), _numbered(old)
+    theirs, ours = _by_number(new), _by_number(old)
     for key, call in ours.items():
         other = theirs.get(key)
         if other is None:
-            return _shown(_around(call.module, ours, theirs))
+            return _title(_around(call.module, ours, theirs))
         if other.returned != call.returned:
-            return _shown(call.module if other.given == call.given else _around(call.module, ours, theirs))
+            return _title(call.module if other.given == call.given else _around(call.module, ours, theirs))
     return ""
 
 
-def _numbered(calls: Sequence[ModuleCall]) -> dict[tuple[str, int], ModuleCall]:
+def _by_number(calls: Sequence[ModuleCall]) -> dict[tuple[str, int], ModuleCall]:
     """Key the calls by module and by how often it had been called before."""
-    seen: dict[str, int] = {}
-    numbered = {}
+    counts: dict[str, int] = {}
+    calls_by_number = {}
     for call in calls:
-        seen[call.module] = seen.get(call.module, -1) + 1
-        numbered[call.module, seen[call.module]] = call
-    return numbered
+        counts[call.module] = counts.get(call.module, -1) + 1
+        calls_by_number[call.module, counts[call.module]] = call
+    return calls_by_number
 
 
 def _around(module: str, old: Mapping[tuple[str, int], ModuleCall], new: Mapping[tuple[str, int], ModuleCall]) -> str:
@@ -53,5 +53,5 @@ def _around(module: str, old: Mapping[tuple[str, int], ModuleCall], new: Mapping
     return ""
 
 
-def _shown(module: str) -> str:
+def _title(module: str) -> str:
     return module or "(the whole model)"

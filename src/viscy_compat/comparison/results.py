@@ -88,8 +88,8 @@ class ClassResult:
         groups: dict[tuple[str, str, tuple[str, ...]], list[Failure]] = {}
         for failure in self.failures:
             groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
-        told = [_finding(failures) for failures in groups.values()]
-        return sorted([*told, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
+        found = [_finding(failures) for failures in groups.values()]
+        return sorted([*found, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
 
     def __repr__(self) -> str:
         return line_of(self, f"{self.generation}, {self.configurations} cases")
@@ -123,8 +123,8 @@ def _finding(failures: Sequence[Failure]) -> Finding:
 
 
 def _cases(names: Sequence[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"{len(names)} case{'s' * (len(names) > 1)}: {shown}{', ...' if len(names) > 3 else ''}"
+    first = ", ".join(names[:3])
+    return f"{len(names)} case{'s' * (len(names) > 1)}: {first}{', ...' if len(names) > 3 else ''}"
 
 
 def _versions(conditions: Conditions) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from math import prod
 from pprint import pformat
 from typing import Any
 
@@ -29,9 +30,9 @@ from viscy_compat.exploring.laws import LAW_KINDS, LAWS, DrawnCase, Law, LawBrok
 from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.wheel import cache_folder
-from viscy_compat.strategies import buildable, configurations, inputs
+from viscy_compat.strategies import MOST_ELEMENTS, buildable, configurations, inputs
 from viscy_compat.waivers import Waiver, judge_waivers, table_of
-from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
+from viscy_compat.workers.candidate import PACKAGE, read_candidate
 from viscy_compat.workers.sides import Progress, Setup, sides
 
 PROFILES = {"dev": 20, "ci": 100, "release": 1000}
@@ -287,7 +288,7 @@ def explore(
     drawing = Settings(_examples(profile, examples), seed, _laws(laws))
     package = read_candidate(candidate)
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, trust=trust_repo)
-    tell = progress or _silent
+    tell = progress or (lambda line: None)
     with ExitStack() as stack:
         olds, both = {}, None
         if any(law.kind != "rules" for law in drawing.laws):
@@ -306,7 +307,7 @@ def explore(
     headline = f"{package.title} against {', '.join(titles)}" if titles else "the shape rules, without any model"
     rows = [row for row in waivers if any(_covers(row, one.name, law.id) for one in chosen for law in drawing.laws)]
     partly = [row.id for row in rows if not _all_looked_at(row, chosen, drawing.laws)]
-    return _waived(explored, rows, partly, headline)
+    return _apply_waivers(explored, rows, partly, headline)
 
 
 def _all_looked_at(row: Waiver, chosen: Sequence[Architecture], laws: Sequence[Law]) -> bool:
@@ -321,7 +322,7 @@ def _covers(row: Waiver, name: str, law: str) -> bool:
     return row.covers(name, law) or row.covers(name, "VC510")
 
 
-def _waived(
+def _apply_waivers(
     explored: Sequence[Exploration], rows: Sequence[Waiver], partly: Sequence[str], headline: str
 ) -> Report[Exploration | WaiverReview]:
     """Apply the rows, and judge them; those that were only partly looked at are never called unused."""
@@ -329,8 +330,8 @@ def _waived(
     if not rows:
         return Report("explore", results, headline=headline)
     used = [row.id for result in results for row, _ in result.waived]
-    told = WaiverReview(tuple(rows), judge_waivers(rows, [*used, *partly]))
-    return Report("explore", [*results, told], headline=headline, exhibits=Exhibits(tables=(table_of(rows),)))
+    review = WaiverReview(tuple(rows), judge_waivers(rows, [*used, *partly]))
+    return Report("explore", [*results, review], headline=headline, exhibits=Exhibits(tables=(table_of(rows),)))
 
 
 def _without(result: Exploration, rows: Sequence[Waiver]) -> Exploration:
@@ -358,7 +359,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     for kind in LAW_KINDS:
         laws = tuple(law for law in drawing.laws if law.kind == kind)
         begun, before = time.monotonic(), tally.cases.total()
-        found = list(_broken(subject, laws, drawing, tally))
+        found = list(_find_broken(subject, laws, drawing, tally))
         broken += found
         speed = (tally.cases.total() - before) / max(time.monotonic() - begun, 1e-3)
         for law in laws:
@@ -367,17 +368,17 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
                 f"{subject.architecture.name}: {law.id} {state}, {tally.cases[law.id]} cases, {speed:.1f} a second"
             )
     return Exploration(
-        subject.architecture.name,
-        subject.old.title if subject.old else "",
-        dict(tally.cases),
-        dict(Counter(tally.outcomes.values())),
-        tuple(broken),
-        tuple(sorted(subject.used)),
-        time.monotonic() - started,
+        name=subject.architecture.name,
+        source=subject.old.title if subject.old else "",
+        cases=dict(tally.cases),
+        outcomes=dict(Counter(tally.outcomes.values())),
+        broken=tuple(broken),
+        used=tuple(sorted(subject.used)),
+        seconds=time.monotonic() - started,
     )
 
 
-def _broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Iterator[BrokenLaw]:
+def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Iterator[BrokenLaw]:
     """Check laws of one kind on the same cases; one that breaks is told, and the rest go on without it."""
     while laws:
         found = _check(subject, laws, drawing, tally)
@@ -409,7 +410,14 @@ def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _T
         test()
     except LawBroken as error:
         law, case = failed[0]
-        return BrokenLaw(law.id, law.says, str(error), case.config, case.input, reproduction(subject, law, case))
+        return BrokenLaw(
+            law=law.id,
+            says=law.says,
+            message=str(error),
+            config=case.config,
+            input=case.input,
+            script=reproduction(subject, law, case),
+        )
     return None
 
 
@@ -420,36 +428,26 @@ def _cases(architecture: Architecture, law: Law) -> st.SearchStrategy[list[Drawn
 
     def with_inputs(config: dict[str, Any]) -> st.SearchStrategy[list[DrawnCase]]:
         meant = architecture.input_shape(config)
-        first = st.just(meant) if _small(meant) else inputs(architecture, config)
+        first = st.just(meant) if prod(meant) <= MOST_ELEMENTS else inputs(architecture, config)
         shapes = st.tuples(first, *[inputs(architecture, config)] * (most - 1))
         return shapes.map(lambda found: [DrawnCase(config, shape) for shape in dict.fromkeys(found)])
 
     return drawn_configs.flatmap(with_inputs)
 
 
-def _small(shape: tuple[int, ...]) -> bool:
-    size = 1
-    for length in shape:
-        size *= length
-    return size <= 1 << 19
-
-
 def reproduction(subject: Subject, law: Law, drawn: DrawnCase) -> str:
     """Return a script that shows a broken law when it is run as a file."""
+    package = subject.package.folder or subject.package.name
     return (
         f'"""{law.id}, broken for {subject.architecture.name}: {law.says}"""\n\n'
         "from viscy_compat.exploring.exploration import replay\n\n"
         f"config = {pformat(dict(drawn.config), width=110, sort_dicts=False)}\n"
-        f"replay({subject.architecture.name!r}, {law.id!r}, config, {drawn.input!r}, candidate={_named(subject.package)!r})\n"
+        f"replay({subject.architecture.name!r}, {law.id!r}, config, {drawn.input!r}, candidate={package!r})\n"
     )
 
 
-def _named(package: Candidate) -> str:
-    return package.folder or package.name
-
-
 def replay(
-    name: str, law: str, config: Config, fed: tuple[int, ...], *, candidate: str = PACKAGE, wheel: str | None = None
+    name: str, law: str, config: Config, shape: tuple[int, ...], *, candidate: str = PACKAGE, wheel: str | None = None
 ) -> None:
     """Check one law on one case.
 
@@ -459,7 +457,7 @@ def replay(
         The class and the law.
     config : Config
         A complete configuration.
-    fed : tuple[int, ...]
+    shape : tuple[int, ...]
         The shape that is fed.
     candidate : str
         The package, or the folder that holds it.
@@ -479,12 +477,12 @@ def replay(
     (chosen,) = _laws([law])
     architecture, package = find(name), read_candidate(candidate)
     if chosen.kind == "rules":
-        return chosen.check(Subject(architecture), DrawnCase(config, fed))
+        return chosen.check(Subject(architecture), DrawnCase(config, shape))
     old = resolve([architecture], Wanted(wheel=wheel))[name]
     with sides(Setup(cache=2), package) as both:
         subject = Subject(architecture, old, both, package)
         subject.meet()
-        chosen.check(subject, DrawnCase(config, fed))
+        chosen.check(subject, DrawnCase(config, shape))
     return None
 
 
@@ -502,7 +500,3 @@ def _laws(names: Iterable[str] | None) -> tuple[Law, ...]:
     if unknown:
         raise UsageError(f"there is no law {', '.join(unknown)}", fix=f"laws: {', '.join(by_name)}")
     return tuple(by_name[name] for name in names) if names else LAWS
-
-
-def _silent(message: str) -> None:
-    """Tell nobody."""

@@ -38,7 +38,10 @@ DRAWS_A_SAMPLE = frozenset({"z", "recon_x"})
 """Outputs that depend on random numbers, or on all of the latent vector, in eval mode too."""
 
 _NOTICED = 1e-6
+"""Of the largest output: what is less is rounding of float32, whose steps are a tenth of it."""
+
 _MOST_NUMBERS = 1 << 22
+"""Numbers of a probe's batch: 16 MB, which pass through a file and are compared one by one in Python."""
 
 
 class LawBroken(AssertionError):
@@ -117,16 +120,16 @@ class Subject:
         )
         return next(self.both.both([runs]))
 
-    def computed(self, drawn: DrawnCase, numbers: array[float]) -> arrays.Arrays:
+    def compute(self, drawn: DrawnCase, numbers: array[float]) -> arrays.Arrays:
         """Feed these numbers to the candidate in eval mode and return its outputs."""
         with tempfile.TemporaryDirectory() as folder:
             given, taken = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
             arrays.write(given, {"input": (drawn.input, numbers)})
             options = {"inputs": str(given), "save": str(taken), "keep": ["eval"]}
             answer = self.answers(drawn, ("eval",), old={}, new=options)[1]
-            told = answer.error or answer.passes.get("eval")
-            if not isinstance(told, Pass):
-                raise LawBroken(f"the rule says that it runs, but it raises {told}")
+            outcome = answer.error or answer.passes.get("eval")
+            if not isinstance(outcome, Pass):
+                raise LawBroken(f"the rule says that it runs, but it raises {outcome}")
             return {name.removeprefix("eval/"): row for name, row in arrays.read(taken).items()}
 
 
@@ -138,9 +141,9 @@ def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:
         return
     ours, theirs = subject.seen(drawn)
     rows = rows_for(subject.architecture, subject.old.generation.name, drawn.config)
-    judged = compare(ours, theirs, Case("drawn", drawn.config, drawn.input), rows)
-    subject.used.update(judged.accepted)
-    broken = [failure for failure in judged.failures if CATALOGUE[failure.code].severity == "error"]
+    judgement = compare(ours, theirs, Case("drawn", drawn.config, drawn.input), rows)
+    subject.used.update(judgement.accepted)
+    broken = [failure for failure in judgement.failures if CATALOGUE[failure.code].severity == "error"]
     if broken and broken[0].code == UNDECIDED:
         raise WorkerFailed(broken[0].message, where=f"{subject.architecture.name} {dict(drawn.config)}", code=UNDECIDED)
     if broken:
@@ -156,15 +159,15 @@ def shape_rule(subject: Subject, drawn: DrawnCase) -> None:
 def _same_outcome(rule: Outcome, answer: WorkerAnswer) -> None:
     built = answer.error is None
     if rule.builds != built:
-        raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_said(answer.error)}")
-    told = answer.passes.get("eval")
-    if not built or told is None:
+        raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_behaviour(answer.error)}")
+    outcome = answer.passes.get("eval")
+    if not built or outcome is None:
         return
-    ran = isinstance(told, Pass)
+    ran = isinstance(outcome, Pass)
     if rule.runs != ran:
-        raise LawBroken(f"the rule says {_verb(rule.runs, 'run')} ({rule.why}), but it {_said(told)}")
-    if isinstance(told, Pass) and tuple(rule.outputs.values()) != tuple(output.shape for output in told.outputs):
-        shapes = [output.shape for output in told.outputs]
+        raise LawBroken(f"the rule says {_verb(rule.runs, 'run')} ({rule.why}), but it {_behaviour(outcome)}")
+    if isinstance(outcome, Pass) and tuple(rule.outputs.values()) != tuple(output.shape for output in outcome.outputs):
+        shapes = [output.shape for output in outcome.outputs]
         raise LawBroken(f"the rule says {list(rule.outputs.values())}, but the outputs are {shapes}")
 
 
@@ -172,8 +175,8 @@ def _verb(holds: bool, verb: str) -> str:
     return f"it {verb}s" if holds else f"it does not {verb}"
 
 
-def _said(told: Raised | Pass | None) -> str:
-    return f"raises {told}" if isinstance(told, Raised) else "does"
+def _behaviour(outcome: Raised | Pass | None) -> str:
+    return f"raises {outcome}" if isinstance(outcome, Raised) else "does"
 
 
 def reconstruction(subject: Subject, drawn: DrawnCase) -> None:
@@ -227,16 +230,16 @@ def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
     trained = isinstance(answer.passes.get("train"), Pass)
     if not answer.error and rule.runs and rule.trains != trained:
         raise LawBroken(
-            f"the rule says {_verb(rule.trains, 'train')} ({rule.why}), but it {_said(answer.passes['train'])}"
+            f"the rule says {_verb(rule.trains, 'train')} ({rule.why}), but it {_behaviour(answer.passes['train'])}"
         )
     alone = drawn._replace(input=(1, *drawn.input[1:]))
     if rule.runs != subject.outcome(alone).runs:
         raise LawBroken("the rule treats a batch of 1 otherwise than a larger one in eval mode")
     if rule.runs:
         found = subject.answers(alone, ("eval",), old={}, new={})[1]
-        told = found.error or found.passes.get("eval")
-        if not isinstance(told, Pass):
-            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_said(told)}")
+        passed = found.error or found.passes.get("eval")
+        if not isinstance(passed, Pass):
+            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_behaviour(passed)}")
 
 
 def members(subject: Subject, drawn: DrawnCase) -> None:
@@ -246,7 +249,7 @@ def members(subject: Subject, drawn: DrawnCase) -> None:
         return
     size = prod(pair.input[1:])
     first = arrays.noise(size, 1)
-    one, other = (subject.computed(pair, first + arrays.noise(size, seed)) for seed in (2, 3))
+    one, other = (subject.compute(pair, first + arrays.noise(size, seed)) for seed in (2, 3))
     for name, (shape, numbers) in one.items():
         kept = prod(shape[1:])
         if numbers[:kept] != other[name][1][:kept]:
@@ -282,8 +285,8 @@ def _without_influence(subject: Subject, drawn: DrawnCase, axis: int) -> tuple[s
     base, other = arrays.noise(prod(shape), 1), arrays.noise(prod(shape), 2)
     numbers = array("f", base)
     for index in range(length):
-        numbers.extend(_perturbed(base, other, shape, axis - 1, index))
-    outputs = subject.computed(batch, numbers)
+        numbers.extend(_perturb(base, other, shape, axis - 1, index))
+    outputs = subject.compute(batch, numbers)
     chosen = {name: row for name, row in outputs.items() if name not in DRAWS_A_SAMPLE} or outputs
     found = {index for index in range(length) if not any(_differs(*row, index + 1) for row in chosen.values())}
     return found, any(_has_twins(*row) for row in chosen.values())
@@ -295,7 +298,7 @@ def _has_twins(shape: tuple[int, ...], numbers: array[float]) -> bool:
     return len(set(numbers[:size])) < size
 
 
-def _perturbed(base: array[float], other: array[float], shape: tuple[int, ...], axis: int, index: int) -> array[float]:
+def _perturb(base: array[float], other: array[float], shape: tuple[int, ...], axis: int, index: int) -> array[float]:
     """Return a copy of an input in which everything at one index of an axis is other numbers."""
     inner = prod(shape[axis + 1 :])
     step = inner * shape[axis]

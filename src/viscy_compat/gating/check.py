@@ -39,8 +39,8 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
             findings: list[Finding] = []
             files = 0
             for generation in architecture.generations:
-                for recorded in recorded_layouts(architecture, generation):
-                    findings += _complaints(folder, architecture, generation, recorded)
+                for record in recorded_layouts(architecture, generation):
+                    findings += _complaints(folder, architecture, generation, record)
                     files += 1
             yield StageResult(NAME, architecture.name, tuple(findings), details={"files": files})
 
@@ -57,8 +57,8 @@ def recorded_layouts(architecture: Architecture, generation: Generation) -> list
     return [case for case in reference.cases if case.refusal is None and not _accepted(architecture, generation, case)]
 
 
-def _accepted(architecture: Architecture, generation: Generation, recorded: RecordedCase) -> bool:
-    return bool(rows_for(architecture, generation.name, recorded.case.config))
+def _accepted(architecture: Architecture, generation: Generation, record: RecordedCase) -> bool:
+    return bool(rows_for(architecture, generation.name, record.case.config))
 
 
 def hollow(path: str, layout: Layout) -> None:
@@ -101,17 +101,17 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
 
 
 def _complaints(
-    folder: str, architecture: Architecture, generation: Generation, recorded: RecordedCase
+    folder: str, architecture: Architecture, generation: Generation, record: RecordedCase
 ) -> Iterator[Finding]:
-    case = recorded.case
-    told = generation.layout(complete(architecture, case.config))
-    for failure in layout_failures(recorded.layout, told, case):
+    case = record.case
+    layout = generation.layout(complete(architecture, case.config))
+    for failure in layout_failures(record.layout, layout, case):
         message = (
             f"{generation.name} {case.name}: the architecture file says otherwise than recorded: {failure.message}"
         )
         yield Finding("VC607", message, failure.keys, CATALOGUE["VC607"].remedy)
     path = os.path.join(folder, "sample.safetensors")
-    hollow(path, recorded.layout)
+    hollow(path, record.layout)
     yield from complaint_about(path, architecture, generation, case)
     os.remove(path)
 

@@ -36,11 +36,11 @@ def gate(
         True where everything holds. A stage that could not run, or that left out a class, is never a pass.
     """
     found: list[StageResult] = []
-    told: dict[str, str] = {}
+    causes: dict[str, str] = {}
     try:
         with Workshop(setting) as workshop:
             for stage in stages:
-                results = (_said_once(stage, result, told) for result in results_of(stage, workshop))
+                results = (_said_once(stage, result, causes) for result in results_of(stage, workshop))
                 found += [waive(result, waivers) for result in results]
     except KeyboardInterrupt as stop:
         more = stop.report.results if isinstance(stop, Interrupted) else ()
@@ -65,12 +65,12 @@ def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequenc
     return Report("gate", whole, headline=_headline(found, setting, stages), exhibits=exhibits, interrupted=True)
 
 
-def _said_once(stage: Stage, result: StageResult, told: dict[str, str]) -> StageResult:
+def _said_once(stage: Stage, result: StageResult, causes: dict[str, str]) -> StageResult:
     """Let the first of several stages that one cause ends tell it, and the others refer to that one."""
     first = result.findings[0] if result.undecided and result.findings and not result.subject else None
-    if first is None or told.setdefault(first.message, stage.name) == stage.name:
+    if first is None or causes.setdefault(first.message, stage.name) == stage.name:
         return result
-    again = first._replace(message=f"for the reason that {told[first.message]} names", fix="")
+    again = first._replace(message=f"for the reason that {causes[first.message]} names", fix="")
     return replace(result, findings=(again, *result.findings[1:]))
 
 
@@ -172,7 +172,9 @@ def _mark(found: Sequence[StageResult], name: str, stage: str) -> str:
 
 def _headline(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> str:
     """Name the source of the old classes; without one it was the recorded layouts."""
-    told = [row.headline for row in found if row.headline]
+    headlines = [row.headline for row in found if row.headline]
     if all(row.left_out for row in found if row.headline):
-        told = [f"{setting.candidate.title} against recorded layouts", *told]
-    return "; ".join([*told, f"profile {setting.profile}"] if any(row.name == "explore" for row in stages) else told)
+        headlines = [f"{setting.candidate.title} against recorded layouts", *headlines]
+    return "; ".join(
+        [*headlines, f"profile {setting.profile}"] if any(row.name == "explore" for row in stages) else headlines
+    )

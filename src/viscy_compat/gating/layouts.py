@@ -46,17 +46,17 @@ def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
         yield Finding(code, f"{seen[0].sentence} (case {names[0]}{more})", keys, CATALOGUE[code].remedy)
 
 
-def _case(workshop: Workshop, architecture: Architecture, recorded: RecordedCase) -> Iterator[Failure]:
-    case = recorded.case
+def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) -> Iterator[Failure]:
+    case = record.case
     answer = _built(workshop, architecture, case, "meta")
     if answer.error and answer.error.type == "NotImplementedError":
         answer = _built(workshop, architecture, case, "cpu")
     if answer.error:
         yield Failure("VC504", f"the candidate raises {printable(str(answer.error))}", case)
         return
-    failures = list(layout_failures(recorded.layout, answer.layout, case))
+    failures = list(layout_failures(record.layout, answer.layout, case))
     # what raised at every forward pass was never trained: nobody has a checkpoint of it
-    if failures and recorded.passes and all(isinstance(told, RecordedRefusal) for told in recorded.passes.values()):
+    if failures and record.passes and all(isinstance(outcome, RecordedRefusal) for outcome in record.passes.values()):
         failures = [free(failures, case)]
     yield from failures
 
@@ -65,4 +65,4 @@ def _built(workshop: Workshop, architecture: Architecture, case: Case, device: s
     target = workshop.setting.candidate.target(architecture)
     run = Run("candidate", target, case.config, case.input, ("layout",), 0, {"device": device})
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
-    return workshop.setting.candidate.checked(workshop.worker, answer)
+    return workshop.setting.candidate.check(workshop.worker, answer)

@@ -102,7 +102,7 @@ def _on_to_own(workshop: Workshop, architecture: Architecture, case: Case, new: 
         The renames cannot be told from names and structure.
     """
     own = workshop.setting.own(architecture.name)
-    layouts = [recorded.layout for recorded in own.cases if recorded.name == case.name] if own else []
+    layouts = [record.layout for record in own.cases if record.name == case.name] if own else []
     if not layouts:
         return new
     sample, further = (
@@ -167,7 +167,7 @@ def _compared(
     options = {"weights": new, "save": f"{new}.outputs", "keep": ["eval"]}
     run = Run("candidate", target, case.config, case.input, ("eval",), 0, options)
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
-    found = _pass(workshop.setting.candidate.checked(workshop.worker, answer))
+    found = _pass(workshop.setting.candidate.check(workshop.worker, answer))
     where = f"{generation.name} {case.name}"
     if isinstance(found, Raised):
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")

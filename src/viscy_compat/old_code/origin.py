@@ -144,10 +144,19 @@ def old_class(generation: Generation, release: Release, tree: OldTree) -> OldCla
     """Take a class out of a tree, and say what keeps its files from being those that are recorded for a state."""
     source = tree.source(generation.module)
     strange = tuple(strange_files(source, release.sources))
-    return OldClass(generation, release, not strange, tree.kind, tree.title, tree.revision, source, strange)
+    return OldClass(
+        generation=generation,
+        release=release,
+        proven=not strange,
+        kind=tree.kind,
+        title=tree.title,
+        revision=tree.revision,
+        source=source,
+        strange=strange,
+    )
 
 
-def strange_files(source: OldSource, recorded: Mapping[str, str]) -> Iterator[str]:
+def strange_files(source: OldSource, sources: Mapping[str, str]) -> Iterator[str]:
     """Name every file that keeps a source from being the recorded one: changed, missing, or there besides.
 
     All files of a source can be imported, so any of them may change what a class does. An empty ``__init__.py`` makes a
@@ -162,10 +171,10 @@ def strange_files(source: OldSource, recorded: Mapping[str, str]) -> Iterator[st
     ['viscy/a.py', 'viscy/c.py']
     """
     for path, blob in source.blobs.items():
-        empty = blob == EMPTY and path.endswith("/__init__.py") and path not in recorded
-        if recorded.get(path) != blob and not empty:
+        empty = blob == EMPTY and path.endswith("/__init__.py") and path not in sources
+        if sources.get(path) != blob and not empty:
             yield path
-    yield from (path for path in recorded if path not in source.blobs)
+    yield from (path for path in sources if path not in source.blobs)
 
 
 def _holds(tree: OldTree, sources: Mapping[str, str]) -> bool:

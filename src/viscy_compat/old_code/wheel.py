@@ -38,7 +38,7 @@ def from_wheel(release: str) -> OldTree:
     """
     path = Path(release) if release.endswith(".whl") else _wheel(release)
     version = path.name.split("-")[1] if path.name.count("-") >= 2 else release
-    return OldTree("wheel", path.name, version, release, _unzipped(path))
+    return OldTree(kind="wheel", place=path.name, revision=version, asked=release, contents=_unzipped(path))
 
 
 def cache_folder() -> Path:

@@ -94,7 +94,7 @@ def verify(
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, recorded, trust_repo)
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs)
-    tell = progress or _silent
+    tell = progress or (lambda line: None)
     if recorded:
         return _against_references(chosen, package, setup, seed, tell)
     try:
@@ -108,7 +108,7 @@ def verify(
     frozen = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
-    comparison = Comparison(run, olds, package, seed, evidence, tell)
+    comparison = Comparison(run, olds, package, seed=seed, evidence=evidence, tell=tell)
     results: list[ClassResult] = []
     try:
         _as_recorded(frozen, package, setup, tell, results)
@@ -170,6 +170,7 @@ class Comparison:
         chosen: Sequence[Architecture],
         olds: Mapping[str, OldClass],
         package: Candidate,
+        *,
         seed: int,
         evidence: Evidence,
         tell: Progress,
@@ -198,43 +199,45 @@ class Comparison:
     def _share(self, setup: Setup, share: Sequence[Architecture]) -> None:
         with sides(setup, self.package) as both:
             for architecture in share:
-                self._found[architecture.name] = self.judged(both, architecture)
+                self._found[architecture.name] = self.judge(both, architecture)
 
-    def judged(self, both: Sides, architecture: Architecture) -> ClassResult:
+    def judge(self, both: Sides, architecture: Architecture) -> ClassResult:
         """Compare one class on two workers."""
         old = self.olds[architecture.name]
-        described = both.describe(architecture, old)
+        descriptions = both.describe(architecture, old)
         origin = Origin(old.kind, old.revision, old.source.blobs, old.proven, both.conditions)
         notes = tuple(_notes(old, architecture))
         result = ClassResult(architecture.name, old.generation.name, origin, 0, notes=notes)
-        if described[1].error:
-            message = f"{self.package.target(architecture)} cannot be imported ({printable(str(described[1].error))})"
+        if descriptions[1].error:
+            message = (
+                f"{self.package.target(architecture)} cannot be imported ({printable(str(descriptions[1].error))})"
+            )
             return replace(result, failures=(Failure("VC312", message),))
-        return self._cases(both, architecture, old, described, result)
+        return self._cases(both, architecture, old, descriptions, result)
 
     def _cases(
         self,
         both: Sides,
         architecture: Architecture,
         old: OldClass,
-        described: tuple[ClassDescription, ClassDescription],
+        descriptions: tuple[ClassDescription, ClassDescription],
         result: ClassResult,
     ) -> ClassResult:
         cases = cases_of(architecture, old)
-        failures = list(_signatures(described, old, architecture))
+        failures = list(_signatures(descriptions, old, architecture))
         accepted: dict[str, None] = {}
         runs = [self._runs(architecture, old, case) for case in cases]
         computed = 0
         for case, (ours, theirs) in zip(cases, both.both(runs), strict=True):
             rows = rows_for(architecture, old.generation.name, case.config)
-            judged = compare(ours, theirs, case, rows, architecture.outputs)
-            failures += judged.failures
-            accepted.update(dict.fromkeys(judged.accepted))
+            judgement = compare(ours, theirs, case, rows, architecture.outputs)
+            failures += judgement.failures
+            accepted.update(dict.fromkeys(judgement.accepted))
             computed += not (ours.error and theirs.error)
         if not computed:
             message = "both sides raise alike in every case, so nothing was compared"
             failures.append(Failure(UNDECIDED, message, cases[0] if cases else None))
-        located = tuple(self._located(both, architecture, old, failures))
+        located = tuple(self._locate(both, architecture, old, failures))
         self.evidence.note(architecture.name, located)
         count = sum(CATALOGUE[failure.code].severity == "error" for failure in located)
         self.tell(f"{architecture.name}: {len(cases)} cases, {count or 'no'} difference{'s' * (count != 1)}")
@@ -251,24 +254,24 @@ class Comparison:
             Run("candidate", self.package.target(architecture), case.config, case.input, report, self.seed, options[1]),
         )
 
-    def _located(
+    def _locate(
         self, both: Sides, architecture: Architecture, old: OldClass, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
         """Name the module where the models part, and how far, for failures of a forward pass, and keep the tensors."""
         asked = {f.case.name: f.case for f in failures if f.code in KEPT and f.case}
         with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
             evidence = self.evidence if self.evidence.folder else Evidence(folder)
-            traced = {}
+            traces = {}
             for case in asked.values():
                 codes = {failure.code for failure in failures if failure.case is case}
-                traced[case.name] = self._traced(
+                traces[case.name] = self._trace(
                     both, architecture, old, case, evidence.options(architecture, case, codes)
                 )
             for failure in failures:
                 about = failure.case if failure.case and failure.code in ("VC501", "VC503") else None
-                yield _with_module(failure, traced[about.name], evidence, architecture) if about else failure
+                yield _with_module(failure, traces[about.name], evidence, architecture) if about else failure
 
-    def _traced(
+    def _trace(
         self, both: Sides, architecture: Architecture, old: OldClass, case: Case, options: tuple[dict[str, Any], ...]
     ) -> tuple[WorkerAnswer, WorkerAnswer]:
         report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
@@ -277,11 +280,11 @@ class Comparison:
 
 
 def _signatures(
-    described: tuple[ClassDescription, ClassDescription], old: OldClass, architecture: Architecture
+    descriptions: tuple[ClassDescription, ClassDescription], old: OldClass, architecture: Architecture
 ) -> Iterator[Failure]:
     """Compare constructors; those of an older generation differ, which its own finding says."""
     if old.generation.name == architecture.generations[-1].name:
-        yield from signature_failures(described[0].signature, described[1].signature)
+        yield from signature_failures(descriptions[0].signature, descriptions[1].signature)
 
 
 def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
@@ -293,32 +296,28 @@ def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
 
 
 def _with_module(
-    failure: Failure, traced: tuple[WorkerAnswer, WorkerAnswer], evidence: Evidence, architecture: Architecture
+    failure: Failure, answers: tuple[WorkerAnswer, WorkerAnswer], evidence: Evidence, architecture: Architecture
 ) -> Failure:
     modes: list[Mode] = ["train"] if failure.mode == "train" else ["eval"]
-    found = [parting_module(traced[0].calls.get(mode, ()), traced[1].calls.get(mode, ())) for mode in modes]
+    found = [parting_module(answers[0].calls.get(mode, ()), answers[1].calls.get(mode, ())) for mode in modes]
     if failure.code != "VC501" or failure.case is None:
         return replace(failure, module=next(filter(None, found), ""))
     old, new = (evidence.place(architecture.name, failure.case, side) for side in SIDES)
-    amounts = _with_names(measure(old, new, modes[0]), traced[0].passes.get(modes[0]), architecture)
+    amounts = _with_names(measure(old, new, modes[0]), answers[0].passes.get(modes[0]), architecture)
     return replace(failure, module=next(filter(None, found), ""), amounts=amounts)
 
 
 def _with_names(
-    amounts: Sequence[Amount], told: Pass | Raised | None, architecture: Architecture
+    amounts: Sequence[Amount], outcome: Pass | Raised | None, architecture: Architecture
 ) -> tuple[Amount, ...]:
     """Call outputs what the class calls them; a worker knows places alone."""
-    outputs = told.outputs if isinstance(told, Pass) else ()
+    outputs = outcome.outputs if isinstance(outcome, Pass) else ()
     names = {output.name: name for name, output in name_outputs(outputs, architecture.outputs).items()}
     return tuple(replace(amount, output=names.get(amount.output, amount.output)) for amount in amounts)
 
 
 def _headline(olds: Iterable[OldClass], package: Candidate, frozen: Sequence[Architecture]) -> str:
     sources = {old.title: old.proven for old in olds}
-    told = [f"{title}{', proven by git blob ids' if proven else ''}" for title, proven in sources.items()]
-    kept = [f"{row.name} {row.generations[-1].name} as it was frozen" for row in frozen]
-    return f"{package.title} against {' and '.join([*told, *kept])}"
-
-
-def _silent(message: str) -> None:
-    return None
+    titles = [f"{title}{', proven by git blob ids' if proven else ''}" for title, proven in sources.items()]
+    frozen_titles = [f"{row.name} {row.generations[-1].name} as it was frozen" for row in frozen]
+    return f"{package.title} against {' and '.join([*titles, *frozen_titles])}"

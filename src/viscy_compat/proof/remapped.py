@@ -68,7 +68,7 @@ class OldClassProver:
         SourceUnavailable, MissingExtra, WorkerFailed
             Where the old code or a package cannot be had.
         """
-        architecture, generation = _known(chosen)
+        architecture, generation = _class_and_generation(chosen)
         proven: dict[str, Any] = {}
         with ExitStack() as stack:
             folder = stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
@@ -83,19 +83,16 @@ class OldClassProver:
                     _run(found.title, found.target, found.release.arguments(config), architecture, config, here),
                     _run("candidate", self.candidate.target(architecture), config, architecture, config, there),
                 )
-                answers = [_asked(worker, run) for worker, run in zip((old, new), runs, strict=True)]
-                told = _verdicts(answers, runs, architecture, generation, chosen)
-                proven[_label(chosen, config)] = {**told, "old class": _origin(found)}
+                answers = [_ask(worker, run) for worker, run in zip((old, new), runs, strict=True)]
+                verdicts = _verdicts(answers, runs, architecture, generation, chosen)
+                state = "the recorded files" if found.proven else "files of no recorded state"
+                proven[_label(chosen, config)] = {**verdicts, "old class": f"{found.title}, {state}"}
         return {"proof": "old and new outputs compared in eval mode, seed 0", **proven}
 
     def _old_class(self, architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> OldClass:
         release = _release(architecture, generation, config)
         wanted = Wanted(repo=self.repo, rev=release.revision) if self.repo else Wanted(wheel=release.wheel)
         return resolve([architecture], wanted)[architecture.name]
-
-
-def _origin(found: OldClass) -> str:
-    return f"{found.title}, {'the recorded files' if found.proven else 'files of no recorded state'}"
 
 
 def _release(architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> Release:
@@ -128,7 +125,7 @@ def _label(chosen: FilePlan, config: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={spell(config[name])}" for name in names) or "configuration as it is known"
 
 
-def _known(chosen: FilePlan) -> tuple[Architecture, Generation]:
+def _class_and_generation(chosen: FilePlan) -> tuple[Architecture, Generation]:
     identity = chosen.result.identity if chosen.result else None
     if identity is None or chosen.grounds:
         raise UsageError(
@@ -152,11 +149,11 @@ def _run(
     return Run(source, target, dict(arguments), architecture.input_shape(config), ("eval",), 0, options)
 
 
-def _asked(worker: Worker, run: Run) -> WorkerAnswer:
+def _ask(worker: Worker, run: Run) -> WorkerAnswer:
     return read_answer(worker.request(run.to_json()), worker.side, run)
 
 
-def _passed(answer: WorkerAnswer) -> Pass:
+def _pass_of(answer: WorkerAnswer) -> Pass:
     """Return the forward pass; what was raised instead is a refusal."""
     found = answer.error or answer.passes.get("eval")
     if isinstance(found, Pass):
@@ -173,27 +170,30 @@ def _verdicts(
     chosen: FilePlan,
 ) -> dict[str, str]:
     """Say of each output how old and new agree."""
-    old, new = map(_passed, answers)
+    old, new = map(_pass_of, answers)
     if not old.outputs or len(old.outputs) != len(new.outputs):
         raise PlanRefused(
             f"the proof failed: {len(old.outputs)} outputs of the old class, {len(new.outputs)} of the new one"
         )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
-    told = {}
+    verdicts = {}
     for (name, mine), theirs in zip(name_outputs(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
         if mine.digest == theirs.digest and mine.shape == theirs.shape:
-            told[name] = "equal, byte for byte"
+            verdicts[name] = "equal, byte for byte"
         elif name in generation.unit_length and chosen.plan.loses:
-            told[name] = _normalised(name, before, after, f"eval/{mine.name}", f"eval/{theirs.name}")
+            verdicts[name] = _compare_normalised(name, before, after, f"eval/{mine.name}", f"eval/{theirs.name}")
         else:
             raise PlanRefused(f"the proof failed: {name} differs between the old class and the new one")
-    return told
+    return verdicts
 
 
-def _normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: str, new_key: str) -> str:
-    if _saved(old, old_key).spec != _saved(new, new_key).spec or not _saved(old, old_key).spec.shape:
+def _compare_normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: str, new_key: str) -> str:
+    if (
+        _saved_tensor(old, old_key).spec != _saved_tensor(new, new_key).spec
+        or not _saved_tensor(old, old_key).spec.shape
+    ):
         raise PlanRefused(f"the proof failed: {name} has another shape in the new class")
-    width = _saved(old, old_key).spec.shape[-1]
+    width = _saved_tensor(old, old_key).spec.shape[-1]
     mine, theirs = _values(old, old_key), _unit_rows(_values(new, new_key), width)
     worst = max((abs(one - other) for one, other in zip(mine, theirs, strict=True)), default=0.0)
     if not worst <= NORMALISED:
@@ -208,7 +208,7 @@ def _unit_rows(values: array[float], width: int) -> Iterator[float]:
         yield from (value / length for value in row)
 
 
-def _saved(checkpoint: Checkpoint, key: str) -> StoredTensor:
+def _saved_tensor(checkpoint: Checkpoint, key: str) -> StoredTensor:
     """Return a float32 tensor that a worker was to save."""
     found = checkpoint.tensors.get(key)
     if found is None or found.spec.dtype != "float32":
@@ -218,7 +218,7 @@ def _saved(checkpoint: Checkpoint, key: str) -> StoredTensor:
 
 def _values(checkpoint: Checkpoint, key: str) -> array[float]:
     """Return the elements of a float32 tensor."""
-    values, tensor = array("f"), _saved(checkpoint, key)
+    values, tensor = array("f"), _saved_tensor(checkpoint, key)
     with TensorReader(checkpoint) as reader:
         for piece in reader.chunks(tensor):
             values.frombytes(piece)

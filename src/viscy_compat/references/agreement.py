@@ -23,15 +23,15 @@ TOLERANCE = 1e-4
 """Of the recorded root mean square: what another CPU or another torch may change."""
 
 
-def run_of(recorded: RecordedCase, target: str, seed: int) -> Run:
+def run_of(record: RecordedCase, target: str, seed: int) -> Run:
     """Return the request that lets a candidate do what was recorded."""
-    samples = max([1, *(len(row.samples) for row in recorded.weights)])
+    samples = max([1, *(len(row.samples) for row in record.weights)])
     report = ("layout", "initial", "eval", "train")
-    return Run("candidate", target, recorded.config, recorded.input, report, seed, {"samples": samples})
+    return Run("candidate", target, record.config, record.input, report, seed, {"samples": samples})
 
 
 def compare_recorded(
-    recorded: RecordedCase,
+    record: RecordedCase,
     new: WorkerAnswer,
     case: Case,
     rows: Sequence[AcceptedDifference] = (),
@@ -41,8 +41,8 @@ def compare_recorded(
 
     Parameters
     ----------
-    recorded : RecordedCase
-        What the old class told.
+    record : RecordedCase
+        What is recorded of the old class.
     new : Answer
         With layout, initial weights and passes, with samples.
     case : Case
@@ -52,56 +52,56 @@ def compare_recorded(
     names : Sequence[str]
         What the class calls its outputs, in order.
     """
-    if lacking := list(_lacking(recorded, new)):
-        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(lacking)}", case),))
-    old = Raised(recorded.refusal.stage, recorded.refusal.type, "") if recorded.refusal else None
+    if gaps := list(_gaps(record, new)):
+        return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(gaps)}", case),))
+    old = Raised(record.refusal.stage, record.refusal.type, "") if record.refusal else None
     if old or new.error:
         return refusals(old, new.error, case, rows, ran=False)
-    failures = list(layout_failures(recorded.layout, new.layout, case))
+    failures = list(layout_failures(record.layout, new.layout, case))
     if not failures:
-        failures += _weights(recorded, new, case)
-    if failures and never_ran(_raised(told) for told in recorded.passes.values()):
+        failures += _weights(record, new, case)
+    if failures and never_ran(_as_raised(outcome) for outcome in record.passes.values()):
         return Judgement((free(failures, case),))
     for mode in () if failures else MODES:
-        failures += _pass(recorded, new, mode, case, rows, names)
+        failures += _pass(record, new, mode, case, rows, names)
     return Judgement(tuple(failures))
 
 
-def _lacking(recorded: RecordedCase, new: WorkerAnswer) -> Iterator[str]:
+def _gaps(record: RecordedCase, new: WorkerAnswer) -> Iterator[str]:
     """Say what is missing on either side; samples are told for the tensors of one's own layout, each as many."""
-    if recorded.refusal or new.error:
+    if record.refusal or new.error:
         return
-    yield from (f"nothing is recorded of a pass in {mode} mode" for mode in MODES if mode not in recorded.passes)
+    yield from (f"nothing is recorded of a pass in {mode} mode" for mode in MODES if mode not in record.passes)
     yield from (f"the candidate did not tell its outputs in {mode} mode" for mode in MODES if mode not in new.passes)
     if new.initial is None or len(new.initial.samples) != len(new.layout):
         yield "the candidate did not tell its initial weights"
 
 
-def _weights(recorded: RecordedCase, new: WorkerAnswer, case: Case) -> Iterator[Failure]:
+def _weights(record: RecordedCase, new: WorkerAnswer, case: Case) -> Iterator[Failure]:
     samples = new.initial.samples if new.initial else ()
-    far = [row.name for row, mine in zip(recorded.weights, samples, strict=True) if _far(row, mine)]
+    far = [row.name for row, mine in zip(record.weights, samples, strict=True) if _far(row, mine)]
     if far:
         message = f"{len(far)} of {len(samples)} seeded initial weights are not those recorded, from {far[0]} on"
         yield Failure("VC506", message, case, tuple(fold(far)))
 
 
-def _raised(told: RecordedPass | RecordedRefusal) -> Raised | None:
-    return Raised(told.stage, told.type, "") if isinstance(told, RecordedRefusal) else None
+def _as_raised(outcome: RecordedPass | RecordedRefusal) -> Raised | None:
+    return Raised(outcome.stage, outcome.type, "") if isinstance(outcome, RecordedRefusal) else None
 
 
 def _pass(
-    recorded: RecordedCase,
+    record: RecordedCase,
     answer: WorkerAnswer,
     mode: Mode,
     case: Case,
     rows: Sequence[AcceptedDifference],
     names: Sequence[str],
 ) -> Iterator[Failure]:
-    old, new = recorded.passes[mode], answer.passes[mode]
+    old, new = record.passes[mode], answer.passes[mode]
     if isinstance(old, RecordedRefusal) or isinstance(new, Raised):
         now = new if isinstance(new, Raised) else None
-        ran = not never_ran(map(_raised, recorded.passes.values()))
-        yield from refusals(_raised(old), now, case, rows, ran=ran).failures
+        ran = not never_ran(map(_as_raised, record.passes.values()))
+        yield from refusals(_as_raised(old), now, case, rows, ran=ran).failures
         return
     form = [(row.name, row.shape, row.dtype) for row in old.outputs]
     if form != [(row.name, row.shape, row.dtype) for row in new.outputs]:
@@ -111,7 +111,7 @@ def _pass(
     far = [(name, row, mine) for (name, mine), row in called if _far_output(row, mine)]
     if far:
         which = f"{', '.join(name for name, _, _ in far)} {'are' if len(far) > 1 else 'is'}"
-        amounts = tuple(_amount(*told) for told in far)
+        amounts = tuple(_amount(*row) for row in far)
         yield Failure("VC506", f"in {mode} mode {which} not what was recorded", case, mode=mode, amounts=amounts)
 
 
@@ -140,18 +140,18 @@ def judge_by_reference(
     """Compare one class of a candidate with its reference."""
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
     origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
-    runs = [run_of(recorded, package.target(architecture), 0) for recorded in reference.cases]
+    runs = [run_of(record, package.target(architecture), 0) for record in reference.cases]
     for run in runs:
         worker.send(run.to_json())
     failures: list[Failure] = []
     used: dict[str, None] = {}
-    for recorded, run in zip(reference.cases, runs, strict=True):
-        case = recorded.case
+    for record, run in zip(reference.cases, runs, strict=True):
+        case = record.case
         rows = rows_for(architecture, reference.generation, case.config)
-        answer = package.checked(worker, read_answer(worker.receive(), "candidate", run))
-        judged = compare_recorded(recorded, answer, case, rows, architecture.outputs)
-        failures += judged.failures
-        used.update(dict.fromkeys(judged.accepted))
+        answer = package.check(worker, read_answer(worker.receive(), "candidate", run))
+        judgement = compare_recorded(record, answer, case, rows, architecture.outputs)
+        failures += judgement.failures
+        used.update(dict.fromkeys(judgement.accepted))
     tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
     count = len(reference.cases)
     return ClassResult(architecture.name, reference.generation, origin, count, tuple(failures), tuple(used))

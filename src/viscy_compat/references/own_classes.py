@@ -33,7 +33,7 @@ from viscy_compat.references.recording import (
 )
 from viscy_compat.references.records import RecordedCase, Reference
 from viscy_compat.waivers import version_numbers
-from viscy_compat.workers.answers import REPORT, ModuleCall, ModuleNumbers, Run, WorkerAnswer, read_answer
+from viscy_compat.workers.answers import REPORT, ModuleCall, ModuleNumbers, Run, read_answer
 from viscy_compat.workers.candidate import PACKAGE, Candidate
 from viscy_compat.workers.sides import Progress
 from viscy_compat.workers.worker import Worker, WorkerLimits
@@ -146,17 +146,17 @@ def own_references(folder: str | os.PathLike[str]) -> tuple[Reference, ...]:
 def judge(worker: Worker, package: Candidate, reference: Reference) -> ClassResult:
     """Compare a class of a candidate, which its worker has at hand, with what is recorded of it."""
     target = target_of(reference, package)
-    described = package.described(worker, target)
+    description = package.describe_target(worker, target)
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
     origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
     result = ClassResult(reference.name, reference.generation, origin, len(reference.cases))
-    if described.error:
-        message = f"{target} cannot be imported ({printable(str(described.error))})"
+    if description.error:
+        message = f"{target} cannot be imported ({printable(str(description.error))})"
         return replace(result, failures=(Failure("VC312", message),))
     was = next(iter(reference.signatures.values()))
-    failures = [*_signature(was, tuple(map(str, described.signature)))]
+    failures = [*_signature(was, tuple(map(str, description.signature)))]
     for case in reference.cases:
-        failures += _compared(worker, package, target, case)
+        failures += _compare(worker, package, target, case)
     return replace(result, failures=tuple(failures))
 
 
@@ -195,45 +195,48 @@ def _is_shape(value: Any) -> bool:
 
 def _run(target: str, case: Case, tensors: Mapping[str, Any], report: Sequence[str] = (*REPORT, "modules")) -> Run:
     options = {"samples": SAMPLES, "norms": True, "modes": ["eval"], "tensors": dict(tensors)}
-    return Run("candidate", target, _listed(case.config), case.input, tuple(report), 0, options)
+    return Run("candidate", target, _as_lists(case.config), case.input, tuple(report), 0, options)
 
 
-def _listed(value: Any) -> Any:
+def _as_lists(value: Any) -> Any:
     """Let lists arrive as the lists that they are in the file; a worker would take them for tuples."""
     if isinstance(value, Mapping):
-        return {name: _listed(item) for name, item in value.items()}
-    return {"list": [_listed(item) for item in value]} if isinstance(value, list | tuple) else value
+        return {name: _as_lists(item) for name, item in value.items()}
+    return {"list": [_as_lists(item) for item in value]} if isinstance(value, list | tuple) else value
 
 
 def reference_of(
     worker: Worker, package: Candidate, target: str, generation: str, asked: Sequence[tuple[Case, Mapping[str, Any]]]
 ) -> Reference:
     """Return what a class of a package, which its worker has at hand, does in every case."""
-    described = package.described(worker, target)
-    if described.error:
-        message = f"{target} cannot be imported ({printable(str(described.error))})"
+    description = package.describe_target(worker, target)
+    if description.error:
+        message = f"{target} cannot be imported ({printable(str(description.error))})"
         raise WorkerFailed(message, where="--class", code="VC312")
-    cases = tuple(_recorded(worker, package, target, generation, case, more) for case, more in asked)
-    sources = {generation: package_blobs(described.file, package.name)}
-    signatures = {generation: tuple(map(str, described.signature))}
+    cases = tuple(_record(worker, package, target, generation, case, more) for case, more in asked)
+    sources = {generation: package_blobs(description.file, package.name)}
+    signatures = {generation: tuple(map(str, description.signature))}
     name = target.replace(":", ".")
-    return Reference(name, generation, recipe_of(worker), sources, signatures, cases)
+    return Reference(
+        name=name,
+        generation=generation,
+        recipe=recipe_of(worker),
+        sources=sources,
+        signatures=signatures,
+        cases=cases,
+    )
 
 
-def _recorded(
+def _record(
     worker: Worker, package: Candidate, target: str, generation: str, case: Case, more: Mapping[str, Any]
 ) -> RecordedCase:
     run = _run(target, case, more)
-    answer = package.checked(worker, read_answer(worker.request(run.to_json()), "candidate", run))
+    answer = package.check(worker, read_answer(worker.request(run.to_json()), "candidate", run))
     if answer.error:
         message = f"{target} raises {printable(str(answer.error))}"
         raise WorkerFailed(message, where=f"case {case.name}", fix="a case must be one that can be built", code="VC504")
     found = case_record(case, generation, {"tensors": dict(more)} if more else {}, answer)
-    return replace(found, modules=_as_recorded(answer))
-
-
-def _as_recorded(answer: WorkerAnswer) -> tuple[ModuleNumbers, ...]:
-    return answer.felt.get("eval", ())
+    return replace(found, modules=answer.felt.get("eval", ()))
 
 
 def _signature(was: Sequence[str], now: Sequence[str]) -> Iterator[Failure]:
@@ -247,18 +250,18 @@ def _signature(was: Sequence[str], now: Sequence[str]) -> Iterator[Failure]:
             yield Failure("VC311", f"{row} is a new argument without a default", keys=(row,))
 
 
-def _compared(worker: Worker, package: Candidate, target: str, recorded: RecordedCase) -> Iterator[Failure]:
+def _compare(worker: Worker, package: Candidate, target: str, record: RecordedCase) -> Iterator[Failure]:
     """Compare one case; the module where the numbers part is looked for where they do."""
-    case = Case(recorded.name, recorded.config, recorded.input)
-    tensors = recorded.arguments.get("tensors", {})
+    case = Case(record.name, record.config, record.input)
+    tensors = record.arguments.get("tensors", {})
     run = _run(target, case, tensors, REPORT)
-    answer = package.checked(worker, read_answer(worker.request(run.to_json()), "candidate", run))
-    failures = compare_recorded(recorded, answer, case).failures
+    answer = package.check(worker, read_answer(worker.request(run.to_json()), "candidate", run))
+    failures = compare_recorded(record, answer, case).failures
     blame = ""
-    if recorded.modules and any(row.code == "VC506" and row.mode for row in failures):
+    if record.modules and any(row.code == "VC506" and row.mode for row in failures):
         traced = _run(target, case, tensors, ("eval", "modules"))
         felt = read_answer(worker.request(traced.to_json()), "candidate", traced).felt.get("eval", ())
-        blame = parting_module(*_calls(recorded.modules, felt))
+        blame = parting_module(*_calls(record.modules, felt))
     yield from (replace(row, module=blame) if row.mode else row for row in failures)
 
 

@@ -35,7 +35,6 @@ from viscy_compat.workers.answers import (
     Raised,
     Run,
     WorkerAnswer,
-    WorkerOutput,
     read_answer,
     read_description,
 )
@@ -102,9 +101,9 @@ class ReferenceResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as JSON."""
-        told = {"class": self.reference.name, "generation": self.reference.generation, "file": self.where}
+        facts = {"class": self.reference.name, "generation": self.reference.generation, "file": self.where}
         cases = {"configurations": len(self.reference.cases), "bytes": self.size, "left_out": list(self.left_out)}
-        return {**told, **cases, "changed": self.changed, "findings": [row.to_dict() for row in self.findings]}
+        return {**facts, **cases, "changed": self.changed, "findings": [row.to_dict() for row in self.findings]}
 
 
 def record(
@@ -217,7 +216,14 @@ def keep(draft: Draft, root: Path, *, check: bool, tell: Progress) -> ReferenceR
             message = f"cannot be written ({error.strerror})"
             raise OutputRefused(message, where=str(path), fix="choose another --to") from error
     tell(f"{reference.name} {reference.generation}: {len(reference.cases)} cases, {len(text)} bytes")
-    return ReferenceResult(reference, str(path), text != before, check, len(text), draft.left_out)
+    return ReferenceResult(
+        reference=reference,
+        where=str(path),
+        changed=text != before,
+        checked=check,
+        size=len(text),
+        left_out=draft.left_out,
+    )
 
 
 def _with_unreached(draft: Draft, root: Path) -> Reference:
@@ -251,12 +257,19 @@ class Recorder:
         cases: list[RecordedCase] = []
         signatures = {}
         for label, old in there.items():
-            described = _described(self.worker, label, old)
-            signatures[label] = tuple(map(str, described.signature))
+            description = _describe(self.worker, label, old)
+            signatures[label] = tuple(map(str, description.signature))
             cases += self._cases(architecture, label, old)
         sources = {label: _recorded_blobs(old) for label, old in there.items()}
         recipe = recipe_of(self.worker)
-        reference = Reference(architecture.name, generation.name, recipe, sources, signatures, tuple(cases))
+        reference = Reference(
+            name=architecture.name,
+            generation=generation.name,
+            recipe=recipe,
+            sources=sources,
+            signatures=signatures,
+            cases=tuple(cases),
+        )
         return Draft(reference, tuple(_label(release) for release, old in olds if not old))
 
     def _old(self, generation: Generation, release: Release) -> OldClass | None:
@@ -293,16 +306,25 @@ class Frozen:
 
     def draft(self, architecture: Architecture, generation: str) -> Draft:
         """Run every case of one class."""
-        described = self.package.describe(self.worker, architecture)
-        if described.error:
-            message = f"{self.package.target(architecture)} cannot be imported ({printable(str(described.error))})"
+        description = self.package.describe(self.worker, architecture)
+        if description.error:
+            message = f"{self.package.target(architecture)} cannot be imported ({printable(str(description.error))})"
             raise WorkerFailed(message, where="--candidate", code="VC312")
         runs = [_run("candidate", self.package.target(architecture), c.config, c) for c in architecture.cases]
         answers = zip(architecture.cases, runs, _answers(self.worker, runs), strict=True)
         cases = tuple(case_record(case, generation, run.config, answer) for case, run, answer in answers)
-        sources = {generation: package_blobs(described.file, self.package.name)}
-        signatures = {generation: tuple(map(str, described.signature))}
-        return Draft(Reference(architecture.name, generation, recipe_of(self.worker), sources, signatures, cases))
+        sources = {generation: package_blobs(description.file, self.package.name)}
+        signatures = {generation: tuple(map(str, description.signature))}
+        return Draft(
+            Reference(
+                name=architecture.name,
+                generation=generation,
+                recipe=recipe_of(self.worker),
+                sources=sources,
+                signatures=signatures,
+                cases=cases,
+            )
+        )
 
 
 def package_blobs(file: str, package: str) -> dict[str, str]:
@@ -325,14 +347,14 @@ def _label(release: Release) -> str:
     return release.wheel or release.revision
 
 
-def _described(worker: Worker, label: str, old: OldClass) -> ClassDescription:
+def _describe(worker: Worker, label: str, old: OldClass) -> ClassDescription:
     root = old.generation.module.partition(".")[0]
     worker.source(label, root=root, files=old.source.files, pretrained=False)
-    described = read_description(worker.request({"op": "class", "source": label, "class": old.target}), worker.side)
-    if described.error:
-        message = f"cannot import {old.target} of {old.title} ({printable(str(described.error))})"
+    description = read_description(worker.request({"op": "class", "source": label, "class": old.target}), worker.side)
+    if description.error:
+        message = f"cannot import {old.target} of {old.title} ({printable(str(description.error))})"
         raise WorkerFailed(message, fix="name an interpreter that has what it needs: --legacy-python", code="VC603")
-    return described
+    return description
 
 
 def _run(source: str, target: str, config: Mapping[str, Any], case: Case) -> Run:
@@ -348,8 +370,8 @@ def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:
 
 def recipe_of(worker: Worker) -> dict[str, Any]:
     """Return how what a worker tells was made."""
-    told = worker.conditions
-    versions = {name: getattr(told, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
+    conditions = worker.conditions
+    versions = {name: getattr(conditions, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
     return {**versions, "seed": 0, "fill": FILL}
 
 
@@ -358,29 +380,49 @@ def recipe_of(worker: Worker) -> dict[str, Any]:
 
 def case_record(case: Case, release: str, arguments: Mapping[str, Any], answer: WorkerAnswer) -> RecordedCase:
     """Return what is kept of one answer."""
-    recorded = RecordedCase(case.name, release, case.config, arguments, case.input, None, (), "", {})
+    record = RecordedCase(
+        name=case.name,
+        release=release,
+        config=case.config,
+        arguments=arguments,
+        input=case.input,
+        refusal=None,
+        weights=(),
+        generator="",
+        passes={},
+    )
     if answer.error:
-        return replace(recorded, refusal=RecordedRefusal(answer.error.stage, answer.error.type))
+        return replace(record, refusal=RecordedRefusal(answer.error.stage, answer.error.type))
     generator = short(answer.initial.generator) if answer.initial else ""
-    passes: dict[str, RecordedPass | RecordedRefusal] = {mode: _pass(told) for mode, told in answer.passes.items()}
-    return replace(recorded, weights=tuple(_weights(answer)), generator=generator, passes=passes)
+    passes: dict[str, RecordedPass | RecordedRefusal] = {
+        mode: _pass(outcome) for mode, outcome in answer.passes.items()
+    }
+    return replace(record, weights=tuple(_weights(answer)), generator=generator, passes=passes)
 
 
 def _weights(answer: WorkerAnswer) -> Iterator[TensorRecord]:
-    told = answer.initial
-    if told is None:
+    initial = answer.initial
+    if initial is None:
         return
-    for row in zip(answer.layout.items(), told.digests, told.norms, told.samples, strict=True):
+    for row in zip(answer.layout.items(), initial.digests, initial.norms, initial.samples, strict=True):
         (name, spec), digest, norm, samples = row
-        yield TensorRecord(name, spec.shape, spec.dtype, short(digest), norm, samples)
+        yield TensorRecord(
+            name=name, shape=spec.shape, dtype=spec.dtype, digest=short(digest), norm=norm, samples=samples
+        )
 
 
-def _pass(told: Pass | Raised) -> RecordedPass | RecordedRefusal:
-    if isinstance(told, Raised):
-        return RecordedRefusal(told.stage, told.type)
-    outputs = tuple(_output(row) for row in told.outputs)
-    return RecordedPass(told.type, outputs, short(told.generator), digest_together(told.buffers))
-
-
-def _output(row: WorkerOutput) -> TensorRecord:
-    return TensorRecord(row.name, row.shape, row.dtype, short(row.digest), row.norm, row.samples)
+def _pass(outcome: Pass | Raised) -> RecordedPass | RecordedRefusal:
+    if isinstance(outcome, Raised):
+        return RecordedRefusal(outcome.stage, outcome.type)
+    outputs = tuple(
+        TensorRecord(
+            name=row.name,
+            shape=row.shape,
+            dtype=row.dtype,
+            digest=short(row.digest),
+            norm=row.norm,
+            samples=row.samples,
+        )
+        for row in outcome.outputs
+    )
+    return RecordedPass(outcome.type, outputs, short(outcome.generator), digest_together(outcome.buffers))

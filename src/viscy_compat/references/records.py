@@ -21,8 +21,13 @@ from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.workers.answers import ModuleNumbers
 
 SCHEMA = 1
+"""The form of the files; another one gets another number."""
+
 _SHORT = 12
+"""Digits of a digest that are kept: 48 bits, by which two of a thousand tensors are alike once in 500 million times."""
+
 _WIDEST = 240
+"""Characters up to which a value stands in one line; what is longer is easier to compare in several."""
 
 
 @dataclass(frozen=True)
@@ -205,10 +210,10 @@ def read(name: str, generation: str, *, root: Path | None = None) -> Reference:
 def parse(text: str, where: str = "") -> Reference:
     """Read the text of a reference; raises `SourceUnavailable` where it is damaged or was edited by hand."""
     try:
-        told = json.loads(text)
-        digest = told.pop("digest")
-        reference = _reference(told)
-        if digest != _digest(told) or text != write(reference):
+        document = json.loads(text)
+        digest = document.pop("digest")
+        reference = _reference(document)
+        if digest != _digest(document) or text != write(reference):
             raise ValueError("its digest is another one")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         message = f"the reference is damaged or was edited by hand ({type(error).__name__})"
@@ -218,8 +223,8 @@ def parse(text: str, where: str = "") -> Reference:
 
 def write(reference: Reference) -> str:
     """Return the text of a reference; the same reference gives the same text."""
-    told = _told(reference)
-    return _rendered({**told, "digest": _digest(told)}) + "\n"
+    document = _document(reference)
+    return _render({**document, "digest": _digest(document)}) + "\n"
 
 
 def store(reference: Reference, root: Path) -> bool:
@@ -242,9 +247,9 @@ def list_references(root: Path | None = None) -> list[tuple[str, str]]:
 # --- to text -----------------------------------------------------------------------------------------------------
 
 
-def _told(reference: Reference) -> dict[str, Any]:
+def _document(reference: Reference) -> dict[str, Any]:
     blocks: dict[str, list[Any]] = {}
-    cases = [_case_told(case, blocks) for case in reference.cases]
+    cases = [_case_row(case, blocks) for case in reference.cases]
     return {
         "schema": SCHEMA,
         "class": reference.name,
@@ -257,8 +262,8 @@ def _told(reference: Reference) -> dict[str, Any]:
     }
 
 
-def _case_told(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any]:
-    asked = {
+def _case_row(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any]:
+    facts = {
         "name": case.name,
         "release": case.release,
         "config": _plain(case.config),
@@ -266,18 +271,18 @@ def _case_told(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, An
         "input": list(case.input),
     }
     if case.refusal:
-        return {**asked, "refusal": [case.refusal.stage, case.refusal.type]}
+        return {**facts, "refusal": [case.refusal.stage, case.refusal.type]}
     ids = [_block(rows, blocks) for rows in _runs(case.weights)]
-    passes = {mode: _pass_told(told) for mode, told in case.passes.items()}
-    felt = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
-    more = {"modules": felt} if felt else {}
-    return {**asked, "weights": ids, "generator": case.generator, "passes": passes, **more}
+    passes = {mode: _outcome_row(outcome) for mode, outcome in case.passes.items()}
+    modules = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
+    more = {"modules": modules} if modules else {}
+    return {**facts, "weights": ids, "generator": case.generator, "passes": passes, **more}
 
 
 def _runs(rows: Iterable[TensorRecord]) -> Iterator[list[Any]]:
     """Cut the weights into runs of one part of the model; parts that many cases share are written once."""
     for _, run in groupby(rows, lambda row: row.name.split(".")[:2]):
-        yield [_row_told(row) for row in run]
+        yield [_tensor_row(row) for row in run]
 
 
 def _block(rows: list[Any], blocks: dict[str, list[Any]]) -> str:
@@ -286,14 +291,14 @@ def _block(rows: list[Any], blocks: dict[str, list[Any]]) -> str:
     return name
 
 
-def _pass_told(told: RecordedPass | RecordedRefusal) -> Any:
-    if isinstance(told, RecordedRefusal):
-        return {"refusal": [told.stage, told.type]}
-    outputs = [_row_told(row) for row in told.outputs]
-    return {"type": told.type, "generator": told.generator, "buffers": told.buffers, "outputs": outputs}
+def _outcome_row(outcome: RecordedPass | RecordedRefusal) -> Any:
+    if isinstance(outcome, RecordedRefusal):
+        return {"refusal": [outcome.stage, outcome.type]}
+    outputs = [_tensor_row(row) for row in outcome.outputs]
+    return {"type": outcome.type, "generator": outcome.generator, "buffers": outcome.buffers, "outputs": outputs}
 
 
-def _row_told(row: TensorRecord) -> list[Any]:
+def _tensor_row(row: TensorRecord) -> list[Any]:
     return [row.name, list(row.shape), row.dtype, row.digest, row.norm, list(row.samples)]
 
 
@@ -303,20 +308,20 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _digest(told: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+def _digest(document: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _rendered(value: Any, margin: str = "") -> str:
+def _render(value: Any, margin: str = "") -> str:
     """Write JSON with a line for what is short, and an item a line for what is not."""
     flat = json.dumps(value, ensure_ascii=True)
     if not isinstance(value, (dict, list)) or (len(flat) <= _WIDEST and _shallow(value)):
         return flat
     inner = margin + " "
     if isinstance(value, dict):
-        items = [f"{inner}{json.dumps(name)}: {_rendered(item, inner)}" for name, item in value.items()]
+        items = [f"{inner}{json.dumps(name)}: {_render(item, inner)}" for name, item in value.items()]
         return "{\n" + ",\n".join(items) + f"\n{margin}}}"
-    return "[\n" + ",\n".join(inner + _rendered(item, inner) for item in value) + f"\n{margin}]"
+    return "[\n" + ",\n".join(inner + _render(item, inner) for item in value) + f"\n{margin}]"
 
 
 def _shallow(value: Any) -> bool:
@@ -332,46 +337,46 @@ def _scalars(items: list[Any]) -> bool:
 # --- from text ---------------------------------------------------------------------------------------------------
 
 
-def _reference(told: Mapping[str, Any]) -> Reference:
-    if told["schema"] != SCHEMA:
-        raise ValueError(f"schema {told['schema']}")
-    blocks = {name: [_row(row) for row in rows] for name, rows in told["blocks"].items()}
+def _reference(document: Mapping[str, Any]) -> Reference:
+    if document["schema"] != SCHEMA:
+        raise ValueError(f"schema {document['schema']}")
+    blocks = {name: [_row(row) for row in rows] for name, rows in document["blocks"].items()}
     return Reference(
-        name=told["class"],
-        generation=told["generation"],
-        recipe=told["recipe"],
-        sources=told["sources"],
-        signatures={release: tuple(rows) for release, rows in told["signatures"].items()},
-        cases=tuple(_case(case, blocks) for case in told["cases"]),
+        name=document["class"],
+        generation=document["generation"],
+        recipe=document["recipe"],
+        sources=document["sources"],
+        signatures={release: tuple(rows) for release, rows in document["signatures"].items()},
+        cases=tuple(_case(case, blocks) for case in document["cases"]),
     )
 
 
-def _case(told: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
-    refusal = RecordedRefusal(*told["refusal"]) if "refusal" in told else None
+def _case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
+    refusal = RecordedRefusal(*row["refusal"]) if "refusal" in row else None
     return RecordedCase(
-        name=told["name"],
-        release=told["release"],
-        config=told["config"],
-        arguments=told["arguments"],
-        input=tuple(told["input"]),
+        name=row["name"],
+        release=row["release"],
+        config=row["config"],
+        arguments=row["arguments"],
+        input=tuple(row["input"]),
         refusal=refusal,
-        weights=tuple(row for name in told.get("weights", ()) for row in blocks[name]),
-        generator=told.get("generator", ""),
-        passes={mode: _pass(row) for mode, row in told.get("passes", {}).items()},
-        modules=tuple(ModuleNumbers(name, kind, tuple(a), tuple(b)) for name, kind, a, b in told.get("modules", ())),
+        weights=tuple(tensor for name in row.get("weights", ()) for tensor in blocks[name]),
+        generator=row.get("generator", ""),
+        passes={mode: _pass(outcome) for mode, outcome in row.get("passes", {}).items()},
+        modules=tuple(ModuleNumbers(name, kind, tuple(a), tuple(b)) for name, kind, a, b in row.get("modules", ())),
     )
 
 
-def _pass(told: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
-    if "refusal" in told:
-        return RecordedRefusal(*told["refusal"])
-    outputs = tuple(_row(row) for row in told["outputs"])
-    return RecordedPass(told["type"], outputs, told["generator"], told["buffers"])
+def _pass(row: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
+    if "refusal" in row:
+        return RecordedRefusal(*row["refusal"])
+    outputs = tuple(_row(output) for output in row["outputs"])
+    return RecordedPass(row["type"], outputs, row["generator"], row["buffers"])
 
 
-def _row(told: list[Any]) -> TensorRecord:
-    name, shape, dtype, digest, norm, samples = told
-    return TensorRecord(name, tuple(shape), dtype, digest, norm, tuple(samples))
+def _row(fields: list[Any]) -> TensorRecord:
+    name, shape, dtype, digest, norm, samples = fields
+    return TensorRecord(name=name, shape=tuple(shape), dtype=dtype, digest=digest, norm=norm, samples=tuple(samples))
 
 
 def _with_tuples(value: Any) -> Any:

@@ -192,7 +192,7 @@ def read_description(json: Mapping[str, Any], side: str) -> ClassDescription:
     """Turn the JSON of a ``class`` into records; raises `WorkerFailed` where it is misshapen."""
     with _Shaped(side):
         if json.get("error"):
-            return ClassDescription(error=_raised(json["error"]))
+            return ClassDescription(error=_error(json["error"]))
         rows = tuple(Parameter(_text(n), _text(k), _flag(o), _default(d)) for n, k, o, d in _list(json["signature"]))
         return ClassDescription(_text(json["file"] or ""), rows)
 
@@ -201,7 +201,7 @@ def read_names(json: Mapping[str, Any], side: str, names: Sequence[str]) -> dict
     """Turn the JSON of ``names`` into what importing each raised; raises `WorkerFailed` where it is misshapen."""
     with _Shaped(side):
         found = json["names"]
-        return {name: None if found[name] is None else _raised(found[name]) for name in names}
+        return {name: None if found[name] is None else _error(found[name]) for name in names}
 
 
 class _Shaped:
@@ -231,12 +231,12 @@ def _whole(answer: WorkerAnswer, json: Mapping[str, Any], run: Run) -> None:
     missing = [name for name in run.report if name not in json]
     if missing:
         raise _Misshapen(f"without {', '.join(missing)}")
-    told = answer.initial
-    if told and "layout" in run.report and len(told.digests) != len(answer.layout):
-        raise _Misshapen(f"{len(told.digests)} initial weights of {len(answer.layout)} tensors")
-    if told and run.options.get("samples") and len(told.samples) != len(told.digests):
+    initial = answer.initial
+    if initial and "layout" in run.report and len(initial.digests) != len(answer.layout):
+        raise _Misshapen(f"{len(initial.digests)} initial weights of {len(answer.layout)} tensors")
+    if initial and run.options.get("samples") and len(initial.samples) != len(initial.digests):
         raise _Misshapen("without samples")
-    if told and run.options.get("norms") and len(told.norms) != len(told.digests):
+    if initial and run.options.get("norms") and len(initial.norms) != len(initial.digests):
         raise _Misshapen("without norms")
 
 
@@ -247,7 +247,7 @@ def _answer(json: Mapping[str, Any], *, computed: bool) -> WorkerAnswer:
         passes={mode: _pass(json[mode], computed=computed) for mode in MODES if mode in json},
         calls={mode: _calls(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         felt={mode: _felt(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
-        error=_raised(json["error"]) if json.get("error") else None,
+        error=_error(json["error"]) if json.get("error") else None,
         seconds={_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
     )
 
@@ -259,7 +259,7 @@ def _layout(rows: Any) -> Layout:
     return layout
 
 
-def _raised(json: Mapping[str, Any]) -> Raised:
+def _error(json: Mapping[str, Any]) -> Raised:
     return Raised(_text(json["stage"]), _text(json["type"]), _text(json["message"]))
 
 
@@ -271,7 +271,7 @@ def _initial(json: Mapping[str, Any]) -> Initial:
 
 def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
     if json.get("error"):
-        return _raised(json["error"])
+        return _error(json["error"])
     outputs = tuple(_output(row, computed=computed) for row in _list(json["outputs"]))
     if len({output.name for output in outputs}) != len(outputs):
         raise _Misshapen("two outputs of one name")
@@ -310,6 +310,7 @@ def _felt(json: Mapping[str, Any]) -> tuple[ModuleNumbers, ...]:
 # --- values ------------------------------------------------------------------------------------------------------
 
 _LONGEST = 1 << 16
+"""Characters of one text: a message of a worker has at most 2,000, a default or a name rarely a hundred."""
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 

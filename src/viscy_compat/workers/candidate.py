@@ -61,7 +61,7 @@ class Candidate:
             The interpreter lacks what the package needs, its own metadata included.
         """
         worker.source(_SOURCE, root=self.name, folder=self.folder or None)
-        found = self._described(worker, self.name)
+        found = self._ask(worker, self.name)
         if found.error and self._absent(found.error):
             message = f"{worker.python} cannot import {self.name} ({printable(found.error.message)})"
             raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
@@ -73,32 +73,32 @@ class Candidate:
 
     def describe(self, worker: Worker, architecture: Architecture) -> ClassDescription:
         """Return how the worker sees the class; raises `MissingExtra` where its environment lacks what it needs."""
-        return self.described(worker, self.target(architecture))
+        return self.describe_target(worker, self.target(architecture))
 
-    def described(self, worker: Worker, target: str) -> ClassDescription:
+    def describe_target(self, worker: Worker, target: str) -> ClassDescription:
         """Return how the worker sees a class; raises `MissingExtra` where its environment lacks what it needs."""
-        found = self._described(worker, target)
+        found = self._ask(worker, target)
         self.refuse_faults(worker, [found.error])
         return found
 
     def home(self, worker: Worker) -> str:
         """Return the folder of the package, as the worker imported it."""
-        return os.path.dirname(self._described(worker, self.name).file)
+        return os.path.dirname(self._ask(worker, self.name).file)
 
-    def refuse_faults(self, worker: Worker, raised: Iterable[Raised | None]) -> None:
+    def refuse_faults(self, worker: Worker, errors: Iterable[Raised | None]) -> None:
         """Raise `MissingExtra` where one of these errors says that the environment lacks something."""
-        for error in raised:
+        for error in errors:
             found = fault(error, self._place(worker)) if error else None
             if found:
                 raise found
 
-    def checked(self, worker: Worker, answer: WorkerAnswer) -> WorkerAnswer:
+    def check(self, worker: Worker, answer: WorkerAnswer) -> WorkerAnswer:
         """Return an answer of the candidate; raises `MissingExtra` where it tells of the environment, not of the code."""
-        passes = [told for told in answer.passes.values() if isinstance(told, Raised)]
+        passes = [one for one in answer.passes.values() if isinstance(one, Raised)]
         self.refuse_faults(worker, [answer.error, *passes])
         return answer
 
-    def _described(self, worker: Worker, target: str) -> ClassDescription:
+    def _ask(self, worker: Worker, target: str) -> ClassDescription:
         return read_description(worker.request({"op": "class", "source": _SOURCE, "class": target}), worker.side)
 
     def _place(self, worker: Worker) -> CandidatePlace:

@@ -44,14 +44,16 @@ def fault(raised: Raised, place: CandidatePlace) -> MissingExtra | None:
     if raised.type == "PackageNotFoundError":
         name = raised.message.split()[-1] if raised.message.split() else place.root
         message = f"{place.root} reads the metadata of {name} when it is imported, and {place.python} has none"
-        return _missing(message, place, name)
+        return _missing_extra(message, place, name)
     if raised.type == "ModuleNotFoundError":
-        name = _first(_QUOTED.findall(raised.message))
+        name = next(iter(_QUOTED.findall(raised.message)), "")
         if not name or name.partition(".")[0] == place.root.partition(".")[0]:
             return None
-        return _missing(f"{place.root} needs {name}, which {place.python} does not have", place, name.partition(".")[0])
+        return _missing_extra(
+            f"{place.root} needs {name}, which {place.python} does not have", place, name.partition(".")[0]
+        )
     if raised.type in ("SyntaxError", "ImportError") and (wanted := _wrong_python(place)):
-        message = f"{place.root} needs Python {wanted}, and {place.python} is {place.version} ({_said(raised)})"
+        message = f"{place.root} needs Python {wanted}, and {place.python} is {place.version} ({_words_of(raised)})"
         return MissingExtra(message, where="--candidate", fix="name another one with --candidate-python", code=CODE)
     return None
 
@@ -61,7 +63,7 @@ def import_failure(raised: Raised, place: CandidatePlace) -> MissingExtra | Work
     found = fault(raised, place)
     if found:
         return found
-    message = f"importing {place.root} with {place.python} raises {_said(raised)}"
+    message = f"importing {place.root} with {place.python} raises {_words_of(raised)}"
     fix = "nothing can be judged before it can be imported"
     return WorkerFailed(message, where="--candidate", fix=fix, code=CODE)
 
@@ -74,7 +76,7 @@ def install_line(place: CandidatePlace, name: str) -> str:
     return f"uv pip install --python {place.python} {what}" if uv else f"{place.python} -m pip install {what}"
 
 
-def _missing(message: str, place: CandidatePlace, name: str) -> MissingExtra:
+def _missing_extra(message: str, place: CandidatePlace, name: str) -> MissingExtra:
     fix = f"install it first: {install_line(place, name)}"
     return MissingExtra(printable(message), where="--candidate", fix=fix, code=CODE)
 
@@ -120,9 +122,5 @@ def _text(path: Path) -> str:
         return ""
 
 
-def _said(raised: Raised) -> str:
+def _words_of(raised: Raised) -> str:
     return printable(str(raised).replace(" at import", ""))
-
-
-def _first(found: list[str]) -> str:
-    return found[0] if found else ""

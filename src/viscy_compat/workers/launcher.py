@@ -26,6 +26,7 @@ PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
 _PATIENCE = 3.0
+"""Seconds for which the sweep goes on: what it kills may have started more; the parent waits as long."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -51,8 +52,8 @@ def main(folder: str, command: list[str]) -> int:
     _kill(first)
     sweep()
     shutil.rmtree(folder, ignore_errors=True)
-    told = os.read(reader, 16)
-    return int(told) if told else int(signal.SIGKILL)
+    status = os.read(reader, 16)
+    return int(status) if status else int(signal.SIGKILL)
 
 
 def enter_namespaces() -> bool:

@@ -84,19 +84,19 @@ class Sides:
     def both(self, runs: Sequence[tuple[Run, Run]]) -> Iterator[tuple[WorkerAnswer, WorkerAnswer]]:
         """Run pairs of requests, and give their answers as they come."""
         if not self._at_once:
-            ours = _asked(self._old, [old for old, _ in runs])
-            theirs = _asked(self._candidate, [new for _, new in runs])
-            yield from zip(ours, map(self._checked, theirs), strict=True)
+            ours = _ask_all(self._old, [old for old, _ in runs])
+            theirs = _ask_all(self._candidate, [new for _, new in runs])
+            yield from zip(ours, map(self._check, theirs), strict=True)
             return
         for old, new in runs:
             self._old.send(old.to_json())
             self._candidate.send(new.to_json())
         for old, new in runs:
             mine = read_answer(self._old.receive(), "old", old)
-            yield mine, self._checked(read_answer(self._candidate.receive(), "candidate", new))
+            yield mine, self._check(read_answer(self._candidate.receive(), "candidate", new))
 
-    def _checked(self, answer: WorkerAnswer) -> WorkerAnswer:
-        return self._package.checked(self._candidate, answer)
+    def _check(self, answer: WorkerAnswer) -> WorkerAnswer:
+        return self._package.check(self._candidate, answer)
 
 
 def source_name(architecture: Architecture, old: OldClass) -> str:
@@ -119,5 +119,5 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
         yield both
 
 
-def _asked(worker: Worker, runs: Sequence[Run]) -> list[WorkerAnswer]:
+def _ask_all(worker: Worker, runs: Sequence[Run]) -> list[WorkerAnswer]:
     return [read_answer(worker.request(run.to_json()), worker.side, run) for run in runs]

@@ -167,7 +167,7 @@ class Worker:
     def conditions(self) -> Conditions:
         """The conditions under which it computes; waits for the import of the stack."""
         if self._conditions is None:
-            self._conditions = self._understood(self._next(self.limits.start))
+            self._conditions = self._read_conditions(self._next(self.limits.start))
         return self._conditions
 
     def source(
@@ -192,7 +192,7 @@ class Worker:
         """Send one request without waiting; its answer must repeat a mark that nobody could know before."""
         question = _Question(secrets.token_hex(16), str(message.get("save") or ""))
         self._questions.append(question)
-        place = {"save": self._kept(question)} if question.save else {}
+        place = {"save": self._place_of(question)} if question.save else {}
         self._pipes.send(json.dumps({**message, **place, "mark": question.mark}).encode())
 
     def receive(self, *, timeout: float | None = None) -> dict[str, Any]:
@@ -211,11 +211,11 @@ class Worker:
         self._pipes.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _understood(self, answer: Mapping[str, Any]) -> Conditions:
+    def _read_conditions(self, answer: Mapping[str, Any]) -> Conditions:
         try:
             return _conditions(answer)
         except (KeyError, TypeError, ValueError) as error:
-            raise self._failed("did not say under what conditions it computes") from error
+            raise self._failure("did not say under what conditions it computes") from error
 
     def _launch(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
@@ -232,9 +232,9 @@ class Worker:
             )
         except OSError as error:
             shutil.rmtree(self._folder, ignore_errors=True)
-            raise self._failed(f"cannot be started with {self.python}: {error.strerror or error}") from error
+            raise self._failure(f"cannot be started with {self.python}: {error.strerror or error}") from error
 
-    def _kept(self, question: _Question) -> str:
+    def _place_of(self, question: _Question) -> str:
         """Return the place in the worker's own folder of what it is to save: it may write nowhere else."""
         return os.path.join(self._folder, f"{question.mark}.safetensors")
 
@@ -253,58 +253,58 @@ class Worker:
             line = self._pipes.line(timeout)
         except queue.Empty:
             fix = "raise --timeout, or name fewer classes"
-            return self._failed(f"gave no answer within {timeout:g} s", fix=fix)
+            return self._failure(f"gave no answer within {timeout:g} s", fix=fix)
         if line == "flooded":
-            return self._failed("printed more than an answer may hold")
-        return self._died() if line == "ended" else self._parsed(line)
+            return self._failure("printed more than an answer may hold")
+        return self._death() if line == "ended" else self._parse(line)
 
-    def _parsed(self, line: bytes | str) -> dict[str, Any] | CompatError:
+    def _parse(self, line: bytes | str) -> dict[str, Any] | CompatError:
         try:
             answer = json.loads(line)
         except (ValueError, RecursionError):
-            return self._failed("answered with something that is not JSON")
+            return self._failure("answered with something that is not JSON")
         if not isinstance(answer, dict):
-            return self._failed("answered with something that is not an object")
+            return self._failure("answered with something that is not an object")
         question = self._questions.popleft() if self._questions else None
         if question is None or answer.pop("mark", None) != question.mark:
-            return self._failed("answered what it was not asked", fix="look at what the code of this side prints")
+            return self._failure("answered what it was not asked", fix="look at what the code of this side prints")
         if answer.get("failed"):
-            return self._refused(answer["failed"])
-        return self._fetched(question) or answer
+            return self._refusal(answer["failed"])
+        return self._fetch(question) or answer
 
-    def _fetched(self, question: _Question) -> CompatError | None:
+    def _fetch(self, question: _Question) -> CompatError | None:
         """Move what was saved to where it was asked for; whatever else stands there is not followed."""
-        kept = self._kept(question)
-        if not question.save or not os.path.lexists(kept):
+        place = self._place_of(question)
+        if not question.save or not os.path.lexists(place):
             return None
-        if not stat.S_ISREG(os.lstat(kept).st_mode):
-            return self._failed("saved something that is not a file")
+        if not stat.S_ISREG(os.lstat(place).st_mode):
+            return self._failure("saved something that is not a file")
         try:
-            shutil.move(kept, question.save)
+            shutil.move(place, question.save)
         except OSError as error:
             message = f"what the worker saved cannot be written ({error.strerror or error})"
             return OutputRefused(message, where=question.save, fix="choose another place")
         return None
 
-    def _refused(self, failed: Any) -> WorkerFailed | MissingExtra:
-        told = failed if isinstance(failed, dict) else {"message": failed}
-        kind = told.get("type")
-        message = printable(f"{kind}: {told.get('message')}")[:_LONGEST]
+    def _refusal(self, refusal: Any) -> WorkerFailed | MissingExtra:
+        words = refusal if isinstance(refusal, dict) else {"message": refusal}
+        kind = words.get("type")
+        message = printable(f"{kind}: {words.get('message')}")[:_LONGEST]
         if kind in ("ModuleNotFoundError", "ImportError") and self._conditions is None:
             return MissingExtra(f"{self.python} cannot import the stack ({message})", fix=f"install it: {STACK}")
-        return self._failed(f"refused a request ({message})")
+        return self._failure(f"refused a request ({message})")
 
-    def _died(self) -> WorkerFailed:
+    def _death(self) -> WorkerFailed:
         with _Ignoring():
             self._process.wait(timeout=5)
         code = self._process.poll()
         if code is None:
-            return self._failed("closed its answers and went on")
+            return self._failure("closed its answers and went on")
         how = f"was ended by signal {-code} ({_signal(-code)})" if code < 0 else f"ended with exit code {code}"
-        said = self._pipes.last_words()
-        return self._failed(how + (f", last words: {printable(said[-1])[:200]}" if said else ""))
+        words = self._pipes.last_words()
+        return self._failure(how + (f", last words: {printable(words[-1])[:200]}" if words else ""))
 
-    def _failed(self, message: str, *, fix: str = "") -> WorkerFailed:
+    def _failure(self, message: str, *, fix: str = "") -> WorkerFailed:
         return WorkerFailed(message, where=f"the {self.side} worker", fix=fix, code="VC603")
 
 
@@ -404,11 +404,11 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _conditions(answer: Mapping[str, Any]) -> Conditions:
     names = ("python", "torch", "timm", "monai", "cpu")
-    told = {name: _word(answer[name]) for name in names}
+    texts = {name: _word(answer[name]) for name in names}
     isolation = answer["isolation"]
     if not isinstance(isolation, list) or type(answer["threads"]) is not int:
         raise TypeError
-    return Conditions(**told, threads=answer["threads"], isolation=(*map(_word, isolation), *_ABOUT_IT))
+    return Conditions(**texts, threads=answer["threads"], isolation=(*map(_word, isolation), *_ABOUT_IT))
 
 
 def _word(value: Any) -> str:

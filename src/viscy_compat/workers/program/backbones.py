@@ -44,28 +44,28 @@ class BackboneMemory:
             initialise(fresh, *args, **kwargs)
             return fresh
 
-        remembered = self._before(make, features)
+        recall = self._before(make, features)
 
         def initialise_alike(module: Any, *args: Any, **kwargs: Any) -> None:
             if type(module) is features:
-                module.__dict__.update(remembered(*args, **kwargs).__dict__)
+                module.__dict__.update(recall(*args, **kwargs).__dict__)
             else:
                 initialise(module, *args, **kwargs)
 
         initialise_alike.__signature__ = inspect.signature(initialise)  # type: ignore[attr-defined]
         features.__init__ = initialise_alike
 
-    def _before(self, make: Callable[..., Any], described: Callable[..., Any]) -> Callable[..., Any]:
-        signature = inspect.signature(described)
+    def _before(self, make: Callable[..., Any], pattern: Callable[..., Any]) -> Callable[..., Any]:
+        signature = inspect.signature(pattern)
 
-        def remembered(*args: Any, **kwargs: Any) -> Any:
+        def recall(*args: Any, **kwargs: Any) -> Any:
             bound = signature.bind(*args, **kwargs)
             if not self.downloads:
                 bound.arguments["pretrained"] = False
-            return self._recall(described.__name__, bound, make)
+            return self._recall(pattern.__name__, bound, make)
 
-        remembered.__signature__ = signature  # type: ignore[attr-defined]
-        return remembered
+        recall.__signature__ = signature  # type: ignore[attr-defined]
+        return recall
 
     def _recall(self, name: str, bound: Any, make: Callable[..., Any]) -> Any:
         import torch

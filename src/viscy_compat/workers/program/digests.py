@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-Json = Any
+from .guard import Json
 
 
 def digest_of(tensor: Any) -> str:

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-Json = Any
+from .guard import Json
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")

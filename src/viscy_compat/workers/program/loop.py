@@ -58,15 +58,13 @@ from typing import Any
 
 from .backbones import ROOM, BackboneMemory
 from .digests import tensors_in
-from .guard import BadRequest, Guard
+from .guard import BadRequest, Guard, Json
 from .isolation import Isolation
 from .models import ModelCache
 from .session import Session
 from .sources import Source
 from .stack import import_stack
 from .values import set_seed
-
-Json = Any
 
 
 class Desk:

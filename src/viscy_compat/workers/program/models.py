@@ -9,10 +9,9 @@ import time
 from collections import OrderedDict
 from typing import Any, NamedTuple
 
+from .guard import Json
 from .sources import Source
 from .values import set_seed
-
-Json = Any
 
 
 class BuiltModel(NamedTuple):

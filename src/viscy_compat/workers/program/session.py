@@ -8,12 +8,10 @@ from typing import Any
 
 from .backbones import BackboneMemory
 from .digests import digest_of, dtype_of, layout_of, norm_of, samples_of, tensors_in
-from .guard import Guard
+from .guard import Guard, Json
 from .models import BuiltModel
 from .trace import Trace
 from .values import fill_state, pool, scalar_of, set_seed
-
-Json = Any
 
 
 class Session:
@@ -47,7 +45,7 @@ class Session:
         generator = torch.get_rng_state()
         result: Json = {"layout": layout_of(self.module.state_dict())} if "layout" in self.report else {}
         if "initial" in self.report:
-            result["initial"] = self.facts.get("initial") or self._timed("digest", self._initial, generator)
+            result["initial"] = self.facts.get("initial") or self._time("digest", self._initial, generator)
             self.facts.update(initial=result["initial"], samples=self.samples)
         if self.report & {"eval", "train", "gradients", "modules"}:
             result.update(self._passes())
@@ -57,7 +55,7 @@ class Session:
             save_file(self.kept, self.request["save"])
         return {**result, "seconds": {key: round(value, 4) for key, value in self.seconds.items()}}
 
-    def _timed(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
+    def _time(self, name: str, function: Callable[..., Any], *args: Any) -> Any:
         begun = time.perf_counter()
         result = function(*args)
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begun
@@ -73,18 +71,18 @@ class Session:
         return result
 
     def _passes(self) -> Json:
-        loading = Guard("load")
-        with loading:
-            self._timed("fill", self._load)
-        if loading.error:
-            return {"error": loading.error}
+        guard = Guard("load")
+        with guard:
+            self._time("fill", self._load)
+        if guard.error:
+            return {"error": guard.error}
         result: Json = {"loaded": len(self.filled)}
         for mode in ("eval", "train"):
             if mode in self.report:
-                result[mode] = self._timed(mode, self._forward, mode)
+                result[mode] = self._time(mode, self._forward, mode)
         for name, function in (("gradients", self._gradients), ("modules", self._modules)):
             if name in self.report:
-                result[name] = {mode: self._timed(name, function, mode) for mode in self._modes()}
+                result[name] = {mode: self._time(name, function, mode) for mode in self._modes()}
         return result
 
     def _modes(self) -> list[str]:

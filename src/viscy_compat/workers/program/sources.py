@@ -8,7 +8,7 @@ import importlib.machinery
 import sys
 from typing import Any
 
-Json = Any
+from .guard import Json
 
 
 class TextFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -70,18 +70,18 @@ class Source:
         importlib.invalidate_caches()
         if self.folder or self.finder:
             # a package of that name may be there already, as part of the stack
-            self.displaced = self._taken()
+            self.displaced = self._take()
         sys.modules.update(self.modules)
 
     def __exit__(self, *_: object) -> None:
-        self.modules = self._taken()
+        self.modules = self._take()
         sys.modules.update(self.displaced)
         if self.finder:
             sys.meta_path.remove(self.finder)
         if self.folder:
             sys.path.remove(self.folder)
 
-    def _taken(self) -> dict[str, Any]:
+    def _take(self) -> dict[str, Any]:
         """Take every module below the root out of those that are imported."""
         mine = [name for name in sys.modules if name == self.root or name.startswith(self.root + ".")]
         return {name: sys.modules.pop(name) for name in mine}

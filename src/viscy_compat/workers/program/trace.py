@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .guard import Json
 from .digests import digest_of_all, norm_of, samples_of, tensors_in
-
-Json = Any
 
 
 class Trace:

@@ -8,9 +8,8 @@ import random
 from collections import OrderedDict
 from typing import Any
 
+from .guard import Json
 from .digests import byte_count, dtype_of, tensors_in
-
-Json = Any
 
 POOL = 24
 """The pool of fill values has ``2 ** POOL`` members: as many as float32 holds exactly, all different."""
