@@ -127,6 +127,8 @@ class Agreement(NamedTuple):
         The finding code of the refusal.
     passes : int
         How many forward passes it took.
+    made : Mapping[str, str]
+        What the file's metadata says of the making: device, seed, versions.
     """
 
     file: str
@@ -143,6 +145,7 @@ class Agreement(NamedTuple):
     refusal: str = ""
     code: str = ""
     passes: int = 0
+    made: Mapping[str, str] = {}
 
     @property
     def resolution(self) -> float:
@@ -172,4 +175,5 @@ class Agreement(NamedTuple):
             "alterations": [row.to_dict() for row in self.alterations],
             "begins": self.begins,
             "passes": self.passes,
+            "made": dict(self.made),
         }

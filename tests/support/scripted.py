@@ -79,17 +79,19 @@ class Scripted:
 
     def request(self, message: Mapping[str, Any]) -> dict[str, Any]:
         if message["op"] == "compare":
-            return {"outputs": {name: self._compared(name, mine, message) for name, mine in message["names"].items()}}
+            return {"outputs": {name: self._compared(name, message) for name in message["names"]}}
         self.requests.append(message)
         try:
-            held = self.held[message["label"]] = self.outputs(message)
+            given, names = self.outputs(message), message["names"]
         except ValueError as error:
             return {"error": {"stage": "forward", "type": "ValueError", "message": str(error)}}
+        held = dict(zip([*names, *list(given)[len(names) :]], given.values(), strict=False))
+        self.held[message["label"]] = held
         shapes = {name: [list(SHAPE), "float32"] for name in held}
         return {"outputs": shapes, "draws": self.draws, "seconds": 0.0, "alterations": list(self.alterations)}
 
-    def _compared(self, name: str, mine: str, message: Mapping[str, Any]) -> dict[str, Any]:
-        expected, (base, *others) = self.expected[name], [self.held[label][mine] for label in message["labels"]]
+    def _compared(self, name: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        expected, (base, *others) = self.expected[name], [self.held[label][name] for label in message["labels"]]
         norm = sum(value * value for value in expected) ** 0.5
         rows = [[(one - other) / norm for one, other in zip(row, base, strict=True)] for row in (expected, *others)]
         step = max(1, len(expected) // PIECES)

@@ -16,11 +16,12 @@ from viscy_compat.workers.worker import Worker
 
 @dataclass(frozen=True)
 class Build:
-    """A class for the worker, with one configuration and the weights to load."""
+    """A class for the worker, with one configuration, the weights to load, and what the class calls its outputs."""
 
     target: str
     config: Mapping[str, Any]
     weights: str
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ class Bench:
                 "label": label,
                 "precision": precision,
                 "alteration": dict(alteration) if alteration else None,
+                "names": list(build.names),
                 "modules": self.user.inner if inner else [],
                 "list": enumerate_alterations,
             }
@@ -96,19 +98,19 @@ class Bench:
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise _misshapen() from error
 
-    def compare(self, names: Mapping[str, str], labels: Sequence[str], *, unit: Sequence[str] = ()) -> Comparison:
+    def compare(self, names: Sequence[str], labels: Sequence[str], *, unit: Sequence[str] = ()) -> Comparison:
         """Compare outputs that the worker keeps with the user's; all of the labels have their shapes.
 
         Parameters
         ----------
-        names : Mapping[str, str]
-            What the worker calls an output, by the name in the user's file.
+        names : Sequence[str]
+            Outputs, or inner outputs with `INNER` before them.
         labels : Sequence[str]
             Ours first.
         unit : Sequence[str], optional
             Outputs that are brought to length 1 before they are compared.
         """
-        asked = {"op": "compare", "expected": self.user.path, "names": dict(names), "labels": list(labels)}
+        asked = {"op": "compare", "expected": self.user.path, "names": list(names), "labels": list(labels)}
         answer = self.worker.request({**asked, "unit": list(unit)})
         try:
             return _comparison(answer["outputs"], names, labels, self.user.path)
@@ -140,7 +142,7 @@ def _forward(answer: Mapping[str, Any]) -> Forward:
     )
 
 
-def _comparison(rows: Mapping[str, Any], names: Mapping[str, str], labels: Sequence[str], path: str) -> Comparison:
+def _comparison(rows: Mapping[str, Any], names: Sequence[str], labels: Sequence[str], path: str) -> Comparison:
     for name in names:
         if not rows[name]["finite"]:
             raise UsageError(

@@ -96,6 +96,8 @@ def _combinations(config: Mapping[str, Any], rows: list[Undetermined]) -> Iterat
         combined = dict(config)
         for candidate in chosen:
             combined.update(candidate)
+        # what goes with one argument yields to the row of another that is about it
+        combined.update({row.name: candidate[row.name] for row, candidate in zip(rows, chosen, strict=True)})
         if repr(combined) not in seen:
             seen.add(repr(combined))
             yield combined

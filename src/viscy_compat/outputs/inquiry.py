@@ -18,7 +18,6 @@ from viscy_compat.outputs.differences import Differences
 from viscy_compat.outputs.precision import explains, find_precision
 from viscy_compat.outputs.user_file import INNER
 from viscy_compat.stated import spell
-from viscy_compat.workers.answers import WorkerOutput, name_outputs
 
 SEEDED_ALIKE: Final = 1e-5
 """How near outputs that were drawn are, where both sides drew the same numbers: other numbers are as far as 0.1 and more."""
@@ -65,7 +64,6 @@ class Inquiry:
     build: Build
     identity: Identity | None = None
     loses: bool = False
-    names: dict[str, str] = field(default_factory=dict)
     emulated: list[str] = field(default_factory=list)
 
     # --- the trips -------------------------------------------------------------------------------------------------
@@ -108,7 +106,7 @@ class Inquiry:
                 *_agreements(comparison),
                 *(OutputAgreement(name, left_out=why) for name, why in left_out.items()),
             ),
-            missing=tuple(name for name in self.names if name not in self.bench.user.tensors),
+            missing=tuple(name for name in _output_names(best.forward) if name not in self.bench.user.tensors),
             extra=self._extra(best.forward),
             candidates=fates if candidates.names else (),
             alterations=(*rows, *(() if precision.name == "bytes" else untried(best.forward.alterations))),
@@ -117,7 +115,7 @@ class Inquiry:
         if not agreement.refusal and candidates.names:
             settled, left_open = _settled(runs, fates, candidates)
             agreement = agreement._replace(settled=settled, left_open=left_open)
-        return agreement._replace(passes=self.bench.passes)
+        return agreement._replace(passes=self.bench.passes, made=self.bench.user.made)
 
     def refuse_others(self, agreement: Agreement) -> None:
         """Refuse a new file that does not give what was judged; see `Expectation.__call__`."""
@@ -139,27 +137,25 @@ class Inquiry:
         forward = self._run(label, config, enumerate_alterations=True)
         if forward.raised:
             return CandidateRun(label, config, forward, forward.raised)
-        mine = [WorkerOutput(name, shape, "") for name, shape in forward.shapes.items() if not name.startswith(INNER)]
-        self.names = {name: output.name for name, output in name_outputs(mine, self.architecture.outputs).items()}
         return CandidateRun(label, config, forward, self._other_shape(forward))
 
     def _other_shape(self, forward: Forward) -> str:
-        tensors = self.bench.user.tensors
-        wanted = [name for name in tensors if name in self.names]
+        tensors, names = self.bench.user.tensors, _output_names(forward)
+        wanted = [name for name in tensors if name in self.architecture.outputs or name in names]
         if not wanted:
             raise UsageError(
                 f"no output of {self.architecture.name} is in it",
                 where=self.bench.user.path,
-                fix=f"name them {', '.join(self.names)}",
+                fix=f"name them {', '.join(names)}",
             )
         for name in wanted:
-            shape = forward.shapes[self.names[name]]
+            shape = forward.shapes.get(name)
             if shape != tensors[name].shape:
-                return f"{printable(name)} is {shape}, and {tensors[name].shape} was expected"
+                return f"{printable(name)} is {shape or 'not there'}, and {tensors[name].shape} was expected"
         return ""
 
     def _run(self, label: str, config: Mapping[str, Any], **options: Any) -> Forward:
-        build = Build(self.build.target, config, self.build.weights)
+        build = Build(self.build.target, config, self.build.weights, self.architecture.outputs)
         seed = self.bench.user.seed or 0
         return self.bench.run(label, build, **{"seed": seed, "inner": True, **options})
 
@@ -167,12 +163,14 @@ class Inquiry:
         labels = [run.label for run in running]
         found = self._compare(labels, compared).differences
         distances = [found.length(), *(found.between(label) for label in labels[1:])]
-        return running[distances.index(min(distances))]
+        # of two that are as near, the one is likelier that gives nothing which the user does not have
+        spare = [len(set(_output_names(run.forward)) - set(self.bench.user.tensors)) for run in running]
+        return running[min(range(len(running)), key=lambda place: (distances[place], spare[place]))]
 
     # --- outputs ---------------------------------------------------------------------------------------------------
 
     def _compare(self, labels: Sequence[str], compared: Sequence[str]) -> Comparison:
-        return self.bench.compare({name: self.names[name] for name in compared}, labels, unit=self._unit())
+        return self.bench.compare(compared, labels, unit=self._unit())
 
     def _unit(self) -> tuple[str, ...]:
         """Return the outputs that the older class brought to length 1, where today's does not."""
@@ -184,7 +182,8 @@ class Inquiry:
     def _compared_names(self, run: CandidateRun) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return the outputs to compare, and why others are left out: those that were drawn, unless they came alike."""
         user = self.bench.user
-        wanted = [name for name in user.tensors if name in self.names]
+        names = _output_names(run.forward)
+        wanted = [name for name in user.tensors if name in names]
         if not run.forward.draws:
             return tuple(wanted), {}
         self._run("other seed", run.config, seed=(user.seed or 0) + 1)
@@ -198,7 +197,7 @@ class Inquiry:
             raise UsageError(
                 f"{', '.join(wanted)} depend on random numbers, and nothing else is in it",
                 where=user.path,
-                fix=f"save {' or '.join(name for name in self.names if name not in wanted)} too, or save on the CPU "
+                fix=f"save {' or '.join(name for name in names if name not in wanted)} too, or save on the CPU "
                 "and state the seed in the metadata",
             )
         said = "depends on random numbers, and it was not made on the CPU with the stated seed"
@@ -206,7 +205,8 @@ class Inquiry:
 
     def _extra(self, forward: Forward) -> tuple[str, ...]:
         inner = {f"{INNER}{name}" for name in self.bench.inner_names(forward)}
-        return tuple(name for name in self.bench.user.tensors if name not in self.names and name not in inner)
+        names = _output_names(forward)
+        return tuple(name for name in self.bench.user.tensors if name not in names and name not in inner)
 
     # --- precisions and alternatives -------------------------------------------------------------------------------
 
@@ -232,7 +232,7 @@ class Inquiry:
             label = f"alteration {place}"
             forward = self._run(label, best.config, alteration=change)
             if not forward.raised and all(
-                forward.shapes.get(self.names[name]) == self.bench.user.tensors[name].shape for name in compared
+                forward.shapes.get(name) == self.bench.user.tensors[name].shape for name in compared
             ):
                 changes[label] = name_alteration(change)
         return changes
@@ -277,7 +277,7 @@ class Inquiry:
         explained = list(self.emulated)
         for module in self.bench.inner_names(best.forward):
             key = f"{INNER}{module}"
-            found = self.bench.compare({key: key}, [best.label, *explained]).differences
+            found = self.bench.compare([key], [best.label, *explained]).differences
             left = [name for name in explained if explains(found, name)]
             if not left:
                 return printable(module)
@@ -290,6 +290,10 @@ class Inquiry:
         seconds = passes * first.seconds
         if seconds > _LONG:
             tell(f"up to {passes} forward passes of {first.seconds:.1f} s each: about {seconds:.0f} s")
+
+
+def _output_names(forward: Forward) -> list[str]:
+    return [name for name in forward.shapes if not name.startswith(INNER)]
 
 
 def _agreements(comparison: Comparison) -> Iterator[OutputAgreement]:

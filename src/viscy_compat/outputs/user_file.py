@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from viscy_compat.agreement import PRECISIONS
@@ -17,6 +17,9 @@ INNER: Final = "modules/"
 """What stands before the name of a module whose output was saved, too."""
 
 STATEABLE: Final = tuple(name for name in PRECISIONS if name != "bytes")
+
+_MAKING: Final = ("device", "seed", "torch", "timm", "monai", "cudnn")
+_LONGEST: Final = 100
 
 _SPELLINGS: Final[Mapping[str, str]] = {
     "fp32": "float32",
@@ -47,6 +50,8 @@ class UserOutputs:
         As stated; empty where nobody says.
     seed : int, optional
         What was set right before the forward pass.
+    made : Mapping[str, str]
+        What the metadata says of the making, for a report: device, seed and versions.
     """
 
     path: str
@@ -55,6 +60,7 @@ class UserOutputs:
     precision: str = ""
     device: str = ""
     seed: int | None = None
+    made: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inner(self) -> tuple[str, ...]:
@@ -93,6 +99,7 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
         or read_precision(metadata.get("precision", ""), path),
         device=metadata.get("device", ""),
         seed=_seed(metadata.get("seed", ""), path),
+        made={name: printable(metadata[name][:_LONGEST]) for name in _MAKING if metadata.get(name)},
     )
 
 

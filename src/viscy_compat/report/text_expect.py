@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 def agreement_lines(agreement: Agreement, style: Style) -> Iterator[str]:
     """Yield how outputs agree, in which precision, and what they exclude. Never a bare "proven"."""
     yield from labelled_lines("expect", printable(agreement.file), style)
+    if agreement.made:
+        yield from labelled_lines(
+            "made on", ", ".join(f"{name} {text}" for name, text in agreement.made.items()), style
+        )
     if not agreement.refusal:
         yield from labelled_lines("made in", describe_precision(agreement), style)
     for row in agreement.outputs:

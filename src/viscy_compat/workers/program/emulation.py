@@ -241,12 +241,15 @@ class Gallery:
         finally:
             for handle in handles:
                 handle.remove()
-        return {name: _plain(tensor) for name, tensor in self.named(returned)}, inner, drawn
+        # what the class calls its outputs, in their order: a tuple has places alone
+        names, tensors = list(request.get("names", ())), dict(self.named(returned))
+        called = zip([*names, *list(tensors)[len(names) :]], tensors.values())
+        return {name: _plain(tensor) for name, tensor in called}, inner, drawn
 
     def compare(self, request: Json) -> Json:
         """Answer with inner products of differences, piece by piece.
 
-        ``names`` maps what the user's file calls an output to what the worker calls it. The rows and columns are, in this
+        The rows and columns of a piece are, in this
         order: expected less the first label, then each other label less the first; all in units of the expected norm.
         Rows of outputs in ``unit`` are brought to length 1 first, as an older class returned them.
         """
@@ -254,8 +257,8 @@ class Gallery:
 
         expected = load_file(request["expected"])
         rows = {}
-        for name, mine in request["names"].items():
-            shown: list[Any] = [self.held[label].get(mine) for label in request["labels"]]
+        for name in request["names"]:
+            shown: list[Any] = [self.held[label].get(name) for label in request["labels"]]
             if name in request.get("unit", ()):
                 shown = [tensor / tensor.norm(dim=-1, keepdim=True) for tensor in shown]
             rows[name] = self._compared(expected[name], shown)
