@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 
-from viscy_compat.annotations import Any, Callable, Iterable, Iterator, Mapping
+from viscy_compat.annotations import Any, Callable, Iterator, Mapping
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.matching.patterns import NameIndex, fold_rows, unfold_row
+from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.plans.plan import Plan, PlanEnd, layout_digest, plan_of
 
@@ -194,89 +195,24 @@ def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Ope
     for place, row in enumerate(rows):
         what = f"operation {place}"
         op = str(row.get("op")) if isinstance(row, dict) else ""
-        if op not in _READERS:
-            raise _Malformed(f"{what}: 'op' must be one of {', '.join(_READERS)}")
+        if op not in _FORMATS:
+            raise _Malformed(f"{what}: 'op' must be one of {', '.join(_FORMATS)}")
         try:
-            yield from _READERS[op](row, what, there if op == "fill" else here)
+            yield from _read_row(row, what, _FORMATS[op], there if op == "fill" else here)
         except ValueError as error:
             raise _Malformed(f"{what}: {error}") from error
 
 
-def _read_rename(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "target")
-    return (Rename(name, new) for name, new in unfold_row(_two(fields, what), names))
-
-
-def _read_drop(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "reason", optional=("holding", "changes_predictions"))
-    reason = _text(fields["reason"], f"{what}: 'reason'")
-    value = None if fields.get("holding") is None else _number(fields["holding"], what)
-    pattern, changes = _text(fields["source"], f"{what}: 'source'"), fields.get("changes_predictions", False)
-    if type(changes) is not bool:
-        raise _Malformed(f"{what}: 'changes_predictions' must be true or false")
-    return (
-        Drop(name, reason=reason, holding=value, changes_predictions=changes)
-        for (name,) in unfold_row((pattern,), names)
-    )
-
-
-def _read_fill(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "target", "shape", "dtype", "value", "reason")
-    pattern, dtype = _text(fields["target"], f"{what}: 'target'"), _text(fields["dtype"], f"{what}: 'dtype'")
-    reason, value = _text(fields["reason"], f"{what}: 'reason'"), _number(fields["value"], what)
-    shape = _shape(fields["shape"], f"{what}: 'shape'")
-    return (
-        Fill(name, shape=shape, dtype=dtype, value=value, reason=reason) for (name,) in unfold_row((pattern,), names)
-    )
-
-
-def _read_cast(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "target", "dtype")
-    dtype = _text(fields["dtype"], f"{what}: 'dtype'")
-    return (Cast(name, new, dtype) for name, new in unfold_row(_two(fields, what), names))
-
-
-def _read_reshape(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "target", "shape")
-    shape = _shape(fields["shape"], f"{what}: 'shape'")
-    return (Reshape(name, new, shape) for name, new in unfold_row(_two(fields, what), names))
-
-
-def _read_transpose(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "target", "axes")
-    axes = _integers(fields["axes"], f"{what}: 'axes'")
-    return (Transpose(name, new, axes) for name, new in unfold_row(_two(fields, what), names))
-
-
-def _read_split(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "source", "targets", "axis", "sizes")
-    axis, sizes = _integer(fields["axis"], f"{what}: 'axis'"), _integers(fields["sizes"], f"{what}: 'sizes'")
-    source = _text(fields["source"], f"{what}: 'source'")
-    patterns = (source, *_texts(fields["targets"], f"{what}: 'targets'"))
-    return (Split(name, targets=tuple(parts), axis=axis, sizes=sizes) for name, *parts in unfold_row(patterns, names))
-
-
-def _read_concat(row: dict[str, Any], what: str, names: NameIndex) -> Iterator[Operation]:
-    fields = _fields(row, what, "op", "sources", "target", "axis")
-    axis, target = _integer(fields["axis"], f"{what}: 'axis'"), _text(fields["target"], f"{what}: 'target'")
-    patterns = (*_texts(fields["sources"], f"{what}: 'sources'"), target)
-    return (Concat(tuple(parts), name, axis) for *parts, name in unfold_row(patterns, names))
-
-
-_READERS: dict[str, Callable[[dict[str, Any], str, NameIndex], Iterator[Operation]]] = {
-    "rename": _read_rename,
-    "drop": _read_drop,
-    "fill": _read_fill,
-    "cast": _read_cast,
-    "reshape": _read_reshape,
-    "transpose": _read_transpose,
-    "split": _read_split,
-    "concat": _read_concat,
-}
-
-
-def _two(fields: Mapping[str, Any], what: str) -> tuple[str, str]:
-    return _text(fields["source"], f"{what}: 'source'"), _text(fields["target"], f"{what}: 'target'")
+def _read_row(data: dict[str, Any], what: str, form: _RowFormat, index: NameIndex) -> Iterator[Operation]:
+    """Return the operations that one row of a plan file stands for."""
+    needed = [name for name in form.values if name not in form.optional]
+    fields = _fields(data, what, "op", *form.names, *needed, optional=form.optional)
+    patterns: list[str] = []
+    for name in form.names:
+        where = f"{what}: '{name}'"
+        patterns += _texts(fields[name], where) if name.endswith("s") else [_text(fields[name], where)]
+    values = {name: read(fields[name], f"{what}: '{name}'") for name, read in form.values.items() if name in fields}
+    return (form.kind(**form.fields_of(names), **values) for names in unfold_row(tuple(patterns), index))
 
 
 def _fields(data: Any, what: str, *required: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -300,11 +236,21 @@ def _text(value: Any, what: str) -> str:
 
 def _number(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _Malformed(f"{what}: a value must be a number")
+        raise _Malformed(f"{what} must be a number")
     try:
         return float(value)
     except OverflowError as error:
-        raise _Malformed(f"{what}: the value is too large") from error
+        raise _Malformed(f"{what} is too large") from error
+
+
+def _number_or_none(value: Any, what: str) -> float | None:
+    return None if value is None else _number(value, what)
+
+
+def _flag(value: Any, what: str) -> bool:
+    if type(value) is not bool:
+        raise _Malformed(f"{what} must be true or false")
+    return value
 
 
 def _integer(value: Any, what: str) -> int:
@@ -367,57 +313,61 @@ def _block(lines: str, indent: str) -> str:
     return f"\n{lines}\n{indent}" if lines else ""
 
 
+class _RowFormat(NamedTuple):
+    """How operations of one kind stand in a plan file.
+
+    ``names`` are the fields that hold names, the one that patterns are matched on first; ``values`` are the others, each
+    with the function that reads it; ``optional`` are those among them that may be missing.
+    """
+
+    kind: Callable[..., Operation]
+    names: tuple[str, ...]
+    values: Mapping[str, Callable[[Any, str], Any]]
+    optional: tuple[str, ...] = ()
+
+    def fields_of(self, names: tuple[str, ...]) -> dict[str, Any]:
+        """Return the fields that hold some names; one field at most holds several."""
+        if self.names == ("source", "targets"):
+            return {"source": names[0], "targets": names[1:]}
+        if self.names == ("sources", "target"):
+            return {"sources": names[:-1], "target": names[-1]}
+        return dict(zip(self.names, names, strict=True))
+
+
+_FORMATS: dict[str, _RowFormat] = {
+    "rename": _RowFormat(Rename, names=("source", "target"), values={}),
+    "drop": _RowFormat(
+        Drop,
+        names=("source",),
+        values={"reason": _text, "holding": _number_or_none, "changes_predictions": _flag},
+        optional=("holding", "changes_predictions"),
+    ),
+    "fill": _RowFormat(
+        Fill,
+        names=("target",),
+        values={"shape": _shape, "dtype": _text, "value": _number, "reason": _text},
+    ),
+    "cast": _RowFormat(Cast, names=("source", "target"), values={"dtype": _text}),
+    "reshape": _RowFormat(Reshape, names=("source", "target"), values={"shape": _shape}),
+    "transpose": _RowFormat(Transpose, names=("source", "target"), values={"axes": _integers}),
+    "split": _RowFormat(Split, names=("source", "targets"), values={"axis": _integer, "sizes": _integers}),
+    "concat": _RowFormat(Concat, names=("sources", "target"), values={"axis": _integer}),
+}
+
+
 def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
     """Yield operations as JSON objects, folded where that says exactly the same."""
     here, there = NameIndex(plan.source.layout), NameIndex(plan.target.layout)
     groups: dict[tuple[Any, ...], list[tuple[str, ...]]] = {}
     for row in plan.operations:
-        names, rest = _part_row(row)
-        groups.setdefault((type(row), len(names), rest), []).append(names)
-    for (kind, _, rest), rows in groups.items():
-        for names in fold_rows(rows, there if kind is Fill else here):
-            yield _WRITERS[kind](names, rest)
-
-
-def _part_row(row: Operation) -> tuple[tuple[str, ...], tuple[Any, ...]]:
-    """Part an operation into its names, the first being what a pattern is matched on, and the rest."""
-    if isinstance(row, Split):
-        return (row.source, *row.targets), (row.axis, row.sizes)
-    if isinstance(row, Concat):
-        return (*row.sources, row.target), (row.axis,)
-    if isinstance(row, Drop):
-        return (row.source,), (row.reason, row.holding, row.changes_predictions or None)
-    if isinstance(row, Fill):
-        return (row.target,), tuple(row[1:])
-    return (row.source, row.target), tuple(row[2:])
-
-
-def _writer(op: str, *fields: str) -> Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]:
-    def write(names: tuple[str, ...], rest: Iterable[Any]) -> dict[str, Any]:
-        pairs = zip(fields, (*names, *rest), strict=True)
-        return {"op": op, **{name: value for name, value in pairs if value is not None}}
-
-    return write
-
-
-_WRITERS: dict[type, Callable[[tuple[str, ...], tuple[Any, ...]], dict[str, Any]]] = {
-    Rename: _writer("rename", "source", "target"),
-    Drop: _writer("drop", "source", "reason", "holding", "changes_predictions"),
-    Fill: _writer("fill", "target", "shape", "dtype", "value", "reason"),
-    Cast: _writer("cast", "source", "target", "dtype"),
-    Reshape: _writer("reshape", "source", "target", "shape"),
-    Transpose: _writer("transpose", "source", "target", "axes"),
-    Split: lambda names, rest: {
-        "op": "split",
-        "source": names[0],
-        "targets": list(names[1:]),
-        "axis": rest[0],
-        "sizes": rest[1],
-    },
-    Concat: lambda names, rest: {
-        "op": "concat",
-        "sources": list(names[:-1]),
-        "target": names[-1],
-        "axis": rest[0],
-    },
-}
+        op = type(row).__name__.lower()
+        names = [getattr(row, name) for name in _FORMATS[op].names]
+        flat = tuple(part for name in names for part in ((name,) if isinstance(name, str) else name))
+        values = tuple(getattr(row, name) for name in _FORMATS[op].values)
+        groups.setdefault((op, len(flat), values), []).append(flat)
+    for (op, _, values), rows in groups.items():
+        pairs = zip(_FORMATS[op].values, values, strict=True)
+        # what is optional is left out where it says nothing
+        fields_of_values = {name: value for name, value in pairs if value is not None and value is not False}
+        for patterns in fold_rows(rows, there if op == "fill" else here):
+            yield {"op": op, **_FORMATS[op].fields_of(patterns), **fields_of_values}
