@@ -43,9 +43,13 @@ class Map(NamedTuple):
     x, y : Fact
         The name of each argument, and the rest of its caption (a unit).
     columns, rows : tuple[str, ...]
-        The values of ``x`` from left to right and of ``y`` from top to bottom.
+        The values of ``x`` from left to right and of ``y`` from the bottom to the top.
     outcomes : tuple[tuple[str, ...], ...]
         One tuple of outcome names for each row.
+    fixed : tuple[Fact, ...], optional
+        What every cell has in common: the arguments that are held fixed, with their values.
+    point : tuple[int, int] or None, optional
+        The column and the row of the configuration that was asked about.
     """
 
     title: str
@@ -54,6 +58,8 @@ class Map(NamedTuple):
     columns: tuple[str, ...]
     rows: tuple[str, ...]
     outcomes: tuple[tuple[str, ...], ...]
+    fixed: tuple[Fact, ...] = ()
+    point: tuple[int, int] | None = None
 
 
 class Paste(NamedTuple):

@@ -51,7 +51,7 @@ def test_every_nearby_answer_is_exact() -> None:
         (["BetaVae25D", "--law", "gravity"], "there is no law gravity"),
         (["BetaVae25D", "--examples", "0"], "--examples counts from 1"),
         (["BetaVae25D", "--recorded"], "recorded references cannot be explored"),
-        (["BetaVae25D", "--plot", "map.gif"], "neither .png nor .html"),
+        (["BetaVae25D", "--plot", "map.gif"], "none of .png, .svg, .pdf and .html"),
     ],
 )
 def test_what_cannot_be_meant_gets_one_line(words: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,9 +68,30 @@ def test_a_question_imports_neither_torch_nor_hypothesis() -> None:
     assert not [name for name in ("torch", "numpy", "hypothesis", "git", "deepdiff") if f"'{name}'" in modules]
 
 
-@pytest.mark.parametrize("ending", ["png", "html"])
-def test_the_map_is_drawn(tmp_path: Path, ending: str) -> None:
+BEGINS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF", "html": b"<!doctype html>"}
+
+
+@pytest.mark.parametrize("ending", BEGINS)
+def test_the_map_is_drawn_and_says_what_is_held_fixed(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"map.{ending}"
-    assert main(["explore", "ContrastiveEncoder", "--plot", str(path), "-q"]) == 0
+    words = ["explore", "ContrastiveEncoder", "--plot", str(path), "--ask", "in_stack_depth=15", "-q"]
+    assert main(words) == 0
     data = path.read_bytes()
-    assert data.startswith(b"\x89PNG") if ending == "png" else b"does not build" in data
+    assert data.startswith(BEGINS[ending])
+    if ending in ("svg", "html"):
+        assert b"Held fixed: backbone=convnext_tiny, in_channels=2" in data
+        assert b"The circle: input depth (slices) 15, stem kernel and stride in z 5." in data
+    assert main(words) == 0
+    assert path.read_bytes() == data or ending == "png"
+
+
+def test_a_second_map_stands_beside_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "map.html"
+    words = ["explore", "BetaVae25D", "--plot", str(path), "--beside", "backbone=convnext_tiny", "-q"]
+    assert main(words) == 0
+    page = path.read_text()
+    assert page.count("<svg") == 2
+    assert "backbone=resnet50" in page
+    assert "backbone=convnext_tiny" in page
+    assert "<circle" not in page
+    assert main(["explore", "BetaVae25D", "--beside", "backbone=convnext_tiny"]) == 2

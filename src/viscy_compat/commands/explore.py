@@ -33,7 +33,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     hunt.add_argument("--examples", metavar="N", type=int, help="that many examples instead")
     hunt.add_argument("--law", metavar="LAW", action="append", help="only this law (repeatable)")
     hunt.add_argument("--waivers", metavar="FILE.toml", help="where the accepted differences stand")
-    hunt.add_argument("--plot", metavar="FILE.png|.html", help="draw the map of one class instead")
+    hunt.add_argument("--plot", metavar="FILE", help="draw the map of one class instead (.png, .svg, .pdf, .html)")
+    hunt.add_argument(
+        "--beside", metavar="NAME=VALUE", action="append", default=[], help="a second map with this argument changed"
+    )
     asking = parser.add_argument_group("asking, without torch")
     asking.add_argument("--ask", metavar="NAME=VALUE", action="append", default=[], help="a constructor argument")
     asking.add_argument("--input", metavar="B,C,D,H,W", help="another input than the one that the class is built for")
@@ -45,6 +48,8 @@ def run(arguments: Namespace) -> int:
     """Answer a question, draw a map, or hunt."""
     if arguments.plot:
         return _plot(arguments)
+    if arguments.beside:
+        raise UsageError("--beside is about a second map", fix="add --plot FILE.png")
     if arguments.ask or arguments.input:
         return _answer(arguments)
     if arguments.recorded or arguments.allow_recorded:
@@ -88,8 +93,12 @@ def _plot(arguments: Namespace) -> int:
     from viscy_compat.report.maps import draw
     from viscy_compat.stated import parse_settings
 
-    shown = draw(_the_class(arguments, "--plot"), parse_settings(arguments.ask, flag="--ask"), arguments.plot)
-    return emit(Report("explore", [shown]), arguments)
+    asked = parse_settings(arguments.ask, flag="--ask")
+    beside = parse_settings(arguments.beside, flag="--beside")
+    return emit(
+        Report("explore", [draw(_the_class(arguments, "--plot"), asked, arguments.plot, beside=beside or None)]),
+        arguments,
+    )
 
 
 def _the_class(arguments: Namespace, flag: str) -> Architecture:

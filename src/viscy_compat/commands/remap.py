@@ -14,7 +14,7 @@ from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
 from viscy_compat.report import emit, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
-from viscy_compat.rewrite.output import IfExists
+from viscy_compat.rewrite.output import IfExists, opened, refuse_target
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 from viscy_compat.words import NOT_IN_THE_HELP
 
@@ -61,6 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         help="leave a tensor or module out though it computes: changes predictions (repeatable)",
     )
+    parser.add_argument("--card", metavar="CARD.md", help="write a model card of OUT: what it is, its origin, digests")
     plans.add_argument("--shim", metavar="SHIM.py", help="write the plan as Python that needs torch alone")
     proofs = parser.add_argument_group("the proof (needs the models extra)")
     proofs.add_argument("--prove", action="store_true", help="compare outputs with those of the old class")
@@ -94,9 +95,36 @@ def run(arguments: Namespace) -> int:
     wish = _wish(arguments)
     if arguments.prove and arguments.expect:
         raise UsageError("--prove and --expect exclude each other", fix="run them one after the other")
+    digest = _source_digest(arguments)
     if arguments.expect:
-        return emit(Report("remap", [_expected(question, wish, arguments)]), arguments)
-    return emit(Report("remap", [fulfil(question, wish, prover=_prover(arguments))]), arguments)
+        result = _expected(question, wish, arguments)
+    else:
+        result = fulfil(question, wish, prover=_prover(arguments))
+    return emit(Report("remap", [_with_card(result, arguments, digest)]), arguments)
+
+
+def _source_digest(arguments: Namespace) -> str:
+    """Return the digest that a card names, before ``--in-place`` replaces the source; refuse a card that cannot be."""
+    if not arguments.card:
+        return ""
+    if not (arguments.out or arguments.in_place):
+        raise UsageError("--card is about a new file, and nothing is written", fix="add -o OUT or --in-place")
+    refuse_target(arguments.card, "overwrite" if arguments.force else "refuse", ())
+    from viscy_compat.report.card import digest_of
+
+    return digest_of(arguments.path) if os.path.exists(arguments.path) else "not taken: the source is no local file"
+
+
+def _with_card(result: RemapResult, arguments: Namespace, digest: str) -> RemapResult:
+    if not digest or result.written is None:
+        return result
+    from viscy_compat.report.card import model_card
+
+    with opened(arguments.card, "overwrite" if arguments.force else "refuse") as output:
+        output.write(model_card(result, digest).encode("utf-8", "backslashreplace"))
+        output.sync()
+        output.commit()
+    return result._replace(files={**result.files, "card": arguments.card})
 
 
 def _run_ledger(arguments: Namespace) -> int:
@@ -204,6 +232,7 @@ _FILES = {
     "--expect": "expect",
     "--write-plan": "write_plan",
     "--shim": "shim",
+    "--card": "card",
 }
 
 

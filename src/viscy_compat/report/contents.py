@@ -37,6 +37,8 @@ def contents_of(result: Result, command: str, data: Data) -> Exhibits:
 def verdict_of(result: Result, command: str, data: Data) -> str:
     """Return the word for how a result went; a list, or an answer, has words of its own."""
     words = {"zoo": "published", "explain": str(data.get("severity", "")), "inspect": "read"}
+    if command == "explore" and "maps" in data:
+        return "a map"
     if command == "explore" and "exact" in data:
         return answer_verdict(data)
     if command == "diff":

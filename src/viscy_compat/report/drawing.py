@@ -7,21 +7,26 @@ from html import escape
 from itertools import groupby
 from operator import itemgetter
 
-from viscy_compat.exhibits import Map
+from viscy_compat.exhibits import Fact, Map
 from viscy_compat.layout import printable
 
 COLORS = {
-    "exact": "#1b7837",
-    "rounded": "#fdb863",
-    "lossy": "#b2abd2",
-    "does not run": "#e66101",
-    "does not build": "#7f0000",
+    "exact": "#007a5e",
+    "rounded": "#e69f00",
+    "lossy": "#8c6bb1",
+    "does not run": "#c3c9cf",
+    "does not build": "#e8ebee",
 }
-"""Colours of the outcomes, told apart in grey and by readers who do not see red and green alike."""
+"""Colours of the outcomes: what runs has colour, what does not is quiet. Told apart in grey, by how light they are, and by
+people who do not see red and green alike."""
 
 _OTHERS = ("#56b4e9", "#cc79a7", "#0072b2")
 _WIDE, _LARGEST, _SMALLEST = 700, 22, 6
+"""The width of a map on a page, and the bounds of the side of a square, in pixels."""
 _LEFT, _TOP, _LEGEND = 74, 40, 20
+"""Room for the names of rows and of columns, and for a line of text, in pixels."""
+_LETTERS = 110
+"""So many letters of a caption fit below a map on a page."""
 
 
 def drawing(drawn: Map) -> str:
@@ -36,17 +41,43 @@ def drawing(drawn: Map) -> str:
     """
     size = size_of(drawn)
     outcomes = list(dict.fromkeys(name for row in drawn.outcomes for name in row))
-    height = _TOP + size * len(drawn.rows) + 30 + _LEGEND * len(outcomes)
-    width = max(_LEFT + size * len(drawn.columns) + 10, 360)
+    lines = caption(drawn, _LETTERS).splitlines()
+    top = _TOP + size * len(drawn.rows) + 30
+    height = top + _LEGEND * (len(outcomes) + len(lines))
+    width = max(_LEFT + size * len(drawn.columns) + 10, 700 if lines else 360)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',
         f"<title>{_text(drawn.title)}</title>",
         *_scales(drawn, size),
         *_rectangles(drawn, outcomes, size),
-        *_legend(outcomes, height - _LEGEND * len(outcomes)),
+        *_mark(drawn, size),
+        *_legend(outcomes, top + _LEGEND),
+        *_words(lines, top + _LEGEND * (len(outcomes) + 1)),
         "</svg>",
     ]
     return "".join(parts)
+
+
+def caption(drawn: Map, width: int) -> str:
+    """Say what every cell of a map has in common, and what is marked, in lines of so many letters.
+
+    Examples
+    --------
+    >>> from viscy_compat.exhibits import Fact
+    >>> fixed = (Fact("backbone", "resnet50"), Fact("latent_dim", "256"))
+    >>> one = Map("vae", Fact("size", ""), Fact("stride", ""), ("64",), ("4",), (("exact",),), fixed, (0, 0))
+    >>> print(caption(one, 60))
+    Held fixed: backbone=resnet50, latent_dim=256.
+    The circle: size 64, stride 4.
+    """
+    from textwrap import wrap
+
+    fixed = ", ".join(f"{fact.name}={fact.value}" for fact in drawn.fixed)
+    lines = wrap(f"Held fixed: {fixed}.", width, break_on_hyphens=False) if fixed else []
+    if drawn.point:
+        column, row = drawn.columns[drawn.point[0]], drawn.rows[drawn.point[1]]
+        lines.append(f"The circle: {drawn.x.name} {column}, {drawn.y.name} {row}.")
+    return "\n".join(lines)
 
 
 def size_of(drawn: Map) -> int:
@@ -75,17 +106,16 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
 
 
 def _scales(drawn: Map, size: int) -> Iterator[str]:
-    yield f'<text x="0" y="12">{_text(_caption(drawn))}</text>'
+    yield f'<text x="0" y="12">{_text(f"{drawn.title}: {_axis(drawn.x)} across, {_axis(drawn.y)} up")}</text>'
     for index in range(0, len(drawn.columns), _step(drawn.columns, size)):
         yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_text(drawn.columns[index])}</text>'
     for index in range(0, len(drawn.rows), -(-12 // size)):
-        middle = _TOP + size * index + size // 2 + 4
+        middle = _TOP + size * (len(drawn.rows) - 1 - index) + size // 2 + 4
         yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_text(drawn.rows[index])}</text>'
 
 
-def _caption(drawn: Map) -> str:
-    across, down = (f"{fact.name} {fact.value}".strip() for fact in (drawn.x, drawn.y))
-    return f"{drawn.title}: {across} across, {down} down"
+def _axis(fact: Fact) -> str:
+    return f"{fact.name} {fact.value}".strip()
 
 
 def _step(names: tuple[str, ...], size: int) -> int:
@@ -95,11 +125,13 @@ def _step(names: tuple[str, ...], size: int) -> int:
 
 
 def _rectangles(drawn: Map, outcomes: list[str], size: int) -> Iterator[str]:
-    for down, (row, names) in enumerate(zip(drawn.rows, drawn.outcomes, strict=True)):
+    for up, (row, names) in enumerate(zip(drawn.rows, drawn.outcomes, strict=True)):
         for name, run in groupby(enumerate(names), key=itemgetter(1)):
             places = [place for place, _ in run]
             told = f"{drawn.x.name} {_span(drawn.columns, places)}, {drawn.y.name} {row}: {name}"
-            area = (_LEFT + size * places[0], _TOP + size * down, size * len(places) - 1, size - 1)
+            # the first row is at the bottom, as in every plot
+            top = _TOP + size * (len(drawn.rows) - 1 - up)
+            area = (_LEFT + size * places[0], top, size * len(places) - 1, size - 1)
             yield _rectangle(area, color_of(name, outcomes), told)
 
 
@@ -112,6 +144,20 @@ def _rectangle(area: tuple[int, int, int, int], color: str, told: str) -> str:
     x, y, width, height = area
     place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
     return f'<rect {place} fill="{color}"><title>{_text(told)}</title></rect>'
+
+
+def _mark(drawn: Map, size: int) -> Iterator[str]:
+    """Draw a ring around the configuration that was asked about, black on white, so that it is seen on every colour."""
+    if drawn.point:
+        x = _LEFT + size * drawn.point[0] + size // 2
+        y = _TOP + size * (len(drawn.rows) - 1 - drawn.point[1]) + size // 2
+        for color, stroke in (("#fff", 4), ("#000", 2)):
+            yield f'<circle cx="{x}" cy="{y}" r="{size}" fill="none" stroke="{color}" stroke-width="{stroke}"/>'
+
+
+def _words(lines: list[str], top: int) -> Iterator[str]:
+    for index, line in enumerate(lines):
+        yield f'<text x="0" y="{top + _LEGEND * index - 3}">{_text(line)}</text>'
 
 
 def _legend(outcomes: list[str], top: int) -> Iterator[str]:

@@ -23,6 +23,8 @@ from viscy_compat.report.terminal import Style
 KEYS = 12
 TOGETHER = 6
 """From so many results on, those that hold are folded together."""
+_BESIDE = 2
+"""So many maps stand beside each other; those of every class are folded."""
 LONG = 12
 """Tables with more rows can be filtered."""
 
@@ -196,9 +198,11 @@ def _exhibits(exhibits: Exhibits) -> Iterator[str]:
     for table in exhibits.tables:
         at_once = "code" in table.columns or table.title in _UNFOLDED
         yield _table(table) if at_once else _fold(f"{table.title} ({len(table.rows)})", _table(table))
-    for picture in exhibits.maps:
-        shown = f'<div class="wide">{drawing(picture)}</div>'
-        yield shown if len(exhibits.maps) == 1 else _fold(f"map of {picture.title}", shown)
+    pictures = [f'<div class="wide">{drawing(picture)}</div>' for picture in exhibits.maps]
+    if len(pictures) <= _BESIDE:
+        yield f'<div class="maps">{"".join(pictures)}</div>' if pictures else ""
+    else:
+        yield from (_fold(f"map of {one.title}", shown) for one, shown in zip(exhibits.maps, pictures, strict=True))
     for tree in exhibits.trees:
         branches = f'<ul class="tree">{"".join(map(_branch, tree.branches))}</ul>'
         yield _fold(f"{tree.name}: {tree.detail}", branches)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 from viscy_compat.architectures.architecture import Architecture, Config, complete
@@ -10,18 +12,21 @@ from viscy_compat.errors import OutputRefused, UsageError, lacking
 from viscy_compat.exhibits import Exhibits, Fact, Map
 from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.named import NamedTuple
-from viscy_compat.report.drawing import COLORS
+from viscy_compat.report.drawing import COLORS, caption
+from viscy_compat.stated import spell
+
+_PICTURES = ("png", "svg", "pdf")
 
 
 def map_of(architecture: Architecture, asked: Config) -> Map:
-    """Compute the map of a class.
+    """Compute the map of a class; what was asked about is marked in it, where an axis goes through it.
 
     Examples
     --------
     >>> from viscy_compat.architectures import find
-    >>> drawn = map_of(find("BetaVae25D"), {})
-    >>> drawn.outcomes[drawn.rows.index("4")][drawn.columns.index("128")]
-    'exact'
+    >>> vae = map_of(find("BetaVae25D"), {"input_spatial_size": (128, 128)})
+    >>> vae.outcomes[vae.rows.index("4")][vae.columns.index("128")], vae.columns[vae.point[0]]
+    ('exact', '128')
     """
     if not architecture.map_axes:
         raise UsageError("this class has no argument about sizes to draw", fix="draw BetaVae25D or ContrastiveEncoder")
@@ -31,12 +36,35 @@ def map_of(architecture: Architecture, asked: Config) -> Map:
     outcomes = tuple(
         tuple(outcome_name(architecture, cell, architecture.input_shape(cell)) for cell in row) for row in grid
     )
-    columns, lines = (tuple(map(str, axis.ticks)) for axis in (x, y))
-    return Map(architecture.name, Fact(x.name, ""), Fact(y.name, ""), columns, lines, outcomes)
+    corners = [row[place] for row in (grid[0], grid[-1]) for place in (0, -1)]
+    fixed = [name for name in config if all(corner[name] == config[name] for corner in corners)]
+    places = ((column, row) for row, column in product(range(len(y.ticks)), range(len(x.ticks))))
+    own = (place for place in places if grid[place[1]][place[0]] == config)
+    return Map(
+        title=architecture.name,
+        x=Fact(x.name, ""),
+        y=Fact(y.name, ""),
+        columns=tuple(map(str, x.ticks)),
+        rows=tuple(map(str, y.ticks)),
+        outcomes=outcomes,
+        fixed=tuple(Fact(name, spell(config[name])) for name in fixed),
+        point=next(own, None) if asked.keys() - {*fixed} else None,
+    )
 
 
-def draw(architecture: Architecture, asked: Config, path: str) -> Shown:
-    """Write the map of a class as a picture (``.png``) or as a page (``.html``), and return it as a result.
+def draw(architecture: Architecture, asked: Config, path: str, *, beside: Config | None = None) -> Shown:
+    """Write the map of a class as a picture (``.png``, ``.svg``, ``.pdf``) or a page (``.html``), and return it.
+
+    Parameters
+    ----------
+    architecture : Architecture
+        The class.
+    asked : Config
+        Arguments that the map starts from.
+    path : str
+        The file.
+    beside : Config, optional
+        Arguments of a second map beside the first one, where they are others than there.
 
     Raises
     ------
@@ -47,32 +75,34 @@ def draw(architecture: Architecture, asked: Config, path: str) -> Shown:
     OutputRefused
         The file cannot be written.
     """
-    drawn = map_of(architecture, asked)
+    ending = path.rpartition(".")[2].lower()
+    if ending not in (*_PICTURES, "html"):
+        endings = ", ".join(f".{name}" for name in _PICTURES)
+        raise UsageError(f"--plot {path} is none of {endings} and .html", fix="choose one of these endings")
+    maps = tuple(map_of(architecture, config) for config in (asked, *([{**asked, **beside}] if beside else [])))
     try:
-        if path.endswith(".html"):
-            _draw_page(drawn, path)
-        elif path.endswith(".png"):
-            _draw_picture(drawn, path)
+        if ending == "html":
+            _draw_page(maps, path)
         else:
-            raise UsageError(f"--plot {path} is neither .png nor .html", fix="choose one of these endings")
+            _draw_picture(maps, path, ending)
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=path, fix="choose another place") from error
-    return Shown(drawn, path)
+    return Shown(maps, path)
 
 
-def _draw_page(drawn: Map, path: str) -> None:
+def _draw_page(maps: tuple[Map, ...], path: str) -> None:
     from viscy_compat.report.html import render
     from viscy_compat.report.terminal import Style
 
-    page = render(Report("explore", [Shown(drawn)]), Style(verbose=True))
+    page = render(Report("explore", [Shown(maps)]), Style(verbose=True))
     with open(path, "w", encoding="utf-8") as file:
         file.write(page)
 
 
 class Shown(NamedTuple):
-    """A map as a result, for the page."""
+    """Maps of one class as a result; two are beside each other."""
 
-    map: Map
+    maps: tuple[Map, ...]
     path: str = ""
     exit_code: int = 0
     findings: tuple[Finding, ...] = ()
@@ -80,7 +110,7 @@ class Shown(NamedTuple):
     @property
     def title(self) -> str:
         """The class."""
-        return self.map.title
+        return self.maps[0].title
 
     def __repr__(self) -> str:
         return line_of(self)
@@ -89,40 +119,52 @@ class Shown(NamedTuple):
         return html_of("explore", self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the class and the file: the map is shown as an exhibit."""
-        return {"class": self.map.title, **({"map": self.path} if self.path else {})}
+        """Return the class, the file, and what each map is of; the outcomes are shown as exhibits."""
+        rows = [
+            {
+                "x": drawn.x.name,
+                "y": drawn.y.name,
+                "fixed": {fact.name: fact.value for fact in drawn.fixed},
+                "point": [drawn.columns[drawn.point[0]], drawn.rows[drawn.point[1]]] if drawn.point else None,
+            }
+            for drawn in self.maps
+        ]
+        return {"class": self.title, **({"map": self.path} if self.path else {}), "maps": rows}
 
     def exhibits(self) -> Exhibits:
-        """Return the map."""
-        return Exhibits(maps=(self.map,))
+        """Return the maps."""
+        x, y = self.maps[0].x.name, self.maps[0].y.name
+        sentence = f"What comes out of {self.title} over {x} and {y}, by its shape rules; no model was run."
+        return Exhibits(maps=self.maps, sentence=sentence)
 
 
-def _draw_picture(drawn: Map, path: str) -> None:
+def _draw_picture(maps: Sequence[Map], path: str, ending: str) -> None:
+    """Draw with matplotlib; the same maps give the same bytes, so that a figure in a repository changes with them alone."""
     try:
+        from matplotlib import rc_context
         from matplotlib.colors import ListedColormap
         from matplotlib.figure import Figure
         from matplotlib.patches import Patch
     except ModuleNotFoundError as error:
         raise lacking("the picture", error.name, "explore") from error
     names = list(COLORS)
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    axes = figure.subplots()
-    cells = [[names.index(name) for name in row] for row in drawn.outcomes]
-    axes.imshow(
-        cells,
-        cmap=ListedColormap(list(COLORS.values())),
-        vmin=-0.5,
-        vmax=len(names) - 0.5,
-        aspect="auto",
-        origin="lower",
-    )
-    every = max(1, len(drawn.columns) // 12)
-    axes.set_xticks(range(0, len(drawn.columns), every), drawn.columns[::every])
-    axes.set_yticks(range(len(drawn.rows)), drawn.rows)
-    axes.set_xlabel(drawn.x.name)
-    axes.set_ylabel(drawn.y.name)
-    axes.set_title(f"{drawn.title}: what comes out")
-    met = {name for row in drawn.outcomes for name in row}
-    patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in met]
+    figure = Figure(figsize=(7 * len(maps) + 1.5, 4.6), layout="constrained")
+    for axes, drawn in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        cells = [[names.index(name) for name in row] for row in drawn.outcomes]
+        colors = ListedColormap(list(COLORS.values()))
+        axes.pcolormesh(cells, cmap=colors, vmin=-0.5, vmax=len(names) - 0.5, edgecolors="white", linewidth=0.2)
+        every = max(1, len(drawn.columns) // 12)
+        axes.set_xticks([place + 0.5 for place in range(0, len(drawn.columns), every)], drawn.columns[::every])
+        some = max(1, len(drawn.rows) // 16)
+        axes.set_yticks([place + 0.5 for place in range(0, len(drawn.rows), some)], drawn.rows[::some])
+        axes.set(xlabel=drawn.x.name, ylabel=drawn.y.name)
+        axes.set_title(f"{drawn.title}: what comes out", fontsize=11)
+        if drawn.point:
+            axes.plot(drawn.point[0] + 0.5, drawn.point[1] + 0.5, "o", mfc="none", mec="black", mew=1.8, ms=11)
+        axes.text(0, -0.17, caption(drawn, 95), transform=axes.transAxes, fontsize=7, va="top", wrap=True)
+    seen = {name for drawn in maps for row in drawn.outcomes for name in row}
+    patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in seen]
     figure.legend(handles=patches, loc="outside right upper", frameon=False)
-    figure.savefig(path, dpi=110)
+    dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "viscy-compat", "pdf.fonttype": 42, "svg.fonttype": "none"}):
+        figure.savefig(path, dpi=150, format=ending, metadata=dates.get(ending))

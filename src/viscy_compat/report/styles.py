@@ -84,6 +84,8 @@ dd{margin:0;overflow-wrap:anywhere}
 .undecided{color:var(--undecided)}
 .mark{font-weight:600;white-space:nowrap}
 svg{display:block;max-width:100%;height:auto}
+.maps{display:flex;flex-wrap:wrap;gap:1rem}
+.maps .wide{flex:1 1 24rem;min-width:0}
 svg text{fill:var(--ink);font:11px system-ui,sans-serif}
 }
 @media(max-width:40rem){.vc{

@@ -24,13 +24,13 @@ def render(report: Report[Result], style: Style) -> str:
 
 def _holds(result: Any) -> bool:
     """Whether a hunt found nothing; an answer or a map is what was asked for."""
-    return not result.exit_code and not hasattr(result, "nearby") and not hasattr(result, "map")
+    return not result.exit_code and not hasattr(result, "nearby") and not hasattr(result, "maps")
 
 
 def _paragraph(result: Any, style: Style) -> Iterator[str]:
     if hasattr(result, "nearby"):
         return _answer(result, style)
-    if hasattr(result, "map"):
+    if hasattr(result, "maps"):
         return iter([f"{style.heading(result.title)}: map written to {printable(result.path)}"])
     return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
 
