@@ -14,7 +14,7 @@ from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
 from viscy_compat.report import emit, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
-from viscy_compat.rewrite.output import IfExists, opened, refuse_target
+from viscy_compat.rewrite.output import IfExists, open_output, refuse_target
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 from viscy_compat.words import NOT_IN_THE_HELP
 
@@ -120,7 +120,7 @@ def _with_card(result: RemapResult, arguments: Namespace, digest: str) -> RemapR
         return result
     from viscy_compat.report.card import model_card
 
-    with opened(arguments.card, "overwrite" if arguments.force else "refuse") as output:
+    with open_output(arguments.card, "overwrite" if arguments.force else "refuse") as output:
         output.write(model_card(result, digest).encode("utf-8", "backslashreplace"))
         output.sync()
         output.commit()
