@@ -7,13 +7,18 @@ its layout has exactly the bag of the file.
 
 from __future__ import annotations
 
-from collections import Counter
-
-from viscy_compat.annotations import Iterable, Iterator
+from viscy_compat.annotations import TYPE_CHECKING, Any, Iterable, Iterator
 from viscy_compat.layout import TensorSpec
 
+if TYPE_CHECKING:
+    from collections import Counter
+
+    Bag = Counter["Shape"]
+else:
+    # its class is imported where the first bag is made: names tell most files, and no bag is
+    Bag = Any
+
 Shape = tuple[int, ...]
-Bag = Counter[Shape]
 
 
 class TooManyWays(Exception):
@@ -39,6 +44,8 @@ def bag_of(specs: Iterable[TensorSpec]) -> Bag:
     >>> bag_of([TensorSpec((2,)), TensorSpec((2,)), TensorSpec((), "int64")])
     Counter({(2,): 2})
     """
+    from collections import Counter
+
     return Counter(spec.shape for spec in specs if spec.shape)
 
 
@@ -47,6 +54,7 @@ def without(bag: Bag, entries: Iterable[tuple[str, TensorSpec]]) -> Bag | None:
 
     Examples
     --------
+    >>> from collections import Counter
     >>> without(Counter({(2,): 2}), [("a", TensorSpec((2,)))]), without(Counter(), [("a", TensorSpec((2,)))])
     (Counter({(2,): 1}), None)
     """
@@ -58,6 +66,7 @@ def taken(bag: Bag, *shapes: Shape) -> Bag | None:
 
     Examples
     --------
+    >>> from collections import Counter
     >>> taken(Counter({(2,): 1}), (2,), (2,)) is None
     True
     """
@@ -71,6 +80,7 @@ def of_rank(bag: Bag, rank: int) -> list[Shape]:
 
     Examples
     --------
+    >>> from collections import Counter
     >>> of_rank(Counter({(2, 3): 2, (1, 2): 1, (4,): 1}), 2)
     [(1, 2), (2, 3)]
     """
@@ -82,6 +92,7 @@ def count_of_rank(bag: Bag, rank: int) -> int:
 
     Examples
     --------
+    >>> from collections import Counter
     >>> count_of_rank(Counter({(2, 3): 2, (1, 2): 1, (4,): 1}), 2)
     3
     """
@@ -93,6 +104,7 @@ def two_layers(bag: Bag, inputs: int) -> Iterator[tuple[int, int]]:
 
     Examples
     --------
+    >>> from collections import Counter
     >>> list(two_layers(Counter({(4, 8): 1, (2, 4): 1}), 8))
     [(4, 2)]
     """

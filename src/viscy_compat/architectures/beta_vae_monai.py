@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import islice, pairwise, product
 from math import prod
 
@@ -227,6 +226,8 @@ def _layers(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int])
 
     Each step takes one of ``ways``; raises `TooManyWays` where there are no more.
     """
+    from collections import Counter
+
     convolutions: Bag = Counter({shape: count for shape, count in bag.items() if len(shape) > 2})
     for inputs, channels, strided, rest in _downward(convolutions, kernel, up, units, ways):
         refined = [(width, width, *kernel) for width in channels[:-1]] if units else []

@@ -7,8 +7,7 @@ Source: ``dynaclr.engine.ContrastiveModule`` and ``viscy_models.components.heads
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from viscy_compat.annotations import Callable
 from viscy_compat.architectures.architecture import Architecture, Config, Generation, freeze
 from viscy_compat.architectures.vocabulary import PROJECTION_PLACES, Entries
 from viscy_compat.layout import Layout

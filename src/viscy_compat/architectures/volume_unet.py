@@ -6,7 +6,6 @@ way down and up, a bottleneck between. Nothing has to be migrated: files of v0.5
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise, product
 from math import prod
 
@@ -395,6 +394,8 @@ def level_chains(bag: Bag, up: Shape) -> Iterator[tuple[tuple[int, ...], tuple[i
 
 def _block_counts(bag: Bag, dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     """Yield the numbers of blocks of each level that the first convolutions of the way up allow, one at least."""
+    from collections import Counter
+
     downs = Counter(pairwise(dims))
     total = {width: bag[width, 2 * width, *_KERNEL] - downs[2 * width, width] for width in dims[:-1]}
     for blocks in product(*(range(1, total[width] + 1) for width in dims[:-1])):
