@@ -53,14 +53,14 @@ def statements_of_file(checkpoint: Checkpoint) -> tuple[Statement, ...]:
     nodes["hyper_parameters"] = checkpoint.hyper_parameters
     entries = {name: node for name, node in nodes.items() if node is not None}
     if not entries:
-        return tuple(_record(checkpoint.metadata))
+        return tuple(_record_of_remap(checkpoint.metadata))
     from viscy_compat.checkpoint.values import value_of
 
     own = statements_in({name: value_of(node) for name, node in entries.items()}, FILE)
-    return (*own, *_record(checkpoint.metadata))
+    return (*own, *_record_of_remap(checkpoint.metadata))
 
 
-def _record(metadata: Mapping[str, str]) -> Iterator[Statement]:
+def _record_of_remap(metadata: Mapping[str, str]) -> Iterator[Statement]:
     """Yield what `remap` recorded; a record that somebody has damaged says nothing."""
     if RECORD not in metadata:
         return

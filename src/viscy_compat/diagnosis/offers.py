@@ -51,10 +51,10 @@ def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) 
         values = [f"{name}={spell(config[name])}" for name in names]
         likeness = "the layout and the file name are those" if row.file == file else "the layout is that"
         message = f"{likeness} of {row.nickname} ({row.file}), which has {' '.join(values)}"
-        yield Finding("VC314", message, fix=_settings(values))
+        yield Finding("VC314", message, fix=_as_flags(values))
 
 
-def _settings(values: Iterable[str]) -> str:
+def _as_flags(values: Iterable[str]) -> str:
     return " ".join(f"--set {quote_path(value)}" for value in values)
 
 
@@ -78,7 +78,7 @@ def _defaults(inference: Inference, knowledge: Knowledge, names: Iterable[str]) 
             message = (
                 f"{row.origin} names {inference.architecture.name} and leaves {', '.join(left_out)} to the default"
             )
-            yield Finding("VC313", f"{message}: {' '.join(values)}", fix=_settings(values))
+            yield Finding("VC313", f"{message}: {' '.join(values)}", fix=_as_flags(values))
 
 
 def beside(path: str) -> Iterator[str]:

@@ -128,11 +128,14 @@ def settle_with(layout: Layout, by_weights: Inference, knowledge: Knowledge) -> 
     inference = infer(by_weights.architecture, layout, knowledge.stated()) or by_weights
     consistent = knowledge.without(_contradicted_names(inference))
     if len(consistent.values) == len(knowledge.values):
-        return SettledConfig(inference, by_weights, _without(consistent, _contradicted_names(inference)))
+        return SettledConfig(inference, by_weights, _knowledge_without(consistent, _contradicted_names(inference)))
     # without what the weights contradict, arguments that hung on it may be open again
     again = infer(by_weights.architecture, layout, consistent.stated()) or by_weights
     return SettledConfig(
-        again, by_weights=by_weights, knowledge=_without(consistent, _contradicted_names(again)), refuted=inference
+        again,
+        by_weights=by_weights,
+        knowledge=_knowledge_without(consistent, _contradicted_names(again)),
+        refuted=inference,
     )
 
 
@@ -140,7 +143,7 @@ def _contradicted_names(inference: Inference) -> list[str]:
     return [name for row in inference.contradictions for name in row.stated]
 
 
-def _without(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
+def _knowledge_without(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
     names_out = set(names)
     return knowledge._replace(values={name: row for name, row in knowledge.values.items() if name not in names_out})
 

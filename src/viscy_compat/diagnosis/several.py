@@ -269,10 +269,10 @@ def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -
         except UnreadableCheckpoint:
             continue
         if any(tensor.spec.elements > 1 for tensor in other.tensors.values()):
-            yield from _alike(other, here) or sets_in(other, class_name)
+            yield from _of_known_layout(other, here) or sets_in(other, class_name)
 
 
-def _alike(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
+def _of_known_layout(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
     """Return a state dict as one set where it has the layout of a set that is known already."""
     for view in plausible_views(other):
         layout = layout_of(other, view)

@@ -121,7 +121,7 @@ def shared_words(one: Label, other: Label) -> set[str]:
     >>> shared_words(("downsample_layers", "1"), ("stages", "1", "downsample"))
     {'downsample'}
     """
-    return set(_words(one)) & set(_words(other))
+    return set(_words_of(one)) & set(_words_of(other))
 
 
 def translate(label: Label, words: Mapping[str, str]) -> Label:
@@ -161,7 +161,7 @@ def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
     fewer, more = (here, there) if len(here) < len(there) else (there, here)
     if not {unit.label for unit in fewer} <= {unit.label for unit in more}:
         return []
-    families = Counter(_words(unit.label) for unit in more)
+    families = Counter(_words_of(unit.label) for unit in more)
     same = [index for index, unit in enumerate(here) if unit.label in places]
     counterparts = [places[here[index].label] for index in same]
     if theory.is_registered and _sorted_by_place(same, here) != _sorted_by_place(counterparts, there, same):
@@ -169,7 +169,7 @@ def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
     return [
         Pairing(index, place, "same name")
         for index, place in zip(same, counterparts, strict=True)
-        if families[_words(here[index].label)] == 1
+        if families[_words_of(here[index].label)] == 1
     ]
 
 
@@ -218,7 +218,7 @@ def _are_related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
     """Whether numbers may be compared at all: the units are alike inside, or all their labels share a word."""
     if here[0].node.name is None and {unit.node.kin for unit in here} == {unit.node.kin for unit in there}:
         return True
-    return bool(set.intersection(*(set(_words(unit.label)) for unit in (*here, *there))))
+    return bool(set.intersection(*(set(_words_of(unit.label)) for unit in (*here, *there))))
 
 
 def _by_inside(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -332,7 +332,7 @@ def _holders(units: Sequence[Unit], words: Mapping[str, str]) -> dict[str, int]:
     """Map each word to the only unit that has it, or to -1 where several have it."""
     holders: dict[str, int] = {}
     for index, unit in enumerate(units):
-        for word in set(_words(translate(unit.label, words))):
+        for word in set(_words_of(translate(unit.label, words))):
             holders[word] = -1 if word in holders else index
     return holders
 
@@ -371,5 +371,5 @@ def _strings(split: tuple[Token, ...]) -> list[str]:
     return [token for token in split if isinstance(token, str)]
 
 
-def _words(label: Label) -> tuple[str, ...]:
+def _words_of(label: Label) -> tuple[str, ...]:
     return tuple(_strings(tokens(label)))

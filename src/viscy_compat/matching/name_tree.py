@@ -181,7 +181,7 @@ def _runs(part: str) -> list[str]:
     runs: list[str] = []
     previous = ""
     for char in part:
-        kind = _kind(char)
+        kind = _character_kind(char)
         if kind == "between":
             previous = ""
             continue
@@ -194,7 +194,7 @@ def _runs(part: str) -> list[str]:
     return runs
 
 
-def _kind(char: str) -> str:
+def _character_kind(char: str) -> str:
     if char in "_- ":
         return "between"
     if char.isascii() and char.isdigit():

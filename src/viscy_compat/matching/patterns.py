@@ -70,9 +70,9 @@ class NameIndex:
         [('a.0.w', {'i': '0'}), ('a.1.w', {'i': '1'})]
         """
         if not variables_of(pattern):
-            name = plain(pattern)
+            name = unescape(pattern)
             return [(name, {})] if name in self._known else []
-        slots = tuple("" if _variable(part) else plain(part) for part in template_of(pattern).parts)
+        slots = tuple("" if _variable(part) else unescape(part) for part in template_of(pattern).parts)
         slots_wanted = tuple(part for part in pattern.split(".") if _variable(part) or is_index(part))
         fixed = tuple(place for place, part in enumerate(slots_wanted) if not _variable(part))
         members = self._table(slots, fixed).get(tuple(slots_wanted[place] for place in fixed), ())
@@ -98,7 +98,7 @@ def fill_in(pattern: str, values: Mapping[str, str]) -> str:
     >>> fill_in("a.{i}.{{w}}", {"i": "3"})
     'a.3.{w}'
     """
-    return ".".join(values[_variable(part)] if _variable(part) else plain(part) for part in pattern.split("."))
+    return ".".join(values[_variable(part)] if _variable(part) else unescape(part) for part in pattern.split("."))
 
 
 def variables_of(pattern: str) -> tuple[str, ...]:
@@ -123,12 +123,12 @@ def escape(name: str) -> str:
     return name.replace("{", "{{").replace("}", "}}")
 
 
-def plain(text: str) -> str:
+def unescape(text: str) -> str:
     """Undo `escape`; ValueError for a brace that stands alone.
 
     Examples
     --------
-    >>> plain("a{{i}}")
+    >>> unescape("a{{i}}")
     'a{i}'
     """
     bare = text.replace("{{", "").replace("}}", "")

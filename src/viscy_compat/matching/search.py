@@ -204,7 +204,7 @@ def _rival_words(units: Sequence[Unit], one: Unit) -> set[str]:
         for unit in rivals
         for leaf in unit.node.leaves()
         if leaf.shapes.keys() & one.node.shapes.keys()
-        for word in _words(unit.label + leaf.path[len(unit.node.path) :])
+        for word in _words_in(unit.label + leaf.path[len(unit.node.path) :])
     }
 
 
@@ -270,29 +270,29 @@ def _named_alike(context: Context, here: list[Unit], there: list[Unit], pair: Pa
 
 def _same_sequence(context: Context, one: Unit, other: Unit, sequences: dict[tuple[Words, Words], bool]) -> bool:
     """Whether everything that is numbered beside the two units follows in the same sequence of profiles."""
-    key = (_words(one.label), _words(other.label))
+    key = (_words_in(one.label), _words_in(other.label))
     if key not in sequences:
         sequences[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
     return sequences[key]
 
 
 def _sequence(units: Sequence[Unit], words: Words) -> list[int]:
-    beside = [unit for unit in units if _words(unit.label) == words]
-    return [unit.node.profile for unit in sorted(beside, key=lambda unit: _numbers(unit.label))]
+    beside = [unit for unit in units if _words_in(unit.label) == words]
+    return [unit.node.profile for unit in sorted(beside, key=lambda unit: _numbers_in(unit.label))]
 
 
-def _words(label: Label) -> Words:
+def _words_in(label: Label) -> Words:
     return tuple(token for token in tokens(label) if isinstance(token, str))
 
 
-def _numbers(label: Label) -> Numbers:
+def _numbers_in(label: Label) -> Numbers:
     return tuple(token for token in tokens(label) if isinstance(token, int))
 
 
 def _rises(context: Context, one: Unit, other: Unit) -> bool:
     """Whether the numbers of a pair rise together with those that were decided beside them."""
-    pairs = context.numbers.get((_words(one.label), _words(other.label)), [])
-    pair = (_numbers(one.label), _numbers(other.label))
+    pairs = context.numbers.get((_words_in(one.label), _words_in(other.label)), [])
+    pair = (_numbers_in(one.label), _numbers_in(other.label))
     place = bisect(pairs, pair)
     after_lower = place == 0 or pairs[place - 1][1] <= pair[1]
     before_higher = place == len(pairs) or pair[1] <= pairs[place][1]
@@ -311,9 +311,9 @@ def _commit(context: Context, pairings: list[Pairing], outcome: SearchResult) ->
 
 
 def _remember(context: Context, one: Unit, other: Unit, outcome: SearchResult) -> None:
-    if _numbers(one.label) and _numbers(other.label):
-        key = (_words(one.label), _words(other.label))
-        insort(context.numbers.setdefault(key, []), (_numbers(one.label), _numbers(other.label)))
+    if _numbers_in(one.label) and _numbers_in(other.label):
+        key = (_words_in(one.label), _words_in(other.label))
+        insort(context.numbers.setdefault(key, []), (_numbers_in(one.label), _numbers_in(other.label)))
     if len(one.label) == len(other.label):
         differing = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
         outcome.renames.extend(differing if len(differing) == 1 else ())

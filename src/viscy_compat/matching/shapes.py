@@ -112,7 +112,7 @@ def change_between(spec: TensorSpec, target: TensorSpec) -> Change | None:
     >>> change_between(TensorSpec((4,)), TensorSpec((5,))) is None
     True
     """
-    if _kind(spec.dtype) != _kind(target.dtype):
+    if _number_kind(spec.dtype) != _number_kind(target.dtype):
         return None
     if spec.shape == target.shape:
         return "none"
@@ -129,10 +129,10 @@ def _squeeze(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _exact(spec: TensorSpec) -> Exact:
-    return _kind(spec.dtype), spec.shape
+    return _number_kind(spec.dtype), spec.shape
 
 
-def _kind(dtype: str) -> str:
+def _number_kind(dtype: str) -> str:
     if "float" in dtype:
         return "float"
     return "integer" if dtype.startswith(("int", "uint")) else dtype

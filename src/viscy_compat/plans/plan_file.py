@@ -153,7 +153,7 @@ def _plan(data: Any) -> Plan:
     source, target = _side(fields["source"], "source"), _side(fields["target"], "target")
     loses = _list(fields.get("loses", []), "loses")
     rows = _operations(_list(fields["operations"], "operations"), source.layout, target.layout)
-    return plan_of(source, target, rows, loses=tuple(_text(line, "a line of loses") for line in loses))
+    return plan_of(source, target, rows, loses=tuple(_string(line, "a line of loses") for line in loses))
 
 
 _OPTIONAL = ("class", "generation", "config", "prefix", "lacks", "inner", "state_dict")
@@ -165,17 +165,17 @@ def _side(data: Any, what: str) -> PlanEnd:
     if not isinstance(config, dict):
         raise _Malformed(f"{what}: 'config' is no object")
     layout = _layout(fields["tensors"], what)
-    if layout_digest(layout) != _text(fields["layout"], f"{what}: 'layout'"):
+    if layout_digest(layout) != _string(fields["layout"], f"{what}: 'layout'"):
         raise _Malformed(f"{what}: the tensors do not have the digest that 'layout' states: one of them was edited")
     return PlanEnd(
         layout,
-        class_name=_text(fields.get("class", ""), f"{what}: 'class'"),
-        generation=_text(fields.get("generation", ""), f"{what}: 'generation'"),
+        class_name=_string(fields.get("class", ""), f"{what}: 'class'"),
+        generation=_string(fields.get("generation", ""), f"{what}: 'generation'"),
         config={name: _tuples(value) for name, value in config.items()},
-        prefix=_text(fields.get("prefix", ""), f"{what}: 'prefix'"),
-        lacks=_text(fields.get("lacks", ""), f"{what}: 'lacks'"),
+        prefix=_string(fields.get("prefix", ""), f"{what}: 'prefix'"),
+        lacks=_string(fields.get("lacks", ""), f"{what}: 'lacks'"),
         inner=tuple(_texts(fields.get("inner", []), f"{what}: 'inner'")),
-        state_dict=_text(fields["state_dict"], f"{what}: 'state_dict'") if "state_dict" in fields else None,
+        state_dict=_string(fields["state_dict"], f"{what}: 'state_dict'") if "state_dict" in fields else None,
     )
 
 
@@ -186,7 +186,7 @@ def _layout(data: Any, what: str) -> Layout:
     for name, spec in data.items():
         if not (isinstance(spec, list) and len(spec) == 2):
             raise _Malformed(f"{what}: {name!r} is no [dtype, shape]")
-        layout[name] = TensorSpec(_shape(spec[1], f"{what}: {name!r}"), _text(spec[0], f"{what}: {name!r}"))
+        layout[name] = TensorSpec(_shape(spec[1], f"{what}: {name!r}"), _string(spec[0], f"{what}: {name!r}"))
     return layout
 
 
@@ -210,7 +210,7 @@ def _read_row(data: dict[str, Any], what: str, form: _RowFormat, index: NameInde
     patterns: list[str] = []
     for name in form.names:
         where = f"{what}: '{name}'"
-        patterns += _texts(fields[name], where) if name.endswith("s") else [_text(fields[name], where)]
+        patterns += _texts(fields[name], where) if name.endswith("s") else [_string(fields[name], where)]
     values = {name: read(fields[name], f"{what}: '{name}'") for name, read in form.values.items() if name in fields}
     return (form.kind(**form.fields_of(names), **values) for names in unfold_row(tuple(patterns), index))
 
@@ -228,13 +228,13 @@ def _fields(data: Any, what: str, *required: str, optional: tuple[str, ...] = ()
     return data
 
 
-def _text(value: Any, what: str) -> str:
+def _string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise _Malformed(f"{what} is no text")
     return value
 
 
-def _number(value: Any, what: str) -> float:
+def _finite(value: Any, what: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Malformed(f"{what} must be a number")
     try:
@@ -243,8 +243,8 @@ def _number(value: Any, what: str) -> float:
         raise _Malformed(f"{what} is too large") from error
 
 
-def _number_or_none(value: Any, what: str) -> float | None:
-    return None if value is None else _number(value, what)
+def _finite_or_none(value: Any, what: str) -> float | None:
+    return None if value is None else _finite(value, what)
 
 
 def _flag(value: Any, what: str) -> bool:
@@ -272,7 +272,7 @@ def _shape(value: Any, what: str) -> tuple[int, ...]:
 
 
 def _texts(value: Any, what: str) -> list[str]:
-    return [_text(item, what) for item in _list(value, what)]
+    return [_string(item, what) for item in _list(value, what)]
 
 
 def _list(value: Any, what: str) -> list[Any]:
@@ -339,15 +339,15 @@ _FORMATS: dict[str, _RowFormat] = {
     "drop": _RowFormat(
         Drop,
         names=("source",),
-        values={"reason": _text, "holding": _number_or_none, "changes_predictions": _flag},
+        values={"reason": _string, "holding": _finite_or_none, "changes_predictions": _flag},
         optional=("holding", "changes_predictions"),
     ),
     "fill": _RowFormat(
         Fill,
         names=("target",),
-        values={"shape": _shape, "dtype": _text, "value": _number, "reason": _text},
+        values={"shape": _shape, "dtype": _string, "value": _finite, "reason": _string},
     ),
-    "cast": _RowFormat(Cast, names=("source", "target"), values={"dtype": _text}),
+    "cast": _RowFormat(Cast, names=("source", "target"), values={"dtype": _string}),
     "reshape": _RowFormat(Reshape, names=("source", "target"), values={"shape": _shape}),
     "transpose": _RowFormat(Transpose, names=("source", "target"), values={"axes": _integers}),
     "split": _RowFormat(Split, names=("source", "targets"), values={"axis": _integer, "sizes": _integers}),

@@ -173,8 +173,8 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
     unchanged = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
     body = "\n".join([*statements, "    return new"])
     source = {name: spec for name, spec in plan.source.layout.items() if name not in outside}
-    lists = f"KEPT = (\n{_lines(unchanged)})\n\nOUTSIDE = (\n{_lines(outside)})"
-    tables = f"\n\n{lists}\n\n{_table('SOURCE', source)}\n{_table('TARGET', plan.target.layout)}"
+    lists = f"KEPT = (\n{_literals(unchanged)})\n\nOUTSIDE = (\n{_literals(outside)})"
+    tables = f"\n\n{lists}\n\n{_spec_table('SOURCE', source)}\n{_spec_table('TARGET', plan.target.layout)}"
     return f"{head}{body}\n{drop_function}{tables}"
 
 
@@ -235,12 +235,12 @@ def _change(row: Rename | Cast | Reshape | Transpose) -> str:
     return f".permute({row.axes}).contiguous()" if isinstance(row, Transpose) else ""
 
 
-def _table(name: str, layout: Layout) -> str:
+def _spec_table(name: str, layout: Layout) -> str:
     rows = "".join(f"    {_literal(key)}: ({_literal(spec.dtype)}, {spec.shape}),\n" for key, spec in layout.items())
     return f"{name} = {{\n{rows}}}\n"
 
 
-def _lines(names: list[str]) -> str:
+def _literals(names: list[str]) -> str:
     return "".join(f"    {_literal(name)},\n" for name in names)
 
 

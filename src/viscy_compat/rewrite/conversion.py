@@ -63,7 +63,7 @@ def _path(node: Call) -> PlainForm | None:
     return PlainForm(root + ("" if root.endswith(joint) or not rest else joint) + rest, "text")
 
 
-def _text(node: Call) -> PlainForm | None:
+def _version_text(node: Call) -> PlainForm | None:
     """Return a version as the text that it is."""
     args = node.args if type(node.args) is tuple else ()
     return PlainForm(args[0], "text") if len(args) == 1 and type(args[0]) is str else None
@@ -76,7 +76,7 @@ def _dictionary(node: Call) -> PlainForm | None:
     return PlainForm(Dict(node.entries or []), "dictionary")
 
 
-def _number(node: Call) -> PlainForm | None:
+def _scalar(node: Call) -> PlainForm | None:
     """Return a numpy scalar as the number that it is."""
     value = value_of(node) if node.function.module.startswith("numpy") else None
     return PlainForm(value, "number") if type(value) in (bool, int, float) else None
@@ -123,10 +123,10 @@ def _under_own_name(node: Call) -> PlainForm | None:
 _DICTIONARIES: Final = ("collections", "lightning", "lightning_fabric", "pytorch_lightning")
 _CALLS: Final[dict[str, Callable[[Call], PlainForm | None]]] = {
     **dict.fromkeys(("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"), _path),
-    "TorchVersion": _text,
+    "TorchVersion": _version_text,
     "AttributeDict": _dictionary,
     "defaultdict": _dictionary,
     "OrderedDict": _under_own_name,
-    "scalar": _number,
+    "scalar": _scalar,
     **dict.fromkeys(("_reconstruct", "_frombuffer", "DictConfig", "ListConfig"), _container),
 }

@@ -286,18 +286,18 @@ def remap(
         class_name=class_name,
         statements=config_statements(config),
         state_dict=state_dict,
-        plan=_text(plan),
-        against=_text(against),
+        plan=_path_text(plan),
+        against=_path_text(against),
         direction="back" if reverse else "forward",
         hints=tuple(hints),
         drops=tuple(drop),
     )
     wish = Wish(
-        os.fspath(path) if in_place else _text(out),
+        os.fspath(path) if in_place else _path_text(out),
         if_exists="back up" if in_place else "overwrite" if force else "refuse",
         weights_only=weights_only,
-        plan_out=_text(write_plan),
-        shim_out=_text(shim),
+        plan_out=_path_text(write_plan),
+        shim_out=_path_text(shim),
         class_path=class_path,
         keep_classes=keep_classes,
         sets=sets,
@@ -333,7 +333,7 @@ def fulfil(
         refuse_target(path, _if_exists(wish), chosen.checkpoint.files)
     fates = _fates(chosen, wish)
     findings = _findings(chosen, wish)  # looks into the source, which --in-place replaces
-    job, written, proof = _write(chosen, question, wish, prover)
+    job, written, proof = _write_output(chosen, question, wish, prover)
     files = dict(_extra_files(chosen.plan, wish, chosen.checkpoint))
     admission = written.admission if written else Admission({})
     omissions = () if wish.keep_classes else tuple(row.place for row in admission.omissions)
@@ -374,7 +374,7 @@ def _fates(chosen: FilePlan, wish: Wish) -> tuple[Fate, ...]:
     return fates_of(chosen.choice, chosen.plan, _prefix(chosen, scope, edits=True), scope=scope, holds=holds)
 
 
-def _write(
+def _write_output(
     file_plan: FilePlan, question: RemapRequest, wish: Wish, prover: Prover | None
 ) -> tuple[Job | None, WrittenFile | None, dict[str, Any]]:
     if not wish.out and prover is None:
@@ -392,7 +392,7 @@ def _proven_aside(chosen: FilePlan, question: RemapRequest, prover: Prover | Non
     from tempfile import TemporaryDirectory
 
     with TemporaryDirectory(prefix="viscy-compat-") as folder:
-        return _write(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
+        return _write_output(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
 
 
 def kind_of(path: str, checkpoint: Checkpoint, if_exists: IfExists) -> OutputFormat:
@@ -598,7 +598,7 @@ def _findings(chosen: FilePlan, wish: Wish) -> tuple[Finding, ...]:
     )
 
 
-def _text(path: str | os.PathLike[str] | None) -> str:
+def _path_text(path: str | os.PathLike[str] | None) -> str:
     if path is None:
         return ""
     text = os.fspath(path)
