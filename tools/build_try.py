@@ -29,6 +29,8 @@ PYODIDE = "314.0.7"
 DIGEST = "66b7949e5a0cba2250b586d7e368bf12fb482800748d182c4618254b685ffaa0"
 """SHA-256 of the npm package of that version."""
 
+SNAPSHOT = "snapshot.bin.gz"
+
 PARTS = ("pyodide.mjs", "pyodide.asm.mjs", "pyodide.asm.wasm", "pyodide-lock.json", "python_stdlib.zip")
 """What Pyodide needs to start; the rest of its package is for other ways of loading it."""
 
@@ -86,9 +88,26 @@ def build(out: Path = OUT) -> Path:
             (out / part).write_bytes(member.read())
     with tempfile.TemporaryDirectory() as place:
         ours = shutil.copy(wheel(Path(place)), out)
-    versions = {"wheel": Path(ours).name, "pyodide": PYODIDE}
+    versions = {"wheel": Path(ours).name, "pyodide": PYODIDE, "snapshot": snapshot(out, Path(ours).name)}
     (out / "versions.json").write_text(json.dumps(versions) + "\n", encoding="utf-8")
     return out
+
+
+def snapshot(out: Path, ours: str) -> str:
+    """Keep the memory of a Python that has started, and return the file's name; nothing where there is no node to start one.
+
+    The page is ready in a fifth of the time with it, at 7 MB more to fetch, and starts Python itself without it.
+    """
+    node, program = shutil.which("node"), out / "snapshot.mjs"
+    words = [str(node), str(program), str(out), ours, SNAPSHOT]
+    done = subprocess.run(words, capture_output=True, text=True) if node else None
+    program.unlink()
+    if done and done.returncode == 0:
+        return SNAPSHOT
+    print(
+        f"[try] without a snapshot: {done.stderr.strip()[-300:] if done else 'node is not installed'}", file=sys.stderr
+    )
+    return ""
 
 
 def serve(folder: Path) -> None:

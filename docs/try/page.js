@@ -41,11 +41,11 @@ function heard(message) {
   if (message.kind === "ended") restart();
 }
 
-function ready({ about: told, alone, whole }) {
+function ready({ about: told, alone, whole, snapshot }) {
   about = told;
   document.getElementById("versions").textContent =
     `viscy-compat ${told.version} (${told.wheel}), Pyodide ${told.pyodide}, Python ${told.python}.`;
-  Object.assign(document.body.dataset, { alone: alone.toFixed(0), whole: whole.toFixed(0) });
+  Object.assign(document.body.dataset, { alone: alone.toFixed(0), whole: whole.toFixed(0), snapshot });
   if (!waiting.size) idle();
 }
 

@@ -74,21 +74,38 @@ function place(drop, files) {
   return folder;
 }
 
+/** Python as it was when this folder was built, with the modules of the wheel in its memory; or started from nothing. */
+async function launch(versions) {
+  const { loadPyodide } = await import(new URL("pyodide.mjs", here).href);
+  // nothing is kept from one visit to the next, so compiled modules are not written; the same words as in snapshot.mjs
+  const env = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
+  const options = { indexURL: here.href, env };
+  if (versions.snapshot && self.DecompressionStream) {
+    try {
+      const packed = (await fetched(versions.snapshot)).body;
+      const memory = await new Response(packed.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
+      return { python: await loadPyodide({ ...options, _loadSnapshot: new Uint8Array(memory) }), whole: true };
+    } catch (error) {
+      console.debug(`starting without the snapshot: ${error.message}`);
+    }
+  }
+  return { python: await loadPyodide(options), whole: false };
+}
+
 async function start() {
   const versions = await (await fetched("versions.json")).json();
   const wheel = fetched(versions.wheel).then((response) => response.arrayBuffer());
   const bridge = fetched("bridge.py").then((response) => response.text());
-  const { loadPyodide } = await import(new URL("pyodide.mjs", here).href);
-  // nothing is kept from one visit to the next, so compiled modules are not written
-  const env = { HOME: "/home/pyodide", PYTHONDONTWRITEBYTECODE: "1" };
-  python = await loadPyodide({ indexURL: here.href, env });
+  const launched = await launch(versions);
+  python = launched.python;
   const alone = performance.now() - started;
+  // the memory holds what was imported; files of modules that are imported later are not in it
   python.unpackArchive(await wheel, "wheel");
-  python.runPython(await bridge);
+  if (!launched.whole) python.runPython(await bridge);
   answer = python.globals.get("answer");
   system = fileSystem();
   const about = { ...versions, ...python.globals.get("about")().toJs({ dict_converter: Object.fromEntries }) };
-  postMessage({ kind: "ready", about, alone, whole: performance.now() - started });
+  postMessage({ kind: "ready", about, alone, whole: performance.now() - started, snapshot: launched.whole });
 }
 
 /** The last line of a Python traceback names what happened. */

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from shutil import copytree
 from types import ModuleType
 from typing import NamedTuple
 
@@ -53,8 +54,8 @@ class Answer(NamedTuple):
 class Page:
     """The page in one Chromium."""
 
-    def __init__(self, browser: Browser, address: str) -> None:
-        self.browser, self.address = browser, address
+    def __init__(self, browser: Browser, address: str, folder: Path) -> None:
+        self.browser, self.address, self.folder = browser, address, folder
 
     def fresh(self) -> None:
         self.browser.open(self.address)
@@ -103,7 +104,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     except build_try.NotBuilt as reason:
         pytest.skip(str(reason))
     with served(folder) as (address, _), Browser(tmp_path_factory.mktemp("profile")) as browser:
-        page = Page(browser, address)
+        page = Page(browser, address, folder)
         page.fresh()
         yield page
         # the policy of the page was never tried by the page itself, and nothing was fetched from elsewhere
@@ -291,6 +292,27 @@ SPY = """addEventListener('securitypolicyviolation', (event) => postMessage('ref
 const ended = (how) => setTimeout(() => postMessage(how), 1000);
 fetch('http://127.0.0.1:1/').then(() => ended('asked'), () => ended('failed without a policy'));
 """
+
+
+@pytest.mark.parametrize("memory", ["none", "cut"])
+def test_without_a_whole_snapshot_python_is_started(page: Page, small: Path, memory: str, tmp_path: Path) -> None:
+    page.browser.open(page.address)
+    assert page.browser.wait("document.body.dataset.snapshot") == "true"
+    folder = copytree(page.folder, tmp_path / "copy")
+    kept = (folder / "snapshot.bin.gz").read_bytes()
+    (folder / "snapshot.bin.gz").write_bytes(kept[: len(kept) // 2])
+    if memory == "none":
+        (folder / "snapshot.bin.gz").unlink()
+    with served(folder) as (address, _):
+        other = Page(page.browser, address, folder)
+        other.fresh()
+        assert other.choose([small]).json == check(small.parent, small.name)
+        assert page.browser.value("document.body.dataset.snapshot") == "false"
+    page.browser.fetched[:] = [where for where in page.browser.fetched if address not in where]
+    # what the page notes of it for whoever looks into the console
+    assert [line for line in page.browser.said if "starting without the snapshot" not in line] == []
+    del page.browser.said[:]
+    page.fresh()
 
 
 def test_a_missing_part_of_the_folder_is_a_sentence(page: Page, tmp_path: Path) -> None:
