@@ -101,9 +101,10 @@ def load_model(
     if identity is None:
         raise PlanRefused("no class was recognised", where=chosen.checkpoint.path, fix="state it: class_name=...")
     _refuse_open_choices(identity, chosen.checkpoint.path)
-    build = _imported(identity.target, find(identity.class_name).install)
+    architecture = find(identity.class_name)
+    build = _imported(identity.target, architecture.install)
     with _torch().random.fork_rng(devices=[]):
-        model: torch.nn.Module = build(**identity.config)
+        model: torch.nn.Module = build(**architecture.with_lists(identity.config, list))
     model.load_state_dict(_tensors(chosen), strict=True)
     return model.eval()
 

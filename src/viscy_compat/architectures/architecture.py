@@ -448,6 +448,8 @@ class Architecture(ABC):
         Values of required arguments on that map.
     install : str
         The command that installs the package which has the class; empty where ours does.
+    lists : tuple[str, ...]
+        Arguments that the constructor takes as lists only: it adds to them, or compares them with one.
     """
 
     name: str
@@ -466,6 +468,7 @@ class Architecture(ABC):
     map_axes: tuple[Axis, ...] = ()
     map_start: Config = NOTHING
     install: str = ""
+    lists: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -531,6 +534,14 @@ class Architecture(ABC):
     def companions(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the names and shapes of what ``forward`` takes besides an input of a shape."""
         return {}
+
+    def with_lists(self, config: Config, make: Callable[[Any], Any]) -> dict[str, Any]:
+        """Return a configuration for the constructor: what it takes as a list only, made one."""
+        return {name: make(value) if name in self.lists else value for name, value in config.items()}
+
+    def for_worker(self, config: Config) -> dict[str, Any]:
+        """Return a configuration for a worker, which makes tuples of JSON's lists but of those that are marked."""
+        return self.with_lists(config, lambda value: {"list": list(value)})
 
     def idle(self, config: Config) -> tuple[str, ...]:
         """Return the arguments that a configuration does not read, so that their value changes nothing."""

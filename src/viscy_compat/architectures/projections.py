@@ -19,20 +19,15 @@ ACTIVATION = (
 )
 """What no file of these classes tells."""
 
+_NEEDED = "embeddings do not depend on it, and projections need that module (projection=...)"
 CUSTOM = (
     (
         "projection.",
-        (
-            "the projection is another module than the one of the class, as upstream's engine takes any (projection=...): "
-            "embeddings do not depend on it, and projections need that module"
-        ),
+        f"the projection is another module than the one of the class, as upstream's engine takes any: {_NEEDED}",
     ),
     (
         "projection.backbone.1.running_",
-        (
-            "the projection has layer norms where the class has batch norms (upstream's MLP with norm=ln): embeddings do not "
-            "depend on it, and projections need that module"
-        ),
+        f"the projection has layer norms where the class has batch norms (upstream's MLP with norm=ln): {_NEEDED}",
     ),
 )
 _FORMS = {"v0.5-mlp": (0, 1, 3, 4), "v0.5-mlp-dropout": (0, 1, 4, 5)}

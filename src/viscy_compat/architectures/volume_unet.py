@@ -166,6 +166,7 @@ class VitUnet(Architecture):
     """What UNetViT3D and CELLDiffNet share: the transformer between the levels, and what its weights leave open."""
 
     outputs = ("output",)
+    lists = ("input_spatial_size", "dims", "num_res_block")
     timesteps: bool
     """Whether forward takes a condition and timesteps too."""
 

@@ -181,12 +181,14 @@ def about_layout(view: View, inference: Inference, unmade: tuple[str, ...] = ())
         findings.append(_about_generation(inference, unmade))
     if view.prefix or view.inner or view.lacks:
         findings.append(_about_prefix(view))
-    # a generation with losses of its own says it among them
-    caveats = [text for text in inference.architecture.caveats if text not in inference.generation.loses]
-    findings += [Finding("VC380", text) for text in caveats]
     if inference.reordered:
         findings.append(Finding("VC104", "the tensors do not stand in the order of state_dict(); loading goes by name"))
     return findings
+
+
+def about_caveats(inference: Inference) -> list[Finding]:
+    """Say what outputs depend on that no file tells; an older generation says what it loses instead."""
+    return [Finding("VC380", text) for text in inference.architecture.caveats if not inference.generation.to_today]
 
 
 def _about_prefix(view: View) -> Finding:

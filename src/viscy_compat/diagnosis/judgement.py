@@ -108,6 +108,7 @@ def _of_known_class(
         *strictness.about_entries(checkpoint),
         *_about_adapters(checkpoint, view),
         *causes.about_choices(inference, knowledge),
+        *causes.about_caveats(inference),
         *_about_offers(checkpoint, config, user_states=user_states),
         *_about_class_path(checkpoint, inference.architecture.target),
     )

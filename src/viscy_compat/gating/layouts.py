@@ -63,6 +63,6 @@ def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) 
 
 def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> WorkerAnswer:
     target = workshop.setting.candidate.target(architecture)
-    run = Run("candidate", target, case.config, case.input, ("layout",), 0, {"device": device})
+    run = Run("candidate", target, architecture.for_worker(case.config), case.input, ("layout",), 0, {"device": device})
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
     return workshop.setting.candidate.check(workshop.worker, answer)

@@ -96,6 +96,11 @@ class OldClass:
         return f"{self.generation.module}:{self.generation.qualname}"
 
 
+def has_source(architecture: Architecture) -> bool:
+    """Whether a generation of a class has old code to run; else all that is known of it was recorded."""
+    return not all(generation.is_frozen for generation in architecture.generations)
+
+
 def newest_with_source(architecture: Architecture) -> Generation:
     """Return the newest generation that has a source to run."""
     return [generation for generation in architecture.generations if not generation.is_frozen][-1]

@@ -22,7 +22,7 @@ from viscy_compat.errors import Interrupted, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.layout import printable
 from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unproven
-from viscy_compat.old_code.origin import OldClass, Wanted, resolve
+from viscy_compat.old_code.origin import OldClass, Wanted, has_source, resolve
 from viscy_compat.references import records
 from viscy_compat.references.agreement import judge_by_reference
 from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
@@ -98,14 +98,15 @@ def verify(
     if recorded:
         return _against_references(chosen, package, setup, seed, tell)
     try:
-        olds = resolve(chosen, wanted)
+        olds = resolve([row for row in chosen if has_source(row)], wanted)
     except SourceUnavailable as error:
         if error.code != "VC601" or wanted.clone or wheel:
             raise
         tell(f"falling back to the recorded references: {error}")
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
-    frozen = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
+    newest = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
+    frozen = [row for row in chosen if row in newest or not has_source(row)]
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
     comparison = Comparison(run, olds, package, seed=seed, evidence=evidence, tell=tell)
@@ -246,12 +247,21 @@ class Comparison:
     def _runs(self, architecture: Architecture, old: OldClass, case: Case, **more: Any) -> tuple[Run, Run]:
         """Return the requests for one case; ``report`` and ``options`` may be given."""
         report = more.get("report", REPORT)
-        options = more.get("options", ({}, {}))
+        tensors = {"tensors": architecture.companions(case.input)}
+        options = [{**tensors, **given} for given in more.get("options", ({}, {}))]
         name = source_name(architecture, old)
         theirs = old_arguments(architecture, old, case.config)
         return (
             Run(name, old.target, theirs, case.input, report, self.seed, options[0]),
-            Run("candidate", self.package.target(architecture), case.config, case.input, report, self.seed, options[1]),
+            Run(
+                "candidate",
+                self.package.target(architecture),
+                architecture.for_worker(case.config),
+                case.input,
+                report,
+                self.seed,
+                options[1],
+            ),
         )
 
     def _locate(

@@ -23,11 +23,12 @@ TOLERANCE = 1e-4
 """Of the recorded root mean square: what another CPU or another torch may change."""
 
 
-def run_of(record: RecordedCase, target: str, seed: int) -> Run:
+def run_of(record: RecordedCase, target: str, architecture: Architecture) -> Run:
     """Return the request that lets a candidate do what was recorded."""
     samples = max([1, *(len(row.samples) for row in record.weights)])
     report = ("layout", "initial", "eval", "train")
-    return Run("candidate", target, record.config, record.input, report, seed, {"samples": samples})
+    options = {"samples": samples, "tensors": architecture.companions(record.input)}
+    return Run("candidate", target, architecture.for_worker(record.config), record.input, report, 0, options)
 
 
 def compare_recorded(
@@ -140,7 +141,7 @@ def judge_by_reference(
     """Compare one class of a candidate with its reference."""
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
     origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
-    runs = [run_of(record, package.target(architecture), 0) for record in reference.cases]
+    runs = [run_of(record, package.target(architecture), architecture) for record in reference.cases]
     for run in runs:
         worker.send(run.to_json())
     failures: list[Failure] = []

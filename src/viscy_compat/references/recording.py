@@ -292,7 +292,9 @@ class Recorder:
 
     def _cases(self, architecture: Architecture, label: str, old: OldClass) -> Iterator[RecordedCase]:
         cases = cases_of(architecture, old)
-        runs = [_run(label, old.target, old_arguments(architecture, old, case.config), case) for case in cases]
+        runs = [
+            _run(label, old.target, old_arguments(architecture, old, case.config), case, architecture) for case in cases
+        ]
         for case, run, answer in zip(cases, runs, _answers(self.worker, runs), strict=True):
             yield case_record(case, label, run.config, answer)
 
@@ -310,7 +312,10 @@ class Frozen:
         if description.error:
             message = f"{self.package.target(architecture)} cannot be imported ({printable(str(description.error))})"
             raise WorkerFailed(message, where="--candidate", code="VC312")
-        runs = [_run("candidate", self.package.target(architecture), c.config, c) for c in architecture.cases]
+        runs = [
+            _run("candidate", self.package.target(architecture), architecture.for_worker(c.config), c, architecture)
+            for c in architecture.cases
+        ]
         answers = zip(architecture.cases, runs, _answers(self.worker, runs), strict=True)
         cases = tuple(case_record(case, generation, run.config, answer) for case, run, answer in answers)
         sources = {generation: package_blobs(description.file, self.package.name)}
@@ -357,8 +362,9 @@ def _describe(worker: Worker, label: str, old: OldClass) -> ClassDescription:
     return description
 
 
-def _run(source: str, target: str, config: Mapping[str, Any], case: Case) -> Run:
-    return Run(source, target, config, case.input, REPORT, 0, {"samples": SAMPLES, "norms": True})
+def _run(source: str, target: str, config: Mapping[str, Any], case: Case, architecture: Architecture) -> Run:
+    options = {"samples": SAMPLES, "norms": True, "tensors": architecture.companions(case.input)}
+    return Run(source, target, config, case.input, REPORT, 0, options)
 
 
 def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:

@@ -1,0 +1,76 @@
+"""Files whose projection upstream's engine replaced: the exact rename, and what depends on what no file tells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from support.layouts import hollow
+from viscy_compat import check
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.layout import Layout, TensorSpec
+
+CONFIG = {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 5}
+WHOLE: Layout = find("ContrastiveEncoder").layout(complete(find("ContrastiveEncoder"), CONFIG))
+TRUNK = {name: spec for name, spec in WHOLE.items() if not name.startswith("projection.")}
+NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+def head(places: tuple[int, ...], *, norms: tuple[str, ...] = NORM) -> Layout:
+    """A projection of two layers with norms, at these places below ``backbone``."""
+    first, norm, second, last = places
+    found: Layout = {}
+    for place, shape in ((first, (768, 768)), (norm, (768,)), (second, (128, 768)), (last, (128,))):
+        parts = norms if place in (norm, last) else ("weight", "bias")
+        for part in parts:
+            found[f"projection.backbone.{place}.{part}"] = TensorSpec(shape if part == "weight" else shape[:1])
+        if place in (norm, last) and "running_mean" in norms:
+            found[f"projection.backbone.{place}.num_batches_tracked"] = TensorSpec((), "int64")
+    return found
+
+
+@pytest.mark.parametrize("places", [(0, 1, 3, 4), (0, 1, 4, 5)])
+def test_the_mlp_of_upstream_is_an_exact_rename(tmp_path: Path, places: tuple[int, ...]) -> None:
+    path = hollow(tmp_path / "mlp.safetensors", {**TRUNK, **head(places)})
+    (result,) = check(str(path)).results
+    assert result.verdict == "remappable"
+    assert result.plan is not None
+    moved = {row.source: row.target for row in result.plan.operations if row.source != row.target}
+    *_, second, last = places
+    assert moved[f"projection.backbone.{second}.weight"] == "projection.3.weight"
+    assert moved[f"projection.backbone.{last}.running_var"] == "projection.4.running_var"
+    assert set(moved.values()) == set(WHOLE) - set(TRUNK)
+    assert any("activation" in finding.message for finding in result.findings)
+
+
+def test_every_file_of_the_class_says_that_projections_depend_on_the_activation(tmp_path: Path) -> None:
+    (result,) = check(str(hollow(tmp_path / "plain.safetensors", WHOLE))).results
+    (finding,) = [row for row in result.findings if row.code == "VC380"]
+    assert (finding.severity, result.exit_code) == ("warning", 0)
+    assert "projections (not embeddings)" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("projection", "what"),
+    [
+        ({"projection.weight": TensorSpec((128, 768)), "projection.bias": TensorSpec((128,))}, "another module"),
+        ({}, "another module"),
+        (head((0, 1, 3, 4), norms=("weight", "bias")), "layer norms"),
+    ],
+)
+def test_another_module_in_its_place_is_said_to_leave_embeddings_alone(
+    tmp_path: Path, projection: Layout, what: str
+) -> None:
+    (result,) = check(str(hollow(tmp_path / "other.safetensors", {**TRUNK, **projection}))).results
+    assert result.verdict == "incompatible"
+    (finding,) = [row for row in result.findings if row.code == "VC307"]
+    assert what in finding.message
+    assert "embeddings do not depend on it" in finding.message
+
+
+def test_one_missing_tensor_of_the_projection_is_no_other_module(tmp_path: Path) -> None:
+    lacking = {name: spec for name, spec in WHOLE.items() if name != "projection.3.bias"}
+    (result,) = check(str(hollow(tmp_path / "lacking.safetensors", lacking))).results
+    assert "VC307" not in {row.code for row in result.findings}
