@@ -7,10 +7,46 @@ from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.checkpoint.locations import is_address
 
 
+class Trace:
+    """Notes, while it is entered, what is read of which file: what an answer rests on.
+
+    Attributes
+    ----------
+    reads : list[tuple[str, int, bytes]]
+        Path, first byte and bytes of each read, in order.
+    """
+
+    def __init__(self) -> None:
+        self.reads: list[tuple[str, int, bytes]] = []
+
+    def __enter__(self) -> Trace:
+        _traces.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _traces.remove(self)
+
+
+_traces: list[Trace] = []
+
+
+class _TracedSource(ByteSource):
+    """A file of which every read is noted."""
+
+    __slots__ = ()
+
+    def _read_some(self, start: int, length: int) -> bytes:
+        part = super()._read_some(start, length)
+        for trace in _traces:
+            trace.reads.append((self.path, start, part))
+        return part
+
+
 def open_source(path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> ByteSource:
     """Open a file of this machine, or one behind an address; as `ByteSource`."""
     if is_address(path):
         from viscy_compat.checkpoint.remote import RemoteSource
 
         return RemoteSource(path, same_as=same_as, access=access)
-    return ByteSource(path, same_as=same_as, access=access)
+    kind = _TracedSource if _traces else ByteSource
+    return kind(path, same_as=same_as, access=access)

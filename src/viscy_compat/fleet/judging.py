@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.sources import Trace
 from viscy_compat.diagnosis import Depth, diagnose
-from viscy_compat.fleet.row import line_of, row_of
+from viscy_compat.fleet.likeness import Likeness
+from viscy_compat.fleet.row import AuditRow, line_of, row_of
 from viscy_compat.fleet.target import Target
 from viscy_compat.named import NamedTuple
 from viscy_compat.regular_files import Rooms
@@ -45,11 +47,26 @@ def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[byte
         The files, as they were when they were listed.
     """
     asked = question.mark
+    likeness = _likenesses.setdefault((*question.rooms, asked), Likeness())
     with Rooms(question.rooms):
-        return [_judge(question, Target(*target), asked) for target in targets]
+        return [line_of(_judge(question, Target(*target), asked, likeness)) for target in targets]
 
 
-def _judge(question: AuditQuestion, target: Target, asked: str) -> bytes:
+_likenesses: dict[tuple[str, ...], Likeness] = {}
+"""What this process remembers, for each question that it was asked."""
+
+
+def _judge(question: AuditQuestion, target: Target, asked: str, likeness: Likeness) -> AuditRow:
+    row = likeness.find(target)
+    if row is None:
+        with Trace() as trace:
+            row = judge_target(question, target, asked)
+        likeness.remember(target, row, trace)
+    return row
+
+
+def judge_target(question: AuditQuestion, target: Target, asked: str) -> AuditRow:
+    """Judge one file, whatever was judged before."""
     found = diagnose(
         target.path,
         class_name=question.class_name,
@@ -59,7 +76,7 @@ def _judge(question: AuditQuestion, target: Target, asked: str) -> bytes:
         alone=False,
         depth=question.depth,
     )
-    return line_of(row_of(found, target, asked))
+    return row_of(found, target, asked)
 
 
 def from_anywhere(target: Target) -> Target:
