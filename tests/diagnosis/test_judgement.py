@@ -9,7 +9,7 @@ import pytest
 
 from support.layouts import hollow, layout_of
 from viscy_compat.cli import main
-from viscy_compat.diagnosis import CheckResult, diagnose
+from viscy_compat.diagnosis import CheckResult, Recognised, Stranger, Unreadable, diagnose
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import Layout, TensorSpec, unfold
 from viscy_compat.stated import Statement
@@ -256,3 +256,18 @@ def test_a_file_that_would_run_something_is_for_remap_and_not_for_loading(tmp_pa
     assert result.next.startswith("viscy-compat remap ")
     assert result.python == ""
     assert not marker.exists()
+
+
+def test_a_diagnosis_is_of_a_file_that_is_recognised_a_stranger_or_unreadable(tmp_path: Path) -> None:
+    known = diagnose(str(hollow(tmp_path / "known.safetensors", layout_of("BetaVaeMonai", **MONAI))))
+    assert isinstance(known, Recognised)
+    assert (known.inference.architecture.name, known.plan is not None) == ("BetaVaeMonai", True)
+    strange = diagnose(str(hollow(tmp_path / "strange.safetensors", {"a.weight": TensorSpec((3, 2))})))
+    assert isinstance(strange, Stranger)
+    assert list(strange.view.keys) == ["a.weight"]
+    twins = {
+        f"{side}.{name}": spec for side in ("one", "two") for name, spec in layout_of("BetaVaeMonai", **MONAI).items()
+    }
+    assert isinstance(diagnose(str(hollow(tmp_path / "twins.safetensors", twins))), Unreadable)
+    (tmp_path / "sampler.bin").write_bytes(b"no checkpoint")
+    assert isinstance(diagnose(str(tmp_path / "sampler.bin")), Unreadable)

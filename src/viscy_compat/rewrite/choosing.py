@@ -236,19 +236,18 @@ def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     """Return the view that a plan was made for, the prefix that it names first."""
     checkpoint = row.checkpoint
     views = sorted((row.view, *views_of(checkpoint)), key=lambda view: view.prefix != plan.source.prefix)
+    refusals: list[PlanRefused] = []
     for view in views:
         try:
             require_fit(plan, sources_of_view(checkpoint, view).layout)
-        except PlanRefused:
-            continue
-        return view
-    try:
-        require_fit(plan, sources_of_view(checkpoint, views[0]).layout)
-    except PlanRefused as error:
-        raise PlanRefused(
-            error.message, where=where, fix="make a plan for this file: --write-plan", leftovers=error.leftovers
-        ) from error
-    return views[0]
+        except PlanRefused as error:
+            refusals.append(error)
+        else:
+            return view
+    # the first view is the likeliest, so its misfits are the ones to read
+    first = refusals[0]
+    fix = "make a plan for this file: --write-plan"
+    raise PlanRefused(first.message, where=where, fix=fix, leftovers=first.leftovers) from first
 
 
 def _to_class(
