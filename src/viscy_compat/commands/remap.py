@@ -200,7 +200,7 @@ def _prover(arguments: Namespace) -> Prover | None:
         return None
     if arguments.reverse or arguments.plan or arguments.against:
         raise UsageError("--prove is for plans out of the class's history", fix="use --expect IO.safetensors")
-    from viscy_compat.proof.remapped import OldClassProver
+    from viscy_compat.proof.old_class import OldClassProver
 
     return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
 

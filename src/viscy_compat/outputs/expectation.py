@@ -19,7 +19,7 @@ from viscy_compat.outputs.inquiry import Inquiry
 from viscy_compat.outputs.user_file import read_user_outputs
 from viscy_compat.outputs.verdict import findings_about, refuse
 from viscy_compat.plans.plan_file import plan_id
-from viscy_compat.proof.remapped import target_weights
+from viscy_compat.proof.old_class import target_weights
 from viscy_compat.report.text_expect import describe_output
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.remapping import NewFile, RemapResult, Wish, fulfil

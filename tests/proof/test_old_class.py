@@ -14,7 +14,7 @@ from support.old_checkpoints import make
 from viscy_compat.architectures import find
 from viscy_compat.cli import main
 from viscy_compat.errors import PlanRefused
-from viscy_compat.proof.remapped import _verdicts
+from viscy_compat.proof.old_class import _verdicts
 from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput
 from viscy_compat.workers.arrays import read, write
 
