@@ -8,7 +8,6 @@ from importlib.metadata import version as version_of
 
 project = "viscy-compat"
 author = "the viscy-compat maintainers"
-copyright = "BSD-3-Clause"
 release = version = version_of("viscy-compat")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
@@ -26,6 +25,7 @@ napoleon_google_docstring = False
 copybutton_prompt_text = r"\$ |>>> |\.\.\. "
 copybutton_prompt_is_regexp = True
 
+html_show_copyright = False
 html_theme = "furo"
 html_title = f"viscy-compat {version}"
 html_extra_path = ["schema"]
