@@ -578,6 +578,7 @@ NUMBERS: dict[str, tuple[Scene, Scene]] = {
     "VC212": (laid_out({**SPECS, "a": TensorSpec((2,), "int64")}), laid_out({**SPECS, "a": TensorSpec((9,))})),
     "VC311": (calling(width=8), calling(Parameter("depth", "POSITIONAL_OR_KEYWORD", True, 1))),
     "VC340": (never_run(*MODES, new={**SPECS, "c": SPECS["a"]}), never_run("train", new={**SPECS, "c": SPECS["a"]})),
+    "VC354": (passing(new=replace(PASS, unrepeatable="max_pool3d")), passing()),
     "VC501": (passing(new=returning(replace(OUTPUT, digest="e"))), passing(new=replace(PASS, generator="h"))),
     "VC502": (initially("x", "z"), initially("x", "y")),
     "VC503": (passing(new=replace(PASS, buffers={"mean": "n"})), passing(new=returning(replace(OUTPUT, digest="e")))),

@@ -19,6 +19,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``verify``."""
     parser.add_argument("classes", metavar="CLASS", nargs="*", help="classes to compare; all by default")
     parser.add_argument("--save-evidence", metavar="DIR", help="keep the tensors of both sides where numbers differ")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), default="cpu", help="where both sides compute (default cpu; cuda is a GPU)"
+    )
     add_sources(parser)
 
 
@@ -26,5 +29,11 @@ def run(arguments: Namespace) -> int:
     """Compare and print the report."""
     progress = teller(arguments, "verify")
     evidence = arguments.save_evidence
-    report = verify(arguments.classes or None, save_evidence=evidence, progress=progress, **options_of(arguments))
+    report = verify(
+        arguments.classes or None,
+        save_evidence=evidence,
+        device=arguments.device,
+        progress=progress,
+        **options_of(arguments),
+    )
     return emit(report, arguments)

@@ -28,7 +28,10 @@ from viscy_compat.references.agreement import judge_by_reference
 from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
 from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
 from viscy_compat.workers.sides import Progress, Setup, Sides, sides, source_name
-from viscy_compat.workers.worker import Worker, WorkerLimits
+from viscy_compat.workers.worker import Device, Worker, WorkerLimits
+
+_SAMPLES = 64
+"""Elements of each output that are compared where bytes say nothing: four times so many of each output are told."""
 
 
 def verify(
@@ -46,6 +49,7 @@ def verify(
     seed: int = 0,
     jobs: int = 2,
     timeout: float | None = None,
+    device: Device = "cpu",
     save_evidence: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Report[ClassResult]:
@@ -72,6 +76,9 @@ def verify(
         Workers that compute at once, in pairs; never threads.
     timeout : float, optional
         Seconds for one case.
+    device : {"cpu", "cuda"}
+        Where both sides compute. On a GPU deterministic algorithms alone are used; a pass that has none is compared by
+        distance, and the report says so.
     save_evidence : path, optional
         A folder for the tensors of both sides where numbers differ.
     progress : Callable[[str], None], optional
@@ -93,14 +100,16 @@ def verify(
         raise UsageError("--jobs counts from 1 and --seed from 0")
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, recorded, trust_repo)
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
-    setup = Setup(legacy_python, candidate_python, limits, jobs)
+    setup = Setup(legacy_python, candidate_python, limits, jobs, device=device)
+    if device == "cuda":
+        _refuse_without_gpu(setup, recorded=recorded)
     tell = progress or (lambda line: None)
     if recorded:
         return _against_references(chosen, package, setup, seed, tell)
     try:
         olds = resolve([row for row in chosen if has_source(row)], wanted)
     except SourceUnavailable as error:
-        if error.code != "VC601" or wanted.clone or wheel:
+        if error.code != "VC601" or wanted.clone or wheel or device == "cuda":
             raise
         tell(f"falling back to the recorded references: {error}")
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
@@ -109,7 +118,8 @@ def verify(
     frozen = [row for row in chosen if row in newest or not has_source(row)]
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
-    comparison = Comparison(run, olds, package, seed=seed, evidence=evidence, tell=tell)
+    headline += ", both on a GPU (cuda, deterministic algorithms)" if device == "cuda" else ""
+    comparison = Comparison(run, olds, package, seed=seed, evidence=evidence, tell=tell, device=device)
     results: list[ClassResult] = []
     try:
         _as_recorded(frozen, package, setup, tell, results)
@@ -121,6 +131,14 @@ def verify(
         raise Interrupted(Report("verify", known_so_far, headline=headline, interrupted=True)) from stop
     order = [row.name for row in chosen]
     return Report("verify", sorted(results, key=lambda result: order.index(result.title)), headline=headline)
+
+
+def _refuse_without_gpu(setup: Setup, *, recorded: bool) -> None:
+    """Refuse at once what would be refused after a download: a GPU that is not there, references of a CPU."""
+    if recorded:
+        raise UsageError("--device cuda compares two sides, and references were recorded on a CPU", fix="leave one out")
+    with Worker("candidate", python=setup.candidate_python, limits=setup.limits, device="cuda") as worker:
+        worker.conditions  # noqa: B018  it waits for the import of the stack, and for the GPU
 
 
 def _against_references(
@@ -175,7 +193,10 @@ class Comparison:
         seed: int,
         evidence: Evidence,
         tell: Progress,
+        device: Device = "cpu",
     ) -> None:
+        # where a pass cannot be repeated, numbers tell how far it is
+        self.placing = {"place": device, "samples": _SAMPLES} if device == "cuda" else {}
         self.chosen, self.olds, self.package, self.seed = chosen, olds, package, seed
         self.evidence, self.tell = evidence, tell
         self._found: dict[str, ClassResult] = {}
@@ -252,7 +273,7 @@ class Comparison:
         name = source_name(architecture, old)
         theirs = old_arguments(architecture, old, case.config)
         return (
-            Run(name, old.target, theirs, case.input, report, self.seed, options[0]),
+            Run(name, old.target, theirs, case.input, report, self.seed, {**self.placing, **options[0]}),
             Run(
                 "candidate",
                 self.package.target(architecture),
@@ -260,7 +281,7 @@ class Comparison:
                 case.input,
                 report,
                 self.seed,
-                options[1],
+                {**self.placing, **options[1]},
             ),
         )
 

@@ -100,12 +100,16 @@ def name_outputs(outputs: Sequence[WorkerOutput], names: Sequence[str]) -> dict[
 
 @dataclass(frozen=True)
 class Pass:
-    """One forward pass: outputs in order, then the generator and the buffers as they were left."""
+    """One forward pass: outputs in order, then the generator and the buffers as they were left.
+
+    ``unrepeatable`` says what has no repeatable algorithm on this device; then bytes say nothing.
+    """
 
     type: str
     outputs: tuple[WorkerOutput, ...]
     generator: str
     buffers: Mapping[str, str]
+    unrepeatable: str = ""
 
 
 @dataclass(frozen=True)
@@ -278,7 +282,8 @@ def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
     if not computed:
         return Pass(_text(json["type"]), outputs, "", {})
     buffers = {_text(name): _digest(digest) for name, digest in json["buffers"].items()}
-    return Pass(_text(json["type"]), outputs, _digest(json["generator"]), buffers)
+    generator, unrepeatable = _digest(json["generator"]), _text(json.get("unrepeatable", ""))
+    return Pass(_text(json["type"]), outputs, generator, buffers, unrepeatable)
 
 
 def _output(json: Mapping[str, Any], *, computed: bool) -> WorkerOutput:

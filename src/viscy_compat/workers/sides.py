@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import SourceUnavailable
@@ -12,7 +13,7 @@ from viscy_compat.layout import printable
 from viscy_compat.old_code.origin import OldClass
 from viscy_compat.workers.answers import ClassDescription, Run, WorkerAnswer, read_answer, read_description
 from viscy_compat.workers.candidate import Candidate
-from viscy_compat.workers.worker import Conditions, Crew, Worker, WorkerLimits
+from viscy_compat.workers.worker import Conditions, Crew, Device, Worker, WorkerLimits
 
 Progress = Callable[[str], None]
 
@@ -31,6 +32,8 @@ class Setup:
         How many workers compute at once; with one, the candidate follows the old side.
     cache : int
         How many built models each worker keeps for further requests.
+    device : {"cpu", "cuda"}
+        Where both compute.
     crew : Crew
         Who can end all workers that are started so.
     """
@@ -40,6 +43,7 @@ class Setup:
     limits: WorkerLimits = field(default_factory=WorkerLimits)
     jobs: int = 2
     cache: int = 1
+    device: Device = "cpu"
     crew: Crew = field(default_factory=Crew)
 
 
@@ -108,10 +112,9 @@ def source_name(architecture: Architecture, old: OldClass) -> str:
 def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Start both workers, and end them whatever happens."""
     with ExitStack() as stack:
-        old = stack.enter_context(Worker("old", python=setup.legacy_python, cache=setup.cache, limits=setup.limits))
-        candidate = stack.enter_context(
-            Worker("candidate", python=setup.candidate_python, cache=setup.cache, limits=setup.limits)
-        )
+        shared: dict[str, Any] = {"cache": setup.cache, "limits": setup.limits, "device": setup.device}
+        old = stack.enter_context(Worker("old", python=setup.legacy_python, **shared))
+        candidate = stack.enter_context(Worker("candidate", python=setup.candidate_python, **shared))
         for worker in (old, candidate):
             setup.crew.add(worker)
         both = Sides(old, candidate, package, at_once=setup.jobs > 1)

@@ -26,11 +26,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from viscy_compat.errors import CompatError, MissingExtra, OutputRefused, WorkerFailed
+from viscy_compat.errors import CompatError, MissingExtra, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.layout import printable
 from viscy_compat.workers.pipes import Pipes
 
 Side = Literal["old", "candidate"]
+Device = Literal["cpu", "cuda"]
 
 PROGRAM = Path(__file__).with_name("program")
 """The folder that both sides run: a program of its own, which imports nothing of ours."""
@@ -110,6 +111,8 @@ class Worker:
         Time and memory.
     namespace : bool, optional
         Whether it asks the kernel for namespaces of its own for network and mounts.
+    device : {"cpu", "cuda"}, optional
+        Whether it may have a GPU.
 
     Raises
     ------
@@ -133,7 +136,9 @@ class Worker:
         cache: int = 0,
         limits: WorkerLimits | None = None,
         namespace: bool = True,
+        device: Device = "cpu",
     ) -> None:
+        self.device = device
         self.side, self.python, self.limits = side, interpreter(python), limits or WorkerLimits()
         self._conditions: Conditions | None = None
         self._end: CompatError | None = None
@@ -149,7 +154,9 @@ class Worker:
                 "cache": cache,
                 "namespace": namespace,
                 "folder": self._folder,
-                "memory": self.limits.memory,
+                "device": device,
+                # a driver maps more than a limit on private memory allows for
+                **({"memory": self.limits.memory} if device == "cpu" else {}),
                 "file": self.limits.file,
                 "core": 0,
             }
@@ -227,7 +234,7 @@ class Worker:
                 stdout=pipe,
                 stderr=pipe,
                 cwd=self._folder,
-                env=_environment(self._folder),
+                env=_environment(self._folder, self.device),
                 start_new_session=os.name == "posix",
             )
         except OSError as error:
@@ -286,12 +293,15 @@ class Worker:
             return OutputRefused(message, where=question.save, fix="choose another place")
         return None
 
-    def _refusal(self, refusal: Any) -> WorkerFailed | MissingExtra:
+    def _refusal(self, refusal: Any) -> WorkerFailed | MissingExtra | UsageError:
         words = refusal if isinstance(refusal, dict) else {"message": refusal}
         kind = words.get("type")
         message = printable(f"{kind}: {words.get('message')}")[:_LONGEST]
         if kind in ("ModuleNotFoundError", "ImportError") and self._conditions is None:
             return MissingExtra(f"{self.python} cannot import the stack ({message})", fix=f"install it: {STACK}")
+        if kind == "NoGpu":
+            fix = "leave it out: on the CPU everything is compared too"
+            return UsageError(f"torch of {self.python} sees no GPU", where="--device cuda", fix=fix)
         return self._failure(f"refused a request ({message})")
 
     def _death(self) -> WorkerFailed:
@@ -418,7 +428,7 @@ def _word(value: Any) -> str:
     return printable(value)
 
 
-def _environment(folder: str) -> dict[str, str]:
+def _environment(folder: str, device: Device) -> dict[str, str]:
     """Build the environment of a worker from nothing; only what an interpreter needs to start is taken over."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
@@ -427,7 +437,13 @@ def _environment(folder: str) -> dict[str, str]:
     )
     # a model's memory is kept for the next one: fresh pages would cost as much as the numbers in them
     kept.update(dict.fromkeys(("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"), str(4 << 30)))
-    quiet = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    quiet = {"HF_HUB_OFFLINE": "1", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1"}
+    if device == "cpu":
+        quiet["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        # without it cuBLAS may sum in another order at every call
+        quiet["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+        kept.update({name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ})
     return {"PATH": os.defpath, **kept, **one, **homes, **quiet}
 
 

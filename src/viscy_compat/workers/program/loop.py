@@ -63,7 +63,7 @@ from .isolation import Isolation
 from .models import ModelCache
 from .session import Session
 from .sources import Source
-from .stack import import_stack
+from .stack import import_stack, start_gpu
 from .values import set_seed
 
 
@@ -104,6 +104,8 @@ class Desk:
         isolation = Isolation(request)
         isolation.enter()
         versions = import_stack()
+        if request.get("device") == "cuda":
+            start_gpu()
         self._backbones.room = int(request.get("backbones", ROOM))
         self._backbones.install()
         layers = isolation.seal()

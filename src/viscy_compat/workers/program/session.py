@@ -33,6 +33,7 @@ class Session:
         self.report = set(request["report"])
         self.samples = int(request.get("samples", 0))
         self.meta = request.get("device") == "meta"
+        self.place = request.get("place") or "cpu"
         self.keep = set(request.get("keep", ())) if request.get("save") else set()
         self.kept: dict[str, Any] = {}
         self.seconds: dict[str, float] = {"build": model.seconds}
@@ -103,6 +104,7 @@ class Session:
             self.filled = fill_state(self.request.get("load") or layout_of(own), own)
         self._keep("weights", self.filled)
         self.module.load_state_dict(self.filled, strict=True)
+        self.module.to(self.place)
 
     def _restore(self) -> None:
         """Bring the buffers back to their filled values: a pass in train mode moves them."""
@@ -118,7 +120,7 @@ class Session:
             from safetensors.torch import load_file
 
             # a tensor of a file may begin at an odd address, where some kernels add up in another order
-            return load_file(self.request["inputs"])["input"].clone()
+            return load_file(self.request["inputs"])["input"].clone().to(self.place)
         return self._tensor("input", self.request["input"])
 
     def _tensor(self, name: str, shape: Any) -> Any:
@@ -128,7 +130,7 @@ class Session:
             return torch.empty(list(shape), device="meta")
         values = torch.empty(list(shape), dtype=torch.float32)
         pool.fill(values.reshape(-1), name, 1.0)
-        return values
+        return values.to(self.place)
 
     def _call(self, mode: str, x: Any) -> Any:
         self._restore()
@@ -146,12 +148,27 @@ class Session:
             self._keep("input", {"input": x})
             outputs = self._call(mode, x)
             return self._describe_pass(mode, outputs)
+        if self.place != "cpu" and "deterministic" in guard.error["message"]:
+            return self._unrepeatable(mode, guard.error["message"])
         return {"error": guard.error}
+
+    def _unrepeatable(self, mode: str, reason: str) -> Json:
+        """Run a pass for which torch has no repeatable algorithm, and say so: it can be compared by distance alone."""
+        import torch
+
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        try:
+            guard = Guard("forward")
+            with guard, torch.no_grad():
+                return {**self._describe_pass(mode, self._call(mode, self._input())), "unrepeatable": reason[:200]}
+            return {"error": guard.error}
+        finally:
+            torch.use_deterministic_algorithms(True)
 
     def _describe_pass(self, mode: str, outputs: Any) -> Json:
         import torch
 
-        generator = torch.get_rng_state()
+        generator = torch.cuda.get_rng_state() if self.place == "cuda" else torch.get_rng_state()
         tensors = list(tensors_in(outputs))
         self._keep(mode, dict(tensors))
         rows = [self._describe(name, tensor) for name, tensor in tensors]
@@ -201,5 +218,5 @@ class Session:
     def _keep(self, kind: str, tensors: Any) -> None:
         if kind in self.keep:
             self.kept.update(
-                {f"{kind}/{name}": tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+                {f"{kind}/{name}": tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
             )

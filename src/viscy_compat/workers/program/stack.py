@@ -39,6 +39,20 @@ def import_stack() -> dict[str, str]:
     return versions
 
 
+class NoGpu(Exception):
+    """torch sees no GPU."""
+
+
+def start_gpu() -> None:
+    """Take the GPU before anything is sealed, and repeatable algorithms alone: its driver opens devices and threads."""
+    import torch
+
+    if not torch.cuda.is_available():
+        raise NoGpu("torch sees no GPU")
+    torch.use_deterministic_algorithms(True)
+    torch.zeros(1, device="cuda")
+
+
 @contextlib.contextmanager
 def _without(name: str) -> Iterator[None]:
     """Let a package that is optional for those who import it here be absent for a while."""
