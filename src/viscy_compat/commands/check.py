@@ -84,7 +84,7 @@ def run(arguments: Namespace) -> int:
     selection = selection_of(arguments.select, arguments.ignore)
     aside: list[Aside] = []
     results = _against(arguments) if arguments.against is not None else _checked(arguments, aside)
-    if arguments.expect or arguments.expect_precision:
+    if arguments.expect is not None or arguments.expect_precision:
         results = _expecting(results, statements_of(arguments), arguments)
     return emit_each("check", (_with(selection, result) for result in results), arguments, aside=aside)
 
@@ -129,8 +129,10 @@ def _expecting(
     results: Iterator[CheckResult], statements: tuple[Statement, ...], arguments: Namespace
 ) -> Iterator[CheckResult]:
     """Yield each result with what outputs say of its file."""
-    if not arguments.expect:
+    if arguments.expect is None:
         raise UsageError("--expect-precision says how outputs were made", fix="give them: --expect IO.safetensors")
+    if not arguments.expect:
+        raise UsageError("--expect names no file", fix="is a variable of the shell unset?")
     from viscy_compat.checkpoint.limits import with_limits
     from viscy_compat.commands.sources import teller
     from viscy_compat.outputs.expectation import Expectation, check_expecting
@@ -144,5 +146,7 @@ def _expecting(
         tell=teller(arguments, "check"),
     ) as expectation:
         for result in results:
-            request = RemapRequest(result.file, class_name, statements, arguments.state_dict, limits)
+            request = RemapRequest(
+                result.file, class_name, statements, arguments.state_dict, limits, against=arguments.against or ""
+            )
             yield check_expecting(result, request, expectation)

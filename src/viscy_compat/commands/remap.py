@@ -95,6 +95,8 @@ def run(arguments: Namespace) -> int:
     wish = _wish(arguments)
     if arguments.prove and arguments.expect:
         raise UsageError("--prove and --expect exclude each other", fix="run them one after the other")
+    if arguments.expect_precision and not arguments.expect:
+        raise UsageError("--expect-precision says how outputs were made", fix="give them: --expect IO.safetensors")
     digest = _source_digest(arguments)
     if arguments.expect:
         result = _expected(question, wish, arguments)
