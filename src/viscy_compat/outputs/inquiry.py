@@ -155,6 +155,7 @@ class Inquiry:
         return ""
 
     def _run(self, label: str, config: Mapping[str, Any], **options: Any) -> Forward:
+        config = self.architecture.for_worker(config)
         build = Build(self.build.target, config, self.build.weights, self.architecture.outputs)
         seed = self.bench.user.seed or 0
         return self.bench.run(label, build, **{"seed": seed, "inner": True, **options})
