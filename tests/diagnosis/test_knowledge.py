@@ -17,6 +17,7 @@ from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import CheckResult, check_paths, diagnose
 from viscy_compat.diagnosis.knowledge import gather
 from viscy_compat.errors import UsageError
+from viscy_compat.layout import TensorSpec
 from viscy_compat.stated import FILE, OURS, SETTING, Knowledge, Statement, statements_in
 
 ENCODER = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15}
@@ -185,6 +186,17 @@ def test_strict_makes_it_a_finding_and_quiet_still_names_it(tmp_path: Path, caps
     assert main(["check", "--strict", str(tmp_path / "sure.safetensors")]) == 0
     assert main(["check", "--strict", open_]) == 1
     assert main(["check", "--strict", open_, "--set", "head_pool=true"]) == 0
+
+
+@pytest.mark.parametrize("setting", ["backbone=resnet11", "in_channels=two", "stem_stride=wide"])
+def test_a_text_that_an_argument_does_not_take_is_usage_before_anything_is_known_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], setting: str
+) -> None:
+    path = hollow(tmp_path / "odd.safetensors", {"a.weight": TensorSpec((3, 2))})
+    assert main(["remap", str(path), "--as", "ContrastiveEncoder", "--set", setting]) == 2
+    name, _, value = setting.partition("=")
+    assert f"{name} takes" in (said := capsys.readouterr().err)
+    assert f"and not {value}" in said
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.addressing import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
-from viscy_compat.diagnosis.knowledge import gather, refuse_foreign
+from viscy_compat.diagnosis.knowledge import gather, refuse_foreign, refuse_texts
 from viscy_compat.diagnosis.result import CheckResult, Stranger
 from viscy_compat.diagnosis.settling import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
@@ -191,6 +191,8 @@ def _statements_of(architecture: Architecture, statements: tuple[Statement, ...]
     direct = [row for row in statements if row.origin in (SETTING, ARGUMENT)]
     of_class = [row for row in statements if row not in direct and resolve_class(row.class_name) == architecture.name]
     refuse_foreign(architecture, [name for row in direct for name in row.arguments if name not in names])
+    for row in direct:
+        refuse_texts(architecture, row)
     rows = [row.arguments for row in reversed([*direct, *of_class])]
     return {name: value for row in rows for name, value in row.items() if name in names}
 

@@ -189,9 +189,8 @@ class _Collected:
                 _refuse_unknown_word(argument, domain, spelling, known.origin)
             if is_a_value(domain, spelling):
                 return one
-        message = f"{argument.name} takes {takes(domain, argument.default)}, and not {_in_short(value)}"
         if known.origin in (SETTING, ARGUMENT):
-            raise UsageError(f"{known.origin}: {message}", fix="correct the value")
+            raise _no_value_of(argument, domain, value, known.origin)
         return Unread(f"{_in_short(value)}, which is no value that it takes")
 
     def _spelling(self, name: str, value: Any) -> Any:
@@ -212,8 +211,29 @@ def _refuse_unknown_word(argument: Argument, domain: Domain, value: Any, origin:
         message = f"{origin}: {argument.name} has no value {printable(value)}; did you mean {value.lower()}?"
         raise UsageError(message, fix=f"correct the value: {argument.name}={value.lower()}")
     if words and all(map(str.islower, words)):
-        message = f"{origin}: {argument.name} takes {takes(domain, argument.default)}, and not {_in_short(value)}"
-        raise UsageError(message, fix="correct the value")
+        raise _no_value_of(argument, domain, value, origin)
+
+
+def refuse_texts(architecture: Architecture, row: Statement) -> None:
+    """Refuse texts that arguments do not take, where there is no configuration yet to hold other values against.
+
+    Raises
+    ------
+    UsageError
+        For the first of them.
+    """
+    for argument in architecture.arguments:
+        value, domain = row.arguments.get(argument.name), argument.domain
+        if isinstance(value, str) and not callable(domain):
+            _refuse_unknown_word(argument, domain, value, row.origin)
+            spelled_values = _parse(value) if row.origin != SETTING else []
+            if not any(is_a_value(domain, one) for one in (value, *spelled_values)):
+                raise _no_value_of(argument, domain, value, row.origin)
+
+
+def _no_value_of(argument: Argument, domain: Domain, value: Any, origin: str) -> UsageError:
+    message = f"{origin}: {argument.name} takes {takes(domain, argument.default)}, and not {_in_short(value)}"
+    return UsageError(message, fix="correct the value")
 
 
 def _parse(text: str) -> list[Any]:
