@@ -375,6 +375,8 @@ class Checkpoint:
         Calls that the pickle makes and throws away (state setters); they are not below `root`.
     findings : tuple[Finding, ...]
         VC4xx findings that did not stop the reading.
+    views : tuple[View, ...] or None
+        What `viscy_compat.checkpoint.wrapper.views_of` returned, once it was asked: names are many.
     select : Callable[[str], Checkpoint] or None
         Returns the same file with another of its state dicts, without reading it again; None where it has only one.
     """
@@ -407,6 +409,7 @@ class Checkpoint:
         "tensors",
         "unreadable",
         "versions",
+        "views",
         "wrapper",
     )
 
@@ -444,6 +447,7 @@ class Checkpoint:
         self.tensors, self.unreadable, self.extras = tensors, unreadable, extras
         self.base: str | None = None
         self.beside = tensors
+        self.views: tuple[View, ...] | None = None
         self.wrapper, self.site, self.sites, self.select = wrapper, site, sites, select
         self.stated, self.decided = stated, decided
         self.entries, self.hyper_parameters, self.metadata = entries, hyper_parameters, metadata
@@ -471,7 +475,7 @@ class Checkpoint:
         copy = Checkpoint.__new__(Checkpoint)
         for name in self.__slots__:
             setattr(copy, name, getattr(self, name))
-        copy.base = base
+        copy.base, copy.views = base, None
         under = base or ""
         copy.tensors = {key: tensor for key, tensor in self.beside.items() if key.startswith(under)}
         copy.unreadable = tuple(tensor for tensor in self.unreadable if tensor.key.startswith(under))

@@ -32,9 +32,11 @@ def views_of(checkpoint: Checkpoint) -> tuple[View, ...]:
     >>> [(view.prefix, view.inner) for view in views_of(checkpoint)]
     [('model.module.', ()), ('', ('model.module.',)), ('', ()), ('model.', ())]
     """
-    raw, usual = list(checkpoint.tensors), checkpoint.wrapper.prefix
-    prefixes = [usual, *(prefix for prefix in common_prefixes(raw) if prefix != usual)]
-    return tuple(view for prefix in prefixes for view in _views_below(raw, prefix))
+    if checkpoint.views is None:
+        raw, usual = list(checkpoint.tensors), checkpoint.wrapper.prefix
+        prefixes = [usual, *(prefix for prefix in common_prefixes(raw) if prefix != usual)]
+        checkpoint.views = tuple(view for prefix in prefixes for view in _views_below(raw, prefix))
+    return checkpoint.views
 
 
 def layout_of(checkpoint: Checkpoint, view: View) -> Layout:

@@ -280,12 +280,15 @@ def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Parametr
 
 def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
     """Yield what PEFT hung on each module: adapters, with the base layer where the file has it, and saved copies."""
+    parts_by_name = {name: name.split(".") for name in layout}
+    # each part once: thousands of names are made of some dozens
+    distinct = {part for parts in parts_by_name.values() for part in parts}
+    marks = {part for part in distinct if re.match(_ADAPTERS, part) or part in _HOLDERS}
     groups: dict[str, dict[str, str]] = {}
-    for name in layout:
-        parts = name.split(".")
-        places = [place for place, part in enumerate(parts) if re.match(_ADAPTERS, part) or part in _HOLDERS]
-        if places:
-            groups.setdefault(".".join(parts[: places[0]]), {})[".".join(parts[places[0] :])] = name
+    for name, parts in parts_by_name.items() if marks else ():
+        place = next((place for place, part in enumerate(parts) if part in marks), None)
+        if place is not None:
+            groups.setdefault(".".join(parts[:place]), {})[".".join(parts[place:])] = name
     for module, names in groups.items():
         firsts = {rest.partition(".")[0] for rest in names}
         if firsts & _COPIES == _COPIES:
