@@ -64,7 +64,7 @@ def load_state_dict(
     Traceback (most recent call last):
     viscy_compat.errors.UnreadableCheckpoint: nowhere.ckpt: No such file or directory; check the path
     """
-    return _tensors(_chosen(path, class_name, config, state_dict))
+    return _tensors(_choose(path, class_name, config, state_dict))
 
 
 def load_model(
@@ -96,20 +96,20 @@ def load_model(
     UserWarning
         Names the arguments that were assumed and change no prediction.
     """
-    chosen = _chosen(path, class_name, config, state_dict)
-    identity = chosen.result.identity if chosen.result else None
+    choice = _choose(path, class_name, config, state_dict)
+    identity = choice.result.identity if choice.result else None
     if identity is None:
-        raise PlanRefused("no class was recognised", where=chosen.checkpoint.path, fix="state it: class_name=...")
-    _refuse_open_choices(identity, chosen.checkpoint.path)
+        raise PlanRefused("no class was recognised", where=choice.checkpoint.path, fix="state it: class_name=...")
+    _refuse_open_choices(identity, choice.checkpoint.path)
     architecture = find(identity.class_name)
-    build = _imported(identity.target, architecture.install)
+    build = _import(identity.target, architecture.install)
     with _torch().random.fork_rng(devices=[]):
         model: torch.nn.Module = build(**architecture.with_lists(identity.config, list))
-    model.load_state_dict(_tensors(chosen), strict=True)
+    model.load_state_dict(_tensors(choice), strict=True)
     return model.eval()
 
 
-def _chosen(
+def _choose(
     path: str | os.PathLike[str], class_name: str, config: Mapping[str, Any] | None, state_dict: str | None
 ) -> FilePlan:
     found = choose(RemapRequest(public_name(os.fspath(path)), class_name, config_statements(config), state_dict))
@@ -159,9 +159,9 @@ def _settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={spell(value)}" for name, value in values.items())
 
 
-def _tensors(chosen: FilePlan) -> dict[str, torch.Tensor]:
-    targets = target_tensors(chosen.plan, stored_tensors(chosen.checkpoint, chosen.keys))
-    with TensorReader(chosen.checkpoint) as reader:
+def _tensors(choice: FilePlan) -> dict[str, torch.Tensor]:
+    targets = target_tensors(choice.plan, stored_tensors(choice.checkpoint, choice.keys))
+    with TensorReader(choice.checkpoint) as reader:
         tensors = {target.name: _tensor(target, reader) for target in targets}
         verify_partly_read(targets, reader)
     return tensors
@@ -183,7 +183,7 @@ def _tensor(target: TargetTensor, reader: TensorReader) -> torch.Tensor:
     return tensor
 
 
-def _imported(path: str, install: str) -> Any:
+def _import(path: str, install: str) -> Any:
     """Import a class; ``install`` is how it is installed where another package than ours has it."""
     from importlib import import_module
 
@@ -191,7 +191,7 @@ def _imported(path: str, install: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        raise (MissingExtra(f"{path} is not installed", fix=install) if install else _missing(error)) from error
+        raise (MissingExtra(f"{path} is not installed", fix=install) if install else _missing_extra(error)) from error
     except AttributeError as error:
         if not install:
             raise
@@ -203,11 +203,11 @@ def _torch() -> Any:
     try:
         import torch
     except ImportError as error:
-        raise _missing(error) from error
+        raise _missing_extra(error) from error
     return torch
 
 
-def _missing(error: ImportError) -> MissingExtra:
+def _missing_extra(error: ImportError) -> MissingExtra:
     return MissingExtra(
         f"{error.name or 'a package'} is not installed", fix="pip install 'viscy-compat[models]', then try again"
     )

@@ -232,7 +232,7 @@ def _places(near: Sequence[str]) -> Iterator[str]:
     """Give every file that could be the configuration, those of the folders themselves first."""
     for start in near:
         for folder in _upwards(os.path.abspath(start)):
-            yield from (place for name in NAMES if os.path.isfile(place := _shown(folder, name)))
+            yield from (place for name in NAMES if os.path.isfile(place := _short_path(folder, name)))
 
 
 def _upwards(folder: str) -> Iterator[str]:
@@ -242,33 +242,33 @@ def _upwards(folder: str) -> Iterator[str]:
         yield folder
 
 
-def _shown(folder: str, name: str) -> str:
+def _short_path(folder: str, name: str) -> str:
     return name if folder == os.getcwd() else os.path.join(folder, name)
 
 
 def _table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
     """Return our part of a document, every key of which must mean something."""
     if not pyproject:
-        return _known(document, where)
+        return _refuse_strange_keys(document, where)
     tools = document.get("tool", {})
     tools = tools if isinstance(tools, Mapping) else {}
     for name in tools:
-        if name != "viscy-compat" and _meant(_letters(name), ["viscycompat"], 0.9).startswith("did"):
+        if name != "viscy-compat" and _suggest(_letters(name), ["viscycompat"], 0.9).startswith("did"):
             raise UsageError(f"[tool.{name}] means nothing", where=where, fix="write [tool.viscy-compat]")
     table = tools.get("viscy-compat", {})
     if not isinstance(table, Mapping):
         raise UsageError("tool.viscy-compat is no table", where=where)
-    return _known(table, where)
+    return _refuse_strange_keys(table, where)
 
 
-def _known(table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+def _refuse_strange_keys(table: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     for name in table:
         if name not in KEYS:
-            raise UsageError(f"there is no key {name!r}", where=where, fix=_meant(name, KEYS))
+            raise UsageError(f"there is no key {name!r}", where=where, fix=_suggest(name, KEYS))
     return table
 
 
-def _meant(name: str, names: Iterable[str], likeness: float = 0.6) -> str:
+def _suggest(name: str, names: Iterable[str], likeness: float = 0.6) -> str:
     from difflib import get_close_matches
 
     near = get_close_matches(name, list(names), n=1, cutoff=likeness)
@@ -331,7 +331,7 @@ def _about_nothing(row: Mapping[str, Any]) -> str:
     if code and code not in CATALOGUE:
         return f"is about {code}, and there is no such code (viscy-compat explain lists them)"
     return (
-        f"is about the law {law!r}, and there is no such law ({_meant(law, LAWS)})" if law and law not in LAWS else ""
+        f"is about the law {law!r}, and there is no such law ({_suggest(law, LAWS)})" if law and law not in LAWS else ""
     )
 
 

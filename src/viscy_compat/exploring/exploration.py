@@ -284,30 +284,32 @@ def explore(
     SourceUnavailable
         The old classes cannot be had.
     """
-    chosen = [find(name) for name in (classes or migrated_names())]
-    drawing = Settings(_examples(profile, examples), seed, _laws(laws))
+    architectures = [find(name) for name in (classes or migrated_names())]
+    amount = Settings(_examples(profile, examples), seed, _laws(laws))
     package = read_candidate(candidate)
-    wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, trust=trust_repo)
+    origin = Wanted(os.fspath(repo) if repo else None, rev, wheel, trust=trust_repo)
     tell = progress or (lambda line: None)
     with ExitStack() as stack:
         olds, both = {}, None
-        if any(law.kind != "rules" for law in drawing.laws):
-            olds = resolve(chosen, wanted)
+        if any(law.kind != "rules" for law in amount.laws):
+            olds = resolve(architectures, origin)
             tell("starting one worker for each side (torch, timm, MONAI)")
             setup = Setup(legacy_python, candidate_python, jobs=jobs, cache=2)
             both = stack.enter_context(sides(setup, package))
-        explored: list[Exploration] = []
+        results: list[Exploration] = []
         try:
-            for one in chosen:
+            for one in architectures:
                 subject = Subject(one, olds.get(one.name), both, package)
-                explored.append(explore_class(subject, drawing, progress=tell))
+                results.append(explore_class(subject, amount, progress=tell))
         except KeyboardInterrupt as stop:
-            raise Interrupted(Report("explore", explored, interrupted=True)) from stop
+            raise Interrupted(Report("explore", results, interrupted=True)) from stop
     titles = dict.fromkeys(old.title for old in olds.values())
     headline = f"{package.title} against {', '.join(titles)}" if titles else "the shape rules, without any model"
-    rows = [row for row in waivers if any(_covers(row, one.name, law.id) for one in chosen for law in drawing.laws)]
-    partly = [row.id for row in rows if not _all_looked_at(row, chosen, drawing.laws)]
-    return _apply_waivers(explored, rows, partly, headline)
+    rows = [
+        row for row in waivers if any(_covers(row, one.name, law.id) for one in architectures for law in amount.laws)
+    ]
+    partly = [row.id for row in rows if not _all_looked_at(row, architectures, amount.laws)]
+    return _apply_waivers(results, rows, partly, headline)
 
 
 def _all_looked_at(row: Waiver, chosen: Sequence[Architecture], laws: Sequence[Law]) -> bool:
@@ -353,17 +355,17 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     progress : Callable[[str], None]
         Is told how each law went.
     """
-    started, tally, broken = time.monotonic(), _Tally(), []
+    start, tally, broken = time.monotonic(), _Tally(), []
     if subject.both and subject.old:
         subject.meet()
     for kind in LAW_KINDS:
         laws = tuple(law for law in drawing.laws if law.kind == kind)
-        begun, before = time.monotonic(), tally.cases.total()
-        found = list(_find_broken(subject, laws, drawing, tally))
-        broken += found
-        speed = (tally.cases.total() - before) / max(time.monotonic() - begun, 1e-3)
+        kind_start, before = time.monotonic(), tally.cases.total()
+        fresh = list(_find_broken(subject, laws, drawing, tally))
+        broken += fresh
+        speed = (tally.cases.total() - before) / max(time.monotonic() - kind_start, 1e-3)
         for law in laws:
-            state = "BROKEN" if law.id in {row.law for row in found} else "holds"
+            state = "BROKEN" if law.id in {row.law for row in fresh} else "holds"
             progress(
                 f"{subject.architecture.name}: {law.id} {state}, {tally.cases[law.id]} cases, {speed:.1f} a second"
             )
@@ -374,7 +376,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
         outcomes=dict(Counter(tally.outcomes.values())),
         broken=tuple(broken),
         used=tuple(sorted(subject.used)),
-        seconds=time.monotonic() - started,
+        seconds=time.monotonic() - start,
     )
 
 
@@ -390,26 +392,26 @@ def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tal
 
 def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> BrokenLaw | None:
     """Let hypothesis draw cases for laws of one kind; return the smallest case that breaks the first one that does."""
-    failed: list[tuple[Law, DrawnCase]] = []
+    broken: list[tuple[Law, DrawnCase]] = []
 
     @drawing.hypothesis(laws[0])
     @given(_cases(subject.architecture, laws[0]))
     def hold(drawn: Sequence[DrawnCase]) -> None:
         for case in drawn:
-            for law in [failed[0][0]] if failed else laws:
+            for law in [broken[0][0]] if broken else laws:
                 tally.note(subject, law, case)
                 try:
                     law.check(subject, case)
                 except LawBroken:
                     # what is shrunk is this law, not whichever breaks on a smaller case
-                    failed[:] = [(law, case)]
+                    broken[:] = [(law, case)]
                     raise
 
     test: Callable[[], None] = hold if drawing.seed is None else seeded(drawing.seed)(hold)
     try:
         test()
     except LawBroken as error:
-        law, case = failed[0]
+        law, case = broken[0]
         return BrokenLaw(
             law=law.id,
             says=law.says,
@@ -427,8 +429,8 @@ def _cases(architecture: Architecture, law: Law) -> st.SearchStrategy[list[Drawn
     drawn_configs = buildable(architecture) if law.kind == "probes" else configurations(architecture)
 
     def with_inputs(config: dict[str, Any]) -> st.SearchStrategy[list[DrawnCase]]:
-        meant = architecture.input_shape(config)
-        first = st.just(meant) if prod(meant) <= MOST_ELEMENTS else inputs(architecture, config)
+        usual = architecture.input_shape(config)
+        first = st.just(usual) if prod(usual) <= MOST_ELEMENTS else inputs(architecture, config)
         shapes = st.tuples(first, *[inputs(architecture, config)] * (most - 1))
         return shapes.map(lambda found: [DrawnCase(config, shape) for shape in dict.fromkeys(found)])
 
@@ -474,15 +476,15 @@ def replay(
     >>> from viscy_compat.architectures.architecture import complete
     >>> replay("BetaVae25D", "reconstruction", complete(find("BetaVae25D"), {}), (2, 2, 16, 256, 256))
     """
-    (chosen,) = _laws([law])
+    (only_law,) = _laws([law])
     architecture, package = find(name), read_candidate(candidate)
-    if chosen.kind == "rules":
-        return chosen.check(Subject(architecture), DrawnCase(config, shape))
+    if only_law.kind == "rules":
+        return only_law.check(Subject(architecture), DrawnCase(config, shape))
     old = resolve([architecture], Wanted(wheel=wheel))[name]
     with sides(Setup(cache=2), package) as both:
         subject = Subject(architecture, old, both, package)
         subject.meet()
-        chosen.check(subject, DrawnCase(config, shape))
+        only_law.check(subject, DrawnCase(config, shape))
     return None
 
 

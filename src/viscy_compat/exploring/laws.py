@@ -18,6 +18,8 @@ from viscy_compat.architectures.architecture import Architecture, Case, Config, 
 from viscy_compat.architectures.inference import infer
 from viscy_compat.architectures.outcome import Outcome
 from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.checkpoint.safetensors_writer import header_of, order_of_bytes
 from viscy_compat.comparison.cases import compare
 from viscy_compat.comparison.failures import UNDECIDED
 from viscy_compat.errors import Unbuildable, WorkerFailed
@@ -123,14 +125,14 @@ class Subject:
     def compute(self, drawn: DrawnCase, numbers: array[float]) -> arrays.Arrays:
         """Feed these numbers to the candidate in eval mode and return its outputs."""
         with tempfile.TemporaryDirectory() as folder:
-            given, taken = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
-            arrays.write(given, {"input": (drawn.input, numbers)})
-            options = {"inputs": str(given), "save": str(taken), "keep": ["eval"]}
+            source, target = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
+            arrays.write(source, {"input": (drawn.input, numbers)})
+            options = {"inputs": str(source), "save": str(target), "keep": ["eval"]}
             answer = self.answers(drawn, ("eval",), old={}, new=options)[1]
             outcome = answer.error or answer.passes.get("eval")
             if not isinstance(outcome, Pass):
                 raise LawBroken(f"the rule says that it runs, but it raises {outcome}")
-            return {name.removeprefix("eval/"): row for name, row in arrays.read(taken).items()}
+            return {name.removeprefix("eval/"): row for name, row in arrays.read(target).items()}
 
 
 def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:
@@ -157,11 +159,11 @@ def shape_rule(subject: Subject, drawn: DrawnCase) -> None:
 
 
 def _same_outcome(rule: Outcome, answer: WorkerAnswer) -> None:
-    built = answer.error is None
-    if rule.builds != built:
+    does_build = answer.error is None
+    if rule.builds != does_build:
         raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_behaviour(answer.error)}")
     outcome = answer.passes.get("eval")
-    if not built or outcome is None:
+    if not does_build or outcome is None:
         return
     ran = isinstance(outcome, Pass)
     if rule.runs != ran:
@@ -215,10 +217,10 @@ def layout_rule(subject: Subject, drawn: DrawnCase) -> None:
     if answer.error:
         return
     try:
-        expected: Layout = subject.architecture.layout(drawn.config)
+        rule: Layout = subject.architecture.layout(drawn.config)
     except Unbuildable as error:
         raise LawBroken(f"the layout rule refuses ({error.message}), but it builds") from error
-    found = differences(answer.layout, expected)
+    found = differences(answer.layout, rule)
     if found:
         raise LawBroken(f"{len(found.names)} tensors differ from the rule, first {found.names[0]}")
 
@@ -227,8 +229,8 @@ def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
     """In train mode it fails exactly where the rule says so; batch 1 works in eval wherever another batch does."""
     rule = subject.outcome(drawn)
     answer = subject.seen(drawn)[1]
-    trained = isinstance(answer.passes.get("train"), Pass)
-    if not answer.error and rule.runs and rule.trains != trained:
+    does_train = isinstance(answer.passes.get("train"), Pass)
+    if not answer.error and rule.runs and rule.trains != does_train:
         raise LawBroken(
             f"the rule says {_verb(rule.trains, 'train')} ({rule.why}), but it {_behaviour(answer.passes['train'])}"
         )
@@ -236,10 +238,10 @@ def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
     if rule.runs != subject.outcome(alone).runs:
         raise LawBroken("the rule treats a batch of 1 otherwise than a larger one in eval mode")
     if rule.runs:
-        found = subject.answers(alone, ("eval",), old={}, new={})[1]
-        passed = found.error or found.passes.get("eval")
-        if not isinstance(passed, Pass):
-            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_behaviour(passed)}")
+        answer_alone = subject.answers(alone, ("eval",), old={}, new={})[1]
+        outcome = answer_alone.error or answer_alone.passes.get("eval")
+        if not isinstance(outcome, Pass):
+            raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_behaviour(outcome)}")
 
 
 def members(subject: Subject, drawn: DrawnCase) -> None:
@@ -251,8 +253,8 @@ def members(subject: Subject, drawn: DrawnCase) -> None:
     first = arrays.noise(size, 1)
     one, other = (subject.compute(pair, first + arrays.noise(size, seed)) for seed in (2, 3))
     for name, (shape, numbers) in one.items():
-        kept = prod(shape[1:])
-        if numbers[:kept] != other[name][1][:kept]:
+        count = prod(shape[1:])
+        if numbers[:count] != other[name][1][:count]:
             raise LawBroken(f"{name} of the first stack changes with the second one in the batch")
 
 
@@ -262,12 +264,12 @@ def every_slice(subject: Subject, drawn: DrawnCase) -> None:
     if not rule.runs:
         return
     for axis in range(2, len(drawn.input)):
-        predicted = {index for loss in rule.losses if loss.axis == axis for index in loss.unread}
-        found, rectified = _without_influence(subject, drawn, axis) or (predicted, False)
+        unread = {index for loss in rule.losses if loss.axis == axis for index in loss.unread}
+        idle, is_rectified = _without_influence(subject, drawn, axis) or (unread, False)
         # behind a rectifier that gives nothing, what is read shows no influence either
-        if predicted - found or (found - predicted and not rectified):
+        if unread - idle or (idle - unread and not is_rectified):
             raise LawBroken(
-                f"axis {axis}: the rule says that {_some(predicted)} are never read, measured are {_some(found)}"
+                f"axis {axis}: the rule says that {_some(unread)} are never read, measured are {_some(idle)}"
             )
 
 
@@ -302,10 +304,10 @@ def _perturb(base: array[float], other: array[float], shape: tuple[int, ...], ax
     """Return a copy of an input in which everything at one index of an axis is other numbers."""
     inner = prod(shape[axis + 1 :])
     step = inner * shape[axis]
-    changed = array("f", base)
+    copy = array("f", base)
     for start in range(index * inner, len(base), step):
-        changed[start : start + inner] = array("f", (3.0 + value for value in other[start : start + inner]))
-    return changed
+        copy[start : start + inner] = array("f", (3.0 + value for value in other[start : start + inner]))
+    return copy
 
 
 def _differs(shape: tuple[int, ...], numbers: array[float], member: int) -> bool:
@@ -333,10 +335,10 @@ def round_trip(subject: Subject, drawn: DrawnCase) -> None:
                 Path(place, name) for name in ("old.safetensors", "new.safetensors", "again.safetensors")
             )
             _write_layout(old, layout)
-            written = remap(old, new), remap(new, again, reverse=True) if generation.to_today else remap(new, again)
-            if not all(report.exit_code == 0 for report in written):
+            reports = remap(old, new), remap(new, again, reverse=True) if generation.to_today else remap(new, again)
+            if not all(report.exit_code == 0 for report in reports):
                 raise LawBroken(
-                    f"{generation.name}: {[finding.message for one in written for finding in one.findings]}"
+                    f"{generation.name}: {[finding.message for one in reports for finding in one.findings]}"
                 )
             if _contents(old) != _contents(again):
                 raise LawBroken(f"{generation.name}: the way back gives other tensors")
@@ -360,24 +362,15 @@ def _layout_of(generation: Generation, architecture: Architecture, config: Confi
 
 def _write_layout(path: Path, layout: Layout) -> None:
     """Write a file of a layout: float32 noise that starts elsewhere for each tensor, integers zero."""
-    import json
-
-    pool = memoryview(arrays.noise(1 << 16, 7)).cast("B")
-    header, place = {}, 0
-    for name, spec in layout.items():
-        end = place + spec.elements * (8 if spec.dtype == "int64" else 4)
-        kind = "I64" if spec.dtype == "int64" else "F32"
-        header[name] = {"dtype": kind, "shape": list(spec.shape), "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    pool = bytes(memoryview(arrays.noise(1 << 16, 7)).cast("B"))
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for number, row in enumerate(header.values()):
-            size = row["data_offsets"][1] - row["data_offsets"][0]  # type: ignore[operator]
+        file.write(header_of(layout, {}, where=str(path)))
+        for number, name in enumerate(order_of_bytes(layout)):
+            size = layout[name].elements * ITEMSIZES[layout[name].dtype]
             start = 4 * (number % 1000)
-            piece = bytes(pool[start:]) + bytes(pool[:start])
-            file.write((piece * (size // len(piece) + 1))[:size] if row["dtype"] == "F32" else bytes(size))
+            piece = pool[start:] + pool[:start]
+            is_noise = layout[name].dtype == "float32"
+            file.write((piece * (size // len(piece) + 1))[:size] if is_noise else bytes(size))
 
 
 def _contents(path: Path) -> dict[str, tuple[Any, str]]:

@@ -5,13 +5,13 @@ Each recorded layout becomes a file with a hole instead of numbers, so it costs 
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 import tempfile
 from collections.abc import Iterator
 
 from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.checkpoint.safetensors_writer import header_of
 from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import Unbuildable
@@ -22,8 +22,6 @@ from viscy_compat.old_code.cases import rows_for
 from viscy_compat.references.records import RecordedCase, read
 
 NAME = "check"
-
-_CODES = {"float32": ("F32", 4), "int64": ("I64", 8), "bool": ("BOOL", 1), "float64": ("F64", 8)}
 
 
 def run(workshop: Workshop) -> Iterator[StageResult]:
@@ -54,11 +52,11 @@ def recorded_layouts(architecture: Architecture, generation: Generation) -> list
         There is no reference, or it is damaged.
     """
     reference = read(architecture.name, generation.name)
-    return [case for case in reference.cases if case.refusal is None and not _accepted(architecture, generation, case)]
-
-
-def _accepted(architecture: Architecture, generation: Generation, record: RecordedCase) -> bool:
-    return bool(rows_for(architecture, generation.name, record.case.config))
+    return [
+        record
+        for record in reference.cases
+        if record.refusal is None and not rows_for(architecture, generation.name, record.case.config)
+    ]
 
 
 def hollow(path: str, layout: Layout) -> None:
@@ -71,17 +69,10 @@ def hollow(path: str, layout: Layout) -> None:
     layout : Layout
         Names, shapes and dtypes.
     """
-    header: dict[str, object] = {}
-    end = 0
-    for name, spec in layout.items():
-        code, width = _CODES[spec.dtype]
-        begin, end = end, end + spec.elements * width
-        header[name] = {"dtype": code, "shape": list(spec.shape), "data_offsets": [begin, end]}
-    words = json.dumps(header).encode()
-    words += b" " * (-len(words) % 8)
+    header = header_of(layout, {}, where=path)
     with open(path, "wb") as file:
-        file.write(struct.pack("<Q", len(words)) + words)
-        file.truncate(8 + len(words) + end)
+        file.write(header)
+        file.truncate(len(header) + sum(spec.elements * ITEMSIZES[spec.dtype] for spec in layout.values()))
 
 
 def complaint_about(path: str, architecture: Architecture, generation: Generation, case: Case) -> Iterator[Finding]:
@@ -93,10 +84,12 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
     layout = generation.layout(config)
     result = diagnose(path).result
     today = list(layout.items()) == list(architecture.layout(config).items())
-    wanted = "compatible" if today else "remappable"
+    verdict = "compatible" if today else "remappable"
     names = _generations_with(architecture, layout, case)
-    if result.verdict != wanted or _identity(result) not in {(architecture.name, name) for name in names}:
-        message = f"a file of {architecture.name} {generation.name} ({case.name}) is {_spoken(result)}, not {wanted}"
+    if result.verdict != verdict or _identity(result) not in {(architecture.name, name) for name in names}:
+        message = (
+            f"a file of {architecture.name} {generation.name} ({case.name}) is {_identity_words(result)}, not {verdict}"
+        )
         yield Finding("VC623", message, fix=CATALOGUE["VC623"].remedy)
 
 
@@ -129,7 +122,7 @@ def _layout_of(generation: Generation, config: Config) -> list[tuple[str, Tensor
         return []
 
 
-def _spoken(result: CheckResult) -> str:
+def _identity_words(result: CheckResult) -> str:
     seen = _identity(result)
     return f"{result.verdict}{f' as {seen[0]} {seen[1]}' if seen else ''}"
 

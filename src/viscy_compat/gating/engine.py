@@ -35,37 +35,39 @@ def gate(
     Report
         True where everything holds. A stage that could not run, or that left out a class, is never a pass.
     """
-    found: list[StageResult] = []
+    results: list[StageResult] = []
     causes: dict[str, str] = {}
     try:
         with Workshop(setting) as workshop:
             for stage in stages:
-                results = (_said_once(stage, result, causes) for result in results_of(stage, workshop))
-                found += [waive(result, waivers) for result in results]
+                fresh = (_say_once(stage, result, causes) for result in results_of(stage, workshop))
+                results += [waive(result, waivers) for result in fresh]
     except KeyboardInterrupt as stop:
         more = stop.report.results if isinstance(stop, Interrupted) else ()
-        found += [waive(result, waivers) for result in more]
-        raise Interrupted(_interrupted(found, setting, stages)) from stop
-    used = [row.waiver.id for result in found for row in result.waived]
+        results += [waive(result, waivers) for result in more]
+        raise Interrupted(_partial_report(results, setting, stages)) from stop
+    used_ids = [row.waiver.id for result in results for row in result.waived]
     if waivers:
-        found.append(_waivers(waivers, used if whole else None))
+        results.append(_waivers(waivers, used_ids if whole else None))
     exhibits = Exhibits(
-        tables=tuple(_tables(found, setting, waivers)), maps=tuple(m for row in found for m in row.maps)
+        tables=tuple(_tables(results, setting, waivers)), maps=tuple(m for row in results for m in row.maps)
     )
-    return Report("gate", found, headline=_headline(found, setting, stages), exhibits=exhibits)
+    return Report("gate", results, headline=_headline(results, setting, stages), exhibits=exhibits)
 
 
-def _interrupted(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report[StageResult]:
+def _partial_report(found: Sequence[StageResult], setting: Setting, stages: Sequence[Stage]) -> Report[StageResult]:
     """Return what is known; every class that some stage has not come to is undecided."""
-    said = {(result.stage, result.subject) for result in found}
+    pairs_said = {(result.stage, result.subject) for result in found}
     pairs = [(stage.name, name) for stage in stages for name in stage.subjects(setting)]
-    left = [_undecided(stage, name, "interrupted before") for stage, name in pairs if (stage, name) not in said]
-    whole = [*found, *left]
+    rest = [
+        _undecided_result(stage, name, "interrupted before") for stage, name in pairs if (stage, name) not in pairs_said
+    ]
+    whole = [*found, *rest]
     exhibits = Exhibits(tables=tuple(_tables(whole, setting, ())))
     return Report("gate", whole, headline=_headline(found, setting, stages), exhibits=exhibits, interrupted=True)
 
 
-def _said_once(stage: Stage, result: StageResult, causes: dict[str, str]) -> StageResult:
+def _say_once(stage: Stage, result: StageResult, causes: dict[str, str]) -> StageResult:
     """Let the first of several stages that one cause ends tell it, and the others refer to that one."""
     first = result.findings[0] if result.undecided and result.findings and not result.subject else None
     if first is None or causes.setdefault(first.message, stage.name) == stage.name:
@@ -82,27 +84,27 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
     """
     setting = workshop.setting
     setting.progress(f"{stage.name}: {stage.what}")
-    found, failed = [], None
+    results, failure = [], None
     try:
         for result in stage.run(workshop):
-            found.append(result)
+            results.append(result)
     except SourceUnavailable as error:
         if stage.runs_old_code and setting.accepts_recorded:
-            return [*found, _left_out(stage, error)]
-        failed = could_not_run(stage.name, error)
+            return [*results, _left_out(stage, error)]
+        failure = could_not_run(stage.name, error)
     except MissingExtra as error:
         if stage.builds and setting.reads_instead(error):
-            return [*found, _left_out(stage, error)]
-        failed = could_not_run(stage.name, error)
+            return [*results, _left_out(stage, error)]
+        failure = could_not_run(stage.name, error)
     except CompatError as error:
-        failed = could_not_run(stage.name, error)
+        failure = could_not_run(stage.name, error)
     except KeyboardInterrupt as stop:
-        raise Interrupted(Report("gate", found, interrupted=True)) from stop
-    said = {result.subject for result in found}
-    silent = [name for name in stage.subjects(setting) if name not in said]
-    if failed:
-        return [*found, replace(failed, details={"not_reached": silent})]
-    return [*found, *(_undecided(stage.name, name, "the stage said nothing about it") for name in silent)]
+        raise Interrupted(Report("gate", results, interrupted=True)) from stop
+    subjects = {result.subject for result in results}
+    silent = [name for name in stage.subjects(setting) if name not in subjects]
+    if failure:
+        return [*results, replace(failure, details={"not_reached": silent})]
+    return [*results, *(_undecided_result(stage.name, name, "the stage said nothing about it") for name in silent)]
 
 
 def _left_out(stage: Stage, error: CompatError) -> StageResult:
@@ -119,14 +121,14 @@ def could_not_run(stage: str, error: CompatError) -> StageResult:
 
 def waive(result: StageResult, waivers: Sequence[Waiver]) -> StageResult:
     """Move the errors that a row accepts out of the findings; rows that have expired accept nothing."""
-    kept, waived = [], list(result.waived)
+    rest, waived = [], list(result.waived)
     for finding in result.findings:
         row = None if result.undecided else _row_for(finding, result.subject, waivers)
         if row is None:
-            kept.append(finding)
+            rest.append(finding)
         else:
             waived.append(WaivedFinding(row, finding))
-    return replace(result, findings=tuple(kept), waived=tuple(waived))
+    return replace(result, findings=tuple(rest), waived=tuple(waived))
 
 
 def _row_for(finding: Finding, subject: str, waivers: Iterable[Waiver]) -> Waiver | None:
@@ -138,7 +140,7 @@ def _row_for(finding: Finding, subject: str, waivers: Iterable[Waiver]) -> Waive
     return next(rows, None)
 
 
-def _undecided(stage: str, name: str, why: str) -> StageResult:
+def _undecided_result(stage: str, name: str, why: str) -> StageResult:
     return StageResult(stage, name, (Finding("VC620", f"{name}: {why}"),), undecided=True)
 
 
@@ -155,9 +157,9 @@ def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Wa
     yield Table("classes", ("class", *stages), tuple(rows))
     if waivers:
         yield table_of(waivers)
-    accepted = [(result, row) for result in found for row in result.waived]
-    if accepted:
-        cells = tuple((result.title, row.waiver.id, row.finding.code, row.finding.message) for result, row in accepted)
+    pairs = [(result, row) for result in found for row in result.waived]
+    if pairs:
+        cells = tuple((result.title, row.waiver.id, row.finding.code, row.finding.message) for result, row in pairs)
         yield Table("waived", ("result", "waiver", "code", "what"), cells)
 
 

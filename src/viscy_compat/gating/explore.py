@@ -36,23 +36,23 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
     except ModuleNotFoundError as error:
         raise lacking("exploring", error.name, "explore") from error
     setting = workshop.setting
-    known = [architecture for architecture in setting.classes if not setting.own(architecture.name)]
+    classes = [architecture for architecture in setting.classes if not setting.own(architecture.name)]
     for architecture in setting.classes:
-        if architecture not in known:
+        if architecture not in classes:
             # the laws are about the layout that the architecture file knows
             why = f"{NAME} left out for {architecture.name} (it has a reference of your own)"
             yield StageResult(NAME, architecture.name, headline=why, left_out=True)
-    if not known:
+    if not classes:
         return
-    names = [architecture.name for architecture in known]
-    given = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
+    names = [architecture.name for architecture in classes]
+    options = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
     package = setting.candidate.folder or setting.candidate.name
     try:
-        report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **given)
+        report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **options)
     except Interrupted as stop:
         yield from map(_stage_result, stop.report.results)
         raise
-    for architecture, result in zip(known, report.results, strict=True):
+    for architecture, result in zip(classes, report.results, strict=True):
         yield replace(_stage_result(result), maps=_maps(architecture))  # type: ignore[arg-type]
 
 

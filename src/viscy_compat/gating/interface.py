@@ -98,12 +98,12 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
     setting = workshop.setting
     package = _package(workshop)
     for architecture in setting.classes:
-        missing = list(_missing(setting, package, _names_of(architecture)))
-        changed = [] if missing else list(_changed(package, architecture))
-        yield StageResult(NAME, architecture.name, (*missing, *changed))
-    promised = PROMISED if setting.names is None else setting.names
-    findings = (*_missing(setting, package, promised), *_unjudged(setting, package))
-    yield StageResult(NAME, "", findings, details={"names": list(promised)})
+        absent = list(_absent_names(setting, package, _names_of(architecture)))
+        changes = [] if absent else list(_signature_changes(package, architecture))
+        yield StageResult(NAME, architecture.name, (*absent, *changes))
+    names = PROMISED if setting.names is None else setting.names
+    findings = (*_absent_names(setting, package, names), *_beyond_judgement(setting, package))
+    yield StageResult(NAME, "", findings, details={"names": list(names)})
 
 
 def parameters(signature: Signature) -> tuple[Parameter, ...]:
@@ -135,7 +135,7 @@ def _names_of(architecture: Architecture) -> tuple[str, str]:
     return f"{PACKAGE}:{name}", f"{module}:{name}"
 
 
-def _missing(setting: Setting, package: Package, names: Sequence[str]) -> Iterator[Finding]:
+def _absent_names(setting: Setting, package: Package, names: Sequence[str]) -> Iterator[Finding]:
     mine = [setting.candidate.name + name.removeprefix(PACKAGE) if name.startswith(PACKAGE) else name for name in names]
     for name, error in package.errors(mine).items():
         if error:
@@ -143,20 +143,20 @@ def _missing(setting: Setting, package: Package, names: Sequence[str]) -> Iterat
             yield Finding("VC312", message, (name,), CATALOGUE["VC312"].remedy)
 
 
-def _changed(package: Package, architecture: Architecture) -> Iterator[Finding]:
+def _signature_changes(package: Package, architecture: Architecture) -> Iterator[Finding]:
     old = parameters(architecture.generations[-1].releases[-1].signature)
     new = package.signature(architecture)
-    for failure in signature_failures(old, _settled(new, old)) if new is not None else ():
+    for failure in signature_failures(old, _with_computed_defaults(new, old)) if new is not None else ():
         yield Finding(failure.code, failure.message, failure.keys, CATALOGUE[failure.code].remedy)
 
 
-def _settled(new: Sequence[Parameter], old: Sequence[Parameter]) -> list[Parameter]:
+def _with_computed_defaults(new: Sequence[Parameter], old: Sequence[Parameter]) -> list[Parameter]:
     """Take a default that only running the code would tell for the old one: nothing is known against it."""
     before = {row.name: row for row in old}
     return [before.get(row.name, row) if row.default == COMPUTED else row for row in new]
 
 
-def _unjudged(setting: Setting, package: Package) -> Iterator[Finding]:
+def _beyond_judgement(setting: Setting, package: Package) -> Iterator[Finding]:
     tree = package.tree()
     judged_ones = {*migrated_names(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
     names = [name for name in (tree.classes() if tree else ()) if name not in judged_ones]

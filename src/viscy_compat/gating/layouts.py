@@ -48,9 +48,9 @@ def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
 
 def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) -> Iterator[Failure]:
     case = record.case
-    answer = _built(workshop, architecture, case, "meta")
+    answer = _build(workshop, architecture, case, "meta")
     if answer.error and answer.error.type == "NotImplementedError":
-        answer = _built(workshop, architecture, case, "cpu")
+        answer = _build(workshop, architecture, case, "cpu")
     if answer.error:
         yield Failure("VC504", f"the candidate raises {printable(str(answer.error))}", case)
         return
@@ -61,7 +61,7 @@ def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) 
     yield from failures
 
 
-def _built(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> WorkerAnswer:
+def _build(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> WorkerAnswer:
     target = workshop.setting.candidate.target(architecture)
     run = Run("candidate", target, architecture.for_worker(case.config), case.input, ("layout",), 0, {"device": device})
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)

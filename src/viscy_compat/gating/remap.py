@@ -87,7 +87,7 @@ def _generation(
     except PlanRefused as error:
         yield Finding("VC624", f"{generation.name} {case.name}: {error.message}", fix=CATALOGUE["VC624"].remedy)
     if os.path.exists(new):
-        yield from _compared(workshop, architecture, generation, case, answer, (f"{place}.weights", new))
+        yield from _compare(workshop, architecture, generation, case, answer, (f"{place}.weights", new))
     for left in (f"{place}.weights", path, new, f"{new}.outputs"):
         if os.path.exists(left):
             os.remove(left)
@@ -119,8 +119,8 @@ def _old_class(workshop: Workshop, architecture: Architecture, generation: Gener
     release = generation.release(complete(architecture, case.config))
     options = workshop.setting.options
     repo = options.get("repo") or Wanted().clone
-    wanted = Wanted(repo=repo, rev=release.revision, trust=bool(options.get("trust_repo"))) if repo else None
-    return resolve([architecture], wanted or Wanted(wheel=release.wheel))[architecture.name]
+    origin = Wanted(repo=repo, rev=release.revision, trust=bool(options.get("trust_repo"))) if repo else None
+    return resolve([architecture], origin or Wanted(wheel=release.wheel))[architecture.name]
 
 
 def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, case: Case, place: str) -> Pass:
@@ -146,14 +146,11 @@ def _as_lightning(weights: str, path: str) -> None:
     side = PlanEnd({name: saved.tensors[key].spec for name, key in keys.items()})
     plan = plan_of(side, side, identity_rows(side.layout))
     output = OutputSet(saved, keys=keys, plan=plan, prefix=_PREFIX, site=saved.site)
-    write(Job(output, out=path, format="torch"), _unchecked)
+    # the stage itself checks the file
+    write(Job(output, out=path, format="torch"), lambda path: None)
 
 
-def _unchecked(path: str) -> None:
-    """The file is checked by the stage itself."""
-
-
-def _compared(
+def _compare(
     workshop: Workshop,
     architecture: Architecture,
     generation: Generation,

@@ -34,7 +34,7 @@ class SourceTree:
 
     def __init__(self, root: str, folder: Path) -> None:
         self.root, self.folder = root, folder
-        self._module = cache(self._parsed)
+        self._module = cache(self._parse)
 
     def find(self, dotted: str) -> Found | None:
         """Return the definition behind ``"package.module:Name"``, through any number of re-exports; None without one."""
@@ -50,7 +50,7 @@ class SourceTree:
         """Return the classes that the package, or one of its public packages, exports: by name, those on top first."""
         found: dict[str, ast.ClassDef] = {}
         for module in [self.root, *self._public_packages()]:
-            for name in self._exported(module):
+            for name in self._exports(module):
                 here = self.find(f"{module}:{name}")
                 if isinstance(here, ast.ClassDef):
                     found.setdefault(name, here)
@@ -67,7 +67,7 @@ class SourceTree:
         inits = sorted(self.folder.glob("*/__init__.py"))
         return [f"{self.root}.{path.parent.name}" for path in inits if not path.parent.name.startswith("_")]
 
-    def _exported(self, module: str) -> list[str]:
+    def _exports(self, module: str) -> list[str]:
         """Return what ``__all__`` lists, additions included, else every name without an underscore."""
         tree = self._module(module)
         listed = [row for row in (tree.body if tree else ()) if _lists_exports(row)]
@@ -85,10 +85,10 @@ class SourceTree:
             elif isinstance(row, (ast.Assign, ast.AnnAssign)):
                 found.update(dict.fromkeys(_names(row), row))
             elif isinstance(row, ast.ImportFrom):
-                found.update(self._imported(module, row))
+                found.update(self._re_exports(module, row))
         return found
 
-    def _imported(self, module: str, row: ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str]]]:
+    def _re_exports(self, module: str, row: ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str]]]:
         package = module if self._file(module).name == "__init__.py" else module.rpartition(".")[0]
         base = package.split(".")[: len(package.split(".")) - row.level + 1] if row.level else []
         source = ".".join([*base, *filter(None, [row.module])])
@@ -100,7 +100,7 @@ class SourceTree:
         package = self.folder.joinpath(*parts, "__init__.py")
         return package if package.is_file() or not parts else self.folder.joinpath(*parts[:-1], f"{parts[-1]}.py")
 
-    def _parsed(self, module: str) -> ast.Module | None:
+    def _parse(self, module: str) -> ast.Module | None:
         path = self._file(module)
         try:
             return ast.parse(path.read_bytes(), str(path))

@@ -66,5 +66,5 @@ def stages_of(kinds: Iterable[StageKind] = ("static", "numeric")) -> tuple[Stage
     >>> [stage.name for stage in stages_of(["static"])]
     ['check', 'interface', 'layouts']
     """
-    wanted = set(kinds)
-    return tuple(stage for stage in STAGES if stage.kind in wanted)
+    kind_set = set(kinds)
+    return tuple(stage for stage in STAGES if stage.kind in kind_set)

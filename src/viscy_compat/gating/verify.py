@@ -43,9 +43,9 @@ def _by_own_references(workshop: Workshop) -> Iterator[StageResult]:
     for architecture in setting.classes:
         own = setting.own(architecture.name)
         if own:
-            compared = judge_by_reference(workshop.worker, architecture, own, setting.candidate, setting.progress)
+            result = judge_by_reference(workshop.worker, architecture, own, setting.candidate, setting.progress)
             headline = f"{architecture.name} against {own.generation} of your own references"
-            yield replace(_stage_result(compared), headline=headline)
+            yield replace(_stage_result(result), headline=headline)
 
 
 def _stage_result(result: ClassResult) -> StageResult:

@@ -16,18 +16,18 @@ def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     The cases of the class, its published checkpoints, and the examples of its accepted differences; equal ones once.
     """
     generation = old.generation
-    listed = list(generation.cases or architecture.cases)
+    cases = list(generation.cases or architecture.cases)
     if not generation.cases:
-        listed += [_published(architecture, row.nickname, row.config) for row in architecture.publications]
+        cases += [_publication_case(architecture, row.nickname, row.config) for row in architecture.publications]
         rows = [
             row
             for row in architecture.accepted_differences
             if not row.generations or generation.name in row.generations
         ]
-        listed += [row.example for row in rows]
-    fitting = [case for case in listed if old.release.fits(complete(architecture, case.config))]
+        cases += [row.example for row in rows]
+    possible = [case for case in cases if old.release.fits(complete(architecture, case.config))]
     unique: dict[str, Case] = {}
-    for case in fitting:
+    for case in possible:
         unique.setdefault(f"{sorted(case.config.items())} {case.input}", case)
     # equal configurations in a row: the workers keep the last model
     order = {str(sorted(case.config.items())): place for place, case in reversed([*enumerate(unique.values())])}
@@ -47,7 +47,7 @@ def rows_for(architecture: Architecture, generation: str, config: Config) -> lis
     return [row for row in rows if row.applies(whole)]
 
 
-def _published(architecture: Architecture, nickname: str, config: Config) -> Case:
+def _publication_case(architecture: Architecture, nickname: str, config: Config) -> Case:
     whole = complete(architecture, config)
     return Case(nickname.lower().replace(" ", "-"), config, architecture.input_shape(whole))
 

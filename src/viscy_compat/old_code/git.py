@@ -149,9 +149,9 @@ def _foreign_owner(place: str) -> str:
 def _environment(path: str, folder: str) -> dict[str, str]:
     """Build git's environment from nothing: no configuration but the clone's, no network, no prompts, no hooks."""
     absolute = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
-    kept = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    taken_over = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     return {
-        **kept,
+        **taken_over,
         "PATH": os.pathsep.join(absolute),
         "HOME": folder,
         "LC_ALL": "C",

@@ -126,22 +126,22 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
     trees: dict[str, OldTree] = {}
     if wanted.clone:
         tree = from_git(wanted.clone, wanted.rev or REVISION, trust=wanted.trust)
-        return {architecture.name: _held(architecture, tree) for architecture in architectures}
+        return {architecture.name: _class_in(architecture, tree) for architecture in architectures}
     if wanted.rev:
         raise UsageError("--rev names a revision of a clone, and no clone is given", fix="add --repo PATH")
     found = {}
     for architecture in architectures:
         version = wanted.wheel or newest_with_source(architecture).releases[-1].wheel
         tree = trees[version] = trees.get(version) or from_wheel(version)
-        found[architecture.name] = _proven(_held(architecture, tree), architecture)
+        found[architecture.name] = _proven(_class_in(architecture, tree), architecture)
     return found
 
 
-def _held(architecture: Architecture, tree: OldTree) -> OldClass:
+def _class_in(architecture: Architecture, tree: OldTree) -> OldClass:
     """Tell by blob ids which recorded state of a class a tree holds."""
     generations = [generation for generation in architecture.generations if not generation.is_frozen]
     states = [(generation, release) for generation in generations for release in generation.releases]
-    found = next((state for state in reversed(states) if _holds(tree, state[1].sources)), states[-1])
+    found = next((state for state in reversed(states) if tree.holds(state[1].sources)), states[-1])
     return old_class(found[0], found[1], tree)
 
 
@@ -180,10 +180,6 @@ def strange_files(source: OldSource, sources: Mapping[str, str]) -> Iterator[str
         if sources.get(path) != blob and not empty:
             yield path
     yield from (path for path in sources if path not in source.blobs)
-
-
-def _holds(tree: OldTree, sources: Mapping[str, str]) -> bool:
-    return all(tree.blobs.get(path) == blob for path, blob in sources.items())
 
 
 def list_few(paths: Sequence[str]) -> str:

@@ -77,6 +77,10 @@ class OldTree:
         """Git blob ids of all contents that are there."""
         return {path: blob_id(content) for path, content in self.contents.items()}
 
+    def holds(self, sources: Mapping[str, str]) -> bool:
+        """Whether files with these paths and blob ids are there."""
+        return all(self.blobs.get(path) == blob for path, blob in sources.items())
+
     @property
     def title(self) -> str:
         """What a headline calls it.

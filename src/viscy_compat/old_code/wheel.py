@@ -38,7 +38,7 @@ def from_wheel(release: str) -> OldTree:
     """
     path = Path(release) if release.endswith(".whl") else _wheel(release)
     version = path.name.split("-")[1] if path.name.count("-") >= 2 else release
-    return OldTree(kind="wheel", place=path.name, revision=version, asked=release, contents=_unzipped(path))
+    return OldTree(kind="wheel", place=path.name, revision=version, asked=release, contents=_unzip(path))
 
 
 def cache_folder() -> Path:
@@ -85,18 +85,20 @@ def _pip(requirement: str, folder: str) -> None:
         done = run_program(command, seconds=_SECONDS)
     except subprocess.TimeoutExpired as error:
         raise _unavailable(requirement, f"pip gave no answer within {_SECONDS} s") from error
-    said = done.err.decode(errors="replace")
-    if "No module named pip" in said:
+    words = done.err.decode(errors="replace")
+    if "No module named pip" in words:
         raise lacking("fetching a release", "pip", "gate")
     if done.exit_code:
-        raise _unavailable(requirement, _reason(said))
+        raise _unavailable(requirement, _reason(words))
 
 
-def _reason(said: str) -> str:
+def _reason(words: str) -> str:
     """Word the two causes that people meet; pip prints the same last line for both."""
-    if "from versions: none" in said or "NewConnectionError" in said or "Retrying" in said or "Max retries" in said:
+    if "from versions: none" in words or "NewConnectionError" in words or "Retrying" in words or "Max retries" in words:
         return "no package index within reach"
-    return "no such release on the package index" if "No matching distribution" in said else "pip could not download it"
+    return (
+        "no such release on the package index" if "No matching distribution" in words else "pip could not download it"
+    )
 
 
 def _unavailable(requirement: str, reason: str) -> SourceUnavailable:
@@ -104,16 +106,11 @@ def _unavailable(requirement: str, reason: str) -> SourceUnavailable:
     return SourceUnavailable(reason, where=requirement, fix=fix, code="VC601")
 
 
-def _unzipped(path: Path) -> dict[str, bytes]:
+def _unzip(path: Path) -> dict[str, bytes]:
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()[:MOST_FILES]
-            python = [info for info in members if _wanted(info)]
-            return {info.filename: archive.read(info) for info in python}
+            python = [row for row in members if row.filename.startswith(f"{PROJECT}/") and row.filename.endswith(".py")]
+            return {row.filename: archive.read(row) for row in python if row.file_size <= LARGEST_FILE}
     except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise SourceUnavailable("is no readable wheel", where=str(path), fix="remove the file and run again") from error
-
-
-def _wanted(info: zipfile.ZipInfo) -> bool:
-    name = info.filename
-    return name.startswith(f"{PROJECT}/") and name.endswith(".py") and info.file_size <= LARGEST_FILE

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from math import prod
 from pathlib import Path
 
+from viscy_compat.checkpoint.safetensors_writer import header_of
 from viscy_compat.errors import WorkerFailed
+from viscy_compat.layout import TensorSpec
 
 Arrays = dict[str, "tuple[tuple[int, ...], array[float]]"]
 
@@ -28,16 +30,10 @@ def noise(count: int, seed: int) -> array[float]:
 
 def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]]) -> None:
     """Write float32 tensors as safetensors."""
-    header, place = {}, 0
-    for name, (shape, numbers) in tensors.items():
-        end = place + 4 * prod(shape)
-        assert 4 * len(numbers) == end - place
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [place, end]}
-        place = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+    layout = {name: TensorSpec(shape) for name, (shape, _) in tensors.items()}
+    assert [spec.elements for spec in layout.values()] == [len(numbers) for _, numbers in tensors.values()]
     with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header_of(layout, {}, where=str(path)))
         for _, numbers in tensors.values():
             numbers.tofile(file)
 

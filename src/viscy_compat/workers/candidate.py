@@ -62,7 +62,7 @@ class Candidate:
         """
         worker.source(_SOURCE, root=self.name, folder=self.folder or None)
         found = self._ask(worker, self.name)
-        if found.error and self._absent(found.error):
+        if found.error and self._lacks_package(found.error):
             message = f"{worker.python} cannot import {self.name} ({printable(found.error.message)})"
             raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
         if found.error:
@@ -104,7 +104,7 @@ class Candidate:
     def _place(self, worker: Worker) -> CandidatePlace:
         return CandidatePlace(self.name, self.folder, worker.python, worker.conditions.python)
 
-    def _absent(self, error: Raised) -> bool:
+    def _lacks_package(self, error: Raised) -> bool:
         """Whether the package itself is not there; a module of it that is not there is its own fault."""
         return error.type == "ModuleNotFoundError" and f"'{self.name.partition('.')[0]}'" in error.message
 
