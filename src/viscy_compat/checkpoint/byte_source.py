@@ -101,6 +101,10 @@ class ByteSource:
         if not self.has_kept(start, length):
             self._kept.append((start, self.read(start, length)))
 
+    def kept_ranges(self) -> list[tuple[int, int]]:
+        """Return first byte and end of what was kept."""
+        return [(first, first + len(piece)) for first, piece in self._kept]
+
     def has_kept(self, start: int, length: int) -> bool:
         """Say whether a range lies in one that was kept: it costs no read."""
         return any(first <= start and start + length <= first + len(piece) for first, piece in self._kept)
@@ -181,6 +185,10 @@ class ByteWindow:
     def keep(self, start: int, length: int) -> None:
         """Keep a range as `ByteSource.keep`, counted from the beginning of the part."""
         self._source.keep(self.start + start, length)
+
+    def kept_ranges(self) -> list[tuple[int, int]]:
+        """Return what was kept as `ByteSource.kept_ranges`, counted from the beginning of the part."""
+        return [(first - self.start, end - self.start) for first, end in self._source.kept_ranges()]
 
     def has_kept(self, start: int, length: int) -> bool:
         """Say whether a range lies in one that was kept, as `ByteSource.has_kept`."""

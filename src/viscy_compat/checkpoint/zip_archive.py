@@ -95,10 +95,11 @@ class ZipArchive:
         A verdict needs none of a tensor's: a trained file has 750, each a read of its own. `TensorReader.locate` looks
         at each before it reads a tensor.
         """
-        has_kept = self.source.has_kept
-        for entry in self.entries.values():
-            if has_kept(entry.header, LOCAL.size + 4 * len(entry.name)):
-                start_of(self.source, entry)
+        for first, end in self.source.kept_ranges():
+            # a name has at most four bytes a letter
+            for entry in [row for row in self.entries.values() if first <= row.header < end]:
+                if entry.header + LOCAL.size + 4 * len(entry.name) <= end:
+                    start_of(self.source, entry)
 
     def pickle(self, name: str, limits: Limits) -> bytes:
         """Return the bytes of an entry that holds a pickle; as `read`."""
@@ -286,12 +287,12 @@ _EntryRow = tuple[str, int, int, int, int, bool, int]
 
 
 def _central_entry(path: str, directory: bytes, place: int) -> tuple[_EntryRow, int]:
-    signature, _, _, flags, method, _, _, crc, size, nbytes, *lengths, disk, _, _, header = CENTRAL.unpack_from(
-        directory, place
+    row = CENTRAL.unpack_from(directory, place)
+    signature, _, _, flags, method, _, _, crc, size, nbytes, name_size, extra_size, comment_size, disk, _, _, header = (
+        row
     )
     place += CENTRAL.size
-    name_size, extra_size, _ = lengths
-    end = place + sum(lengths)
+    end = place + name_size + extra_size + comment_size
     if signature != b"PK\x01\x02" or end > len(directory) or disk:
         _refuse_archive(path, "the directory is broken")
     name = _decode_name(path, directory[place : place + name_size])
@@ -315,7 +316,11 @@ def _decode_name(path: str, raw: bytes) -> str:
         or "\0" in name
         or "\\" in name
         or name[0] == "/"
-        or not _NO_NAMES.isdisjoint(name.removesuffix("/").split("/"))
+        # nearly all names have no place where a part could be none: that is looked for first
+        or (
+            (name[0] == "." or "//" in name or "/." in name)
+            and not _NO_NAMES.isdisjoint(name.removesuffix("/").split("/"))
+        )
     ):
         _refuse_archive(path, f"an entry's name is no plain relative path: {name[:60]!a}")
     return name
