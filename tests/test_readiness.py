@@ -11,6 +11,8 @@ from support.packages import installed
 from viscy_compat.commands import COMMANDS
 from viscy_compat.errors import UsageError
 from viscy_compat.readiness import EXTRAS, PARTS, Readiness, examine, requirements_of
+from viscy_compat.report import render
+from viscy_compat.report.terminal import Style
 
 NEW, OLD = {"broken-thing": "2.10.0+cu132"}, {"broken-thing": "2.9.1"}
 
@@ -50,6 +52,16 @@ def test_what_is_too_old_is_a_finding_in_any_case(tmp_path: Path) -> None:
     assert ([finding.code for finding in row.findings], row.exit_code) == (["VC396"], 1)
 
 
+def test_an_extra_that_nobody_has_installed_is_not_broken(tmp_path: Path) -> None:
+    """A fresh environment has an old pip, which is a part of an extra; nothing of it is broken."""
+    with installed(tmp_path, OLD, more="other-thing>=1"):
+        by_the_way, asked = row_of("verify"), row_of("verify", "verify")
+    assert by_the_way.reasons == ("other-thing is not installed",)
+    assert by_the_way.findings == ()
+    assert [finding.code for finding in asked.findings] == ["VC395", "VC396"]
+    assert asked.reasons == ("other-thing is not installed", "broken-thing is 2.9.1, and 2.10 or newer is needed")
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [
@@ -87,6 +99,19 @@ def test_every_extra_of_the_table_is_one_of_this_distribution() -> None:
     for extra in {extra for extras in [*EXTRAS.values(), *PARTS.values()] for extra in extras}:
         assert requirements_of(extra), extra
     assert "torch" in [row.package for row in requirements_of("explore")]
+
+
+def test_commands_that_need_the_same_are_said_in_one_line(tmp_path: Path) -> None:
+    with installed(tmp_path, {}):
+        text = render(examine(tuple(COMMANDS), quick=True), "text")
+    stopped = [line for line in text.splitlines() if line.startswith("stopped")]
+    needs_models = "verify, record, remap --prove, gate --static, load_model"
+    assert stopped == [
+        f"stopped   {needs_models}: broken-thing is not installed",
+        "stopped   explore, gate: broken-thing is not installed",
+        "stopped   check --config: pyyaml is not installed",
+    ]
+    assert render(examine(("verify",), ("verify",), quick=True), "text", Style(quiet=True)) == ""
 
 
 def test_nothing_is_made_by_looking(tmp_path: Path) -> None:

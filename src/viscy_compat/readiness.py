@@ -44,7 +44,8 @@ PARTS: Mapping[str, tuple[str, ...]] = {
     "audit --on slurm": ("slurm",),
     "audit --output parquet": ("parquet",),
     "remap --prove": ("models",),
-    "gate --static": ("gate", "models"),
+    "gate --static": ("models",),
+    "explore --ask": (),
     "load_model": ("models",),
 }
 """Parts of commands, and of the Python interface, that need more than the rest of it."""
@@ -76,13 +77,9 @@ class Requirement(NamedTuple):
     found: str | None
 
     @property
-    def reason(self) -> str:
-        """Why it does not serve; empty where it does, as far as its version says."""
-        if self.found is None:
-            return f"{self.package} is not installed"
-        if _numbers(self.found) < _numbers(self.least):
-            return f"{self.package} is {self.found}, and {self.least} or newer is needed"
-        return ""
+    def outdated(self) -> bool:
+        """Whether it is here, and older than the least version."""
+        return self.found is not None and _numbers(self.found) < _numbers(self.least)
 
 
 class Readiness(NamedTuple):
@@ -211,7 +208,9 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _import_failures(requirements: Iterable[Requirement]) -> dict[str, str]:
     """Import what is installed in a process of its own, and say of each package that fails how it does."""
-    names = {row.package: _import_name(row.package) for row in requirements if not row.reason}
+    names = {
+        row.package: _import_name(row.package) for row in requirements if row.found is not None and not row.outdated
+    }
     if not names:
         return {}
     command = [sys.executable, "-c", _IMPORT, json.dumps(sorted(set(names.values())))]
@@ -236,19 +235,25 @@ def _judge(
     failed: Mapping[str, str],
     must: bool,
 ) -> Readiness:
-    requirements = tuple(dict.fromkeys(row for extra in extras for row in known[extra]))
-    findings = []
+    requirements = tuple(sorted({row for extra in extras for row in known[extra]}))
+    missing = [row.package for row in requirements if row.found is None]
+    reasons, findings = [], [*_broken(requirements, extras, failed)]
+    if missing:
+        reasons.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
+        # an extra that nobody has installed is not broken, whatever else there is of what it needs
+        findings = [Finding("VC395", reasons[0], fix=_install(extras)), *findings] if must else []
+    reasons += [finding.message for finding in findings if finding.code != "VC395"]
+    return Readiness(title, extras, requirements, tuple(reasons), tuple(findings))
+
+
+def _broken(requirements: Iterable[Requirement], extras: Sequence[str], failed: Mapping[str, str]) -> Iterator[Finding]:
     for row in requirements:
-        if row.found is None and must:
-            findings.append(Finding("VC395", row.reason, fix=_install(extras)))
-        elif row.found is not None and row.reason:
-            findings.append(Finding("VC396", row.reason, fix=_install(extras)))
+        if row.outdated:
+            message = f"{row.package} is {row.found}, and {row.least} or newer is needed"
+            yield Finding("VC396", message, fix=_install(extras))
         elif row.package in failed:
             message = f"{row.package} {row.found} cannot be imported: {failed[row.package]}"
-            findings.append(Finding("VC397", message, fix="install it again, for this Python and this machine"))
-    missing = [row.reason for row in requirements if row.found is None and not must]
-    reasons = (*missing, *(finding.message for finding in findings))
-    return Readiness(title, extras, requirements, reasons, tuple(findings))
+            yield Finding("VC397", message, fix="install it again, for this Python and this machine")
 
 
 def _install(extras: Sequence[str]) -> str:

@@ -13,8 +13,8 @@ from viscy_compat import readiness
 
 
 @contextmanager
-def installed(folder: Path, packages: Mapping[str, str], *, code: str = "") -> Iterator[None]:
-    """Make this distribution require a package in its extra `models`; `code` is what importing it runs.
+def installed(folder: Path, packages: Mapping[str, str], *, code: str = "", more: str = "") -> Iterator[None]:
+    """Make this distribution require a package, and one more, in its extra `models`; `code` is what importing it runs.
 
     Parameters
     ----------
@@ -28,6 +28,7 @@ def installed(folder: Path, packages: Mapping[str, str], *, code: str = "") -> I
         "broken-thing>=2.10; extra == 'models'",
         'viscy-compat[models]; extra == "explore"',
         "pyyaml>=6; extra == 'config'",
+        *([f"{more}; extra == 'models'"] if more else []),
     ]
 
     def version(name: str) -> str:

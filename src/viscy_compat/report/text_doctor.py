@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import Style, finding_lines, labelled_lines
@@ -17,21 +16,23 @@ def render(report: Report[Result], style: Style) -> str:
     ready = [row.title for row in rows if row.to_dict()["ready"]]
     if ready and not style.quiet:
         lines += labelled_lines("ready", ", ".join(ready), style, margin="")
-    return "\n".join([*lines, *(line for row in rows for line in _lines(row, style))])
+    for (reasons, fix), names in _alike(rows).items():
+        lines += labelled_lines("stopped", f"{', '.join(names)}: {'; '.join(reasons)}", style, margin="")
+        lines += labelled_lines("install", fix, style)
+    known = {finding: None for row in rows for finding in row.findings}
+    return "\n".join([*lines, *(line for finding in known for line in finding_lines(finding, style))])
+
+
+def _alike(rows: Iterable[Result]) -> dict[tuple[tuple[str, ...], str], list[str]]:
+    """Return what is stopped by its reasons: several commands need the same."""
+    alike: dict[tuple[tuple[str, ...], str], list[str]] = {}
+    for facts in (row.to_dict() for row in rows):
+        if not facts["ready"]:
+            alike.setdefault((tuple(facts["reasons"]), facts["fix"]), []).append(facts["command"])
+    return alike
 
 
 def _fact_lines(facts: dict[str, str], style: Style) -> Iterator[str]:
     for name, text in facts.items():
         yield f"{name:<13} {text}"
     yield ""
-
-
-def _lines(result: Result, style: Style) -> Iterator[str]:
-    facts: dict[str, Any] = result.to_dict()
-    if facts["ready"]:
-        return
-    yield from labelled_lines("stopped", f"{facts['command']}: {', '.join(facts['reasons'])}", style, margin="")
-    for finding in result.findings:
-        yield from finding_lines(finding, style)
-    if not result.findings:
-        yield from labelled_lines("install", facts["fix"], style)
