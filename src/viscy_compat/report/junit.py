@@ -67,7 +67,8 @@ def _case(section: Section) -> str:
 def facts_of(section: Section) -> list[str]:
     """Return what a section shows besides findings, a line each."""
     shown = section.exhibits
-    lines = [shown.sentence, section.lead, *(f"{paste.label}: {paste.code}" for paste in shown.pastes)]
+    notes = [] if section.exit_code else _lines(section.messages)
+    lines = [shown.sentence, section.lead, *notes, *(f"{paste.label}: {paste.code}" for paste in shown.pastes)]
     lines += [f"{fact.name}: {fact.value}" for fact in shown.facts]
     lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in shown.tables for row in table.rows]
     return [line for line in lines if line]

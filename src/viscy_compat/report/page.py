@@ -111,7 +111,11 @@ def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     codes = [result.exit_code for result in report.results]
     if not codes:
         return "Nothing was looked at."
-    if len(sections) == 1 and report.command in ("check", "explore", "inspect", "diff") and not report.interrupted:
+    if (
+        len(sections) == 1
+        and report.command in ("check", "explore", "inspect", "diff", "remap")
+        and not report.interrupted
+    ):
         return sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}."
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."

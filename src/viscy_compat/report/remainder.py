@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.exhibits import Branch, Exhibits, Fact, laid_out
+from viscy_compat.exhibits import Branch, Exhibits, Fact, Table, laid_out
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import MARGIN, Style, sentence_lines
 
@@ -26,7 +26,7 @@ def remainder(data: Mapping[str, Any], words: str, titles: Collection[str] = ())
     tables = (table for table in whole.tables if table.title not in titles)
     return Exhibits(
         facts=tuple(fact for fact in whole.facts if not _is_said(fact, words)),
-        tables=tuple(table for table in tables if not all(cell in words for row in table.rows for cell in row)),
+        tables=tuple(table for table in tables if not _are_said(table, words)),
     )
 
 
@@ -35,7 +35,12 @@ def _is_said(fact: Fact, words: str) -> bool:
     values = {fact.value, fact.value.replace(", ", ","), {"yes": "true", "no": "false"}.get(fact.value, fact.value)}
     if fact.value == "-" or any(f"{name}={value}" in words or f"{value} {name}" in words for value in values):
         return True
-    return any(len(value) > _TOO_SHORT and value in words for value in values)
+    return any(len(value) > _TOO_SHORT and value in words for value in values - {"true", "false"})
+
+
+def _are_said(table: Table, words: str) -> bool:
+    cells = ((column, cell) for row in table.rows for column, cell in zip(table.columns, row, strict=True))
+    return all(_is_said(Fact(column, cell), words) for column, cell in cells)
 
 
 def words_in(exhibits: Exhibits) -> Iterator[str]:

@@ -126,6 +126,10 @@ def sentence_lines(text: str, style: Style, *, first: str = "", rest: str = MARG
 def labelled_lines(label: str, text: str, style: Style, *, margin: str = MARGIN) -> Iterator[str]:
     """Yield a sentence behind a label, and what does not fit beside the label below its beginning."""
     head = f"{label:<{_LABEL - 1}} "
+    if " " not in text:
+        # an address or a path stays beside its label, however long it is
+        yield margin + style.paint(head, "dim") + text
+        return
     first, *rest = sentence_lines(head + text, style, first=margin, rest=margin + " " * _LABEL)
     yield margin + style.paint(head, "dim") + first[len(margin) + len(head) :]
     yield from rest

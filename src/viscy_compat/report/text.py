@@ -27,4 +27,4 @@ def _remainders(report: Report[Result], text: str, style: Style) -> Iterator[str
 
     for result in report.results:
         if lines := list(remainder_lines(result.to_dict(), text, style)):
-            yield "\n".join([f"{style.heading(result.title)}, by the names in the JSON:", *lines])
+            yield "\n".join([f"{style.heading(result.title)}", "  by the names in the JSON:", *lines])

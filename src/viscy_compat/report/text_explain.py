@@ -21,9 +21,11 @@ def _entry(result: Explanation, style: Style) -> str:
     code = result.entry
     if result.shortened and not style.verbose:
         return "\n".join(sentence_lines(f"{code.id}  {code.severity:<8}{code.title}", style, rest=" " * 15))
+    head = f"{code.id} ({code.severity}): "
+    first, *rest = sentence_lines(head + code.title, style)
     flags = {"predictions may differ (--strict)": code.predictions, "a remap cures it": code.remap_cures}
     paragraphs = [
-        [f"{style.heading(code.id)} ({style.tint(code.severity)}): {code.title}"],
+        [f"{style.heading(code.id)} ({style.tint(code.severity)}): {first[len(head) :]}", *rest],
         sentence_lines(code.meaning, style, rest=""),
         sentence_lines(f"What to do: {code.remedy}", style, rest=""),
         [f"Also: {', '.join(words)}."] if (words := [name for name, holds in flags.items() if holds]) else [],
