@@ -99,7 +99,7 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
     Examples
     --------
     >>> color_of("exact", ["exact"]), color_of("odd", ["exact", "odd"])
-    ('#1b7837', '#56b4e9')
+    ('#007a5e', '#56b4e9')
     """
     unknown = [name for name in outcomes if name not in COLORS]
     return COLORS[outcome] if outcome in COLORS else _OTHERS[unknown.index(outcome) % len(_OTHERS)]
