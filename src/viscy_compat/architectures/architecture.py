@@ -506,6 +506,12 @@ class Architecture(ABC):
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shape of each output for an input that is not refused."""
 
+    @property
+    def reachable_generations(self) -> tuple[Generation, ...]:
+        """The generations of which code or a record exists: of a frozen state before the last one neither does."""
+        last = self.generations[-1]
+        return tuple(row for row in self.generations if row is last or not row.is_frozen)
+
     def layout(self, config: Config) -> Layout:
         """Return the ordered layout of the migrated class for a complete configuration; raises `Unbuildable`."""
         return dict(self.tensors(self.footprint(config)))

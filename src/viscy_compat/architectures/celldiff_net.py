@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from viscy_compat.annotations import cached_property
-from viscy_compat.architectures.architecture import Generation, freeze
+from viscy_compat.architectures.architecture import Generation, Publication, freeze
 from viscy_compat.architectures.volume_unet import (
+    DYNACELL_MARKERS,
     INSTALL,
     VIT_AMBIGUITIES,
     VIT_ANCHORS,
@@ -15,6 +16,14 @@ from viscy_compat.architectures.volume_unet import (
     vit_arguments,
     vit_cases,
 )
+
+_RECIPE = {
+    "input_spatial_size": (8, 512, 512),
+    "dims": (64, 128, 256, 256),
+    "num_res_block": (2, 2, 2),
+    "num_hidden_layers": 8,
+}
+_SOURCE = "dynacell/configs/recipes/models/celldiff_fm.yml; biohub/dynacell-checkpoints on the hub, which is not public"
 
 
 class CELLDiffNet(VitUnet):
@@ -28,6 +37,10 @@ class CELLDiffNet(VitUnet):
     cases = vit_cases()
     ambiguities = VIT_AMBIGUITIES
     anchors = VIT_ANCHORS
+    publications = tuple(
+        Publication(f"CELL-Diff {marker}", f"celldiff_{marker.lower()}.ckpt", "v0.5", _RECIPE, _SOURCE)
+        for marker in DYNACELL_MARKERS
+    )
     map_axes = VIT_AXES
 
     @cached_property

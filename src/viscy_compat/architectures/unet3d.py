@@ -15,11 +15,13 @@ from viscy_compat.architectures.architecture import (
     Config,
     Generation,
     Integers,
+    Publication,
     freeze,
 )
 from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, transposed
 from viscy_compat.architectures.volume_unet import (
+    DYNACELL_MARKERS,
     INSTALL,
     Levels,
     double_convolution,
@@ -39,6 +41,9 @@ _NO_WAY = (
         "with its own code only (mehta-lab/VisCy at 619f4d24)"
     ),
 )
+
+
+_SOURCE = "dynacell/configs/recipes/models/fnet3d.yml; biohub/dynacell-checkpoints on the hub, which is not public"
 
 
 class Unet3d(Architecture):
@@ -69,6 +74,10 @@ class Unet3d(Architecture):
         Case("not-square", {"depth": 2, "mult_chan": 3}, (2, 1, 8, 4, 12)),
         Case("one-place-below", {"depth": 2, "mult_chan": 3}, (1, 1, 4, 4, 4)),
         Case("stack-depth-without-effect", {"depth": 1, "mult_chan": 2, "in_stack_depth": 8}, (2, 1, 4, 4, 4)),
+    )
+    publications = tuple(
+        Publication(f"FNet3D {marker}", f"fnet3d_{marker.lower()}.ckpt", "v0.5", {"in_stack_depth": 32}, _SOURCE)
+        for marker in DYNACELL_MARKERS
     )
     anchors = (
         "inconv.weight",

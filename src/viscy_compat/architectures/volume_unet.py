@@ -35,6 +35,9 @@ from viscy_compat.operations import Operation, Rename
 INSTALL = "pip install 'viscy-models{} @ git+https://github.com/mehta-lab/VisCy#subdirectory=packages/viscy-models'"
 """No index has the package: upstream's README installs it from the repository."""
 
+DYNACELL_MARKERS = ("CAAX", "H2B", "SEC61B", "TOMM20")
+"""What the four files of each model predict (applications/dynacell/examples/hf_demo in upstream's main at 4b62365c)."""
+
 _KERNEL = (3, 3, 3)
 _GROUPS = 8
 """Every group norm has 8 groups, whatever the width."""

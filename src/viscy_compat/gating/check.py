@@ -36,7 +36,7 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
         for architecture in workshop.setting.classes:
             findings: list[Finding] = []
             files = 0
-            for generation in architecture.generations:
+            for generation in architecture.reachable_generations:
                 for record in recorded_layouts(architecture, generation):
                     findings += _complaints(folder, architecture, generation, record)
                     files += 1

@@ -130,9 +130,10 @@ def _package(workshop: Workshop) -> Package:
         return Read(workshop.setting)
 
 
-def _names_of(architecture: Architecture) -> tuple[str, str]:
+def _names_of(architecture: Architecture) -> tuple[str, ...]:
     module, _, name = architecture.target.rpartition(".")
-    return f"{PACKAGE}:{name}", f"{module}:{name}"
+    # upstream exports its own classes from their room alone
+    return (f"{module}:{name}",) if architecture.install else (f"{PACKAGE}:{name}", f"{module}:{name}")
 
 
 def _absent_names(setting: Setting, package: Package, names: Sequence[str]) -> Iterator[Finding]:
