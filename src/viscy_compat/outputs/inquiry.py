@@ -85,13 +85,13 @@ class Inquiry:
         runs = [self._run_candidate("candidate 0", candidates.configs[0])]
         self._announce(tell, runs[0].forward, candidates)
         runs += [self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)]
-        running = [run for run in runs if not run.excluded]
-        if not running:
+        survivors = [run for run in runs if not run.excluded]
+        if not survivors:
             said = f"the proof failed: {runs[0].excluded}"
             return Agreement(self.bench.user.path, Precision(""), refusal=said, code="VC350", passes=self.bench.passes)
-        compared, left_out = self._compared_names(running[0])
-        best = self._nearest(running, compared)
-        labels = [best.label, *(run.label for run in running if run is not best)]
+        compared, left_out = self._compared_names(survivors[0])
+        best = self._nearest(survivors, compared)
+        labels = [best.label, *(run.label for run in survivors if run is not best)]
         precision, holds = self._precision(best, labels, compared)
         changes = self._alter(best, compared)
         comparison = self._compare([*labels, *self.emulated, *changes], compared)
@@ -113,7 +113,7 @@ class Inquiry:
         )
         agreement = self._with_refusal(agreement, found, best, holds=holds)
         if not agreement.refusal and candidates.names:
-            settled, left_open = _settled(runs, fates, candidates)
+            settled, left_open = _settle(runs, fates, candidates)
             agreement = agreement._replace(settled=settled, left_open=left_open)
         return agreement._replace(passes=self.bench.passes, made=self.bench.user.made)
 
@@ -160,13 +160,13 @@ class Inquiry:
         seed = self.bench.user.seed or 0
         return self.bench.run(label, build, **{"seed": seed, "inner": True, **options})
 
-    def _nearest(self, running: list[CandidateRun], compared: Sequence[str]) -> CandidateRun:
-        labels = [run.label for run in running]
+    def _nearest(self, survivors: list[CandidateRun], compared: Sequence[str]) -> CandidateRun:
+        labels = [run.label for run in survivors]
         found = self._compare(labels, compared).differences
         distances = [found.length(), *(found.between(label) for label in labels[1:])]
         # of two that are as near, the one is likelier that gives nothing which the user does not have
-        spare = [len(set(_output_names(run.forward)) - set(self.bench.user.tensors)) for run in running]
-        return running[min(range(len(running)), key=lambda place: (distances[place], spare[place]))]
+        spare = [len(set(_output_names(run.forward)) - set(self.bench.user.tensors)) for run in survivors]
+        return survivors[min(range(len(survivors)), key=lambda place: (distances[place], spare[place]))]
 
     # --- outputs ---------------------------------------------------------------------------------------------------
 
@@ -189,8 +189,8 @@ class Inquiry:
             return tuple(wanted), {}
         self._run("other seed", run.config, seed=(user.seed or 0) + 1)
         found = self._compare([run.label, "other seed"], wanted).differences
-        drawn = [name for name in wanted if found.length_of(name, "other seed")]
-        apart = [name for name in drawn if found.length_of(name) > SEEDED_ALIKE]
+        random = [name for name in wanted if found.length_of(name, "other seed")]
+        apart = [name for name in random if found.length_of(name) > SEEDED_ALIKE]
         if user.device.startswith("cpu") and user.seed is not None and user.precision in ("", "float32"):
             apart = []
         kept = tuple(name for name in wanted if name not in apart)
@@ -218,7 +218,7 @@ class Inquiry:
             return Precision("bytes"), True
 
         def emulate(name: str) -> Differences:
-            # what cannot be run in a precision, or not on this processor, is not explained by it: its noise is none
+            # what cannot be run in a precision, or not on this processor, is not precisions by it: its noise is none
             if self._run(name, best.config, precision=name).raised:
                 self._run(name, best.config)
             self.emulated.append(name)
@@ -248,17 +248,17 @@ class Inquiry:
         if run is best:
             return Alternative(what, "fits", coefficient=0.0)
         row = judge_alternative(found, run.label, what, self.emulated)
-        allowed = precision.bound * precision.noise
-        if row.answer == "undecided" and found.between(run.label) > allowed and found.length() <= allowed:
+        bound = precision.bound * precision.noise
+        if row.answer == "undecided" and found.between(run.label) > bound and found.length() <= bound:
             return row._replace(answer="excluded", why="by distance")
         return row
 
     # --- refusals --------------------------------------------------------------------------------------------------
 
     def _with_refusal(self, agreement: Agreement, found: Differences, best: CandidateRun, *, holds: bool) -> Agreement:
-        fitting = [row for row in agreement.alterations if row.answer == "fits"]
-        nearest = max(fitting, key=lambda row: row.coefficient / (row.spread or 1.0), default=None)
-        told = (
+        rivals = [row for row in agreement.alterations if row.answer == "fits"]
+        nearest = max(rivals, key=lambda row: row.coefficient / (row.spread or 1.0), default=None)
+        figures = (
             f"{nearest.what}: {nearest.coefficient:.2f} of that way, give or take {nearest.spread:.1g}"
             if nearest
             else ""
@@ -267,22 +267,22 @@ class Inquiry:
             begins = self._beginning(best)
             said = f"{_what_differs(agreement)}; {_why_unexplained(agreement.precision)}"
             said += f"; the difference begins in {begins}" if begins else ""
-            said += f"; they go the way of {told}" if told else ""
+            said += f"; they go the way of {figures}" if figures else ""
             return agreement._replace(refusal=said, code="VC350", begins=begins)
         if nearest:
-            return agreement._replace(refusal=f"the outputs fit another model than this one: {told}", code="VC351")
+            return agreement._replace(refusal=f"the outputs fit another model than this one: {figures}", code="VC351")
         return agreement
 
     def _beginning(self, best: CandidateRun) -> str:
         """Return the first module whose output no precision explains that explains those before it."""
-        explained = list(self.emulated)
+        precisions = list(self.emulated)
         for module in self.bench.inner_names(best.forward):
             key = f"{INNER}{module}"
-            found = self.bench.compare([key], [best.label, *explained]).differences
-            left = [name for name in explained if explains(found, name)]
+            found = self.bench.compare([key], [best.label, *precisions]).differences
+            left = [name for name in precisions if explains(found, name)]
             if not left:
                 return printable(module)
-            explained = left
+            precisions = left
         return ""
 
     def _announce(self, tell: Callable[[str], None], first: Forward, candidates: Candidates) -> None:
@@ -308,7 +308,7 @@ def _agreements(comparison: Comparison) -> Iterator[OutputAgreement]:
         )
 
 
-def _settled(
+def _settle(
     runs: list[CandidateRun], fates: tuple[Alternative, ...], candidates: Candidates
 ) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
     """Return the arguments that are the same in all that is left, and the values of the others."""

@@ -272,15 +272,15 @@ class Gallery:
         alike = [tensor.to(expected.dtype) if expected.dtype in HALVES.values() else tensor for tensor in shown]
         wide = expected.double().flatten()
         scale = float(wide.norm()) or 1.0
-        first = alike[0].double().flatten()
-        others = [tensor.double().flatten() for tensor in alike[1:]]
+        first, *others = (tensor.flatten() for tensor in alike)
         pieces = []
         for start in range(PIECES):
+            # made wide piece by piece: two dozen whole outputs in float64 are gigabytes
             here = slice(start * len(wide) // PIECES, (start + 1) * len(wide) // PIECES)
-            rows = torch.stack([wide[here], *(other[here] for other in others)]) - first[here]
+            rows = torch.stack([wide[here], *(other[here].double() for other in others)]) - first[here].double()
             rows /= scale
             pieces.append((rows @ rows.T).tolist())
-        difference = (wide - first).abs()
+        difference = (wide - first.double()).abs()
         return {
             "shape": list(base.shape),
             "equal": _bytes_equal(alike[0], expected),
