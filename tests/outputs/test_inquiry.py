@@ -13,7 +13,7 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.inference import infer
 from viscy_compat.diagnosis import Identity
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.outputs.verdict import findings_about
 
 EPS = {"kind": "eps", "type": "LayerNorm", "from": 1e-6, "to": 1e-5, "modules": 18}
@@ -251,3 +251,19 @@ def test_one_of_many_plans_holds_or_not(tmp_path: Path) -> None:
     hopeless = Scripted(rounded, {"output": draw("nothing alike")})
     assert not inquire(tmp_path, hopeless).holds()
     assert len(hopeless.requests) == 1
+
+
+@pytest.mark.parametrize("difference", [0.0, 1e-7])
+def test_a_new_file_must_give_what_the_plan_gave_to_the_last_bit(tmp_path: Path, difference: float) -> None:
+    def outputs(request: Any) -> Any:
+        moved = difference if request["label"] == "new file" else 0.0
+        return {"output": add(rounded(request)["output"], draw("file", moved))}
+
+    inquiry = inquire(tmp_path, Scripted(outputs, {"output": add(OURS, noise("tf32", like=0.6))}, [EPS, GELU]))
+    agreement = inquiry.judge(lambda line: None)
+    assert not agreement.refusal
+    if not difference:
+        inquiry.refuse_others(agreement, inquiry.best)
+        return
+    with pytest.raises(PlanRefused, match="does not give what the plan gives"):
+        inquiry.refuse_others(agreement, inquiry.best)

@@ -26,7 +26,7 @@ class Build:
 
 @dataclass(frozen=True)
 class Forward:
-    """What one forward pass gave: shapes by name in order, inner ones included, or what was raised.
+    """What one forward pass gave: shapes by name in order, inner ones included, or the error that ended it.
 
     ``draws`` says whether it took numbers from the generator; ``alterations`` lists small changes that the model has a
     place for.
@@ -36,12 +36,12 @@ class Forward:
     draws: bool = False
     seconds: float = 0.0
     alterations: tuple[dict[str, Any], ...] = ()
-    raised: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Numbers about each output, and the inner products of all that were asked for."""
+    """Numbers about each output, and the inner products of all that were request for."""
 
     differences: Differences
     equal: Mapping[str, bool]
@@ -110,8 +110,8 @@ class Bench:
         unit : Sequence[str], optional
             Outputs that are brought to length 1 before they are compared.
         """
-        asked = {"op": "compare", "expected": self.user.path, "names": list(names), "labels": list(labels)}
-        answer = self.worker.request({**asked, "unit": list(unit)})
+        request = {"op": "compare", "expected": self.user.path, "names": list(names), "labels": list(labels)}
+        answer = self.worker.request({**request, "unit": list(unit)})
         try:
             return _comparison(answer["outputs"], names, labels, self.user.path)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
@@ -133,7 +133,7 @@ def _forward(answer: Mapping[str, Any]) -> Forward:
     error = answer.get("error")
     if error:
         first = str(error["message"]).strip().partition("\n")[0][:200]
-        return Forward(raised=printable(f"{error['type']}: {first}" if first else str(error["type"])))
+        return Forward(error=printable(f"{error['type']}: {first}" if first else str(error["type"])))
     return Forward(
         shapes={str(name): tuple(int(size) for size in shape) for name, (shape, _) in answer["outputs"].items()},
         draws=bool(answer["draws"]),

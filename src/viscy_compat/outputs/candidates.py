@@ -28,15 +28,12 @@ class Candidates:
         Complete configurations, the assumed one first if it is among them.
     names : tuple[str, ...]
         The arguments that are open.
-    impossible : int
-        How many were ruled out by the shapes.
     passed_over : int
         How many would have been run but for `MOST_RUN`.
     """
 
     configs: tuple[Mapping[str, Any], ...]
     names: tuple[str, ...]
-    impossible: int = 0
     passed_over: int = 0
 
 
@@ -44,8 +41,8 @@ def find_candidates(
     architecture: Architecture,
     config: Mapping[str, Any],
     undetermined: Mapping[str, Undetermined],
-    fed: tuple[int, ...],
-    expected: Mapping[str, tuple[int, ...]],
+    input_shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> Candidates:
     """Return the configurations that could have given outputs of these shapes.
 
@@ -57,9 +54,9 @@ def find_candidates(
         What is known and assumed.
     undetermined : Mapping[str, Undetermined]
         What the weights do not tell.
-    fed : tuple[int, ...]
+    input_shape : tuple[int, ...]
         The shape of the input.
-    expected : Mapping[str, tuple[int, ...]]
+    shapes : Mapping[str, tuple[int, ...]]
         Shapes of the outputs that the user has, by name.
 
     Examples
@@ -77,30 +74,30 @@ def find_candidates(
     rows = [row for row in undetermined.values() if row.changes_predictions]
     footprint = architecture.footprint(config)
     possible: list[Mapping[str, Any]] = []
-    tried = 0
-    for combined in islice(_combinations(config, rows), _MOST_TRIED):
-        tried += 1
-        if _has_footprint(architecture, combined, footprint) and _gives(architecture, combined, fed, expected):
-            possible.append(combined)
+    for combination in islice(_combinations(config, rows), _MOST_TRIED):
+        if _has_footprint(architecture, combination, footprint) and _gives(
+            architecture, combination, input_shape, shapes
+        ):
+            possible.append(combination)
     names = tuple(dict.fromkeys(name for row in rows for name in (row.name, *(row.candidates or ({},))[0])))
     if not possible:
-        return Candidates((config,), names if rows else (), tried)
-    kept = tuple(possible[:MOST_RUN])
-    return Candidates(kept, names, tried - len(possible), len(possible) - len(kept))
+        return Candidates((config,), names if rows else ())
+    configs = tuple(possible[:MOST_RUN])
+    return Candidates(configs, names, len(possible) - len(configs))
 
 
 def _combinations(config: Mapping[str, Any], rows: list[Undetermined]) -> Iterator[Mapping[str, Any]]:
     """Yield every combination of candidates, the assumed values first, none twice."""
-    seen = set()
-    for chosen in product(*(row.candidates for row in rows)):
-        combined = dict(config)
-        for candidate in chosen:
-            combined.update(candidate)
+    spellings = set()
+    for choice in product(*(row.candidates for row in rows)):
+        combination = dict(config)
+        for candidate in choice:
+            combination.update(candidate)
         # what goes with one argument yields to the row of another that is about it
-        combined.update({row.name: candidate[row.name] for row, candidate in zip(rows, chosen, strict=True)})
-        if repr(combined) not in seen:
-            seen.add(repr(combined))
-            yield combined
+        combination.update({row.name: candidate[row.name] for row, candidate in zip(rows, choice, strict=True)})
+        if repr(combination) not in spellings:
+            spellings.add(repr(combination))
+            yield combination
 
 
 def _has_footprint(architecture: Architecture, config: Mapping[str, Any], footprint: Any) -> bool:
@@ -114,8 +111,8 @@ def _has_footprint(architecture: Architecture, config: Mapping[str, Any], footpr
 def _gives(
     architecture: Architecture,
     config: Mapping[str, Any],
-    fed: tuple[int, ...],
-    expected: Mapping[str, tuple[int, ...]],
+    input_shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
 ) -> bool:
-    outcome = architecture.outcome(config, fed)
-    return outcome.runs and all(outcome.outputs.get(name, shape) == shape for name, shape in expected.items())
+    outcome = architecture.outcome(config, input_shape)
+    return outcome.runs and all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())

@@ -68,6 +68,7 @@ class Expectation:
         self.agreement: Agreement | None = None
         self._stack, self._count = ExitStack(), 0
         self._settled: dict[str, bool] = {}
+        self._best = ""
 
     def __enter__(self) -> Expectation:
         self._folder = self._stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
@@ -95,7 +96,9 @@ class Expectation:
         UsageError
             Where the class is not known, or no output of it is in the file.
         """
-        self.agreement = self._inquiry(chosen, self._weights(chosen)).judge(self.tell)
+        inquiry = self._inquiry(chosen, self._weights(chosen))
+        self.agreement = inquiry.judge(self.tell)
+        self._best = inquiry.best
         return self.agreement
 
     def __call__(self, chosen: FilePlan, finished: NewFile) -> Mapping[str, Any]:
@@ -109,7 +112,7 @@ class Expectation:
         agreement = self.agreement or self.judge(chosen)
         refuse(agreement)
         inquiry = self._inquiry(chosen, target_weights(finished, self._folder))
-        inquiry.refuse_others(agreement)
+        inquiry.refuse_others(agreement, self._best)
         return {"expected": {row.name: describe_output(row) for row in agreement.outputs}}
 
     def _inquiry(self, chosen: FilePlan, weights: str) -> Inquiry:

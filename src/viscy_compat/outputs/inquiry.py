@@ -65,6 +65,7 @@ class Inquiry:
     identity: Identity | None = None
     loses: bool = False
     emulated: list[str] = field(default_factory=list)
+    best: str = ""
 
     # --- the trips -------------------------------------------------------------------------------------------------
 
@@ -77,7 +78,7 @@ class Inquiry:
         found = self._compare([run.label], compared).differences
         if found.length() > _HOPELESS:
             return False
-        return not found.length() or self._precision(run, [run.label], compared)[1]
+        return not found.length() or self._precision(run, compared)[1]
 
     def judge(self, tell: Callable[[str], None]) -> Agreement:
         """Find out everything; see `viscy_compat.outputs.expectation.Expectation.judge`."""
@@ -91,8 +92,9 @@ class Inquiry:
             return Agreement(self.bench.user.path, Precision(""), refusal=said, code="VC350", passes=self.bench.passes)
         compared, left_out = self._compared_names(survivors[0])
         best = self._nearest(survivors, compared)
+        self.best = best.label
         labels = [best.label, *(run.label for run in survivors if run is not best)]
-        precision, holds = self._precision(best, labels, compared)
+        precision, holds = self._precision(best, compared)
         changes = self._alter(best, compared)
         comparison = self._compare([*labels, *self.emulated, *changes], compared)
         found = comparison.differences
@@ -117,11 +119,11 @@ class Inquiry:
             agreement = agreement._replace(settled=settled, left_open=left_open)
         return agreement._replace(passes=self.bench.passes, made=self.bench.user.made)
 
-    def refuse_others(self, agreement: Agreement) -> None:
-        """Refuse a new file that does not give what was judged; see `Expectation.__call__`."""
+    def refuse_others(self, agreement: Agreement, best: str) -> None:
+        """Refuse a new file that does not give, to the last bit, what was judged and is kept under the label `best`."""
         run = self._run_candidate("new file", {**self.build.config, **agreement.settled})
         compared = tuple(row.name for row in agreement.outputs if not row.left_out)
-        if run.excluded or self._compare([run.label], compared).differences.length() != agreement.distance:
+        if run.excluded or self._compare([best, run.label], compared).differences.length(run.label):
             raise PlanRefused("the proof failed: the new file does not give what the plan gives", code="VC350")
 
     # --- configurations --------------------------------------------------------------------------------------------
@@ -131,12 +133,12 @@ class Inquiry:
         if self.identity is None:
             return Candidates((config,), ())
         shapes = {name: spec.shape for name, spec in user.tensors.items() if name in self.architecture.outputs}
-        return find_candidates(self.architecture, config, self.identity.undetermined, user.fed, shapes)
+        return find_candidates(self.architecture, config, self.identity.undetermined, user.input_shape, shapes)
 
     def _run_candidate(self, label: str, config: Mapping[str, Any]) -> CandidateRun:
         forward = self._run(label, config, enumerate_alterations=True)
-        if forward.raised:
-            return CandidateRun(label, config, forward, forward.raised)
+        if forward.error:
+            return CandidateRun(label, config, forward, forward.error)
         return CandidateRun(label, config, forward, self._other_shape(forward))
 
     def _other_shape(self, forward: Forward) -> str:
@@ -211,7 +213,7 @@ class Inquiry:
 
     # --- precisions and alternatives -------------------------------------------------------------------------------
 
-    def _precision(self, best: CandidateRun, labels: Sequence[str], compared: Sequence[str]) -> tuple[Precision, bool]:
+    def _precision(self, best: CandidateRun, compared: Sequence[str]) -> tuple[Precision, bool]:
         self.emulated.clear()
         comparison = self._compare([best.label], compared)
         if all(comparison.equal.values()):
@@ -219,7 +221,7 @@ class Inquiry:
 
         def emulate(name: str) -> Differences:
             # what cannot be run in a precision, or not on this processor, is not precisions by it: its noise is none
-            if self._run(name, best.config, precision=name).raised:
+            if self._run(name, best.config, precision=name).error:
                 self._run(name, best.config)
             self.emulated.append(name)
             return self._compare([best.label, *self.emulated], compared).differences
@@ -232,7 +234,7 @@ class Inquiry:
         for place, change in enumerate(best.forward.alterations):
             label = f"alteration {place}"
             forward = self._run(label, best.config, alteration=change)
-            if not forward.raised and all(
+            if not forward.error and all(
                 forward.shapes.get(name) == self.bench.user.tensors[name].shape for name in compared
             ):
                 changes[label] = name_alteration(change)

@@ -34,9 +34,7 @@ _LARGER: Final = 3.0
 """bfloat16 has 7 bits where float16 has 10: its noise is 7 to 10 times as large, and three times is half the way."""
 
 
-def find_precision(
-    emulate: Callable[[str], Differences], *, stated: str = "", nearer: bool = False
-) -> tuple[Precision, bool]:
+def find_precision(emulate: Callable[[str], Differences], *, stated: str = "") -> tuple[Precision, bool]:
     """Emulate at most four precisions, and say which one explains the outputs.
 
     Parameters
@@ -45,8 +43,6 @@ def find_precision(
         Runs the model in a precision; what it returns knows all precisions that were emulated so far, by name.
     stated : str, optional
         The precision that is known; then nothing else is tried.
-    nearer : bool, optional
-        Whether to stop at the first one that explains them.
 
     Returns
     -------
@@ -63,11 +59,11 @@ def find_precision(
     found = emulate("float16")
     last = "bfloat16" if found.length() > _LARGER * found.length("float16") else "tf32-all"
     found = emulate(last)
-    tried = ("tf32", "float16", last)
-    holding = [name for name in tried if explains(found, name)]
-    best = max(holding or tried, key=lambda name: _score(found, name))
-    others = tuple(name for name in holding if name != best and _score(found, name) > _score(found, best) - _NEAR)
-    return _precision(found, best)._replace(others=others), bool(holding)
+    names = ("tf32", "float16", last)
+    fits = [name for name in names if explains(found, name)]
+    best = max(fits or names, key=lambda name: _score(found, name))
+    others = tuple(name for name in fits if name != best and _score(found, name) > _score(found, best) - _NEAR)
+    return _precision(found, best)._replace(others=others), bool(fits)
 
 
 def noise(found: Differences, name: str) -> float:

@@ -42,7 +42,7 @@ class UserOutputs:
     ----------
     path : str
         The file.
-    fed : tuple[int, ...]
+    input_shape : tuple[int, ...]
         The shape of the input.
     tensors : Mapping[str, TensorSpec]
         Everything else in it.
@@ -55,7 +55,7 @@ class UserOutputs:
     """
 
     path: str
-    fed: tuple[int, ...]
+    input_shape: tuple[int, ...]
     tensors: Mapping[str, TensorSpec]
     precision: str = ""
     device: str = ""
@@ -93,7 +93,7 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
     metadata = found.metadata or {}
     return UserOutputs(
         path=os.path.abspath(path),
-        fed=specs.pop(INPUT).shape,
+        input_shape=specs.pop(INPUT).shape,
         tensors=specs,
         precision=read_precision(precision, "--expect-precision")
         or read_precision(metadata.get("precision", ""), path),

@@ -1,0 +1,59 @@
+"""Configurations that weights leave open: as many as shapes leave open, and the true one among them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.architectures.inference import infer
+from viscy_compat.outputs.candidates import MOST_RUN, find_candidates
+
+MONAI = {
+    "spatial_dims": 3,
+    "in_shape": (1, 16, 64, 64),
+    "out_channels": 1,
+    "latent_size": 128,
+    "channels": (32, 64, 128),
+    "strides": (2, 2, 2),
+}
+CASES: list[tuple[str, dict[str, Any], tuple[int, ...], tuple[str, ...]]] = [
+    ("BetaVaeMonai", MONAI, (2, 1, 16, 64, 64), ("in_shape", "strides", "use_sigmoid")),
+    (
+        "ContrastiveEncoder",
+        {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15},
+        (2, 2, 15, 96, 96),
+        ("stem_stride",),
+    ),
+    ("UNeXt2", {"head_pool": True}, (1, 1, 5, 64, 64), ("head_pool",)),
+    ("Unet25d", {"residual": True}, (1, 1, 5, 64, 64), ("residual",)),
+]
+
+
+@pytest.mark.parametrize(("name", "config", "shape", "names"), CASES, ids=[case[0] for case in CASES])
+def test_the_true_values_are_among_those_that_are_run(
+    name: str, config: dict[str, Any], shape: tuple[int, ...], names: tuple[str, ...]
+) -> None:
+    architecture = find(name)
+    whole = complete(architecture, config)
+    found = infer(architecture, architecture.layout(whole))
+    assert found is not None
+    outputs = architecture.outcome(whole, shape).outputs
+    rows = {row.name: row for row in found.undetermined}
+    tried = find_candidates(architecture, found.config, rows, shape, outputs)
+    assert 0 < len(tried.configs) <= MOST_RUN
+    assert set(names) <= set(tried.names)
+    true = {argument: whole[argument] for argument in names}
+    assert true in [{argument: row[argument] for argument in names} for row in tried.configs]
+    for row in tried.configs:
+        assert architecture.layout(row) == architecture.layout(whole)
+        assert architecture.outcome(row, shape).outputs == outputs
+
+
+def test_what_is_known_is_run_alone() -> None:
+    architecture = find("ResNet3dEncoder")
+    whole = complete(architecture, {"backbone": "resnet10"})
+    tried = find_candidates(architecture, whole, {}, (1, 1, 8, 16, 16), {})
+    assert (tried.configs, tried.names, tried.passed_over) == ((whole,), (), 0)
