@@ -16,7 +16,7 @@ from viscy_compat.architectures.inference import Undetermined
 from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
-from viscy_compat.diagnosis.addressing import flag
+from viscy_compat.diagnosis.address_flags import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import quote_path
 from viscy_compat.plans.streams import TargetTensor, target_tensors

@@ -11,11 +11,11 @@ from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.diagnosis import causes
-from viscy_compat.diagnosis.addressing import flag, needed_address
+from viscy_compat.diagnosis.address_flags import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
 from viscy_compat.diagnosis.knowledge import gather, refuse_foreign, refuse_texts
 from viscy_compat.diagnosis.result import CheckResult, Stranger
-from viscy_compat.diagnosis.settling import SettledConfig, settle, settle_with
+from viscy_compat.diagnosis.settlement import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
 from viscy_compat.layout import Layout, quote_path

@@ -106,7 +106,7 @@ def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
 def _about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     if not checkpoint.metadata:
         return []
-    from viscy_compat.diagnosis.computing import about_dropped
+    from viscy_compat.diagnosis.computed_weights import about_dropped
 
     return about_dropped(checkpoint)
 

@@ -7,7 +7,7 @@ import os
 from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.plain import plain
-from viscy_compat.diagnosis.addressing import flag
+from viscy_compat.diagnosis.address_flags import flag
 from viscy_compat.findings import Finding
 from viscy_compat.layout import quote_path
 

@@ -10,10 +10,10 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
 from viscy_compat.diagnosis import causes, strictness
-from viscy_compat.diagnosis.addressing import flag, keyword, needed_address
+from viscy_compat.diagnosis.address_flags import flag, keyword, needed_address
 from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Recognised, Stranger, Unreadable
 from viscy_compat.diagnosis.sets import choose_set, facts_of
-from viscy_compat.diagnosis.settling import SettledConfig, settle
+from viscy_compat.diagnosis.settlement import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
@@ -53,7 +53,7 @@ def _judge_without(
     alone: bool,
 ) -> Diagnosis:
     """Judge what is left without some tensors, and then put them back outside of the model."""
-    from viscy_compat.plans.dropping import keys_of, with_dropped
+    from viscy_compat.plans.drops import keys_of, with_dropped
 
     lean = checkpoint.without(keys_of(drops, checkpoint))
     choice = choose_set(lean, class_name)
@@ -74,13 +74,13 @@ def _stranger(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Str
 
 def _of_parametrised_class(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger | None:
     """Judge a file of a known class whose weights are parametrised; None where it is none."""
-    from viscy_compat.diagnosis import computing
+    from viscy_compat.diagnosis import computed_weights
     from viscy_compat.diagnosis.several import views_to_try
 
-    whole = computing.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
+    whole = computed_weights.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
     if whole is None:
         return None
-    findings = (*causes.about_container(checkpoint, whole.view), *computing.about_parts(whole.parts))
+    findings = (*causes.about_container(checkpoint, whole.view), *computed_weights.about_parts(whole.parts))
     result = CheckResult(
         checkpoint.path,
         "unreadable" if causes.forbid_loading(findings) else "incompatible",
@@ -130,7 +130,7 @@ def _of_known_class(
 def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
     if not view.outside:
         return []
-    from viscy_compat.diagnosis.computing import about_adapters_outside
+    from viscy_compat.diagnosis.computed_weights import about_adapters_outside
 
     return about_adapters_outside(checkpoint, view)
 
@@ -173,7 +173,7 @@ def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
 
 def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
-    from viscy_compat.diagnosis import computing
+    from viscy_compat.diagnosis import computed_weights
     from viscy_compat.diagnosis.several import views_to_try
     from viscy_compat.plans.parametrisations import find_parametrisations
 
@@ -185,8 +185,8 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
     view = near[0] if near else views[0]
     findings = [
         *causes.about_container(checkpoint, view),
-        *computing.about_parts(find_parametrisations(layout_of(checkpoint, view))),
-        *(computing.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
+        *computed_weights.about_parts(find_parametrisations(layout_of(checkpoint, view))),
+        *(computed_weights.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
         *(causes.about_the_nearest(near[1]) if near else []),
     ]
     verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"

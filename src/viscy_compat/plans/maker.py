@@ -75,7 +75,7 @@ class Route(NamedTuple):
         loses = self.inference.generation.loses if self.inference else ()
         rows = (*with_casts(rows, self.source.layout, self.target.layout), *self._drops())
         if self.dropped:
-            from viscy_compat.plans.dropping import losses_of
+            from viscy_compat.plans.drops import losses_of
 
             loses = (*loses, *losses_of(rows))
         return plan_of(self.source, self.target, rows, loses=loses)
@@ -85,7 +85,7 @@ class Route(NamedTuple):
             if name not in self.dropped:
                 yield Drop(name, OUTSIDE)
                 continue
-            from viscy_compat.plans.dropping import drop_of
+            from viscy_compat.plans.drops import drop_of
 
             yield drop_of(name, self.source.layout[name])
 

@@ -14,15 +14,15 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.checkpoint.zeros import lacks_its_sums
 from viscy_compat.diagnosis import CheckResult, Diagnosis, Recognised, Stranger, diagnose
-from viscy_compat.diagnosis.addressing import needed_address
+from viscy_compat.diagnosis.address_flags import needed_address
 from viscy_compat.diagnosis.causes import about_absent_weights, about_several_sets, forbid_remap
-from viscy_compat.diagnosis.computing import about_adapters_outside
+from viscy_compat.diagnosis.computed_weights import about_adapters_outside
 from viscy_compat.diagnosis.sets import choose_set
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
 from viscy_compat.errors import PlanRefused, Unbuildable, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import Layout, printable
 from viscy_compat.named import NamedTuple
-from viscy_compat.plans.dropping import keys_of, view_without, with_dropped, with_effects
+from viscy_compat.plans.drops import keys_of, view_without, with_dropped, with_effects
 from viscy_compat.plans.maker import Route, infer_plan, plan_back, plan_source, route_to_class, sources_of_view
 from viscy_compat.plans.plan import Plan, PlanEnd, inverse_of, require_fit
 from viscy_compat.plans.plan_file import read_plan

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold
 from viscy_compat.operations import Operation
-from viscy_compat.plans.dropping import changing_drops
+from viscy_compat.plans.drops import changing_drops
 from viscy_compat.rewrite.admission import Admission
 
 _MOST_NAMES = 4

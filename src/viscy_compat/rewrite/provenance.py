@@ -11,11 +11,11 @@ from typing import Any
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import infer
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.diagnosis.computing import dropped_before
+from viscy_compat.diagnosis.computed_weights import dropped_before
 from viscy_compat.diagnosis.knowledge import gather
-from viscy_compat.diagnosis.settling import settle_with
+from viscy_compat.diagnosis.settlement import settle_with
 from viscy_compat.layout import fold
-from viscy_compat.plans.dropping import changing_drops
+from viscy_compat.plans.drops import changing_drops
 from viscy_compat.plans.plan import layout_digest
 from viscy_compat.plans.plan_file import plan_id
 from viscy_compat.rewrite.choosing import FilePlan, RemapRequest

@@ -17,7 +17,7 @@ from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdic
 from viscy_compat.layout import differences, fold
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
-from viscy_compat.plans.dropping import changing_drops
+from viscy_compat.plans.drops import changing_drops
 from viscy_compat.plans.optimizer import reindex
 from viscy_compat.plans.plan import Plan
 from viscy_compat.plans.plan_file import dumps, plan_id
