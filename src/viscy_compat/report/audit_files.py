@@ -98,8 +98,9 @@ def _csv(outcome: AuditOutcome) -> Iterator[str]:
     for row in outcome.rows():
         text = io.StringIO()
         told = row.to_dict()
-        csv.writer(text, lineterminator="").writerow([_cell(told.get(name)) for name in COLUMNS])
-        yield text.getvalue()
+        # csv quotes a letter that ends a line only where it is one of these
+        csv.writer(text, lineterminator="\r\n").writerow([_cell(told.get(name)) for name in COLUMNS])
+        yield text.getvalue().removesuffix("\r\n")
 
 
 def _cell(value: object) -> object:
