@@ -243,7 +243,7 @@ def _judge(
         # an extra that nobody has installed is not broken, whatever else there is of what it needs
         findings = [Finding("VC395", reasons[0], fix=_install(extras)), *findings] if must else []
     reasons += [finding.message for finding in findings if finding.code != "VC395"]
-    return Readiness(title, extras, requirements, tuple(reasons), tuple(findings))
+    return Readiness(title, extras, requirements=requirements, reasons=tuple(reasons), findings=tuple(findings))
 
 
 def _broken(requirements: Iterable[Requirement], extras: Sequence[str], failed: Mapping[str, str]) -> Iterator[Finding]:

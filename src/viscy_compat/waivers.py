@@ -309,7 +309,9 @@ def _waiver(name: str, row: Any, version: str, today: date, where: str) -> Waive
         expired = (expires.date() if isinstance(expires, datetime) else expires) <= today
     else:
         expired = _has_come(expires, version, where)
-    return Waiver(name, row["class"], row.get("code") or row["law"], row["reason"], expires, expired)
+    return Waiver(
+        name, row["class"], about=row.get("code") or row["law"], reason=row["reason"], expires=expires, expired=expired
+    )
 
 
 def _complaint(row: Any) -> str:

@@ -102,7 +102,7 @@ def _audited(
     progress.clear()
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2
-    outcome = AuditOutcome(audit.read, tally, policy, code, aside, interrupted=stop is not None)
+    outcome = AuditOutcome(audit.read, tally, policy=policy, exit_code=code, aside=aside, interrupted=stop is not None)
     if stop is None:
         ledger.sort(audit.places)
     _report(outcome, arguments)

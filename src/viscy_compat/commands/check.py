@@ -147,6 +147,11 @@ def _expecting(
     ) as expectation:
         for result in results:
             request = RemapRequest(
-                result.file, class_name, statements, arguments.state_dict, limits, against=arguments.against or ""
+                result.file,
+                class_name,
+                statements=statements,
+                state_dict=arguments.state_dict,
+                limits=limits,
+                against=arguments.against or "",
             )
             yield check_expecting(result, request, expectation)

@@ -83,14 +83,14 @@ def run(arguments: Namespace) -> int:
     question = RemapRequest(
         arguments.path,
         arguments.class_name or "",
-        statements_of(arguments),
-        arguments.state_dict,
-        with_limits(arguments.limit),
-        arguments.plan or "",
-        arguments.against or "",
-        "back" if arguments.reverse else "forward",
-        tuple(arguments.hint),
-        tuple(arguments.drop),
+        statements=statements_of(arguments),
+        state_dict=arguments.state_dict,
+        limits=with_limits(arguments.limit),
+        plan=arguments.plan or "",
+        against=arguments.against or "",
+        direction="back" if arguments.reverse else "forward",
+        hints=tuple(arguments.hint),
+        drops=tuple(arguments.drop),
     )
     wish = _wish(arguments)
     if arguments.prove and arguments.expect:
@@ -252,10 +252,10 @@ def _wish(arguments: Namespace) -> Wish:
     return Wish(
         out,
         existing,
-        arguments.weights_only,
-        arguments.write_plan or "",
-        arguments.shim or "",
-        arguments.class_path,
-        arguments.keep_classes,
-        arguments.sets,
+        weights_only=arguments.weights_only,
+        plan_out=arguments.write_plan or "",
+        shim_out=arguments.shim or "",
+        class_path=arguments.class_path,
+        keep_classes=arguments.keep_classes,
+        sets=arguments.sets,
     )

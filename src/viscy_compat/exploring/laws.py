@@ -117,8 +117,8 @@ class Subject:
         name, target = f"{self.old.title} {self.architecture.name}", self.package.target(self.architecture)
         ours = {name: value for name, value in drawn.config.items() if name not in self.lacking}
         runs = (
-            Run(name, self.old.target, theirs, drawn.input, report, self.seed, old),
-            Run("candidate", target, ours, drawn.input, report, self.seed, new),
+            Run(name, self.old.target, config=theirs, input=drawn.input, report=report, seed=self.seed, options=old),
+            Run("candidate", target, config=ours, input=drawn.input, report=report, seed=self.seed, options=new),
         )
         return next(self.both.both([runs]))
 

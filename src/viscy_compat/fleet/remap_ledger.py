@@ -190,4 +190,4 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
         finding = next(iter(result.findings), Finding("", "no plan was found"))
         return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
     status = os.stat(out)
-    return LedgerRemap(row.file, "written", out, status.st_size, status.st_mtime_ns, mark)
+    return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)

@@ -58,7 +58,9 @@ class AuditRow(NamedTuple):
     @property
     def target(self) -> Target:
         """The file as it was when it was judged."""
-        return Target(self.file, self.named, self.size, self.modified_ns, self.inode, self.mark)
+        return Target(
+            self.file, self.named, size=self.size, modified_ns=self.modified_ns, inode=self.inode, mark=self.mark
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as the ledger has it; what says nothing is left out."""

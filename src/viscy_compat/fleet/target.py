@@ -36,9 +36,9 @@ def target_of(path: str, *, named: bool) -> Target:
         return Target(path, named)
     if stat.S_ISDIR(status.st_mode):
         size, mark = _content(path)
-        return Target(path, named, size, status.st_mtime_ns, status.st_ino, mark)
+        return Target(path, named, size=size, modified_ns=status.st_mtime_ns, inode=status.st_ino, mark=mark)
     mark = _content(os.path.dirname(path) or ".")[1] if path.lower().endswith(".index.json") else ""
-    return Target(path, named, status.st_size, status.st_mtime_ns, status.st_ino, mark)
+    return Target(path, named, size=status.st_size, modified_ns=status.st_mtime_ns, inode=status.st_ino, mark=mark)
 
 
 def probe(target: Target) -> Target:

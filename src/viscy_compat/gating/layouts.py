@@ -63,6 +63,14 @@ def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) 
 
 def _build(workshop: Workshop, architecture: Architecture, case: Case, device: str) -> WorkerAnswer:
     target = workshop.setting.candidate.target(architecture)
-    run = Run("candidate", target, architecture.for_worker(case.config), case.input, ("layout",), 0, {"device": device})
+    run = Run(
+        "candidate",
+        target,
+        config=architecture.for_worker(case.config),
+        input=case.input,
+        report=("layout",),
+        seed=0,
+        options={"device": device},
+    )
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
     return workshop.setting.candidate.check(workshop.worker, answer)

@@ -128,7 +128,7 @@ def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, c
     workshop.old.source(name, root=old.target.partition(".")[0], files=old.source.files, pretrained=False)
     arguments = old.release.arguments(complete(architecture, case.config))
     options = {"save": place, "keep": ["weights", "eval"]}
-    run = Run(name, old.target, arguments, case.input, ("eval",), 0, options)
+    run = Run(name, old.target, config=arguments, input=case.input, report=("eval",), seed=0, options=options)
     found = _pass(read_answer(workshop.old.request(run.to_json()), "old", run))
     if isinstance(found, Raised):
         raise CompatError(f"the old class raises {printable(str(found))}", where=f"{old.title} {architecture.name}")
@@ -162,7 +162,7 @@ def _compare(
     place, new = places
     target = workshop.setting.candidate.target(architecture)
     options = {"weights": new, "save": f"{new}.outputs", "keep": ["eval"]}
-    run = Run("candidate", target, case.config, case.input, ("eval",), 0, options)
+    run = Run("candidate", target, config=case.config, input=case.input, report=("eval",), seed=0, options=options)
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
     found = _pass(workshop.setting.candidate.check(workshop.worker, answer))
     where = f"{generation.name} {case.name}"

@@ -98,7 +98,7 @@ def verify(
     package = read_candidate(candidate)
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")
-    wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel, recorded, trust_repo)
+    wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel=wheel, recorded=recorded, trust=trust_repo)
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs, device=device)
     if device == "cuda":
@@ -227,7 +227,7 @@ class Comparison:
         """Compare one class on two workers."""
         old = self.olds[architecture.name]
         descriptions = both.describe(architecture, old)
-        origin = Origin(old.kind, old.revision, old.source.blobs, old.proven, both.conditions)
+        origin = Origin(old.kind, old.revision, blobs=old.source.blobs, proven=old.proven, conditions=both.conditions)
         notes = tuple(_notes(old, architecture))
         result = ClassResult(architecture.name, old.generation.name, origin, 0, notes=notes)
         if descriptions[1].error:
@@ -273,15 +273,23 @@ class Comparison:
         name = source_name(architecture, old)
         theirs = old_arguments(architecture, old, case.config)
         return (
-            Run(name, old.target, theirs, case.input, report, self.seed, {**self.placing, **options[0]}),
+            Run(
+                name,
+                old.target,
+                config=theirs,
+                input=case.input,
+                report=report,
+                seed=self.seed,
+                options={**self.placing, **options[0]},
+            ),
             Run(
                 "candidate",
                 self.package.target(architecture),
-                architecture.for_worker(case.config),
-                case.input,
-                report,
-                self.seed,
-                {**self.placing, **options[1]},
+                config=architecture.for_worker(case.config),
+                input=case.input,
+                report=report,
+                seed=self.seed,
+                options={**self.placing, **options[1]},
             ),
         )
 

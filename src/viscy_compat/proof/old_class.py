@@ -146,7 +146,15 @@ def _run(
     weights: str,
 ) -> Run:
     options = {"weights": weights, "save": f"{weights}.outputs", "keep": ["eval"]}
-    return Run(source, target, dict(arguments), architecture.input_shape(config), ("eval",), 0, options)
+    return Run(
+        source,
+        target,
+        config=dict(arguments),
+        input=architecture.input_shape(config),
+        report=("eval",),
+        seed=0,
+        options=options,
+    )
 
 
 def _ask(worker: Worker, run: Run) -> WorkerAnswer:

@@ -28,7 +28,15 @@ def run_of(record: RecordedCase, target: str, architecture: Architecture) -> Run
     samples = max([1, *(len(row.samples) for row in record.weights)])
     report = ("layout", "initial", "eval", "train")
     options = {"samples": samples, "tensors": architecture.companions(record.input)}
-    return Run("candidate", target, architecture.for_worker(record.config), record.input, report, 0, options)
+    return Run(
+        "candidate",
+        target,
+        config=architecture.for_worker(record.config),
+        input=record.input,
+        report=report,
+        seed=0,
+        options=options,
+    )
 
 
 def compare_recorded(
@@ -140,7 +148,7 @@ def judge_by_reference(
 ) -> ClassResult:
     """Compare one class of a candidate with its reference."""
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
-    origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
+    origin = Origin("recorded", reference.generation, blobs=blobs, proven=False, conditions=(worker.conditions,))
     runs = [run_of(record, package.target(architecture), architecture) for record in reference.cases]
     for run in runs:
         worker.send(run.to_json())
@@ -155,4 +163,11 @@ def judge_by_reference(
         used.update(dict.fromkeys(judgement.accepted))
     tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
     count = len(reference.cases)
-    return ClassResult(architecture.name, reference.generation, origin, count, tuple(failures), tuple(used))
+    return ClassResult(
+        architecture.name,
+        reference.generation,
+        origin=origin,
+        configurations=count,
+        failures=tuple(failures),
+        accepted=tuple(used),
+    )

@@ -148,7 +148,7 @@ def judge(worker: Worker, package: Candidate, reference: Reference) -> ClassResu
     target = target_of(reference, package)
     description = package.describe_target(worker, target)
     blobs = {path: blob for files in reference.sources.values() for path, blob in files.items()}
-    origin = Origin("recorded", reference.generation, blobs, False, (worker.conditions,))
+    origin = Origin("recorded", reference.generation, blobs=blobs, proven=False, conditions=(worker.conditions,))
     result = ClassResult(reference.name, reference.generation, origin, len(reference.cases))
     if description.error:
         message = f"{target} cannot be imported ({printable(str(description.error))})"
@@ -195,7 +195,15 @@ def _is_shape(value: Any) -> bool:
 
 def _run(target: str, case: Case, tensors: Mapping[str, Any], report: Sequence[str] = (*REPORT, "modules")) -> Run:
     options = {"samples": SAMPLES, "norms": True, "modes": ["eval"], "tensors": dict(tensors)}
-    return Run("candidate", target, _as_lists(case.config), case.input, tuple(report), 0, options)
+    return Run(
+        "candidate",
+        target,
+        config=_as_lists(case.config),
+        input=case.input,
+        report=tuple(report),
+        seed=0,
+        options=options,
+    )
 
 
 def _as_lists(value: Any) -> Any:

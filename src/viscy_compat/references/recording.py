@@ -364,7 +364,7 @@ def _describe(worker: Worker, label: str, old: OldClass) -> ClassDescription:
 
 def _run(source: str, target: str, config: Mapping[str, Any], case: Case, architecture: Architecture) -> Run:
     options = {"samples": SAMPLES, "norms": True, "tensors": architecture.companions(case.input)}
-    return Run(source, target, config, case.input, REPORT, 0, options)
+    return Run(source, target, config=config, input=case.input, report=REPORT, seed=0, options=options)
 
 
 def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:

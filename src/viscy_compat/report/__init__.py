@@ -138,7 +138,7 @@ def style_for(arguments: Namespace) -> Style:
     wanted = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
     # a longer line is hard to read, however wide the screen is
     width = min(_terminal_width(), 120)
-    return Style(wanted, arguments.verbose, arguments.quiet, width, _on_a_terminal())
+    return Style(wanted, arguments.verbose, quiet=arguments.quiet, width=width, terminal=_on_a_terminal())
 
 
 def _colors_by_default() -> bool:

@@ -197,4 +197,4 @@ def _messages(result: Result, contents: Exhibits) -> tuple[Message, ...]:
 
 
 def _message(finding: Finding) -> Message:
-    return Message(finding.code, finding.severity, finding.message, finding.keys, finding.fix)
+    return Message(finding.code, finding.severity, message=finding.message, keys=finding.keys, fix=finding.fix)

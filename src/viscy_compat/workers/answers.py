@@ -283,7 +283,7 @@ def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
         return Pass(_text(json["type"]), outputs, "", {})
     buffers = {_text(name): _digest(digest) for name, digest in json["buffers"].items()}
     generator, unrepeatable = _digest(json["generator"]), _text(json.get("unrepeatable", ""))
-    return Pass(_text(json["type"]), outputs, generator, buffers, unrepeatable)
+    return Pass(_text(json["type"]), outputs, generator=generator, buffers=buffers, unrepeatable=unrepeatable)
 
 
 def _output(json: Mapping[str, Any], *, computed: bool) -> WorkerOutput:
