@@ -31,36 +31,17 @@ def judge(
     drops: tuple[str, ...] = (),
     alone: bool = True,
 ) -> Diagnosis:
-    """Judge a checkpoint that was read; see `diagnose`."""
+    """Judge a checkpoint that was read; see `diagnose`. What is dropped stands outside of the model, dropped."""
+    lean = checkpoint
     if drops:
-        return _judge_without(drops, checkpoint, class_name, statements, alone=alone)
-    choice = choose_set(checkpoint, class_name)
-    row = choice.pick
-    if row is None:
-        return _undecided(checkpoint, choice)
-    if row.inference is None:
-        return _stranger(row.checkpoint, class_name, choice)
-    config = settle(row.checkpoint, row.layout, row.inference, statements, alone=alone)
-    return _of_known_class(row.checkpoint, row.view, config, choice, user_states=bool(statements))
+        from viscy_compat.plans.drops import keys_of, with_dropped
 
-
-def _judge_without(
-    drops: tuple[str, ...],
-    checkpoint: Checkpoint,
-    class_name: str,
-    statements: tuple[Statement, ...],
-    *,
-    alone: bool,
-) -> Diagnosis:
-    """Judge what is left without some tensors, and then put them back outside of the model."""
-    from viscy_compat.plans.drops import keys_of, with_dropped
-
-    lean = checkpoint.without(keys_of(drops, checkpoint))
+        lean = checkpoint.without(keys_of(drops, checkpoint))
     choice = choose_set(lean, class_name)
     row = choice.pick
     if row is None:
         return _undecided(checkpoint, choice)
-    whole, view = with_dropped(checkpoint, lean, row.checkpoint, row.view)
+    whole, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
     if row.inference is None:
         return _stranger(row.checkpoint, class_name, choice)._replace(checkpoint=whole)
     config = settle(whole, layout_of(whole, view), row.inference, statements, alone=alone)
