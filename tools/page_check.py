@@ -30,7 +30,8 @@ class Tab:
     """One page of a browser that runs; a context manager."""
 
     def __init__(self, width: int, height: int = 900) -> None:
-        self._folder = tempfile.TemporaryDirectory()
+        # the browser may still write to its profile while it ends
+        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._out = os.pipe()
         self._in, from_browser = os.pipe()
         # the browser reads descriptor 3 and writes 4

@@ -251,7 +251,7 @@ def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> 
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in cells
     )
     table = f'<table class="{" ".join(kinds)}">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
-    return f'<div class="wide" tabindex="0" role="region" aria-label="{text(title)}">{table}</div>'
+    return f'<div class="wide" tabindex="0" role="group" aria-label="{text(title)}">{table}</div>'
 
 
 def _is_matrix(cells: list[list[str]]) -> bool:
