@@ -154,8 +154,8 @@ class Agreement(NamedTuple):
 
     @property
     def undecided(self) -> tuple[Alternative, ...]:
-        """Alterations that these outputs do not exclude."""
-        return tuple(row for row in self.alterations if row.answer == "undecided")
+        """Alterations that these outputs do not exclude, those among them that do not move them at all."""
+        return tuple(row for row in self.alterations if row.answer in ("undecided", "no effect"))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the ``expect`` object of the JSON."""

@@ -84,7 +84,7 @@ def test_an_alteration_is_excluded_as_far_as_the_noise_lets_it(tmp_path: Path, s
     assert (row.answer, found.refusal) == (answer, "")
     assert row.what == "eps of 18 LayerNorm: 1e-05 instead of 1e-06"
     codes = [finding.code for finding in findings_about(found)]
-    assert codes == (["VC352"] if answer == "undecided" else [])
+    assert codes == ([] if answer == "excluded" else ["VC352"])
 
 
 def test_outputs_of_an_alteration_within_the_noise_are_refused_by_projection(tmp_path: Path) -> None:

@@ -90,15 +90,28 @@ _UNTRIED: Final = {
 }
 
 
-def untried(changes: Iterable[Mapping[str, Any]]) -> Iterator[Alternative]:
-    """Yield what a sample of layers says nothing about.
+HIDDEN: Final = "momentum"
+"""The kind of alteration that no outputs of eval mode show."""
+
+
+def untried(changes: Iterable[Mapping[str, Any]], *, exact: bool = False) -> Iterator[Alternative]:
+    """Yield what a sample of layers says nothing about, where outputs are not `exact`, and what eval mode does not show.
 
     Examples
     --------
-    >>> [row.what for row in untried([{"kind": "bias", "at": "a", "of": 3}, {"kind": "gelu"}])]
-    ['no bias in one of the 2 layers that were not tried']
+    >>> rows = [{"kind": "bias", "at": "a", "of": 3}, {"kind": "gelu"}, {"kind": "momentum", "modules": 2}]
+    >>> [row.what for row in untried(rows)]
+    ['momentum of 2 norms, which only training shows', 'no bias in one of the 2 layers that were not tried']
+    >>> len([*untried(rows, exact=True)])
+    1
     """
     rows = list(changes)
+    for row in rows:
+        if row["kind"] == HIDDEN:
+            what = f"momentum of {row['modules']} norms, which only training shows"
+            yield Alternative(what, "undecided", why="not visible")
+    if exact:
+        return
     for kind, words in _UNTRIED.items():
         counts = [row["of"] for row in rows if row["kind"] == kind]
         if counts and (kind == "channels" or counts[0] > len(counts)):

@@ -11,7 +11,7 @@ from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.diagnosis import Identity
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import printable
-from viscy_compat.outputs.alternatives import judge_alternative, name_alteration, untried
+from viscy_compat.outputs.alternatives import HIDDEN, judge_alternative, name_alteration, untried
 from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
 from viscy_compat.outputs.candidates import Candidates, find_candidates
 from viscy_compat.outputs.differences import Differences
@@ -111,7 +111,7 @@ class Inquiry:
             missing=tuple(name for name in _output_names(best.forward) if name not in self.bench.user.tensors),
             extra=self._extra(best.forward),
             candidates=fates if candidates.names else (),
-            alterations=(*rows, *(() if precision.name == "bytes" else untried(best.forward.alterations))),
+            alterations=(*rows, *untried(best.forward.alterations, exact=precision.name == "bytes")),
         )
         agreement = self._with_refusal(agreement, found, best, holds=holds)
         if not agreement.refusal and candidates.names:
@@ -231,7 +231,8 @@ class Inquiry:
     def _alter(self, best: CandidateRun, compared: Sequence[str]) -> dict[str, str]:
         """Run every alteration, and return what each is by its label."""
         changes = {}
-        for place, change in enumerate(best.forward.alterations):
+        visible = [change for change in best.forward.alterations if change["kind"] != HIDDEN]
+        for place, change in enumerate(visible):
             label = f"alteration {place}"
             forward = self._run(label, best.config, alteration=change)
             if not forward.error and all(

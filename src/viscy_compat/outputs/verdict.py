@@ -26,7 +26,7 @@ def findings_about(agreement: Agreement) -> Iterator[Finding]:
         yield Finding(agreement.code, agreement.refusal, fix=_FIXES[agreement.code])
         return
     if agreement.undecided:
-        said = f"at this precision the outputs do not exclude {len(agreement.undecided)} of the alterations that were tried"
+        said = f"the outputs do not exclude {len(agreement.undecided)} alterations"
         yield Finding("VC352", said, tuple(row.what for row in agreement.undecided))
     passed_by = [
         *(f"{row.name}: {row.left_out}" for row in agreement.outputs if row.left_out),

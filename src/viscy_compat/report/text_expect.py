@@ -43,8 +43,10 @@ def _listed(label: str, rows: Iterable[Alternative], style: Style) -> Iterator[s
         figures = (
             f" (coefficient {row.coefficient:.2g}, give or take {row.spread:.1g}; it moves outputs by {row.size:.2g})"
         )
-        shown = not row.why and (style.verbose or row.answer == "undecided")
-        told = f"{printable(row.what)}{figures if shown else ''}"
+        if row.answer == "no effect":
+            figures = " (it does not move these outputs)"
+        details = not row.why and (style.verbose or row.answer != "excluded")
+        told = f"{printable(row.what)}{figures if details else ''}"
         yield from labelled_lines(label, told, style)
 
 

@@ -115,6 +115,9 @@ def alterations(module: Any, channels: int) -> Iterator[Json]:
         yield from ({"kind": kind, "at": place, "of": len(places)} for place in _spread(places))
     if channels > 1:
         yield {"kind": "input"}
+    moving = sum(getattr(part, "running_mean", None) is not None for part in module.modules())
+    if moving:
+        yield {"kind": "momentum", "modules": moving}
 
 
 def _eps_of(module: Any) -> dict[tuple[str, float], int]:
