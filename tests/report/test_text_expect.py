@@ -35,8 +35,10 @@ def test_an_agreement_says_how_well_and_what_it_leaves_open() -> None:
     assert lines(FOUND) == [
         "expect io.safetensors",
         "made on device cuda, seed 0",
-        "made in convolutions in TF32, as torch's defaults on a GPU give it: 0.93 of the rounding that explains (0.0006; "
-        "bound 1.5); tf32-all would explain it too",
+        (
+            "made in convolutions in TF32, as torch's defaults on a GPU give it: 0.93 of the rounding that explains (0.0006; "
+            "bound 1.5); tf32-all would explain it too"
+        ),
         "output mean: largest difference 0.001 (values up to 2), relative L2 0.0005",
         "output logvar: equal, byte for byte",
         "output z: not compared: random",
