@@ -331,7 +331,9 @@ def test_a_run_that_is_ended_loses_at_most_what_was_in_hand(tmp_path: Path, endi
     lines = ledger.read_bytes().split(b"\n")
     rows = [row_in(line) for line in lines[:-1]]
     assert all(isinstance(row, AuditRow) for row in rows)
-    printed = {json.loads(line)["file"] for line in [*first, *rest.splitlines()] if line.endswith(("}\n", "}"))}
+    # what communicate gives begins where the buffer of readline ended, amid a line
+    whole = [line for line in [*first, *rest.splitlines()] if line.startswith("{") and line.rstrip().endswith("}")]
+    printed = {json.loads(line)["file"] for line in whole}
     assert {row.file for row in rows if row} >= printed
     done = subprocess.run(words, capture_output=True, text=True)
     files = [json.loads(line)["file"] for line in done.stdout.splitlines()]

@@ -25,9 +25,9 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files that were judged, and not only compared; nothing is remembered from other tests."""
     files: list[str] = []
 
-    def judge(question: AuditQuestion, target: object, asked: str) -> AuditRow:
+    def judge(question: AuditQuestion, target: object, options: str) -> AuditRow:
         files.append(Path(target.path).name)  # type: ignore[attr-defined]
-        return judge_target(question, target, asked)  # type: ignore[arg-type]
+        return judge_target(question, target, options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(judging, "judge_target", judge)
     monkeypatch.setattr(judging, "_likenesses", {})

@@ -13,7 +13,7 @@ from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import Engine, engine_for
 from viscy_compat.fleet.judging import AuditQuestion, from_anywhere
 from viscy_compat.fleet.ledger import Ledger, usual_ledger
-from viscy_compat.fleet.listing import Links, TargetSpool, expanded, rooms_of, targets_of
+from viscy_compat.fleet.listing import Links, TargetSpool, expand_lists, rooms_of, targets_of
 from viscy_compat.fleet.outcome import AuditOutcome, ForeignPolicy, Policy
 from viscy_compat.fleet.tally import Tally
 from viscy_compat.report import outputs_of, say, style_for
@@ -58,7 +58,7 @@ def run(arguments: Namespace) -> int:
         raise refuse_binary_on_a_terminal()
     policy = _policy(arguments)
     links: Links = "follow" if arguments.follow else "stay"
-    paths = list(expanded(arguments.paths))
+    paths = list(expand_lists(arguments.paths))
     question = _question(arguments, rooms_of(paths, links))
     aside: list[Aside] = []
     targets = targets_of(paths, links, aside)

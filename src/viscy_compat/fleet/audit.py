@@ -58,14 +58,14 @@ class Audit:
                 self._remember(place)
             while len(self._waiting) >= self._engine.window:
                 self._settle()
-            yield from self._known()
+            yield from self._rows_without_gap()
         if shard:
             self._submit(shard)
         self._engine.flush()
         while self._waiting:
             self._settle()
-            yield from self._known()
-        yield from self._known()
+            yield from self._rows_without_gap()
+        yield from self._rows_without_gap()
 
     def read(self) -> Iterator[AuditRow]:
         """Yield the rows of `rows` once more, out of the ledger."""
@@ -87,9 +87,9 @@ class Audit:
 
     def _settle(self) -> None:
         """Wait until a shard is judged, and write its rows."""
-        finished, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
+        ready, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
         doubtful = []
-        for future in finished:
+        for future in ready:
             batch = self._waiting.pop(future)
             if future.exception() is None:
                 self._write(batch, future.result())
@@ -125,7 +125,7 @@ class Audit:
             assert row is not None, "a worker answers with rows"
             batch.places.append(self._ledger.append(line, row))
 
-    def _known(self) -> Iterator[AuditRow]:
+    def _rows_without_gap(self) -> Iterator[AuditRow]:
         """Yield what is known without a gap since what was yielded last."""
         while self._batches and self._batches[0].places is not None:
             batch = self._batches.popleft()

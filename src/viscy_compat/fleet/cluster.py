@@ -71,12 +71,15 @@ class Slurm:
             import submitit
         except ImportError as error:
             raise lacking("--on slurm", "submitit", "slurm") from error
-        given = _settings(settings)
-        kind = given.pop("executor", "slurm")
-        folder = str(given.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
+        settings_of_jobs = _settings(settings)
+        kind = settings_of_jobs.pop("executor", "slurm")
+        folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
-            slurm = {name if name.startswith("slurm_") else f"slurm_{name}": value for name, value in given.items()}
+            slurm = {
+                name if name.startswith("slurm_") else f"slurm_{name}": value
+                for name, value in settings_of_jobs.items()
+            }
             self._executor.update_parameters(name="viscy-compat", **(slurm if kind == "slurm" else {}))
         except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
             fix = "run it where sbatch is, and correct $VISCY_COMPAT_SLURM (NAME=VALUE,...)"

@@ -30,10 +30,10 @@ class AuditQuestion(NamedTuple):
     @property
     def mark(self) -> str:
         """A short text that differs where an answer may; empty for the question that is asked most."""
-        asked = (self.class_name, self.statements, self.state_dict, self.limits, self.depth, bool(self.rooms))
-        if asked == ("", (), None, DEFAULT_LIMITS, "verdict", True):
+        options = (self.class_name, self.statements, self.state_dict, self.limits, self.depth, bool(self.rooms))
+        if options == ("", (), None, DEFAULT_LIMITS, "verdict", True):
             return ""
-        return blake2b(repr(asked).encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
+        return blake2b(repr(options).encode("utf-8", "backslashreplace"), digest_size=6).hexdigest()
 
 
 def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[bytes]:
@@ -42,32 +42,32 @@ def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[byte
     Parameters
     ----------
     question : AuditQuestion
-        What is asked of each.
+        What is options of each.
     targets : Sequence[Target]
         The files, as they were when they were listed.
     """
-    asked = question.mark
-    likeness = _likenesses.setdefault((*question.rooms, asked), Likeness())
+    options = question.mark
+    likeness = _likenesses.setdefault((*question.rooms, options), Likeness())
     with Rooms(question.rooms):
-        return [line_of(_judge(question, Target(*target), asked, likeness)) for target in targets]
+        return [line_of(_judge(question, Target(*target), options, likeness)) for target in targets]
 
 
 _likenesses: dict[tuple[str, ...], Likeness] = {}
 """What this process remembers, for each question that it was asked."""
 
 
-def _judge(question: AuditQuestion, target: Target, asked: str, likeness: Likeness) -> AuditRow:
+def _judge(question: AuditQuestion, target: Target, options: str, likeness: Likeness) -> AuditRow:
     row = likeness.find(target)
     if row is None:
         with Trace() as trace:
-            row = judge_target(question, target, asked)
+            row = judge_target(question, target, options)
         likeness.remember(target, row, trace)
     return row
 
 
-def judge_target(question: AuditQuestion, target: Target, asked: str) -> AuditRow:
+def judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
     """Judge one file, whatever was judged before."""
-    found = diagnose(
+    diagnosis = diagnose(
         target.path,
         class_name=question.class_name,
         statements=question.statements,
@@ -76,7 +76,7 @@ def judge_target(question: AuditQuestion, target: Target, asked: str) -> AuditRo
         alone=False,
         depth=question.depth,
     )
-    return row_of(found, target, asked)
+    return row_of(diagnosis, target, options)
 
 
 def from_anywhere(target: Target) -> Target:

@@ -42,7 +42,7 @@ class Ledger:
         try:
             self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
         except OSError as error:
-            raise _refused(path, error) from error
+            raise _refuse_place(path, error) from error
         try:
             self._lock()
             self._end = self._read()
@@ -60,16 +60,16 @@ class Ledger:
         """Close the file; twice is once."""
         self._file.close()
 
-    def find(self, target: Target, tool: str, asked: str) -> int | None:
+    def find(self, target: Target, tool: str, options: str) -> int | None:
         """Return where the row of a file stands, if it was judged by this version, with these options, as it is now.
 
-        Of an address that is asked for: one request, where an earlier run judged it.
+        Of an address its server is asked: one request, where an earlier run judged it.
         """
         if is_address(target.path):
             if _number(without_secrets(target.path)) not in self._places:
                 return None
             target = probe(target)
-        return self._fresh.get(freshness(target, tool, asked))
+        return self._fresh.get(freshness(target, tool, options))
 
     def append(self, line: bytes, row: AuditRow) -> int:
         """Write a row, and return where it stands."""
@@ -78,7 +78,7 @@ class Ledger:
             self._file.write(line)
             self._file.flush()
         except OSError as error:
-            raise _refused(self.path, error) from error
+            raise _refuse_place(self.path, error) from error
         self._end += len(line)
         self._note(row, place)
         return place
@@ -95,7 +95,7 @@ class Ledger:
             try:
                 self._rewrite(places)
             except OSError as error:
-                raise _refused(self.path, error) from error
+                raise _refuse_place(self.path, error) from error
 
     def _rewrite(self, places: array[int]) -> None:
         place, files = self.path + _TEMPORARY, set()
@@ -133,7 +133,7 @@ class Ledger:
         return row
 
     def _note(self, row: AuditRow, place: int) -> None:
-        self._fresh[freshness(row.target, row.tool, row.asked)] = place
+        self._fresh[freshness(row.target, row.tool, row.options)] = place
         file = _number(row.file)
         self._replaced = self._replaced or file in self._places
         self._places.add(file)
@@ -186,13 +186,13 @@ def usual_ledger(paths: Iterable[str]) -> str:
     """
     from viscy_compat.old_code.wheel import cache_folder
 
-    given = "\0".join(path if is_address(path) else os.path.abspath(path) for path in paths)
+    names = "\0".join(path if is_address(path) else os.path.abspath(path) for path in paths)
     folder = os.path.join(cache_folder(), "audits")
     try:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
-        raise _refused(folder, error) from error
-    return os.path.join(folder, f"{_number(given):016x}.jsonl")
+        raise _refuse_place(folder, error) from error
+    return os.path.join(folder, f"{_number(names):016x}.jsonl")
 
 
 def latest_rows(path: str) -> Iterator[AuditRow]:
@@ -227,5 +227,5 @@ def _number(file: str) -> int:
     return int.from_bytes(blake2b(file.encode("utf-8", "backslashreplace"), digest_size=8).digest(), "little")
 
 
-def _refused(path: str, error: OSError) -> OutputRefused:
+def _refuse_place(path: str, error: OSError) -> OutputRefused:
     return OutputRefused(error.strerror or str(error), where=path, fix="choose another place with --ledger")

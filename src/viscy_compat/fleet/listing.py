@@ -22,7 +22,7 @@ _MOST_LINE = 1 << 16
 """Bytes of one line of a list: no path of any system is longer."""
 
 
-def expanded(paths: Iterable[str]) -> Iterator[str]:
+def expand_lists(paths: Iterable[str]) -> Iterator[str]:
     """Yield paths, with ``-`` replaced by the lines of stdin and ``@FILE`` by those of a file; NUL may end lines too.
 
     Raises
@@ -72,12 +72,12 @@ def targets_of(paths: Iterable[str], links: Links, aside: list[Aside]) -> Iterat
 
     Links that lead out of the folders given are passed over unless they are to be followed.
     """
-    seen: set[int] = set()
+    visited: set[int] = set()
     for path in paths:
         for target in _below(path, links, aside):
             place = hash(target.path if is_address(target.path) else os.path.abspath(target.path))
-            if place not in seen:
-                seen.add(place)
+            if place not in visited:
+                visited.add(place)
                 yield target
 
 
@@ -89,15 +89,15 @@ def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
         yield target_of(path, named=True)
         return
     resources: list[str] = []
-    found = 0
+    count = 0
     with Rooms([path] if links == "stay" else []):
         for place in checkpoints_below(path, resources, links):
-            found += 1
+            count += 1
             if os.path.islink(place) and leads_out(place):
                 aside.append(Aside(place, "a link out of the folder, which is not followed (--follow)"))
             else:
                 yield target_of(place, named=False)
-    if not found:
+    if not count:
         aside.append(Aside(path, f"no checkpoint below this folder (looked for {', '.join(SUFFIXES)})"))
     if resources:
         aside.append(Aside(path, f"resource files that a Mac left are skipped: {len(resources)}"))
@@ -125,10 +125,10 @@ def _objects_below(address: str, aside: list[Aside]) -> Iterator[Target]:
             f"it cannot be listed ({error.strerror or type(error).__name__ if isinstance(error, OSError) else error})"
         )
         raise UsageError(what, where=address, fix="check the address and the credentials") from error
-    found = [name for name in names if name.lower().endswith(SUFFIXES)]
-    if not found:
+    checkpoints = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if not checkpoints:
         aside.append(Aside(address, "no checkpoint below this address"))
-    yield from (Target(f"{scheme}://{name}", named=False) for name in sorted(found, key=natural))
+    yield from (Target(f"{scheme}://{name}", named=False) for name in sorted(checkpoints, key=natural))
 
 
 class TargetSpool:

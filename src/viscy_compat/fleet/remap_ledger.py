@@ -83,23 +83,23 @@ def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) ->
         Where the folder cannot be made.
     """
     rows = _remappable_in(ledger)
-    shared = _shared_folder(ledger)
+    common = _shared_folder(ledger)
     first = next(rows, None)
     if first is None:
         raise UsageError("nothing in this ledger is remappable", where=ledger, fix="viscy-compat audit says what is")
     try:
         os.makedirs(folder, exist_ok=True)
         before = _record_of(folder)
-        taken: set[str] = set()
+        places: set[str] = set()
         with open(os.path.join(folder, RECORD), "a", encoding="ascii") as record:
             for row in (first, *rows):
-                out = _place_for(row.file, shared, folder, taken)
-                done = _settled(row, out, request, wish, before)
-                if done is None:
-                    done = _remap(row, out, request, wish)
-                    record.write(json.dumps(done.to_dict()) + "\n")
+                out = _place_for(row.file, common, folder, places)
+                answer = _earlier_answer(row, out, request, wish, before)
+                if answer is None:
+                    answer = _remap(row, out, request, wish)
+                    record.write(json.dumps(answer.to_dict()) + "\n")
                     record.flush()
-                yield done
+                yield answer
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
 
@@ -110,46 +110,46 @@ def _remappable_in(ledger: str) -> Iterator[AuditRow]:
 
 def _shared_folder(ledger: str) -> str:
     """Return the folder that all remappable files of this machine lie below."""
-    shared = ""
+    common = ""
     for row in _remappable_in(ledger):
         if not is_address(row.file):
             place = os.path.dirname(os.path.abspath(row.file))
-            shared = os.path.commonpath([shared, place]) if shared else place
-    return shared
+            common = os.path.commonpath([common, place]) if common else place
+    return common
 
 
-def _place_for(file: str, shared: str, folder: str, taken: set[str]) -> str:
+def _place_for(file: str, common: str, folder: str, places: set[str]) -> str:
     """Return where a new file goes: `a.ckpt` and `a.pt` beside each other do not become one."""
-    name = name_of(file) if is_address(file) else os.path.relpath(os.path.abspath(file), shared)
+    name = name_of(file) if is_address(file) else os.path.relpath(os.path.abspath(file), common)
     stem, place = os.path.splitext(name)[0], ""
     for candidate in (f"{stem}.safetensors", f"{name}.safetensors"):
         place = os.path.join(folder, candidate)
-        if place not in taken:
+        if place not in places:
             break
     else:
         count = 2
-        while place in taken:
+        while place in places:
             place = os.path.join(folder, f"{name}.{count}.safetensors")
             count += 1
-    taken.add(place)
+    places.add(place)
     return place
 
 
 def _record_of(folder: str) -> dict[str, LedgerRemap]:
     """Return what an earlier run wrote down, by file; half a line of a killed one is passed over."""
-    found: dict[str, LedgerRemap] = {}
+    answers: dict[str, LedgerRemap] = {}
     try:
         with open(os.path.join(folder, RECORD), encoding="ascii", errors="replace") as file:
             for line in file:
                 try:
-                    told = json.loads(line)
-                    row = LedgerRemap(**{name: value for name, value in told.items() if name != "schema"})
+                    fields = json.loads(line)
+                    row = LedgerRemap(**{name: value for name, value in fields.items() if name != "schema"})
                 except (ValueError, TypeError, AttributeError):
                     continue
-                found[row.file] = row
+                answers[row.file] = row
     except FileNotFoundError:
         return {}
-    return found
+    return answers
 
 
 def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
@@ -158,20 +158,24 @@ def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
     return f"{freshness(target, __version__, repr((request._replace(path=''), wish._replace(out='')))):016x}"
 
 
-def _settled(
+def _earlier_answer(
     row: AuditRow, out: str, request: RemapRequest, wish: Wish, before: dict[str, LedgerRemap]
 ) -> LedgerRemap | None:
     """Return what an earlier run made of the same file, where its output is still what it wrote."""
-    known = before.get(row.file)
-    if known is None or known.mark != _mark_of(row, request, wish) or known.fortune == "changed":
+    earlier = before.get(row.file)
+    if earlier is None or earlier.mark != _mark_of(row, request, wish) or earlier.fortune == "changed":
         return None
-    if known.fortune == "refused":
-        return known
+    if earlier.fortune == "refused":
+        return earlier
     try:
-        status = os.stat(known.out)
+        status = os.stat(earlier.out)
     except OSError:
         return None
-    return known if (known.out, known.size, known.modified_ns) == (out, status.st_size, status.st_mtime_ns) else None
+    return (
+        earlier
+        if (earlier.out, earlier.size, earlier.modified_ns) == (out, status.st_size, status.st_mtime_ns)
+        else None
+    )
 
 
 def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:

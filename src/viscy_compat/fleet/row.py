@@ -22,7 +22,7 @@ class AuditRow(NamedTuple):
     """The verdict on one file, and what it takes to know later whether it still stands.
 
     ``needs`` names the arguments that change predictions and that nothing tells; ``foreign`` says what a file is that
-    lies beside checkpoints without being one; ``asked`` stands for the options of the run.
+    lies beside checkpoints without being one; ``options`` stands for the options of the run.
     """
 
     file: str
@@ -32,7 +32,7 @@ class AuditRow(NamedTuple):
     inode: int = 0
     mark: str = ""
     tool: str = __version__
-    asked: str = ""
+    options: str = ""
     format: str = ""
     class_name: str = ""
     generation: str = ""
@@ -64,25 +64,25 @@ class AuditRow(NamedTuple):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the row as the ledger has it; what says nothing is left out."""
-        told = {JSON_NAMES.get(name, name): value for name, value in self._asdict().items()}
-        kept = ("file", "verdict", "size", "mtime_ns", "inode", "tool")
-        return {"schema": 1, **{name: value for name, value in told.items() if value or name in kept}}
+        fields_of_row = {JSON_NAMES.get(name, name): value for name, value in self._asdict().items()}
+        always = ("file", "verdict", "size", "mtime_ns", "inode", "tool")
+        return {"schema": 1, **{name: value for name, value in fields_of_row.items() if value or name in always}}
 
 
 JSON_NAMES: Final = {"modified_ns": "mtime_ns", "class_name": "class"}
 _FIELDS: Final = {JSON_NAMES.get(name, name): name for name in AuditRow._fields}
 
 
-def row_of(found: Diagnosis, target: Target, asked: str) -> AuditRow:
+def row_of(diagnosis: Diagnosis, target: Target, options: str) -> AuditRow:
     """Return the row of a file that was judged."""
-    result, identity = found.result, found.result.identity
+    result, identity = diagnosis.result, diagnosis.result.identity
     codes: dict[str, int] = {}
     for finding in result.findings:
         codes[finding.code] = codes.get(finding.code, 0) + 1
     errors = [finding.message for finding in result.findings if finding.severity == "error"]
-    undetermined = identity.undetermined.items() if identity else ()
-    if is_address(target.path) and not isinstance(found, Unreadable):
-        facts = found.checkpoint.files[0]
+    open_arguments = identity.undetermined.items() if identity else ()
+    if is_address(target.path) and not isinstance(diagnosis, Unreadable):
+        facts = diagnosis.checkpoint.files[0]
         target = target._replace(size=facts.size, mark=facts.version)
     return AuditRow(
         file=without_secrets(target.path),
@@ -91,26 +91,26 @@ def row_of(found: Diagnosis, target: Target, asked: str) -> AuditRow:
         modified_ns=target.modified_ns,
         inode=target.inode,
         mark=target.mark,
-        asked=asked,
+        options=options,
         format=result.format,
         class_name=identity.class_name if identity else "",
         generation=identity.generation if identity else "",
-        needs=tuple(name for name, row in undetermined if row.changes_predictions),
+        needs=tuple(name for name, row in open_arguments if row.changes_predictions),
         codes=codes,
         tensors=result.tensors,
         bytes=result.bytes,
         message=errors[0][:_MOST_TEXT] if errors else "",
         next=result.next,
-        foreign=_bystander(found)[:_MOST_TEXT] if not target.named else "",
+        foreign=_bystander(diagnosis)[:_MOST_TEXT] if not target.named else "",
         named=target.named,
     )
 
 
-def _bystander(found: Diagnosis) -> str:
-    return found.bystander if isinstance(found, Unreadable) else ""
+def _bystander(diagnosis: Diagnosis) -> str:
+    return diagnosis.bystander if isinstance(diagnosis, Unreadable) else ""
 
 
-def row_of_failure(target: Target, asked: str, why: str) -> AuditRow:
+def row_of_failure(target: Target, options: str, why: str) -> AuditRow:
     """Return the row of a file whose reader did not come to an answer: a fault of ours, or a machine without memory."""
     return AuditRow(
         file=without_secrets(target.path),
@@ -119,7 +119,7 @@ def row_of_failure(target: Target, asked: str, why: str) -> AuditRow:
         modified_ns=target.modified_ns,
         inode=target.inode,
         mark=target.mark,
-        asked=asked,
+        options=options,
         codes={"VC360": 1},
         message=f"the process that read it ended without an answer ({why})"[:_MOST_TEXT],
         named=target.named,
@@ -142,12 +142,16 @@ def row_in(line: bytes) -> AuditRow | None:
     (True, True)
     """
     try:
-        told = json.loads(line)
+        fields_of_row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if type(told) is not dict or told.get("schema") != 1 or told.get("verdict") not in EXIT_CODES:
+    if (
+        type(fields_of_row) is not dict
+        or fields_of_row.get("schema") != 1
+        or fields_of_row.get("verdict") not in EXIT_CODES
+    ):
         return None
-    fields = {_FIELDS[name]: value for name, value in told.items() if name in _FIELDS}
+    fields = {_FIELDS[name]: value for name, value in fields_of_row.items() if name in _FIELDS}
     defaults = AuditRow("", "unknown")
     sound = all(_is_alike(value, getattr(defaults, name)) for name, value in fields.items())
     if not sound or not fields.get("file"):

@@ -65,8 +65,8 @@ def _content(folder: str) -> tuple[int, str]:
     return total, mark.hexdigest()
 
 
-def freshness(target: Target, tool: str, asked: str) -> int:
+def freshness(target: Target, tool: str, options: str) -> int:
     """Return a number that is the same as long as a file and what is asked of it are: eight bytes a file are remembered."""
     path = without_secrets(target.path) if is_address(target.path) else os.path.abspath(target.path)
-    facts = (path, target.size, target.modified_ns, target.inode, target.mark, tool, asked)
+    facts = (path, target.size, target.modified_ns, target.inode, target.mark, tool, options)
     return int.from_bytes(blake2b(repr(facts).encode("utf-8", "backslashreplace"), digest_size=8).digest(), "little")
