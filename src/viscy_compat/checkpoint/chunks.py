@@ -99,10 +99,10 @@ def refuse_gaps(spec: TensorSpec, chunks: tuple[Chunk, ...], *, where: str, key:
             start >= 0 and start + size <= whole for start, size, whole in zip(offsets, shape, spec.shape, strict=True)
         )
         if not inside or tensor.spec.dtype != spec.dtype:
-            raise _gap(where, f"{key[:80]!a}: a part {tensor.spec} at {offsets} does not lie in {spec}")
+            raise gap(where, f"{key[:80]!a}: a part {tensor.spec} at {offsets} does not lie in {spec}")
         elements += tensor.spec.elements
     if elements != spec.elements or _overlap(spec.shape, [chunk for chunk in chunks if chunk.tensor.spec.elements]):
-        raise _gap(where, f"{key[:80]!a}: {len(chunks)} parts with {elements} elements do not make up {spec}")
+        raise gap(where, f"{key[:80]!a}: {len(chunks)} parts with {elements} elements do not make up {spec}")
 
 
 def _overlap(shape: _Sizes, chunks: list[Chunk]) -> bool:
@@ -116,7 +116,8 @@ def _overlap(shape: _Sizes, chunks: list[Chunk]) -> bool:
     return any(first.overlaps(second) for first, second in combinations(chunks, 2))
 
 
-def _gap(where: str, what: str) -> UnreadableCheckpoint:
+def gap(where: str, what: str) -> UnreadableCheckpoint:
+    """Return the error for parts of a folder that do not make up what was saved."""
     fix = "copy the whole folder again: every rank writes a part of it"
     return UnreadableCheckpoint(f"the parts do not fit together: {what}", where=where, fix=fix, code="VC471")
 

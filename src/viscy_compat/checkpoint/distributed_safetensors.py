@@ -11,7 +11,7 @@ import re
 
 from viscy_compat.annotations import Any, Mapping
 from viscy_compat.checkpoint.byte_source import ByteSource
-from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
+from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, gap, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
@@ -106,13 +106,8 @@ def _whole_tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
 
 def _ends(chunk: Chunk, folder: str, key: str) -> tuple[int, ...]:
     if len(chunk.offsets) != len(chunk.tensor.spec.shape):
-        raise UnreadableCheckpoint(
-            f"the parts do not fit together: {key[:80]!a} has {len(chunk.tensor.spec.shape)} axes and "
-            f"{len(chunk.offsets)} offsets",
-            where=folder,
-            fix="copy the whole folder again",
-            code="VC471",
-        )
+        axes = len(chunk.tensor.spec.shape)
+        raise gap(folder, f"{key[:80]!a} has {axes} axes and {len(chunk.offsets)} offsets")
     return tuple(start + size for start, size in zip(chunk.offsets, chunk.tensor.spec.shape, strict=True))
 
 

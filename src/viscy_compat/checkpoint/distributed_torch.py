@@ -10,7 +10,7 @@ import os
 
 from viscy_compat.annotations import Any, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
-from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, refuse_gaps
+from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, gap, refuse_gaps
 from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor
 from viscy_compat.checkpoint.folder import LIGHTNING_RECORD, METADATA, place_of_shard
 from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
@@ -106,9 +106,8 @@ class _FolderReader:
         entries, paths = _entries_of(own.root, source.path, self.limits)
         self.refuse_safetensors(entries)
         _refuse_overlaps(entries, self.folder)
-        root = _tree(
-            [(paths.get(key, _path_of(key)), self.node(key, entry)) for key, entry in entries.items()], self.folder
-        )
+        leaves = [(paths.get(key) or _usual_path(key), self.node(key, entry)) for key, entry in entries.items()]
+        root = _tree(leaves, self.folder)
         self.add_lightning_record(root)
         file = DecodedFile(
             source=source,
@@ -173,7 +172,7 @@ class _FolderReader:
         for offsets, size in entry.sizes.items():
             part = entry.parts.get(offsets)
             if part is None:
-                _refuse_gap(self.folder, f"no file is stated for the part of {key[:80]!a} at {offsets}")
+                raise gap(self.folder, f"no file is stated for the part of {key[:80]!a} at {offsets}")
             tensor = self.tensor(key, self.part(f"{key}@{offsets}", part))
             self.verify_spec(key, tensor, TensorSpec(size, spec.dtype))
             chunks.append(Chunk(offsets, tensor))
@@ -194,7 +193,7 @@ class _FolderReader:
         """Decode the torch file that a part is, and keep its storages under a name of their own."""
         source = self.source(part.name)
         if part.start + part.size > source.size:
-            _refuse_gap(source.path, f"it has {source.size} bytes, and {name[:80]!a} ends at {part.start + part.size}")
+            raise gap(source.path, f"it has {source.size} bytes, and {name[:80]!a} ends at {part.start + part.size}")
         window = ByteWindow(source, part.start, part.size)
         file = decode_torch_zip(window, self.limits)
         self.spend(file)
@@ -218,12 +217,12 @@ class _FolderReader:
         tensor = Rebuilder(file.storages, self.limits).entry(key, file.pickle.root)
         if not isinstance(tensor, StoredTensor):
             why = tensor.reason if tensor else "it holds no tensor"
-            _refuse_gap(self.folder, f"the part of {key[:80]!a} cannot be read: {why}")
+            raise gap(self.folder, f"the part of {key[:80]!a} cannot be read: {why}")
         return tensor
 
     def verify_spec(self, key: str, tensor: StoredTensor, spec: TensorSpec) -> None:
         if tensor.spec != spec:
-            _refuse_gap(self.folder, f"{key[:80]!a} is {tensor.spec} in its file, and {spec} in {METADATA}")
+            raise gap(self.folder, f"{key[:80]!a} is {tensor.spec} in its file, and {spec} in {METADATA}")
 
     def add_lightning_record(self, root: Dict) -> None:
         """Add what Lightning saved beside the tensors: hyper-parameters, epoch, versions; tensors come first."""
@@ -332,7 +331,7 @@ def _refuse_overlaps(entries: dict[str, _MetadataEntry], folder: str) -> None:
     ends: dict[str, int] = {}
     for part in sorted(part for entry in entries.values() for part in entry.parts.values()):
         if part.start < ends.get(part.name, 0):
-            _refuse_gap(folder, f"two parts share bytes of {part.name[:80]!a}")
+            raise gap(folder, f"two parts share bytes of {part.name[:80]!a}")
         ends[part.name] = part.start + part.size
 
 
@@ -343,7 +342,7 @@ def _texts(node: Node) -> tuple[str, ...]:
     return tuple(map(str, parts)) if sound else ()
 
 
-def _path_of(key: str) -> tuple[str, ...]:
+def _usual_path(key: str) -> tuple[str, ...]:
     """Return the place of an entry whose planner left none: the part before the first dot, where it is a usual one."""
     first, _, rest = key.partition(".")
     return (first, rest) if rest and first == "state_dict" else (key,)
@@ -377,10 +376,4 @@ def _refuse_metadata(where: str, what: str) -> NoReturn:
         where=where,
         fix="copy the whole folder again",
         code="VC470",
-    )
-
-
-def _refuse_gap(where: str, what: str) -> NoReturn:
-    raise UnreadableCheckpoint(
-        f"the parts do not fit together: {what}", where=where, fix="copy the whole folder again", code="VC471"
     )

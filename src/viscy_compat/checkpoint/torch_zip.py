@@ -85,18 +85,21 @@ def _root_of(archive: ZipArchive) -> str:
 
 
 def _byte_order(archive: ZipArchive, root: str) -> ByteOrder:
-    """Return the order of bytes; files of torch below 2.1 do not state it and are little-endian."""
     name = root + "byteorder"
-    if name not in archive.entries:
-        return "little"
-    text = archive.read(name, _SMALL)
+    text = archive.read(name, _SMALL) if name in archive.entries else b"little"
+    return byte_order_of(text, where=archive.source.path, fix="fetch it again")
+
+
+def byte_order_of(text: bytes, *, where: str, fix: str) -> ByteOrder:
+    """Return the order of bytes that a file states; those of torch below 2.1 state none and are little-endian.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC410 for a word that torch does not write.
+    """
     if text not in (b"little", b"big"):
-        raise UnreadableCheckpoint(
-            f"the byte order is stated as {text[:20]!r}",
-            where=archive.source.path,
-            fix="fetch it again",
-            code="VC410",
-        )
+        raise UnreadableCheckpoint(f"the byte order is stated as {text[:20]!r}", where=where, fix=fix, code="VC410")
     return "big" if text == b"big" else "little"
 
 

@@ -11,8 +11,7 @@ from viscy_compat.checkpoint.folder import place_of_shard
 from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
-from viscy_compat.checkpoint.torch_zip import decode_record, storages_of
-from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.checkpoint.torch_zip import byte_order_of, decode_record, storages_of
 
 PICKLE: Final = "data.pkl"
 DATA: Final = "data"
@@ -81,8 +80,4 @@ def _byte_order(folder: str) -> ByteOrder:
         return "little"
     with ByteSource(place) as source:
         text = source.read(0, min(source.size, _SMALL))
-    if text not in (b"little", b"big"):
-        raise UnreadableCheckpoint(
-            f"the byte order is stated as {text[:20]!r}", where=place, fix="unpack the file again", code="VC410"
-        )
-    return "big" if text == b"big" else "little"
+    return byte_order_of(text, where=place, fix="unpack the file again")
