@@ -19,6 +19,7 @@ from support.layouts import hollow
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
+from viscy_compat.errors import WorkerFailed
 from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import Cores, OwnProcess, engine_for, usable_cores
 from viscy_compat.fleet.judging import AuditQuestion, judge_shard
@@ -303,6 +304,28 @@ def test_a_file_that_ends_its_process_is_named_and_the_others_are_judged(
     assert [row.file for row in rows] == [str(folder / f"epoch={number}.ckpt") for number in range(40)]
     assert {row.file for row in rows if "VC360" in row.codes} == {str(folder / "epoch=5.ckpt")}
     assert {row.verdict for row in rows if "VC360" not in row.codes} == {"unknown"}
+
+
+def _die_of_all(question: AuditQuestion, targets: list[object]) -> list[bytes]:
+    os._exit(9)
+
+
+def test_processes_that_never_answer_are_one_error_and_not_ten_thousand_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = many(tmp_path / "many", 40)
+    monkeypatch.setattr("viscy_compat.fleet.engines.judge_shard", _die_of_all)
+    monkeypatch.setattr("viscy_compat.fleet.engines._pool", _forked)
+    engine = Cores(2)
+    targets = [target_of(str(path), named=False) for path in folder.iterdir()]
+    with (
+        TargetSpool(targets) as spool,
+        Ledger(str(tmp_path / "ledger.jsonl")) as ledger,
+        pytest.raises(WorkerFailed, match="no process that reads files comes to an answer"),
+    ):
+        list(Audit(AuditQuestion(), engine, ledger).rows(spool))
+    engine.close(at_once=True)
+    assert (tmp_path / "ledger.jsonl").read_bytes() == b""
 
 
 def _forked(jobs: int) -> object:

@@ -86,6 +86,7 @@ def _audited(
     progress = AuditProgress(spool.count, quiet=arguments.quiet)
     printer = _printer(arguments)
     stop: KeyboardInterrupt | None = None
+    whole = False
     try:
         for row in audit.rows(spool):
             progress.step()
@@ -95,10 +96,11 @@ def _audited(
                 if printer:
                     progress.clear()
                     say(printer(row))
+        whole = True
     except KeyboardInterrupt as caught:
         stop = caught
     finally:
-        engine.close(at_once=stop is not None)
+        engine.close(at_once=not whole)
     progress.clear()
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2

@@ -6,14 +6,20 @@ from array import array
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Final
 
+from viscy_compat.errors import WorkerFailed
 from viscy_compat.fleet.engines import Engine
 from viscy_compat.fleet.judging import AuditQuestion
 from viscy_compat.fleet.ledger import Ledger
 from viscy_compat.fleet.listing import TargetSpool
 from viscy_compat.fleet.row import AuditRow, line_of, row_in, row_of_failure
 from viscy_compat.fleet.target import Target
+from viscy_compat.layout import quote_path
 from viscy_compat.version import __version__
+
+_DEATHS: Final = 3
+"""Files that in a row end their processes, before any was answered: then it is not the files."""
 
 
 class _Batch:
@@ -40,6 +46,7 @@ class Audit:
         self._knows = not fresh
         self.places: array[int] = array("q")
         self.known = 0
+        self._answers, self._deaths = 0, 0
         self._question, self._engine, self._ledger = question, engine, ledger
         self._batches: deque[_Batch] = deque()
         self._waiting: dict[Future[list[bytes]], _Batch] = {}
@@ -92,6 +99,7 @@ class Audit:
         for future in ready:
             batch = self._waiting.pop(future)
             if future.exception() is None:
+                self._answers += 1
                 self._write(batch, future.result())
             else:
                 doubtful.append(batch)
@@ -114,7 +122,14 @@ class Audit:
         wait([future])
         problem = future.exception()
         if problem is None:
+            self._answers += 1
             return future.result()[0]
+        self._deaths += 1
+        if self._deaths >= _DEATHS and not self._answers:
+            raise WorkerFailed(
+                f"no process that reads files comes to an answer ({type(problem).__name__})",
+                fix=f"viscy-compat check {quote_path(target.path)} says why; --jobs 1 reads in this process",
+            ) from problem
         self._engine.renew()
         return line_of(row_of_failure(target, self._question.mark, f"{type(problem).__name__}: {problem}"))
 
