@@ -320,13 +320,18 @@ def last_release(
 def freeze(name: str, architecture: Architecture) -> Generation:
     """Return today's state as a generation: recorded from the migrated package, with no old source to run."""
     module, _, qualname = architecture.target.rpartition(".")
-    rows = ((row.name, row.default) for row in architecture.arguments if not row.keyword)
+    # where a list is the default, the constructor says None and makes it
+    rows = (
+        (row.name, None if row.name in architecture.lists else row.default)
+        for row in architecture.arguments
+        if not row.keyword
+    )
     return Generation(
         name=name,
         module=module,
         qualname=qualname,
         written_by=f"{module.partition('.')[0]} from {name} on",
-        releases=(Release("", "", {}, Signature(tuple(rows))),),
+        releases=(Release("", "", {}, Signature(tuple(rows)), old_config=architecture.for_worker),),
         layout=architecture.layout,
     )
 

@@ -13,11 +13,12 @@ from viscy_compat.old_code.origin import OldClass
 def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     """Return the cases of one class: those of the generation that its old source could have had.
 
-    The cases of the class, its published checkpoints, and the examples of its accepted differences; equal ones once.
+    The cases of the class, its published checkpoints, and the examples of its accepted differences; equal ones once. Of
+    classes that only upstream has the cases alone: what it publishes takes minutes.
     """
     generation = old.generation
     cases = list(generation.cases or architecture.cases)
-    if not generation.cases:
+    if not generation.cases and not architecture.install:
         cases += [_publication_case(architecture, row.nickname, row.config) for row in architecture.publications]
         rows = [
             row

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from viscy_compat.errors import SourceUnavailable, UsageError
 from viscy_compat.layout import printable
 from viscy_compat.old_code.programs import run_program
-from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, OldTree, blob_id
+from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, UPSTREAM, UPSTREAM_FOLDER, OldTree, blob_id
 
 REVISION = "fe7a5da^"
 """The last commit before the monorepo (2026-02-03)."""
@@ -92,7 +92,8 @@ class _Clone:
         if len(entries) > MOST_FILES:
             raise self._refusal(f"{self._rev} has more than {MOST_FILES} files", "name another --rev")
         python = {path: id_ for mode, id_, path in entries if mode.startswith("100") and path.endswith(".py")}
-        mine = {path: id_ for path, id_ in python.items() if path.startswith(f"{PROJECT}/")}
+        roots = (f"{PROJECT}/", f"{UPSTREAM_FOLDER}{UPSTREAM}/")
+        mine = {path.removeprefix(UPSTREAM_FOLDER): id_ for path, id_ in python.items() if path.startswith(roots)}
         contents = self._contents(mine)
         return OldTree(
             kind="git",
@@ -101,7 +102,7 @@ class _Clone:
             asked=self._rev,
             contents=contents,
             absent=frozenset(set(mine) - set(contents)),
-            others=tuple(sorted(set(python) - set(mine))),
+            others=tuple(sorted(path for path in python if not path.startswith(roots))),
         )
 
     def _contents(self, ids: Mapping[str, str]) -> dict[str, bytes]:

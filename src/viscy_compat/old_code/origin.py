@@ -96,6 +96,10 @@ class OldClass:
         return f"{self.generation.module}:{self.generation.qualname}"
 
 
+UPSTREAM_REVISION = "4b62365c"
+"""A state of upstream's main (2026-06) with the classes that only it has; they are the same in each since v0.5.0a1."""
+
+
 def has_source(architecture: Architecture) -> bool:
     """Whether a generation of a class has old code to run; else all that is known of it was recorded."""
     return not all(generation.is_frozen for generation in architecture.generations)
@@ -125,8 +129,9 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
     """
     trees: dict[str, OldTree] = {}
     if wanted.clone:
-        tree = from_git(wanted.clone, wanted.rev or REVISION, trust=wanted.trust)
-        return {architecture.name: _class_in(architecture, tree) for architecture in architectures}
+        rows = {architecture: wanted.rev or _revision(architecture) for architecture in architectures}
+        trees = {rev: from_git(wanted.clone, rev, trust=wanted.trust) for rev in dict.fromkeys(rows.values())}
+        return {architecture.name: _class_in(architecture, trees[rev]) for architecture, rev in rows.items()}
     if wanted.rev:
         raise UsageError("--rev names a revision of a clone, and no clone is given", fix="add --repo PATH")
     found = {}
@@ -137,8 +142,14 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
     return found
 
 
+def _revision(architecture: Architecture) -> str:
+    return REVISION if has_source(architecture) else UPSTREAM_REVISION
+
+
 def _class_in(architecture: Architecture, tree: OldTree) -> OldClass:
     """Tell by blob ids which recorded state of a class a tree holds."""
+    if not has_source(architecture):
+        return old_class(architecture.generations[-1], architecture.generations[-1].releases[-1], tree)
     generations = [generation for generation in architecture.generations if not generation.is_frozen]
     states = [(generation, release) for generation in generations for release in generation.releases]
     found = next((state for state in reversed(states) if tree.holds(state[1].sources)), states[-1])

@@ -19,6 +19,10 @@ from viscy_compat.layout import printable
 PROJECT = "viscy"
 """The name of the old distribution, and of the package in it."""
 
+UPSTREAM = "viscy_models"
+UPSTREAM_FOLDER = "packages/viscy-models/src/"
+"""The package of upstream's monorepo that holds the classes, and where its repository has it."""
+
 MOST_FILES = 50_000
 """Files of one state: thirty times as many as any state of VisCy has (1,606), so that no clone fills the memory."""
 
@@ -182,5 +186,5 @@ def _imports(path: str, text: str) -> Iterator[str]:
 def _with_packages(names: Iterable[str]) -> Iterator[str]:
     for name in names:
         parts = name.split(".")
-        if parts[0] == PROJECT:
+        if parts[0] in (PROJECT, UPSTREAM):
             yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))

@@ -107,7 +107,8 @@ def verify(
     if recorded:
         return _against_references(chosen, package, setup, seed, tell)
     try:
-        olds = resolve([row for row in chosen if has_source(row)], wanted)
+        olds = resolve([row for row in chosen if wanted.clone or has_source(row)], wanted)
+        olds = {name: _as_recorded_files(name, old) for name, old in olds.items()}
     except SourceUnavailable as error:
         if error.code != "VC601" or wanted.clone or wheel or device == "cuda":
             raise
@@ -115,7 +116,7 @@ def verify(
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
     newest = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
-    frozen = [row for row in chosen if row in newest or not has_source(row)]
+    frozen = [row for row in chosen if row in newest or not (wanted.clone or has_source(row))]
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
     headline += ", both on a GPU (cuda, deterministic algorithms)" if device == "cuda" else ""
@@ -139,6 +140,15 @@ def _refuse_without_gpu(setup: Setup, *, recorded: bool) -> None:
         raise UsageError("--device cuda compares two sides, and references were recorded on a CPU", fix="leave one out")
     with Worker("candidate", python=setup.candidate_python, limits=setup.limits, device="cuda") as worker:
         worker.conditions  # noqa: B018  it waits for the import of the stack, and for the GPU
+
+
+def _as_recorded_files(name: str, old: OldClass) -> OldClass:
+    """Say of the files of a frozen state whether they are those that it was recorded from."""
+    if not old.generation.is_frozen:
+        return old
+    recorded = records.read(name, old.generation.name).sources.get(old.generation.name, {})
+    strange = tuple(path for path, blob in old.source.blobs.items() if recorded.get(path) != blob)
+    return replace(old, proven=not strange, strange=strange)
 
 
 def _against_references(
