@@ -5,10 +5,11 @@ Synthetic answers stand for the workers', so that what is measured is the parent
 
 from __future__ import annotations
 
-import resource
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import Future
+from pathlib import Path
 
 from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import SHARD
@@ -73,7 +74,9 @@ def main() -> None:
                     tally.add(row)
                 ledger.sort(audit.places)
                 assert sum(1 for _ in audit.read()) == tally.files == count
-    print(round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+    # not getrusage, which counts the process that this one was forked from
+    (peak,) = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(round(int(peak) / 1024))
 
 
 if __name__ == "__main__":
