@@ -9,15 +9,17 @@ from hypothesis import strategies as st
 from support.plans import plans
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Cast, Concat, Drop, Fill, Rename, Reshape, Split, Transpose
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.plans.plan import (
     Plan,
     PlanEnd,
+    identity_rows,
     inverse_of,
     layout_digest,
     leftovers_of,
     plan_of,
     require_fit,
+    result_of,
     with_casts,
 )
 
@@ -133,3 +135,80 @@ def test_a_plan_fits_its_own_layout_in_any_order_and_no_other(plan: Plan, data: 
     with pytest.raises(PlanRefused, match="another layout"):
         require_fit(plan, other)
     assert layout_digest(other) != layout_digest(layout)
+
+
+WIDE = {"w": TensorSpec((2, 3), "float64"), "v": TensorSpec((2, 4), "float64"), "n": TensorSpec((), "float64")}
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        (Rename("w", "x"), {"x": TensorSpec((2, 3), "float64")}),
+        (Reshape("w", "x", (3, 2)), {"x": TensorSpec((3, 2), "float64")}),
+        (Reshape("n", "x", (1,)), {"x": TensorSpec((1,), "float64")}),
+        (Transpose("w", "x", (1, 0)), {"x": TensorSpec((3, 2), "float64")}),
+        (Split("w", ("x", "y"), 1, (1, 2)), {"x": TensorSpec((2, 1), "float64"), "y": TensorSpec((2, 2), "float64")}),
+        (Split("w", ("x", "y"), 0, (0, 2)), {"x": TensorSpec((0, 3), "float64"), "y": TensorSpec((2, 3), "float64")}),
+        (Concat(("w", "v"), "x", 1), {"x": TensorSpec((2, 7), "float64")}),
+        (Fill("x", (2,), "int32", 1, "new"), {"x": TensorSpec((2,), "int32")}),
+        (Drop("w", "unused"), {}),
+    ],
+)
+def test_what_an_operation_gives_has_the_shape_and_the_dtype_of_what_it_takes(
+    row: Operation, expected: dict[str, TensorSpec]
+) -> None:
+    assert result_of(row, WIDE) == expected
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        Reshape("w", "x", (7,)),
+        Reshape("w", "x", (-1, -6)),
+        Split("w", ("x", "y"), 1, (1, 1)),
+        Split("w", ("x",), 1, (1, 2)),
+        Split("w", (), 1, ()),
+        Split("w", ("x", "y"), 2, (1, 2)),
+        Concat(("w", "v"), "x", 0),
+        Concat(("w", "v"), "x", 2),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_words(row: Operation) -> None:
+    answer = result_of(row, WIDE)
+    assert isinstance(answer, str)
+    assert answer
+
+
+def test_tensors_of_two_dtypes_are_not_joined() -> None:
+    specs = {"w": TensorSpec((2, 3)), "v": TensorSpec((2, 3), "float64")}
+    assert result_of(Concat(("w", "v"), "x", 1), specs) == (
+        f"{specs['w']} and {specs['v']} cannot be joined along axis 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "row"),
+    [
+        ("float16", "float32", Cast("w", "w")),
+        ("bfloat16", "float32", Cast("w", "w")),
+        ("float16", "float64", Rename("w", "w")),
+        ("float32", "float32", Rename("w", "w")),
+    ],
+)
+def test_only_narrow_floats_on_their_way_to_float32_become_casts(here: str, there: str, row: Operation) -> None:
+    source, target = {"w": TensorSpec((2,), here)}, {"w": TensorSpec((2,), there)}
+    assert with_casts([Rename("w", "w")], source, target) == (row,)
+    drop = Drop("w", "unused")
+    assert with_casts([drop], source, target) == (drop,)
+    unknown = Rename("elsewhere", "w")
+    assert with_casts([unknown], source, target) == (unknown,)
+
+
+def test_a_plan_for_another_layout_says_what_is_missing_and_what_is_new() -> None:
+    layout = {"w": TensorSpec((2,)), "b": TensorSpec((2,))}
+    plan = plan_of(PlanEnd(layout), PlanEnd(layout), identity_rows(layout), loses=["nothing"])
+    assert plan.loses == ("nothing",)
+    with pytest.raises(PlanRefused) as caught:
+        require_fit(plan, {"w": TensorSpec((2,)), "c": TensorSpec((2,))})
+    assert caught.value.leftovers == (("b", "not in the file"), ("c", "not in the plan"))
+    assert str(caught.value) == "the plan was made for another layout: b: not in the file; c: not in the plan"
