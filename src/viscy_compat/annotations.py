@@ -41,15 +41,15 @@ else:
 
         __slots__ = ()
 
-        def __getitem__(self, _):
+        def __getitem__(self, _: object) -> object:
             return self
 
-        def __or__(self, _):
+        def __or__(self, _: object) -> object:
             return self
 
         __ror__ = __or__
 
-        def __call__(self, *_, **__):
+        def __call__(self, *_: object, **__: object) -> object:
             return self
 
     class Generic:
@@ -57,17 +57,17 @@ else:
 
         __slots__ = ()
 
-        def __class_getitem__(cls, _):
+        def __class_getitem__(cls, _: object) -> type:
             return cls
 
     IO = Any = Final = Literal = NoReturn = TypeVar = _Form()
     Protocol = Generic
 
-    def cast(_, value):
+    def cast(_: object, value: object) -> object:
         """Return the value."""
         return value
 
-    def import_module(name):
+    def import_module(name: str) -> object:
         """Import a module by its dotted name."""
         __import__(name)
         return sys.modules[name]
@@ -77,22 +77,22 @@ else:
 
         __slots__ = ("_errors",)
 
-        def __init__(self, *errors):
+        def __init__(self, *errors: type[BaseException]) -> None:
             self._errors = errors
 
-        def __enter__(self):
+        def __enter__(self) -> None:
             return None
 
-        def __exit__(self, kind, *_):
+        def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
             return kind is not None and issubclass(kind, self._errors)
 
     class cached_property:
         """A property that is computed once: the value goes where the next look finds it first."""
 
-        def __init__(self, compute):
+        def __init__(self, compute: Callable) -> None:
             self._compute, self.__doc__ = compute, compute.__doc__
 
-        def __get__(self, owner, _=None):
+        def __get__(self, owner: object, _: object = None) -> object:
             if owner is None:
                 return self
             value = owner.__dict__[self._compute.__name__] = self._compute(owner)

@@ -18,7 +18,7 @@ else:
     _new = tuple.__new__
 
     class _Meta(type):
-        def __new__(mcs, name, bases, namespace):
+        def __new__(mcs, name: str, bases: tuple, namespace: dict) -> type:
             """Turn annotations into fields, and their values into defaults."""
             fields = tuple(namespace.get("__annotations__", ()))
             defaults = {field: namespace.pop(field) for field in fields if field in namespace}
@@ -33,7 +33,7 @@ else:
             return super().__new__(mcs, name, bases, namespace)
 
         @property
-        def __signature__(cls):
+        def __signature__(cls) -> object:
             from inspect import Parameter, Signature
 
             kind, defaults = Parameter.POSITIONAL_OR_KEYWORD, cls._field_defaults
@@ -43,7 +43,7 @@ else:
     class NamedTuple(tuple, metaclass=_Meta):
         """A tuple whose items have names: annotations of the class body, with defaults where they have values."""
 
-        def __new__(cls, *values, **by_name):
+        def __new__(cls, *values: object, **by_name: object) -> tuple:
             """Return a tuple of these values, given by place or by name."""
             missing_count = len(cls._fields) - len(values)
             if by_name or not 0 <= missing_count <= len(cls._last):
@@ -53,7 +53,7 @@ else:
             return _new(cls, values)
 
         @classmethod
-        def _bound(cls, values, by_name):
+        def _bound(cls, values: tuple, by_name: dict) -> tuple:
             """Return the values of all fields; a call that does not fit is a TypeError, as everywhere."""
             rest = cls._fields[len(values) :]
             by_name_or_default = {**cls._field_defaults, **by_name}
@@ -67,24 +67,24 @@ else:
             return (*values, *[by_name_or_default[field] for field in rest])
 
         @classmethod
-        def _make(cls, values):
+        def _make(cls, values: object) -> tuple:
             record = _new(cls, values)
             if len(record) != len(cls._fields):
                 raise TypeError(f"{cls.__name__} has {len(cls._fields)} fields, not {len(record)}")
             return record
 
-        def _replace(self, /, **changes):
+        def _replace(self, /, **changes: object) -> tuple:
             unknown = changes.keys() - {*self._fields}
             if unknown:
                 raise ValueError(f"{type(self).__name__} has no field {', '.join(sorted(unknown))}")
             return _new(type(self), map(changes.get, self._fields, self))
 
-        def _asdict(self):
+        def _asdict(self) -> dict:
             return dict(zip(self._fields, self, strict=True))
 
-        def __repr__(self):
+        def __repr__(self) -> str:
             words = ", ".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
             return f"{type(self).__name__}({words})"
 
-        def __getnewargs__(self):
+        def __getnewargs__(self) -> tuple:
             return tuple(self)

@@ -16,7 +16,7 @@ NOT_IN_THE_HELP = "==SUPPRESS=="
 """What `argparse.SUPPRESS` is, the help of arguments that are not listed."""
 
 
-class _Argument(NamedTuple):
+class _StatedArgument(NamedTuple):
     """One argument: where its value goes, and what argparse would be told about it."""
 
     dest: str
@@ -47,8 +47,8 @@ class PlainWords:
     __slots__ = ("_defaults", "_options", "_positionals", "_rivals")
 
     def __init__(self, whole: PlainWords | None = None) -> None:
-        self._options: dict[str, _Argument] = whole._options if whole else {}
-        self._positionals: list[_Argument] = whole._positionals if whole else []
+        self._options: dict[str, _StatedArgument] = whole._options if whole else {}
+        self._positionals: list[_StatedArgument] = whole._positionals if whole else []
         self._defaults: dict[str, Any] = whole._defaults if whole else {}
         self._rivals = self if whole else None
 
@@ -77,7 +77,7 @@ class PlainWords:
     ) -> None:
         """State an argument; what only its help says is passed over."""
         long = next((name for name in names if name.startswith("--")), names[0])
-        row = _Argument(
+        row = _StatedArgument(
             dest=dest or long.lstrip("-").replace("-", "_"),
             action=action,
             nargs=nargs,
@@ -151,7 +151,7 @@ class PlainWords:
             raise _NotPlain
 
 
-def _convert(row: _Argument, text: str) -> Any:
+def _convert(row: _StatedArgument, text: str) -> Any:
     """Return the value that a word stands for; whether more than a text is meant, argparse decides."""
     known = row.action in ("store", "append") and row.type in (None, int, float)
     if not known or (row.nargs not in (None, "?", "*", "+")) or (row.choices is not None and text not in row.choices):

@@ -86,7 +86,7 @@ class NotExact(Exception):
         super().__init__(reason)
 
 
-def _refuse(code: str, reason: str) -> NoReturn:
+def _refuse_tensor(code: str, reason: str) -> NoReturn:
     raise NotExact(code, reason)
 
 
@@ -125,13 +125,15 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     """
     identity = node.id
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
-        _refuse("VC440", "a persistent id that is not torch's")
+        _refuse_tensor("VC440", "a persistent id that is not torch's")
     _, kind, key, location, elements = identity[:5]
     dtype = storage_dtype(kind)
     if dtype is None:
-        _refuse("VC441", f"a storage of an unknown class ({ascii(kind.path)[1:-1] if type(kind) is Global else '?'})")
+        _refuse_tensor(
+            "VC441", f"a storage of an unknown class ({ascii(kind.path)[1:-1] if type(kind) is Global else '?'})"
+        )
     if type(key) is not str or not is_count(elements):
-        _refuse("VC440", "a storage without a key or a size")
+        _refuse_tensor("VC440", "a storage without a key or a size")
     return key, dtype, elements, location if type(location) is str else ""
 
 
@@ -168,15 +170,17 @@ class Rebuilder:
         arity = _TENSORS.get(path)
         if arity is not None:
             if len(node.args) not in (arity, arity + 1) or (arity == 4 and len(node.args) != 4):
-                _refuse("VC440", f"{path} with {len(node.args)} arguments")
+                _refuse_tensor("VC440", f"{path} with {len(node.args)} arguments")
             return self._strided_tensor(key, node, arity)
         if path in _PARAMETERS:
             return self._parameter(key, node)
         if path == "torch._tensor._rebuild_from_type_v2":
             return self._typed_tensor(key, node)
         if path in _KINDS:
-            _refuse("VC441", f"{_KINDS[path]} ({path})")
-        _refuse("VC443", f"made by {ascii(path)[1:-1] or 'a computed function'}, which is no way to make a tensor")
+            _refuse_tensor("VC441", f"{_KINDS[path]} ({path})")
+        _refuse_tensor(
+            "VC443", f"made by {ascii(path)[1:-1] or 'a computed function'}, which is no way to make a tensor"
+        )
 
     def _strided_tensor(self, key: str, node: Call, arity: int) -> StoredTensor:
         args = node.args
@@ -187,14 +191,14 @@ class Rebuilder:
         dtype = stored if arity != 7 else _dtype_of(args[6])
         itemsize = ITEMSIZES.get(dtype)
         if itemsize is None:
-            _refuse("VC441", f"a quantised tensor ({dtype})")
+            _refuse_tensor("VC441", f"a quantised tensor ({dtype})")
         if len(args) > arity:
             _without_flags(args[arity])
         shape, stride, offset = sizes_of(args[2], self._limits), sizes_of(args[3], self._limits), args[1]
         if not is_count(offset):
-            _refuse("VC440", "an offset that is no number, negative, or beyond 63 bits")
+            _refuse_tensor("VC440", "an offset that is no number, negative, or beyond 63 bits")
         if len(shape) != len(stride):
-            _refuse("VC440", f"{len(shape)} sizes and {len(stride)} strides")
+            _refuse_tensor("VC440", f"{len(shape)} sizes and {len(stride)} strides")
         offset += view.first
         grad = arity > 4 and args[4] is True
         tensor = StoredTensor(
@@ -213,7 +217,7 @@ class Rebuilder:
             last += (size - 1) * step
             elements *= size
         if (last + 1) * itemsize > holds:
-            _refuse(
+            _refuse_tensor(
                 "VC440",
                 f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, but its storage has {holds}",
             )
@@ -222,9 +226,9 @@ class Rebuilder:
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:
-            _refuse("VC440", "a parameter without a tensor")
+            _refuse_tensor("VC440", "a parameter without a tensor")
         if node.args[0].function.path in _PARAMETERS:
-            _refuse("VC440", "a parameter of a parameter")
+            _refuse_tensor("VC440", "a parameter of a parameter")
         tensor = self._any_tensor(key, node.args[0])
         tensor.parameter, tensor.requires_grad, tensor.node = True, node.args[1] is True, node
         return tensor
@@ -232,10 +236,10 @@ class Rebuilder:
     def _typed_tensor(self, key: str, node: Call) -> StoredTensor:
         """Read a tensor that carries attributes; only torch's own two types, others may change what values mean."""
         if len(node.args) != 4 or type(node.args[0]) is not Global or type(node.args[1]) is not Global:
-            _refuse("VC440", "a tensor subclass without a type")
+            _refuse_tensor("VC440", "a tensor subclass without a type")
         function, kind, args, _ = node.args
         if kind.path not in _PLAIN_TYPES or function.path not in _TENSORS or type(args) is not tuple:
-            _refuse("VC441", f"a tensor subclass ({ascii(kind.path)[1:-1]})")
+            _refuse_tensor("VC441", f"a tensor subclass ({ascii(kind.path)[1:-1]})")
         tensor = self._any_tensor(key, Call(function, args))
         tensor.parameter, tensor.node = kind.name == "Parameter", node
         return tensor
@@ -251,7 +255,7 @@ def _is_value(key: str, node: Call) -> bool:
 def _dtype_of(node: Node) -> str:
     if type(node) is Global and node.module == "torch" and node.name in ITEMSIZES:
         return node.name
-    _refuse("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
+    _refuse_tensor("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
 
 
 def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
@@ -265,12 +269,12 @@ def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
     if type(node) is Call and type(node.function) is Global and node.function.path == "torch.Size" and node.args:
         node = node.args[0]
     if type(node) is not tuple:
-        _refuse("VC440", "sizes that are no tuple")
+        _refuse_tensor("VC440", "sizes that are no tuple")
     if len(node) > limits.rank:
         _refuse_limit(limits, "rank", len(node), f"{len(node)} dimensions")
     for size in node:
         if type(size) is not int or not 0 <= size < BOUND:
-            _refuse("VC440", "a size or stride that is no number, negative, or beyond 63 bits")
+            _refuse_tensor("VC440", "a size or stride that is no number, negative, or beyond 63 bits")
     return node
 
 
@@ -279,4 +283,4 @@ def _without_flags(metadata: Node) -> None:
     if metadata is None:
         return
     if type(metadata) is not Dict or len(metadata.entries) > 8 or any(item is True for item in metadata.entries[1::2]):
-        _refuse("VC441", "a lazily conjugated or negated tensor")
+        _refuse_tensor("VC441", "a lazily conjugated or negated tensor")

@@ -13,12 +13,12 @@ _SOUGHT = frozenset({"data.pkl", "byteorder", "version", "constants.pkl", ".form
 """Records that torch looks for by name, below the folder that holds everything; its storages lie below ``data/``."""
 
 
-def alike(name: str) -> str:
+def likeness_of(name: str) -> str:
     """Return what is left of a name for the reader that tells least.
 
     Examples
     --------
-    >>> alike("archive/DATA.pkl"), alike("archive/data.pkl. "), alike("archive/d\\u0061ta.pkl")
+    >>> likeness_of("archive/DATA.pkl"), likeness_of("archive/data.pkl. "), likeness_of("archive/d\\u0061ta.pkl")
     ('archive/data.pkl', 'archive/data.pkl', 'archive/data.pkl')
     """
     if not name.isascii():
@@ -43,7 +43,7 @@ def two_alike(names: Iterable[str]) -> tuple[str, str] | None:
         return None
     by_likeness: dict[str, str] = {}
     for name in names:
-        before = by_likeness.setdefault(alike(name), name)
+        before = by_likeness.setdefault(likeness_of(name), name)
         if before != name:
             return before, name
     return None
@@ -71,7 +71,7 @@ def refuse_near_names(path: str, root: str, names: Iterable[str]) -> None:
         if name.startswith(data):
             continue
         bare = name[len(root) :]
-        near = alike(bare)
+        near = likeness_of(bare)
         if near.startswith("data/") or (near in _SOUGHT and bare not in _SOUGHT):
             raise UnreadableCheckpoint(
                 f"{ascii(name)[1:-1]} is nearly the name of {near!a}, and readers differ in whether they take it",

@@ -7,7 +7,7 @@ from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.checkpoint.locations import is_address
 
 
-class Trace:
+class ReadTrace:
     """Notes, while it is entered, what is read of which file: what an answer rests on.
 
     Attributes
@@ -19,7 +19,7 @@ class Trace:
     def __init__(self) -> None:
         self.reads: list[tuple[str, int, bytes]] = []
 
-    def __enter__(self) -> Trace:
+    def __enter__(self) -> ReadTrace:
         _traces.append(self)
         return self
 
@@ -27,7 +27,7 @@ class Trace:
         _traces.remove(self)
 
 
-_traces: list[Trace] = []
+_traces: list[ReadTrace] = []
 
 
 class _TracedSource(ByteSource):

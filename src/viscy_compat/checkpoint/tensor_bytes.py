@@ -231,7 +231,7 @@ def _strided_bytes(read: _ReadElements, tensor: StoredTensor, size: int) -> Iter
         shape, stride, unit, first = (*shape, 2), (*(2 * step for step in stride), 1), 8, 2 * first
     rows: list[bytes] = []
     size_so_far = 0
-    for row in _rows(read, first, shape=shape, stride=stride, unit=unit):
+    for row in _bytes_of_rows(read, first, shape=shape, stride=stride, unit=unit):
         rows.append(row)
         size_so_far += len(row)
         if size_so_far >= size:
@@ -241,7 +241,7 @@ def _strided_bytes(read: _ReadElements, tensor: StoredTensor, size: int) -> Iter
         yield b"".join(rows)
 
 
-def _rows(
+def _bytes_of_rows(
     read: _ReadElements, first: int, *, shape: tuple[int, ...], stride: tuple[int, ...], unit: int
 ) -> Iterator[bytes]:
     """Yield rows of the innermost axis; whole spans are held while they are small, else axes are peeled off."""
@@ -251,12 +251,12 @@ def _rows(
         yield from _gather(elements, 0, shape, stride)
     elif len(shape) > 1:
         for index in range(shape[0]):
-            yield from _rows(read, first + index * stride[0], shape=shape[1:], stride=stride[1:], unit=unit)
+            yield from _bytes_of_rows(read, first + index * stride[0], shape=shape[1:], stride=stride[1:], unit=unit)
     else:
         step = max(_HELD // (unit * stride[0]), 1)
         for index in range(0, shape[0], step):
             count = min(step, shape[0] - index)
-            yield from _rows(read, first + index * stride[0], shape=(count,), stride=stride, unit=unit)
+            yield from _bytes_of_rows(read, first + index * stride[0], shape=(count,), stride=stride, unit=unit)
 
 
 def _gather(elements: memoryview[int], first: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Iterator[bytes]:

@@ -128,10 +128,10 @@ def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
 
 def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:
     has_crcs, file = archive.has_crcs, archive.source.facts
-    return {name: _record(entry, order, has_crcs, file) for name, entry in archive.entries.items()}
+    return {name: _storage_of_entry(entry, order, has_crcs, file) for name, entry in archive.entries.items()}
 
 
-def _record(entry: ZipEntry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
+def _storage_of_entry(entry: ZipEntry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
     crc = entry.crc if has_crcs else None
     return Storage(
         entry.name,

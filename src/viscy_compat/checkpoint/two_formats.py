@@ -39,9 +39,9 @@ def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
         VC464.
     """
     if head.startswith(b"PK\x03\x04") or _ends_like_a_zip(source):
-        _refuse(source.path, "a zip archive")
+        _refuse_both(source.path, "a zip archive")
     if _acts_like_a_pickle(source, head, limits.pickle_bytes):
-        _refuse(source.path, "a pickle")
+        _refuse_both(source.path, "a pickle")
 
 
 def refuse_zip_too(source: ByteSource) -> None:
@@ -53,7 +53,7 @@ def refuse_zip_too(source: ByteSource) -> None:
         VC464.
     """
     if _ends_like_a_zip(source):
-        _refuse(source.path, "a zip archive", first="a stream of pickles")
+        _refuse_both(source.path, "a zip archive", first="a stream of pickles")
 
 
 def refuse_tar_too(path: str, head: bytes) -> None:
@@ -112,7 +112,7 @@ def _ends_like_a_zip(source: ByteSource) -> bool:
     return place + _END_SIZE + int.from_bytes(tail[place + 20 : place + 22], "little") == length
 
 
-def _refuse(path: str, other: str, *, first: str = "a safetensors file") -> NoReturn:
+def _refuse_both(path: str, other: str, *, first: str = "a safetensors file") -> NoReturn:
     raise UnreadableCheckpoint(
         f"this is {first} and {other} at once, and readers differ in which one they take",
         where=path,

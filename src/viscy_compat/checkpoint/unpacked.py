@@ -43,7 +43,9 @@ def read_unpacked(folder: str, limits: Limits, address: str | None, *, path: str
     if len(keys) > limits.entries:
         raise beyond(limits, "entries", len(keys), f"{len(keys)} storages", where=path)
     order = _byte_order(folder)
-    records = {f"{DATA}/{key}": record for key in sorted(keys) if (record := _record(folder, key, order)) is not None}
+    records = {
+        f"{DATA}/{key}": record for key in sorted(keys) if (record := _storage_in_file(folder, key, order)) is not None
+    }
     file = DecodedFile(
         source=source,
         format="unpacked-torch",
@@ -65,7 +67,7 @@ def _storage_key(node: object) -> str | None:
         return None
 
 
-def _record(folder: str, key: str, order: ByteOrder) -> Storage | None:
+def _storage_in_file(folder: str, key: str, order: ByteOrder) -> Storage | None:
     """Return the file of a storage; None where there is none, which is then told of the tensors that need it."""
     place = os.path.join(folder, DATA, key)
     if os.path.basename(key) != key or not os.path.isfile(place) or os.path.islink(place):

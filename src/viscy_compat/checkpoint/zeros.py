@@ -16,11 +16,11 @@ _MOST_UNPACKED: Final = 64 << 20
 _MOST_SUMMED: Final = 1 << 20
 """Bytes of zeros whose CRC-32 is computed: it costs less than opening the file once more."""
 
-Absence = Literal["none", "skipped", "zeros"]
+WeightsAbsence = Literal["none", "skipped", "zeros"]
 """``skipped``: torch was told not to write them (``torch.serialization.skip_data``), and nobody has since."""
 
 
-def absence_of_weights(checkpoint: Checkpoint) -> Absence:
+def absence_of_weights(checkpoint: Checkpoint) -> WeightsAbsence:
     """Say whether every weight is zero; 2 MB are looked at, some of each tensor before more of any.
 
     An honest file costs one small read. Vectors do not count: biases and running means begin as zeros.

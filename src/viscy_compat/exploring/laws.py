@@ -327,7 +327,7 @@ def round_trip(subject: Subject, drawn: DrawnCase) -> None:
     from viscy_compat.rewrite.remapping import remap
 
     for generation in subject.architecture.generations:
-        layout = _layout_of(generation, subject.architecture, drawn.config)
+        layout = _layout_in(generation, subject.architecture, drawn.config)
         if not layout:
             continue
         with tempfile.TemporaryDirectory() as place:
@@ -344,7 +344,7 @@ def round_trip(subject: Subject, drawn: DrawnCase) -> None:
                 raise LawBroken(f"{generation.name}: the way back gives other tensors")
 
 
-def _layout_of(generation: Generation, architecture: Architecture, config: Config) -> Layout:
+def _layout_in(generation: Generation, architecture: Architecture, config: Config) -> Layout:
     """Return the layout that a generation gives a configuration, or one of its own cases where it could not have had it.
 
     Empty where there is none, or where it is known that none leads to today's.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
-from viscy_compat.checkpoint.sources import Trace
+from viscy_compat.checkpoint.sources import ReadTrace
 from viscy_compat.diagnosis import Depth, diagnose
 from viscy_compat.fleet.likeness import Likeness
 from viscy_compat.fleet.row import AuditRow, line_of, row_of
@@ -59,7 +59,7 @@ _likenesses: dict[tuple[str, ...], Likeness] = {}
 def _judge(question: AuditQuestion, target: Target, options: str, likeness: Likeness) -> AuditRow:
     row = likeness.find(target)
     if row is None:
-        with Trace() as trace:
+        with ReadTrace() as trace:
             row = judge_target(question, target, options)
         likeness.remember(target, row, trace)
     return row

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Final
 
-from viscy_compat.checkpoint.sources import Trace, open_source
+from viscy_compat.checkpoint.sources import ReadTrace, open_source
 from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.diagnosis.offers import beside
 from viscy_compat.errors import UnreadableCheckpoint
@@ -68,7 +68,7 @@ class Likeness:
             next=_spell(answer.words, answer.row.file, target.path),
         )
 
-    def remember(self, target: Target, row: AuditRow, trace: Trace) -> None:
+    def remember(self, target: Target, row: AuditRow, trace: ReadTrace) -> None:
         """Keep an answer, where it rests on this file alone and names it nowhere but in its next command."""
         key, words = _key_of(target), tuple(shlex.split(row.next))
         size = sum(len(part) for _, _, part in trace.reads)

@@ -112,10 +112,10 @@ def _complaints(
 def _generations_with(architecture: Architecture, layout: Layout, case: Case) -> list[str]:
     """Name the generations that have this very layout: a file cannot tell them apart."""
     config = complete(architecture, case.config)
-    return [row.name for row in architecture.generations if _layout_of(row, config) == list(layout.items())]
+    return [row.name for row in architecture.generations if _layout_in(row, config) == list(layout.items())]
 
 
-def _layout_of(generation: Generation, config: Config) -> list[tuple[str, TensorSpec]]:
+def _layout_in(generation: Generation, config: Config) -> list[tuple[str, TensorSpec]]:
     try:
         return list(generation.layout(config).items())
     except Unbuildable:
