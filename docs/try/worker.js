@@ -4,6 +4,7 @@ const here = new URL(".", import.meta.url);
 const started = performance.now();
 let python;
 let answer;
+let PythonError;
 let bytesRead = 0;
 
 /** Fetch a file of this folder; a host that lacks it is named, with what to do. */
@@ -103,6 +104,7 @@ async function start() {
   python.unpackArchive(await wheel, "wheel");
   if (!launched.whole) python.runPython(await bridge);
   answer = python.globals.get("answer");
+  PythonError = python.ffi.PythonError; // which cannot be asked for any more once Python has ended
   system = fileSystem();
   const about = { ...versions, ...python.globals.get("about")().toJs({ dict_converter: Object.fromEntries }) };
   postMessage({ kind: "ready", about, alone, whole: performance.now() - started, snapshot: launched.whole });
@@ -122,7 +124,7 @@ function run({ id, drop, files, words }) {
     postMessage({ kind: "answer", id, ...told, bytesRead, seconds: (performance.now() - began) / 1000 });
   } catch (error) {
     // what Python raised leaves it whole; anything else ends this worker
-    postMessage({ kind: error instanceof python.ffi.PythonError ? "failed" : "ended", id, what: lastLine(error) });
+    postMessage({ kind: error instanceof PythonError ? "failed" : "ended", id, what: lastLine(error) });
   }
 }
 

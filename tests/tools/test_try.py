@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hostile.generator import MARKER, execution
+from hostile.generator import GROUPS, MARKER, execution
 from support.browser import Browser, program, served
 from support.huge import zip64
 from support.old_checkpoints import make
@@ -216,6 +216,17 @@ def test_hostile_files_run_nothing_and_get_the_json_of_the_command(page: Page, t
     assert answer.json == check(tmp_path, *sorted(path.name for path in tmp_path.iterdir()))
     assert not list(tmp_path.rglob(MARKER))
     assert page.browser.value("document.querySelectorAll('.run img').length") == 0
+
+
+def test_a_file_that_ends_python_is_a_sentence_and_the_page_goes_on(page: Page, small: Path) -> None:
+    """Modules within modules overflow the stack of the browser when they are let go, where a terminal has room."""
+    deep = next(row for group in GROUPS.values() for row in group() if row.name == "deep modules")
+    (small.parent / "deep.ckpt").write_bytes(deep.content)
+    answer = page.choose([small.parent / "deep.ckpt"])
+    assert answer.json == ""
+    assert "Python ended while it read deep.ckpt (Maximum call stack size exceeded)" in answer.text
+    del page.browser.said[:]  # Pyodide writes where it ended
+    assert page.choose([small]).json == check(small.parent, small.name)
 
 
 def test_a_file_of_gigabytes_is_read_by_slices(page: Page, tmp_path: Path) -> None:
