@@ -26,7 +26,7 @@ COMMANDS = {
     "check folder": ("check .", 2),
     "check against": ("check small.safetensors --against other.safetensors --ignore VC391", 1),
     "remap": ("remap old.safetensors", 0),
-    "remap written": ("remap new.safetensors -o written.safetensors --force --set stem_stride=5,4,4", 0),
+    "remap written": ("remap new.safetensors -o ../written.safetensors --force --set stem_stride=5,4,4", 0),
     "remap refused": ("remap small.safetensors", 2),
     "inspect": ("inspect small.safetensors page.ckpt", 2),
     "diff": ("diff small.safetensors other.safetensors", 1),

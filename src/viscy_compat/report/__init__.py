@@ -63,16 +63,16 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, 
     Interrupted
         With what was known by then; in ``jsonl`` that was printed already.
     """
-    known: list[Result] = []
+    so_far: list[Result] = []
     as_they_come = arguments.format == "jsonl"
     try:
         for result in results:
-            known.append(result)
+            so_far.append(result)
             if as_they_come:
                 say(render(Report(command, [result]), "jsonl", style_for(arguments)))
     except KeyboardInterrupt as stop:
-        raise Interrupted(Report(command, known, interrupted=True, aside=aside)) from stop
-    report = Report(command, known, aside=aside)
+        raise Interrupted(Report(command, so_far, interrupted=True, aside=aside)) from stop
+    report = Report(command, so_far, aside=aside)
     return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
 
 
@@ -135,10 +135,10 @@ def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
 
 def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
-    wanted = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
+    colors = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
     # a longer line is hard to read, however wide the screen is
     width = min(_terminal_width(), 120)
-    return Style(wanted, arguments.verbose, quiet=arguments.quiet, width=width, terminal=_on_a_terminal())
+    return Style(colors, arguments.verbose, quiet=arguments.quiet, width=width, terminal=_on_a_terminal())
 
 
 def _colors_by_default() -> bool:

@@ -35,7 +35,9 @@ def model_card(result: RemapResult, source_digest: str) -> str:
     source_digest : str
         The SHA-256 of the source, taken before it could be replaced.
     """
-    return "\n\n".join([*_front(result), *_identity(result), *_loading(result), *_origin(result, source_digest)]) + "\n"
+    return (
+        "\n\n".join([*_front(result), *_identity(result), *_load_part(result), *_origin(result, source_digest)]) + "\n"
+    )
 
 
 def digest_of(path: str) -> str:
@@ -65,8 +67,8 @@ def _front(result: RemapResult) -> Iterator[str]:
 
 
 def _identity(result: RemapResult) -> Iterator[str]:
-    target, written = _target(result), result.written
-    count = f"{spell_count(written.tensors, 'tensor')}, {size(written.size)}" if written else ""
+    target, new_file = _target(result), result.written
+    count = f"{spell_count(new_file.tensors, 'tensor')}, {size(new_file.size)}" if new_file else ""
     yield f"# {text(os.path.basename(_path(result)))}"
     yield "<!-- What it predicts, from which images, and how well, is yours to say. -->"
     if not target.class_name:
@@ -75,12 +77,12 @@ def _identity(result: RemapResult) -> Iterator[str]:
     identity = result.check.identity if result.check else None
     import_path = code(identity.target if identity else target.class_name)
     yield f"The weights of {import_path} ({text(target.generation)}): {count}."
-    known = identity.sources if identity else {}
+    sources = identity.sources if identity else {}
     rows = [
         [
             code(name),
-            code(value_of(_plain(value)) if known.get(name) != "not known" else "..."),
-            text(known.get(name, "-")),
+            code(value_of(_plain(value)) if sources.get(name) != "not known" else "..."),
+            text(sources.get(name, "-")),
         ]
         for name, value in dict(target.config or {}).items()
     ]
@@ -93,13 +95,14 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _loading(result: RemapResult) -> Iterator[str]:
+def _load_part(result: RemapResult) -> Iterator[str]:
     yield "## Loading"
     contents = contents_of(result, "check", result.check.to_dict() if result.check else {})
     open_arguments = [row for table in contents.tables for row in table.rows if row[1:2] == ("...",)]
     config = "".join(f"{name!r}: ..., " for name, *_ in open_arguments).rstrip(", ")
-    given = f", config={{{config}}}" if config else ""
-    yield f"```python\nimport viscy_compat\n\nmodel = viscy_compat.load_model({os.path.basename(_path(result))!r}{given})\n```"
+    config_words = f", config={{{config}}}" if config else ""
+    call = f"viscy_compat.load_model({os.path.basename(_path(result))!r}{config_words})"
+    yield f"```python\nimport viscy_compat\n\nmodel = {call}\n```"
     if config:
         yield "Three dots stand where the weights do not tell a value and predictions depend on it."
 

@@ -91,7 +91,7 @@ def _check(result: Result, data: Data) -> Exhibits:
         sentence="; ".join(filter(None, (_identity(architecture), _container(data))))
         + ("." if data.get("format") else ""),
         pastes=_pastes(data),
-        tables=tuple(filter(None, (_configuration(architecture), _undetermined(architecture), _sets(data)))),
+        tables=tuple(filter(None, (_configuration(architecture), _open_table(architecture), _sets(data)))),
         facts=_facts({"class": architecture.get("target"), "seen": architecture.get("evidence")}),
         trees=_expected_tensors(architecture),
     )
@@ -99,12 +99,12 @@ def _check(result: Result, data: Data) -> Exhibits:
 
 def _remap(result: Result, data: Data) -> Exhibits:
     architecture, plan = data.get("architecture") or {}, getattr(result, "plan", None)
-    written = data.get("written")
-    done = f"Written to {written}: {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}." if written else ""
+    place = data.get("written")
+    done = f"Written to {place}: {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}." if place else ""
     return Exhibits(
         sentence=" ".join(filter(None, (_identity(architecture), done or "Nothing was written."))),
         pastes=_pastes(data),
-        tables=tuple(filter(None, (_changes(plan), _configuration(architecture), _undetermined(architecture)))),
+        tables=tuple(filter(None, (_changes(plan), _configuration(architecture), _open_table(architecture)))),
     )
 
 
@@ -251,7 +251,7 @@ def _configuration(architecture: Data) -> Table | None:
     return Table("configuration", ("argument", "value", "from"), tuple(rows))
 
 
-def _undetermined(architecture: Data) -> Table | None:
+def _open_table(architecture: Data) -> Table | None:
     open_rows = architecture.get("undetermined")
     if not open_rows:
         return None
@@ -315,13 +315,13 @@ def _expected_tensors(architecture: Data) -> tuple[Branch, ...]:
 
     if architecture.get("class") not in class_names():
         return ()
-    found = find(architecture["class"])
-    generation = next((row for row in found.generations if row.name == architecture["generation"]), None)
+    entry = find(architecture["class"])
+    generation = next((row for row in entry.generations if row.name == architecture["generation"]), None)
     if generation is None:
         return ()
     layout = generation.layout({name: _as_tuple(value) for name, value in architecture["config"].items()})
     tensors = {name: (spec, spec.elements * (8 if spec.dtype == "int64" else 4)) for name, spec in layout.items()}
-    counts = f"{spell_count(len(tensors), 'tensor')} of {found.name} {generation.name} in this configuration"
+    counts = f"{spell_count(len(tensors), 'tensor')} of {entry.name} {generation.name} in this configuration"
     return (Branch("the tree of tensors", counts, _branches(tensors)),)
 
 

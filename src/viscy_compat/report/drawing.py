@@ -29,7 +29,7 @@ _LETTERS = 110
 """So many letters of a caption fit below a map on a page."""
 
 
-def drawing(drawn: Map) -> str:
+def drawing(chart: Map) -> str:
     """Return an SVG element with a caption, the rectangles, both scales and a legend.
 
     Examples
@@ -39,18 +39,18 @@ def drawing(drawn: Map) -> str:
     >>> drawing(one).count("<rect ")
     2
     """
-    size = size_of(drawn)
-    outcomes = list(dict.fromkeys(name for row in drawn.outcomes for name in row))
-    lines = caption(drawn, _LETTERS).splitlines()
-    top = _TOP + size * len(drawn.rows) + 30
+    size = size_of(chart)
+    outcomes = list(dict.fromkeys(name for row in chart.outcomes for name in row))
+    lines = caption(chart, _LETTERS).splitlines()
+    top = _TOP + size * len(chart.rows) + 30
     height = top + _LEGEND * (len(outcomes) + len(lines))
-    width = max(_LEFT + size * len(drawn.columns) + 10, 700 if lines else 360)
+    width = max(_LEFT + size * len(chart.columns) + 10, 700 if lines else 360)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',
-        f"<title>{_text(drawn.title)}</title>",
-        *_scales(drawn, size),
-        *_rectangles(drawn, outcomes, size),
-        *_mark(drawn, size),
+        f"<title>{_text(chart.title)}</title>",
+        *_scales(chart, size),
+        *_rectangles(chart, outcomes, size),
+        *_mark(chart, size),
         *_legend(outcomes, top + _LEGEND),
         *_words(lines, top + _LEGEND * (len(outcomes) + 1)),
         "</svg>",
@@ -58,7 +58,7 @@ def drawing(drawn: Map) -> str:
     return "".join(parts)
 
 
-def caption(drawn: Map, width: int) -> str:
+def caption(chart: Map, width: int) -> str:
     """Say what every cell of a map has in common, and what is marked, in lines of so many letters.
 
     Examples
@@ -72,15 +72,15 @@ def caption(drawn: Map, width: int) -> str:
     """
     from textwrap import wrap
 
-    fixed = ", ".join(f"{fact.name}={fact.value}" for fact in drawn.fixed)
+    fixed = ", ".join(f"{fact.name}={fact.value}" for fact in chart.fixed)
     lines = wrap(f"Held fixed: {fixed}.", width, break_on_hyphens=False) if fixed else []
-    if drawn.point:
-        column, row = drawn.columns[drawn.point[0]], drawn.rows[drawn.point[1]]
-        lines.append(f"The circle: {drawn.x.name} {column}, {drawn.y.name} {row}.")
+    if chart.point:
+        column, row = chart.columns[chart.point[0]], chart.rows[chart.point[1]]
+        lines.append(f"The circle: {chart.x.name} {column}, {chart.y.name} {row}.")
     return "\n".join(lines)
 
 
-def size_of(drawn: Map) -> int:
+def size_of(chart: Map) -> int:
     """Return the side of one square, in pixels, so that a map of many columns still fits a page.
 
     Examples
@@ -90,7 +90,7 @@ def size_of(drawn: Map) -> int:
     >>> size_of(wide), size_of(wide._replace(columns=("1",)))
     (8, 22)
     """
-    return max(_SMALLEST, min(_LARGEST, _WIDE // max(1, len(drawn.columns))))
+    return max(_SMALLEST, min(_LARGEST, _WIDE // max(1, len(chart.columns))))
 
 
 def color_of(outcome: str, outcomes: list[str]) -> str:
@@ -105,13 +105,13 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
     return COLORS[outcome] if outcome in COLORS else _OTHERS[unknown.index(outcome) % len(_OTHERS)]
 
 
-def _scales(drawn: Map, size: int) -> Iterator[str]:
-    yield f'<text x="0" y="12">{_text(f"{drawn.title}: {_axis(drawn.x)} across, {_axis(drawn.y)} up")}</text>'
-    for index in range(0, len(drawn.columns), _step(drawn.columns, size)):
-        yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_text(drawn.columns[index])}</text>'
-    for index in range(0, len(drawn.rows), -(-12 // size)):
-        middle = _TOP + size * (len(drawn.rows) - 1 - index) + size // 2 + 4
-        yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_text(drawn.rows[index])}</text>'
+def _scales(chart: Map, size: int) -> Iterator[str]:
+    yield f'<text x="0" y="12">{_text(f"{chart.title}: {_axis(chart.x)} across, {_axis(chart.y)} up")}</text>'
+    for index in range(0, len(chart.columns), _step(chart.columns, size)):
+        yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_text(chart.columns[index])}</text>'
+    for index in range(0, len(chart.rows), -(-12 // size)):
+        middle = _TOP + size * (len(chart.rows) - 1 - index) + size // 2 + 4
+        yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_text(chart.rows[index])}</text>'
 
 
 def _axis(fact: Fact) -> str:
@@ -124,15 +124,15 @@ def _step(names: tuple[str, ...], size: int) -> int:
     return max(1, -(-7 * (longest + 1) // size))
 
 
-def _rectangles(drawn: Map, outcomes: list[str], size: int) -> Iterator[str]:
-    for up, (row, names) in enumerate(zip(drawn.rows, drawn.outcomes, strict=True)):
+def _rectangles(chart: Map, outcomes: list[str], size: int) -> Iterator[str]:
+    for up, (row, names) in enumerate(zip(chart.rows, chart.outcomes, strict=True)):
         for name, run in groupby(enumerate(names), key=itemgetter(1)):
             places = [place for place, _ in run]
-            told = f"{drawn.x.name} {_span(drawn.columns, places)}, {drawn.y.name} {row}: {name}"
+            tip = f"{chart.x.name} {_span(chart.columns, places)}, {chart.y.name} {row}: {name}"
             # the first row is at the bottom, as in every plot
-            top = _TOP + size * (len(drawn.rows) - 1 - up)
+            top = _TOP + size * (len(chart.rows) - 1 - up)
             area = (_LEFT + size * places[0], top, size * len(places) - 1, size - 1)
-            yield _rectangle(area, color_of(name, outcomes), told)
+            yield _rectangle(area, color_of(name, outcomes), tip)
 
 
 def _span(names: tuple[str, ...], places: list[int]) -> str:
@@ -140,17 +140,17 @@ def _span(names: tuple[str, ...], places: list[int]) -> str:
     return first if first == last else f"{first} to {last}"
 
 
-def _rectangle(area: tuple[int, int, int, int], color: str, told: str) -> str:
+def _rectangle(area: tuple[int, int, int, int], color: str, tip: str) -> str:
     x, y, width, height = area
     place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
-    return f'<rect {place} fill="{color}"><title>{_text(told)}</title></rect>'
+    return f'<rect {place} fill="{color}"><title>{_text(tip)}</title></rect>'
 
 
-def _mark(drawn: Map, size: int) -> Iterator[str]:
+def _mark(chart: Map, size: int) -> Iterator[str]:
     """Draw a ring around the configuration that was asked about, black on white, so that it is seen on every colour."""
-    if drawn.point:
-        x = _LEFT + size * drawn.point[0] + size // 2
-        y = _TOP + size * (len(drawn.rows) - 1 - drawn.point[1]) + size // 2
+    if chart.point:
+        x = _LEFT + size * chart.point[0] + size // 2
+        y = _TOP + size * (len(chart.rows) - 1 - chart.point[1]) + size // 2
         for color, stroke in (("#fff", 4), ("#000", 2)):
             yield f'<circle cx="{x}" cy="{y}" r="{size}" fill="none" stroke="{color}" stroke-width="{stroke}"/>'
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from viscy_compat.findings import Report, Result, Severity
 from viscy_compat.layout import printable
 from viscy_compat.report.markdown import render as markdown
-from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+from viscy_compat.report.page import Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
 
@@ -38,8 +38,8 @@ def summary(report: Report[Result]) -> str:
     if len(whole.encode()) < SUMMARY_BYTES:
         return whole
     note = "\n\nThe rest was left out: a job summary holds 1 MiB."
-    cut = whole.encode()[: SUMMARY_BYTES - len(note) - 1].decode(errors="ignore")
-    return cut.rpartition("\n\n")[0] + note
+    part = whole.encode()[: SUMMARY_BYTES - len(note) - 1].decode(errors="ignore")
+    return part.rpartition("\n\n")[0] + note
 
 
 def data(words: str) -> str:
@@ -65,20 +65,20 @@ def attribute(words: str) -> str:
 
 
 def _annotations(page: Page) -> Iterator[str]:
-    said: Counter[Severity] = Counter()
+    counts: Counter[Severity] = Counter()
     for section in page.sections:
         for message in section.messages:
-            said[message.severity] += 1
-            if said[message.severity] < SHOWN:
+            counts[message.severity] += 1
+            if counts[message.severity] < SHOWN:
                 yield _annotation(section, message)
         if section.is_answer and not section.exit_code:
-            said["note"] += 1
-            if said["note"] < SHOWN:
+            counts["note"] += 1
+            if counts["note"] < SHOWN:
                 yield _annotation(section, Message("", "note", section.exhibits.sentence))
-    for severity, count in said.items():
+    for severity, count in counts.items():
         if count >= SHOWN:
-            left = count - SHOWN + 1
-            yield f"::{COMMANDS[severity]} title=viscy-compat::{left} more of this kind; the job summary has all"
+            more = count - SHOWN + 1
+            yield f"::{COMMANDS[severity]} title=viscy-compat::{more} more of this kind; the job summary has all"
 
 
 def _annotation(section: Section, message: Message) -> str:
@@ -90,7 +90,7 @@ def _annotation(section: Section, message: Message) -> str:
 
 
 def _words(message: Message) -> str:
-    keys, left = shortened(message.keys, limit=KEYS)
-    listed = ", ".join(map(printable, keys)) + (f" and {left} more" if left else "")
-    lines = [message.message, listed, f"Fix: {message.fix}" if message.fix else ""]
+    keys, more = first_of(message.keys, limit=KEYS)
+    names = ", ".join(map(printable, keys)) + (f" and {more} more" if more else "")
+    lines = [message.message, names, f"Fix: {message.fix}" if message.fix else ""]
     return "\n".join(printable(line) for line in lines if line)

@@ -14,7 +14,7 @@ from viscy_compat.exhibits import Branch, Exhibits, Fact, Paste, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.drawing import drawing
-from viscy_compat.report.page import WORDS, Message, Page, Section, page_of, shortened
+from viscy_compat.report.page import WORDS, Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.script import SCRIPT, policy
 from viscy_compat.report.styles import KINDS, SIGNS, STYLES
@@ -134,20 +134,20 @@ def _sections(page: Page) -> Iterator[str]:
     """What needs attention stands first; many that hold are folded together below."""
     parts = list(enumerate(page.sections))
     alone = len(parts) == 1
-    folded = not alone and not page.is_list
-    calm = [_section(part, number, alone=alone, folded=folded) for number, part in parts if not part.exit_code]
-    yield from (_section(part, number, alone=alone, folded=False) for number, part in parts if part.exit_code)
+    calm_fold = not alone and not page.is_list
+    calm = [_section(part, number, alone=alone, fold=calm_fold) for number, part in parts if not part.exit_code]
+    yield from (_section(part, number, alone=alone, fold=False) for number, part in parts if part.exit_code)
     if len(calm) > TOGETHER and not page.is_list:
         yield f"<details><summary>{len(calm)} that hold</summary>{''.join(calm)}</details>"
     else:
         yield from calm
 
 
-def _section(section: Section, number: int, *, alone: bool, folded: bool) -> str:
+def _section(section: Section, number: int, *, alone: bool, fold: bool) -> str:
     """Show a result; one that holds is folded to its line, unless it is the only one."""
     title = f'<h2 id="title-{number}"><code>{text(section.title)}</code> {_verdict(section)}</h2>'
     inside = "".join(_inside(section, alone=alone))
-    if folded and not section.exhibits.maps:
+    if fold and not section.exhibits.maps:
         inside = f"<details><summary>{title}</summary>{inside}</details>"
     else:
         inside = f"{title}{inside}"
@@ -183,10 +183,10 @@ def _item(message: Message) -> str:
 def _keys(keys: tuple[str, ...]) -> str:
     if not keys:
         return ""
-    first, more = shortened(keys, limit=KEYS)
+    first, more = first_of(keys, limit=KEYS)
     rest = _codes_of(keys[len(first) :])
-    folded = f"<details><summary>and {more} more</summary>{rest}</details>" if more else ""
-    return f"<br>{_codes_of(first)}{folded}"
+    more_keys = f"<details><summary>and {more} more</summary>{rest}</details>" if more else ""
+    return f"<br>{_codes_of(first)}{more_keys}"
 
 
 def _codes_of(keys: Iterable[str]) -> str:
@@ -202,7 +202,7 @@ def _exhibits(exhibits: Exhibits) -> Iterator[str]:
     if len(pictures) <= _BESIDE:
         yield f'<div class="maps">{"".join(pictures)}</div>' if pictures else ""
     else:
-        yield from (_fold(f"map of {one.title}", shown) for one, shown in zip(exhibits.maps, pictures, strict=True))
+        yield from (_fold(f"map of {one.title}", block) for one, block in zip(exhibits.maps, pictures, strict=True))
     for tree in exhibits.trees:
         branches = f'<ul class="tree">{"".join(map(_branch, tree.branches))}</ul>'
         yield _fold(f"{tree.name}: {tree.detail}", branches)

@@ -41,16 +41,16 @@ def _suite(page: Page, group: str, number: int) -> str:
         "errors": str(codes.count(2)),
         "time": "0",
     }
-    said = [page.sentence, *([page.headline] if page.headline else [])]
+    output = [page.sentence, *([page.headline] if page.headline else [])]
     # the schema of Jenkins has room for what a test case printed, that of Ant only for what a whole suite did
     for section in sections:
         lines = facts_of(section)
-        said += [f"{section.title}: {section.verdict}", *(f"  {line}" for line in lines)] if lines else []
+        output += [f"{section.title}: {section.verdict}", *(f"  {line}" for line in lines)] if lines else []
     parts = [
         _open("testsuite", attributes),
         _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline}),
         *(_case(section) for section in sections),
-        f"<system-out>{_body(said)}</system-out>",
+        f"<system-out>{_body(output)}</system-out>",
         "<system-err/>",
         "</testsuite>",
     ]
@@ -66,11 +66,11 @@ def _case(section: Section) -> str:
 
 def facts_of(section: Section) -> list[str]:
     """Return what a section shows besides findings, a line each."""
-    shown = section.exhibits
+    exhibits = section.exhibits
     notes = [] if section.exit_code else _lines(section.messages)
-    lines = [shown.sentence, section.lead, *notes, *(f"{paste.label}: {paste.code}" for paste in shown.pastes)]
-    lines += [f"{fact.name}: {fact.value}" for fact in shown.facts]
-    lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in shown.tables for row in table.rows]
+    lines = [exhibits.sentence, section.lead, *notes, *(f"{paste.label}: {paste.code}" for paste in exhibits.pastes)]
+    lines += [f"{fact.name}: {fact.value}" for fact in exhibits.facts]
+    lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in exhibits.tables for row in table.rows]
     return [line for line in lines if line]
 
 

@@ -122,12 +122,12 @@ class Shown(NamedTuple):
         """Return the class, the file, and what each map is of; the outcomes are shown as exhibits."""
         rows = [
             {
-                "x": drawn.x.name,
-                "y": drawn.y.name,
-                "fixed": {fact.name: fact.value for fact in drawn.fixed},
-                "point": [drawn.columns[drawn.point[0]], drawn.rows[drawn.point[1]]] if drawn.point else None,
+                "x": chart.x.name,
+                "y": chart.y.name,
+                "fixed": {fact.name: fact.value for fact in chart.fixed},
+                "point": [chart.columns[chart.point[0]], chart.rows[chart.point[1]]] if chart.point else None,
             }
-            for drawn in self.maps
+            for chart in self.maps
         ]
         return {"class": self.title, **({"map": self.path} if self.path else {}), "maps": rows}
 
@@ -149,21 +149,21 @@ def _draw_picture(maps: Sequence[Map], path: str, ending: str) -> None:
         raise lacking("the picture", error.name, "explore") from error
     names = list(COLORS)
     figure = Figure(figsize=(7 * len(maps) + 1.5, 4.6), layout="constrained")
-    for axes, drawn in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
-        cells = [[names.index(name) for name in row] for row in drawn.outcomes]
+    for axes, chart in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        cells = [[names.index(name) for name in row] for row in chart.outcomes]
         colors = ListedColormap(list(COLORS.values()))
         axes.pcolormesh(cells, cmap=colors, vmin=-0.5, vmax=len(names) - 0.5, edgecolors="white", linewidth=0.2)
-        every = max(1, len(drawn.columns) // 12)
-        axes.set_xticks([place + 0.5 for place in range(0, len(drawn.columns), every)], drawn.columns[::every])
-        some = max(1, len(drawn.rows) // 16)
-        axes.set_yticks([place + 0.5 for place in range(0, len(drawn.rows), some)], drawn.rows[::some])
-        axes.set(xlabel=drawn.x.name, ylabel=drawn.y.name)
-        axes.set_title(f"{drawn.title}: what comes out", fontsize=11)
-        if drawn.point:
-            axes.plot(drawn.point[0] + 0.5, drawn.point[1] + 0.5, "o", mfc="none", mec="black", mew=1.8, ms=11)
-        axes.text(0, -0.17, caption(drawn, 95), transform=axes.transAxes, fontsize=7, va="top", wrap=True)
-    seen = {name for drawn in maps for row in drawn.outcomes for name in row}
-    patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in seen]
+        every = max(1, len(chart.columns) // 12)
+        axes.set_xticks([place + 0.5 for place in range(0, len(chart.columns), every)], chart.columns[::every])
+        some = max(1, len(chart.rows) // 16)
+        axes.set_yticks([place + 0.5 for place in range(0, len(chart.rows), some)], chart.rows[::some])
+        axes.set(xlabel=chart.x.name, ylabel=chart.y.name)
+        axes.set_title(f"{chart.title}: what comes out", fontsize=11)
+        if chart.point:
+            axes.plot(chart.point[0] + 0.5, chart.point[1] + 0.5, "o", mfc="none", mec="black", mew=1.8, ms=11)
+        axes.text(0, -0.17, caption(chart, 95), transform=axes.transAxes, fontsize=7, va="top", wrap=True)
+    outcomes_met = {name for chart in maps for row in chart.outcomes for name in row}
+    patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in outcomes_met]
     figure.legend(handles=patches, loc="outside right upper", frameon=False)
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
     with rc_context({"svg.hashsalt": "viscy-compat", "pdf.fonttype": 42, "svg.fonttype": "none"}):

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from viscy_compat.exhibits import Branch, Exhibits, Map, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
-from viscy_compat.report.page import Message, Page, Section, page_of, shortened
+from viscy_compat.report.page import Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import without_commands
 from viscy_compat.report.terminal import Style
 
@@ -86,7 +86,7 @@ def _head(page: Page) -> Iterator[str]:
 def _overview(page: Page) -> Iterator[str]:
     """List every result, unless the report brings a table of its own."""
     if page.exhibits.tables:
-        yield from (f"## {text(shown.title)}\n\n{_cells(shown)}" for shown in page.exhibits.tables)
+        yield from (f"## {text(exhibit.title)}\n\n{_cells(exhibit)}" for exhibit in page.exhibits.tables)
     elif page.sections:
         rows = [[code(part.title), text(part.verdict), text(part.kind or "-"), _codes(part)] for part in page.sections]
         yield table(["about", "verdict", "what", "findings"], rows)
@@ -114,9 +114,9 @@ def _part(section: Section, style: Style, *, alone: bool) -> Iterator[str]:
 def _item(message: Message, limit: int | None) -> str:
     name = f"**{message.code}** ({message.severity}) " if message.code else ""
     lines = [f"- {name}{text(message.message)}"]
-    keys, left = shortened(message.keys, limit=limit)
+    keys, count = first_of(message.keys, limit=limit)
     if keys:
-        more = f" and {left} more" if left else ""
+        more = f" and {count} more" if count else ""
         lines.append(f"  <br>{', '.join(code(key) for key in keys)}{more}")
     if message.fix:
         lines.append(f"  <br>Fix: {text(message.fix)}")
@@ -126,38 +126,38 @@ def _item(message: Message, limit: int | None) -> str:
 def _exhibits(exhibits: Exhibits) -> Iterator[str]:
     if exhibits.facts:
         rows = [[text(fact.name), text(fact.value)] for fact in exhibits.facts]
-        yield _folded("facts", table(["fact", "value"], rows))
-    for shown in exhibits.tables:
-        yield _folded(shown.title, _cells(shown))
-    for drawn in exhibits.maps:
-        yield _folded(drawn.title, _grid(drawn))
+        yield _fold("facts", table(["fact", "value"], rows))
+    for exhibit in exhibits.tables:
+        yield _fold(exhibit.title, _cells(exhibit))
+    for chart in exhibits.maps:
+        yield _fold(chart.title, _grid(chart))
     for tree in exhibits.trees:
-        lines = "\n".join(_nested(tree.branches, 0))
-        yield _folded(f"{tree.name}: {tree.detail}", lines)
+        lines = "\n".join(_items_of(tree.branches, 0))
+        yield _fold(f"{tree.name}: {tree.detail}", lines)
 
 
-def _nested(branches: Iterable[Branch], depth: int) -> Iterator[str]:
+def _items_of(branches: Iterable[Branch], depth: int) -> Iterator[str]:
     """Yield an item for each branch; beyond some depth they stand below each other, where Markdown would see code."""
     for branch in branches:
         yield f"{'  ' * min(depth, 8)}- {code(branch.name)} {text(branch.detail)}".rstrip()
-        yield from _nested(branch.branches, depth + 1)
+        yield from _items_of(branch.branches, depth + 1)
 
 
-def _folded(title: str, body: str) -> str:
+def _fold(title: str, body: str) -> str:
     return f"<details><summary>{text(title)}</summary>\n\n{body}\n\n</details>"
 
 
-def _cells(shown: Table) -> str:
-    return table(map(text, shown.columns), [map(text, row) for row in shown.rows])
+def _cells(exhibit: Table) -> str:
+    return table(map(text, exhibit.columns), [map(text, row) for row in exhibit.rows])
 
 
-def _grid(drawn: Map) -> str:
-    if len(drawn.columns) > LARGEST:
-        counts = Counter(name for row in drawn.outcomes for name in row)
+def _grid(chart: Map) -> str:
+    if len(chart.columns) > LARGEST:
+        counts = Counter(name for row in chart.outcomes for name in row)
         return table(["outcome", "cases"], [[text(name), str(count)] for name, count in counts.items()])
-    corner = f"{text(drawn.y.name)} \\\\ {text(drawn.x.name)}"
-    rows = [[text(name), *map(text, row)] for name, row in zip(drawn.rows, drawn.outcomes, strict=True)]
-    return table([corner, *map(text, drawn.columns)], rows)
+    corner = f"{text(chart.y.name)} \\\\ {text(chart.x.name)}"
+    rows = [[text(name), *map(text, row)] for name, row in zip(chart.rows, chart.outcomes, strict=True)]
+    return table([corner, *map(text, chart.columns)], rows)
 
 
 def _backticks(line: str) -> list[str]:

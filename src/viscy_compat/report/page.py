@@ -129,8 +129,8 @@ def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
         return f"{len(codes)} held before the run was interrupted."
     if not parts and report.exit_code:
         return f"All {len(codes)} hold, but the run itself is in doubt."
-    held = ", ".join(_besides(report)) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")
-    return (", ".join(parts) or held) + "."
+    whole = ", ".join(_besides(report)) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")
+    return (", ".join(parts) or whole) + "."
 
 
 def _besides(report: Report[Result]) -> list[str]:
@@ -142,7 +142,7 @@ def _besides(report: Report[Result]) -> list[str]:
     )
 
 
-def shortened(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ...], int]:
+def first_of(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ...], int]:
     """Return the first keys, and how many are left out.
 
     Examples
@@ -150,8 +150,8 @@ def shortened(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, .
     >>> shortened(("a", "b", "c"), limit=2), shortened(("a", "b"), limit=None)
     ((('a', 'b'), 1), (('a', 'b'), 0))
     """
-    shown = keys if limit is None else keys[:limit]
-    return shown, len(keys) - len(shown)
+    first = keys if limit is None else keys[:limit]
+    return first, len(keys) - len(first)
 
 
 def _section(result: Result, command: str) -> Section:
@@ -179,11 +179,14 @@ def _kind(data: Data) -> str:
     return " ".join(str(identity[name]) for name in ("class", "generation") if identity.get(name))
 
 
-def _first_diverging(shown: Exhibits) -> str:
-    found = (
-        row[table.columns.index("module")] for table in shown.tables if "module" in table.columns for row in table.rows
+def _first_diverging(exhibits: Exhibits) -> str:
+    modules = (
+        row[table.columns.index("module")]
+        for table in exhibits.tables
+        if "module" in table.columns
+        for row in table.rows
     )
-    first = next((name for name in found if name not in ("", "-")), "")
+    first = next((name for name in modules if name not in ("", "-")), "")
     return f"First diverging module: {first}" if first else ""
 
 

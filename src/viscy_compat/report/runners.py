@@ -36,4 +36,4 @@ def spelled_out(text: str, mark: str = r"\x23") -> str:
     >>> spelled_out('{"name": "##[error]x"}', r"\u0023")
     '{"name": "#\\u0023[error]x"}'
     """
-    return re.sub(_ANYWHERE, lambda found: f"#{mark}", text)
+    return re.sub(_ANYWHERE, lambda match: f"#{mark}", text)

@@ -89,5 +89,5 @@ def _location(section: Section, message: Message) -> dict[str, Any]:
 
 
 def _fingerprint(section: Section, message: Message) -> str:
-    told = "\0".join((section.group, section.title, message.code, message.message, *message.keys))
-    return sha256(told.encode("utf-8", "surrogatepass")).hexdigest()
+    parts = "\0".join((section.group, section.title, message.code, message.message, *message.keys))
+    return sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()

@@ -154,14 +154,14 @@ def pasted_lines(label: str, code: str, style: Style, *, language: Literal["shel
                   new.safetensors
     """
     room = style.width - len(MARGIN) - _LABEL
-    lines = [code] if not style.terminal or len(code) <= room else _broken(code, room, language)
+    lines = [code] if not style.terminal or len(code) <= room else _break_code(code, room, language)
     ends = " \\" if language == "shell" else ""
     for place, line in enumerate(lines):
         head = style.paint(f"{label:<{_LABEL}}", "dim") if not place else " " * (_LABEL + 2)
         yield f"{MARGIN}{head}{line}{ends if place < len(lines) - 1 else ''}"
 
 
-def _broken(code: str, room: int, language: Literal["shell", "python"]) -> list[str]:
+def _break_code(code: str, room: int, language: Literal["shell", "python"]) -> list[str]:
     """Break code between words; later lines are two further in, and a shell's need room for their backslash."""
     from re import findall
 
@@ -228,12 +228,12 @@ def _blocks(widths: Sequence[int], style: Style) -> list[list[int]]:
 
 def _table_row(cells: Sequence[tuple[str, str]], style: Style, *, heading: bool) -> Iterator[str]:
     """Yield the line of a row; a last cell that is a sentence is broken below its own beginning."""
-    before = MARGIN.join(padded for _, padded in cells[:-1])
+    before = MARGIN.join(cell for _, cell in cells[:-1])
     indent = " " * (len(before) + len(MARGIN)) if len(cells) > 1 else ""
     last, *more = sentence_lines(cells[-1][0], style, first=indent, rest=indent)
-    painted = [style.paint(padded, "bold") if heading else style.tint(word, padded) for word, padded in cells[:-1]]
+    heads = [style.paint(cell, "bold") if heading else style.tint(word, cell) for word, cell in cells[:-1]]
     end = style.paint(last.strip(), "bold") if heading else style.tint(cells[-1][0], last.strip())
-    yield MARGIN.join([*painted, end]).rstrip()
+    yield MARGIN.join([*heads, end]).rstrip()
     yield from more
 
 

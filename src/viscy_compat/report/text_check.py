@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each file, and a summary where there are several."""
     results: list[CheckResult] = [*report.results]  # type: ignore[list-item]
-    shown = [result for result in results if result.exit_code or result.uncertain or not style.quiet]
-    lines = [line for result in shown for line in _brief(result, style)]
+    visible = [result for result in results if result.exit_code or result.uncertain or not style.quiet]
+    lines = [line for result in visible for line in _brief(result, style)]
     paragraphs = ["\n".join(lines)] if lines else []
-    paragraphs += ["\n".join(_paragraph(result, style)) for result in shown if not _brief(result, style)]
+    paragraphs += ["\n".join(_file_lines(result, style)) for result in visible if not _brief(result, style)]
     if report.aside and not style.quiet:
         paragraphs.append("\n".join(line for row in report.aside for line in _aside(row, style)))
     if len(report.results) > 1:
@@ -60,7 +60,7 @@ def _brief(result: CheckResult, style: Style) -> list[str]:
     return [f"{style.heading(result.file)}: {style.verdict(result.verdict)}, but predictions may differ: {why}"]
 
 
-def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
+def _file_lines(result: CheckResult, style: Style) -> Iterator[str]:
     yield f"{style.heading(result.file)}: {style.verdict(result.verdict)}"
     if result.identity:
         yield from identity_lines(result.identity, style)
@@ -87,20 +87,20 @@ def _paragraph(result: CheckResult, style: Style) -> Iterator[str]:
 
 def identity_lines(identity: Identity, style: Style) -> Iterator[str]:
     """Yield class, generation and configuration, with what is known from elsewhere than the weights."""
-    told = f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
-    yield from sentence_lines(told, style, first=MARGIN)
+    heading = f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
+    yield from sentence_lines(heading, style, first=MARGIN)
     sources = identity.sources
     settings = {name: "..." if sources.get(name) == "not known" else value for name, value in identity.config.items()}
-    yield from lay_out((f"{name}={_spelled(value)}" for name, value in settings.items()), style)
+    yield from lay_out((f"{name}={_spell_value(value)}" for name, value in settings.items()), style)
     for source, names in arguments_by_source(identity).items():
         if style.verbose or source not in ("weights", "assumed", "follows", "not known"):
             yield from labelled_lines("from", f"{printable(source)}: {', '.join(names)}", style)
     if style.verbose:
         yield from labelled_lines("class", identity.target, style)
-        yield from (line for seen in identity.evidence for line in labelled_lines("seen", printable(seen), style))
+        yield from (line for trace in identity.evidence for line in labelled_lines("seen", printable(trace), style))
 
 
-def _spelled(value: object) -> str:
+def _spell_value(value: object) -> str:
     return "..." if value == "..." else spell(value)
 
 
@@ -121,9 +121,9 @@ def _container(result: CheckResult) -> str:
 
 def set_lines(sets: Sequence[WeightsFacts], style: Style) -> Iterator[str]:
     """Yield a line for each set of weights in a file, the judged one first."""
-    decided = any(row.chosen for row in sets)
+    has_choice = any(row.chosen for row in sets)
     for row in sets:
-        label = "judged" if row.chosen else "also" if decided else "set"
+        label = "judged" if row.chosen else "also" if has_choice else "set"
         facts = ", ".join(filter(None, [*set_facts(row)]))
         why = f"; {row.why}" if row.why else ""
         yield from labelled_lines(label, f"{shown_address(row.address)}: {facts}{why}", style)

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each pair; a quiet one only where they differ."""
-    shown = [pair for pair in report.results if pair.exit_code or not style.quiet]
-    return "\n\n".join("\n".join(_paragraph(pair, style)) for pair in shown)  # type: ignore[arg-type]
+    visible = [pair for pair in report.results if pair.exit_code or not style.quiet]
+    return "\n\n".join("\n".join(_pair_lines(pair, style)) for pair in visible)  # type: ignore[arg-type]
 
 
-def _paragraph(pair: FilePair, style: Style) -> Iterator[str]:
+def _pair_lines(pair: FilePair, style: Style) -> Iterator[str]:
     verdict = style.verdict("differs") if pair.exit_code else style.verdict("equal")
     yield f"{style.heading(pair.file)} and {style.heading(pair.other)}: {verdict}"
     for label, file, format, prefix in zip(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def render(report: Report[Result], style: Style) -> str:
     """Return the entries."""
-    listed = all(result.shortened for result in report.results) and not style.verbose  # type: ignore[attr-defined]
-    return ("\n" if listed else "\n\n").join(_entry(result, style) for result in report.results)  # type: ignore[arg-type]
+    is_list = all(result.shortened for result in report.results) and not style.verbose  # type: ignore[attr-defined]
+    return ("\n" if is_list else "\n\n").join(_entry(result, style) for result in report.results)  # type: ignore[arg-type]
 
 
 def _entry(result: Explanation, style: Style) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each answer."""
-    paragraphs = [_paragraph(result, style) for result in report.results if not (style.quiet and _holds(result))]
+    paragraphs = [_answer_lines(result, style) for result in report.results if not (style.quiet and _holds(result))]
     headline = ["\n".join(sentence_lines(report.headline, style, rest=""))] if report.headline else []
     return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
 
@@ -27,7 +27,7 @@ def _holds(result: Any) -> bool:
     return not result.exit_code and not hasattr(result, "nearby") and not hasattr(result, "maps")
 
 
-def _paragraph(result: Any, style: Style) -> Iterator[str]:
+def _answer_lines(result: Any, style: Style) -> Iterator[str]:
     if hasattr(result, "nearby"):
         return _answer(result, style)
     if hasattr(result, "maps"):
@@ -43,8 +43,8 @@ def _rows(result: WaiverReview, style: Style) -> Iterator[str]:
 
 
 def _hunt(result: Exploration, style: Style) -> Iterator[str]:
-    held = "every other law holds" if result.waived else "every law holds"
-    verdict = style.verdict("error", "a law is broken") if result.broken else style.verdict("holds", held)
+    words = "every other law holds" if result.waived else "every law holds"
+    verdict = style.verdict("error", "a law is broken") if result.broken else style.verdict("holds", words)
     yield f"{style.heading(result.name)}: {verdict}"
     counts = {"cases": result.cases.items(), "outcomes": sorted(result.outcomes.items())}
     for label, pairs in counts.items():
@@ -54,10 +54,10 @@ def _hunt(result: Exploration, style: Style) -> Iterator[str]:
     for waiver, row in result.waived:
         yield from labelled_lines("waived", f"{row.law}: {row.message}, by {printable(str(waiver))}", style)
     for row in result.broken:
-        yield from _broken(row, style)
+        yield from _law_lines(row, style)
 
 
-def _broken(row: BrokenLaw, style: Style) -> Iterator[str]:
+def _law_lines(row: BrokenLaw, style: Style) -> Iterator[str]:
     label = "error VC510"
     first, *rest = sentence_lines(f"{label}: {row.law}: {row.message}", style, first=MARGIN)
     yield first.replace(label, style.tint("error", label), 1)

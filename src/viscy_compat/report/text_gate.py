@@ -20,7 +20,7 @@ def render(report: Report[Result], style: Style) -> str:
     tables = [table for table in page.exhibits.tables if not style.quiet or table.title in _ALWAYS]
     blocks += ["\n".join(table_lines(table.columns, table.rows, style)) for table in tables]
     worth = [section for section in page.sections if section.exit_code or _is_worth_saying(section, style)]
-    blocks += ["\n".join(_section(section, style)) for section in worth]
+    blocks += ["\n".join(_stage_lines(section, style)) for section in worth]
     verdict = {0: "open", 1: "blocked", 2: "undecided: blocked"}[page.exit_code]
     blocks.append(f"{style.verdict(page.verdict, f'{report.command}: {verdict}')}. {page.sentence}")
     return "\n\n".join(block for block in blocks if block)
@@ -31,7 +31,7 @@ def _is_worth_saying(section: Section, style: Style) -> bool:
     return any(style.verbose or message.code == "VC341" for message in section.messages)
 
 
-def _section(section: Section, style: Style) -> Iterator[str]:
+def _stage_lines(section: Section, style: Style) -> Iterator[str]:
     yield f"{style.heading(section.title)}: {section.verdict}"
     for message in section.messages:
         yield from finding_lines(message, style)

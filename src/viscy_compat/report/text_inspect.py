@@ -33,10 +33,10 @@ _NAME_WIDTH = 60
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a section for each file."""
-    return "\n\n".join("\n".join(_section(result, style)) for result in report.results)  # type: ignore[arg-type]
+    return "\n\n".join("\n".join(_inspection_lines(result, style)) for result in report.results)  # type: ignore[arg-type]
 
 
-def _section(result: Inspection, style: Style) -> Iterator[str]:
+def _inspection_lines(result: Inspection, style: Style) -> Iterator[str]:
     yield style.heading(result.path)
     if result.checkpoint is not None:
         for line in _head(result.checkpoint):
@@ -71,23 +71,23 @@ def _origin(checkpoint: Checkpoint) -> Iterator[str]:
         yield f"wrapper prefix: {printable(wrapper.prefix)}"
     if len(checkpoint.files) > 1:
         yield f"{len(checkpoint.files)} files"
-    shown = {"archive": "torch file format", "pickle": "pickle protocol", "pytorch-lightning": "pytorch-lightning"}
-    stated = [f"{shown[name]} {printable(text)}" for name, text in checkpoint.versions.items() if name in shown]
-    if stated:
-        yield f"versions: {', '.join(stated)}"
+    visible = {"archive": "torch file format", "pickle": "pickle protocol", "pytorch-lightning": "pytorch-lightning"}
+    versions = [f"{visible[name]} {printable(text)}" for name, text in checkpoint.versions.items() if name in visible]
+    if versions:
+        yield f"versions: {', '.join(versions)}"
 
 
 def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
     rows = list(rows_of({key: (one.spec, one.nbytes) for key, one in checkpoint.tensors.items()}))
-    shown = rows if style.verbose else rows[:_LINES]
-    width = min(max((2 * row.depth + len(printable(row.name)) for row in shown), default=0), _NAME_WIDTH)
+    visible = rows if style.verbose else rows[:_LINES]
+    width = min(max((2 * row.depth + len(printable(row.name)) for row in visible), default=0), _NAME_WIDTH)
     if style.terminal:
-        widest = max((len(contents(row)) for row in shown), default=0)
+        widest = max((len(contents(row)) for row in visible), default=0)
         width = min(width, max(style.width - widest - 2 * len(MARGIN), 0))
-    for row in shown:
+    for row in visible:
         yield from _tree_row(row, width, style)
-    if len(rows) > len(shown):
-        yield f"{MARGIN}... and {len(rows) - len(shown)} more lines (-v shows all)"
+    if len(rows) > len(visible):
+        yield f"{MARGIN}... and {len(rows) - len(visible)} more lines (-v shows all)"
 
 
 def contents(row: Row) -> str:
@@ -122,7 +122,7 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
         return
     parts = {
         "not tensors": _values(checkpoint.extras, style),
-        "hyper-parameters": _nested(plain(checkpoint.hyper_parameters), style),
+        "hyper-parameters": _entries_of(plain(checkpoint.hyper_parameters), style),
         "optimizers": [_optimizer(optimizer) for optimizer in optimizers_of(checkpoint)],
         "other entries": _values(other_entries(checkpoint), style),
         "metadata": [f"{printable(name)}: {_short(text, style)}" for name, text in checkpoint.metadata.items()],
@@ -146,7 +146,7 @@ def _values(nodes: Mapping[str, Any], style: Style) -> list[str]:
     return [f"{printable(name)}: {_short(plain(node, most=200), style)}" for name, node in nodes.items()]
 
 
-def _nested(value: Any, style: Style) -> list[str]:
+def _entries_of(value: Any, style: Style) -> list[str]:
     if type(value) is dict:
         return [f"{printable(name)}: {_short(item, style)}" for name, item in value.items()]
     return [] if value is None else [_short(value, style)]
@@ -197,10 +197,10 @@ def _checksums(result: Inspection) -> Iterator[str]:
     checkpoint = result.checkpoint
     if checkpoint is None:
         return
-    stored = sum(record.crc is not None for record in (checkpoint.records or checkpoint.storages).values())
-    if not stored:
+    sums = sum(record.crc is not None for record in (checkpoint.records or checkpoint.storages).values())
+    if not sums:
         yield f"none ({_WITHOUT_SUMS[checkpoint.format]}): damage to the weights cannot be seen"
     elif result.damaged is None:
-        yield f"CRC-32 of {stored} records; the pickle's is right, the others were not looked at (--crc reads them all)"
+        yield f"CRC-32 of {sums} records; the pickle's is right, the others were not looked at (--crc reads them all)"
     else:
-        yield f"CRC-32 of {stored} records, every byte read: {len(result.damaged)} are wrong"
+        yield f"CRC-32 of {sums} records, every byte read: {len(result.damaged)} are wrong"

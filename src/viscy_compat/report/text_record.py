@@ -11,9 +11,9 @@ from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_
 
 def render(report: Report[Result], style: Style) -> str:
     """Return the headline, and a line for each reference."""
-    shown = [row for row in report.results if not style.quiet or row.to_dict()["changed"]]
+    visible = [row for row in report.results if not style.quiet or row.to_dict()["changed"]]
     headline = sentence_lines(printable(report.headline), style, rest="")
-    return "\n".join([*headline, *(line for row in shown for line in _lines(row, style))])
+    return "\n".join([*headline, *(line for row in visible for line in _lines(row, style))])
 
 
 def _lines(result: Result, style: Style) -> Iterator[str]:
@@ -22,7 +22,7 @@ def _lines(result: Result, style: Style) -> Iterator[str]:
     title = f"{facts['class']} {facts['generation']}"
     yield f"{title:<30}  {facts['configurations']:>3} cases  {facts['bytes']:>7} bytes  {state}"
     for release in facts["left_out"]:
-        kept = "was never released as a wheel: what was recorded of it is kept (--repo records it)"
-        yield from sentence_lines(f"{printable(release)} {kept}", style, first=MARGIN)
+        note = "was never released as a wheel: what was recorded of it is kept (--repo records it)"
+        yield from sentence_lines(f"{printable(release)} {note}", style, first=MARGIN)
     for finding in result.findings:
         yield from finding_lines(finding, style)

@@ -33,8 +33,8 @@ _CHANGES = 10
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each file."""
-    shown = [result for result in report.results if not (style.quiet and _went_well(result))]  # type: ignore[arg-type]
-    return "\n\n".join("\n".join(_paragraph(result, style)) for result in shown)  # type: ignore[arg-type]
+    visible = [result for result in report.results if not (style.quiet and _went_well(result))]  # type: ignore[arg-type]
+    return "\n\n".join("\n".join(_result_lines(result, style)) for result in visible)  # type: ignore[arg-type]
 
 
 def _went_well(result: RemapResult) -> bool:
@@ -42,7 +42,7 @@ def _went_well(result: RemapResult) -> bool:
     return result.written is not None and all(finding.severity == "note" for finding in result.findings)
 
 
-def _paragraph(result: RemapResult, style: Style) -> Iterator[str]:
+def _result_lines(result: RemapResult, style: Style) -> Iterator[str]:
     if result.plan is None:
         yield f"{style.heading(result.file)}: {style.verdict('error', 'no plan, nothing was written')}"
         if result.check:
@@ -83,8 +83,8 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
         same = source.generation == target.generation
         way = target.generation if same or not source.generation else f"{source.generation} to {target.generation}"
         yield f"{MARGIN}{target.class_name}, {way}"
-    kept = len(plan.operations) - len(plan.changes)
-    yield from labelled_lines("plan", ", ".join([f"{kept} tensors as they are", *_counts(plan)]), style)
+    rest = len(plan.operations) - len(plan.changes)
+    yield from labelled_lines("plan", ", ".join([f"{rest} tensors as they are", *_counts(plan)]), style)
     changes = [printable(line) for line in (*plan.prefix_rows, *change_lines(plan))]
     for line in shorten(changes, style, _CHANGES):
         yield from sentence_lines(line, style, first=MARGIN * 2, rest=MARGIN * 4)
@@ -93,8 +93,8 @@ def _plan_lines(plan: Plan, style: Style) -> Iterator[str]:
 def _set_lines(result: RemapResult, style: Style) -> Iterator[str]:
     """Yield which set of weights was remapped, and what becomes of each of the others."""
     if result.fates and result.state_dict is not None:
-        moved = result.place and result.place != result.state_dict.partition(":")[0]
-        place = f", written as {shown_address(result.place)}, which loaders take" if moved else ""
+        elsewhere = result.place and result.place != result.state_dict.partition(":")[0]
+        place = f", written as {shown_address(result.place)}, which loaders take" if elsewhere else ""
         yield from labelled_lines("set", f"{shown_address(result.state_dict)}{place}", style)
     for fate in result.fates:
         row = f"{shown_address(fate.row.address)}: {fate.outcome} ({printable(fate.why)})"
@@ -137,10 +137,10 @@ def _change(row: Operation) -> tuple[str, str]:
         return row.source, f"-> {', '.join(row.targets)} (cut along axis {row.axis})"
     if isinstance(row, Concat):
         return ", ".join(row.sources), f"-> {row.target} (joined along axis {row.axis})"
-    return row.source, f"-> {row.target}{_reshaping(row)}"
+    return row.source, f"-> {row.target}{_new_shape(row)}"
 
 
-def _reshaping(row: Operation) -> str:
+def _new_shape(row: Operation) -> str:
     if isinstance(row, Reshape):
         return f" as {row.shape}"
     return f" with axes {row.axes}" if isinstance(row, Transpose) else ""

@@ -15,18 +15,18 @@ _VERDICTS = ("equal", "differs", "undecided")
 def render(report: Report[Result], style: Style) -> str:
     """Return the headline, the classes, and under what conditions they were compared."""
     rows = [result.to_dict() for result in report.results]
-    shown = [result for result in report.results if result.exit_code or not style.quiet]
+    visible = [result for result in report.results if result.exit_code or not style.quiet]
     width = max((len(row["class"]) for row in rows), default=0)
     blocks = [
         [printable(report.headline)],
-        [line for result in shown for line in _class(result, width, style)],
+        [line for result in visible for line in _class(result, width, style)],
         [*_conditions(rows[0])] if rows and not style.quiet else [],
     ]
-    sentences = ["\n".join(line for text in lines for line in _wrapped(text, style)) for lines in blocks]
-    return "\n\n".join(block for block in (*sentences, _summary(report, rows, style)) if block)
+    sentences = ["\n".join(line for text in lines for line in _wrap(text, style)) for lines in blocks]
+    return "\n\n".join(block for block in (*sentences, _last_line(report, rows, style)) if block)
 
 
-def _wrapped(text: str, style: Style) -> list[str]:
+def _wrap(text: str, style: Style) -> list[str]:
     """Break what is one sentence; lines of findings and colours stay as they are."""
     return [text] if "\x1b" in text or text.startswith(MARGIN) else sentence_lines(text, style)
 
@@ -34,8 +34,8 @@ def _wrapped(text: str, style: Style) -> list[str]:
 def _class(result: Result, width: int, style: Style) -> Iterator[str]:
     row = result.to_dict()
     verdict = style.tint(_VERDICTS[result.exit_code])
-    wanted = f", {spell_count(len(row['accepted']), 'wanted difference')}" if row["accepted"] else ""
-    yield f"{row['class']:<{width}}  {row['generation']:<5}  {row['configurations']:>3} cases  {verdict}{wanted}"
+    differences = f", {spell_count(len(row['accepted']), 'wanted difference')}" if row["accepted"] else ""
+    yield f"{row['class']:<{width}}  {row['generation']:<5}  {row['configurations']:>3} cases  {verdict}{differences}"
     for finding in result.findings:
         yield from finding_lines(finding, style)
     if style.verbose:
@@ -49,8 +49,8 @@ def _conditions(row: dict[str, Any]) -> Iterator[str]:
     lines = [_versions(conditions) for conditions in row["conditions"]]
     labels = ["conditions"] if len(set(lines)) == 1 else [f"conditions, {side}" for side in sides]
     yield from (f"{label}: {line}" for label, line in zip(labels, dict.fromkeys(lines), strict=True))
-    kept = [", ".join(line for line in lines if " limit " not in line) for lines in row["isolation"]]
-    yield from (f"isolation: {line}" for line in dict.fromkeys(kept))
+    isolation = [", ".join(line for line in lines if " limit " not in line) for lines in row["isolation"]]
+    yield from (f"isolation: {line}" for line in dict.fromkeys(isolation))
 
 
 def _versions(side: dict[str, Any]) -> str:
@@ -58,19 +58,19 @@ def _versions(side: dict[str, Any]) -> str:
     return f"{stack}, {side['cpu']}, {spell_count(side['threads'], 'thread')}"
 
 
-def _summary(report: Report[Result], rows: list[dict[str, Any]], style: Style) -> str:
+def _last_line(report: Report[Result], rows: list[dict[str, Any]], style: Style) -> str:
     cases, classes = spell_count(sum(row["configurations"] for row in rows), "case"), spell_count(len(rows), "class")
     differ = sum(result.exit_code == 1 for result in report.results)
-    undecided = sum(result.exit_code == 2 for result in report.results)
-    recorded = any(row["source"]["kind"] == "recorded" for row in rows)
+    open_count = sum(result.exit_code == 2 for result in report.results)
+    by_record = any(row["source"]["kind"] == "recorded" for row in rows)
     if differ:
         return style.verdict("differs", f"{differ} of {classes} {'differs' if differ == 1 else 'differ'} ({cases})")
-    if undecided:
-        return style.verdict("undecided", f"{undecided} of {classes} undecided ({cases})")
+    if open_count:
+        return style.verdict("undecided", f"{open_count} of {classes} undecided ({cases})")
     if report.interrupted:
         return style.verdict("undecided", f"undecided: {classes} compared before the interrupt")
     if report.exit_code:
-        told = f"undecided: {cases} agree with what was recorded, and nobody asked for that"
-        return style.verdict("undecided", told)
-    how = "within the tolerance of the references" if recorded else "byte for byte"
+        words = f"undecided: {cases} agree with what was recorded, and nobody asked for that"
+        return style.verdict("undecided", words)
+    how = "within the tolerance of the references" if by_record else "byte for byte"
     return style.verdict("equal", f"{classes}, {cases}: equal, {how}")

@@ -17,20 +17,20 @@ def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each entry; short ones, unless everything was asked for."""
     if style.quiet:
         return "\n".join(result.title for result in report.results)
-    return "\n\n".join("\n".join(_paragraph(result, style)) for result in report.results)  # type: ignore[arg-type]
+    return "\n\n".join("\n".join(_entry_lines(result, style)) for result in report.results)  # type: ignore[arg-type]
 
 
-def _paragraph(entry: ZooEntry, style: Style) -> Iterator[str]:
+def _entry_lines(entry: ZooEntry, style: Style) -> Iterator[str]:
     yield f"{style.heading(entry.nickname)}  {entry.file}"
     about = f"{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
     yield from sentence_lines(about, style, first=MARGIN)
     yield f"{MARGIN}{entry.tensors} tensors, {size(entry.bytes)} of weights"
-    for label, text in _labelled(entry, style).items():
+    for label, text in _labels(entry, style).items():
         yield from labelled_lines(label, text, style)
     yield from pasted_lines("load it", entry.python, style, language="python")
 
 
-def _labelled(entry: ZooEntry, style: Style) -> dict[str, str]:
+def _labels(entry: ZooEntry, style: Style) -> dict[str, str]:
     """Return what is said behind a label; the configuration only where everything was asked for."""
     lines = {}
     if style.verbose:
