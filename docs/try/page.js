@@ -8,6 +8,8 @@ const status = document.getElementById("status");
 const stop = document.getElementById("stop");
 const runs = document.getElementById("runs");
 
+const STOPPED = "it was stopped";
+
 const waiting = new Map();
 let worker;
 let about;
@@ -64,7 +66,7 @@ function broken(what) {
 
 function restart() {
   worker.terminate();
-  for (const [id, settle] of waiting) settle({ kind: "ended", id, what: "it was stopped" });
+  for (const [id, settle] of waiting) settle({ kind: "ended", id, what: STOPPED });
   waiting.clear();
   stop.hidden = true;
   start();
@@ -91,9 +93,16 @@ async function take(files) {
 /** Check a drop with what is stated, and show it in the drop's place. */
 async function check(run, statements) {
   const answer = await ask(run, ["check", "--format", "json", ...statements, "--", ...run.names]);
+  // one of several ended Python, and nothing says which: each is asked alone
+  if (answer.kind === "ended" && answer.what !== STOPPED && run.names.length > 1) return apart(run);
   const shown = answer.kind === "answer" && answer.out ? results(run, answer, statements) : [trouble(run, answer)];
   run.place.replaceChildren(...shown, states(run, statements));
   run.place.dataset.answers = Number(run.place.dataset.answers ?? 0) + 1;
+}
+
+async function apart(run) {
+  run.place.remove();
+  for (const name of run.names) await take(run.files.filter(([path]) => path.split("/")[0] === name));
 }
 
 function results(run, answer, statements) {
