@@ -31,7 +31,7 @@ from viscy_compat.gating.source_tree import tree_of
 from viscy_compat.gating.stage import Setting, Workshop
 from viscy_compat.gating.stages import stages_of
 from viscy_compat.old_code.origin import Wanted, resolve
-from viscy_compat.proof.equivalence import Comparison
+from viscy_compat.proof.equivalence import Verification
 from viscy_compat.references.own_classes import own_references
 from viscy_compat.references.recording import Frozen
 from viscy_compat.references.records import store
@@ -87,7 +87,7 @@ class Bench:
 
     def verified(self, folder: Path, architecture: Architecture) -> list[Finding]:
         package = read_candidate(str(folder))
-        comparison = Comparison([architecture], resolve([architecture], Wanted()), package, 0, Evidence(), str)
+        comparison = Verification([architecture], resolve([architecture], Wanted()), package, 0, Evidence(), str)
         return list(comparison.judged(self.sides(package), architecture).findings)
 
 

@@ -21,7 +21,7 @@ from viscy_compat.errors import CompatError, SourceUnavailable, UsageError, Work
 from viscy_compat.findings import Report
 from viscy_compat.old_code.cases import cases_of
 from viscy_compat.old_code.origin import Wanted, resolve
-from viscy_compat.proof.equivalence import Comparison, verify
+from viscy_compat.proof.equivalence import Verification, verify
 from viscy_compat.workers.answers import REPORT, Run
 from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides, source_name
@@ -64,7 +64,7 @@ def judged(both: Sides, package: Candidate, architecture: Architecture, **where:
     both.take(package)
     wanted = Wanted(**where)  # type: ignore[arg-type]
     olds = resolve([architecture], wanted)
-    comparison = Comparison([architecture], olds, package, 0, Evidence(), lambda line: None)
+    comparison = Verification([architecture], olds, package, 0, Evidence(), lambda line: None)
     return comparison.judged(both, architecture)
 
 

@@ -100,7 +100,7 @@ class ClassResult:
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""
         isolation = [list(conditions.isolation) for conditions in self.origin.conditions]
-        versions = [_versions(conditions) for conditions in self.origin.conditions]
+        versions = [conditions.stack for conditions in self.origin.conditions]
         return {
             "class": self.name,
             "generation": self.generation,
@@ -118,15 +118,6 @@ def _finding(failures: Sequence[Failure]) -> Finding:
     """Say failures of one cause once, with the worst of them."""
     first = max(failures, key=lambda failure: worst_of(failure.amounts))
     names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
-    cases = f" (in {_cases(names)})" if names else ""
+    few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+    cases = f" (in {len(names)} case{'s' * (len(names) > 1)}: {few})" if names else ""
     return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)
-
-
-def _cases(names: Sequence[str]) -> str:
-    first = ", ".join(names[:3])
-    return f"{len(names)} case{'s' * (len(names) > 1)}: {first}{', ...' if len(names) > 3 else ''}"
-
-
-def _versions(conditions: Conditions) -> dict[str, Any]:
-    names = ("python", "torch", "timm", "monai", "cpu", "threads")
-    return {name: getattr(conditions, name) for name in names}

@@ -219,7 +219,7 @@ class Settings:
 
 
 @dataclass
-class _Tally:
+class _CaseCounts:
     """What was met on the way."""
 
     outcomes: dict[str, str] = field(default_factory=dict)
@@ -355,7 +355,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     progress : Callable[[str], None]
         Is told how each law went.
     """
-    start, tally, broken = time.monotonic(), _Tally(), []
+    start, tally, broken = time.monotonic(), _CaseCounts(), []
     if subject.both and subject.old:
         subject.meet()
     for kind in LAW_KINDS:
@@ -380,7 +380,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     )
 
 
-def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> Iterator[BrokenLaw]:
+def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _CaseCounts) -> Iterator[BrokenLaw]:
     """Check laws of one kind on the same cases; one that breaks is told, and the rest go on without it."""
     while laws:
         found = _check(subject, laws, drawing, tally)
@@ -390,7 +390,7 @@ def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tal
         laws = tuple(law for law in laws if law.id != found.law)
 
 
-def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _Tally) -> BrokenLaw | None:
+def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _CaseCounts) -> BrokenLaw | None:
     """Let hypothesis draw cases for laws of one kind; return the smallest case that breaks the first one that does."""
     broken: list[tuple[Law, DrawnCase]] = []
 

@@ -48,7 +48,9 @@ def gate(
         raise Interrupted(_partial_report(results, setting, stages)) from stop
     used_ids = [row.waiver.id for result in results for row in result.waived]
     if waivers:
-        results.append(_waivers(waivers, used_ids if whole else None))
+        # where not every stage ran, nobody can say of a row that nothing used it
+        judgement = judge_waivers(waivers, used_ids if whole else None)
+        results.append(StageResult(WAIVERS, "", judgement, details={"rows": [str(row) for row in waivers]}))
     exhibits = Exhibits(
         tables=tuple(_tables(results, setting, waivers)), maps=tuple(m for row in results for m in row.maps)
     )
@@ -142,11 +144,6 @@ def _row_for(finding: Finding, subject: str, waivers: Iterable[Waiver]) -> Waive
 
 def _undecided_result(stage: str, name: str, why: str) -> StageResult:
     return StageResult(stage, name, (Finding("VC620", f"{name}: {why}"),), undecided=True)
-
-
-def _waivers(waivers: Sequence[Waiver], used: Sequence[str] | None) -> StageResult:
-    """Judge the rows themselves; ``used`` is None where not every stage ran."""
-    return StageResult(WAIVERS, "", judge_waivers(waivers, used), details={"rows": [str(row) for row in waivers]})
 
 
 def _tables(found: Sequence[StageResult], setting: Setting, waivers: Sequence[Waiver]) -> Iterator[Table]:

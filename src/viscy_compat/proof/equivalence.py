@@ -120,7 +120,7 @@ def verify(
     run = [row for row in chosen if row not in frozen]
     headline = _headline([olds[row.name] for row in run], package, frozen)
     headline += ", both on a GPU (cuda, deterministic algorithms)" if device == "cuda" else ""
-    comparison = Comparison(run, olds, package, seed=seed, evidence=evidence, tell=tell, device=device)
+    comparison = Verification(run, olds, package, seed=seed, evidence=evidence, tell=tell, device=device)
     results: list[ClassResult] = []
     try:
         _as_recorded(frozen, package, setup, tell, results)
@@ -191,7 +191,7 @@ def _as_recorded(
             results.append(judge_by_reference(worker, row, references[row.name], package, tell))
 
 
-class Comparison:
+class Verification:
     """One run of `verify` from sources."""
 
     def __init__(

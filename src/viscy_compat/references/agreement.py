@@ -117,7 +117,11 @@ def _pass(
         yield Failure("VC507", f"in {mode} mode forward returns other tensors than recorded", case, mode=mode)
         return
     called = zip(name_outputs(new.outputs, names).items(), old.outputs, strict=True)
-    far = [(name, row, mine) for (name, mine), row in called if _far_output(row, mine)]
+    far = [
+        (name, row, mine)
+        for (name, mine), row in called
+        if not mine.digest.startswith(row.digest) and _far(row, mine.samples)
+    ]
     if far:
         which = f"{', '.join(name for name, _, _ in far)} {'are' if len(far) > 1 else 'is'}"
         amounts = tuple(_amount(*row) for row in far)
@@ -129,10 +133,6 @@ def _amount(name: str, row: TensorRecord, mine: WorkerOutput) -> Amount:
     found = [abs(was - now) for was, now in zip(row.samples, mine.samples, strict=True)]
     largest = max(found, default=0.0) if isfinite(sum(found)) else inf
     return Amount(name, largest, row.norm, "recorded root mean square")
-
-
-def _far_output(row: TensorRecord, mine: WorkerOutput) -> bool:
-    return not mine.digest.startswith(row.digest) and _far(row, mine.samples)
 
 
 def _far(row: TensorRecord, samples: Sequence[float]) -> bool:

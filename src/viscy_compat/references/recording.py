@@ -376,9 +376,7 @@ def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:
 
 def recipe_of(worker: Worker) -> dict[str, Any]:
     """Return how what a worker tells was made."""
-    conditions = worker.conditions
-    versions = {name: getattr(conditions, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
-    return {**versions, "seed": 0, "fill": FILL}
+    return {**worker.conditions.stack, "seed": 0, "fill": FILL}
 
 
 # --- answers to records ------------------------------------------------------------------------------------------

@@ -62,12 +62,15 @@ class Candidate:
         """
         worker.source(_SOURCE, root=self.name, folder=self.folder or None)
         found = self._ask(worker, self.name)
-        if found.error and self._lacks_package(found.error):
+        # a module of the package that is not there is its own fault
+        root = self.name.partition(".")[0]
+        is_absent = found.error and found.error.type == "ModuleNotFoundError" and f"'{root}'" in found.error.message
+        if found.error and is_absent:
             message = f"{worker.python} cannot import {self.name} ({printable(found.error.message)})"
             raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
         if found.error:
             raise import_failure(found.error, self._place(worker))
-        if not self._owns(found.file):
+        if self.folder and not os.path.realpath(found.file).startswith(os.path.realpath(self.folder) + os.sep):
             message = f"asked for {self.title}, but {printable(found.file)} was imported"
             raise WorkerFailed(message, where="--candidate", code="VC604")
 
@@ -103,15 +106,6 @@ class Candidate:
 
     def _place(self, worker: Worker) -> CandidatePlace:
         return CandidatePlace(self.name, self.folder, worker.python, worker.conditions.python)
-
-    def _lacks_package(self, error: Raised) -> bool:
-        """Whether the package itself is not there; a module of it that is not there is its own fault."""
-        return error.type == "ModuleNotFoundError" and f"'{self.name.partition('.')[0]}'" in error.message
-
-    def _owns(self, file: str) -> bool:
-        if not self.folder:
-            return True
-        return os.path.realpath(file).startswith(os.path.realpath(self.folder) + os.sep)
 
 
 def read_candidate(asked: str = PACKAGE) -> Candidate:

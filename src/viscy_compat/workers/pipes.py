@@ -45,7 +45,13 @@ class Pipes:
         self._requests: queue.Queue[bytes | None] = queue.Queue()
         self._unwanted = threading.Event()
         self._said, self._come, self._taken = b"", 0, 0
-        self._threads = [self._thread(target) for target in (self._write, self._read_answers, self._read_noise)]
+        self._threads = [
+            # daemons, and no pool: at the end of the interpreter a pool waits for what hangs in a read
+            threading.Thread(target=target, daemon=True)
+            for target in (self._write, self._read_answers, self._read_noise)
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def send(self, line: bytes) -> None:
         """Hand a line over, to be written when the worker takes it."""
@@ -83,11 +89,6 @@ class Pipes:
                 pipe.close()
             except OSError:
                 return
-
-    def _thread(self, target: Callable[[], None]) -> threading.Thread:
-        thread = threading.Thread(target=target, daemon=True)
-        thread.start()
-        return thread
 
     def _write(self) -> None:
         pipe: IO[bytes] = self._process.stdin  # type: ignore[assignment]

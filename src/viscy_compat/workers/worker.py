@@ -95,6 +95,11 @@ class Conditions:
     threads: int
     isolation: tuple[str, ...]
 
+    @property
+    def stack(self) -> dict[str, str | int]:
+        """What numbers depend on, by name: all but the isolation."""
+        return {name: getattr(self, name) for name in ("python", "torch", "timm", "monai", "cpu", "threads")}
+
 
 class Worker:
     """One worker process; it imports the stack while the caller does something else.

@@ -10,7 +10,7 @@ from .backbones import BackboneMemory
 from .digests import digest_of, dtype_of, layout_of, norm_of, samples_of, tensors_in
 from .guard import Guard, Json
 from .models import BuiltModel
-from .trace import Trace
+from .trace import ModuleTrace
 from .values import fill_state, pool, scalar_of, set_seed
 
 
@@ -209,7 +209,7 @@ class Session:
     def _modules(self, mode: str) -> Json:
         import torch
 
-        trace = Trace(self.module, self.samples)
+        trace = ModuleTrace(self.module, self.samples)
         guard = Guard("forward")
         with trace, guard, torch.no_grad():
             self._call(mode, self._input())

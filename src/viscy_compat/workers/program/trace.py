@@ -9,7 +9,7 @@ from .guard import Json
 from .digests import digest_of_all, norm_of, samples_of, tensors_in
 
 
-class Trace:
+class ModuleTrace:
     """Hooks on every submodule that note its calls, in the order in which they ended, innermost first."""
 
     def __init__(self, module: Any, samples: int = 0) -> None:
