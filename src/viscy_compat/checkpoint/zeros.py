@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from zlib import crc32
 
-from viscy_compat.annotations import Final, Literal
+from viscy_compat.annotations import Final, Iterable, Iterator, Literal
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
 
 _PIECE: Final = 4096
