@@ -82,10 +82,10 @@ def _answer(arguments: Namespace) -> int:
     from viscy_compat.architectures.asking import ask
     from viscy_compat.stated import parse_settings, parse_value
 
-    fed = parse_value(arguments.input) if arguments.input else None
-    if fed is not None and not (isinstance(fed, tuple) and all(type(size) is int for size in fed)):
+    shape = parse_value(arguments.input) if arguments.input else None
+    if shape is not None and not (isinstance(shape, tuple) and all(type(size) is int for size in shape)):
         raise UsageError(f"--input {arguments.input!r} is no shape", fix="for example --input 2,2,16,128,128")
-    answer = ask(_the_class(arguments, "--ask"), parse_settings(arguments.ask, flag="--ask"), fed)
+    answer = ask(_the_class(arguments, "--ask"), parse_settings(arguments.ask, flag="--ask"), shape)
     return emit(Report("explore", [answer]), arguments)
 
 

@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--keep-classes", action="store_true", help="keep entries that torch.load's default refuses (.ckpt, .pt, .pth)"
     )
     parser.add_argument(
-        "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters shall name"
+        "--class-path", metavar="NEW", default="", help="the LightningModule that the hyper-parameters then name"
     )
     parser.add_argument(
         "--sets",

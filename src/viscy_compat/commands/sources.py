@@ -35,8 +35,8 @@ def add_sources(parser: ArgumentParser) -> None:
     old.add_argument("--trust-repo", action="store_true", help="read a clone that belongs to another user")
     old.add_argument("--legacy-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     new = parser.add_argument_group("the candidate")
-    told = "a package, or a folder that holds a package viscy_models"
-    new.add_argument("--candidate", metavar="NAME-OR-FOLDER", default=PACKAGE, help=told)
+    what = "a package, or a folder that holds a package viscy_models"
+    new.add_argument("--candidate", metavar="NAME-OR-FOLDER", default=PACKAGE, help=what)
     new.add_argument("--candidate-python", metavar="PATH", type=interpreter, help="the interpreter that runs it")
     running = parser.add_argument_group("running")
     running.add_argument("--seed", metavar="N", type=int, default=0, help="set before every construction and forward")

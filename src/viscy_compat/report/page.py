@@ -147,7 +147,7 @@ def first_of(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ..
 
     Examples
     --------
-    >>> shortened(("a", "b", "c"), limit=2), shortened(("a", "b"), limit=None)
+    >>> first_of(("a", "b", "c"), limit=2), first_of(("a", "b"), limit=None)
     ((('a', 'b'), 1), (('a', 'b'), 0))
     """
     first = keys if limit is None else keys[:limit]

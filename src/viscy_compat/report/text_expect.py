@@ -33,8 +33,8 @@ def agreement_lines(agreement: Agreement, style: Style) -> Iterator[str]:
     yield from _listed("excluded", (row for row in agreement.alterations if row.answer == "excluded"), style)
     yield from _listed("not excl.", agreement.undecided, style)
     if agreement.resolution and not agreement.refusal:
-        told = f"whatever else moves these outputs by less than {agreement.resolution:.2g} (relative L2)"
-        yield from labelled_lines("not excl.", told, style)
+        words = f"whatever else moves these outputs by less than {agreement.resolution:.2g} (relative L2)"
+        yield from labelled_lines("not excl.", words, style)
 
 
 def _listed(label: str, rows: Iterable[Alternative], style: Style) -> Iterator[str]:
@@ -46,8 +46,8 @@ def _listed(label: str, rows: Iterable[Alternative], style: Style) -> Iterator[s
         if row.answer == "no effect":
             figures = " (it does not move these outputs)"
         details = not row.why and (style.verbose or row.answer != "excluded")
-        told = f"{printable(row.what)}{figures if details else ''}"
-        yield from labelled_lines(label, told, style)
+        words = f"{printable(row.what)}{figures if details else ''}"
+        yield from labelled_lines(label, words, style)
 
 
 def describe_output(row: OutputAgreement) -> str:
