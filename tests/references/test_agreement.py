@@ -111,7 +111,7 @@ def test_a_careless_copy_does_not(worker: Worker, tmp_path: Path, edit: Edit, co
 def test_another_cpu_still_agrees(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's kernels for lesser processors give other bytes; the tolerance covers them."""
     built = workers._environment
-    monkeypatch.setattr(workers, "_environment", lambda folder: {**built(folder), "ATEN_CPU_CAPABILITY": capability})
+    monkeypatch.setattr(workers, "_environment", lambda *given: {**built(*given), "ATEN_CPU_CAPABILITY": capability})
     with Worker("candidate") as lesser:
         assert lesser.conditions.cpu.lower().replace("_", "") in ("default", "noavx", "avx2")
         for name, cases in (("ContrastiveEncoder", ("defaults", "second-convnext")), ("BetaVaeMonai", ())):
