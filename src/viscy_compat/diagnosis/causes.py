@@ -302,12 +302,12 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
         findings.append(
             Finding(
                 "VC101",
-                f"{near}: {len(differences.missing)} tensors are missing",
+                f"{near}: {_tensors(differences.missing, 'is', 'are')} missing",
                 keys=tuple(fold(differences.missing)),
             )
         )
     if differences.unexpected:
-        message = f"{near}: {len(differences.unexpected)} tensors have no place"
+        message = f"{near}: {_tensors(differences.unexpected, 'has', 'have')} no place"
         findings.append(Finding("VC102", message, keys=tuple(fold(differences.unexpected))))
     if differences.reshaped:
         lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in differences.reshaped)
@@ -315,6 +315,10 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
             Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", keys=lines)
         )
     return findings
+
+
+def _tensors(names: tuple[str, ...], one: str, many: str) -> str:
+    return f"1 tensor {one}" if len(names) == 1 else f"{len(names)} tensors {many}"
 
 
 def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, class_name: str) -> Finding:
