@@ -87,8 +87,9 @@ class Bench:
 
     def verified(self, folder: Path, architecture: Architecture) -> list[Finding]:
         package = read_candidate(str(folder))
-        comparison = Verification([architecture], resolve([architecture], Wanted()), package, 0, Evidence(), str)
-        return list(comparison.judged(self.sides(package), architecture).findings)
+        olds = resolve([architecture], Wanted())
+        comparison = Verification([architecture], olds, package, seed=0, evidence=Evidence(), tell=str)
+        return list(comparison.judge(self.sides(package), architecture).findings)
 
 
 @pytest.fixture(scope="module")

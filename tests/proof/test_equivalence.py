@@ -64,8 +64,8 @@ def judged(both: Sides, package: Candidate, architecture: Architecture, **where:
     both.take(package)
     wanted = Wanted(**where)  # type: ignore[arg-type]
     olds = resolve([architecture], wanted)
-    comparison = Verification([architecture], olds, package, 0, Evidence(), lambda line: None)
-    return comparison.judged(both, architecture)
+    comparison = Verification([architecture], olds, package, seed=0, evidence=Evidence(), tell=lambda line: None)
+    return comparison.judge(both, architecture)
 
 
 # --- the migrated classes ----------------------------------------------------------------------------------------
