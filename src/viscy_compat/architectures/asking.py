@@ -107,7 +107,7 @@ def ask(architecture: Architecture, asked: Config, fed: tuple[int, ...] | None =
     shape = architecture.input_shape(config) if fed is None else fed
     outcome = architecture.outcome(config, shape)
     nearby = () if outcome.exact else tuple(_exact_neighbours(architecture, config, fed))
-    return Answer(architecture, config, shape, outcome, nearby)
+    return Answer(architecture, config, input=shape, outcome=outcome, nearby=nearby)
 
 
 def outcome_name(architecture: Architecture, config: Config, fed: tuple[int, ...]) -> str:

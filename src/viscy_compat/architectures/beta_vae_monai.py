@@ -154,7 +154,7 @@ def _encoder(footprint: MonaiFootprint) -> Entries:
     inputs = footprint.in_channels
     for index, (outputs, strided) in enumerate(zip(footprint.channels, footprint.strided, strict=True)):
         name = f"model.encode.encode_{index}"
-        unit = Residual(outputs, inputs, footprint.kernel, footprint.res_units, strided)
+        unit = Residual(outputs, inputs, kernel=footprint.kernel, subunits=footprint.res_units, strided=strided)
         if footprint.res_units:
             yield from residual_unit(name, unit, footprint.style)
         else:
@@ -239,7 +239,9 @@ def _layers(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int])
                 ending = [(outputs, outputs, *kernel)] if units else []
                 first = channels[0] if len(channels) > 1 else encoded
                 if taken(last, (first, outputs, *up), *upward, *ending) == Counter():
-                    yield _Layers(inputs, outputs, channels, strided, inter, inter_units)
+                    yield _Layers(
+                        inputs, outputs, channels=channels, strided=strided, inter=inter, inter_units=inter_units
+                    )
 
 
 _Way = tuple[int, tuple[int, ...], tuple[bool, ...], Bag]

@@ -38,7 +38,9 @@ class CELLDiffNet(VitUnet):
     ambiguities = VIT_AMBIGUITIES
     anchors = VIT_ANCHORS
     publications = tuple(
-        Publication(f"CELL-Diff {marker}", f"celldiff_{marker.lower()}.ckpt", "v0.5", _RECIPE, _SOURCE)
+        Publication(
+            f"CELL-Diff {marker}", f"celldiff_{marker.lower()}.ckpt", generation="v0.5", config=_RECIPE, source=_SOURCE
+        )
         for marker in DYNACELL_MARKERS
     )
     map_axes = VIT_AXES

@@ -66,8 +66,8 @@ def to_today(layout: Layout) -> tuple[Operation, ...]:
 def _identity(name: str, width: int) -> Iterator[Fill]:
     weight = (1 + _BATCH_NORM_EPS) ** 0.5
     for part, value in (("weight", weight), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
-        yield Fill(f"{name}.{part}", (width,), "float32", value, _NEUTRAL)
-    yield Fill(f"{name}.num_batches_tracked", (), "int64", 0, "nothing was counted")
+        yield Fill(f"{name}.{part}", (width,), dtype="float32", value=value, reason=_NEUTRAL)
+    yield Fill(f"{name}.num_batches_tracked", (), dtype="int64", value=0, reason="nothing was counted")
 
 
 def _trunk(footprint: ContrastiveFootprint) -> Entries:
@@ -282,17 +282,17 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         Publication(
             "DynaCLR-DENV VS+Ph",
             "epoch=94-step=2375.ckpt",
-            "v0.3",
-            _DENV,
-            "dynaclr/examples/quickstart/quickstart.py",
-            published_at("DynaCLR_models/DynaCLR-DENV/VS_n_Ph/epoch=94-step=2375.ckpt"),
+            generation="v0.3",
+            config=_DENV,
+            source="dynaclr/examples/quickstart/quickstart.py",
+            url=published_at("DynaCLR_models/DynaCLR-DENV/VS_n_Ph/epoch=94-step=2375.ckpt"),
         ),
         Publication(
             "DynaCLR microglia",
             "epoch=19-step=12960.ckpt",
-            "v0.3",
-            _MICROGLIA,
-            "examples/DynaCLR/examples_cli/dynaclr_microglia_onnx.yml at fe7a5da^",
+            generation="v0.3",
+            config=_MICROGLIA,
+            source="examples/DynaCLR/examples_cli/dynaclr_microglia_onnx.yml at fe7a5da^",
         ),
     )
     ambiguities = (

@@ -170,21 +170,21 @@ def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) 
     if found is None:
         return None
     generation, config, expected = found
-    choices = _Choices(architecture, generation, config, stated, layout)
+    choices = _Choices(architecture, generation, config=config, stated=stated, layout=layout)
     choices.settle()
     held = [name for name in expected if name in layout]
     same_order = all(mine == theirs for mine, theirs in zip(layout, held, strict=True))
     return Inference(
         architecture,
         generation,
-        choices.config,
-        tuple(choices.undetermined),
-        tuple(choices.contradictions),
-        tuple(name for name in stated if name not in choices.config),
-        evidence(architecture, layout, choices.config),
-        () if layout == expected else differences(layout, expected).retyped,
-        not same_order,
-        tuple(name for name in expected if name not in layout),
+        config=choices.config,
+        undetermined=tuple(choices.undetermined),
+        contradictions=tuple(choices.contradictions),
+        unknown=tuple(name for name in stated if name not in choices.config),
+        evidence=evidence(architecture, layout, choices.config),
+        retyped=() if layout == expected else differences(layout, expected).retyped,
+        reordered=not same_order,
+        uncounted=tuple(name for name in expected if name not in layout),
     )
 
 
@@ -306,7 +306,12 @@ class _Choices:
             return
         assumed = self.config[ambiguity.name]
         entry = Undetermined(
-            ambiguity.name, assumed, tuple(options), ambiguity.effect, ambiguity.why, ambiguity.complete
+            ambiguity.name,
+            assumed,
+            candidates=tuple(options),
+            effect=ambiguity.effect,
+            why=ambiguity.why,
+            complete=ambiguity.complete,
         )
         self.undetermined.append(entry)
 
@@ -360,7 +365,9 @@ class _Choices:
         effect: Effect = "nothing" if idle else argument.effect
         why = "this configuration does not read it" if idle else _WHY[effect]
         options = tuple({name: value} for value in (now, *others))
-        self.undetermined.append(Undetermined(name, now, options, effect, why, is_whole(domain)))
+        self.undetermined.append(
+            Undetermined(name, now, candidates=options, effect=effect, why=why, complete=is_whole(domain))
+        )
 
 
 _WHY: dict[Effect, str] = {
@@ -425,7 +432,12 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
         shared = len(best.expected) - len(found.missing) - len(found.reshaped)
         if 2 * len(found.missing) <= len(best.expected):
             yield Nearest(
-                architecture, generation, best.config, found, shared, _custom(architecture, found, best.expected)
+                architecture,
+                generation,
+                config=best.config,
+                differences=found,
+                shared=shared,
+                custom=_custom(architecture, found, best.expected),
             )
 
 

@@ -20,7 +20,13 @@ ABOUT_STRIDE = "it is the step of the stem's window along slices, rows and colum
 WHY_DEPTH = "slices behind the last stem window are never read, so these depths give the same model"
 DEPTH_AXES = (
     Axis("input depth (slices)", tuple(range(1, 49)), "in_stack_depth"),
-    Axis("stem kernel and stride in z", tuple(range(1, 13)), "stem_kernel_size", (0,), ("stem_stride",)),
+    Axis(
+        "stem kernel and stride in z",
+        tuple(range(1, 13)),
+        argument="stem_kernel_size",
+        places=(0,),
+        with_it=("stem_stride",),
+    ),
 )
 _COMMON_SIDES = ((1, 1), (2, 2), (4, 4), (8, 8))
 _AXES = {2: "slices", 3: "rows", 4: "columns"}

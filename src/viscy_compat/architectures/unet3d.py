@@ -76,7 +76,13 @@ class Unet3d(Architecture):
         Case("stack-depth-without-effect", {"depth": 1, "mult_chan": 2, "in_stack_depth": 8}, (2, 1, 4, 4, 4)),
     )
     publications = tuple(
-        Publication(f"FNet3D {marker}", f"fnet3d_{marker.lower()}.ckpt", "v0.5", {"in_stack_depth": 32}, _SOURCE)
+        Publication(
+            f"FNet3D {marker}",
+            f"fnet3d_{marker.lower()}.ckpt",
+            generation="v0.5",
+            config={"in_stack_depth": 32},
+            source=_SOURCE,
+        )
         for marker in DYNACELL_MARKERS
     )
     anchors = (

@@ -177,7 +177,7 @@ class VitUnet(Architecture):
         """Return the convolutional part of a configuration."""
         outputs = config["in_channels"] if self.timesteps else config["out_channels"]
         time = config["hidden_size"] if self.timesteps else 0
-        return Levels(config["in_channels"], outputs, config["dims"], config["num_res_block"], time)
+        return Levels(config["in_channels"], outputs, dims=config["dims"], blocks=config["num_res_block"], time=time)
 
     def footprint(self, config: Config) -> VitFootprint:
         """Return what the layout shows; raises `Unbuildable` for what the constructor refuses."""
