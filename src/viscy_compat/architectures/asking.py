@@ -23,6 +23,7 @@ from viscy_compat.named import NamedTuple
 
 _MOST_NEARBY = 5
 _MOST_TRIED = 3000
+"""What is near is looked for among neighbours of one argument first; this bounds the work, and five are enough to read."""
 _STEPS = (1, 2, 3, 4)
 _ROUND = (5, 8, 16, 32, 64, 128)
 

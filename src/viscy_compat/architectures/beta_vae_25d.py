@@ -46,6 +46,7 @@ from viscy_compat.named import NamedTuple
 
 _MOST_SIDES = 64
 _MOST_STAGES = 32
+"""Bounds on what is tried: the decoders of released files have three or four stages, and sides are pairs of small numbers."""
 
 
 class VaeFootprint(NamedTuple):

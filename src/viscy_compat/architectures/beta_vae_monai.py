@@ -45,6 +45,7 @@ _MOST_ALTERNATIVES = 64
 _MOST_UNITS = 256
 _MOST_SKETCHED = 9
 _MOST_WAYS = 1 << 14
+"""Bounds on what is tried, far beyond what was ever trained: a hostile layout must not make the search long."""
 
 
 class MonaiFootprint(NamedTuple):

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from viscy_compat.architectures.bags import Bag
 
 _BATCH_NORM_EPS = 1e-5
+"""What torch adds to a variance by default: under it these weights make the identity."""
 _NEUTRAL = "a batch norm with these values is the identity"
 
 

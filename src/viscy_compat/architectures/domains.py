@@ -9,6 +9,7 @@ from viscy_compat.architectures.architecture import Choice, Domain, Floats, Inte
 
 _LARGEST = 1 << 20
 _MOST_VALUES = 64
+"""Beyond these a number is no width or size that was ever built, and a list of choices is no help to a reader."""
 
 
 def is_a_value(domain: Domain, value: Any) -> bool:

@@ -30,6 +30,7 @@ from viscy_compat.named import NamedTuple
 _MOST_ROUNDS = 3
 _MOST_DROPPED = 64
 _MOST_SIZES = 16
+"""Bounds on the search: settled arguments unsettle others twice at the most, and a longer list is not read to its end."""
 
 
 class Undetermined(NamedTuple):

@@ -11,6 +11,7 @@ from viscy_compat.architectures import CLASSES, ClassRow
 from viscy_compat.named import NamedTuple
 
 _MOST = 24
+"""Places in a file that are looked into: what a callback keeps lies in the first few, a hostile file may nest thousands."""
 
 
 class Place(NamedTuple):

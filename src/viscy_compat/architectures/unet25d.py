@@ -42,6 +42,7 @@ from viscy_compat.named import NamedTuple
 _TERMINAL_KERNEL = (1, 3, 3)
 _MOST_DROPOUT = 0.5  # the old class asserts it
 _DEPTHS_OFFERED = 4
+"""The weights do not tell how many slices come out: so many are listed."""
 
 
 class Unet25dFootprint(NamedTuple):

@@ -429,6 +429,7 @@ def _sizes(tokens: int, patch: int, levels: int) -> list[tuple[int, int, int]]:
 
 
 _MOST_SIZES = 64
+"""Bounds how many sizes are offered: a longer list is not read to its end."""
 
 
 def _size_candidates(config: Config, stated: Config) -> Iterator[Config]:

@@ -29,7 +29,7 @@ _ENDINGS: Final = (".ckpt", ".pt", ".pth", ".bin", ".pkl", ".tar", ".safetensors
 """What one file is alone; an index, a part or an unpacked file is judged by its neighbours too."""
 
 
-class _Answer(NamedTuple):
+class _KeptRow(NamedTuple):
     """A row, the words of its next command, and the digest of each read that it rests on."""
 
     row: AuditRow
@@ -42,7 +42,7 @@ class Likeness:
     """What a worker remembers of files that it judged."""
 
     def __init__(self) -> None:
-        self._answers: OrderedDict[tuple[object, ...], _Answer] = OrderedDict()
+        self._answers: OrderedDict[tuple[object, ...], _KeptRow] = OrderedDict()
 
     def find(self, target: Target) -> AuditRow | None:
         """Return the row of a file that is a copy of one that was judged; None where none is known."""
@@ -79,7 +79,7 @@ class Likeness:
         for _, _, part in trace.reads:
             digest.update(part)
         places = tuple((start, len(part)) for _, start, part in trace.reads)
-        self._answers[key] = _Answer(row, words, places, digest.digest())
+        self._answers[key] = _KeptRow(row, words, places, digest.digest())
         while len(self._answers) > _MOST:
             self._answers.popitem(last=False)
 

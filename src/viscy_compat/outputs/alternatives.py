@@ -18,6 +18,7 @@ LEAST_SPREAD: Final = 0.05
 chance. Neighbouring outputs are no independent numbers."""
 
 _HALF: Final = 0.5
+"""The coefficient is 0 if ours is right and 1 if the other is: this is the middle."""
 
 
 def judge_alternative(found: Differences, label: str, what: str, emulated: Iterable[str]) -> Alternative:

@@ -29,6 +29,7 @@ _LONG: Final = 5.0
 """Seconds from which on the price is said beforehand."""
 
 _EMULATIONS: Final = 4
+"""float32, TF32 in convolutions, float16, and one of bfloat16 and TF32 everywhere."""
 
 
 @dataclass

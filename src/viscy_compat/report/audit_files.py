@@ -43,6 +43,7 @@ COLUMNS: Final = (
 """Of CSV and Parquet; lists are joined with a comma in CSV."""
 
 _ROW_GROUP: Final = 10_000
+"""Rows that are held at a time, and a group of Parquet's: a few megabytes."""
 _NUMBERS: Final = ("size", "tensors", "bytes", "mtime_ns", "inode")
 
 

@@ -16,6 +16,7 @@ from viscy_compat.version import __version__
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 KEYS = 20
+"""A viewer lists them beside one line; the message has the number of all."""
 
 
 def render(report: Report[Result], style: Style) -> str:

@@ -11,6 +11,7 @@ from viscy_compat.layout import printable
 from viscy_compat.report.terminal import Style, size, spell_count
 
 _EXAMPLES = 2
+"""As the summary of `audit` shows."""
 
 
 def render(report: Report[Result], style: Style) -> str:
