@@ -17,6 +17,7 @@ from viscy_compat.version import __version__
 if TYPE_CHECKING:
     from viscy_compat.diagnosis import check as check
     from viscy_compat.exploring.exploration import explore as explore
+    from viscy_compat.fleet.from_python import audit as audit
     from viscy_compat.loading import load_model as load_model
     from viscy_compat.loading import load_state_dict as load_state_dict
     from viscy_compat.lookup import ask as ask
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _PUBLIC = {
     "ask": "viscy_compat.lookup",
+    "audit": "viscy_compat.fleet.from_python",
     "check": "viscy_compat.diagnosis",
     "explain": "viscy_compat.lookup",
     "explore": "viscy_compat.exploring.exploration",
@@ -44,6 +46,7 @@ _PUBLIC = {
 __all__ = [
     "__version__",
     "ask",
+    "audit",
     "check",
     "explain",
     "explore",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from viscy_compat.findings import Aside, Finding, Verdict
+from viscy_compat.findings import Aside, Finding, Verdict, html_of, line_of
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally
 from viscy_compat.named import NamedTuple
@@ -38,6 +38,12 @@ class ReportedRow:
 
     def __init__(self, row: AuditRow, exit_code: int) -> None:
         self.row, self.exit_code, self.title = row, exit_code, row.file
+
+    def __repr__(self) -> str:
+        return line_of(self, f"{self.row.class_name} {self.row.generation}".strip())
+
+    def _repr_html_(self) -> str:
+        return html_of("audit", self)
 
     @property
     def verdict(self) -> Verdict:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from viscy_compat.findings import CATALOGUE
-from viscy_compat.fleet.outcome import AuditOutcome
+from viscy_compat.findings import CATALOGUE, Report
+from viscy_compat.fleet.outcome import AuditOutcome, Policy, ReportedRow
 from viscy_compat.fleet.row import AuditRow
-from viscy_compat.fleet.tally import TallyRow
+from viscy_compat.fleet.tally import Tally, TallyRow
 from viscy_compat.layout import printable
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style, size
@@ -37,6 +37,15 @@ def row_line(row: AuditRow, style: Style) -> str:
     elif row.message and row.verdict == "unreadable":
         parts.append(printable(row.message))
     return spelled_out("  ".join(parts))
+
+
+def render(report: Report[ReportedRow], style: Style) -> str:
+    """Return the lines of all files and the table, of an audit whose rows are held in memory."""
+    tally, rows = Tally(), [result.row for result in report.results]
+    for row in rows:
+        tally.add(row)
+    outcome = AuditOutcome(lambda: iter(rows), tally, policy=Policy(), exit_code=report.exit_code, aside=report.aside)
+    return "\n".join([*(row_line(row, style) for row in rows), summary(outcome, style)])
 
 
 def summary(outcome: AuditOutcome, style: Style) -> str:
