@@ -209,10 +209,10 @@ class TestWithModels:
         swapped = "self.model(x.transpose(-1, -2))"
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", swapped)
         with sides(Setup(cache=2), package) as workers:
-            found = broken(Subject(find(SMALL), old, workers, package), "every-slice")
-        assert found.message.startswith("axis 3: the rule says that [1, 2, 4, ")
-        assert (found.config["channels"], found.config["strides"], found.config["kernel_size"]) == ((2,), (3,), 1)
-        assert (found.input[:3], found.input[3] > 4) == ((2, 1, 4), True)
+            found = broken(Subject(find(SMALL), old, workers, package), "every-slice", 400)
+        # which axis is the smallest case depends on what is drawn first: with one of the two, the other is wrong too
+        assert re.match(r"axis [23]: the rule says that .+ never read, measured are ", found.message)
+        assert (found.config["channels"], found.config["kernel_size"], found.input[:2]) == ((2,), 1, (2, 1))
 
     def test_a_stride_ignored_breaks_the_shape_rule(self, old: OldClass, tmp_path: Path) -> None:
         ignored = "strides=[1] * len(strides),"

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 
 from support.configurations import buildable, builds, configurations
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, complete
 
 pytestmark = pytest.mark.torch
 
-CLASSES = [find(name) for name in class_names()]
+CLASSES = [find(name) for name in migrated_names()]
 EXAMPLES = {"BetaVaeMonai": 200, "ResNet3dEncoder": 25, "UNeXt2": 15, "FullyConvolutionalMAE": 15}
 MANY = 40
 
@@ -65,7 +65,7 @@ def generated(architecture: Architecture, config: dict[str, Any]) -> list[tuple[
     return [(name, spec.shape, spec.dtype) for name, spec in architecture.layout(config).items()]
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
+@pytest.mark.parametrize("architecture", CLASSES, ids=migrated_names())
 def test_generated_layouts_are_the_real_ones_in_order(architecture: Architecture) -> None:
     @settings(max_examples=EXAMPLES.get(architecture.name, MANY))
     @given(buildable(architecture))
@@ -75,7 +75,7 @@ def test_generated_layouts_are_the_real_ones_in_order(architecture: Architecture
     law()
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
+@pytest.mark.parametrize("architecture", CLASSES, ids=migrated_names())
 def test_what_has_no_layout_is_refused_by_the_real_class(architecture: Architecture) -> None:
     refused = 0
 
@@ -92,7 +92,7 @@ def test_what_has_no_layout_is_refused_by_the_real_class(architecture: Architect
     assert refused or architecture.name not in {"ContrastiveEncoder", "BetaVae25D"}, "nothing drawn was refused"
 
 
-@pytest.mark.parametrize("architecture", CLASSES, ids=class_names())
+@pytest.mark.parametrize("architecture", CLASSES, ids=migrated_names())
 def test_every_verification_case_has_the_layout_of_the_real_class(architecture: Architecture) -> None:
     cases = [
         case for case in architecture.cases if not any(row.example == case for row in architecture.accepted_differences)
