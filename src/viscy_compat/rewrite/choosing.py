@@ -305,12 +305,15 @@ def _infer(
 
 
 def _back(question: RemapRequest) -> FilePlan | NoPlan:
-    """Undo what the rows of the only older generation did whose fills the file still holds."""
+    """Undo what the rows of an older generation did: of the one that our record names, or whose fills the file still holds."""
     diagnosis = _diagnose(question)
     if not isinstance(diagnosis, Recognised):
         return NoPlan(diagnosis.result)
     refusals: list[PlanRefused] = []
-    for generation in reversed(diagnosis.inference.architecture.generations):
+    origin = diagnosis.checkpoint.metadata.get("viscy_compat.source_generation")
+    newest_first = reversed(diagnosis.inference.architecture.generations)
+    # forms that others wrote are no older states of the class, and renames alone fit every file: they come last
+    for generation in sorted(newest_first, key=lambda row: (row.name != origin, row.is_frozen)):
         try:
             file_plan = _plan_back_to(diagnosis, generation)
         except (PlanRefused, Unbuildable) as error:
