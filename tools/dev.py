@@ -39,10 +39,6 @@ SPREAD = ("-n", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 """Two processes: each may start workers of 2.4 GB. A file's tests stay together, for they share what they set up."""
 
 
-COVERED = ("--cov", "--cov-report=term:skip-covered")
-"""Lines and branches that the whole suite runs; a part of the suite says nothing about them."""
-
-
 def say(line: str) -> None:
     """Print one line of progress."""
     print(f"[dev] {line}", file=sys.stderr, flush=True)
@@ -101,9 +97,9 @@ def demo(words: list[str]) -> int:
 
 
 def test(words: list[str]) -> int:
-    """Run the tests; the whole suite in two processes and measured, where a named file is quicker in one."""
+    """Run the tests; the whole suite in two processes, where a named file is quicker in one."""
     named = any((ROOT / word.partition("::")[0]).exists() for word in words)
-    return _run("-m", "pytest", *(() if named else SPREAD), *(() if words else COVERED), *words, folder=ROOT)
+    return _run("-m", "pytest", *(() if named else SPREAD), *words, folder=ROOT)
 
 
 def tool(name: str) -> Callable[[list[str]], int]:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from support.layouts import hollow
-from viscy_compat import check
+from viscy_compat import check, remap
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
+from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.layout import Layout, TensorSpec
 
 CONFIG = {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 5}
@@ -74,3 +75,12 @@ def test_one_missing_tensor_of_the_projection_is_no_other_module(tmp_path: Path)
     lacking = {name: spec for name, spec in WHOLE.items() if name != "projection.3.bias"}
     (result,) = check(str(hollow(tmp_path / "lacking.safetensors", lacking))).results
     assert "VC307" not in {row.code for row in result.findings}
+
+
+@pytest.mark.parametrize("places", [(0, 1, 3, 4), (0, 1, 4, 5)])
+def test_the_way_back_is_to_the_form_that_the_record_names(tmp_path: Path, places: tuple[int, ...]) -> None:
+    """Without a record any file of today's layout could have come from either form."""
+    there, back = tmp_path / "there.safetensors", tmp_path / "back.safetensors"
+    remap(hollow(tmp_path / "mlp.safetensors", {**TRUNK, **head(places)}), there, config={"stem_stride": (5, 4, 4)})
+    remap(there, back, reverse=True, config={"stem_stride": (5, 4, 4)})
+    assert {*open_checkpoint(str(back)).tensors} == {*TRUNK, *head(places)}
