@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from viscy_compat.outputs.alternatives import judge_alternative
-from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.differences import Discrepancies
 
 
-def beside(coefficient: float, *, residual: float = 1.0, size: float = 1.0, noise: float = 0.0) -> Differences:
+def beside(coefficient: float, *, residual: float = 1.0, size: float = 1.0, noise: float = 0.0) -> Discrepancies:
     """Outputs that went so far on the way to an alternative, in sixteen pieces that agree; noise went as far."""
     row = [residual**2, coefficient * size**2, noise * size]
     pieces = [[row, [row[1], size**2, noise * size], [row[2], noise * size, 1.0]]]
-    return Differences(("other", "tf32"), {"output": [[[x / 16 for x in line] for line in pieces[0]]] * 16})
+    return Discrepancies(("other", "tf32"), {"output": [[[x / 16 for x in line] for line in pieces[0]]] * 16})
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from math import isclose, sqrt
 
 import pytest
 
-from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.differences import Discrepancies
 
 PIECES, WIDTH = 5, 7
 
@@ -29,7 +29,7 @@ def dot(one: list[float], other: list[float]) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_lengths_cosines_and_projections_are_those_of_the_vectors(seed: int) -> None:
     r, d, n = rows = vectors(seed)
-    found = Differences(("d", "n"), {"output": products(rows)})
+    found = Discrepancies(("d", "n"), {"output": products(rows)})
     assert isclose(found.length(), sqrt(dot(r, r)))
     assert isclose(found.length_of("output", "n"), sqrt(dot(n, n)))
     apart = [a - b for a, b in zip(r, d, strict=True)]
@@ -41,6 +41,6 @@ def test_lengths_cosines_and_projections_are_those_of_the_vectors(seed: int) -> 
 
 def test_pieces_that_agree_leave_no_spread_and_pieces_that_do_not_leave_one() -> None:
     d = vectors(4)[0]
-    assert Differences(("d",), {"o": products([[2 * x for x in d], d])}).projection("d").spread < 1e-12
+    assert Discrepancies(("d",), {"o": products([[2 * x for x in d], d])}).projection("d").spread < 1e-12
     torn = [x if place < WIDTH else 0.0 for place, x in enumerate(d)]
-    assert Differences(("d",), {"o": products([torn, d])}).projection("d").spread > 0.1
+    assert Discrepancies(("d",), {"o": products([torn, d])}).projection("d").spread > 0.1

@@ -7,7 +7,7 @@ from math import sqrt
 from typing import Any, Final
 
 from viscy_compat.agreement import Alternative
-from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.differences import Discrepancies
 
 CERTAIN: Final = 4.0
 """Spreads that separate what is excluded from what is not: with four of them, none of the alterations that were not made
@@ -21,12 +21,12 @@ _HALF: Final = 0.5
 """The coefficient is 0 if ours is right and 1 if the other is: this is the middle."""
 
 
-def judge_alternative(found: Differences, label: str, what: str, emulated: Iterable[str]) -> Alternative:
+def judge_alternative(found: Discrepancies, label: str, what: str, emulated: Iterable[str]) -> Alternative:
     """Say whether the outputs exclude an alternative.
 
     Parameters
     ----------
-    found : Differences
+    found : Discrepancies
         With the alternative under its label.
     label, what : str
         The label, and what a report calls it.
@@ -50,7 +50,7 @@ def judge_alternative(found: Differences, label: str, what: str, emulated: Itera
     return Alternative(what, answer, coefficient=coefficient, spread=spread, size=size)  # type: ignore[arg-type]
 
 
-def _by_chance(found: Differences, label: str, emulated: Iterable[str]) -> float:
+def _by_chance(found: Discrepancies, label: str, emulated: Iterable[str]) -> float:
     """Return how far emulated noise of the size of the residual lies in this direction."""
     squares = [
         (found.projection(label, noise).coefficient * found.length() / found.length(noise)) ** 2

@@ -9,7 +9,7 @@ from typing import Any
 
 from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.layout import printable
-from viscy_compat.outputs.differences import Differences, Products
+from viscy_compat.outputs.differences import Discrepancies, Products
 from viscy_compat.outputs.user_file import INNER, UserOutputs
 from viscy_compat.workers.worker import Worker
 
@@ -43,7 +43,7 @@ class Forward:
 class Comparison:
     """Numbers about each output, and the inner products of all that were request for."""
 
-    differences: Differences
+    differences: Discrepancies
     equal: Mapping[str, bool]
     largest: Mapping[str, float]
     scale: Mapping[str, float]
@@ -150,7 +150,7 @@ def _comparison(rows: Mapping[str, Any], names: Sequence[str], labels: Sequence[
             )
     outputs = {name: [_products(piece, len(labels)) for piece in rows[name]["pieces"]] for name in names}
     return Comparison(
-        differences=Differences(tuple(labels[1:]), outputs),
+        differences=Discrepancies(tuple(labels[1:]), outputs),
         equal={name: bool(rows[name]["equal"]) for name in names},
         largest={name: float(rows[name]["largest"]) for name in names},
         scale={name: float(rows[name]["scale"]) for name in names},

@@ -20,7 +20,7 @@ class Projection(NamedTuple):
     spread: float
 
 
-class Differences:
+class Discrepancies:
     """What separates the expected outputs, and those under further labels, from ours.
 
     Parameters
@@ -32,7 +32,7 @@ class Differences:
 
     Examples
     --------
-    >>> found = Differences(("other",), {"output": [[[4.0, 2.0], [2.0, 1.0]]]})
+    >>> found = Discrepancies(("other",), {"output": [[[4.0, 2.0], [2.0, 1.0]]]})
     >>> found.length(), found.length("other"), found.projection("other").coefficient, found.likeness("other")
     (2.0, 1.0, 2.0, 1.0)
     """

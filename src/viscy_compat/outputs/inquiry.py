@@ -14,7 +14,7 @@ from viscy_compat.layout import printable
 from viscy_compat.outputs.alternatives import HIDDEN, judge_alternative, name_alteration, untried
 from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
 from viscy_compat.outputs.candidates import Candidates, find_candidates
-from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.differences import Discrepancies
 from viscy_compat.outputs.precision import explains, find_precision
 from viscy_compat.outputs.user_file import INNER
 from viscy_compat.stated import spell
@@ -220,7 +220,7 @@ class Inquiry:
         if all(comparison.equal.values()):
             return Precision("bytes"), True
 
-        def emulate(name: str) -> Differences:
+        def emulate(name: str) -> Discrepancies:
             # what cannot be run in a precision, or not on this processor, is not precisions by it: its noise is none
             if self._run(name, best.config, precision=name).error:
                 self._run(name, best.config)
@@ -243,7 +243,7 @@ class Inquiry:
         return changes
 
     def _fate(
-        self, run: CandidateRun, best: CandidateRun, names: Sequence[str], found: Differences, precision: Precision
+        self, run: CandidateRun, best: CandidateRun, names: Sequence[str], found: Discrepancies, precision: Precision
     ) -> Alternative:
         """Say what became of a configuration."""
         what = " ".join(f"{name}={spell(run.config[name])}" for name in names)
@@ -259,7 +259,9 @@ class Inquiry:
 
     # --- refusals --------------------------------------------------------------------------------------------------
 
-    def _with_refusal(self, agreement: Agreement, found: Differences, best: CandidateRun, *, holds: bool) -> Agreement:
+    def _with_refusal(
+        self, agreement: Agreement, found: Discrepancies, best: CandidateRun, *, holds: bool
+    ) -> Agreement:
         rivals = [row for row in agreement.alterations if row.answer == "fits"]
         nearest = max(rivals, key=lambda row: row.coefficient / (row.spread or 1.0), default=None)
         figures = (

@@ -11,7 +11,7 @@ from math import log
 from typing import Final
 
 from viscy_compat.agreement import Precision
-from viscy_compat.outputs.differences import Differences
+from viscy_compat.outputs.differences import Discrepancies
 
 BOUNDS: Final[Mapping[str, float]] = {"float32": 8.0, "tf32": 1.5, "tf32-all": 1.5, "float16": 1.5, "bfloat16": 1.5}
 """How much of the emulated noise is allowed. Measured: up to 1.16, and in float32 up to 1.84, where one device may sum in
@@ -28,18 +28,18 @@ _SMALL: Final = 0.3
 """Below this part of the noise the pattern says nothing: the outputs are nearer to ours than the precision explains."""
 
 _NEAR: Final = 0.05
-"""Differences of logarithms of likelihoods, for one number, below which two precisions are both named."""
+"""Discrepancies of logarithms of likelihoods, for one number, below which two precisions are both named."""
 
 _LARGER: Final = 3.0
 """bfloat16 has 7 bits where float16 has 10: its noise is 7 to 10 times as large, and three times is half the way."""
 
 
-def find_precision(emulate: Callable[[str], Differences], *, stated: str = "") -> tuple[Precision, bool]:
+def find_precision(emulate: Callable[[str], Discrepancies], *, stated: str = "") -> tuple[Precision, bool]:
     """Emulate at most four precisions, and say which one explains the outputs.
 
     Parameters
     ----------
-    emulate : Callable[[str], Differences]
+    emulate : Callable[[str], Discrepancies]
         Runs the model in a precision; what it returns knows all precisions that were emulated so far, by name.
     stated : str, optional
         The precision that is known; then nothing else is tried.
@@ -66,12 +66,12 @@ def find_precision(emulate: Callable[[str], Differences], *, stated: str = "") -
     return _precision(found, best)._replace(others=others), bool(fits)
 
 
-def noise(found: Differences, name: str) -> float:
+def noise(found: Discrepancies, name: str) -> float:
     """Return the emulated noise of a precision."""
     return max(found.length(name), FLOOR) if name == "float32" else found.length(name)
 
 
-def explains(found: Differences, name: str) -> bool:
+def explains(found: Discrepancies, name: str) -> bool:
     """Whether the noise of a precision explains how far the outputs are from ours: by its size and by its pattern."""
     ratio = _ratio(found, name)
     if ratio > BOUNDS[name]:
@@ -79,18 +79,18 @@ def explains(found: Differences, name: str) -> bool:
     return name == "float32" or ratio < _SMALL or _is_like(found, name)
 
 
-def _is_like(found: Differences, name: str) -> bool:
+def _is_like(found: Discrepancies, name: str) -> bool:
     """Whether the pattern is not clearly another one; few numbers say little, and then nothing is held against it."""
     projection, ratio = found.projection(name), _ratio(found, name)
     return (projection.coefficient + 2 * projection.spread) / ratio >= LEAST_LIKENESS
 
 
-def _ratio(found: Differences, name: str) -> float:
+def _ratio(found: Discrepancies, name: str) -> float:
     size = noise(found, name)
     return found.length() / size if size else float("inf") if found.length() else 0.0
 
 
-def _precision(found: Differences, name: str) -> Precision:
+def _precision(found: Discrepancies, name: str) -> Precision:
     return Precision(
         name,
         ratio=_ratio(found, name),
@@ -100,7 +100,7 @@ def _precision(found: Differences, name: str) -> Precision:
     )
 
 
-def _score(found: Differences, name: str) -> float:
+def _score(found: Discrepancies, name: str) -> float:
     """Return the logarithm of the likelihood for one number, if what is left beside the emulated noise is as large."""
     size = found.length(name) or FLOOR
     left = found.between(name)
