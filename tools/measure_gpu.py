@@ -59,7 +59,7 @@ def measure(name: str, folder: Path) -> Iterator[tuple[str, float, float, float]
     from safetensors.torch import save_file
 
     from viscy_compat.architectures import find
-    from viscy_compat.outputs.differences import Differences
+    from viscy_compat.outputs.differences import Discrepancies
     from viscy_compat.workers.program.digests import tensors_in
     from viscy_compat.workers.program.emulation import Gallery
     from viscy_compat.workers.program.values import set_seed
@@ -75,7 +75,7 @@ def measure(name: str, folder: Path) -> Iterator[tuple[str, float, float, float]
         save_file(outputs, folder / "expected.safetensors")
         asked = {"expected": str(folder / "expected.safetensors"), "names": list(outputs), "labels": ["", MODES[mode]]}
         rows = gallery.compare(asked)["outputs"]
-        found = Differences((MODES[mode],), {output: row["pieces"] for output, row in rows.items()})
+        found = Discrepancies((MODES[mode],), {output: row["pieces"] for output, row in rows.items()})
         yield mode, found.length(), found.length(MODES[mode]), found.likeness(MODES[mode])
     save_file({f"{mode}/{key}": value for mode, row in given.items() for key, value in row.items()}, folder / "kept")
 

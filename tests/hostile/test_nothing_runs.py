@@ -31,14 +31,14 @@ import importlib, pkgutil, viscy_compat.checkpoint
 for module in pkgutil.iter_modules(viscy_compat.checkpoint.__path__, "viscy_compat.checkpoint."):
     importlib.import_module(module.name)  # our own rooms, some of which are entered late
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.inspection import inspected
+from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Report
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 def read(path):
     try:
-        result = inspected(open_checkpoint(path), every_byte=True)
+        result = inspect_checkpoint(open_checkpoint(path), every_byte=True)
     except UnreadableCheckpoint:
         return
     for format in ("text", "json"):
