@@ -143,7 +143,7 @@ def _refuse_open_choices(identity: Identity, path: str) -> None:
     assumed = [f"{row.name}={spell(row.assumed)}" for row in rows]
     if assumed:
         text = ", ".join(assumed)
-        warnings.warn(f"{path}: assumed, and no prediction depends on it: {text}", stacklevel=3)
+        warnings.warn(f"{path}: assumed, and no prediction depends on it: {text}", stacklevel=4)
 
 
 def _meaning(row: Undetermined, identity: Identity) -> str:
