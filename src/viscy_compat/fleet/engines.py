@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Final, Protocol
 
 from viscy_compat.errors import UsageError
@@ -77,11 +78,12 @@ class Cores:
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged; in new processes where some died."""
-        try:
-            return self._pool.submit(judge_shard, question, targets)
-        except BrokenProcessPool:
-            self.renew()
-            return self._pool.submit(judge_shard, question, targets)
+        with _held_interrupts():
+            try:
+                return self._pool.submit(judge_shard, question, targets)
+            except BrokenProcessPool:
+                self.renew()
+                return self._pool.submit(judge_shard, question, targets)
 
     def renew(self) -> None:
         """Start new processes: the pool ends as a whole when one of them dies."""
@@ -97,6 +99,19 @@ class Cores:
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
+
+
+@contextmanager
+def _held_interrupts() -> Iterator[None]:
+    """Let Ctrl-C wait: processes start in here, and inherit that; one that is hit while it starts prints a traceback."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
