@@ -138,7 +138,7 @@ def check_levels(dims: Sequence[int], blocks: Sequence[int], *, groups: int) -> 
         )
     if min((*dims, *blocks), default=0) < 0 or min(dims) < 1:
         raise Unbuildable(f"dims={tuple(dims)} and num_res_block={tuple(blocks)} must be positive")
-    for width, repeats in zip(dims, blocks, strict=False):
+    for width, repeats in zip(dims[:-1], blocks, strict=True):
         if repeats and width % groups:
             raise Unbuildable(
                 f"dims={tuple(dims)}: {width} channels cannot be shared out among {groups} groups of a norm"
@@ -404,7 +404,7 @@ def _block_counts(bag: Bag, dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     total = {width: bag[width, 2 * width, *_KERNEL] - downs[2 * width, width] for width in dims[:-1]}
     for blocks in product(*(range(1, total[width] + 1) for width in dims[:-1])):
         summed = Counter[int]()
-        for width, repeats in zip(dims, blocks, strict=False):
+        for width, repeats in zip(dims[:-1], blocks, strict=True):
             summed[width] += repeats
         if summed == total:
             yield blocks

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from viscy_compat.annotations import IO, TYPE_CHECKING, Iterable, Literal, Sequence, import_module, suppress
+from viscy_compat.annotations import IO, TYPE_CHECKING, Callable, Iterable, Literal, Sequence, import_module, suppress
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.report.terminal import Style
@@ -187,13 +187,37 @@ def _add_job_summary(report: Report[Result]) -> None:
 
 
 def _write(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
-    """Write a report: whole or not at all, but for what cannot be replaced (a link, a device, a pipe, a summary)."""
-    replaceable = mode == "w" and not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
+    """Write a report: whole or not at all, but for a summary, which it is added to."""
+
+    def write(place: str) -> None:
+        with open(place, mode, encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text + "\n")
+
+    write_whole(path, write, replaces=mode == "w")
+
+
+def write_whole(path: str, write: Callable[[str], None], *, replaces: bool = True) -> None:
+    """Have a file written: whole or not at all, but for what cannot be replaced (a link, a device, a pipe).
+
+    Parameters
+    ----------
+    path : str
+        The file.
+    write : Callable[[str], None]
+        Is given the place to write to, which then takes the place of the file.
+    replaces : bool, optional
+        False where the file is added to.
+
+    Raises
+    ------
+    OutputRefused
+        Where it cannot be written.
+    """
+    replaceable = replaces and not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
     place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
     try:
         try:
-            with open(place, mode, encoding="utf-8", errors="backslashreplace") as file:
-                file.write(text + "\n")
+            write(place)
             if replaceable:
                 os.replace(place, path)
         finally:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import islice
 from typing import Any, Final, cast
 
-from viscy_compat.errors import OutputRefused, UsageError, lacking
+from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.fleet.outcome import AuditOutcome, ReportedRow
 from viscy_compat.fleet.row import AuditRow
-from viscy_compat.report import FORMATS, render
+from viscy_compat.report import FORMATS, render, write_whole
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
@@ -146,26 +144,16 @@ def write_file(outcome: AuditOutcome, format: str, path: str) -> None:
     OutputRefused
         Where it cannot be written.
     """
-    replaceable = not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
-    place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
-    try:
-        try:
-            if format == "parquet":
-                write_parquet(outcome, place)
-            else:
-                with open(place, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
-                    file.writelines(pieces(outcome, format, Style(verbose=True)))
-                    file.write("\n")
-            if replaceable:
-                os.replace(place, path)
-        finally:
-            if replaceable:
-                with suppress(FileNotFoundError):
-                    os.unlink(place)
-    except OSError as error:
-        raise OutputRefused(
-            error.strerror or str(error), where=path, fix="choose another place for --output"
-        ) from error
+
+    def write(place: str) -> None:
+        if format == "parquet":
+            write_parquet(outcome, place)
+            return
+        with open(place, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
+            file.writelines(pieces(outcome, format, Style(verbose=True)))
+            file.write("\n")
+
+    write_whole(path, write)
 
 
 def refuse_binary_on_a_terminal() -> UsageError:

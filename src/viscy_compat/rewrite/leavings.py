@@ -12,6 +12,7 @@ from viscy_compat.rewrite.admission import Admission
 
 _MOST_NAMES = 4
 """Names in a sentence; the places in the finding's keys have the others."""
+# said to users, never done here: whoever keeps classes needs to know what torch will ask of them
 _KEEP = "--keep-classes keeps them as they were; torch.load and Lightning then need weights_only=False"
 
 
