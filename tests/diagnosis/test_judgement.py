@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from support import assembly
+from support.files import torch_file_of
 from support.layouts import hollow, layout_of
 from viscy_compat.cli import main
-from viscy_compat.diagnosis import CheckResult, Recognised, Stranger, Unreadable, diagnose
-from viscy_compat.errors import UsageError
+from viscy_compat.diagnosis import CheckResult, Diagnosis, Recognised, Stranger, Unreadable, diagnose
+from viscy_compat.diagnosis.judgement import target_beside, unreadable
+from viscy_compat.errors import CompatError, UsageError
 from viscy_compat.layout import Layout, TensorSpec, unfold
 from viscy_compat.stated import Statement
 
@@ -271,3 +274,270 @@ def test_a_diagnosis_is_of_a_file_that_is_recognised_a_stranger_or_unreadable(tm
     assert isinstance(diagnose(str(hollow(tmp_path / "twins.safetensors", twins))), Unreadable)
     (tmp_path / "sampler.bin").write_bytes(b"no checkpoint")
     assert isinstance(diagnose(str(tmp_path / "sampler.bin")), Unreadable)
+
+
+OURS = dict(layout_of("BetaVaeMonai", **MONAI))
+OPEN = " --set in_shape=VALUE --set strides=VALUE --set use_sigmoid=VALUE"
+OPEN_IN_PYTHON = ", config={'in_shape': ..., 'strides': ..., 'use_sigmoid': ...}"
+WEIGHT = "model.encode.encode_0.conv.weight"
+PRUNED = {
+    name: spec
+    for each, spec in OURS.items()
+    for name in ([f"{each}_orig", f"{each}_mask"] if each == WEIGHT else [each])
+}
+OTHERS = {f"disc.{place}.weight": TensorSpec((3,)) for place in range(9)}
+STRANGE = {"a.weight": TensorSpec((3, 2))}
+RUNS_SOMETHING = assembly.call(assembly.name("os", "system"), assembly.text("true"))
+
+
+def under(prefix: str, layout: Layout) -> Layout:
+    return {prefix + name: spec for name, spec in layout.items()}
+
+
+def with_payload(state: bytes) -> bytes:
+    return assembly.mapping({"state_dict": state, "x": RUNS_SOMETHING})
+
+
+def facts(result: CheckResult) -> dict[str, Any]:
+    """What a result says of the file itself."""
+    document = result.to_dict()
+    return {name: document.get(name) for name in ("file", "format", "tensors", "bytes", "wrapper")}
+
+
+def facts_about(path: Path, format: str, layout: Layout, prefix: str = "") -> dict[str, Any]:
+    held = sum(4 * spec.elements for spec in layout.values())
+    wrapper = {"kind": "plain", "prefix": prefix, "version": ""}
+    return {"file": str(path), "format": format, "tensors": len(layout), "bytes": held, "wrapper": wrapper}
+
+
+@pytest.mark.parametrize("stated", ["", "BetaVaeMonai"])
+def test_a_pruned_model_is_of_its_class_and_does_not_load(path: Path, stated: str) -> None:
+    diagnosis = diagnose(str(hollow(path, PRUNED)), class_name=stated)
+    assert isinstance(diagnosis, Stranger)
+    result = diagnosis.result
+    assert (result.verdict, codes(result), result.plan, result.python) == ("incompatible", ["VC120"], None, "")
+    assert named(result, "VC120") == [f"{WEIGHT}_orig", f"{WEIGHT}_mask"]
+    assert facts(result) == facts_about(path, "safetensors", PRUNED)
+    assert result.identity
+    assert (result.identity.class_name, result.identity.config["channels"]) == ("BetaVaeMonai", (4, 8))
+    assert {"use_sigmoid", "strides"} <= {*result.identity.undetermined}
+    assert result.next == f"viscy-compat inspect {path}"
+    assert diagnosis.checkpoint.path == str(path)
+    assert list(diagnosis.view.keys) == list(PRUNED)
+    assert [row.address for row in diagnosis.choice.sets] == [""]
+
+
+def test_a_pruned_model_of_another_class_than_stated_is_not_taken_for_it(path: Path) -> None:
+    result = judged(path, PRUNED, class_name="ResNet3dEncoder")
+    assert (result.verdict, codes(result)[0], result.identity) == ("unknown", "VC301", None)
+
+
+def test_a_pruned_model_beside_others_is_looked_at_below_its_prefix(path: Path) -> None:
+    result = judged(path, {**under("model.a.", PRUNED), **OTHERS})
+    assert (result.verdict, codes(result), result.wrapper["prefix"]) == ("incompatible", ["VC120", "VC106"], "model.a.")
+    assert named(result, "VC106") == [*OTHERS]
+
+
+def test_a_pruned_model_of_several_is_named_by_its_address(path: Path) -> None:
+    result = judged(path, {**under("one.", PRUNED), **under("two.", OURS)}, state_dict=":one.")
+    assert (result.verdict, codes(result)[0]) == ("incompatible", "VC120")
+    assert result.next == f"viscy-compat inspect {path} --state-dict :one."
+
+
+@pytest.mark.parametrize(("layout", "kind"), [(PRUNED, Stranger), (OURS, Recognised), (STRANGE, Stranger)])
+def test_whatever_would_run_something_is_unreadable(tmp_path: Path, layout: Layout, kind: type[Diagnosis]) -> None:
+    diagnosis = diagnose(str(torch_file_of(tmp_path / "evil.pt", layout, with_payload)))
+    assert isinstance(diagnosis, kind)
+    result = diagnosis.result
+    assert (result.verdict, result.exit_code, codes(result)[0], result.python) == ("unreadable", 2, "VC430", "")
+    assert facts(result) == facts_about(tmp_path / "evil.pt", "torch-zip", layout)
+    assert "VC301" not in codes(result)
+
+
+def test_two_models_are_listed_and_neither_is_judged(path: Path) -> None:
+    both = {**under("one.", OURS), **under("two.", OURS)}
+    result = judged(path, both)
+    assert (result.verdict, result.exit_code, codes(result)) == ("unknown", 2, ["VC320"])
+    expected = facts_about(path, "safetensors", both)
+    assert facts(result) == {**expected, "wrapper": result.to_dict().get("wrapper")}
+    assert [(row.address, row.chosen) for row in result.sets] == [(":one.", False), (":two.", False)]
+    assert result.next == f"viscy-compat check {path} --state-dict ADDRESS"
+
+
+def test_two_models_in_a_file_that_would_run_something_are_unreadable(tmp_path: Path) -> None:
+    both = {**under("one.", OURS), **under("two.", OURS), "two.more.weight": TensorSpec((2, 2))}
+    diagnosis = diagnose(str(torch_file_of(tmp_path / "both.pt", both, with_payload)))
+    assert isinstance(diagnosis, Unreadable)
+    assert (diagnosis.result.verdict, codes(diagnosis.result)) == ("unreadable", ["VC320", "VC430"])
+
+
+def test_what_is_dropped_stands_outside_and_the_rest_is_judged(path: Path) -> None:
+    layout = {**OURS, "extra.weight": TensorSpec((3, 3)), "extra.bias": TensorSpec((3,))}
+    diagnosis = diagnose(str(hollow(path, layout)), drops=("extra",))
+    assert isinstance(diagnosis, Recognised)
+    result = diagnosis.result
+    assert (result.verdict, result.to_dict()["plan"]["drops"]) == ("remappable", 2)
+    assert facts(result) == facts_about(path, "safetensors", layout)
+    assert list(diagnosis.checkpoint.tensors) == list(layout)
+    assert (diagnosis.view.outside, diagnosis.view.dropped) == (("extra.weight", "extra.bias"),) * 2
+    assert list(diagnosis.view.keys) == list(OURS)
+    assert diagnosis.choice.pick
+    assert "VC106" not in codes(result)
+
+
+def test_what_is_dropped_of_a_stranger_is_still_in_its_file(path: Path) -> None:
+    layout = {**STRANGE, "b.weight": TensorSpec((4, 2))}
+    diagnosis = diagnose(str(hollow(path, layout)), drops=("b.weight",))
+    assert isinstance(diagnosis, Stranger)
+    assert list(diagnosis.checkpoint.tensors) == list(layout)
+    assert list(diagnosis.view.keys) == ["a.weight"]
+
+
+def test_a_stranger_is_said_not_to_be_what_is_stated(path: Path) -> None:
+    diagnosis = diagnose(str(hollow(path, STRANGE)), class_name="BetaVaeMonai")
+    assert isinstance(diagnosis, Stranger)
+    assert diagnosis.result.findings[0].message == "1 tensors, not those of BetaVaeMonai"
+    assert facts(diagnosis.result) == facts_about(path, "safetensors", STRANGE)
+    assert diagnosis.result.next == f"viscy-compat inspect {path}"
+    assert diagnosis.checkpoint.path == str(path)
+    other = judged(path, STRANGE)
+    assert other.findings[0].message == "1 tensors, not those of any class that this version knows"
+
+
+def test_who_is_far_from_every_class_is_a_stranger_with_a_nearest(path: Path) -> None:
+    half = {name: spec for name, spec in OURS.items() if ".decode." not in name}
+    result = judged(path, half)
+    assert (result.verdict, codes(result)) == ("unknown", ["VC301", "VC101"])
+    assert result.findings[0].message.endswith("; nearest is BetaVaeMonai (v0.4) but for 5 keys")
+    assert result.next == f"viscy-compat remap {path} --as BetaVaeMonai"
+
+
+@pytest.mark.parametrize(("extra", "verdict"), [(3, "incompatible"), (4, "unknown")])
+def test_a_fifth_at_fault_is_the_class_and_more_is_a_stranger(path: Path, extra: int, verdict: str) -> None:
+    # 16 tensors are shared and one is gone: with three too many, four of twenty are at fault
+    rest = {name: spec for name, spec in OURS.items() if name != "model.mu.bias"}
+    result = judged(path, {**rest, **{f"model.more_{place}": TensorSpec((3,)) for place in range(extra)}})
+    assert (result.verdict, named(result, "VC101")) == (verdict, ["model.mu.bias"])
+    assert len(named(result, "VC102")) == extra
+
+
+@pytest.mark.parametrize(("state", "stated"), [(None, None), ("state_dict", "state_dict"), ("ema", "ema")])
+def test_a_printed_line_means_the_same_set_again(tmp_path: Path, state: str | None, stated: str | None) -> None:
+    def top(held: bytes) -> bytes:
+        return assembly.mapping({"state_dict": held, "ema": held} if state else {"state_dict": held})
+
+    file = torch_file_of(tmp_path / "a.pt", OURS, top)
+    diagnosis = diagnose(str(file), state_dict=stated)
+    assert isinstance(diagnosis, Recognised)
+    assert diagnosis.plan
+    assert diagnosis.plan.source.state_dict == state
+    assert diagnosis.result.state_dict == (state or "state_dict")
+    flag, keyword = (f" --state-dict {state}", f", state_dict={state!r}") if state else ("", "")
+    out = f" -o {tmp_path / 'a.safetensors'}" if state else ""
+    assert diagnosis.result.next == f"viscy-compat {'remap' if state else 'check'} {file}{flag}{out}{OPEN}"
+    assert diagnosis.result.python == f"model = viscy_compat.load_model({str(file)!r}{OPEN_IN_PYTHON}{keyword})"
+
+
+def test_a_refusal_of_the_plan_names_the_set_that_was_judged(path: Path) -> None:
+    whole = {**under("one.", OURS), **under("two.", OURS)}
+    whole[f"two.{WEIGHT}"] = TensorSpec(OURS[WEIGHT].shape, "float64")
+    result = judged(path, whole, state_dict=":two.")
+    assert (result.verdict, codes(result)[0], result.plan, result.python) == ("incompatible", "VC203", None, "")
+    assert "VC113" not in codes(result)
+    assert result.next == f"viscy-compat inspect {path} --state-dict :two."
+
+
+def test_what_is_stated_and_cannot_be_leaves_neither_plan_nor_line(path: Path) -> None:
+    diagnosis = diagnose(str(hollow(path, OURS)), statements=(Statement("--set", {"latent_size": 9}),))
+    assert isinstance(diagnosis, Recognised)
+    assert diagnosis.plan is not None
+    result = diagnosis.result
+    assert (result.verdict, result.plan, result.python, codes(result)[0]) == ("incompatible", None, "", "VC304")
+    assert (diagnosis.checkpoint.path, list(diagnosis.view.keys)) == (str(path), list(OURS))
+    assert [row.address for row in diagnosis.choice.sets] == [""]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_what_is_not_about_the_class_is_refused_for_one_file_and_said_beside_others(path: Path, alone: bool) -> None:
+    stated = (Statement("--set", {"backbone": "convnext_tiny"}),)
+    hollow(path, OURS)
+    if alone:
+        with pytest.raises(UsageError, match="BetaVaeMonai has no argument backbone"):
+            diagnose(str(path), statements=stated)
+        return
+    result = diagnose(str(path), statements=stated, alone=False).result
+    assert (result.verdict, "VC310" in codes(result)) == ("compatible", True)
+
+
+@pytest.mark.parametrize("class_path", ["viscy.translation.engine.VSUNet", None])
+def test_the_command_that_comes_next_puts_a_new_class_path_in(tmp_path: Path, class_path: str | None) -> None:
+    values = {"x": assembly.number(3), **({"_class_path": assembly.text(class_path)} if class_path else {})}
+
+    def top(state: bytes) -> bytes:
+        return assembly.lightning(state_dict=state, hyper_parameters=assembly.mapping(values))
+
+    file = torch_file_of(tmp_path / "a.ckpt", under("model.", OURS), top)
+    result = diagnose(str(file)).result
+    if class_path:
+        (finding,) = (finding for finding in result.findings if finding.code == "VC306")
+        assert finding.message.startswith(f"the hyper-parameters name {class_path}, which the monorepo does not have")
+        assert finding.message.endswith("; the model is viscy_models.vae.BetaVaeMonai")
+        out = f"{tmp_path / 'a.remapped.ckpt'} --class-path cytoland.engine.VSUNet"
+    else:
+        assert "VC306" not in codes(result)
+        out = f"{tmp_path / 'a.safetensors'}"
+    assert result.next == f"viscy-compat remap {file} -o {out}{OPEN}"
+
+
+@pytest.mark.parametrize(
+    ("settled", "next_command"),
+    [
+        ({}, "check {path}" + OPEN),
+        (
+            {"in_shape": (1, 32, 32), "strides": (2, 2)},
+            "check {path} --set in_shape=1,32,32 --set strides=2,2 --set use_sigmoid=VALUE",
+        ),
+        ({"in_shape": (1, 32, 32), "strides": (2, 2), "use_sigmoid": False}, ""),
+    ],
+)
+def test_a_file_that_loads_as_it_is_needs_only_what_is_open(
+    path: Path, settled: dict[str, Any], next_command: str
+) -> None:
+    result = judged(path, OURS, statements=(Statement("--set", settled),) if settled else ())
+    expected = next_command.format(path=path)
+    assert result.next == (f"viscy-compat {expected}" if expected else "")
+    values = {
+        "in_shape": "...",
+        "strides": "...",
+        "use_sigmoid": "...",
+        **{name: repr(value) for name, value in settled.items()},
+    }
+    spelt = ", ".join(f"{name!r}: {value}" for name, value in values.items())
+    assert result.python == f"model = viscy_compat.load_model({str(path)!r}, config={{{spelt}}})"
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [("", "no zip"), ("a.ckpt", "no zip"), ("a.ckpt!data.pkl", "a.ckpt!data.pkl: no zip")],
+)
+def test_what_the_reader_refuses_is_said_once(where: str, message: str) -> None:
+    result = unreadable("a.ckpt", CompatError("no zip", where=where, fix="fetch it again", code="VC401"))
+    assert (result.file, result.verdict, result.exit_code) == ("a.ckpt", "unreadable", 2)
+    (finding,) = result.findings
+    assert (finding.code, finding.message, finding.fix) == ("VC401", message, "fetch it again")
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("a/b.ckpt", "a/b.safetensors"),
+        ("a/b.safetensors", "a/b.remapped.safetensors"),
+        ("a/b", "a/b.safetensors"),
+        ("a/folder.ckpt/", "a/folder.safetensors"),
+        ("/a/folder//", "/a/folder.safetensors"),
+        ("https://host/x/b.ckpt", "b.safetensors"),
+        ("https://host/x/b.safetensors", "b.remapped.safetensors"),
+    ],
+)
+def test_a_printed_command_writes_beside_the_source(path: str, target: str) -> None:
+    assert target_beside(path) == target

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+import operator
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
-from support.assembly import lightning, mapping, storage, tensor, zipped
+from support.assembly import FLOATS, LONGS, lightning, mapping, storage, tensor, zipped
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.layout import Layout, TensorSpec
@@ -22,6 +25,18 @@ def torch_file(path: Path, sizes: list[int], *, wrapped: bool = False) -> None:
     data = {str(place): floats(place, size) for place, size in enumerate(sizes)}
     root = lightning(state_dict=mapping({f"model.{name}": node for name, node in entries.items()}))
     path.write_bytes(zipped(root if wrapped else mapping(entries), data))
+
+
+def torch_file_of(path: Path, layout: Layout, top: Callable[[bytes], bytes] = bytes) -> Path:
+    """Write a torch zip with these tensors, each of a storage of its own; ``top`` makes the file of the state dict."""
+    entries, data = {}, {}
+    for place, (name, spec) in enumerate(layout.items()):
+        held = storage(str(place), LONGS if spec.dtype == "int64" else FLOATS, spec.elements)
+        steps = itertools.accumulate((1, *reversed(spec.shape[1:])), operator.mul)
+        entries[name] = tensor(spec.shape, tuple(steps)[len(spec.shape) - 1 :: -1] if spec.shape else (), of=held)
+        data[str(place)] = floats(place, spec.elements * (2 if spec.dtype == "int64" else 1))
+    path.write_bytes(zipped(top(mapping(entries)), data))
+    return path
 
 
 def floats(seed: int, size: int) -> bytes:
