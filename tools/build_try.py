@@ -123,7 +123,7 @@ def test() -> int:
 
     if browser() is None:
         raise NotBuilt("no Chromium here, and none could be installed: install chromium")
-    return subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/tools/test_try.py"], cwd=ROOT).returncode
+    return subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/tools/test_build_try.py"], cwd=ROOT).returncode
 
 
 def main() -> int:

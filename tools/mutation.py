@@ -34,7 +34,7 @@ ROOMS = {
     "inference": Room("architectures/inference.py", ("tests/architectures", "tests/diagnosis/test_judgement.py")),
     "plan": Room("plans/plan.py", ("tests/plans/test_plan.py", "tests/plans/test_plan_file.py")),
     "write": Room("rewrite/write.py", ("tests/rewrite/test_write.py", "tests/rewrite/test_remapping.py")),
-    "engine": Room("gating/engine.py", ("tests/gating/test_gate_engine.py",)),
+    "engine": Room("gating/engine.py", ("tests/gating/test_engine.py",)),
     "judgement": Room("diagnosis/judgement.py", ("tests/diagnosis/test_judgement.py",)),
 }
 
