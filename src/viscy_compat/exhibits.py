@@ -113,7 +113,7 @@ def laid_out(data: Mapping[str, Any]) -> Exhibits:
     """
     leaves = list(_leaves({name: value for name, value in data.items() if name not in LAID_OUT_ELSEWHERE}))
     facts = tuple(Fact(name, spoken(value)) for name, value in leaves if not _is_records(value))
-    tables = tuple(_table(name, value) for name, value in leaves if _is_records(value))
+    tables = tuple(_table_of_records(name, value) for name, value in leaves if _is_records(value))
     return Exhibits(facts, tables)
 
 
@@ -154,7 +154,7 @@ def _is_records(value: object) -> bool:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _table(title: str, records: list[Mapping[str, Any]]) -> Table:
+def _table_of_records(title: str, records: list[Mapping[str, Any]]) -> Table:
     columns = tuple(dict.fromkeys(name for record in records for name in record))
     rows = tuple(tuple(spoken(record.get(name)) for name in columns) for record in records)
     return Table(title, columns, rows)

@@ -167,7 +167,7 @@ def examine(commands: Sequence[str], wanted: Sequence[str] = (), *, quick: bool 
     chosen = {name: extras for name, extras in needs.items() if not wanted or name in wanted}
     known = {extra: requirements_of(extra) for extra in sorted({extra for row in chosen.values() for extra in row})}
     failed = {} if quick else _import_failures(row for rows in known.values() for row in rows)
-    rows = (_judge(name, extras, known, failed, must=name in wanted) for name, extras in chosen.items())
+    rows = (_judge_extras(name, extras, known, failed, must=name in wanted) for name, extras in chosen.items())
     return Report("doctor", [_surroundings(), *rows])
 
 
@@ -228,7 +228,7 @@ def _import_name(package: str) -> str:
     return IMPORT_NAMES.get(package, package.replace("-", "_"))
 
 
-def _judge(
+def _judge_extras(
     title: str,
     extras: tuple[str, ...],
     known: Mapping[str, tuple[Requirement, ...]],

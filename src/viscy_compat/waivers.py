@@ -133,7 +133,7 @@ def read_configuration(
     day = today or _today()
     for name in [os.fspath(path)] if path is not None else _places(near):
         document = _document(name)
-        table = _table(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
+        table = _our_table(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
         if table or path is not None:
             return _configuration(table, _project_version(document), day, name)
     return Configuration()
@@ -246,7 +246,7 @@ def _short_path(folder: str, name: str) -> str:
     return name if folder == os.getcwd() else os.path.join(folder, name)
 
 
-def _table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
+def _our_table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
     """Return our part of a document, every key of which must mean something."""
     if not pyproject:
         return _refuse_strange_keys(document, where)
@@ -284,11 +284,11 @@ def _configuration(table: Mapping[str, Any], version: str, day: date, where: str
     if not isinstance(rows, Mapping):
         raise UsageError("'accepted' holds no rows", where=where, fix="write each row as a table [....accepted.ID]")
     waivers = tuple(_waiver(key, row, version, day, f"{where}: accepted.{key}") for key, row in rows.items())
-    names = _words(table, "names", where) if "names" in table else None
-    return Configuration(waivers=waivers, names=names, classes=_words(table, "classes", where))
+    names = _list_of_names(table, "names", where) if "names" in table else None
+    return Configuration(waivers=waivers, names=names, classes=_list_of_names(table, "classes", where))
 
 
-def _words(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
+def _list_of_names(table: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
     found = table.get(key, [])
     if not isinstance(found, list) or not all(isinstance(word, str) and word for word in found):
         raise UsageError(f"{key!r} is no list of names", where=where, fix=f'for example {key} = ["..."]')

@@ -13,7 +13,7 @@ from viscy_compat.workers import arrays
 
 
 def kept(path: Path, **numbers: list[float]) -> Path:
-    arrays.write(path, {name.replace("_", "/"): ((len(row),), array("f", row)) for name, row in numbers.items()})
+    arrays.write_arrays(path, {name.replace("_", "/"): ((len(row),), array("f", row)) for name, row in numbers.items()})
     return path
 
 

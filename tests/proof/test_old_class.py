@@ -16,7 +16,7 @@ from viscy_compat.cli import main
 from viscy_compat.errors import PlanRefused
 from viscy_compat.proof.old_class import _verdicts
 from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput
-from viscy_compat.workers.arrays import read, write
+from viscy_compat.workers.arrays import read_arrays, write_arrays
 
 pytestmark = [pytest.mark.torch, pytest.mark.index]
 
@@ -60,10 +60,10 @@ def test_expected_outputs_prove_it_too(old: Path, tmp_path: Path, capsys: pytest
 def test_other_outputs_are_a_finding_and_no_proof(
     old: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    tensors = read(Path(f"{old}.io.safetensors"))
+    tensors = read_arrays(Path(f"{old}.io.safetensors"))
     shape, numbers = tensors["recon_x"]
     tensors["recon_x"] = shape, array("f", (number + 0.5 for number in numbers))
-    write(tmp_path / "io.safetensors", tensors)
+    write_arrays(tmp_path / "io.safetensors", tensors)
     new = tmp_path / "new.safetensors"
     assert main(["remap", str(old), "-o", str(new), "--expect", str(tmp_path / "io.safetensors"), *STATED]) == 1
     out = capsys.readouterr()
@@ -75,7 +75,7 @@ def verdicts(folder: Path, old: list[WorkerOutput], new: list[WorkerOutput]) -> 
     answers, runs = [], []
     for side, outputs in (("old", old), ("new", new)):
         saved = folder / f"{side}.safetensors"
-        write(saved, {f"eval/{output.name}": ((1,), array("f", [0.0])) for output in outputs})
+        write_arrays(saved, {f"eval/{output.name}": ((1,), array("f", [0.0])) for output in outputs})
         answers.append(WorkerAnswer(passes={"eval": Pass("tuple", tuple(outputs), "", {})}))
         runs.append(Run(side, "", {}, (1,), ("eval",), 0, {"save": str(saved)}))
     architecture = find("FullyConvolutionalMAE")

@@ -15,7 +15,7 @@ from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.findings import Finding
 from viscy_compat.references import records
 from viscy_compat.references.own_classes import (
-    judge,
+    judge_own_class,
     own_references,
     package_for,
     package_of,
@@ -81,7 +81,7 @@ def recorded(worker: Worker, target: str, cases: Path, folder: Path | None = Non
 def found(worker: Worker, reference: Reference, folder: Path | None = None) -> list[Finding]:
     package = Candidate(reference.name.partition(".")[0], str(folder or ""))
     package.prepare(worker)
-    return list(judge(worker, package, reference).findings)
+    return list(judge_own_class(worker, package, reference).findings)
 
 
 def edited(theirs: Path, old: str, new: str) -> None:

@@ -31,9 +31,9 @@ from viscy_compat.architectures.bags import Bag, Shape, of_rank, taken, without
 from viscy_compat.architectures.convnext_unet import HEAD_POOL
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import (
+    ConvolutionTraits,
     Entries,
     Residual,
-    Style,
     block,
     convolution,
     linear,
@@ -117,13 +117,13 @@ def _decoder(footprint: VaeFootprint) -> Entries:
         )
     middle = 4 * footprint.in_channels * footprint.expansion
     kernel = (3, 3, 3)
-    yield from block("decoder.head.conv.0", middle, middle // 4, kernel, Style(batch=False))
+    yield from block("decoder.head.conv.0", middle, middle // 4, kernel, ConvolutionTraits(batch=False))
     yield from convolution("decoder.head.conv.1", 4 * footprint.in_channels, middle, (1, 1, 1))
 
 
 def _deconv(name: str, outputs: int, inputs: int, footprint: VaeFootprint) -> Entries:
     yield from transposed(f"{name}.upsample.conv", outputs, inputs, (footprint.scale, footprint.scale), bias=False)
-    yield from residual_unit(f"{name}.conv.0", Residual(outputs, outputs, (3, 3)), Style(footprint.batch))
+    yield from residual_unit(f"{name}.conv.0", Residual(outputs, outputs, (3, 3)), ConvolutionTraits(footprint.batch))
     yield from convolution(f"{name}.conv.1", outputs, outputs, (1, 1))
 
 
@@ -133,7 +133,9 @@ def _shuffle(name: str, outputs: int, inputs: int, footprint: VaeFootprint) -> E
         yield from convolution(f"{name}.upsample.pixelshuffle.conv_block", inputs // folded * folded, inputs, (3, 3))
     width = inputs // folded
     for index in range(footprint.conv_blocks):
-        yield from residual_unit(f"{name}.conv.{index}", Residual(outputs, width, (3, 3)), Style(footprint.batch))
+        yield from residual_unit(
+            f"{name}.conv.{index}", Residual(outputs, width, (3, 3)), ConvolutionTraits(footprint.batch)
+        )
         width = outputs
 
 

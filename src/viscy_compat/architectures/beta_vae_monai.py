@@ -27,9 +27,9 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.bags import Bag, Shape, of_rank, spend, taken
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import (
+    ConvolutionTraits,
     Entries,
     Residual,
-    Style,
     block,
     linear,
     norm_activation,
@@ -67,7 +67,7 @@ class MonaiFootprint(NamedTuple):
     inter: tuple[int, ...]
     inter_units: int
     area: int
-    style: Style
+    traits: ConvolutionTraits
 
     @property
     def encoded(self) -> int:
@@ -133,7 +133,7 @@ def _inter(config: Config) -> tuple[int, ...]:
     return inter[: len(dilations)]
 
 
-def _check(config: Config) -> None:
+def _refuse_contradictions(config: Config) -> None:
     """Refuse what does not belong together; everything after may count on it."""
     dims, channels, strides = config["spatial_dims"], config["channels"], config["strides"]
     if len(channels) != len(strides):
@@ -157,9 +157,9 @@ def _encoder(footprint: MonaiFootprint) -> Entries:
         name = f"model.encode.encode_{index}"
         unit = Residual(outputs, inputs, kernel=footprint.kernel, subunits=footprint.res_units, strided=strided)
         if footprint.res_units:
-            yield from residual_unit(name, unit, footprint.style)
+            yield from residual_unit(name, unit, footprint.traits)
         else:
-            yield from block(name, outputs, inputs, footprint.kernel, footprint.style)
+            yield from block(name, outputs, inputs, footprint.kernel, footprint.traits)
         inputs = outputs
 
 
@@ -169,25 +169,25 @@ def _intermediate(footprint: MonaiFootprint) -> Entries:
         name = f"model.intermediate.inter_{index}"
         if footprint.inter_units:
             yield from residual_unit(
-                name, Residual(outputs, inputs, footprint.kernel, footprint.inter_units), footprint.style
+                name, Residual(outputs, inputs, footprint.kernel, footprint.inter_units), footprint.traits
             )
         else:
-            yield from block(name, outputs, inputs, footprint.kernel, footprint.style)
+            yield from block(name, outputs, inputs, footprint.kernel, footprint.traits)
         inputs = outputs
 
 
 def _decoder(footprint: MonaiFootprint) -> Entries:
-    inputs, style = footprint.encoded, footprint.style
+    inputs, traits = footprint.encoded, footprint.traits
     widths = (*footprint.channels[-2::-1], footprint.out_channels)
     for index, outputs in enumerate(widths):
         name = f"model.decode.decode_{index}"
         last = index == len(widths) - 1
-        yield from transposed(f"{name}.conv.conv", outputs, inputs, footprint.up_kernel, bias=style.bias)
+        yield from transposed(f"{name}.conv.conv", outputs, inputs, footprint.up_kernel, bias=traits.bias)
         if footprint.res_units or not last:
-            yield from norm_activation(f"{name}.conv.adn", outputs, style)
+            yield from norm_activation(f"{name}.conv.adn", outputs, traits)
         if footprint.res_units:
             unit = Residual(outputs, outputs, footprint.kernel, subunits=1, bare_end=last)
-            yield from residual_unit(f"{name}.resunit", unit, style)
+            yield from residual_unit(f"{name}.resunit", unit, traits)
         inputs = outputs
 
 
@@ -215,8 +215,8 @@ def _built(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int, ...]) -> 
         "out_channels": layers.outputs,
         "channels": layers.channels,
         "strides": tuple(stride[0] for stride in strides),
-        "kernel_size": _short(kernel),
-        "up_kernel_size": _short(up),
+        "kernel_size": _shorten_kernel(kernel),
+        "up_kernel_size": _shorten_kernel(up),
         "inter_channels": layers.inter or None,
         **({"num_inter_units": layers.inter_units} if layers.inter else {}),
     }
@@ -329,7 +329,7 @@ def _shown_strides(layout: Layout, layers: int, kernel: tuple[int, ...], units: 
     return [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
 
 
-def _short(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
+def _shorten_kernel(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
     return kernel[0] if len(set(kernel)) == 1 else kernel
 
 
@@ -459,14 +459,14 @@ def _refusal(config: Config, footprint: MonaiFootprint, shape: tuple[int, ...]) 
     area = prod(final_size(shape[2:], layer_strides(config)))
     if area != footprint.area:
         return f"the last map has {area} places, in_shape={config['in_shape']} asks for {footprint.area}"
-    if not footprint.style.batch and area == 1:
+    if not footprint.traits.batch and area == 1:
         return "instance norm refuses a map of one element"
     return _refusal_of_slopes(footprint)
 
 
 def _refusal_of_slopes(footprint: MonaiFootprint) -> str:
     """Say where a PReLU with a weight for each channel meets maps of another width."""
-    count = footprint.style.slopes
+    count = footprint.traits.slopes
     widths = {*footprint.channels, *footprint.inter, *((footprint.out_channels,) if footprint.res_units else ())}
     others = sorted(widths - {count})
     return f"a PReLU with {count} weights refuses a map of {others[0]} channels" if count > 1 and others else ""
@@ -490,15 +490,15 @@ def unread(size: int, footprint: MonaiFootprint, strides: Sequence[int], axis: i
         sizes.append(-(-sizes[-1] // stride))
     needed = set(range(sizes[-1]))
     for index in reversed(range(len(strides))):
-        if not footprint.style.batch:
+        if not footprint.traits.batch:
             needed = set(range(sizes[index + 1]))
-        needed = _read(
+        needed = _places_read(
             needed, sizes[index : index + 2], strides[index], (footprint.kernel[axis] // 2, footprint.res_units)
         )
     return tuple(place for place in range(size) if place not in needed)
 
 
-def _read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int, int]) -> set[int]:
+def _places_read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int, int]) -> set[int]:
     """Return the inputs of one layer that its needed outputs depend on; ``reach`` is half a kernel, and its units."""
     half, units = reach
     spread = half * max(0, units - 1)
@@ -506,7 +506,7 @@ def _read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int,
     return {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[0]))
 
 
-def _sides(config: Config) -> Domain:
+def _input_shapes(config: Config) -> Domain:
     return TupleOf((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"]))
 
 
@@ -559,7 +559,9 @@ class BetaVaeMonai(Architecture):
     target = "viscy_models.vae.BetaVaeMonai"
     arguments = (
         Argument("spatial_dims", REQUIRED, Choice((2, 3))),
-        Argument("in_shape", REQUIRED, _sides, about="it is the channels and the sides of the images that go in"),
+        Argument(
+            "in_shape", REQUIRED, _input_shapes, about="it is the channels and the sides of the images that go in"
+        ),
         Argument("out_channels", REQUIRED, Integers(1, 3)),
         Argument("latent_size", REQUIRED, Integers(1, 32)),
         Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
@@ -682,7 +684,7 @@ class BetaVaeMonai(Architecture):
 
     def footprint(self, config: Config) -> MonaiFootprint:
         """Return what the layout shows; raises `Unbuildable` for what MONAI refuses to build."""
-        _check(config)
+        _refuse_contradictions(config)
         dims, channels, strides = config["spatial_dims"], tuple(config["channels"]), layer_strides(config)
         kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
         units = max(0, config["num_res_units"])
@@ -704,7 +706,7 @@ class BetaVaeMonai(Architecture):
             inter=inter,
             inter_units=max(0, config["num_inter_units"]) if inter else 0,
             area=prod(final_size(config["in_shape"][1:], strides)),
-            style=Style(config["norm"] == "batch", slopes(config), config["bias"]),
+            traits=ConvolutionTraits(config["norm"] == "batch", slopes(config), config["bias"]),
         )
 
     def tensors(self, footprint: MonaiFootprint) -> Entries:
@@ -749,8 +751,8 @@ class BetaVaeMonai(Architecture):
             "latent_size": first_size(layout, "model.mu.bias", "model.mu.weight", default=1),
             "channels": channels,
             "strides": tuple(stride[0] for stride in strides),
-            "kernel_size": _short(kernel),
-            "up_kernel_size": _short(up[2:]),
+            "kernel_size": _shorten_kernel(kernel),
+            "up_kernel_size": _shorten_kernel(up[2:]),
             "num_res_units": units,
             "norm": "batch" if f"{first}.{ended}.N.weight" in layout else "instance",
             "act": _shown_activation(first_size(layout, f"{first}.{ended}.A.weight", default=0)),
@@ -804,7 +806,7 @@ class BetaVaeMonai(Architecture):
     def untrainable(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say that a batch norm sees one element in train mode."""
         footprint = self.footprint(config)
-        alone = footprint.style.batch and shape[0] * footprint.area == 1
+        alone = footprint.traits.batch and shape[0] * footprint.area == 1
         return "batch norm on a map of one element needs a batch of at least 2 in train mode" if alone else ""
 
     def idle(self, config: Config) -> tuple[str, ...]:

@@ -56,15 +56,15 @@ class ContrastiveFootprint(NamedTuple):
     projection_dim: int
 
 
-def to_today(layout: Layout) -> tuple[Operation, ...]:
+def rows_from_v02(layout: Layout) -> tuple[Operation, ...]:
     """Return the rows from v0.2 to today: the second linear layer moves, two batch norms become the identity."""
     hidden = anchor(layout, "projection.0.bias", 1)[0]
     outputs = anchor(layout, "projection.2.bias", 1)[0]
     moved = [Rename(name, name.replace("projection.2.", "projection.3.")) for name in layout]
-    return (*moved, *_identity("projection.1", hidden), *_identity("projection.4", outputs))
+    return (*moved, *_neutral_batch_norm("projection.1", hidden), *_neutral_batch_norm("projection.4", outputs))
 
 
-def _identity(name: str, width: int) -> Iterator[Fill]:
+def _neutral_batch_norm(name: str, width: int) -> Iterator[Fill]:
     weight = (1 + _BATCH_NORM_EPS) ** 0.5
     for part, value in (("weight", weight), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
         yield Fill(f"{name}.{part}", (width,), dtype="float32", value=value, reason=_NEUTRAL)
@@ -329,7 +329,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
                 written_by="v0.2.0 to v0.2.1",
                 releases=_RELEASES_V02,
                 layout=self.layout_v02,
-                to_today=to_today,
+                to_today=rows_from_v02,
                 loses=(
                     "v0.2 returns projections of length 1 (L2); today's class does not normalise them",
                     "in train mode the filled batch norms start to normalise, which v0.2 did not do",

@@ -12,7 +12,7 @@ from viscy_compat.architectures.architecture import Architecture, Axis, Config
 from viscy_compat.architectures.backbones import convnext_block
 from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss
-from viscy_compat.architectures.vocabulary import Entries, Style, block, convolution, norm
+from viscy_compat.architectures.vocabulary import ConvolutionTraits, Entries, block, convolution, norm
 from viscy_compat.layout import Layout
 from viscy_compat.operations import Operation, Rename
 
@@ -105,7 +105,7 @@ def voxel_head(name: str, outputs: int, inputs: int, expansion: int) -> Entries:
     (32, 8, 3, 3, 3)
     """
     hidden = 4 * outputs * expansion
-    yield from block(f"{name}.conv.0", hidden, inputs, (3, 3, 3), Style(batch=False))
+    yield from block(f"{name}.conv.0", hidden, inputs, (3, 3, 3), ConvolutionTraits(batch=False))
     yield from convolution(f"{name}.conv.1", 4 * outputs, hidden, (1, 1, 1))
 
 

@@ -445,19 +445,21 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
 def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
     """Yield the layouts of what the tensors show, then of what they show without one that may be the odd one."""
     reading = _Reading(layout)
-    for attempt in _read(architecture, generation, layout, reading):
+    for attempt in _attempts_of(architecture, generation, layout, reading):
         yield attempt
         if attempt.apart < 2:
             return
     for dropped in reading.touched[:_MOST_DROPPED]:
         read = {name: spec for name, spec in layout.items() if name != dropped}
-        for attempt in _read(architecture, generation, layout, read):
+        for attempt in _attempts_of(architecture, generation, layout, read):
             yield attempt
             if attempt.apart < 2:
                 return
 
 
-def _read(architecture: Architecture, generation: Generation, layout: Layout, read: Layout) -> Iterator[_Attempt]:
+def _attempts_of(
+    architecture: Architecture, generation: Generation, layout: Layout, read: Layout
+) -> Iterator[_Attempt]:
     for candidate in architecture.candidates(read):
         config = complete(architecture, candidate)
         try:

@@ -59,12 +59,12 @@ def _generation(
     return freeze(name, architecture)._replace(
         written_by="upstream's dynaclr from v0.5.0a1 on with projection=MLP" + (", dropout" if places[2] > 3 else ""),
         layout=lambda config: dict(tensors(config, "projection.backbone", places)),
-        to_today=lambda layout: _to_today(layout, places),
+        to_today=lambda layout: _projection_renames(layout, places),
         loses=(ACTIVATION,),
     )
 
 
-def _to_today(layout: Layout, places: tuple[int, ...]) -> tuple[Operation, ...]:
+def _projection_renames(layout: Layout, places: tuple[int, ...]) -> tuple[Operation, ...]:
     """Return the rows from a form to today's: the layers of the projection move, the rest stays."""
     moves = {
         f"projection.backbone.{before}.": f"projection.{now}."

@@ -122,7 +122,7 @@ def _any(layout: Layout, *names: str) -> bool:
     return any(name in layout for name in names)
 
 
-def _head(head: tuple[int, int] | None, last: int) -> dict[str, int]:
+def _head_arguments(head: tuple[int, int] | None, last: int) -> dict[str, int]:
     """Return the arguments for output channels and expansion of a head, None where there is none."""
     if head is None:
         return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
@@ -378,7 +378,7 @@ class UNeXt2(ConvnextUnet):
             "stem_kernel_size": stem[2:],
             "decoder_conv_blocks": count(layout, *parts(first + "conv.blocks.{}.conv_dw")),
             "decoder_upsample_pre_conv": _any(layout, *parts(f"{first}upsample.pixelshuffle.conv_block")),
-            **_head(shown_head(layout), first_size(layout, *parts(last), default=112)),
+            **_head_arguments(shown_head(layout), first_size(layout, *parts(last), default=112)),
         }
 
     def sketches(self, bag: Bag) -> Iterator[Config]:
@@ -398,7 +398,7 @@ class UNeXt2(ConvnextUnet):
                         "stem_kernel_size": stem[2:],
                         "decoder_conv_blocks": blocks,
                         "decoder_upsample_pre_conv": pre_conv,
-                        **_head(head, last),
+                        **_head_arguments(head, last),
                     }
 
     def input_shape(self, config: Config) -> tuple[int, ...]:

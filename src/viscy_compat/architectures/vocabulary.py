@@ -81,7 +81,7 @@ def batch_norm(name: str, width: int) -> Entries:
     yield f"{name}.num_batches_tracked", _COUNTER
 
 
-class Style(NamedTuple):
+class ConvolutionTraits(NamedTuple):
     """What MONAI's convolutions of one model have in common besides their widths.
 
     ``batch`` says whether the norm keeps tensors (batch norm) or not (instance norm), ``slopes`` how many weights the
@@ -93,31 +93,33 @@ class Style(NamedTuple):
     bias: bool = True
 
 
-def norm_activation(name: str, width: int, style: Style) -> Entries:
+def norm_activation(name: str, width: int, traits: ConvolutionTraits) -> Entries:
     """Yield MONAI's norm and activation (``N``, then ``A``).
 
     Examples
     --------
-    >>> [name for name, _ in norm_activation("adn", 4, Style(batch=False))]
+    >>> [name for name, _ in norm_activation("adn", 4, ConvolutionTraits(batch=False))]
     ['adn.A.weight']
     """
-    if style.batch:
+    if traits.batch:
         yield from batch_norm(f"{name}.N", width)
-    if style.slopes:
-        yield f"{name}.A.weight", TensorSpec((style.slopes,))
+    if traits.slopes:
+        yield f"{name}.A.weight", TensorSpec((traits.slopes,))
 
 
-def block(name: str, outputs: int, inputs: int, kernel: Sequence[int], style: Style, *, bare: bool = False) -> Entries:
+def block(
+    name: str, outputs: int, inputs: int, kernel: Sequence[int], traits: ConvolutionTraits, *, bare: bool = False
+) -> Entries:
     """Yield MONAI's convolution block: a convolution, and unless it is bare a norm and an activation.
 
     Examples
     --------
-    >>> [name for name, _ in block("unit0", 4, 2, (3, 3), Style(batch=False))]
+    >>> [name for name, _ in block("unit0", 4, 2, (3, 3), ConvolutionTraits(batch=False))]
     ['unit0.conv.weight', 'unit0.conv.bias', 'unit0.adn.A.weight']
     """
-    yield from convolution(f"{name}.conv", outputs, inputs, kernel, bias=style.bias)
+    yield from convolution(f"{name}.conv", outputs, inputs, kernel, bias=traits.bias)
     if not bare:
-        yield from norm_activation(f"{name}.adn", outputs, style)
+        yield from norm_activation(f"{name}.adn", outputs, traits)
 
 
 class Residual(NamedTuple):
@@ -136,23 +138,23 @@ class Residual(NamedTuple):
     bare_end: bool = False
 
 
-def residual_unit(name: str, shape: Residual, style: Style) -> Entries:
+def residual_unit(name: str, shape: Residual, traits: ConvolutionTraits) -> Entries:
     """Yield MONAI's residual unit: its convolutions, then the shortcut where it has one.
 
     Examples
     --------
     >>> unit = Residual(4, 2, (3, 3), subunits=1)
-    >>> [f"{name} {spec.shape}" for name, spec in residual_unit("u", unit, Style(False, 0, False))]
+    >>> [f"{name} {spec.shape}" for name, spec in residual_unit("u", unit, ConvolutionTraits(False, 0, False))]
     ['u.conv.unit0.conv.weight (4, 2, 3, 3)', 'u.residual.weight (4, 2, 1, 1)']
     """
     inputs, last = shape.inputs, max(1, shape.subunits) - 1
     for index in range(last + 1):
         bare = shape.bare_end and index == last
-        yield from block(f"{name}.conv.unit{index}", shape.outputs, inputs, shape.kernel, style, bare=bare)
+        yield from block(f"{name}.conv.unit{index}", shape.outputs, inputs, shape.kernel, traits, bare=bare)
         inputs = shape.outputs
     if shape.strided or shape.inputs != shape.outputs:
         kernel = shape.kernel if shape.strided else (1,) * len(shape.kernel)
-        yield from convolution(f"{name}.residual", shape.outputs, shape.inputs, kernel, bias=style.bias)
+        yield from convolution(f"{name}.residual", shape.outputs, shape.inputs, kernel, bias=traits.bias)
 
 
 PROJECTION_PLACES = (0, 1, 3, 4)

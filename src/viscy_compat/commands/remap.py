@@ -133,7 +133,7 @@ def _run_ledger(arguments: Namespace) -> int:
     """Remap all that an audit found remappable; a line a file as it comes."""
     from viscy_compat.fleet.remap_ledger import remap_ledger
     from viscy_compat.report import say, style_for
-    from viscy_compat.report.text_remap_ledger import remap_line, table
+    from viscy_compat.report.text_remap_ledger import fortune_lines, remap_line
 
     _refuse_empty_names(arguments)
     single = [flag for flag, name in _OF_ONE_FILE.items() if getattr(arguments, name)]
@@ -153,7 +153,7 @@ def _run_ledger(arguments: Namespace) -> int:
         kept.append(row)
         if not arguments.quiet:
             say(remap_line(row, style))
-    say("\n".join(table(tuple(kept), style)))
+    say("\n".join(fortune_lines(tuple(kept), style)))
     return write_outputs(Report("remap_ledger", kept), arguments)
 
 

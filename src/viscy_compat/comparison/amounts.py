@@ -67,7 +67,7 @@ def measure(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str)
     mode : str
         Which of the two.
     """
-    ours, theirs = (arrays.read(Path(path), prefix=f"{mode}/") for path in (old, new))
+    ours, theirs = (arrays.read_arrays(Path(path), prefix=f"{mode}/") for path in (old, new))
     names = [name for name in ours if name in theirs and len(ours[name][1]) == len(theirs[name][1])]
     found = (_amount(name.partition("/")[2], ours[name][1], theirs[name][1]) for name in names)
     return tuple(amount for amount in found if amount.largest)

@@ -28,7 +28,7 @@ def compare(
     names : Sequence[str]
         What the class calls its outputs, in order.
     """
-    if gaps := [f"{side} {what}" for side, answer in _sides(old, new) for what in _gaps(answer)]:
+    if gaps := [f"{side} {what}" for side, answer in _with_labels(old, new) for what in _gaps(answer)]:
         return Judgement((Failure(UNDECIDED, f"nothing can be said: {', '.join(gaps)}", case),))
     if old.error or new.error:
         return refusals(old.error, new.error, case, rows, ran=False)
@@ -92,12 +92,14 @@ def refusals(
         refusal = old if row.side == "old-refuses" else new
         if refusal and refusal.kind == (row.stage, row.error):
             return Judgement(accepted=(row.id,))
-    sentences = [f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _sides(old, new)]
+    sentences = [
+        f"{side} {f'raises {printable(str(error))}' if error else 'runs'}" for side, error in _with_labels(old, new)
+    ]
     code = "VC340" if old and not new and not ran else "VC504"
     return Judgement((Failure(code, ", ".join(sentences), case),))
 
 
-def _sides(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
+def _with_labels(old: Any, new: Any) -> Iterable[tuple[str, Any]]:
     return (("the old class", old), ("the candidate", new))
 
 

@@ -31,7 +31,7 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
     except ModuleNotFoundError as error:
         raise lacking("saying how two layouts differ", error.name, "gate") from error
     # by default DeepDiff calls two dictionaries with few common names one changed value
-    found = DeepDiff(_rows(old), _rows(new), view="tree", threshold_to_diff_deeper=0)
+    found = DeepDiff(_spec_rows(old), _spec_rows(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
     if gone or come:
         yield Failure("VC111", _say_renames(gone, come), case, tuple(fold([*gone, *come])))
@@ -42,14 +42,14 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
         if changed:
             row = next(iter(changed.values()))
             names = tuple(fold(name for name in old if name in changed))
-            message = f"{_some(len(changed))} another {what} ({_short(names)}): {row.t1} became {row.t2}"
+            message = f"{_some(len(changed))} another {what} ({_first_names(names)}): {row.t1} became {row.t2}"
             yield Failure(code, message, case, names)
     others = [mine for mine, theirs in zip(_common(old, new), _common(new, old), strict=True) if mine != theirs]
     if others:
         yield Failure("VC112", f"{_some(len(others))} another place, from {others[0]} on", case, tuple(fold(others)))
 
 
-def _rows(layout: Layout) -> dict[str, dict[str, str]]:
+def _spec_rows(layout: Layout) -> dict[str, dict[str, str]]:
     return {name: {"shape": str(spec.shape), "dtype": spec.dtype} for name, spec in layout.items()}
 
 
@@ -63,10 +63,10 @@ def _about(row: Any, what: str) -> bool:
 
 def _say_renames(gone: Sequence[str], come: Sequence[str]) -> str:
     verbs = ("is", "are")
-    parts = [f"{len(gone)} tensor{'s' * (len(gone) > 1)} {verbs[len(gone) > 1]} missing ({_short(fold(gone))})"] * bool(
-        gone
-    )
-    parts += [f"{len(come)} {verbs[len(come) > 1]} new ({_short(fold(come))})"] * bool(come)
+    parts = [
+        f"{len(gone)} tensor{'s' * (len(gone) > 1)} {verbs[len(gone) > 1]} missing ({_first_names(fold(gone))})"
+    ] * bool(gone)
+    parts += [f"{len(come)} {verbs[len(come) > 1]} new ({_first_names(fold(come))})"] * bool(come)
     return ", ".join(parts)
 
 
@@ -74,7 +74,7 @@ def _some(count: int) -> str:
     return f"{count} tensors have" if count > 1 else "1 tensor has"
 
 
-def _short(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     return ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
 
 

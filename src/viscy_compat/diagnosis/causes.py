@@ -302,12 +302,12 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
         findings.append(
             Finding(
                 "VC101",
-                f"{near}: {_tensors(differences.missing, 'is', 'are')} missing",
+                f"{near}: {_count_tensors(differences.missing, 'is', 'are')} missing",
                 keys=tuple(fold(differences.missing)),
             )
         )
     if differences.unexpected:
-        message = f"{near}: {_tensors(differences.unexpected, 'has', 'have')} no place"
+        message = f"{near}: {_count_tensors(differences.unexpected, 'has', 'have')} no place"
         findings.append(Finding("VC102", message, keys=tuple(fold(differences.unexpected))))
     if differences.reshaped:
         lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in differences.reshaped)
@@ -317,7 +317,7 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
     return findings
 
 
-def _tensors(names: tuple[str, ...], one: str, many: str) -> str:
+def _count_tensors(names: tuple[str, ...], one: str, many: str) -> str:
     return f"1 tensor {one}" if len(names) == 1 else f"{len(names)} tensors {many}"
 
 

@@ -139,12 +139,14 @@ def diff(
         prefixes=(views[0].prefix, views[1].prefix),
         tensors=len(common),
         layout=differences(layouts[0], layouts[1]),
-        numbers=tuple(_other_numbers(common, _tensors(here, views[0]), _tensors(there, views[1]), here, there)),
+        numbers=tuple(
+            _other_numbers(common, _tensors_of_view(here, views[0]), _tensors_of_view(there, views[1]), here, there)
+        ),
     )
     return Report("diff", [pair])
 
 
-def _tensors(checkpoint: Checkpoint, view: View) -> dict[str, StoredTensor]:
+def _tensors_of_view(checkpoint: Checkpoint, view: View) -> dict[str, StoredTensor]:
     return {name: checkpoint.tensors[key] for name, key in view.keys.items() if key in checkpoint.tensors}
 
 

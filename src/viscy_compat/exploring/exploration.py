@@ -383,14 +383,16 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
 def _find_broken(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _CaseCounts) -> Iterator[BrokenLaw]:
     """Check laws of one kind on the same cases; one that breaks is told, and the rest go on without it."""
     while laws:
-        found = _check(subject, laws, drawing, tally)
+        found = _seek_broken_law(subject, laws, drawing, tally)
         if found is None:
             return
         yield found
         laws = tuple(law for law in laws if law.id != found.law)
 
 
-def _check(subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _CaseCounts) -> BrokenLaw | None:
+def _seek_broken_law(
+    subject: Subject, laws: tuple[Law, ...], drawing: Settings, tally: _CaseCounts
+) -> BrokenLaw | None:
     """Let hypothesis draw cases for laws of one kind; return the smallest case that breaks the first one that does."""
     broken: list[tuple[Law, DrawnCase]] = []
 

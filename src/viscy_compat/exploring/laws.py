@@ -126,13 +126,13 @@ class Subject:
         """Feed these numbers to the candidate in eval mode and return its outputs."""
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
-            arrays.write(source, {"input": (drawn.input, numbers)})
+            arrays.write_arrays(source, {"input": (drawn.input, numbers)})
             options = {"inputs": str(source), "save": str(target), "keep": ["eval"]}
             answer = self.answers(drawn, ("eval",), old={}, new=options)[1]
             outcome = answer.error or answer.passes.get("eval")
             if not isinstance(outcome, Pass):
                 raise LawBroken(f"the rule says that it runs, but it raises {outcome}")
-            return {name.removeprefix("eval/"): row for name, row in arrays.read(target).items()}
+            return {name.removeprefix("eval/"): row for name, row in arrays.read_arrays(target).items()}
 
 
 def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:

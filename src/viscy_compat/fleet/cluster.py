@@ -71,7 +71,7 @@ class Slurm:
             import submitit
         except ImportError as error:
             raise lacking("--on slurm", "submitit", "slurm") from error
-        settings_of_jobs = _settings(settings)
+        settings_of_jobs = _slurm_options(settings)
         kind = settings_of_jobs.pop("executor", "slurm")
         folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
         try:
@@ -129,7 +129,7 @@ class Slurm:
             time.sleep(_LOOK)
 
 
-def _settings(text: str) -> dict[str, Any]:
+def _slurm_options(text: str) -> dict[str, Any]:
     """Return ``NAME=VALUE,...`` as a mapping; whole numbers are numbers."""
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if any(not equals for _, equals, _ in pairs):

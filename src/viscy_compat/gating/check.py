@@ -86,7 +86,7 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
     today = list(layout.items()) == list(architecture.layout(config).items())
     verdict = "compatible" if today else "remappable"
     names = _generations_with(architecture, layout, case)
-    if result.verdict != verdict or _identity(result) not in {(architecture.name, name) for name in names}:
+    if result.verdict != verdict or _class_and_generation(result) not in {(architecture.name, name) for name in names}:
         message = (
             f"a file of {architecture.name} {generation.name} ({case.name}) is {_identity_words(result)}, not {verdict}"
         )
@@ -123,9 +123,9 @@ def _layout_in(generation: Generation, config: Config) -> list[tuple[str, Tensor
 
 
 def _identity_words(result: CheckResult) -> str:
-    seen = _identity(result)
+    seen = _class_and_generation(result)
     return f"{result.verdict}{f' as {seen[0]} {seen[1]}' if seen else ''}"
 
 
-def _identity(result: CheckResult) -> tuple[str, str] | None:
+def _class_and_generation(result: CheckResult) -> tuple[str, str] | None:
     return (result.identity.class_name, result.identity.generation) if result.identity else None

@@ -29,7 +29,7 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
         newest = architecture.generations[-1]
         cases = own.cases if own else recorded_layouts(architecture, newest)
         cases = [case for case in cases if case.refusal is None]
-        failures = [failure for case in cases for failure in _case(workshop, architecture, case)]
+        failures = [failure for case in cases for failure in _layout_failures(workshop, architecture, case)]
         details = {"configurations": len(cases), "failures": [row.to_dict() for row in failures]}
         if cases:
             yield StageResult(NAME, architecture.name, tuple(findings_of(failures)), details=details)
@@ -46,7 +46,7 @@ def findings_of(failures: Sequence[Failure]) -> Iterator[Finding]:
         yield Finding(code, f"{seen[0].sentence} (case {names[0]}{more})", keys, CATALOGUE[code].remedy)
 
 
-def _case(workshop: Workshop, architecture: Architecture, record: RecordedCase) -> Iterator[Failure]:
+def _layout_failures(workshop: Workshop, architecture: Architecture, record: RecordedCase) -> Iterator[Failure]:
     case = record.case
     answer = _build(workshop, architecture, case, "meta")
     if answer.error and answer.error.type == "NotImplementedError":

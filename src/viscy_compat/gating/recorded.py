@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from viscy_compat.comparison.results import ClassResult
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
-from viscy_compat.references.own_classes import judge, package_for
+from viscy_compat.references.own_classes import judge_own_class, package_for
 from viscy_compat.references.records import Reference
 from viscy_compat.workers.worker import Worker
 
@@ -19,7 +19,7 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
     candidate = workshop.setting.candidate
     ours = [row for row in workshop.setting.strangers if package_for(row, candidate) == candidate]
     for reference in ours:
-        yield _stage_result(judge(workshop.worker, candidate, reference))
+        yield _stage_result(judge_own_class(workshop.worker, candidate, reference))
     others = [row for row in workshop.setting.strangers if row not in ours]
     if others:
         yield from _others(workshop, others)
@@ -31,7 +31,7 @@ def _others(workshop: Workshop, references: list[Reference]) -> Iterator[StageRe
         for reference in references:
             package = package_for(reference, workshop.setting.candidate)
             package.prepare(worker)
-            yield _stage_result(judge(worker, package, reference))
+            yield _stage_result(judge_own_class(worker, package, reference))
 
 
 def _stage_result(result: ClassResult) -> StageResult:

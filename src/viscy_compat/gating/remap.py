@@ -87,7 +87,7 @@ def _generation(
     except PlanRefused as error:
         yield Finding("VC624", f"{generation.name} {case.name}: {error.message}", fix=CATALOGUE["VC624"].remedy)
     if os.path.exists(new):
-        yield from _compare(workshop, architecture, generation, case, answer, (f"{place}.weights", new))
+        yield from _compare_outputs(workshop, architecture, generation, case, answer, (f"{place}.weights", new))
     for left in (f"{place}.weights", path, new, f"{new}.outputs"):
         if os.path.exists(left):
             os.remove(left)
@@ -129,13 +129,13 @@ def _old_answer(workshop: Workshop, architecture: Architecture, old: OldClass, c
     arguments = old.release.arguments(complete(architecture, case.config))
     options = {"save": place, "keep": ["weights", "eval"]}
     run = Run(name, old.target, config=arguments, input=case.input, report=("eval",), seed=0, options=options)
-    found = _pass(read_answer(workshop.old.request(run.to_json()), "old", run))
+    found = _eval_pass(read_answer(workshop.old.request(run.to_json()), "old", run))
     if isinstance(found, Raised):
         raise CompatError(f"the old class raises {printable(str(found))}", where=f"{old.title} {architecture.name}")
     return found
 
 
-def _pass(answer: WorkerAnswer) -> Pass | Raised:
+def _eval_pass(answer: WorkerAnswer) -> Pass | Raised:
     return answer.error or answer.passes["eval"]
 
 
@@ -150,7 +150,7 @@ def _as_lightning(weights: str, path: str) -> None:
     write(Job(output, out=path, format="torch"), lambda path: None)
 
 
-def _compare(
+def _compare_outputs(
     workshop: Workshop,
     architecture: Architecture,
     generation: Generation,
@@ -164,7 +164,7 @@ def _compare(
     options = {"weights": new, "save": f"{new}.outputs", "keep": ["eval"]}
     run = Run("candidate", target, config=case.config, input=case.input, report=("eval",), seed=0, options=options)
     answer = read_answer(workshop.worker.request(run.to_json()), "candidate", run)
-    found = _pass(workshop.setting.candidate.check(workshop.worker, answer))
+    found = _eval_pass(workshop.setting.candidate.check(workshop.worker, answer))
     where = f"{generation.name} {case.name}"
     if isinstance(found, Raised):
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")

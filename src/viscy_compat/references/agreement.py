@@ -72,7 +72,7 @@ def compare_recorded(
     if failures and never_ran(_as_raised(outcome) for outcome in record.passes.values()):
         return Judgement((free(failures, case),))
     for mode in () if failures else MODES:
-        failures += _pass(record, new, mode, case, rows, names)
+        failures += _pass_failures(record, new, mode, case, rows, names)
     return Judgement(tuple(failures))
 
 
@@ -98,7 +98,7 @@ def _as_raised(outcome: RecordedPass | RecordedRefusal) -> Raised | None:
     return Raised(outcome.stage, outcome.type, "") if isinstance(outcome, RecordedRefusal) else None
 
 
-def _pass(
+def _pass_failures(
     record: RecordedCase,
     answer: WorkerAnswer,
     mode: Mode,

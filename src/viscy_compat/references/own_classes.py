@@ -122,7 +122,7 @@ def read_cases(path: str | os.PathLike[str]) -> tuple[tuple[Case, Mapping[str, A
         raise UsageError(f"cannot be read ({printable(str(error))})", where=where) from error
     if not found:
         raise UsageError("has no case", where=where, fix="write a table for each: [small] with config and input")
-    return tuple(_case(name, row, f"{where}: {name}") for name, row in found.items())
+    return tuple(_case_of_row(name, row, f"{where}: {name}") for name, row in found.items())
 
 
 def own_references(folder: str | os.PathLike[str]) -> tuple[Reference, ...]:
@@ -143,7 +143,7 @@ def own_references(folder: str | os.PathLike[str]) -> tuple[Reference, ...]:
     return tuple(records.read(name, state, root=root) for name, state in newest.items())
 
 
-def judge(worker: Worker, package: Candidate, reference: Reference) -> ClassResult:
+def judge_own_class(worker: Worker, package: Candidate, reference: Reference) -> ClassResult:
     """Compare a class of a candidate, which its worker has at hand, with what is recorded of it."""
     target = target_of(reference, package)
     description = package.describe_target(worker, target)
@@ -156,7 +156,7 @@ def judge(worker: Worker, package: Candidate, reference: Reference) -> ClassResu
     was = next(iter(reference.signatures.values()))
     failures = [*_signature(was, tuple(map(str, description.signature)))]
     for case in reference.cases:
-        failures += _compare(worker, package, target, case)
+        failures += _compare_case(worker, package, target, case)
     return replace(result, failures=tuple(failures))
 
 
@@ -178,7 +178,7 @@ def package_for(reference: Reference, candidate: Candidate) -> Candidate:
     return candidate if root in (PACKAGE, candidate.name) else Candidate(root)
 
 
-def _case(name: str, row: Any, where: str) -> tuple[Case, Mapping[str, Any]]:
+def _case_of_row(name: str, row: Any, where: str) -> tuple[Case, Mapping[str, Any]]:
     fix = "a case has config (a table) and input (a shape), and perhaps tensors (a table of shapes)"
     if not isinstance(row, Mapping) or not isinstance(row.get("config", {}), Mapping):
         raise UsageError("is no case", where=where, fix=fix)
@@ -258,7 +258,7 @@ def _signature(was: Sequence[str], now: Sequence[str]) -> Iterator[Failure]:
             yield Failure("VC311", f"{row} is a new argument without a default", keys=(row,))
 
 
-def _compare(worker: Worker, package: Candidate, target: str, record: RecordedCase) -> Iterator[Failure]:
+def _compare_case(worker: Worker, package: Candidate, target: str, record: RecordedCase) -> Iterator[Failure]:
     """Compare one case; the module where the numbers part is looked for where they do."""
     case = Case(record.name, record.config, record.input)
     tensors = record.arguments.get("tensors", {})

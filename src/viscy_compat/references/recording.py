@@ -399,7 +399,7 @@ def case_record(case: Case, release: str, arguments: Mapping[str, Any], answer: 
         return replace(record, refusal=RecordedRefusal(answer.error.stage, answer.error.type))
     generator = short(answer.initial.generator) if answer.initial else ""
     passes: dict[str, RecordedPass | RecordedRefusal] = {
-        mode: _pass(outcome) for mode, outcome in answer.passes.items()
+        mode: _record_pass(outcome) for mode, outcome in answer.passes.items()
     }
     return replace(record, weights=tuple(_weights(answer)), generator=generator, passes=passes)
 
@@ -415,7 +415,7 @@ def _weights(answer: WorkerAnswer) -> Iterator[TensorRecord]:
         )
 
 
-def _pass(outcome: Pass | Raised) -> RecordedPass | RecordedRefusal:
+def _record_pass(outcome: Pass | Raised) -> RecordedPass | RecordedRefusal:
     if isinstance(outcome, Raised):
         return RecordedRefusal(outcome.stage, outcome.type)
     outputs = tuple(

@@ -266,8 +266,8 @@ def _case_row(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any
     facts = {
         "name": case.name,
         "release": case.release,
-        "config": _plain(case.config),
-        "arguments": _plain(case.arguments),
+        "config": _as_json(case.config),
+        "arguments": _as_json(case.arguments),
         "input": list(case.input),
     }
     if case.refusal:
@@ -302,10 +302,10 @@ def _tensor_row(row: TensorRecord) -> list[Any]:
     return [row.name, list(row.shape), row.dtype, row.digest, row.norm, list(row.samples)]
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _plain(item) for name, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+        return {name: _as_json(item) for name, item in value.items()}
+    return [_as_json(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _digest(document: Mapping[str, Any]) -> str:
@@ -347,11 +347,11 @@ def _reference(document: Mapping[str, Any]) -> Reference:
         recipe=document["recipe"],
         sources=document["sources"],
         signatures={release: tuple(rows) for release, rows in document["signatures"].items()},
-        cases=tuple(_case(case, blocks) for case in document["cases"]),
+        cases=tuple(_recorded_case(case, blocks) for case in document["cases"]),
     )
 
 
-def _case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
+def _recorded_case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
     refusal = RecordedRefusal(*row["refusal"]) if "refusal" in row else None
     return RecordedCase(
         name=row["name"],
@@ -362,12 +362,12 @@ def _case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> R
         refusal=refusal,
         weights=tuple(tensor for name in row.get("weights", ()) for tensor in blocks[name]),
         generator=row.get("generator", ""),
-        passes={mode: _pass(outcome) for mode, outcome in row.get("passes", {}).items()},
+        passes={mode: _recorded_pass(outcome) for mode, outcome in row.get("passes", {}).items()},
         modules=tuple(ModuleNumbers(name, kind, tuple(a), tuple(b)) for name, kind, a, b in row.get("modules", ())),
     )
 
 
-def _pass(row: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
+def _recorded_pass(row: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
     if "refusal" in row:
         return RecordedRefusal(*row["refusal"])
     outputs = tuple(_row(output) for output in row["outputs"])

@@ -118,7 +118,7 @@ def write_outputs(report: Report[Result], arguments: Namespace) -> int:
     """Write the files that were asked for, and return the report's exit code; for a report that was printed already."""
     targets = outputs_of(arguments)
     for format, path in targets:
-        _write(path, render(report, format, Style(verbose=True)))
+        _write_report(path, render(report, format, Style(verbose=True)))
     if "github" in (arguments.format, *(format for format, _ in targets)):
         _add_job_summary(report)
     return report.exit_code
@@ -183,10 +183,10 @@ def _add_job_summary(report: Report[Result]) -> None:
     if path:
         from viscy_compat.report.github import summary
 
-        _write(path, summary(report), mode="a")
+        _write_report(path, summary(report), mode="a")
 
 
-def _write(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
+def _write_report(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
     """Write a report: whole or not at all, but for a summary, which it is added to."""
 
     def write(place: str) -> None:

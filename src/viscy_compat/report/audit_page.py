@@ -35,7 +35,7 @@ def page(outcome: AuditOutcome) -> Iterator[str]:
     yield f"<title>viscy-compat audit: {escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n"
     interrupted = "Interrupted; this is what was known by then: " if outcome.interrupted else ""
     yield f"<h1>{interrupted}{escape(title)}</h1>\n"
-    yield from _summary(outcome)
+    yield from _summary_table(outcome)
     yield _CONTROLS
     yield '<script type="application/json" id="data">[\n'
     separator = ""
@@ -63,7 +63,7 @@ _CONTROLS: Final = """<form id="filter" role="search">
 """
 
 
-def _summary(outcome: AuditOutcome) -> Iterator[str]:
+def _summary_table(outcome: AuditOutcome) -> Iterator[str]:
     yield '<details open><summary>Summary</summary><div class="wide"><table class="summary">'
     yield "<tr><th>by</th><th>value</th><th>files</th><th>bytes</th><th>for example</th></tr>\n"
     for row in outcome.tally.rows():

@@ -81,7 +81,7 @@ def _identity(result: RemapResult) -> Iterator[str]:
     rows = [
         [
             code(name),
-            code(value_of(_plain(value)) if sources.get(name) != "not known" else "..."),
+            code(value_of(_list_of_tuple(value)) if sources.get(name) != "not known" else "..."),
             text(sources.get(name, "-")),
         ]
         for name, value in dict(target.config or {}).items()
@@ -91,7 +91,7 @@ def _identity(result: RemapResult) -> Iterator[str]:
         yield table(["argument", "value", "from"], rows)
 
 
-def _plain(value: Any) -> Any:
+def _list_of_tuple(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -71,14 +71,14 @@ def value_of(value: Any) -> str:
     >>> value_of([5, 4, 4]), value_of(None), value_of("convnext_tiny")
     ('5,4,4', 'none', 'convnext_tiny')
     """
-    return spell(_as_tuple(value)) if not isinstance(value, Mapping) else _settings(value)
+    return spell(_as_tuple(value)) if not isinstance(value, Mapping) else _spell_config(value)
 
 
 def _as_tuple(value: Any) -> Any:
     return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
-def _settings(config: Data) -> str:
+def _spell_config(config: Data) -> str:
     return "  ".join(f"{name}={value_of(value)}" for name, value in config.items())
 
 
@@ -129,13 +129,13 @@ def _explore(result: Result, data: Data) -> Exhibits:
     trains = "" if data["trains"] or not data["runs"] else " A forward pass in train mode fails."
     why = data["why"] or "; ".join(row["detail"] for row in data["losses"])
     shapes = {"input": data["input"], **data["outputs"]}
-    nearby = tuple((_settings(row),) for row in data["nearby"])
+    nearby = tuple((_spell_config(row),) for row in data["nearby"])
     return Exhibits(
         sentence=f"{answer_verdict(data)}{': ' if why else ''}{why}.{trains}",
         facts=tuple(Fact(name, value_of(shape)) for name, shape in shapes.items()),
         tables=(
             *((Table("exact nearby", ("change",), nearby),) if nearby else ()),
-            Table("configuration", ("argument", "value"), tuple(_rows(data["config"]))),
+            Table("configuration", ("argument", "value"), tuple(_argument_rows(data["config"]))),
         ),
     )
 
@@ -143,19 +143,19 @@ def _explore(result: Result, data: Data) -> Exhibits:
 def _hunt(data: Data) -> Exhibits:
     cases, outcomes = data.get("cases", {}), data.get("outcomes", {})
     pairs = [("cases of each law", cases), ("outcomes", outcomes)]
-    tables = [Table(title, ("what", "how many"), tuple(_rows(counts))) for title, counts in pairs if counts]
+    tables = [Table(title, ("what", "how many"), tuple(_argument_rows(counts))) for title, counts in pairs if counts]
     return Exhibits(sentence=f"{spell_count(sum(cases.values()), 'case')} tried.", tables=tuple(tables))
 
 
 def _zoo(result: Result, data: Data) -> Exhibits:
-    needs = _settings(data["needs"])
+    needs = _spell_config(data["needs"])
     first = "Its names changed: remap it first. " if data["remap"] else ""
     needed = f"It needs {needs}, which its weights do not tell." if needs else "It needs nothing beyond its weights."
     return Exhibits(
         sentence=f"{_identity(data)}; {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}. {first}{needed}",
         pastes=(Paste(PYTHON, data["python"]),),
         facts=_facts({"source": data["source"], "file": data["url"], "also said to be": data["contradicted_by"]}),
-        tables=(Table("trained with", ("argument", "value"), tuple(_rows(data["config"]))),),
+        tables=(Table("trained with", ("argument", "value"), tuple(_argument_rows(data["config"]))),),
     )
 
 
@@ -174,12 +174,12 @@ def _explain(result: Result, data: Data) -> Exhibits:
 def _diff(result: Result, data: Data) -> Exhibits:
     same = data["tensors"] - len(data["other_numbers"])
     count = spell_count(data["tensors"], "tensor")
-    names = (f"{file} ({form}{', below ' * bool(prefix)}{prefix})" for file, form, prefix in _sides(data))
+    names = (f"{file} ({form}{', below ' * bool(prefix)}{prefix})" for file, form, prefix in _both_files(data))
     sentence = f"{' and '.join(names)}: {count} of the same name, shape and dtype, {same} of them the same bytes."
     return Exhibits(sentence=sentence)
 
 
-def _sides(data: Data) -> Iterator[tuple[str, str, str]]:
+def _both_files(data: Data) -> Iterator[tuple[str, str, str]]:
     return zip((data["file"], data["other"]), data["formats"], data["prefixes"], strict=True)
 
 
@@ -227,7 +227,7 @@ def _facts(values: Data) -> tuple[Fact, ...]:
     return tuple(Fact(name, str(item)) for name, item in pairs if item)
 
 
-def _rows(config: Data) -> Iterator[tuple[str, str]]:
+def _argument_rows(config: Data) -> Iterator[tuple[str, str]]:
     return ((name, value_of(value)) for name, value in config.items())
 
 

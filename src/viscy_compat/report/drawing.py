@@ -47,12 +47,12 @@ def drawing(chart: Map) -> str:
     width = max(_LEFT + size * len(chart.columns) + 10, 700 if lines else 360)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img">',
-        f"<title>{_text(chart.title)}</title>",
+        f"<title>{_svg_text(chart.title)}</title>",
         *_scales(chart, size),
         *_rectangles(chart, outcomes, size),
         *_mark(chart, size),
         *_legend(outcomes, top + _LEGEND),
-        *_words(lines, top + _LEGEND * (len(outcomes) + 1)),
+        *_legend_lines(lines, top + _LEGEND * (len(outcomes) + 1)),
         "</svg>",
     ]
     return "".join(parts)
@@ -106,12 +106,12 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
 
 
 def _scales(chart: Map, size: int) -> Iterator[str]:
-    yield f'<text x="0" y="12">{_text(f"{chart.title}: {_axis(chart.x)} across, {_axis(chart.y)} up")}</text>'
+    yield f'<text x="0" y="12">{_svg_text(f"{chart.title}: {_axis(chart.x)} across, {_axis(chart.y)} up")}</text>'
     for index in range(0, len(chart.columns), _step(chart.columns, size)):
-        yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_text(chart.columns[index])}</text>'
+        yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_svg_text(chart.columns[index])}</text>'
     for index in range(0, len(chart.rows), -(-12 // size)):
         middle = _TOP + size * (len(chart.rows) - 1 - index) + size // 2 + 4
-        yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_text(chart.rows[index])}</text>'
+        yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_svg_text(chart.rows[index])}</text>'
 
 
 def _axis(fact: Fact) -> str:
@@ -143,7 +143,7 @@ def _span(names: tuple[str, ...], places: list[int]) -> str:
 def _rectangle(area: tuple[int, int, int, int], color: str, tip: str) -> str:
     x, y, width, height = area
     place = f'x="{x}" y="{y}" width="{width}" height="{height}"'
-    return f'<rect {place} fill="{color}"><title>{_text(tip)}</title></rect>'
+    return f'<rect {place} fill="{color}"><title>{_svg_text(tip)}</title></rect>'
 
 
 def _mark(chart: Map, size: int) -> Iterator[str]:
@@ -155,17 +155,17 @@ def _mark(chart: Map, size: int) -> Iterator[str]:
             yield f'<circle cx="{x}" cy="{y}" r="{size}" fill="none" stroke="{color}" stroke-width="{stroke}"/>'
 
 
-def _words(lines: list[str], top: int) -> Iterator[str]:
+def _legend_lines(lines: list[str], top: int) -> Iterator[str]:
     for index, line in enumerate(lines):
-        yield f'<text x="0" y="{top + _LEGEND * index - 3}">{_text(line)}</text>'
+        yield f'<text x="0" y="{top + _LEGEND * index - 3}">{_svg_text(line)}</text>'
 
 
 def _legend(outcomes: list[str], top: int) -> Iterator[str]:
     for index, name in enumerate(outcomes):
         y = top + _LEGEND * index
         yield _rectangle((_LEFT, y - 14, 14, 14), color_of(name, outcomes), name)
-        yield f'<text x="{_LEFT + 20}" y="{y - 3}">{_text(name)}</text>'
+        yield f'<text x="{_LEFT + 20}" y="{y - 3}">{_svg_text(name)}</text>'
 
 
-def _text(words: str) -> str:
+def _svg_text(words: str) -> str:
     return escape(printable(words))

@@ -86,10 +86,10 @@ def _annotation(section: Section, message: Message) -> str:
     attributes = [f"title={attribute(printable(title))}"]
     if section.file:
         attributes.insert(0, f"file={attribute(printable(section.file))}")
-    return f"::{COMMANDS[message.severity]} {','.join(attributes)}::{data(_words(message))}"
+    return f"::{COMMANDS[message.severity]} {','.join(attributes)}::{data(_message_text(message))}"
 
 
-def _words(message: Message) -> str:
+def _message_text(message: Message) -> str:
     keys, more = first_of(message.keys, limit=KEYS)
     names = ", ".join(map(printable, keys)) + (f" and {more} more" if more else "")
     lines = [message.message, names, f"Fix: {message.fix}" if message.fix else ""]

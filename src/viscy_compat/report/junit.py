@@ -49,7 +49,7 @@ def _suite(page: Page, group: str, number: int) -> str:
     parts = [
         _open("testsuite", attributes),
         _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline}),
-        *(_case(section) for section in sections),
+        *(_testcase(section) for section in sections),
         f"<system-out>{_body(output)}</system-out>",
         "<system-err/>",
         "</testsuite>",
@@ -57,7 +57,7 @@ def _suite(page: Page, group: str, number: int) -> str:
     return "\n".join(parts)
 
 
-def _case(section: Section) -> str:
+def _testcase(section: Section) -> str:
     attributes = {"name": section.title, "classname": f"viscy_compat.{section.group}", "time": "0"}
     if not section.exit_code:
         return _open("testcase", attributes, closed=True)

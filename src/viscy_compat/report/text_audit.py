@@ -50,10 +50,10 @@ def render(report: Report[ReportedRow], style: Style) -> str:
 
 def summary(outcome: AuditOutcome, style: Style) -> str:
     """Return the table at the end."""
-    return "\n".join(_summary(outcome, style))
+    return "\n".join(_summary_lines(outcome, style))
 
 
-def _summary(outcome: AuditOutcome, style: Style) -> Iterator[str]:
+def _summary_lines(outcome: AuditOutcome, style: Style) -> Iterator[str]:
     tally = outcome.tally
     yield ""
     files = "1 file" if tally.files == 1 else f"{tally.files:,} files"

@@ -32,10 +32,10 @@ def _answer_lines(result: Any, style: Style) -> Iterator[str]:
         return _answer(result, style)
     if hasattr(result, "maps"):
         return iter([f"{style.heading(result.title)}: map written to {printable(result.path)}"])
-    return _rows(result, style) if hasattr(result, "waivers") else _hunt(result, style)
+    return _review_lines(result, style) if hasattr(result, "waivers") else _hunt(result, style)
 
 
-def _rows(result: WaiverReview, style: Style) -> Iterator[str]:
+def _review_lines(result: WaiverReview, style: Style) -> Iterator[str]:
     verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
     yield f"{style.heading(result.title)}: {verdict}"
     for finding in result.findings:

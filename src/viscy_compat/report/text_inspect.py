@@ -39,7 +39,7 @@ def render(report: Report[Result], style: Style) -> str:
 def _inspection_lines(result: Inspection, style: Style) -> Iterator[str]:
     yield style.heading(result.path)
     if result.checkpoint is not None:
-        for line in _head(result.checkpoint):
+        for line in _overview(result.checkpoint):
             yield from sentence_lines(line, style, first=MARGIN)
         if len(result.sets) > 1:
             yield from set_lines(result.sets, style)
@@ -51,7 +51,7 @@ def _inspection_lines(result: Inspection, style: Style) -> Iterator[str]:
         yield from finding_lines(finding, style)
 
 
-def _head(checkpoint: Checkpoint) -> Iterator[str]:
+def _overview(checkpoint: Checkpoint) -> Iterator[str]:
     count = spell_count(len(checkpoint.tensors), "tensor")
     yield f"{checkpoint.format}, {size(checkpoint.size)}; {count}, {size(checkpoint.tensor_bytes)}"
     yield from _origin(checkpoint)
@@ -125,7 +125,7 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
         "hyper-parameters": _entries_of(plain(checkpoint.hyper_parameters), style),
         "optimizers": [_optimizer(optimizer) for optimizer in optimizers_of(checkpoint)],
         "other entries": _values(other_entries(checkpoint), style),
-        "metadata": [f"{printable(name)}: {_short(text, style)}" for name, text in checkpoint.metadata.items()],
+        "metadata": [f"{printable(name)}: {_cut_to_width(text, style)}" for name, text in checkpoint.metadata.items()],
         "names in the pickle": _names(checkpoint),
         "absolute paths": [printable(path) for path in absolute_paths(checkpoint.entries)],
         "checksums": list(_checksums(result)),
@@ -143,16 +143,16 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
 def _values(nodes: Mapping[str, Any], style: Style) -> list[str]:
     from viscy_compat.checkpoint.plain import plain
 
-    return [f"{printable(name)}: {_short(plain(node, most=200), style)}" for name, node in nodes.items()]
+    return [f"{printable(name)}: {_cut_to_width(plain(node, most=200), style)}" for name, node in nodes.items()]
 
 
 def _entries_of(value: Any, style: Style) -> list[str]:
     if type(value) is dict:
-        return [f"{printable(name)}: {_short(item, style)}" for name, item in value.items()]
-    return [] if value is None else [_short(value, style)]
+        return [f"{printable(name)}: {_cut_to_width(item, style)}" for name, item in value.items()]
+    return [] if value is None else [_cut_to_width(value, style)]
 
 
-def _short(value: Any, style: Style) -> str:
+def _cut_to_width(value: Any, style: Style) -> str:
     text = printable(value if type(value) is str else repr(value))
     room = 4096 if style.verbose else max(style.width - 24, 40)
     return text if len(text) <= room else f"{text[:room]} ..."

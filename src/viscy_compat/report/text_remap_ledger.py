@@ -18,7 +18,7 @@ def render(report: Report[Result], style: Style) -> str:
     """Return the lines and the table."""
     rows = cast("tuple[LedgerRemap, ...]", report.results)
     lines = [] if style.quiet else [remap_line(row, style) for row in rows]
-    return "\n".join([*lines, *table(rows, style)])
+    return "\n".join([*lines, *fortune_lines(rows, style)])
 
 
 def remap_line(row: LedgerRemap, style: Style) -> str:
@@ -34,7 +34,7 @@ def remap_line(row: LedgerRemap, style: Style) -> str:
     return f"{word}  {printable(row.file)}  {printable(rest)}"
 
 
-def table(rows: tuple[LedgerRemap, ...], style: Style) -> Iterator[str]:
+def fortune_lines(rows: tuple[LedgerRemap, ...], style: Style) -> Iterator[str]:
     """Yield how many files were written, and how many were not, by the reason."""
     groups: dict[tuple[str, str], list[LedgerRemap]] = {}
     for row in rows:

@@ -197,8 +197,10 @@ def read_description(json: Mapping[str, Any], side: str) -> ClassDescription:
     with _Shaped(side):
         if json.get("error"):
             return ClassDescription(error=_error(json["error"]))
-        rows = tuple(Parameter(_text(n), _text(k), _flag(o), _default(d)) for n, k, o, d in _list(json["signature"]))
-        return ClassDescription(_text(json["file"] or ""), rows)
+        rows = tuple(
+            Parameter(_safe_text(n), _safe_text(k), _flag(o), _default(d)) for n, k, o, d in _list(json["signature"])
+        )
+        return ClassDescription(_safe_text(json["file"] or ""), rows)
 
 
 def read_names(json: Mapping[str, Any], side: str, names: Sequence[str]) -> dict[str, Raised | None]:
@@ -252,19 +254,19 @@ def _answer(json: Mapping[str, Any], *, computed: bool) -> WorkerAnswer:
         calls={mode: _calls(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         felt={mode: _felt(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         error=_error(json["error"]) if json.get("error") else None,
-        seconds={_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
+        seconds={_safe_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
     )
 
 
 def _layout(rows: Any) -> Layout:
-    layout = {_text(name): TensorSpec(_shape(shape), _text(dtype)) for name, shape, dtype in _list(rows)}
+    layout = {_safe_text(name): TensorSpec(_shape(shape), _safe_text(dtype)) for name, shape, dtype in _list(rows)}
     if len(layout) != len(rows):
         raise _Misshapen("two tensors of one name")
     return layout
 
 
 def _error(json: Mapping[str, Any]) -> Raised:
-    return Raised(_text(json["stage"]), _text(json["type"]), _text(json["message"]))
+    return Raised(_safe_text(json["stage"]), _safe_text(json["type"]), _safe_text(json["message"]))
 
 
 def _initial(json: Mapping[str, Any]) -> Initial:
@@ -280,17 +282,17 @@ def _pass(json: Mapping[str, Any], *, computed: bool) -> Pass | Raised:
     if len({output.name for output in outputs}) != len(outputs):
         raise _Misshapen("two outputs of one name")
     if not computed:
-        return Pass(_text(json["type"]), outputs, "", {})
-    buffers = {_text(name): _digest(digest) for name, digest in json["buffers"].items()}
-    generator, unrepeatable = _digest(json["generator"]), _text(json.get("unrepeatable", ""))
-    return Pass(_text(json["type"]), outputs, generator=generator, buffers=buffers, unrepeatable=unrepeatable)
+        return Pass(_safe_text(json["type"]), outputs, "", {})
+    buffers = {_safe_text(name): _digest(digest) for name, digest in json["buffers"].items()}
+    generator, unrepeatable = _digest(json["generator"]), _safe_text(json.get("unrepeatable", ""))
+    return Pass(_safe_text(json["type"]), outputs, generator=generator, buffers=buffers, unrepeatable=unrepeatable)
 
 
 def _output(json: Mapping[str, Any], *, computed: bool) -> WorkerOutput:
     return WorkerOutput(
-        name=_text(json["name"]),
+        name=_safe_text(json["name"]),
         shape=_shape(json["shape"]),
-        dtype=_text(json["dtype"]),
+        dtype=_safe_text(json["dtype"]),
         digest=_digest(json["digest"]) if computed else "",
         finite=_flag(json["finite"]) if computed else True,
         samples=_numbers(json.get("samples", [])),
@@ -299,7 +301,7 @@ def _output(json: Mapping[str, Any], *, computed: bool) -> WorkerOutput:
 
 
 def _calls(json: Mapping[str, Any]) -> tuple[ModuleCall, ...]:
-    return tuple(ModuleCall(*map(_text, _list(row))) for row in _list(json["calls"]))
+    return tuple(ModuleCall(*map(_safe_text, _list(row))) for row in _list(json["calls"]))
 
 
 def _felt(json: Mapping[str, Any]) -> tuple[ModuleNumbers, ...]:
@@ -325,7 +327,7 @@ def _list(value: Any) -> list[Any]:
     return value
 
 
-def _text(value: Any) -> str:
+def _safe_text(value: Any) -> str:
     """Return a text that can be printed and written anywhere: half a character is shown as such."""
     if not isinstance(value, str) or len(value) > _LONGEST:
         raise _Misshapen("something else than a text")
@@ -367,4 +369,4 @@ def _default(value: Any) -> Any:
     """Return the default of an argument as JSON has it; of texts and lists of them, so that it can be compared."""
     if value is None or isinstance(value, bool | int | float):
         return value
-    return [_default(item) for item in value] if isinstance(value, list) else _text(value)
+    return [_default(item) for item in value] if isinstance(value, list) else _safe_text(value)

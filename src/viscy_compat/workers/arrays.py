@@ -28,7 +28,7 @@ def noise(count: int, seed: int) -> array[float]:
     return array("f", (value / 32768.0 for value in memoryview(drawn).cast("h")))
 
 
-def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]]) -> None:
+def write_arrays(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]]) -> None:
     """Write float32 tensors as safetensors."""
     layout = {name: TensorSpec(shape) for name, (shape, _) in tensors.items()}
     assert [spec.elements for spec in layout.values()] == [len(numbers) for _, numbers in tensors.values()]
@@ -38,7 +38,7 @@ def write(path: Path, tensors: Mapping[str, tuple[tuple[int, ...], array[float]]
             numbers.tofile(file)
 
 
-def read(path: Path, *, prefix: str = "") -> Arrays:
+def read_arrays(path: Path, *, prefix: str = "") -> Arrays:
     """Read the float32 tensors of a safetensors file that a worker wrote, those alone whose names begin like this.
 
     Raises
@@ -47,12 +47,12 @@ def read(path: Path, *, prefix: str = "") -> Arrays:
         It is none.
     """
     try:
-        return _rows(path.read_bytes(), prefix)
+        return _parse_arrays(path.read_bytes(), prefix)
     except (OSError, LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise WorkerFailed("did not save what it was to save", where="a worker", code="VC603") from error
 
 
-def _rows(data: bytes, prefix: str) -> Arrays:
+def _parse_arrays(data: bytes, prefix: str) -> Arrays:
     size = int.from_bytes(data[:8], "little")
     found: Arrays = {}
     for name, row in json.loads(data[8 : 8 + size]).items():

@@ -72,7 +72,7 @@ def install_line(place: CandidatePlace, name: str) -> str:
     """Return the command that installs the project of a folder, or a package, for an interpreter."""
     project = _project(place.folder)
     what = f"-e {printable(str(project))}" if project else name
-    uv = "uv =" in _text(Path(place.python).parent.parent / "pyvenv.cfg")
+    uv = "uv =" in _text_of_file(Path(place.python).parent.parent / "pyvenv.cfg")
     return f"uv pip install --python {place.python} {what}" if uv else f"{place.python} -m pip install {what}"
 
 
@@ -109,13 +109,13 @@ def _project(folder: str) -> Path | None:
 
 def _project_table(place: Path) -> Mapping[str, Any]:
     try:
-        found = tomllib.loads(_text(place / "pyproject.toml")).get("project", {})
+        found = tomllib.loads(_text_of_file(place / "pyproject.toml")).get("project", {})
     except tomllib.TOMLDecodeError:
         return {}
     return found if isinstance(found, Mapping) else {}
 
 
-def _text(path: Path) -> str:
+def _text_of_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8") if os.path.isfile(path) else ""
     except (OSError, UnicodeDecodeError):

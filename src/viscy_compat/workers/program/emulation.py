@@ -247,7 +247,7 @@ class Gallery:
         # what the class calls its outputs, in their order: a tuple has places alone
         names, tensors = list(request.get("names", ())), dict(self.named(returned))
         called = zip([*names, *list(tensors)[len(names) :]], tensors.values())
-        return {name: _plain(tensor) for name, tensor in called}, inner, drawn
+        return {name: _storable(tensor) for name, tensor in called}, inner, drawn
 
     def compare(self, request: Json) -> Json:
         """Answer with inner products of differences, piece by piece.
@@ -294,7 +294,7 @@ class Gallery:
         }
 
 
-def _plain(tensor: Any) -> Any:
+def _storable(tensor: Any) -> Any:
     wide = tensor.detach().cpu()
     return (wide.float() if wide.is_floating_point() or wide.dtype == torch.bool else wide).clone().contiguous()
 
