@@ -75,11 +75,12 @@ def alternate(contenders: Sequence[Contender], rounds: int) -> None:
     print(file=sys.stderr)
 
 
-def table(title: str, contenders: Sequence[Contender]) -> str:
+def table(title: str, contenders: Sequence[Contender], *, digits: int = 1) -> str:
     """Spell the medians as a Markdown table, ratios to the first contender."""
     base = contenders[0]
     rows = [
-        f"| {one.name} | {one.median('wall') / base.median('wall'):.1f} x | {one.median('cpu') / base.median('cpu'):.1f} x "
+        f"| {one.name} | {one.median('wall') / base.median('wall'):.{digits}f} x "
+        f"| {one.median('cpu') / base.median('cpu'):.{digits}f} x "
         f"| {one.median('memory'):.0f} MB | {len(one.runs)} |"
         for one in contenders
     ]

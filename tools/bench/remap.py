@@ -1,21 +1,26 @@
-"""`remap` against a copy of its output and what people do today: python tools/bench/remap.py [--rounds N] [--record]
+"""`remap` against its floor and what people do today: python tools/bench/remap.py [--rounds N] [--record]
 
-Files are made in a temporary folder with the migrated class: 114 MB of weights, 1 GB (a wide head), both with optimizer
-state where a .ckpt is written, with and without stored CRCs. The floor is `cp` of the output; `cp` with `sync` is the
-floor of a program that, as `remap` does, waits until the disc has the file. Rivals load with torch (plain, or mapped)
-and save with safetensors or torch.
+Files are made in a temporary folder with the migrated class: 114 MB of weights, 342 MB and 1 GB (wide heads), each to
+.safetensors and to .ckpt; one with optimizer state (342 MB), one without stored CRCs.
+
+The floor does the least of what `remap` promises, with the tools of the system: it copies the output (`cp`), waits until
+the disc has the copy (`sync` of that one file) and compares every byte (`cmp`). Both sides find their input in the page
+cache, and compare what `fsync` has returned for through it: to drop the cache takes root and would empty it for
+everything else on the machine. `--against CLONE` measures `remap` of another clone (an older commit) in the same turns.
+Rivals load with torch (plain, or mapped) and save with safetensors or torch; they neither wait nor compare.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from alternation import Contender, alternate, record, table
+from alternation import Contender, alternate, once, record, table
 
 RESULTS = Path(__file__).with_name("remap.json")
 COMMAND = Path(sys.executable).parent / "viscy-compat"
@@ -33,16 +38,24 @@ stored = torch.load(sys.argv[1], weights_only=True, mmap=sys.argv[3] == "mapped"
 torch.save(stored, sys.argv[2])
 """
 
-WIDTHS = {"114 MB": (768, 128), "1 GB": (32768, 6000)}
+WIDTHS = {"114 MB": (768, 128), "342 MB": (8192, 6200), "1 GB": (32768, 6000)}
+"""Widths of the head that make up each size."""
+
+KINDS = {"weights": WIDTHS, "without CRCs": ("1 GB",), "trained": ("114 MB",)}
+"""What is in a file, and at which sizes of the weights."""
+
+ROWS = {
+    **{f"{size} weights": (".safetensors", ".ckpt") for size in WIDTHS},
+    "1 GB without CRCs": (".safetensors",),
+    "342 MB trained": (".ckpt",),
+}
+"""Each source, and what it is written to: 114 MB of weights with two moments are 342 MB."""
 
 
-KINDS = ("weights", "without CRCs", "trained")
-
-
-def paths_in(folder: Path) -> dict[str, Path]:
-    """Name every file and say where it is."""
-    names = [f"{size} {kind}" for size in WIDTHS for kind in KINDS]
-    return {name: folder / f"{name.replace(' ', '-')}.ckpt" for name in names}
+def path_of(folder: Path, size: str, kind: str) -> Path:
+    """Return where a file is made."""
+    name = f"{'342 MB' if kind == 'trained' else size} {kind}"
+    return folder / f"{name.replace(' ', '-')}.ckpt"
 
 
 def make_files(folder: Path) -> None:
@@ -51,7 +64,6 @@ def make_files(folder: Path) -> None:
 
     from viscy_models import ContrastiveEncoder
 
-    files = paths_in(folder)
     for size, (hidden, width) in WIDTHS.items():
         model = ContrastiveEncoder("convnext_tiny", 2, 15, embedding_dim=hidden, projection_dim=width)
         state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -62,9 +74,9 @@ def make_files(folder: Path) -> None:
         lightning = {"epoch": 1, "global_step": 1, "pytorch-lightning_version": "2.5.0", "state_dict": state}
         groups = [{"lr": 1e-4, "params": list(range(len(moments)))}]
         trained = {**lightning, "optimizer_states": [{"state": moments, "param_groups": groups}]}
-        for kind, content in zip(KINDS, (lightning, lightning, trained), strict=True):
+        for kind in [kind for kind, sizes in KINDS.items() if size in sizes]:
             torch.serialization.set_crc32_options(kind != "without CRCs")
-            torch.save(content, files[f"{size} {kind}"])
+            torch.save(trained if kind == "trained" else lightning, path_of(folder, size, kind))
 
 
 def afresh(out: Path, *words: str) -> list[str]:
@@ -72,34 +84,54 @@ def afresh(out: Path, *words: str) -> list[str]:
     return ["sh", "-c", f"rm -f {shlex.quote(str(out))}; exec {shlex.join(words)}"]
 
 
-def contenders(path: Path, ending: str, slow: int) -> list[Contender]:
-    """List who takes part for one source and one format of the output."""
+def contenders(path: Path, ending: str, slow: int, against: str | None) -> list[Contender]:
+    """List who takes part for one source and one format of the output, the floor first."""
     out, copy = path.with_name(f"out{ending}"), path.with_name(f"copy{ending}")
     program = TO_SAFETENSORS if ending == ".safetensors" else TO_TORCH
     saver = "save_file" if ending == ".safetensors" else "torch.save"
-    synced = f"rm -f {shlex.quote(str(copy))}; cp {shlex.quote(str(out))} {shlex.quote(str(copy))}; sync {shlex.quote(str(copy))}"
+    ours, theirs = shlex.quote(str(out)), shlex.quote(str(copy))
+    floor = f"rm -f {theirs} && cp {ours} {theirs} && sync {theirs} && cmp {ours} {theirs}"
+    older = [
+        Contender(
+            "remap of the other clone",
+            afresh(copy, f"{against}/.venv/bin/viscy-compat", "remap", str(path), "-o", str(copy)),
+        )
+    ]
     return [
-        Contender("cp of the output", afresh(copy, "cp", str(out), str(copy))),
-        Contender("cp and sync", ["sh", "-c", synced]),
+        Contender("cp, sync and cmp", ["sh", "-c", floor]),
         Contender("viscy-compat remap", afresh(out, str(COMMAND), "remap", str(path), "-o", str(out))),
-        Contender(
-            f"torch.load + {saver}",
-            afresh(copy, sys.executable, "-c", program, str(path), str(copy), "read"),
-            rounds=slow,
-        ),
-        Contender(
-            f"torch.load(mmap) + {saver}",
-            afresh(copy, sys.executable, "-c", program, str(path), str(copy), "mapped"),
-            rounds=slow,
+        *(older if against else []),
+        *(
+            Contender(
+                f"{name} + {saver}",
+                afresh(copy, sys.executable, "-c", program, str(path), str(copy), how),
+                rounds=slow,
+            )
+            for name, how in (("torch.load", "read"), ("torch.load(mmap)", "mapped"))
+            if slow
         ),
     ]
+
+
+def measure(title: str, rivals: list[Contender], arguments: argparse.Namespace) -> None:
+    """Measure one row in turns; our output must be there before anybody copies it."""
+    once(rivals[1].command)
+    alternate(rivals, arguments.rounds)
+    print(table(title, rivals, digits=2))
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end, {os.cpu_count()} cores\n", flush=True)
+    if arguments.record:
+        record(RESULTS, title, rivals)
 
 
 def main() -> int:
     """Measure and print a table for each source and format."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--slow", type=int, default=3, help="rounds of what imports torch")
+    parser.add_argument("--slow", type=int, default=3, help="rounds of what imports torch; 0 leaves it out")
+    parser.add_argument(
+        "--against", metavar="CLONE", help="another clone, with its .venv, to measure in the same turns"
+    )
+    parser.add_argument("--only", default="", help="rows whose title holds this")
     parser.add_argument("--folder", help="where the files are made (another disc, a tmpfs)")
     parser.add_argument(
         "--record", action="store_true", help="write the medians to remap.json, which the README quotes"
@@ -112,14 +144,11 @@ def main() -> int:
             make_files(Path(arguments.make_in))
             return 0
         subprocess.run([sys.executable, __file__, "--make-in", folder], check=True)
-        for name, path in paths_in(Path(folder)).items():
-            ending = ".ckpt" if name.endswith("trained") else ".safetensors"
-            rivals = contenders(path, ending, arguments.slow)
-            alternate([rivals[2], *rivals[:2], *rivals[3:]], arguments.rounds)
-            title = f"{name} to {ending}"
-            print(table(title, rivals), end="\n\n", flush=True)
-            if arguments.record:
-                record(RESULTS, title, rivals)
+        for name, endings in ROWS.items():
+            for title, ending in [(f"{name} to {ending}", ending) for ending in endings]:
+                if arguments.only in title:
+                    path = Path(folder) / f"{name.replace(' ', '-')}.ckpt"
+                    measure(title, contenders(path, ending, arguments.slow, arguments.against), arguments)
     return 0
 
 
