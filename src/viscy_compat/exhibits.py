@@ -6,13 +6,13 @@ that a new command is readable in every format at once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from json import dumps
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from viscy_compat.named import NamedTuple
 
-LAID_OUT_ELSEWHERE = frozenset({"findings", "verdict", "file", "next"})
+LAID_OUT_ELSEWHERE = frozenset({"findings", "notes", "verdict", "file", "next"})
 
 
 class Fact(NamedTuple):
@@ -124,6 +124,8 @@ def spoken(value: object) -> str:
     --------
     >>> spoken([5, 4, 4]), spoken(True), spoken(None), spoken({"stem_stride": [5, 4, 4]}), spoken([])
     ('5, 4, 4', 'yes', '-', 'stem_stride=5,4,4', '-')
+    >>> spoken([{"output": "mean", "largest": 0.5}, {"output": "z", "largest": None}])
+    'output mean, largest 0.5; output z, largest -'
     """
     if value is None or value in ([], (), {}, ""):
         return "-"
@@ -131,6 +133,8 @@ def spoken(value: object) -> str:
         return "yes" if value else "no"
     if isinstance(value, Mapping):
         return " ".join(f"{name}={_compact(item)}" for name, item in value.items())
+    if _is_records(value):
+        return "; ".join(", ".join(f"{name} {spoken(item)}" for name, item in record.items()) for record in value)
     if isinstance(value, list | tuple):
         return ", ".join(_compact(item) for item in value)
     return str(value)
@@ -150,11 +154,11 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _is_records(value: object) -> bool:
+def _is_records(value: object) -> TypeGuard[Sequence[Mapping[str, Any]]]:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
 
 
-def _table_of_records(title: str, records: list[Mapping[str, Any]]) -> Table:
+def _table_of_records(title: str, records: Sequence[Mapping[str, Any]]) -> Table:
     columns = tuple(dict.fromkeys(name for record in records for name in record))
     rows = tuple(tuple(spoken(record.get(name)) for name in columns) for record in records)
     return Table(title, columns, rows)

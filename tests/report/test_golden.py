@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from support.typed import COMMANDS, furnish, printed
+from support.typed import COMMANDS, NAMES, REPORTS, furnish, printed
 from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
 
-PAGES = sorted({*COMMANDS} - {"check folder", "explain all", "ask impossible", "remap written", "hunt"})
+PAGES = sorted(
+    {*NAMES} - {"ask impossible", "check expect", "check folder", "hunt", "remap written", "verify by record"}
+)
 """Commands whose page is kept: one of each kind."""
 
 
@@ -41,7 +43,7 @@ def constant(text: str) -> str:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"explain all"}))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_text(
     name: str,
     width: int,
@@ -61,7 +63,7 @@ def one_word_is_too_long(line: str, width: int) -> bool:
     return len(line.split()) == 1 or (" " not in label and len(word.split()) == 1 and len(word) > width - 12)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("name", sorted({*COMMANDS, *REPORTS} - {"completion"}))
 def test_the_text_in_full_is_never_wider_than_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +71,7 @@ def test_the_text_in_full_is_never_wider_than_the_terminal(
     assert [line for line in text.splitlines() if len(line) > 80 and not one_word_is_too_long(line, 80)] == []
 
 
-@pytest.mark.parametrize("name", sorted({*COMMANDS} - {"explain all"}))
+@pytest.mark.parametrize("name", NAMES)
 def test_the_markdown(
     name: str, snapshot: SnapshotAssertion, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

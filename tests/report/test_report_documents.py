@@ -52,12 +52,12 @@ def test_an_unknown_format_is_refused() -> None:
 
 @pytest.mark.parametrize("format", sorted({*DOCUMENTS} - {"json"}))
 def test_a_failing_result_without_a_finding_is_still_said(format: str) -> None:
-    document = render(Report("verify", [Fake("BetaVae25D v0.4", 1)]), format)
+    document = render(Report("gate", [Fake("BetaVae25D v0.4", 1)]), format)
     assert "BetaVae25D v0.4: findings" in document
 
 
 def test_a_result_whose_findings_are_only_notes_still_says_that_it_did_not_hold() -> None:
-    report = Report("verify", [Fake("BetaVae25D v0.4", 2, [Finding("VC103", "prefix")])])
+    report = Report("gate", [Fake("BetaVae25D v0.4", 2, [Finding("VC103", "prefix")])])
     assert [message.severity for message in page_of(report).sections[0].messages] == ["error", "note"]
 
 
@@ -108,7 +108,7 @@ def test_markdown_links_nobody_and_mentions_nobody() -> None:
 def test_markdown_has_the_verdict_in_the_first_line_and_a_row_for_each_result() -> None:
     lines = render(mixed(), "markdown").splitlines()
     assert lines[0] == "# viscy-compat gate: undecided"
-    listed = render(Report("verify", mixed().results), "markdown").splitlines()
+    listed = render(Report("gate", mixed().results), "markdown").splitlines()
     assert len([line for line in listed if line.startswith("| `")]) == len(mixed().results)
 
 

@@ -104,7 +104,7 @@ def hostile(words: str) -> Report:
 
 def clean() -> Report:
     """A report in which everything holds."""
-    return Report("verify", [Fake("ContrastiveEncoder v0.3", data={"class": "ContrastiveEncoder"})])
+    return Report("gate", [Fake("ContrastiveEncoder v0.3", data={"class": "ContrastiveEncoder"})])
 
 
 def empty() -> Report:

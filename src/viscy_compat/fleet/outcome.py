@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from viscy_compat.findings import Aside, Finding, Verdict, html_of, line_of
+from viscy_compat.findings import CATALOGUE, Aside, Finding, Verdict, html_of, line_of
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally
 from viscy_compat.named import NamedTuple
@@ -53,7 +53,10 @@ class ReportedRow:
     @property
     def findings(self) -> Sequence[Finding]:
         """One for each code; the first tells what there is to tell, where the file does not hold."""
-        messages = {code: f"{count} times" if count > 1 else "once" for code, count in self.row.codes.items()}
+        messages = {
+            code: CATALOGUE[code].title + (f" ({count} times)" if count > 1 else "")
+            for code, count in self.row.codes.items()
+        }
         if self.row.message and messages:
             messages[next(iter(messages))] = self.row.message
         return [Finding(code, message, fix=self.row.next) for code, message in messages.items()]

@@ -1,7 +1,7 @@
 "use strict";
 // The rows in view are elements; all others are only data, so that a hundred thousand open as quickly as ten.
 const rows = JSON.parse(document.getElementById("data").textContent);
-const [KIND, FILE, CLASS, NEEDS, CODES, SIZE, MESSAGE, NEXT] = [0, 1, 2, 3, 4, 5, 6, 7];
+const [KIND, FILE, CLASS, NEEDS, CODES, SIZE, MESSAGE, NEXT, FACTS] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const PAGE = 100; // rows that are added at once when the end of the table comes into view
 const texts = rows.map((row) => row.join("\u0000").toLowerCase());
 const byId = (id) => document.getElementById(id);
@@ -28,7 +28,7 @@ function cell(text, label, kind) {
 function element(row) {
   const made = document.createElement("tr");
   const file = cell(row[FILE], "file");
-  for (const [text, name] of [[row[MESSAGE], "p"], [row[NEXT], "code"]]) {
+  for (const [text, name] of [[row[FACTS], "small"], [row[MESSAGE], "p"], [row[NEXT], "code"]]) {
     if (!text) continue;
     const part = document.createElement(name);
     part.textContent = text;

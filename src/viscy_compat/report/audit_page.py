@@ -17,10 +17,10 @@ from typing import Any, Final
 from viscy_compat.fleet.outcome import AuditOutcome
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.layout import printable
-from viscy_compat.report.terminal import size
+from viscy_compat.report.terminal import size, spell_count
 from viscy_compat.version import __version__
 
-_FIELDS: Final = ("kind", "file", "class", "needs", "codes", "size", "message", "next")
+_FIELDS: Final = ("kind", "file", "class", "needs", "codes", "size", "message", "next", "facts")
 
 
 def page(outcome: AuditOutcome) -> Iterator[str]:
@@ -83,6 +83,7 @@ def _data(row: AuditRow) -> str:
         "size": row.size,
         "message": printable(row.foreign or row.message),
         "next": printable(row.next),
+        "facts": f"{row.format}, {spell_count(row.tensors, 'tensor')}, {size(row.bytes)}" if row.format else "",
     }
     # a script element ends at "</script" whatever its type; JSON reads the escape as the sign itself
     text = json.dumps([told[name] for name in _FIELDS], separators=(",", ":"))

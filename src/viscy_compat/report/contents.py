@@ -29,6 +29,8 @@ def contents_of(result: Result, command: str, data: Data) -> Exhibits:
         return own._replace(facts=own.facts or laid_out(data).facts) if own.maps else own
     if command not in _PARTS:
         return laid_out(data)
+    if command == "audit":
+        data = {name: value for name, value in data.items() if name not in _OF_THE_LEDGER}
     own = _PARTS[command](result, data)
     rest = remainder(data, "\n".join(words_in(own)), {_OWN_TITLES.get(table.title, "") for table in own.tables})
     return own._replace(facts=(*own.facts, *rest.facts), tables=(*own.tables, *rest.tables))
@@ -183,10 +185,53 @@ def _both_files(data: Data) -> Iterator[tuple[str, str, str]]:
     return zip((data["file"], data["other"]), data["formats"], data["prefixes"], strict=True)
 
 
-_OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby"}
+def _verify(result: Result, data: Data) -> Exhibits:
+    source = data["source"]
+    old = {"git": "commit", "wheel": "wheel viscy", "recorded": "the recorded references of"}[source["kind"]]
+    proven = ", proven by git blob ids" if source["proven"] and source["blobs"] else ""
+    went = ("equal", f"{spell_count(len(data['failures']), 'difference')}", "undecided")[result.exit_code]
+    cases = spell_count(data["configurations"], "case")
+    sentence = f"Generation {data['generation']}, {cases} compared with {old} {source['revision']}{proven}: {went}."
+    return Exhibits(sentence=sentence, tables=tuple(filter(None, (_conditions(data),))))
+
+
+def _conditions(data: Data) -> Table | None:
+    """List what each side ran on; where references were compared with, the candidate's is the only one."""
+    rows = [dict(row) for row in data.get("conditions", ())]
+    if not rows:
+        return None
+    sides = ("old", "candidate")[-len(rows) :]
+    cells = tuple((side, *map(str, row.values())) for side, row in zip(sides, rows, strict=True))
+    return Table("versions of both sides", ("side", *rows[0]), cells)
+
+
+def _record(result: Result, data: Data) -> Exhibits:
+    change = ("as before", "another than before")[data["changed"]]
+    checked = " (only compared, nothing was written)" if result.exit_code else ""
+    facts = f"{spell_count(data['configurations'], 'case')}, {size(data['bytes'])}"
+    return Exhibits(sentence=f"{facts}, in {data['file']}: {change}{checked}.")
+
+
+def _audit(result: Result, data: Data) -> Exhibits:
+    counts = (spell_count(data["tensors"], "tensor"), size(data["bytes"])) if data.get("tensors") else ()
+    weights = ", ".join(filter(None, (data.get("format"), *counts)))
+    parts = (" ".join(filter(None, (data.get("class"), data.get("generation")))), weights)
+    sentence = "; ".join(filter(None, (*parts, data.get("foreign"))))
+    return Exhibits(
+        sentence=f"{sentence}." if sentence else "",
+        pastes=_pastes(data),
+        facts=_facts({"to be stated": ", ".join(data.get("needs", ()))}),
+    )
+
+
+_OF_THE_LEDGER = {"schema", "mtime_ns", "inode", "mark", "tool", "options", "named", "codes"}
+"""Of a row of an audit: by what it is known again, and codes, which the findings have."""
+
+_OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby", "versions of both sides": "conditions"}
 """Tables of ours, by title, that show a whole table of the JSON under another name."""
 
 _PARTS = {
+    "audit": _audit,
     "check": _check,
     "remap": _remap,
     "inspect": _inspect,
@@ -194,6 +239,8 @@ _PARTS = {
     "zoo": _zoo,
     "explain": _explain,
     "diff": _diff,
+    "record": _record,
+    "verify": _verify,
 }
 
 

@@ -105,7 +105,7 @@ def _part(section: Section, style: Style, *, alone: bool) -> Iterator[str]:
     if section.messages:
         yield "\n".join(_item(message, None if style.verbose else KEYS) for message in section.messages)
     for paste in section.exhibits.pastes:
-        yield f"{text(paste.label.capitalize())}: {code(paste.code)}"
+        yield f"{text(paste.label[0].upper() + paste.label[1:])}: {code(paste.code)}"
     if section.next and not section.exhibits.pastes:
         yield f"Next: {code(section.next)}"
     yield from _exhibits(section.exhibits)

@@ -99,6 +99,9 @@ _LISTS = {
 _NOUNS = {"zoo": "checkpoint", "inspect": "file", "explain": "finding code"}
 """What commands list that judge nothing."""
 
+_SPEAK_FOR_THEMSELVES = ("check", "explore", "inspect", "diff", "record", "remap", "verify")
+"""Commands whose only result says in its sentence how the whole went."""
+
 
 def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     """Say in one sentence how a report went.
@@ -111,18 +114,16 @@ def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     codes = [result.exit_code for result in report.results]
     if not codes:
         return "Nothing was looked at."
-    if (
-        len(sections) == 1
-        and report.command in ("check", "explore", "inspect", "diff", "remap")
-        and not report.interrupted
-    ):
-        return sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}."
+    if len(sections) == 1 and report.command in _SPEAK_FOR_THEMSELVES and not report.interrupted:
+        doubt = " The run itself is in doubt." if report.exit_code > codes[0] else ""
+        return (sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}.") + doubt
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
-    if len(sections) > 1 and report.command == "check":
+    if len(sections) > 1 and report.command in ("check", "audit"):
         words = [section.verdict for section in sections]
         counts_of = (f"{words.count(word)} {word}" for word in EXIT_CODES if word in words)
-        return f"{spell_count(len(words), 'checkpoint')}: {', '.join(counts_of)}."
+        noun = "checkpoint" if report.command == "check" else "file"
+        return f"{spell_count(len(words), noun)}: {', '.join(counts_of)}."
     counts = [(codes.count(1), "with findings"), (codes.count(2), "could not be decided")]
     parts = [f"{count} of {len(codes)} {what}" for count, what in counts if count]
     if not parts and report.interrupted:

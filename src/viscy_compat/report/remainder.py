@@ -12,6 +12,9 @@ from viscy_compat.report.terminal import MARGIN, Style, sentence_lines
 _TOO_SHORT = 3
 """A value of so few letters may stand in a report by chance."""
 
+_COUNTED_AS = {"configurations": "cases"}
+"""What reports call things that the JSON of the contract calls otherwise."""
+
 
 def remainder(data: Mapping[str, Any], words: str, titles: Collection[str] = ()) -> Exhibits:
     """Return the facts and tables of a result's JSON that are not among these words, nor tables of these titles.
@@ -32,8 +35,12 @@ def remainder(data: Mapping[str, Any], words: str, titles: Collection[str] = ())
 
 def _is_said(fact: Fact, words: str) -> bool:
     name = fact.name.rpartition(".")[2]
+    name = _COUNTED_AS.get(name, name)
     values = {fact.value, fact.value.replace(", ", ","), {"yes": "true", "no": "false"}.get(fact.value, fact.value)}
-    if fact.value == "-" or any(f"{name}={value}" in words or f"{value} {name}" in words for value in values):
+    names = (name, name.removesuffix("s")) if fact.value == "1" else (name,)
+    if fact.value == "-" or any(
+        f"{name}={value}" in words or f"{value} {name}" in words for value in values for name in names
+    ):
         return True
     return any(len(value) > _TOO_SHORT and value in words for value in values - {"true", "false"})
 

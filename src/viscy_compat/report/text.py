@@ -25,6 +25,8 @@ def _remainders(report: Report[Result], text: str, style: Style) -> Iterator[str
     """Yield, for each result, what its JSON holds and the text has not said: who wants everything gets it."""
     from viscy_compat.report.remainder import remainder_lines
 
+    # a sentence may be broken anywhere, and still says what it says
+    whole = " ".join(text.split())
     for result in report.results:
-        if lines := list(remainder_lines(result.to_dict(), text, style)):
+        if lines := list(remainder_lines(result.to_dict(), whole, style)):
             yield "\n".join([f"{style.heading(result.title)}", "  by the names in the JSON:", *lines])

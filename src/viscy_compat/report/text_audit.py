@@ -11,10 +11,12 @@ from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally, TallyRow
 from viscy_compat.layout import printable
 from viscy_compat.report.runners import spelled_out
-from viscy_compat.report.terminal import Style, size
+from viscy_compat.report.terminal import Style, pasted_lines, sentence_lines, size, spell_count
 
 _MOST_ROWS: Final = 6
 """Values of a group that are shown; -v shows them all."""
+_INDENT: Final = 14
+"""Columns of the longest verdict and two blanks: where the file's name begins."""
 
 
 def row_line(row: AuditRow, style: Style) -> str:
@@ -25,7 +27,7 @@ def row_line(row: AuditRow, style: Style) -> str:
     >>> row_line(AuditRow("a b.ckpt", "remappable", class_name="Unet2d", generation="v0.4", codes={"VC105": 1}), Style())
     'remappable    a b.ckpt  Unet2d v0.4  VC105'
     """
-    parts = [style.tint(row.kind, f"{row.kind:<12}"), printable(row.file)]
+    parts = []
     if row.class_name:
         parts.append(f"{row.class_name} {row.generation}".rstrip())
     if row.needs:
@@ -36,7 +38,44 @@ def row_line(row: AuditRow, style: Style) -> str:
         parts.append(printable(row.foreign))
     elif row.message and row.verdict == "unreadable":
         parts.append(printable(row.message))
-    return spelled_out("  ".join(parts))
+    kind, file = f"{row.kind:<{_INDENT - 2}}", printable(row.file)
+    head = f"{style.tint(row.kind, kind)}  {file}"
+    lines = _beside(head, "  ".join(parts), _INDENT + len(file), style)
+    return spelled_out("\n".join([*lines, *(_details(row, style) if style.verbose else ())]))
+
+
+def _beside(head: str, rest: str, length: int, style: Style) -> list[str]:
+    """Return words behind a head of some length, or below it where a terminal has no room beside it."""
+    if not rest:
+        return [head]
+    if not style.terminal or length + 2 + len(rest) <= style.width:
+        return [f"{head}  {rest}"]
+    return [head, *sentence_lines(rest, style, first=" " * _INDENT, rest=" " * _INDENT)]
+
+
+def _details(row: AuditRow, style: Style) -> Iterator[str]:
+    """Yield what else is known of a file, for those who want everything."""
+    indent = " " * _INDENT
+    if row.format:
+        weights = f"{row.format}, {spell_count(row.tensors, 'tensor')}, {size(row.bytes)} of {size(row.size)}"
+        yield indent + weights
+    if row.codes:
+        yield from sentence_lines(f"findings: {describe_codes(row)}", style, first=indent, rest=indent)
+    if row.message and row.verdict != "unreadable":
+        yield from sentence_lines(printable(row.message), style, first=indent, rest=indent)
+    if row.next:
+        yield from pasted_lines("next", row.next, style, language="shell")
+
+
+def describe_codes(row: AuditRow) -> str:
+    """Return the codes of what was found, with how often each was.
+
+    Examples
+    --------
+    >>> describe_codes(AuditRow("a.ckpt", "unknown", codes={"VC301": 1, "VC420": 2}))
+    'VC301, VC420 (2 times)'
+    """
+    return ", ".join(f"{code} ({count} times)" if count > 1 else code for code, count in row.codes.items())
 
 
 def render(report: Report[ReportedRow], style: Style) -> str:
@@ -64,7 +103,7 @@ def _summary_lines(outcome: AuditOutcome, style: Style) -> Iterator[str]:
         if in_group == 1:
             yield style.heading(row.group)
         if in_group <= _MOST_ROWS or style.verbose:
-            yield spelled_out(_table_row(row, style))
+            yield spelled_out("\n".join(_table_row(row, style)))
         elif in_group == _MOST_ROWS + 1:
             yield f"  ... and {sum(each.group == group for each in rows) - _MOST_ROWS} more (-v)"
     if outcome.aside:
@@ -75,9 +114,17 @@ def _summary_lines(outcome: AuditOutcome, style: Style) -> Iterator[str]:
             yield f"  ... and {len(outcome.aside) - len(shown)} more (-v)"
 
 
-def _table_row(row: TallyRow, style: Style) -> str:
+def _table_row(row: TallyRow, style: Style) -> list[str]:
     name = f"{row.value:<26}"
-    title = f"  {CATALOGUE[row.value].title}" if row.value in CATALOGUE else ""
-    examples = ", ".join(map(printable, row.examples))
-    line = f"  {style.tint(row.value, name)} {row.files:>8,} {size(row.bytes):>10}{title}"
-    return f"{line}  {style.paint('e.g. ' + examples, 'dim')}"
+    counts = f" {row.files:>8,} {size(row.bytes):>10}"
+    examples = f"e.g. {', '.join(map(printable, row.examples))}"
+    parts = [*([CATALOGUE[row.value].title] if row.value in CATALOGUE else []), style.paint(examples, "dim")]
+    lines, length = [f"  {style.tint(row.value, name)}{counts}"], 2 + len(name) + len(counts)
+    for part, plain in zip(parts, [*parts[:-1], examples], strict=True):
+        length += 2 + len(plain)
+        if not style.terminal or length <= style.width:
+            lines[-1] += f"  {part}"
+        else:
+            lines += sentence_lines(part, style, first=" " * 6, rest=" " * 6)
+            length = style.width
+    return lines

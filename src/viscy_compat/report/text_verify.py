@@ -64,7 +64,9 @@ def _last_line(report: Report[Result], rows: list[dict[str, Any]], style: Style)
     open_count = sum(result.exit_code == 2 for result in report.results)
     by_record = any(row["source"]["kind"] == "recorded" for row in rows)
     if differ:
-        return style.verdict("differs", f"{differ} of {classes} {'differs' if differ == 1 else 'differ'} ({cases})")
+        open_too = f", {open_count} undecided" if open_count else ""
+        words = f"{differ} of {classes} {'differs' if differ == 1 else 'differ'}{open_too} ({cases})"
+        return style.verdict("differs", words)
     if open_count:
         return style.verdict("undecided", f"{open_count} of {classes} undecided ({cases})")
     if report.interrupted:
