@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
+from zipfile import ZipFile
 
 import pytest
 
-from support.assembly import mapping, storage, tensor, zipped
+from support.assembly import (
+    NUMBERS,
+    Record,
+    archive,
+    lightning,
+    mapping,
+    module,
+    number,
+    ordered,
+    pickled,
+    records,
+    row,
+    safetensors,
+    storage,
+    stream,
+    tensor,
+    zipped,
+)
 from support.files import floats, renaming_plan, torch_file
-from viscy_compat.errors import CompatError, UnreadableCheckpoint
+from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.address import select_set
+from viscy_compat.checkpoint.pickle_nodes import mapping_of
+from viscy_compat.checkpoint.plain import plain
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
+from viscy_compat.errors import CompatError, OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Rename
-from viscy_compat.plans.plan import PlanEnd, plan_of
+from viscy_compat.operations import Drop, Rename
+from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
+from viscy_compat.rewrite import write as writing
 from viscy_compat.rewrite.output import Output
 from viscy_compat.rewrite.remapping import remap
+from viscy_compat.rewrite.write import (
+    PROVENANCE,
+    Job,
+    OutputSet,
+    WrittenFile,
+    becomes_plain,
+    plain_output,
+    same_bytes,
+    write,
+)
 
 ELEMENTS = 100
 HALF = ELEMENTS // 2
@@ -117,3 +154,352 @@ def watch_the_disc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     for name, call in {"write": note_write, "fsync": note_fsync, "link": note_link, "replace": note_replace}.items():
         monkeypatch.setattr(os, name, call)
     return events
+
+
+def entries(sizes: Mapping[str, int], *, first: int = 0) -> dict[str, bytes]:
+    """Nodes of float vectors, each over a storage of its own, the keys of which count from ``first``."""
+    return {
+        name: tensor((size,), (1,), of=storage(str(place), elements=size))
+        for place, (name, size) in enumerate(sizes.items(), first)
+    }
+
+
+def numbered(*sizes: int) -> dict[str, bytes]:
+    return {str(place): floats(place, size) for place, size in enumerate(sizes)}
+
+
+def opened(path: Path, root: bytes, data: Mapping[str, bytes], *more: Record, site: str | None = None) -> Checkpoint:
+    """A torch zip file with these contents and more records, opened."""
+    listed = records(pickled(root), data)
+    path.write_bytes(archive([*listed[:-1], *more, listed[-1]]))
+    return open_checkpoint(str(path), state_dict=site)
+
+
+def renaming(names: Mapping[str, str], sizes: Mapping[str, int], *drops: str) -> Plan:
+    """The plan that renames the tensors of one set, and drops others."""
+    here = {name: TensorSpec((size,)) for name, size in sizes.items()}
+    there = {new: here[old] for old, new in names.items()}
+    rows = [*(Rename(old, new) for old, new in names.items()), *(Drop(name, "no place") for name in drops)]
+    return plan_of(PlanEnd(here), PlanEnd(there), rows)
+
+
+def out_of(job: Job) -> tuple[WrittenFile, dict[str, bytes]]:
+    """Write a job; return what was written, and every record of it by its name, in their order."""
+    seen: list[str] = []
+    written = write(job, seen.append)
+    assert seen
+    assert not Path(seen[0]).exists()
+    with ZipFile(job.out) as held:
+        return written, {name: held.read(name) for name in held.namelist()}
+
+
+TWO = {"t.0": 3, "t.1": 5}
+EXTRA = Record("archive/extra/notes.txt", b"a record that nobody knows")
+LEAN = Record("archive/.format_version", b"1")
+
+
+def lightning_job(folder: Path, **fields: Any) -> Job:
+    """A Lightning file of two tensors in which the first is renamed and the second dropped."""
+    state = mapping(entries({f"model.{name}": size for name, size in TWO.items()}))
+    root = lightning(state_dict=state, callbacks=mapping({"a": number(1)}), hyper_parameters=mapping({"b": number(2)}))
+    checkpoint = opened(folder / "old.ckpt", root, numbered(3, 5), EXTRA, LEAN)
+    plan = renaming({"t.0": "u.x"}, TWO, "t.1")
+    keys = {name: f"model.{name}" for name in TWO}
+    weights = OutputSet(checkpoint, keys=keys, plan=plan, prefix="model.", source_prefix="model.", site=checkpoint.site)
+    return Job(weights, out=str(folder / "new.ckpt"), format="torch", **fields)
+
+
+def test_a_file_with_a_graph_keeps_its_records_but_for_storages_that_nothing_refers_to(tmp_path: Path) -> None:
+    written, held = out_of(lightning_job(tmp_path, metadata={"by": "us", "why": "two"}))
+    assert list(held) == [
+        "archive/data.pkl",
+        "archive/byteorder",
+        "archive/data/0",
+        EXTRA.name,
+        LEAN.name,
+        "archive/version",
+        f"archive/{PROVENANCE}",
+    ]
+    assert held["archive/data/0"] == floats(0, 3)
+    assert (held[EXTRA.name], held["archive/version"], held["archive/byteorder"]) == (EXTRA.data, b"3\n", b"little")
+    assert held[f"archive/{PROVENANCE}"] == b'{\n "by": "us",\n "why": "two"\n}'
+    new = open_checkpoint(written.path)
+    assert list(new.tensors) == ["model.u.x"]
+    assert {*new.entries} >= {"epoch", "pytorch-lightning_version", "callbacks", "hyper_parameters"}
+    assert (written.path, written.size, written.tensors) == (
+        str(tmp_path / "new.ckpt"),
+        (tmp_path / "new.ckpt").stat().st_size,
+        1,
+    )
+    assert (written.tied, written.admission.omissions) == ({}, ())
+
+
+def test_the_weights_alone_leave_the_other_records_and_entries_out(tmp_path: Path) -> None:
+    _, held = out_of(lightning_job(tmp_path, weights_only=True))
+    assert list(held) == ["archive/data.pkl", "archive/byteorder", "archive/data/0", LEAN.name, "archive/version"]
+    new = open_checkpoint(str(tmp_path / "new.ckpt"))
+    assert {*new.entries} == {"epoch", "pytorch-lightning_version", "hyper_parameters"}
+
+
+def test_a_record_of_ours_is_renewed_and_without_anything_new_kept(tmp_path: Path) -> None:
+    job = lightning_job(tmp_path, metadata={"by": "us"})
+    out_of(job)
+    again = open_checkpoint(job.out)
+    plan = renaming({"u.x": "v.x"}, {"u.x": 3})
+    weights = job.weights._replace(checkpoint=again, keys={"u.x": "model.u.x"}, plan=plan)
+    _, renewed = out_of(job._replace(weights=weights, out=str(tmp_path / "newer.ckpt"), metadata={"by": "them"}))
+    assert list(renewed)[-1] == f"archive/{PROVENANCE}"
+    assert renewed[f"archive/{PROVENANCE}"] == b'{\n "by": "them"\n}'
+    _, kept = out_of(job._replace(weights=weights, out=str(tmp_path / "newest.ckpt"), metadata={}))
+    assert kept[f"archive/{PROVENANCE}"] == b'{\n "by": "us"\n}'
+
+
+@pytest.mark.parametrize("source", ["stream", "safetensors"])
+def test_a_file_without_a_graph_becomes_a_plain_state_dict(tmp_path: Path, source: str) -> None:
+    path = tmp_path / f"old.{source}"
+    content = stream(mapping({"w": tensor()})) if source == "stream" else safetensors({"w": row()})
+    path.write_bytes(content)
+    plan = plan_of(
+        PlanEnd({"w": TensorSpec((2, 3))}), PlanEnd({"model.x": TensorSpec((2, 3))}), [Rename("w", "model.x")]
+    )
+    job = Job(OutputSet(open_checkpoint(str(path)), {"w": "w"}, plan), str(tmp_path / "new.pt"), "torch")
+    assert plain_output(job)
+    written, held = out_of(job._replace(metadata={"by": "us"}))
+    assert list(held) == [
+        "archive/data.pkl",
+        "archive/byteorder",
+        "archive/data/0",
+        "archive/version",
+        f"archive/{PROVENANCE}",
+    ]
+    assert (held["archive/byteorder"], held["archive/version"]) == (b"little", b"3\n")
+    assert held["archive/data/0"] == NUMBERS
+    new = open_checkpoint(written.path)
+    assert [(name, one.spec.shape) for name, one in new.tensors.items()] == [("model.x", (2, 3))]
+
+
+def test_a_torch_file_keeps_its_graph_and_a_pickled_module_does_not(tmp_path: Path) -> None:
+    job = lightning_job(tmp_path)
+    assert not plain_output(job)
+    assert plain_output(job._replace(format="safetensors"))
+    root = module({"w": tensor()})
+    assert becomes_plain(opened(tmp_path / "module.pt", root, {"0": NUMBERS}))
+
+
+def test_siblings_are_written_to_their_own_place_and_others_are_removed(tmp_path: Path) -> None:
+    root = lightning(
+        state_dict=mapping(entries({"model.t.0": 3})),
+        ema=mapping(entries({"t.0": 3}, first=1)),
+        junk=mapping({"q": number(1)}),
+        more=mapping({"deep": mapping({"r": number(2)}), "stays": number(3)}),
+    )
+    checkpoint = opened(tmp_path / "old.ckpt", root, numbered(3, 3))
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    weights = OutputSet(
+        checkpoint, {"t.0": "model.t.0"}, plan, prefix="model.", source_prefix="model.", site="state_dict"
+    )
+    sibling = OutputSet(select_set(checkpoint, "ema"), {"t.0": "t.0"}, plan, site="ema")
+    job = Job(
+        weights,
+        str(tmp_path / "new.ckpt"),
+        "torch",
+        siblings=(sibling,),
+        removed=("junk", "more.deep"),
+    )
+    _, held = out_of(job)
+    assert (held["archive/data/0"], held["archive/data/1"]) == (floats(0, 3), floats(1, 3))
+    assert list(open_checkpoint(job.out, state_dict="state_dict").tensors) == ["model.u.x"]
+    assert list(open_checkpoint(job.out, state_dict="ema").tensors) == ["u.x"]
+    new = open_checkpoint(job.out, state_dict="state_dict")
+    assert "junk" not in new.entries
+    assert plain(mapping_of(new.root)["more"]) == {"stays": 3}  # type: ignore[index]
+
+
+def test_two_sets_of_one_state_dict_stand_one_after_the_other(tmp_path: Path) -> None:
+    root = mapping(entries({"one.t.0": 3, "two.t.0": 3}))
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(3, 3))
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    first, second = (
+        OutputSet(checkpoint, {"t.0": f"{side}.t.0"}, plan, prefix=f"{side}.", source_prefix=f"{side}.")
+        for side in ("one", "two")
+    )
+    job = Job(first, str(tmp_path / "new.pt"), "torch", siblings=(second,))
+    out_of(job)
+    assert list(open_checkpoint(job.out).tensors) == ["one.u.x", "two.u.x"]
+
+
+def test_a_set_is_written_to_a_place_that_is_new(tmp_path: Path) -> None:
+    root = mapping({"weights": mapping(entries({"t.0": 3})), "epoch": number(1)})
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(3))
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    job = Job(OutputSet(checkpoint, {"t.0": "t.0"}, plan, site="state_dict"), str(tmp_path / "new.pt"), "torch")
+    out_of(job._replace(removed=("weights",)))
+    assert [known.path for known in open_checkpoint(job.out).sites] == ["state_dict"]
+    assert list(open_checkpoint(job.out, state_dict="state_dict").tensors) == ["u.x"]
+
+
+METADATA = {"": 1, "net": 2, "net.norm": 3, "head": 4, "other": 5}
+
+
+def versions(path: str, **stated: Any) -> dict[str, int]:
+    """The module versions that a state dict holds, by module path."""
+    node = open_checkpoint(path, **stated).state_node
+    (attributes,) = (plain(each) for each in node.states)
+    return {name: facts["version"] for name, facts in attributes["_metadata"].items()}  # type: ignore[index]
+
+
+def test_module_versions_move_with_their_modules(tmp_path: Path) -> None:
+    facts = {path: mapping({"version": number(version)}) for path, version in METADATA.items()}
+    sizes = {"net.norm.w": 3, "net.w": 3, "head.w": 3}
+    state = ordered(entries(sizes), _metadata=ordered(facts))
+    checkpoint = opened(tmp_path / "old.pt", state, numbered(3, 3, 3))
+    plan = renaming({"net.norm.w": "net.ln.w", "net.w": "net.w", "head.w": "top.w"}, sizes)
+    job = Job(OutputSet(checkpoint, {name: name for name in sizes}, plan), str(tmp_path / "new.pt"), "torch")
+    out_of(job)
+    assert versions(job.out) == {"": 1, "net": 2, "net.ln": 3, "top": 4, "other": 5}
+
+
+def test_module_versions_move_below_another_prefix(tmp_path: Path) -> None:
+    paths = {"": 1, "model": 2, "model.net": 3, "loss": 4}
+    facts = {path: mapping({"version": number(version)}) for path, version in paths.items()}
+    state = ordered(entries({"model.net.w": 3}), _metadata=ordered(facts))
+    checkpoint = opened(tmp_path / "old.pt", state, numbered(3))
+    plan = renaming({"net.w": "core.w"}, {"net.w": 3})
+    for prefix, expected in (
+        ("", {"": 2, "core": 3}),
+        ("module.", {"": 1, "module": 2, "module.core": 3}),
+        ("model.", {"": 1, "model": 2, "model.core": 3}),
+    ):
+        out = str(tmp_path / f"new{prefix}.pt")
+        weights = OutputSet(checkpoint, {"net.w": "model.net.w"}, plan, prefix=prefix, source_prefix="model.")
+        out_of(Job(weights, out, "torch"))
+        assert versions(out) == expected
+
+
+def test_tensors_over_the_same_bytes_are_tied(tmp_path: Path) -> None:
+    held = storage("0", elements=6)
+    root = mapping(
+        {
+            "a": tensor((6,), (1,), of=held),
+            "b": tensor((6,), (1,), of=held),
+            "c": tensor((3,), (1,), offset=3, of=held),
+            "none": tensor((0,), (1,), of=held),
+            "nothing": tensor((0,), (1,), of=held),
+        }
+    )
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(6))
+    sizes = {"a": 6, "b": 6, "c": 3, "none": 0, "nothing": 0}
+    plan = renaming({name: f"x.{name}" for name in sizes}, sizes)
+    job = Job(OutputSet(checkpoint, {name: name for name in sizes}, plan), str(tmp_path / "new.pt"), "torch")
+    written, held_records = out_of(job)
+    assert written.tied == {"x.b": "x.a"}
+    assert [name for name in held_records if name.startswith("archive/data/")] == ["archive/data/0"]
+    out = str(tmp_path / "new.safetensors")
+    write(job._replace(out=out, format="safetensors", metadata={"by": "us"}), lambda path: None)
+    new = open_checkpoint(out)
+    assert new.metadata == {"by": "us", "viscy_compat.tied": '{"x.b": "x.a"}'}
+    with TensorReader(new) as reader:
+        assert {name: b"".join(reader.chunks(one, size=8)) for name, one in new.tensors.items()} == {
+            "x.a": floats(0, 6),
+            "x.b": floats(0, 6),
+            "x.c": floats(0, 6)[12:],
+            "x.none": b"",
+            "x.nothing": b"",
+        }
+
+
+@pytest.mark.parametrize("ending", ["safetensors", "ckpt"])
+def test_what_the_recheck_refuses_is_not_put_in_its_place(tmp_path: Path, ending: str) -> None:
+    format: Any = "safetensors" if ending == "safetensors" else "torch"
+    job = lightning_job(tmp_path)._replace(out=str(tmp_path / f"new.{ending}"), format=format)
+
+    def refuse(path: str) -> None:
+        assert list(open_checkpoint(path).tensors) == (["model.u.x"])
+        raise OutputRefused("not as it should be")
+
+    with pytest.raises(OutputRefused, match="not as it should be"):
+        write(job, refuse)
+    assert [path.name for path in tmp_path.iterdir()] == ["old.ckpt"]
+
+
+def test_a_disc_that_is_too_small_is_refused_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = lightning_job(tmp_path)
+    monkeypatch.setattr(Output, "free_bytes", lambda self: 11)
+    with pytest.raises(OutputRefused) as caught:
+        write(job, lambda path: pytest.fail("written"))
+    # the pickle's length is not of interest: every record together is more than the tensors
+    needed = int(caught.value.message.split()[0])
+    assert needed > 12
+    assert caught.value.message == f"{needed} bytes are needed, and the disc has 11 left; nothing was written"
+    assert (caught.value.where, caught.value.fix) == (job.out, "make room, or choose another disc")
+    monkeypatch.setattr(Output, "free_bytes", lambda self: needed)
+    write(job, lambda path: None)
+
+
+def test_a_disc_that_does_not_tell_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Output, "free_bytes", lambda self: None)
+    assert write(lightning_job(tmp_path), lambda path: None).tensors == 1
+
+
+@pytest.mark.parametrize("damage", ["value", "name", "shape"])
+@pytest.mark.parametrize("ending", ["safetensors", "pt"])
+def test_a_new_file_that_is_not_what_was_written_is_removed(tmp_path: Path, damage: str, ending: str) -> None:
+    """The recheck is where the test puts another file into the place of the one that was written."""
+    checkpoint = opened(tmp_path / "old.pt", mapping(entries(TWO)), numbered(3, 5))
+    plan = renaming({"t.0": "u.0", "t.1": "u.1"}, TWO)
+    format: Any = "safetensors" if ending == "safetensors" else "torch"
+    job = Job(OutputSet(checkpoint, {name: name for name in TWO}, plan), str(tmp_path / f"new.{ending}"), format)
+
+    def exchange(path: str) -> None:
+        sizes = {"u.0": 3, "u.1" if damage != "name" else "v.1": 5 if damage != "shape" else 4}
+        values = {name: floats(place, size) for place, (name, size) in enumerate(sizes.items())}
+        if damage == "value":
+            values["u.1"] = values["u.1"][:-1] + b"\x00"
+        if format == "torch":
+            Path(path).write_bytes(zipped(mapping(entries(sizes)), dict(zip("01", values.values(), strict=True))))
+            return
+        header, place = {}, 0
+        for name, data in values.items():
+            header[name] = row((len(data) // 4,), place, place + len(data))
+            place += len(data)
+        Path(path).write_bytes(safetensors(header, b"".join(values.values())))
+
+    what = {"value": "u.1", "name": "its tensors have other names", "shape": "u.1"}[damage]
+    with pytest.raises(UnreadableCheckpoint) as caught:
+        write(job, exchange)
+    assert caught.value.message == f"the new file, read again, is not what was written ({what}); it was removed"
+    assert caught.value.where == job.out
+    assert caught.value.fix == "check the disc and try again; if it happens twice, report it as a defect"
+    assert [path.name for path in tmp_path.iterdir()] == ["old.pt"]
+
+
+def test_large_tensors_are_compared_in_slices_by_two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "WORTHWHILE", 64)
+    monkeypatch.setattr(writing, "SLICE", 64)
+    sizes = {"t.0": 100, "t.1": 16, "t.2": 17}
+    checkpoint = opened(tmp_path / "old.pt", mapping(entries(sizes)), numbered(100, 16, 17))
+    plan = renaming({name: f"u{name[1:]}" for name in sizes}, sizes)
+    job = Job(OutputSet(checkpoint, {name: name for name in sizes}, plan), str(tmp_path / "new.pt"), "torch")
+    _, held = out_of(job)
+    assert [held[f"archive/data/{place}"] for place in range(3)] == [floats(0, 100), floats(1, 16), floats(2, 17)]
+    for element in (0, 15, 16, 99):
+        out = str(tmp_path / f"new{element}.pt")
+        with pytest.raises(UnreadableCheckpoint, match=r"\(u\.0\)"):
+            write(job._replace(out=out), partial(flip_element, floats(0, 100), element))
+
+
+def flip_element(content: bytes, element: int, path: str) -> None:
+    flip(Path(path), Path(path).read_bytes().index(content) + 4 * element)
+
+
+def test_streams_are_the_same_however_they_are_cut() -> None:
+    whole = [b"abcdef"]
+    for other in ([b"a", b"bcde", b"f"], [b"abc", b"def"], [b"abcdef"]):
+        assert same_bytes(iter(whole), iter(other))
+        assert same_bytes(iter(other), iter(whole))
+    for other in ([b"abc", b"deg"], [b"abcde"], [b"abcdef", b"g"], []):
+        assert not same_bytes(iter(whole), iter(other))
+        assert not same_bytes(iter(other), iter(whole))
+    assert same_bytes(iter(()), iter(()))
