@@ -14,7 +14,7 @@ from viscy_compat.diagnosis import causes
 from viscy_compat.diagnosis.address_flags import flag, needed_address
 from viscy_compat.diagnosis.judgement import settings_of, target_beside
 from viscy_compat.diagnosis.knowledge import gather, refuse_foreign, refuse_texts
-from viscy_compat.diagnosis.result import CheckResult, Stranger
+from viscy_compat.diagnosis.result import CheckResult, Stranger, summary_of
 from viscy_compat.diagnosis.settlement import SettledConfig, settle, settle_with
 from viscy_compat.errors import PlanRefused, Unbuildable
 from viscy_compat.findings import Finding
@@ -55,7 +55,7 @@ def _as_stated(found: Stranger, class_name: str, statements: tuple[Statement, ..
         return found
     result = verdict_by_shapes(found.result, checkpoint, view, config)
     if result.verdict == "remappable":
-        result = result._replace(plan=plan, next=_command(checkpoint.path, class_name, config, address))
+        result = result._replace(plan=summary_of(plan), next=_command(checkpoint.path, class_name, config, address))
     return found._replace(result=result, view=view)
 
 

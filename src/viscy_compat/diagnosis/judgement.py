@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
 from viscy_compat.diagnosis import causes, strictness
 from viscy_compat.diagnosis.address_flags import flag, keyword, needed_address
-from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Recognised, Stranger, Unreadable
+from viscy_compat.diagnosis.result import CheckResult, Diagnosis, Recognised, Stranger, Unreadable, summary_of
 from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.settlement import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
@@ -101,7 +101,7 @@ def _of_known_class(
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
         identity=config.identity,
-        plan=plan if verdict != "incompatible" else None,
+        plan=summary_of(plan) if plan and verdict != "incompatible" else None,
         next=_next_command(checkpoint, view, verdict, config, address),
         python=_load_line(checkpoint, config, address) if verdict in _LOADABLE else "",
     )

@@ -47,6 +47,45 @@ class Identity(NamedTuple):
         }
 
 
+class PlanSummary(NamedTuple):
+    """How many tensors a total plan renames, drops, fills and casts, and what it does to all names at once.
+
+    A result keeps this and not the plan: the rows and layouts of one are a hundred kilobytes, and a folder has thousands.
+    """
+
+    renames: int = 0
+    drops: int = 0
+    fills: int = 0
+    casts: int = 0
+    prefix_rows: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the ``plan`` object of the contract."""
+        counts = {"renames": self.renames, "drops": self.drops, "fills": self.fills, "casts": self.casts}
+        return {"total": True, **counts, **({"prefix": list(self.prefix_rows)} if self.prefix_rows else {})}
+
+
+def summary_of(plan: Plan) -> PlanSummary:
+    """Count what a plan does.
+
+    Examples
+    --------
+    >>> from viscy_compat.layout import TensorSpec
+    >>> from viscy_compat.plans.plan import PlanEnd, plan_of
+    >>> here, there = PlanEnd({"a": TensorSpec((2,))}), PlanEnd({"b": TensorSpec((2,))})
+    >>> summary_of(plan_of(here, there, [Rename("a", "b")])).to_dict()
+    {'total': True, 'renames': 1, 'drops': 0, 'fills': 0, 'casts': 0}
+    """
+    kinds = [type(row) for row in plan.changes]
+    return PlanSummary(
+        renames=kinds.count(Rename),
+        drops=kinds.count(Drop),
+        fills=kinds.count(Fill),
+        casts=kinds.count(Cast),
+        prefix_rows=plan.prefix_rows,
+    )
+
+
 class CheckResult(NamedTuple):
     """The verdict on one file, as `check` reports it."""
 
@@ -58,7 +97,7 @@ class CheckResult(NamedTuple):
     identity: Identity | None = None
     tensors: int = 0
     bytes: int = 0
-    plan: Plan | None = None
+    plan: PlanSummary | None = None
     next: str = ""
     python: str = ""
     state_dict: str | None = None
@@ -102,7 +141,7 @@ class CheckResult(NamedTuple):
             "bytes": self.bytes,
             "state_dict": self.state_dict,
             "sets": [row.to_dict() for row in self.sets],
-            "plan": _plan_summary(self.plan) if self.plan else None,
+            "plan": self.plan.to_dict() if self.plan else None,
             "expect": self.expect.to_dict() if self.expect else None,
             "against": self.against,
             "findings": [finding.to_dict() for finding in self.findings],
@@ -150,15 +189,3 @@ class Unreadable(NamedTuple):
 
 Diagnosis = Recognised | Stranger | Unreadable
 """What `check` found out about one file."""
-
-
-def _plan_summary(plan: Plan) -> dict[str, Any]:
-    renames = sum(row.source != row.target for row in plan.operations if isinstance(row, Rename))
-    return {
-        "total": True,
-        "renames": renames,
-        "drops": plan.count(Drop),
-        "fills": plan.count(Fill),
-        "casts": plan.count(Cast),
-        **({"prefix": list(plan.prefix_rows)} if plan.prefix_rows else {}),
-    }
