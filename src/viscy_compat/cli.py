@@ -28,7 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         The words after the program name; those of the process by default.
     """
     words = sys.argv[1:] if argv is None else argv
-    _print_any_text()
+    # what the encoding of a terminal or pipe does not have is escaped: a report is never lost to one letter
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if not words or words[0] in ("-h", "--help"):
         say(_overview())
         return 0 if words else 2
@@ -38,16 +41,13 @@ def main(argv: list[str] | None = None) -> int:
     return _run(words[0], words[1:])
 
 
-def _print_any_text() -> None:
-    """Escape what the encoding of a terminal or pipe does not have: a report is never lost to one letter."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
 def _run(command: str, words: list[str]) -> int:
     if command not in COMMANDS:
-        return _complain(_unknown_command(command))
+        from difflib import get_close_matches
+
+        near = get_close_matches(command, COMMANDS, n=1)
+        fix = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
+        return _complain(CompatError(f"there is no command {printable(command)!r}", fix=fix))
     before = gc.get_threshold()
     gc.set_threshold(_GARBAGE, *before[1:])
     try:
@@ -97,14 +97,6 @@ def _overview() -> str:
         f"commands:\n{rows}\n\n"
         "'viscy-compat COMMAND --help' tells more. Exit codes: 0 holds, 1 findings, 2 could not decide, 130 interrupted."
     )
-
-
-def _unknown_command(command: str) -> CompatError:
-    from difflib import get_close_matches
-
-    near = get_close_matches(command, COMMANDS, n=1)
-    fix = f"did you mean '{near[0]}'?" if near else f"commands: {', '.join(COMMANDS)}"
-    return CompatError(f"there is no command {printable(command)!r}", fix=fix)
 
 
 def _complain(error: CompatError) -> int:

@@ -68,7 +68,10 @@ class Catalogue(Mapping[str, Code]):
 
     def _read(self) -> dict[str, Code]:
         if not self._codes:
-            self._codes.update((code.id, code) for code in _codes_of(_text_of_catalogue()))
+            # the loader of this module reads the file that lies beside it, in a zip archive too
+            path = os.path.join(os.path.dirname(__file__), "catalogue.txt")
+            text: bytes = __loader__.get_data(path)  # type: ignore[name-defined]
+            self._codes.update((code.id, code) for code in _codes_of(text.decode("utf-8").replace("\r\n", "\n")))
         return self._codes
 
     def __getitem__(self, code: str) -> Code:
@@ -79,13 +82,6 @@ class Catalogue(Mapping[str, Code]):
 
     def __len__(self) -> int:
         return len(self._read())
-
-
-def _text_of_catalogue() -> str:
-    """The loader of this module reads the file that lies beside it, in a zip archive too."""
-    path = os.path.join(os.path.dirname(__file__), "catalogue.txt")
-    text: bytes = __loader__.get_data(path)  # type: ignore[name-defined]
-    return text.decode("utf-8").replace("\r\n", "\n")
 
 
 def _codes_of(text: str) -> Iterator[Code]:

@@ -135,7 +135,9 @@ def read_configuration(
         document = _document(name)
         table = _our_table(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
         if table or path is not None:
-            return _configuration(table, _project_version(document), day, name)
+            project = document.get("project", {})
+            project_version = str(project.get("version", "")) if isinstance(project, Mapping) else ""
+            return _configuration(table, project_version, day, name)
     return Configuration()
 
 
@@ -295,11 +297,6 @@ def _list_of_names(table: Mapping[str, Any], key: str, where: str) -> tuple[str,
     return tuple(found)
 
 
-def _project_version(document: Mapping[str, Any]) -> str:
-    project = document.get("project", {})
-    return str(project.get("version", "")) if isinstance(project, Mapping) else ""
-
-
 def _waiver(name: str, row: Any, version: str, today: date, where: str) -> Waiver:
     complaint = _complaint(row) or _about_nothing(row)
     if complaint:
@@ -308,7 +305,12 @@ def _waiver(name: str, row: Any, version: str, today: date, where: str) -> Waive
     if isinstance(expires, date):
         expired = (expires.date() if isinstance(expires, datetime) else expires) <= today
     else:
-        expired = _has_come(expires, version, where)
+        if not version_numbers(expires):
+            raise UsageError(f"{expires!r} is neither a date nor a version", where=where, fix="expires = 2027-01-31")
+        if not version_numbers(version):
+            message = "expires with a version, and the project's version does not stand in this file"
+            raise UsageError(message, where=where, fix="give a date: expires = 2027-01-31")
+        expired = version_numbers(version) >= version_numbers(expires)
     return Waiver(
         name, row["class"], about=row.get("code") or row["law"], reason=row["reason"], expires=expires, expired=expired
     )
@@ -335,12 +337,3 @@ def _about_nothing(row: Mapping[str, Any]) -> str:
     return (
         f"is about the law {law!r}, and there is no such law ({_suggest(law, LAWS)})" if law and law not in LAWS else ""
     )
-
-
-def _has_come(expires: str, version: str, where: str) -> bool:
-    if not version_numbers(expires):
-        raise UsageError(f"{expires!r} is neither a date nor a version", where=where, fix="expires = 2027-01-31")
-    if not version_numbers(version):
-        message = "expires with a version, and the project's version does not stand in this file"
-        raise UsageError(message, where=where, fix="give a date: expires = 2027-01-31")
-    return version_numbers(version) >= version_numbers(expires)

@@ -167,15 +167,11 @@ def _exact_neighbours(
         for change in changes[:_MOST_TRIED]:
             if (
                 len(found) < _MOST_NEARBY
-                and not _contains(change, found)
+                and not any(change.items() >= one.items() for one in found)
                 and _is_exact(architecture, config, fed, change)
             ):
                 found.append(change)
                 yield change
-
-
-def _contains(change: Mapping[str, Any], smaller: list[Mapping[str, Any]]) -> bool:
-    return any(change.items() >= one.items() for one in smaller)
 
 
 def _is_exact(
@@ -194,14 +190,10 @@ def _neighbours(architecture: Architecture, config: Config, fed: tuple[int, ...]
         # a default of None or () follows from other arguments, which are asked for themselves; a value in another
         # spelling has no neighbours
         derived = now is None or now == () or not is_a_value(argument.values(config), now)
-        if argument.effect == "predictions" and not derived and not _is_choice(argument.values(config)):
+        if argument.effect == "predictions" and not derived and not isinstance(argument.values(config), Choice):
             values = [value for value in _others(argument.values(config), now) if value != now]
             choices[argument.name] = sorted(values, key=lambda value: _distance(now, value))[:24]
     return choices
-
-
-def _is_choice(domain: Domain) -> bool:
-    return isinstance(domain, Choice)
 
 
 def _other_inputs(fed: tuple[int, ...]) -> list[Any]:

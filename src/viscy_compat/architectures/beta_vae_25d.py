@@ -250,10 +250,6 @@ def _wrong_width(config: Config) -> str:
         if not fits or (config["conv_blocks"] and actual != middle):
             return f"a decoder stage for {inputs} channels gets another number, or one that 4 does not divide"
         actual = outputs if config["conv_blocks"] else actual
-    return _wrong_head(config, actual)
-
-
-def _wrong_head(config: Config, actual: int) -> str:
     depth = config["out_stack_depth"] + 2
     needed = depth * config["in_channels"] * 4 * config["head_expansion_ratio"]
     return "" if actual == needed else f"the head needs {needed} channels, the decoder gives {actual}"

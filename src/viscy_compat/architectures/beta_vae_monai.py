@@ -151,18 +151,6 @@ def _refuse_contradictions(config: Config) -> None:
         raise Unbuildable(f"more than {_MOST_UNITS} residual units are beyond what is known here")
 
 
-def _encoder(footprint: MonaiFootprint) -> Entries:
-    inputs = footprint.in_channels
-    for index, (outputs, strided) in enumerate(zip(footprint.channels, footprint.strided, strict=True)):
-        name = f"model.encode.encode_{index}"
-        unit = Residual(outputs, inputs, kernel=footprint.kernel, subunits=footprint.res_units, strided=strided)
-        if footprint.res_units:
-            yield from residual_unit(name, unit, footprint.traits)
-        else:
-            yield from block(name, outputs, inputs, footprint.kernel, footprint.traits)
-        inputs = outputs
-
-
 def _intermediate(footprint: MonaiFootprint) -> Entries:
     inputs = footprint.channels[-1]
     for index, outputs in enumerate(footprint.inter):
@@ -461,11 +449,7 @@ def _refusal(config: Config, footprint: MonaiFootprint, shape: tuple[int, ...]) 
         return f"the last map has {area} places, in_shape={config['in_shape']} asks for {footprint.area}"
     if not footprint.traits.batch and area == 1:
         return "instance norm refuses a map of one element"
-    return _refusal_of_slopes(footprint)
-
-
-def _refusal_of_slopes(footprint: MonaiFootprint) -> str:
-    """Say where a PReLU with a weight for each channel meets maps of another width."""
+    # a PReLU with a weight for each channel refuses maps of another width
     count = footprint.traits.slopes
     widths = {*footprint.channels, *footprint.inter, *((footprint.out_channels,) if footprint.res_units else ())}
     others = sorted(widths - {count})
@@ -712,7 +696,15 @@ class BetaVaeMonai(Architecture):
     def tensors(self, footprint: MonaiFootprint) -> Entries:
         """Yield the layers down, those between, the layers up, and the latent layers."""
         flat = footprint.encoded * footprint.area
-        yield from _encoder(footprint)
+        inputs = footprint.in_channels
+        for index, (outputs, strided) in enumerate(zip(footprint.channels, footprint.strided, strict=True)):
+            name = f"model.encode.encode_{index}"
+            unit = Residual(outputs, inputs, kernel=footprint.kernel, subunits=footprint.res_units, strided=strided)
+            if footprint.res_units:
+                yield from residual_unit(name, unit, footprint.traits)
+            else:
+                yield from block(name, outputs, inputs, footprint.kernel, footprint.traits)
+            inputs = outputs
         yield from _intermediate(footprint)
         yield from _decoder(footprint)
         yield from linear("model.mu", footprint.latent_size, flat)

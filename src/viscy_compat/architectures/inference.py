@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from viscy_compat.annotations import Any, Collection, Iterable, Iterator
+from viscy_compat.annotations import Any, Collection, Iterator
 from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,
@@ -329,17 +329,14 @@ class _Choices:
     def _options(self, ambiguity: Ambiguity, stated: Config) -> list[Config]:
         """Return the joint values that fit, over all releases of the generation that could be meant."""
         found: list[Config] = []
-        for fixed in self._fixed(stated):
+        releases = [release for release in self.generation.releases if release.fits(stated)]
+        releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
+        for fixed in (release.constants for release in releases):
             for option in ambiguity.values(self.config, {**stated, **fixed}):
                 agrees = all(fixed.get(name, value) == value for name, value in option.items())
                 if agrees and option not in found and self._agrees(option, stated) and self.fits(option):
                     found.append(option)
         return found
-
-    def _fixed(self, stated: Config) -> Iterable[Config]:
-        releases = [release for release in self.generation.releases if release.fits(stated)]
-        releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
-        return [release.constants for release in releases]
 
     def _defaults_met(self, arguments: tuple[tuple[str, Any], ...]) -> int:
         return sum(name in self.config and self.config[name] == default for name, default in arguments)
@@ -427,7 +424,8 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
         if not attempts:
             continue
         best = min(attempts, key=lambda attempt: attempt.apart)
-        if _worth_improving(layout, best):
+        # only a file that may be of this class at all is worth it: trying arguments costs a layout each
+        if best.apart > 1 and len(layout) < 2 * len(best.expected) + 64:
             best = _improve(architecture, generation, layout, best)
         found = differences(layout, best.expected)
         shared = len(best.expected) - len(found.missing) - len(found.reshaped)
@@ -507,11 +505,6 @@ def _apart(layout: Layout, expected: Layout) -> int:
     """Count as `distance` does, without listing."""
     same = sum(name in layout and layout[name].shape == spec.shape for name, spec in expected.items())
     return len(expected) - same + len(layout.keys() - expected.keys())
-
-
-def _worth_improving(layout: Layout, attempt: _Attempt) -> bool:
-    """Whether the file may be of this class at all: trying arguments costs a layout each."""
-    return attempt.apart > 1 and len(layout) < 2 * len(attempt.expected) + 64
 
 
 def _improve(architecture: Architecture, generation: Generation, layout: Layout, best: _Attempt) -> _Attempt:

@@ -64,7 +64,8 @@ def run(arguments: Namespace) -> int:
     targets = targets_of(paths, links, aside)
     with TargetSpool(map(from_anywhere, targets) if arguments.on else targets) as spool:
         if not spool.count:
-            _refuse_nothing(paths, aside)
+            where, what = (aside[0].file, aside[0].what) if aside else ("", "no path was given")
+            raise UsageError(what, where=where, fix="name files, or a folder that holds checkpoints")
         with Ledger(arguments.ledger or usual_ledger(paths)) as ledger:
             engine = engine_for(arguments.on, arguments.jobs, spool.count)
             return _audited(
@@ -157,8 +158,3 @@ def _question(arguments: Namespace, rooms: tuple[str, ...]) -> AuditQuestion:
         depth="every byte" if arguments.thorough else "verdict",
         rooms=rooms,
     )
-
-
-def _refuse_nothing(paths: list[str], aside: list[Aside]) -> None:
-    where, what = (aside[0].file, aside[0].what) if aside else ("", "no path was given")
-    raise UsageError(what, where=where, fix="name files, or a folder that holds checkpoints")

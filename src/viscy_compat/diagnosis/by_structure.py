@@ -120,7 +120,11 @@ def _fits(
     except TooManyWays as error:
         if _is_stated(architecture, _statements_of(architecture, statements)):
             return []
-        raise _too_many(architecture, checkpoint.path) from error
+        raise PlanRefused(
+            f"the shapes allow more configurations of {architecture.name} than can be looked at",
+            where=checkpoint.path,
+            fix="state the configuration: --config FILE.yml, or --set for every argument that has no default",
+        ) from error
     for one in rows:
         inference = infer(architecture, one.layout)
         config = settle(checkpoint, one.layout, inference, statements) if inference else None
@@ -133,14 +137,6 @@ def _is_stated(architecture: Architecture, arguments: Mapping[str, Any]) -> bool
     """Whether the user states a configuration in full, as far as the class has no defaults."""
     return bool(arguments) and all(
         row.default is not REQUIRED or row.name in arguments for row in architecture.arguments
-    )
-
-
-def _too_many(architecture: Architecture, where: str) -> PlanRefused:
-    return PlanRefused(
-        f"the shapes allow more configurations of {architecture.name} than can be looked at",
-        where=where,
-        fix="state the configuration: --config FILE.yml, or --set for every argument that has no default",
     )
 
 

@@ -93,7 +93,11 @@ def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> N
         leaf = NameTreeNode(path, name)
         leaf.first = leaf.last = place
         _module(path[:-1], modules).children.append(leaf)
-        _sum_leaf(leaf, keys[name], interner)
+        key = keys[name]
+        leaf.size, leaf.shapes, leaf.tails = 1, {key: 1}, {(leaf.path[-1], key): 1}
+        leaf.profile = interner(frozenset(leaf.shapes.items()))
+        leaf.kin = interner(frozenset(leaf.tails.items()))
+        leaf.inside = interner(("tensor", key))
     for node in reversed(list(modules.values())):
         _sum_module(node, interner)
     return root
@@ -107,13 +111,6 @@ def _module(path: Label, modules: dict[Label, NameTreeNode]) -> NameTreeNode:
         modules[path[:end]] = NameTreeNode(path[:end])
         modules[path[: end - 1]].children.append(modules[path[:end]])
     return modules[path]
-
-
-def _sum_leaf(leaf: NameTreeNode, key: int, interner: Interner) -> None:
-    leaf.size, leaf.shapes, leaf.tails = 1, {key: 1}, {(leaf.path[-1], key): 1}
-    leaf.profile = interner(frozenset(leaf.shapes.items()))
-    leaf.kin = interner(frozenset(leaf.tails.items()))
-    leaf.inside = interner(("tensor", key))
 
 
 def _sum_module(node: NameTreeNode, interner: Interner) -> None:

@@ -219,18 +219,13 @@ def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
         if same is None and len(set(column)) > 1:
             return None
         spelling.append(names[place] if place in names else same or column[0])
-    return _spell_row(members[0], spelling)
+    rest = iter(spelling)
+    parts = (template_of(name).parts for name in members[0])
+    return tuple(".".join(escape(part) or next(rest) for part in name) for name in parts)
 
 
 def _indices(row: tuple[str, ...]) -> Indices:
     return tuple(index for name in row for index in template_of(name).indices)
-
-
-def _spell_row(row: tuple[str, ...], indices: list[str]) -> tuple[str, ...]:
-    """Put indices or variables into the templates of a row of names."""
-    rest = iter(indices)
-    parts = (template_of(name).parts for name in row)
-    return tuple(".".join(escape(part) or next(rest) for part in name) for name in parts)
 
 
 def _halves(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:

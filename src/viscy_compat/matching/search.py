@@ -129,7 +129,14 @@ def _solve(context: Context, theory: Theory, outcome: SearchResult) -> Iterator[
         # the largest first: a module that is opened gives up what is known of its members, so small ones stay closed longest
         elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
             break
-    _refuse_rest(context, outcome)
+    # what both sides still have is undecided: to pair it by order would be a guess
+    classes_there = _classes(context.there)
+    for profile, mine in _classes(context.here).items():
+        theirs = classes_there.get(profile, [])
+        if theirs and context.here[mine[0]].node.name is not None:
+            sources = tuple((context.here[index].node.name or "",) for index in mine)
+            targets = tuple((context.there[index].node.name or "",) for index in theirs)
+            outcome.groups.append(UndecidedGroup(sources, targets, "equal shapes, and nothing else tells them apart"))
 
 
 def _decide(context: Context, theory: Theory) -> Iterator[Pairing]:
@@ -398,14 +405,3 @@ def _members_or_self(unit: Unit, opens: bool) -> list[Unit]:
     if not opens:
         return [unit]
     return [Unit(heart(child), unit.label + heart(child).path[len(unit.node.path) :]) for child in unit.node.children]
-
-
-def _refuse_rest(context: Context, outcome: SearchResult) -> None:
-    """Refuse the tensors of each shape key that both sides still have."""
-    classes_there = _classes(context.there)
-    for profile, mine in _classes(context.here).items():
-        theirs = classes_there.get(profile, [])
-        if theirs and context.here[mine[0]].node.name is not None:
-            sources = tuple((context.here[index].node.name or "",) for index in mine)
-            targets = tuple((context.there[index].node.name or "",) for index in theirs)
-            outcome.groups.append(UndecidedGroup(sources, targets, "equal shapes, and nothing else tells them apart"))

@@ -10,7 +10,6 @@ from typing import Any
 
 from viscy_compat.agreement import Agreement, Precision
 from viscy_compat.architectures import find
-from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.diagnosis import CheckResult, diagnose
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.findings import Finding
@@ -116,7 +115,10 @@ class Expectation:
         return {"expected": {row.name: describe_output(row) for row in agreement.outputs}}
 
     def _inquiry(self, chosen: FilePlan, weights: str) -> Inquiry:
-        architecture = self._class_of(chosen)
+        name = self.class_name or chosen.plan.target.class_name
+        if not name:
+            raise UsageError("--expect needs to know the class", fix="state it: --as CLASS")
+        architecture = find(name)
         return Inquiry(
             bench=Bench(self._worker, self.user),
             architecture=architecture,
@@ -124,12 +126,6 @@ class Expectation:
             identity=chosen.result.identity if chosen.result else None,
             loses=bool(chosen.plan.loses),
         )
-
-    def _class_of(self, chosen: FilePlan) -> Architecture:
-        name = self.class_name or chosen.plan.target.class_name
-        if not name:
-            raise UsageError("--expect needs to know the class", fix="state it: --as CLASS")
-        return find(name)
 
     def _weights(self, chosen: FilePlan) -> str:
         """Write the weights as the plan makes them, under a name of their own: the worker remembers what it has read."""

@@ -144,7 +144,8 @@ def with_dropped(whole: Checkpoint, lean: Checkpoint, row: Checkpoint, view: Vie
 
 
 def _names_of(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:
-    fits = [_anchor(each) for each in _spellings(pattern)]
+    # a name stands for a tensor, or for a module and with it for every tensor below
+    fits = [re.compile(f"(?:{parse_hint(f'{each}=').old.pattern})(?:\\.|$)") for each in _spellings(pattern)]
     names = [name for name in layout if any(fit.match(name) for fit in fits)]
     names = names or [name for name, alias in aliases if any(fit.match(alias) for fit in fits)]
     if not names:
@@ -162,8 +163,3 @@ def _spellings(pattern: str) -> list[str]:
         return [pattern]
     named_placeholders = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
     return [each.replace("\0", "{").replace("\1", "}") for each in unfold(named_placeholders)]
-
-
-def _anchor(pattern: str) -> re.Pattern[str]:
-    """Return what fits a tensor of that name, and every tensor below a module of that name."""
-    return re.compile(f"(?:{parse_hint(f'{pattern}=').old.pattern})(?:\\.|$)")

@@ -6,6 +6,7 @@ Bit patterns: IEEE 754. A NaN keeps its payload and becomes quiet, as processors
 from __future__ import annotations
 
 from array import array
+from sys import byteorder
 
 
 def float32_of_bfloat16(data: bytes) -> bytes:
@@ -47,9 +48,14 @@ def _mend(wide: bytearray, low: bytes, high: bytes) -> None:
     kinds = high.translate(_KINDS)
     special = len(kinds) - kinds.count(0)
     if special > len(kinds) // 8:
-        table = _float32_of_each_half()
+        # 65,536 entries, made when a file with many special values first needs them
+        if not _TABLES:
+            _TABLES.append(array("I", map(_bits, range(1 << 16))))
+        table = _TABLES[0]
         elements = array("I", map(table.__getitem__, _half_patterns(low, high)))
-        wide[:] = _little_endian(elements)
+        if byteorder == "big":
+            elements.byteswap()
+        wide[:] = elements.tobytes()
         return
     place = kinds.find(1)
     while place >= 0:
@@ -73,28 +79,11 @@ def _bits(half: int) -> int:
 _TABLES: list[array[int]] = []
 
 
-def _float32_of_each_half() -> array[int]:
-    """Return the float32 bit pattern of every float16 bit pattern; made when it is first needed."""
-    if not _TABLES:
-        _TABLES.append(array("I", map(_bits, range(1 << 16))))
-    return _TABLES[0]
-
-
 def _half_patterns(low: bytes, high: bytes) -> array[int]:
-    from sys import byteorder
-
     data = bytearray(2 * len(low))
     first, second = (low, high) if byteorder == "little" else (high, low)
     data[0::2], data[1::2] = first, second
     return array("H", bytes(data))
-
-
-def _little_endian(elements: array[int]) -> bytes:
-    from sys import byteorder
-
-    if byteorder == "big":
-        elements.byteswap()
-    return elements.tobytes()
 
 
 # A float32 of a normal float16: byte 1 holds the lowest 3 bits of the fraction, byte 2 the other 7 and the lowest bit

@@ -220,7 +220,16 @@ def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:
     'float64 cannot be cast to float32 without loss'
     """
     if isinstance(row, Fill):
-        return _result_of_fill(row)
+        # not-a-number and the infinities
+        if row.value - row.value != 0:
+            return f"{row.value} is no value to fill with"
+        if row.dtype == "float32":
+            return {row.target: TensorSpec(row.shape, row.dtype)}
+        if row.dtype not in ("int64", "int32", "uint8", "bool"):
+            return f"{row.dtype} cannot be filled"
+        if row.value != int(row.value):
+            return f"{row.value} is no {row.dtype}"
+        return {row.target: TensorSpec(row.shape, row.dtype)}
     specs = [source[name] for name in sources_of(row)]
     if isinstance(row, Drop):
         return {}
@@ -341,19 +350,6 @@ def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
         return row
     is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
     return Cast(row.source, row.target) if is_narrow else row
-
-
-def _result_of_fill(row: Fill) -> dict[str, TensorSpec] | str:
-    # not-a-number and the infinities
-    if row.value - row.value != 0:
-        return f"{row.value} is no value to fill with"
-    if row.dtype == "float32":
-        return {row.target: TensorSpec(row.shape, row.dtype)}
-    if row.dtype not in ("int64", "int32", "uint8", "bool"):
-        return f"{row.dtype} cannot be filled"
-    if row.value != int(row.value):
-        return f"{row.value} is no {row.dtype}"
-    return {row.target: TensorSpec(row.shape, row.dtype)}
 
 
 def _result_of_cast(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:

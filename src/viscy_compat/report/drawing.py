@@ -107,7 +107,9 @@ def color_of(outcome: str, outcomes: list[str]) -> str:
 
 def _scales(chart: Map, size: int) -> Iterator[str]:
     yield f'<text x="0" y="12">{_svg_text(f"{chart.title}: {_axis(chart.x)} across, {_axis(chart.y)} up")}</text>'
-    for index in range(0, len(chart.columns), _step(chart.columns, size)):
+    # names of columns that would run into each other are left out; a letter is about 7 pixels wide
+    longest = max(map(len, chart.columns), default=1)
+    for index in range(0, len(chart.columns), max(1, -(-7 * (longest + 1) // size))):
         yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_svg_text(chart.columns[index])}</text>'
     for index in range(0, len(chart.rows), -(-12 // size)):
         middle = _TOP + size * (len(chart.rows) - 1 - index) + size // 2 + 4
@@ -116,12 +118,6 @@ def _scales(chart: Map, size: int) -> Iterator[str]:
 
 def _axis(fact: Fact) -> str:
     return f"{fact.name} {fact.value}".strip()
-
-
-def _step(names: tuple[str, ...], size: int) -> int:
-    """Leave out names of columns that would run into each other."""
-    longest = max(map(len, names), default=1)
-    return max(1, -(-7 * (longest + 1) // size))
 
 
 def _rectangles(chart: Map, outcomes: list[str], size: int) -> Iterator[str]:

@@ -85,7 +85,16 @@ def mark(word: str) -> str:
 def _body(page: Page) -> Iterator[str]:
     yield from _head(page)
     yield from _tables(page)
-    yield from _sections(page)
+    # what needs attention stands first; many that hold are folded together below
+    parts = list(enumerate(page.sections))
+    alone = len(parts) == 1
+    calm_fold = not alone and not page.is_list
+    calm = [_section(part, number, alone=alone, fold=calm_fold) for number, part in parts if not part.exit_code]
+    yield from (_section(part, number, alone=alone, fold=False) for number, part in parts if part.exit_code)
+    if len(calm) > TOGETHER and not page.is_list:
+        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(calm)}</details>"
+    else:
+        yield from calm
     yield from _exhibits(page.exhibits._replace(tables=()))
 
 
@@ -128,19 +137,6 @@ def _verdict(section: Section) -> str:
 
 def _codes(section: Section) -> str:
     return text(", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-")
-
-
-def _sections(page: Page) -> Iterator[str]:
-    """What needs attention stands first; many that hold are folded together below."""
-    parts = list(enumerate(page.sections))
-    alone = len(parts) == 1
-    calm_fold = not alone and not page.is_list
-    calm = [_section(part, number, alone=alone, fold=calm_fold) for number, part in parts if not part.exit_code]
-    yield from (_section(part, number, alone=alone, fold=False) for number, part in parts if part.exit_code)
-    if len(calm) > TOGETHER and not page.is_list:
-        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(calm)}</details>"
-    else:
-        yield from calm
 
 
 def _section(section: Section, number: int, *, alone: bool, fold: bool) -> str:

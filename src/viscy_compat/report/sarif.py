@@ -65,18 +65,14 @@ def _rule(entry: Code) -> dict[str, Any]:
 
 def _result(section: Section, message: Message) -> dict[str, Any]:
     rule = {"ruleId": message.code, "ruleIndex": list(CATALOGUE).index(message.code)} if message.code else {}
+    fix = f" Fix: {message.fix}" if message.fix else ""
     return {
         **rule,
         "level": message.severity,
-        "message": {"text": _words(section, message)},
+        "message": {"text": printable(f"{section.title}: {message.message}{fix}")},
         "locations": [_location(section, message)],
         "partialFingerprints": {"finding/v1": _fingerprint(section, message)},
     }
-
-
-def _words(section: Section, message: Message) -> str:
-    fix = f" Fix: {message.fix}" if message.fix else ""
-    return printable(f"{section.title}: {message.message}{fix}")
 
 
 def _location(section: Section, message: Message) -> dict[str, Any]:

@@ -85,7 +85,16 @@ def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
         widest = max((len(contents(row)) for row in visible), default=0)
         width = min(width, max(style.width - widest - 2 * len(MARGIN), 0))
     for row in visible:
-        yield from _tree_row(row, width, style)
+        # on a narrow terminal what a long name holds stands below it
+        name = MARGIN * (row.depth + 1) + printable(row.name)
+        line = f"{name:<{width + 2}}  {contents(row)}"
+        if row.tensor is None:
+            yield style.paint(name, "dim")
+        elif style.terminal and len(line) > style.width:
+            yield name
+            yield MARGIN * (row.depth + 2) + contents(row)
+        else:
+            yield line
     if len(rows) > len(visible):
         yield f"{MARGIN}... and {len(rows) - len(visible)} more lines (-v shows all)"
 
@@ -97,19 +106,6 @@ def contents(row: Row) -> str:
     times = f"{row.copies} x " if row.copies > 1 else ""
     spec, count = row.tensor
     return f"{times}{spec}, {size(row.copies * count)}"
-
-
-def _tree_row(row: Row, width: int, style: Style) -> Iterator[str]:
-    """Yield a line; on a narrow terminal what a long name holds stands below it."""
-    name = MARGIN * (row.depth + 1) + printable(row.name)
-    line = f"{name:<{width + 2}}  {contents(row)}"
-    if row.tensor is None:
-        yield style.paint(name, "dim")
-    elif style.terminal and len(line) > style.width:
-        yield name
-        yield MARGIN * (row.depth + 2) + contents(row)
-    else:
-        yield line
 
 
 def _rest(result: Inspection, style: Style) -> Iterator[str]:

@@ -33,7 +33,11 @@ def plain_form(node: Node) -> PlainForm | None:
     if type(node) is bytes:
         return PlainForm(_encode(node))
     if type(node) is Items:
-        return _of_items(node)
+        if node.kind == "set":
+            return PlainForm(Call(Global("builtins", "set"), (list(node.items),)))
+        if node.kind == "bytearray":
+            return PlainForm(Call(Global("builtins", "bytearray"), (_encode(bytes(node.items[0])),)))
+        return None
     if type(node) is Call and type(node.function) is Global:
         convert = _CALLS.get(node.function.name)
         return convert(node) if convert else None
@@ -43,14 +47,6 @@ def plain_form(node: Node) -> PlainForm | None:
 def _encode(data: bytes) -> Call:
     """Return bytes as pickle protocol 2 has them: a text whose characters are the bytes."""
     return Call(Global("_codecs", "encode"), (data.decode("latin-1"), "latin1"))
-
-
-def _of_items(node: Items) -> PlainForm | None:
-    if node.kind == "set":
-        return PlainForm(Call(Global("builtins", "set"), (list(node.items),)))
-    if node.kind == "bytearray":
-        return PlainForm(Call(Global("builtins", "bytearray"), (_encode(bytes(node.items[0])),)))
-    return None
 
 
 def _path(node: Call) -> PlainForm | None:

@@ -419,15 +419,12 @@ def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) 
         entries = [name for name in entries if job.weights_only and name not in stays]
         old_site = checkpoint.site if job.weights.site != checkpoint.site else None
         entries += [path for path in job.removed if path not in entries and path != old_site]
-    return (*entries, *checkpoint.extras, *_in_no_set(checkpoint, fates))
-
-
-def _in_no_set(checkpoint: Checkpoint, fates: tuple[Fate, ...]) -> Iterator[str]:
-    """Yield the tensors beside the chosen set, in its state dict, that belong to no other."""
+    # tensors beside the chosen set, in its state dict, that belong to no other
     others = {
         key for fate in fates if fate.row.checkpoint.site == checkpoint.site for key in fate.row.view.keys.values()
     }
-    return (key for key in checkpoint.beside if key not in checkpoint.tensors and key not in others)
+    in_no_set = (key for key in checkpoint.beside if key not in checkpoint.tensors and key not in others)
+    return (*entries, *checkpoint.extras, *in_no_set)
 
 
 def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
