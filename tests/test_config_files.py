@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,29 @@ def test_what_is_no_configuration_gets_one_line(tmp_path: Path, text: str, said:
         read_config(str(path))
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "x").exists()
+
+
+def test_what_a_tag_calls_a_number_or_arguments_need_not_be_any(tmp_path: Path) -> None:
+    path = tmp_path / "config.yml"
+    words = ("!!int ''", "!!int '-'", "!!int '0x'", "!!float '_'", f"!!float '1{':59' * 900}.5'")
+    words += ("!!python/object/new:numpy.dtype {args: 5}", "!!python/object/new:a.b {args: {a: 1}, state: 4}")
+    for word in words:
+        path.write_text(f"model: {{in_channels: {word}, out_channels: !!int '2'}}")
+        (row,) = read_config(str(path))
+        assert dict(row.arguments)["out_channels"] == 2
+        assert not isinstance(dict(row.arguments)["in_channels"], int)
+
+
+@pytest.mark.parametrize("levels", [300, 500, 900, 940, 980, 5_000])
+def test_two_deep_documents_are_merged_or_refused_in_one_line(tmp_path: Path, levels: int) -> None:
+    (tmp_path / "below.json").write_text('{"a":' * levels + "1" + "}" * levels)
+    path = tmp_path / "config.json"
+    path.write_text('{"base": "below.json", "b": 1, ' + ('{"a":' * levels).removeprefix("{") + "2" + "}" * levels)
+    try:
+        assert read_config(str(path))
+    except UsageError as refused:
+        # how deep the parser and the merge go depends on Python
+        assert re.search("nested too deeply|maximum recursion depth", str(refused))  # noqa: PT017 (either is right)
 
 
 def test_a_missing_configuration_is_named() -> None:

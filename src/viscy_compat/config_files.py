@@ -41,10 +41,14 @@ def read_config(path: str) -> tuple[Statement, ...]:
     MissingExtra
         For YAML without PyYAML.
     """
-    document = _compose(path, (), [])
-    if not isinstance(document, dict):
-        raise UsageError("is no mapping of names to values", where=path, fix=_WHERE_ARGUMENTS_STAND)
-    statements = tuple(statements_in(document, path))
+    try:
+        document = _compose(path, (), [])
+        if not isinstance(document, dict):
+            raise UsageError("is no mapping of names to values", where=path, fix=_WHERE_ARGUMENTS_STAND)
+        statements = tuple(statements_in(document, path))
+    except RecursionError as error:
+        # two that are merged may each be nested as deep as their parsers go
+        raise UsageError("is nested too deeply", where=path, fix="correct the file") from error
     if not statements:
         raise UsageError("states no constructor arguments", where=path, fix=_WHERE_ARGUMENTS_STAND)
     return statements
@@ -205,7 +209,9 @@ class _NodeMaker:
         if parts.kind == "object":
             call, state = Call(_global(parts.name), (), "newobj"), dictionary
         else:
-            call, state = Call(_global(parts.name), tuple(fields.get("args") or ())), fields.get("state")
+            args = fields.get("args")
+            call = Call(_global(parts.name), tuple(args) if isinstance(args, (list, tuple)) else ())
+            state = fields.get("state")
             items = fields.get("dictitems")
             call.entries = items.entries if type(items) is Dict else None
         call.states = [state]
@@ -238,7 +244,8 @@ class _NodeMaker:
                 return None
             if kind in ("bool", "int", "float", "binary", "bytes"):
                 return getattr(self._scalars, f"construct_yaml_{'binary' if kind == 'bytes' else kind}")(node)
-        except (ValueError, KeyError, self._yaml.YAMLError):
+        except (ValueError, LookupError, OverflowError, self._yaml.YAMLError):
+            # PyYAML takes apart what a tag says is a number, without a look whether it is one
             return str(node.value)
         return str(node.value)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import stat
 
-from viscy_compat.annotations import Iterable
+from viscy_compat.annotations import IO, Iterable, Iterator
 from viscy_compat.errors import CompatError, UsageError
 
 
@@ -75,6 +75,77 @@ def open_regular(path: str) -> int:
     return descriptor
 
 
+def open_file(path: str, fix: str = "", *, error: type[CompatError] = UsageError) -> IO[bytes]:
+    """Return a regular file, open for reading.
+
+    Raises
+    ------
+    CompatError
+        Of the given type, with this way out of it: there is none, or it may not be read.
+    """
+    try:
+        return open(open_regular(path), "rb")
+    except NotOpened as problem:
+        raise error(problem.reason, where=path, fix=fix or problem.fix) from problem
+
+
+def open_to_append(path: str) -> IO[bytes]:
+    """Return a regular file, open for reading and for writing at its end; it is made where there is none.
+
+    Raises
+    ------
+    NotOpened
+        It is a folder, a fifo, a socket or a device.
+    OSError
+        It can neither be opened nor made.
+    """
+    if os.path.exists(path) and not stat.S_ISREG(mode := os.stat(path).st_mode):
+        raise NotOpened(f"this is {_kind_of(mode)}, not a file", "give a file")
+    return open(path, "a+b")
+
+
+def open_fifo(path: str) -> int | None:
+    """Return a descriptor of a fifo that somebody reads; None where a path stands for anything else.
+
+    Raises
+    ------
+    OSError
+        Nobody reads it: who opened it for writing would wait without end.
+    """
+    try:
+        if not stat.S_ISFIFO(os.stat(path).st_mode):
+            return None
+    except (OSError, ValueError):
+        return None
+    try:
+        return os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise OSError(error.errno, "nobody reads this fifo") from error
+
+
+def lines_of(file: IO[bytes], most: int, path: str) -> Iterator[bytes]:
+    """Yield the lines of a file, none of which is held where it is longer than a line can be.
+
+    Raises
+    ------
+    UsageError
+        A line has more than `most` bytes, or cannot be read.
+
+    Examples
+    --------
+    >>> import io
+    >>> list(lines_of(io.BytesIO(b"a\\nb"), 2, "a.txt"))
+    [b'a\\n', b'b']
+    """
+    try:
+        while line := file.readline(most + 1):
+            if len(line) > most:
+                raise UsageError(f"a line has more than {most} bytes", where=path, fix="check the path")
+            yield line
+    except OSError as error:
+        raise UsageError(error.strerror or str(error), where=path, fix="check the path") from error
+
+
 def read_small(path: str, most: int, what: str, *, error: type[CompatError] = UsageError) -> bytes:
     """Return all bytes of a regular file that is not large.
 
@@ -101,13 +172,12 @@ def read_small(path: str, most: int, what: str, *, error: type[CompatError] = Us
     viscy_compat.errors.UsageError: /nowhere/at/all: No such file or directory; check the path
     """
     try:
-        descriptor = open_regular(path)
-    except NotOpened as problem:
-        raise error(problem.reason, where=path, fix=problem.fix) from problem
-    with open(descriptor, "rb") as file:
-        # read by the stated size and one byte more: a file that grows meanwhile is too large as well
-        size = os.fstat(descriptor).st_size
-        data = file.read(most + 1) if size <= most else b""
+        with open_file(path, error=error) as file:
+            # read by the stated size and one byte more: a file that grows meanwhile is too large as well
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(most + 1) if size <= most else b""
+    except OSError as problem:
+        raise error(problem.strerror or str(problem), where=path, fix="check the path") from problem
     if size > most or len(data) > most:
         raise error(f"{max(size, most + 1)} bytes are too many for {what}", where=path, fix=f"at most {most} are read")
     return data

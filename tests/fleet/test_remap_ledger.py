@@ -118,3 +118,22 @@ def test_what_cannot_be_meant_is_one_line(
     (tmp_path / "other").write_text("{}\n")
     assert main(["remap", *(word.replace("LEDGER", str(ledger)).replace("OTHER", "other") for word in words)]) == 2
     assert said in capsys.readouterr().err
+
+
+def test_lines_of_the_record_that_are_no_answers_are_passed_over(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, first = remap(ledger, tmp_path / "out", capsys)
+    record = tmp_path / "out" / "viscy-compat-remap.jsonl"
+    for line in ('{"file": [], "fortune": "written"}', '{"file": "a", "fortune": "lost"}', "[" * 10_000, "[]", "1"):
+        record.write_text(f"{line}\n{record.read_text()}")
+    assert remap(ledger, tmp_path / "out", capsys) == (0, first)
+
+
+def test_a_record_that_is_a_fifo_is_not_waited_for(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    os.mkfifo(tmp_path / "out" / "viscy-compat-remap.jsonl")
+    assert main(["remap", "--from-ledger", str(ledger), "-o", str(tmp_path / "out")]) == 2
+    assert "this is a fifo, not a file" in capsys.readouterr().err

@@ -87,3 +87,13 @@ def test_a_link_stays_a_link_and_a_pipe_a_pipe(tmp_path: Path) -> None:
     assert (tmp_path / "link.json").is_symlink()
     assert json.loads((tmp_path / "target.json").read_text()) == clean().to_dict()
     assert not os.path.isfile("/dev/null")
+
+
+def test_a_fifo_that_nobody_reads_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OutputRefused, match="nobody reads this fifo"):
+        emit(clean(), asked("json", f"json:{tmp_path / 'fifo'}"))
+    reader = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    emit(clean(), asked("json", f"json:{tmp_path / 'fifo'}"))
+    assert json.loads(os.read(reader, 1 << 16)) == clean().to_dict()
+    os.close(reader)

@@ -14,8 +14,12 @@ from viscy_compat.checkpoint.locations import is_address, without_secrets
 from viscy_compat.errors import OutputRefused, UsageError
 from viscy_compat.fleet.row import AuditRow, row_in
 from viscy_compat.fleet.target import Target, freshness, probe
+from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_append
 
 _TEMPORARY: Final = ".viscy-compat-tmp"
+
+MOST_LINE: Final = 1 << 20
+"""Bytes of one row: its file, message and next command are a few thousand characters, escaped six bytes each."""
 
 
 class Ledger:
@@ -40,9 +44,11 @@ class Ledger:
         self._replaced = False
         self._places: set[int] = set()
         try:
-            self._file = open(path, "a+b")  # noqa: SIM115 (closed by __exit__)
+            self._file = open_to_append(path)
         except OSError as error:
             raise _refuse_place(path, error) from error
+        except NotOpened as problem:
+            raise UsageError(problem.reason, where=path, fix="give --ledger the name of a file") from problem
         try:
             self._lock()
             self._end = self._read()
@@ -113,7 +119,7 @@ class Ledger:
             with suppress(FileNotFoundError):
                 os.unlink(place)
         self._file.close()
-        self._file = open(self.path, "a+b")  # noqa: SIM115 (closed by close)
+        self._file = open_to_append(self.path)
 
     def _others(self, files: set[int]) -> list[int]:
         """Return where the last rows of other files stand."""
@@ -142,13 +148,13 @@ class Ledger:
         """Learn what the ledger holds, and return where it ends; half a line of a killed run is taken off."""
         self._file.seek(0)
         place = 0
-        for line in self._file:
+        for number, line in enumerate(lines_of(self._file, MOST_LINE, self.path), 1):
             row = row_in(line) if line.endswith(b"\n") else None
             if row is not None:
                 self._note(row, place)
             elif line.endswith(b"\n") or (not place and not line.startswith(b'{"schema":1')):
                 raise UsageError(
-                    f"line {1 + self._line(place)} is no row of an audit",
+                    f"line {number} is no row of an audit",
                     where=self.path,
                     fix="give --ledger another name: nothing of this file was changed",
                 )
@@ -157,10 +163,6 @@ class Ledger:
                 return place
             place += len(line)
         return place
-
-    def _line(self, place: int) -> int:
-        self._file.seek(0)
-        return self._file.read(place).count(b"\n")
 
     def _lock(self) -> None:
         """Let no second run write the same ledger, where the system has such locks."""
@@ -204,7 +206,7 @@ def latest_rows(path: str) -> Iterator[AuditRow]:
         Where there is no such file, or a line is no row; half a line at the end is passed over.
     """
     try:
-        with open(path, "rb") as file:
+        with open_file(path, "give the ledger of an audit") as file:
             last = {_number(row.file): place for place, row in _rows_in(file, path)}
             file.seek(0)
             yield from (row for place, row in _rows_in(file, path) if last[_number(row.file)] == place)
@@ -214,7 +216,7 @@ def latest_rows(path: str) -> Iterator[AuditRow]:
 
 def _rows_in(file: IO[bytes], path: str) -> Iterator[tuple[int, AuditRow]]:
     place = 0
-    for line in file:
+    for line in lines_of(file, MOST_LINE, path):
         row = row_in(line)
         if row is None and line.endswith(b"\n"):
             raise UsageError("this is no ledger of an audit", where=path, fix="give the file of audit --ledger")

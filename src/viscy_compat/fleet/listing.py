@@ -14,7 +14,7 @@ from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below, natu
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Aside
 from viscy_compat.fleet.target import Target, target_of
-from viscy_compat.regular_files import Rooms, leads_out
+from viscy_compat.regular_files import Rooms, leads_out, open_file
 
 Links = Literal["stay", "follow"]
 
@@ -28,30 +28,44 @@ def expand_lists(paths: Iterable[str]) -> Iterator[str]:
     Raises
     ------
     UsageError
-        Where a list cannot be read, or a line is longer than any path.
+        Where a list cannot be read, a line is longer than any path, or a path is empty.
     """
     for path in paths:
         if path == "-":
             yield from _lines(sys.stdin.buffer, "stdin")
         elif path.startswith("@"):
-            try:
-                with open(path[1:], "rb") as file:
-                    yield from _lines(file, path[1:])
-            except OSError as error:
-                fix = f"a file of that name is meant by ./{path}"
-                raise UsageError(error.strerror or str(error), where=path[1:], fix=fix) from error
+            with open_file(path[1:], f"a file of that name is meant by ./{path}") as file:
+                yield from _lines(file, path[1:])
+        elif not path:
+            raise UsageError("an empty path was given", fix="name files or folders")
         else:
             yield path
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
-    while line := file.readline(_MOST_LINE):
-        if len(line) >= _MOST_LINE and b"\0" not in line:
-            raise UsageError(f"a line has more than {_MOST_LINE} bytes", where=name, fix="one path a line is expected")
-        for part in line.split(b"\0"):
-            path = os.fsdecode(part.rstrip(b"\r\n"))
-            if path:
-                yield path
+    rest = b""
+    while block := _block(file, name):
+        text = rest + block
+        # no path is empty, and a terabyte of zeros would never end
+        strange = "this is no list of paths" if b"\0\0" in text else ""
+        *lines, rest = text.replace(b"\0", b"\n").split(b"\n")
+        if len(rest) >= _MOST_LINE:
+            strange = f"a line has more than {_MOST_LINE} bytes"
+        if strange:
+            raise UsageError(strange, where=name, fix="one path a line is expected")
+        yield from filter(None, map(_path_in, lines))
+    yield from filter(None, [_path_in(rest)])
+
+
+def _path_in(line: bytes) -> str:
+    return os.fsdecode(line.rstrip(b"\r"))
+
+
+def _block(file: IO[bytes], name: str) -> bytes:
+    try:
+        return file.read(_MOST_LINE)
+    except OSError as error:
+        raise UsageError(error.strerror or str(error), where=name, fix="one path a line is expected") from error
 
 
 def rooms_of(paths: Iterable[str], links: Links) -> tuple[str, ...]:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.errors import CompatError, OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.fleet.ledger import latest_rows
+from viscy_compat.fleet.ledger import MOST_LINE, latest_rows
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.target import freshness, target_of
 from viscy_compat.named import NamedTuple
+from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_append
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.remapping import Wish, fulfil
 from viscy_compat.version import __version__
@@ -91,17 +92,21 @@ def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) ->
         os.makedirs(folder, exist_ok=True)
         before = _record_of(folder)
         places: set[str] = set()
-        with open(os.path.join(folder, RECORD), "a", encoding="ascii") as record:
+        with open_to_append(os.path.join(folder, RECORD)) as record:
             for row in (first, *rows):
                 out = _place_for(row.file, common, folder, places)
                 answer = _earlier_answer(row, out, request, wish, before)
                 if answer is None:
                     answer = _remap(row, out, request, wish)
-                    record.write(json.dumps(answer.to_dict()) + "\n")
+                    record.write(json.dumps(answer.to_dict()).encode("ascii") + b"\n")
                     record.flush()
                 yield answer
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
+    except NotOpened as problem:
+        raise OutputRefused(
+            problem.reason, where=os.path.join(folder, RECORD), fix="choose another folder"
+        ) from problem
 
 
 def _remappable_in(ledger: str) -> Iterator[AuditRow]:
@@ -137,19 +142,24 @@ def _place_for(file: str, common: str, folder: str, places: set[str]) -> str:
 
 def _record_of(folder: str) -> dict[str, LedgerRemap]:
     """Return what an earlier run wrote down, by file; half a line of a killed one is passed over."""
-    answers: dict[str, LedgerRemap] = {}
-    try:
-        with open(os.path.join(folder, RECORD), encoding="ascii", errors="replace") as file:
-            for line in file:
-                try:
-                    fields = json.loads(line)
-                    row = LedgerRemap(**{name: value for name, value in fields.items() if name != "schema"})
-                except (ValueError, TypeError, AttributeError):
-                    continue
-                answers[row.file] = row
-    except FileNotFoundError:
+    path = os.path.join(folder, RECORD)
+    if not os.path.lexists(path):
         return {}
-    return answers
+    with open_file(path, "choose another folder", error=OutputRefused) as file:
+        rows = filter(None, map(_answer_in, lines_of(file, MOST_LINE, path)))
+        return {row.file: row for row in rows}
+
+
+def _answer_in(line: bytes) -> LedgerRemap | None:
+    """Return the answer that a line of the record holds; None where it is no such line."""
+    try:
+        fields = json.loads(line)
+        row = LedgerRemap(**{name: value for name, value in fields.items() if name != "schema"})
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return None
+    pattern = LedgerRemap("", "written")
+    sound = all(type(value) is type(usual) for value, usual in zip(row, pattern, strict=True))
+    return row if sound and row.fortune in get_args(Fortune) else None
 
 
 def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:

@@ -145,11 +145,10 @@ def row_in(line: bytes) -> AuditRow | None:
         fields_of_row = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if (
-        type(fields_of_row) is not dict
-        or fields_of_row.get("schema") != 1
-        or fields_of_row.get("verdict") not in EXIT_CODES
-    ):
+    if type(fields_of_row) is not dict or fields_of_row.get("schema") != 1:
+        return None
+    verdict = fields_of_row.get("verdict")
+    if not isinstance(verdict, str) or verdict not in EXIT_CODES:
         return None
     fields = {_FIELDS[name]: value for name, value in fields_of_row.items() if name in _FIELDS}
     defaults = AuditRow("", "unknown")

@@ -13,6 +13,7 @@ import sys
 from viscy_compat.annotations import IO, TYPE_CHECKING, Callable, Iterable, Literal, Sequence, import_module, suppress
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
+from viscy_compat.regular_files import open_fifo
 from viscy_compat.report.terminal import Style
 
 if TYPE_CHECKING:
@@ -216,11 +217,15 @@ def write_whole(path: str, write: Callable[[str], None], *, replaces: bool = Tru
     replaceable = replaces and not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
     place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
     try:
+        # it lets `write` wait for nobody
+        fifo = open_fifo(path)
         try:
             write(place)
             if replaceable:
                 os.replace(place, path)
         finally:
+            if fifo is not None:
+                os.close(fifo)
             if replaceable:
                 with suppress(FileNotFoundError):
                     os.unlink(place)
