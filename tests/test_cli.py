@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from viscy_compat import __version__
-from viscy_compat.cli import COMMANDS, main
+from viscy_compat.cli import main
+from viscy_compat.commands import COMMANDS
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from viscy_compat.checkpoint.values import Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis.offers import beside
 from viscy_compat.errors import UsageError

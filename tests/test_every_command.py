@@ -22,7 +22,7 @@ from support.schema import assert_described
 from support.stand_in import stand_in
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.cli import COMMANDS
+from viscy_compat.commands import COMMANDS
 from viscy_compat.gating.check import hollow
 from viscy_compat.report import FORMATS
 

@@ -210,7 +210,7 @@ class TestReports:
 
         with pytest.raises(Interrupted) as stopped:
             gate(setting, [Stage("made-up", "static", "made up", run)])
-        report: Report = stopped.value.report
+        report: Report[Any] = stopped.value.report
         assert (report.exit_code, bool(report), report.interrupted) == (2, False, True)
         assert [(row.title, row.exit_code) for row in report.results] == [
             ("made-up: BetaVaeMonai", 0),

@@ -85,7 +85,8 @@ def test_it_is_a_tuple_even_without_fields() -> None:
 
 
 def test_a_class_that_cannot_be_is_refused() -> None:
+    make: Any = type(Quick)
     with pytest.raises(TypeError, match="follows"):
-        type(Quick)("Odd", (named.NamedTuple,), {"__annotations__": {"a": "int", "b": "int"}, "a": 1})
+        make("Odd", (named.NamedTuple,), {"__annotations__": {"a": "int", "b": "int"}, "a": 1})
     with pytest.raises(TypeError, match="_fields"):
-        type(Quick)("Odd", (named.NamedTuple,), {"_fields": ()})
+        make("Odd", (named.NamedTuple,), {"_fields": ()})

@@ -19,7 +19,8 @@ NEW, OLD = {"broken-thing": "2.10.0+cu132"}, {"broken-thing": "2.9.1"}
 
 def row_of(command: str, *wanted: str) -> Readiness:
     report = examine(tuple(COMMANDS), wanted)
-    return next(row for row in report.results if row.title == command)
+    found: Readiness = next(row for row in report.results if row.title == command)
+    return found
 
 
 def test_what_is_there_is_ready(tmp_path: Path) -> None:

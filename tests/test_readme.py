@@ -13,7 +13,7 @@ import pytest
 
 from support.old_checkpoints import make
 from support.pages import assert_printed, commands
-from viscy_compat.cli import COMMANDS
+from viscy_compat.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

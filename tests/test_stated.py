@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from viscy_compat.checkpoint.values import Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.errors import UsageError
 from viscy_compat.stated import config_statements, parse_settings, parse_value, spell, statements_in
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from support.assembly import archive, mapping, pickled, records, storage, tensor
 from support.layouts import layout_of
-from viscy_compat.cli import COMMANDS, declare_arguments
+from viscy_compat.commands import COMMANDS, declare_arguments
 from viscy_compat.layout import packed_strides
 from viscy_compat.parser import CommandParser
 from viscy_compat.words import NOT_IN_THE_HELP, PlainWords

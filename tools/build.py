@@ -76,7 +76,7 @@ def tried(python: Path, folder: Path) -> None:
         Something did not hold.
     """
     sample = str(folder / "sample.safetensors")
-    models = [python, "-c", "import importlib.util as u; print(u.find_spec('viscy_models').origin)"]
+    models = [str(python), "-c", "import importlib.util as u; print(u.find_spec('viscy_models').origin)"]
     origin = subprocess.run(models, cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
     candidate = ["--candidate", str(Path(origin).parents[1]), "--candidate-python", sys.executable]
     subprocess.run([python, "-c", SAMPLE, sample], cwd=folder, check=True)

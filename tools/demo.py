@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache" / "wheels"
 CONFIG = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15, "stem_kernel_size": [5, 4, 4]}
 
-OLD = {
+OLD: dict[str, dict[str, Any]] = {
     "0.4.0": {"class": "ContrastiveEncoder", "config": CONFIG, "out": "old.ckpt"},
     "0.2.1": {"class": "ContrastiveEncoder", "config": CONFIG, "out": "older.ckpt", "optimizer": False},
 }

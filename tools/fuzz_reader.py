@@ -39,7 +39,7 @@ from viscy_compat.config_files import read_config
 from viscy_compat.errors import CompatError
 from viscy_compat.findings import Report
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Cast, Drop, Fill, Rename, Split
+from viscy_compat.operations import Cast, Drop, Fill, Operation, Rename, Split
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.plans.plan_file import dumps, read_plan
 from viscy_compat.report import render
@@ -141,7 +141,10 @@ def _plans() -> list[bytes]:
         "b.0": TensorSpec((2,)),
         "b.1": TensorSpec((2,)),
     }
-    rows = [*(Rename(f"a.{place}.w", f"c.{place}.w") for place in range(3)), Split("b", ("b.0", "b.1"), 0, (2, 2))]
+    rows: list[Operation] = [
+        *(Rename(f"a.{place}.w", f"c.{place}.w") for place in range(3)),
+        Split("b", ("b.0", "b.1"), 0, (2, 2)),
+    ]
     half = {"w": TensorSpec((2,), "float16")}
     plans = [
         plan_of(PlanEnd(old), PlanEnd(old), identity_rows(old)),

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from math import inf, isfinite
+from typing import Any, cast
 
 from stacks import STACKS, python_of
 from viscy_compat.architectures import find, migrated_names
@@ -35,7 +36,7 @@ from viscy_compat.gating.verify import run as verified
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 from viscy_compat.report.text_gate import render as as_text
-from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput, read_answer
+from viscy_compat.workers.answers import Mode, Pass, Run, WorkerAnswer, WorkerOutput, read_answer
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Conditions, Worker
 
@@ -79,7 +80,7 @@ def drift(name: str, chosen: Sequence[Architecture], newest: Answers, here: Answ
 
 def _measured(failure: Failure, newest: WorkerAnswer, here: WorkerAnswer) -> Failure:
     """Say how far the sampled numbers of every output of a pass are apart."""
-    ours, theirs = (side.passes.get(failure.mode) for side in (newest, here))
+    ours, theirs = (side.passes.get(cast("Mode", failure.mode)) for side in (newest, here))
     if not (isinstance(ours, Pass) and isinstance(theirs, Pass) and len(ours.outputs) == len(theirs.outputs)):
         return failure
     pairs = zip(ours.outputs, theirs.outputs, strict=True)
@@ -129,7 +130,7 @@ def versions(name: str) -> str:
     return f"{name}: {done.stdout.strip()}"
 
 
-def report_of(names: Sequence[str], chosen: Sequence[Architecture], only_newest: bool = False) -> Report:
+def report_of(names: Sequence[str], chosen: Sequence[Architecture], only_newest: bool = False) -> Report[Any]:
     """Run the matrix."""
     told = [versions(name) for name in names]
     print("\n".join(f"[matrix] {line}" for line in told), file=sys.stderr, flush=True)

@@ -47,9 +47,15 @@ def old_class(name: str) -> type[torch.nn.Module]:
     from monai.networks.nets.resnet import ResNetFeatures
 
     timm.create_model = without_download(timm.create_model)
-    ResNetFeatures.__init__ = without_download(ResNetFeatures.__init__)
+    ResNetFeatures.__init__ = without_download(ResNetFeatures.__init__)  # type: ignore[method-assign]
     found: type[torch.nn.Module] = getattr(importlib.import_module(MODULES[name]), name)
     return found
+
+
+def batches(rows: torch.Tensor) -> torch.utils.data.DataLoader[torch.Tensor]:
+    """Return a loader of the rows of a tensor, which is a dataset in all but its type."""
+    dataset: Any = rows
+    return torch.utils.data.DataLoader(dataset)
 
 
 def without_download(call: Any) -> Any:
@@ -133,7 +139,7 @@ def save_lightning(model: torch.nn.Module, job: dict[str, Any]) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(ContrastiveModule(), torch.utils.data.DataLoader(torch.zeros(1, 1)))
+        trainer.fit(ContrastiveModule(), batches(torch.zeros(1, 1)))
         trainer.save_checkpoint(job["out"], weights_only=not job.get("optimizer", True))
 
 
@@ -158,7 +164,7 @@ def save_averaged(module: Any, job: dict[str, Any]) -> None:
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, torch.utils.data.DataLoader(torch.zeros(4, 1)))
+        trainer.fit(module, batches(torch.zeros(4, 1)))
 
 
 def save(model: torch.nn.Module, job: dict[str, Any]) -> None:

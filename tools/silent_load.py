@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import sys
 import warnings
+from typing import Any
 
 import torch
 
 from viscy_compat import load_model
 from viscy_models import ContrastiveEncoder
 
-CONFIG = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15, "stem_stride": (5, 4, 4)}
+CONFIG: dict[str, Any] = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15, "stem_stride": (5, 4, 4)}
 
 
 def loaded_as_people_do(path: str) -> ContrastiveEncoder:

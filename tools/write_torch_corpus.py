@@ -12,6 +12,7 @@ import json
 import sys
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,7 +61,11 @@ def main(folder: Path) -> None:
     weights = OrderedDict((f"model.{key}", value) for key, value in module.state_dict().items())
     trainer = {"state_dict": weights, "pytorch-lightning_version": "1.9.0", "hyper_parameters": {"a": 1}}
     plain = state_dict()
-    jobs = [("plain.zip", plain, plain), ("plain.stream", plain, plain), ("light.zip", trainer, weights)]
+    jobs: list[tuple[str, Any, dict[str, Any]]] = [
+        ("plain.zip", plain, plain),
+        ("plain.stream", plain, plain),
+        ("light.zip", trainer, weights),
+    ]
     jobs += [("light.stream", trainer, weights), ("module.zip", module, module.state_dict())]
     facts = {}
     for name, content, state in jobs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from viscy_compat.architectures import class_names, find
@@ -21,8 +21,13 @@ def page() -> str:
     text = PAGE.read_text(encoding="utf-8")
     for name, table in tables.items():
         fence = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(fence, lambda match, table=table: f"{match[1]}{table}{match[2]}", text, flags=re.DOTALL)
+        text = re.sub(fence, _fenced(table), text, flags=re.DOTALL)
     return text
+
+
+def _fenced(table: str) -> Callable[[re.Match[str]], str]:
+    """Put a table between the marks of a page."""
+    return lambda match: f"{match[1]}{table}{match[2]}"
 
 
 def published() -> str:
@@ -34,7 +39,7 @@ def published() -> str:
     return _table(("called", "file", "class", "needs beyond its weights"), rows)
 
 
-def needs_of(needs: dict[str, object]) -> str:
+def needs_of(needs: Mapping[str, object]) -> str:
     """Spell what a file needs beyond its weights."""
     return ", ".join(f"`{name}={spell(value)}`" for name, value in needs.items()) or "nothing"
 

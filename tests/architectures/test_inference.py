@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -166,7 +166,7 @@ def test_another_backbone_of_timm_is_nearest_to_its_class_and_never_accepted(bac
     from viscy_models import ContrastiveEncoder
 
     with torch.device("meta"):
-        layout = real_layout(ContrastiveEncoder(backbone, 2, 10, embedding_dim=64, projection_dim=8))
+        layout = real_layout(ContrastiveEncoder(cast("Any", backbone), 2, 10, embedding_dim=64, projection_dim=8))
     assert identify(layout) is None
     near = nearest(layout)
     assert near is not None
@@ -182,7 +182,7 @@ def test_what_has_the_layout_of_resnet50_is_said_in_the_evidence(backbone: str) 
     from viscy_models import BetaVae25D
 
     with torch.device("meta"):
-        layout = real_layout(BetaVae25D(backbone, latent_dim=64))
+        layout = real_layout(BetaVae25D(cast("Any", backbone), latent_dim=64))
     inference = identify(layout)
     assert inference is not None
     assert any(backbone in line for line in inference.evidence)

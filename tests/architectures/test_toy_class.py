@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -155,7 +156,7 @@ def test_verify_and_explore_run_it(toy: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.fixture
-def report_of_numbers(toy: Path) -> dict[str, Report]:
+def report_of_numbers(toy: Path) -> dict[str, Report[Any]]:
     """What `verify` and `gate` say of a candidate whose output is half as much again, as its author would run them."""
     wrong = toy / "candidate" / "viscy_models" / "toy.py"
     wrong.write_text(MODEL.replace(".relu()", ".relu() * 1.5"))
@@ -169,7 +170,9 @@ def report_of_numbers(toy: Path) -> dict[str, Report]:
 
 
 @pytest.mark.torch
-def test_verify_and_gate_say_how_much_of_which_output_and_where_it_begins(report_of_numbers: dict[str, Report]) -> None:
+def test_verify_and_gate_say_how_much_of_which_output_and_where_it_begins(
+    report_of_numbers: dict[str, Report[Any]],
+) -> None:
     for command, report in report_of_numbers.items():
         assert report.exit_code == 1
         (result,) = (row for row in report.to_dict()["results"] if row.get("class") == "Toy")

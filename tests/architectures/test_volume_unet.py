@@ -11,7 +11,7 @@ from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.asking import ask
 from viscy_compat.architectures.inference import Inference, identify
 from viscy_compat.errors import Unbuildable
-from viscy_compat.operations import sources_of, targets_of
+from viscy_compat.operations import Rename, sources_of, targets_of
 
 VITS = ("UNetViT3D", "CELLDiffNet")
 SMALL: dict[str, Any] = dict(find("UNetViT3D").cases[0].config)
@@ -64,12 +64,10 @@ def test_the_first_state_of_the_branch_only_had_other_names(name: str, case: int
 
 def test_levels_and_blocks_of_the_first_state_are_told_apart_by_their_digits() -> None:
     config = {**SMALL, "dims": (8, 16, 24), "num_res_block": (1, 12), "input_spatial_size": (4, 32, 32)}
-    moved = {
-        row.source: row.target
-        for row in seen("UNetViT3D", config, 0).generation.to_today(  # type: ignore[misc,union-attr]
-            find("UNetViT3D").generations[0].layout(complete(find("UNetViT3D"), config))
-        )
-    }
+    to_today = seen("UNetViT3D", config, 0).generation.to_today
+    assert to_today is not None
+    rows = to_today(find("UNetViT3D").generations[0].layout(complete(find("UNetViT3D"), config)))
+    moved = {row.source: row.target for row in rows if isinstance(row, Rename)}
     assert moved["downs.111.block1.proj.weight"] == "_encoder_blocks.1.11.block1.proj.weight"
     assert moved["ups.111.block1.proj.weight"] == "_decoder_blocks.0.11.block1.proj.weight"
     assert moved["ups.up0.bias"] == "_upsamples.1.bias"

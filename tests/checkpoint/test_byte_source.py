@@ -20,6 +20,9 @@ class Counted(ByteSource):
         self.reads: list[tuple[int, int]] = []
         super().__init__(path)
 
+    def __enter__(self) -> Counted:
+        return self
+
     def _read_some(self, start: int, length: int) -> bytes:
         part = super()._read_some(start, length)
         self.reads.append((start, len(part)))

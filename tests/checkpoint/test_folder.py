@@ -134,7 +134,8 @@ def test_what_lightning_says_beside_the_tensors_decides_what_weights_cannot_tell
     assert (checkpoint.wrapper.kind, checkpoint.wrapper.version) == ("lightning", "2.4.0")
     assert [site.path for site in checkpoint.sites] == ["state_dict"]
     (result,) = check(place / "fsdp.ckpt").results
-    open_arguments = {name for name, row in result.identity.undetermined.items() if row.changes_predictions}  # type: ignore[attr-defined]
+    assert result.identity is not None
+    open_arguments = {name for name, row in result.identity.undetermined.items() if row.changes_predictions}
     assert "strides" not in open_arguments
 
 

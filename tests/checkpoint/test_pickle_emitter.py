@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import io
 import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -95,7 +96,7 @@ def call_with_everything() -> Node:
     return call
 
 
-LOOPS = {
+LOOPS: dict[str, Callable[[], object]] = {
     "list": looped_list,
     "tuple": looped_tuple,
     "tuple of four": looped_long_tuple,

@@ -180,7 +180,7 @@ class Stub:
         pass
 
 
-class Unpickler(pickle._Unpickler):  # type: ignore[misc, name-defined]
+class Unpickler(pickle._Unpickler):
     """Python's own unpickler, kept from importing anything. (The one in C allocates memory by memo index.)"""
 
     def find_class(self, module: str, name: str) -> Any:

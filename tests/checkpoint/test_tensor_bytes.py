@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,7 +44,12 @@ def test_every_view_of_a_compressed_storage_has_the_bytes_of_the_stored_one(tmp_
 def test_a_compressed_storage_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unpacked: list[int] = []
     make = zlib.decompressobj
-    monkeypatch.setattr(zlib, "decompressobj", lambda bits: unpacked.append(bits) or make(bits))
+
+    def counted(bits: int) -> Any:
+        unpacked.append(bits)
+        return make(bits)
+
+    monkeypatch.setattr(zlib, "decompressobj", counted)
     assert len(read(written(tmp_path / "packed.ckpt", method=8))) == VIEWS
     assert len(unpacked) == 1
 

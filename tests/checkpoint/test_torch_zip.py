@@ -79,7 +79,7 @@ def grads() -> dict[str, Any]:
 
 def ordered() -> Any:
     state = collections.OrderedDict((f"z.{index}", filled((2, index + 1), "float32")) for index in range(5))
-    state._metadata = {"": {"version": 1}}
+    vars(state)["_metadata"] = {"": {"version": 1}}
     return state
 
 

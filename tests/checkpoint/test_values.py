@@ -17,8 +17,8 @@ from support.assembly import lightning, list_of, mapping, number, zipped
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.pickle_machine import decode
-from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node
-from viscy_compat.checkpoint.values import Unread, value_of
+from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Unread
+from viscy_compat.checkpoint.values import value_of
 
 np = pytest.importorskip("numpy")
 

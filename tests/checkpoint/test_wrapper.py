@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +19,8 @@ from viscy_compat.checkpoint.wrapper import (
     views_of,
 )
 
+# a view looks at names only
+HELD: Any = None
 PARTS = st.sampled_from(["model", "module", "_orig_mod", "encoder", "stem", "_fsdp_wrapped_module"])
 KEYS = st.lists(
     st.lists(PARTS, min_size=1, max_size=5).map(".".join).map("{}.w".format), min_size=1, max_size=6, unique=True
@@ -26,7 +30,7 @@ KEYS = st.lists(
 def views(keys: list[str], prefix: str = "") -> list[tuple[str, dict[str, str], tuple[str, ...], tuple[str, ...]]]:
     """Every view of a checkpoint with these keys, as plain values."""
     checkpoint = Checkpoint(
-        path="a.pt", format="torch-zip", files=(), tensors=dict.fromkeys(keys), wrapper=Wrapper("plain", prefix)
+        path="a.pt", format="torch-zip", files=(), tensors=dict.fromkeys(keys, HELD), wrapper=Wrapper("plain", prefix)
     )
     return [(view.prefix, dict(view.keys), view.outside, view.inner) for view in views_of(checkpoint)]
 

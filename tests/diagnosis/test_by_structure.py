@@ -57,7 +57,7 @@ def remapped(path: Path, layout: Layout, name: str, out: Path | None = None, **o
 
 
 @pytest.mark.parametrize("prefix", ["", "model.", "net.model."])
-def test_a_renamed_file_is_remappable_with_its_own_configuration(tmp_path: Path, prefix: str):
+def test_a_renamed_file_is_remappable_with_its_own_configuration(tmp_path: Path, prefix: str) -> None:
     layout = forked(layout_of("ContrastiveEncoder", **CONTRASTIVE), prefix=prefix)
 
     result = checked(tmp_path, layout, "ContrastiveEncoder")
@@ -70,7 +70,9 @@ def test_a_renamed_file_is_remappable_with_its_own_configuration(tmp_path: Path,
     assert result.next.startswith(f"viscy-compat remap {tmp_path}/a.safetensors --as ContrastiveEncoder -o ")
 
 
-def test_what_a_remap_of_a_renamed_file_writes_is_compatible_and_says_no_open_argument_as_a_fact(tmp_path: Path):
+def test_what_a_remap_of_a_renamed_file_writes_is_compatible_and_says_no_open_argument_as_a_fact(
+    tmp_path: Path,
+) -> None:
     layout = forked(layout_of("ContrastiveEncoder", **CONTRASTIVE))
     out = tmp_path / "out.safetensors"
 
@@ -83,7 +85,7 @@ def test_what_a_remap_of_a_renamed_file_writes_is_compatible_and_says_no_open_ar
     assert "stem_stride" not in text
 
 
-def test_an_older_generation_under_other_names_goes_to_todays_layout(tmp_path: Path):
+def test_an_older_generation_under_other_names_goes_to_todays_layout(tmp_path: Path) -> None:
     architecture = find("ContrastiveEncoder")
     config = complete(architecture, {**CONTRASTIVE, "embedding_dim": 72})
     layout = forked(architecture.generations[0].layout(config))
@@ -100,7 +102,7 @@ def test_an_older_generation_under_other_names_goes_to_todays_layout(tmp_path: P
     assert result.loses
 
 
-def test_what_stands_outside_the_prefix_is_dropped_and_said(tmp_path: Path):
+def test_what_stands_outside_the_prefix_is_dropped_and_said(tmp_path: Path) -> None:
     layout = {**forked(layout_of("ContrastiveEncoder", **CONTRASTIVE), prefix="model."), "w.t": TensorSpec((3,))}
 
     result = remapped(tmp_path, layout, "ContrastiveEncoder")
@@ -110,7 +112,7 @@ def test_what_stands_outside_the_prefix_is_dropped_and_said(tmp_path: Path):
     assert "VC106" in {finding.code for finding in checked(tmp_path, layout, "ContrastiveEncoder").findings}
 
 
-def test_configurations_that_look_alike_are_asked_for_and_settled_by_a_statement(tmp_path: Path):
+def test_configurations_that_look_alike_are_asked_for_and_settled_by_a_statement(tmp_path: Path) -> None:
     layout = forked(layout_of("BetaVaeMonai", **BETWEEN), "one to one")
 
     with pytest.raises(PlanRefused) as error:
@@ -123,7 +125,7 @@ def test_configurations_that_look_alike_are_asked_for_and_settled_by_a_statement
         remapped(tmp_path, layout, "BetaVaeMonai", config={"num_inter_units": 1})
 
 
-def test_shapes_of_no_configuration_are_refused_and_never_the_nearest(tmp_path: Path):
+def test_shapes_of_no_configuration_are_refused_and_never_the_nearest(tmp_path: Path) -> None:
     whole = forked(layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "by path")
     layout = {**whole, "more": TensorSpec((17,))}
 
@@ -131,7 +133,7 @@ def test_shapes_of_no_configuration_are_refused_and_never_the_nearest(tmp_path: 
         remapped(tmp_path, layout, "Unet2d")
 
 
-def test_what_is_dropped_on_purpose_is_left_out_of_the_shapes(tmp_path: Path):
+def test_what_is_dropped_on_purpose_is_left_out_of_the_shapes(tmp_path: Path) -> None:
     whole = forked(layout_of("ContrastiveEncoder", **CONTRASTIVE))
 
     result = remapped(tmp_path, {**whole, "more.w": TensorSpec((17,))}, "ContrastiveEncoder", drop=["more.w"])
@@ -140,28 +142,28 @@ def test_what_is_dropped_on_purpose_is_left_out_of_the_shapes(tmp_path: Path):
     assert result.plan.target.config["embedding_dim"] == 40
 
 
-def test_a_plan_that_is_undecided_says_what_the_shapes_show(tmp_path: Path):
+def test_a_plan_that_is_undecided_says_what_the_shapes_show(tmp_path: Path) -> None:
     layout = forked(layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "by path", order="shuffled")
 
     with pytest.raises(PlanRefused, match=r"by its shapes it is Unet2d with .*num_filters=4,6"):
         remapped(tmp_path, layout, "Unet2d")
 
 
-def test_a_stated_argument_that_the_class_does_not_have_is_refused(tmp_path: Path):
+def test_a_stated_argument_that_the_class_does_not_have_is_refused(tmp_path: Path) -> None:
     layout = forked(layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "one to one")
 
     with pytest.raises(UsageError, match="Unet2d has no argument depth"):
         remapped(tmp_path, layout, "Unet2d", config={"depth": 3})
 
 
-def test_a_statement_that_contradicts_the_shapes_is_refused(tmp_path: Path):
+def test_a_statement_that_contradicts_the_shapes_is_refused(tmp_path: Path) -> None:
     layout = forked(layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "one to one")
 
     with pytest.raises(PlanRefused):
         remapped(tmp_path, layout, "Unet2d", config={"in_channels": 3})
 
 
-def test_without_a_class_the_shapes_only_suggest_one(tmp_path: Path):
+def test_without_a_class_the_shapes_only_suggest_one(tmp_path: Path) -> None:
     result = checked(tmp_path, forked(layout_of("ContrastiveEncoder", **CONTRASTIVE)))
 
     assert result.verdict in ("unknown", "incompatible")
@@ -169,7 +171,7 @@ def test_without_a_class_the_shapes_only_suggest_one(tmp_path: Path):
         assert result.next.endswith("--as ContrastiveEncoder")
 
 
-def test_shapes_that_allow_too_much_are_asked_for_and_not_called_those_of_no_configuration(tmp_path: Path):
+def test_shapes_that_allow_too_much_are_asked_for_and_not_called_those_of_no_configuration(tmp_path: Path) -> None:
     config = {**BETWEEN, "channels": (2, 2, 3, 2), "strides": (1,) * 4, "kernel_size": 1, "up_kernel_size": 1}
     config |= {"num_res_units": 1, "inter_channels": None, "act": "PRELU", "norm": "batch"}
     layout = forked(layout_of("BetaVaeMonai", **config), "one to one")

@@ -70,7 +70,7 @@ def written(folder: Path, files: Mapping[str, bytes]) -> None:
 def checked(folder: Path) -> tuple[dict[str, str], list[str], int]:
     """Verdicts by names below the folder, what was set aside, and the exit code."""
     report = check(folder)
-    verdicts = {os.path.relpath(row.file, folder): row.verdict for row in report.results}  # type: ignore[attr-defined]
+    verdicts: dict[str, str] = {os.path.relpath(row.file, folder): row.verdict for row in report.results}
     return verdicts, [os.path.relpath(row.file, folder) for row in report.aside], report.exit_code
 
 
@@ -245,9 +245,9 @@ def test_an_unpacked_torch_file_is_read(tmp_path: Path, below: str) -> None:
     written(tmp_path, {"readme.txt": b"x"})
     assert checked(tmp_path)[0] == {"a": "unknown"}
     (result,) = check(tmp_path / "a").results
-    assert (result.format, result.tensors) == ("unpacked-torch", 1)  # type: ignore[attr-defined]
+    assert (result.format, result.tensors) == ("unpacked-torch", 1)
     (lone,) = check(folder / "data.pkl").results
-    assert lone.tensors == 1  # type: ignore[attr-defined]
+    assert lone.tensors == 1
     shutil.rmtree(folder / "data")
     (lone,) = check(folder / "data.pkl").results
     assert lone.findings[0].message.startswith("this is the pickle of an unpacked torch file")
@@ -266,7 +266,7 @@ def test_the_whole_model_of_deepspeed_is_read_and_its_optimizer_is_no_file_of_it
     }
     deepspeed(tmp_path / "run.ckpt", "checkpoint", files)
     (result,) = check(tmp_path).results
-    assert (result.file, result.tensors, result.verdict) == (str(tmp_path / "run.ckpt"), 1, "unknown")  # type: ignore[attr-defined]
+    assert (result.file, result.tensors, result.verdict) == (str(tmp_path / "run.ckpt"), 1, "unknown")
     assert checked(tmp_path / "run.ckpt" / "checkpoint")[0] == {".": "unknown"}
 
 

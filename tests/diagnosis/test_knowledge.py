@@ -11,7 +11,7 @@ import pytest
 from support.layouts import hollow, layout_of
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
-from viscy_compat.checkpoint.values import Unread
+from viscy_compat.checkpoint.pickle_nodes import Unread
 from viscy_compat.cli import main
 from viscy_compat.config_files import read_config
 from viscy_compat.diagnosis import CheckResult, check_paths, diagnose

@@ -209,7 +209,7 @@ def test_the_json_of_the_contract_has_the_sets(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_file_of_one_set_needs_no_address(tmp_path: Path) -> None:
     report = check(hollow(tmp_path / "a.safetensors", under("net.", SMALL)))
-    result = report.results[0].to_dict()  # type: ignore[attr-defined]
+    result = report.results[0].to_dict()
     assert (result["state_dict"], len(result["sets"])) == ("", 1)
     assert "--state-dict" not in result["next"] + result["python"]
 

@@ -48,6 +48,7 @@ def test_one_part_becomes_a_checkpoint_of_its_own(gan: Path, tmp_path: Path) -> 
     tensors = open_checkpoint(str(out)).tensors
     assert {name: tensor.spec for name, tensor in tensors.items()} == dict(GENERATOR)
     (result,) = vc.check(str(out)).results
+    assert result.identity is not None
     assert (result.verdict, result.identity.class_name) == ("compatible", "UNetViT3D")
 
 

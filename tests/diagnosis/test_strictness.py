@@ -87,7 +87,7 @@ def versioned(state: State, version: int) -> State:
     metadata = getattr(state, "_metadata", {})
     found: Any = OrderedDict(state)
     found._metadata = OrderedDict((path, {"version": version}) for path in metadata)
-    return found
+    return dict(found)
 
 
 def first_module(state: State) -> str:
@@ -124,7 +124,7 @@ def strict_loss(model: Any, state: State, prefix: str) -> str:
     return ""
 
 
-def test_compatible_is_what_loads_strictly_remappable_what_a_remap_makes_load(tmp_path: Path):
+def test_compatible_is_what_loads_strictly_remappable_what_a_remap_makes_load(tmp_path: Path) -> None:
     seen = set()
     for title, prefix, model, state in corpus():
         path, out = tmp_path / "a.pt", tmp_path / "out.pt"
@@ -147,7 +147,7 @@ def test_compatible_is_what_loads_strictly_remappable_what_a_remap_makes_load(tm
     assert seen == {("compatible", True), ("remappable", True), ("incompatible", False)}
 
 
-def test_a_half_is_cast_by_torch_in_silence_and_by_a_remap_openly(tmp_path: Path):
+def test_a_half_is_cast_by_torch_in_silence_and_by_a_remap_openly(tmp_path: Path) -> None:
     state = {
         name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in unet().state_dict().items()
     }
@@ -157,7 +157,7 @@ def test_a_half_is_cast_by_torch_in_silence_and_by_a_remap_openly(tmp_path: Path
     assert viscy_compat.check(tmp_path / "a.pt").verdict == "remappable"
 
 
-def test_the_counters_of_a_file_that_lacks_them_are_zero_as_in_torch(tmp_path: Path):
+def test_the_counters_of_a_file_that_lacks_them_are_zero_as_in_torch(tmp_path: Path) -> None:
     state = unet().state_dict()
     kept = {name: tensor for name, tensor in state.items() if name not in counters(state)}
     torch.save(kept, tmp_path / "a.pt")
@@ -173,7 +173,7 @@ def test_the_counters_of_a_file_that_lacks_them_are_zero_as_in_torch(tmp_path: P
     )
 
 
-def test_a_name_inside_and_outside_of_the_prefix_is_refused_with_the_reason(tmp_path: Path):
+def test_a_name_inside_and_outside_of_the_prefix_is_refused_with_the_reason(tmp_path: Path) -> None:
     inside = {f"model.{name}": tensor for name, tensor in unet().state_dict().items()}
     torch.save({**inside, "terminal_block.resid_conv.bias": torch.ones(2)}, tmp_path / "a.pt")
 

@@ -19,7 +19,7 @@ PAGE = (ROOT / "docs" / "gate.md").read_text(encoding="utf-8")
 
 
 def block(language: str, place: int = 0) -> str:
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[place]
+    return str(re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)[place])
 
 
 def test_the_page_lists_every_stage_in_order() -> None:

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from hostile.generator import Hostile, execution, headers, tensors, two_formats, zips
 from support.schema import SCHEMA, assert_described, closed
 from viscy_compat import check
-from viscy_compat.cli import COMMANDS, main
+from viscy_compat.cli import main
+from viscy_compat.commands import COMMANDS
 
 
 def test_the_schema_is_one_and_describes_every_command() -> None:

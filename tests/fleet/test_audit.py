@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,13 @@ def files(tmp_path: Path) -> Path:
     return folder
 
 
-def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[dict[str, object]], str]:
+def audit(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, list[dict[str, Any]], str]:
     code = main(["audit", *map(str, words), "--format", "jsonl"])
     done = capsys.readouterr()
     return code, [json.loads(line) for line in done.out.splitlines() if line], done.err
 
 
-def names(rows: list[dict[str, object]]) -> list[str]:
+def names(rows: list[dict[str, Any]]) -> list[str]:
     return [os.path.basename(str(row["file"])) for row in rows]
 
 
@@ -75,8 +76,8 @@ def test_rows_come_in_natural_order_and_say_what_check_says(files: Path, capsys:
         main(["check", str(row["file"]), "--format", "json"])
         result = json.loads(capsys.readouterr().out)["results"][0]
         assert (row["verdict"], row.get("next", "")) == (result["verdict"], result["next"])
-        assert row["codes"] == dict.fromkeys(row["codes"], 1)  # type: ignore[attr-defined]
-        assert set(row["codes"]) == {finding["code"] for finding in result["findings"]}  # type: ignore[call-overload]
+        assert row["codes"] == dict.fromkeys(row["codes"], 1)
+        assert set(row["codes"]) == {finding["code"] for finding in result["findings"]}
 
 
 def test_the_summary_counts_and_names_two_examples(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,7 +203,12 @@ def test_fifos_sockets_and_devices_are_named_and_never_opened(
         server.bind("socket.ckpt")
         opened: list[object] = []
         real = os.open
-        monkeypatch.setattr(os, "open", lambda path, *rest, **more: (opened.append(path), real(path, *rest, **more))[1])
+
+        def noted(path: Any, *rest: Any, **more: Any) -> int:
+            opened.append(path)
+            return real(path, *rest, **more)
+
+        monkeypatch.setattr(os, "open", noted)
         _, rows, _ = audit(capsys, ".")
     messages = {name: row["message"] for name, row in zip(names(rows), rows, strict=True) if "message" in row}
     assert messages["fifo.ckpt"] == "this is a fifo, not a file"

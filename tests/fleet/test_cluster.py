@@ -26,7 +26,7 @@ LINES = re.findall(r"```sh\n(.*?)\n```", DOCUMENT, re.DOTALL)
 def line_with(*words: str) -> str:
     """The one line of the document that has these words."""
     (line,) = (line for line in LINES if all(word in line for word in words))
-    return line
+    return str(line)
 
 
 def files_in(folder: Path, count: int) -> list[str]:

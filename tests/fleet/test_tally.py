@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from viscy_compat.findings import Verdict
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally
 
 
 def test_ten_thousand_files_are_a_dozen_rows() -> None:
     tally = Tally()
+    verdicts: tuple[Verdict, ...] = ("compatible", "remappable", "unknown")
     for number in range(10_000):
-        kind = ("compatible", "remappable", "unknown")[number % 3]
+        kind = verdicts[number % 3]
         tally.add(
             AuditRow(f"{number}.ckpt", kind, size=number, class_name="Unet2d", generation="v0.4", codes={"VC105": 2})
-        )  # type: ignore[arg-type]
+        )
     rows = tally.rows()
     assert [(row.group, row.value, row.files) for row in rows] == [
         ("verdict", "compatible", 3_334),

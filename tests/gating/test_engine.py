@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import date
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -51,7 +52,7 @@ def raising(error: CompatError, *, after: int = 0) -> Stage:
     return stage("made-up", run)
 
 
-def codes(report: Report) -> list[str]:
+def codes(report: Report[Any]) -> list[str]:
     return [finding.code for finding in report.findings]
 
 

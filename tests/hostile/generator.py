@@ -10,7 +10,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from support.assembly import (
     FLAGS,
@@ -534,7 +534,7 @@ def viewing(part: bytes) -> bytes:
 def zips() -> Iterator[Hostile]:
     """Archives that two readers would understand differently."""
 
-    def at(index: int, **lie: object) -> Callable[[list[Record]], list[Record]]:
+    def at(index: int, **lie: Any) -> Callable[[list[Record]], list[Record]]:
         return lambda rows: [row._replace(**lie) if place == index else row for place, row in enumerate(rows)]
 
     def also(*more: Record) -> Callable[[list[Record]], list[Record]]:

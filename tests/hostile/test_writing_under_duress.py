@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,7 @@ def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: i
 
         written, pieces = os.write, []
 
-        def writing(descriptor: int, data: bytes) -> int:
+        def writing(descriptor: int, data: Any, /) -> int:
             if any(name.endswith(ENDING) for name in place.left()):
                 pieces.append(descriptor)
             if len(pieces) == 2:
@@ -220,16 +221,16 @@ def test_a_read_only_folder_is_said(ending: str) -> None:
         if os.getuid() == 0:
             os.setuid(65534)
         with pytest.raises(OutputRefused, match="Permission denied; nothing was written; choose a folder"):
-            place.run()
+            target.run()
         os._exit(7)
 
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder), ending)
-        place.folder.chmod(0o755)
-        place.out.parent.chmod(0o555)
+        target = Place(Path(folder), ending)
+        target.folder.chmod(0o755)
+        target.out.parent.chmod(0o555)
         _, status = os.waitpid(in_a_child(unprivileged), 0)
         assert os.waitstatus_to_exitcode(status) == 7
-        assert place.left() == []
+        assert target.left() == []
 
 
 def test_of_two_runs_at_once_one_writes_and_the_other_is_refused(place: Place) -> None:

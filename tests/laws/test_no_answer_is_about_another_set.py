@@ -183,6 +183,7 @@ def test_each_set_is_recognised_for_itself_and_none_is_judged_that_nobody_meant(
             assert len(drawn.sets) > 1
         else:
             event("judged")
+            assert result.state_dict is not None
             row = truth_of(drawn, result.state_dict)
             assert len([each for each in drawn.sets if each.site == row.site]) == 1
             assert row.site in ("state_dict", "") or len(drawn.sets) == 1
@@ -205,11 +206,12 @@ def test_what_is_written_is_the_set_that_was_meant(drawn: Drawn, ending: str, da
         if not out.exists():
             event("asked")
             assert address is None
-            assert (result.verdict, report.exit_code) == ("unknown", 2)  # type: ignore[attr-defined]
+            assert (result.verdict, report.exit_code) == ("unknown", 2)
             return
         event("written")
-        row = truth_of(drawn, result.state_dict)  # type: ignore[attr-defined]
-        assert address in (None, result.state_dict)  # type: ignore[attr-defined]
+        assert result.state_dict is not None
+        row = truth_of(drawn, result.state_dict)
+        assert address in (None, result.state_dict)
         assert numbers_in(out) == {row.number}
         again = judged(out)
         assert again.verdict == "compatible"

@@ -33,7 +33,7 @@ stem = {
     "stem_kernel_size": st.sampled_from([(5, 4, 4), (2, 4, 4), (1, 2, 2), (3, 4, 2)]),
     "stem_stride": st.sampled_from([(5, 4, 4), (2, 4, 4), (1, 2, 2), (3, 4, 4), (2, 2, 2)]),
 }
-DRAWN = {
+DRAWN: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "StemDepthtoChannels": {"in_channels": st.just(1), "in_channels_encoder": st.integers(1, 24), **stem},
     "UNeXt2Stem": {
         "in_channels": st.just(1),

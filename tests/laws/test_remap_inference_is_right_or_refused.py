@@ -17,7 +17,7 @@ tales = st.integers(0, 2**32).map(refactor)
 
 @given(tales)
 @settings(max_examples=300)
-def test_no_pair_of_a_random_refactoring_is_wrong(tale: Tale):
+def test_no_pair_of_a_random_refactoring_is_wrong(tale: Tale) -> None:
     answer = find_renames(tale.case.source, tale.case.target)
 
     assert graded(answer, tale.case) != "WRONG", tale.steps
@@ -25,7 +25,7 @@ def test_no_pair_of_a_random_refactoring_is_wrong(tale: Tale):
 
 @given(tales)
 @settings(max_examples=60)
-def test_every_tensor_is_accounted_for_exactly_once(tale: Tale):
+def test_every_tensor_is_accounted_for_exactly_once(tale: Tale) -> None:
     answer = find_renames(tale.case.source, tale.case.target)
 
     open_here = [name for refusal in answer.undecided for member in refusal.sources for name in member]
@@ -38,7 +38,7 @@ def test_every_tensor_is_accounted_for_exactly_once(tale: Tale):
 
 @given(tales)
 @settings(max_examples=60)
-def test_operations_are_total_or_refused(tale: Tale):
+def test_operations_are_total_or_refused(tale: Tale) -> None:
     answer = find_renames(tale.case.source, tale.case.target)
     try:
         rows: tuple[Operation, ...] = answer.operations()
@@ -51,7 +51,7 @@ def test_operations_are_total_or_refused(tale: Tale):
 
 @given(tales)
 @settings(max_examples=60)
-def test_a_layout_against_itself_is_the_identity(tale: Tale):
+def test_a_layout_against_itself_is_the_identity(tale: Tale) -> None:
     layout = tale.case.target
 
     assert [(pair.source, pair.target) for pair in find_renames(layout, layout).matches] == [
@@ -59,7 +59,7 @@ def test_a_layout_against_itself_is_the_identity(tale: Tale):
     ]
 
 
-def test_equal_shapes_are_never_paired_by_place_alone():
+def test_equal_shapes_are_never_paired_by_place_alone() -> None:
     flat = TensorSpec((4,))
 
     answer = find_renames({"ka": flat, "xu": flat}, {"mo": flat, "ri": flat})

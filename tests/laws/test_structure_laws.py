@@ -21,7 +21,7 @@ from viscy_compat.plans.maker import infer_plan, route_to_class
 from viscy_compat.plans.plan import PlanEnd
 from viscy_compat.strategies import buildable
 
-tales = st.fixed_dictionaries(
+tales: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {
         "style": st.sampled_from(sorted(STYLES)),
         "prefix": st.sampled_from(PREFIXES),
@@ -58,7 +58,7 @@ def looked_at(name: str, here: Layout) -> list[Alike]:
 @pytest.mark.parametrize("name", class_names())
 @given(data=st.data())
 @settings(max_examples=25, deadline=None)
-def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
+def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject) -> None:
     layout, truth = drawn(data, name)
 
     found = looked_at(name, {new: layout[old] for new, old in truth.items()})
@@ -69,7 +69,7 @@ def test_a_configuration_is_right_or_asked_for(name: str, data: st.DataObject):
 @pytest.mark.parametrize("name", class_names())
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)
-def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, data: st.DataObject):
+def test_a_plan_puts_every_tensor_where_it_belongs_or_there_is_none(name: str, data: st.DataObject) -> None:
     layout, truth = drawn(data, name)
     here = {new: layout[old] for new, old in truth.items()}
     found = looked_at(name, here)

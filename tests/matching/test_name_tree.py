@@ -48,7 +48,7 @@ def test_a_part_is_split_between_letters_digits_and_cases(part: str, split: tupl
 
 
 def test_what_is_remembered_of_strangers_names_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    remembered = {f"stranger{place}": (place,) for place in range(65537)}
+    remembered: dict[str, tuple[object, ...]] = {f"stranger{place}": (place,) for place in range(65537)}
     monkeypatch.setattr(name_tree, "_SPLIT", remembered)
     assert part_tokens("one2") == ("one", 2)
     assert remembered == {"one2": ("one", 2)}

@@ -7,7 +7,7 @@ import pytest
 pytestmark = pytest.mark.torch
 
 
-def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_can_be_decided_is_right():
+def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_can_be_decided_is_right() -> None:
     from support.model_layouts import library_layouts
     from support.refactorings import graded, refactorings
     from viscy_compat.matching.renames import find_renames
@@ -21,7 +21,7 @@ def test_no_pair_of_any_family_over_timm_and_monai_is_wrong_and_nearly_all_that_
     assert decidable.count("correct") >= 0.95 * len(decidable)
 
 
-def test_every_pair_from_history_is_found():
+def test_every_pair_from_history_is_found() -> None:
     from support.historical_pairs import pairs_from_history
     from support.refactorings import graded
     from viscy_compat.matching.renames import find_renames

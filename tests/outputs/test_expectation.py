@@ -12,7 +12,7 @@ from viscy_compat.cli import main
 
 pytestmark = pytest.mark.torch
 
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "spatial_dims": 2,
     "in_shape": [1, 32, 32],
     "out_channels": 1,

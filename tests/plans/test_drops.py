@@ -37,9 +37,10 @@ def normed() -> BetaVaeMonai:
     """A model whose first weight has a magnitude of its own, as training leaves it."""
     torch.manual_seed(0)
     model = BetaVaeMonai(**CONFIG)
-    parametrizations.weight_norm(model.model.encode.encode_0.conv)
+    conv: Any = model.model.get_submodule("encode.encode_0.conv")
+    parametrizations.weight_norm(conv)
     with torch.no_grad():
-        model.model.encode.encode_0.conv.parametrizations.weight.original0.mul_(3)
+        conv.parametrizations.weight.original0.mul_(3)
     return model
 
 
@@ -49,7 +50,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "old.pt"
 
 
-def codes(report: Report | CheckResult) -> set[str]:
+def codes(report: Report[Any] | CheckResult) -> set[str]:
     return {finding.code for finding in report.findings}
 
 

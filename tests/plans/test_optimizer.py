@@ -60,7 +60,7 @@ def remapped(tmp_path: Path, weights: dict[str, Any], optimizer: Any, *, fills: 
 
 
 @pytest.mark.parametrize("named", [False, True])
-def test_state_by_position_follows_and_names_that_agree_with_the_positions_too(tmp_path: Path, named: bool):
+def test_state_by_position_follows_and_names_that_agree_with_the_positions_too(tmp_path: Path, named: bool) -> None:
     weights, optimizer = trained(list(SHAPES), named=named)
 
     new = remapped(tmp_path, weights, optimizer.state_dict())
@@ -75,7 +75,7 @@ def test_state_by_position_follows_and_names_that_agree_with_the_positions_too(t
         assert all(torch.equal(new["optimizer"]["state"][place][key], before[key]) for key in before)
 
 
-def test_names_that_disagree_with_the_positions_are_not_trusted(tmp_path: Path):
+def test_names_that_disagree_with_the_positions_are_not_trusted(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES), named=True)
     state = optimizer.state_dict()
     reverse = trained(list(SHAPES)[::-1], named=True)[1].state_dict()
@@ -85,7 +85,7 @@ def test_names_that_disagree_with_the_positions_are_not_trusted(tmp_path: Path):
         remapped(tmp_path, weights, state)
 
 
-def test_state_by_name_follows_whatever_its_order_and_filled_parameters_have_none(tmp_path: Path):
+def test_state_by_name_follows_whatever_its_order_and_filled_parameters_have_none(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES), named=True)
     state = by_name(optimizer.state_dict(), list(SHAPES))
     state["state"] = dict(reversed(state["state"].items()))
@@ -99,7 +99,7 @@ def test_state_by_name_follows_whatever_its_order_and_filled_parameters_have_non
     assert new["param_groups"][0]["param_names"] == new["param_groups"][0]["params"]
 
 
-def test_state_by_a_name_that_the_file_does_not_have_is_refused(tmp_path: Path):
+def test_state_by_a_name_that_the_file_does_not_have_is_refused(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES), named=False)
     state = by_name(optimizer.state_dict(), ["x", *list(SHAPES)[1:]])
 
@@ -107,7 +107,7 @@ def test_state_by_a_name_that_the_file_does_not_have_is_refused(tmp_path: Path):
         remapped(tmp_path, weights, state)
 
 
-def test_several_groups_are_refused_by_position_and_carried_by_name(tmp_path: Path):
+def test_several_groups_are_refused_by_position_and_carried_by_name(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES), named=False, groups=2)
     state = optimizer.state_dict()
     order = [*list(SHAPES)[0::2], *list(SHAPES)[1::2]]
@@ -125,14 +125,14 @@ def test_several_groups_are_refused_by_position_and_carried_by_name(tmp_path: Pa
     assert torch.equal(new["state"]["first.bias"]["exp_avg"], named["state"]["b.bias"]["exp_avg"])
 
 
-def test_moments_of_another_shape_than_the_parameter_are_refused(tmp_path: Path):
+def test_moments_of_another_shape_than_the_parameter_are_refused(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES)[::-1], named=False)
 
     with pytest.raises(PlanRefused, match=r"its state for 'a.weight' has shape \(4,\), and the parameter \(2, 3\)"):
         remapped(tmp_path, weights, optimizer.state_dict())
 
 
-def test_state_of_a_half_follows_its_cast_and_a_transposed_parameter_is_refused(tmp_path: Path):
+def test_state_of_a_half_follows_its_cast_and_a_transposed_parameter_is_refused(tmp_path: Path) -> None:
     weights, optimizer = trained(list(SHAPES), named=False)
     weights = {name: tensor.half() for name, tensor in weights.items()}
     torch.save({"model": weights, "optimizer": optimizer.state_dict()}, tmp_path / "a.pt")

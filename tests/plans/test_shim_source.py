@@ -56,7 +56,7 @@ def around(names: dict[str, Any], what: str) -> dict[str, Any]:
 
 @pytest.mark.torch
 @pytest.mark.parametrize("what", ["a loss buffer", "an epoch", "a compiled block", "no counters", "a foreign prefix"])
-def test_the_shim_takes_the_file_that_it_was_written_for(tmp_path: Path, what: str):
+def test_the_shim_takes_the_file_that_it_was_written_for(tmp_path: Path, what: str) -> None:
     import torch
 
     old = unet().state_dict()
@@ -72,7 +72,7 @@ def test_the_shim_takes_the_file_that_it_was_written_for(tmp_path: Path, what: s
 
 
 @pytest.mark.torch
-def test_of_several_sets_the_shim_takes_the_one_that_was_meant(tmp_path: Path):
+def test_of_several_sets_the_shim_takes_the_one_that_was_meant(tmp_path: Path) -> None:
     import torch
 
     first, second = unet().state_dict(), unet().state_dict()
@@ -86,7 +86,7 @@ def test_of_several_sets_the_shim_takes_the_one_that_was_meant(tmp_path: Path):
 
 
 @pytest.mark.torch
-def test_two_tensors_that_would_get_one_name_are_refused(tmp_path: Path):
+def test_two_tensors_that_would_get_one_name_are_refused(tmp_path: Path) -> None:
     import torch
 
     old = unet().state_dict()
@@ -106,7 +106,7 @@ def test_two_tensors_that_would_get_one_name_are_refused(tmp_path: Path):
         ("", True, 'state_dict = load_file("old.safetensors")'),
     ],
 )
-def test_the_example_reads_the_place_where_the_weights_are(site: str, safetensors: bool, line: str):
+def test_the_example_reads_the_place_where_the_weights_are(site: str, safetensors: bool, line: str) -> None:
     side = PlanEnd({"w": TensorSpec((2,))})
 
     text = shim_source(plan_of(side, side, [Rename("w", "w")]), site=site, safetensors=safetensors)
@@ -114,7 +114,7 @@ def test_the_example_reads_the_place_where_the_weights_are(site: str, safetensor
     assert line in ast.get_docstring(ast.parse(text), clean=False)  # type: ignore[operator]
 
 
-def test_a_hostile_name_ends_neither_the_docstring_nor_a_string():
+def test_a_hostile_name_ends_neither_the_docstring_nor_a_string() -> None:
     evil = 'x"""\nraise SystemExit  # \\'
     source = PlanEnd({"w": TensorSpec((2,)), evil: TensorSpec((2,))}, prefix=evil, lacks=evil, inner=(evil,))
 

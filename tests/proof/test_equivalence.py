@@ -106,7 +106,7 @@ def test_both_sources_give_the_same_digests(both: Sides, assembled: Path) -> Non
         answers = [ours for ours, _ in both.both(list(zip(runs, mine, strict=True)))]
         told.append([(answer.initial, answer.passes) for answer in answers])
     assert told[0] == told[1]
-    assert len({initial.digests for initial, _ in told[0]}) == 2
+    assert len({initial.digests for initial, _ in told[0] if initial}) == 2
 
 
 @pytest.mark.parametrize("name", migrated_names())

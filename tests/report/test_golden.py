@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-from support.typed import COMMANDS, NAMES, REPORTS, furnish, printed
+from support.results import REPORTS
+from support.typed import COMMANDS, NAMES, furnish, printed
 from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
 

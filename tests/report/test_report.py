@@ -8,6 +8,7 @@ import subprocess
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ def asked(format: str, *outputs: str) -> Namespace:
 
 
 @pytest.mark.parametrize("report", [clean(), mixed()])
-def test_the_exit_code_is_that_of_the_report(report: Report, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_exit_code_is_that_of_the_report(report: Report[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert emit(report, asked("json")) == report.exit_code
     assert json.loads(capsys.readouterr().out) == report.to_dict()
 

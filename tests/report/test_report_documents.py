@@ -8,7 +8,7 @@ from base64 import b64encode
 from hashlib import sha256
 from html import unescape
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
@@ -243,7 +243,7 @@ def test_sarif_results_point_at_the_rules_that_they_name() -> None:
 
 
 @pytest.mark.parametrize(("report", "well"), [(clean(), True), (mixed(), False), (empty(), False)])
-def test_sarif_calls_a_run_that_could_not_decide_no_success(report: Report, well: bool) -> None:
+def test_sarif_calls_a_run_that_could_not_decide_no_success(report: Report[Any], well: bool) -> None:
     invocation = json.loads(render(report, "sarif"))["runs"][0]["invocations"][0]
     assert invocation["executionSuccessful"] is well
     assert invocation["exitCode"] == report.exit_code

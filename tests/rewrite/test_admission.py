@@ -142,7 +142,8 @@ class Module(LightningModule):
         self.model = BetaVaeMonai(**CONFIG)
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        return self.model(batch).recon_x.square().mean()
+        loss: torch.Tensor = self.model(batch).recon_x.square().mean()
+        return loss
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.hparams["lr"])
@@ -207,12 +208,13 @@ def test_lightning_loads_the_new_file_by_default(tmp_path: Path, weights_only: b
 
 def test_a_trainer_resumes_from_the_new_file_by_default(tmp_path: Path) -> None:
     def trainer(epochs: int) -> Trainer:
-        quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+        quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         return Trainer(
             max_epochs=epochs, accelerator="cpu", default_root_dir=tmp_path, enable_checkpointing=False, **quiet
         )
 
-    data = DataLoader([torch.randn(1, 16, 16) for _ in range(2)], batch_size=2)  # type: ignore[arg-type]
+    rows: Any = [torch.randn(1, 16, 16) for _ in range(2)]
+    data: DataLoader[torch.Tensor] = DataLoader(rows, batch_size=2)
     first = trainer(1)
     first.fit(Module(lr=0.5, root=pathlib.Path("runs"), loss=types.SimpleNamespace()), data)
     first.save_checkpoint(tmp_path / "old.ckpt")
@@ -274,9 +276,9 @@ def test_a_file_that_would_run_something_is_never_kept_whole(tmp_path: Path) -> 
 def test_a_tensor_keeps_its_values_where_its_attributes_go(tmp_path: Path) -> None:
     state = {f"model.{name}": tensor for name, tensor in BetaVaeMonai(**CONFIG).state_dict().items()}
     first, second, *_ = state
-    state[first].note = types.SimpleNamespace()  # type: ignore[attr-defined]
+    state[first].note = types.SimpleNamespace()
     state[second] = torch.nn.Parameter(state[second])
-    state[second].note = types.SimpleNamespace()  # type: ignore[attr-defined]
+    state[second].note = types.SimpleNamespace()
     torch.save({"state_dict": state, "pytorch-lightning_version": "2.4.0"}, tmp_path / "old.ckpt")
     report = remap(tmp_path / "old.ckpt", tmp_path / "new.ckpt")
     loaded = torch.load(tmp_path / "new.ckpt")["state_dict"]

@@ -141,6 +141,7 @@ def test_safetensors_names_what_was_tied(tmp_path: Path) -> None:
     report = remap(source, out, plan=identity_plan(tmp_path, source))
     with safe_open(out, framework="pt") as file:
         assert json.loads(file.metadata()["viscy_compat.tied"]) == {"tied": "whole"}
+    assert report.results[0].written is not None
     assert report.results[0].written.tied == {"tied": "whole"}
 
 
@@ -306,7 +307,7 @@ def test_the_pickle_decodes_to_the_same_graph_but_for_the_names(tmp_path: Path) 
     optimizer = torch.optim.AdamW(model.parameters())
     model(torch.randn(4, 2)).sum().backward()
     optimizer.step()
-    content = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
+    content: dict[str, Any] = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "epoch": 3}
     source, out = tmp_path / "a.ckpt", tmp_path / "b.ckpt"
     torch.save(content, source)
     remap(source, out, plan=identity_plan(tmp_path, source))

@@ -98,7 +98,7 @@ def test_training_goes_on_from_both_sets_of_a_remapped_old_file(averaged: Path, 
     assert digests(old["state_dict"]).isdisjoint(digests(old["current_model_state"]))
     report = remap(averaged, tmp_path / "new.ckpt")
     (result,) = report.results
-    assert [(fate.row.address, fate.outcome) for fate in result.fates] == [("current_model_state", "migrated")]  # type: ignore[attr-defined]
+    assert [(fate.row.address, fate.outcome) for fate in result.fates] == [("current_model_state", "migrated")]
     new = torch.load(tmp_path / "new.ckpt", weights_only=True)
     started = resumed(tmp_path / "new.ckpt", tmp_path)
     for name, held in (("state_dict", started.averages), ("current_model_state", started.training)):
@@ -122,11 +122,11 @@ def test_the_weights_in_training_alone_are_what_every_loader_takes(averaged: Pat
 
 def test_check_says_which_set_is_the_average(averaged: Path) -> None:
     (result,) = check(averaged).results
-    sets = [(row.address, row.role, row.class_name, row.generation) for row in result.sets]  # type: ignore[attr-defined]
+    sets = [(row.address, row.role, row.class_name, row.generation) for row in result.sets]
     assert sets == [
         ("state_dict", "averaged", "ContrastiveEncoder", "v0.2"),
         ("current_model_state", "in training", "ContrastiveEncoder", "v0.2"),
     ]
-    (judged, other) = result.sets  # type: ignore[attr-defined]
+    (judged, other) = result.sets
     assert (judged.chosen, judged.why) == (True, "Lightning loads this one")
     assert (other.same_layout, other.same_bytes) == (True, False)

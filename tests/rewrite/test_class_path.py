@@ -20,7 +20,13 @@ from viscy_models import FullyConvolutionalMAE
 pytestmark = pytest.mark.torch
 
 OLD, NEW = "viscy.translation.engine.FcmaeUNet", "cytoland.engine.FcmaeUNet"
-CONFIG = {"in_channels": 1, "out_channels": 2, "encoder_blocks": [1, 1], "dims": [8, 16], "pretraining": False}
+CONFIG: dict[str, Any] = {
+    "in_channels": 1,
+    "out_channels": 2,
+    "encoder_blocks": [1, 1],
+    "dims": [8, 16],
+    "pretraining": False,
+}
 TOLD: dict[str, Any] = {
     "fit_mask_ratio": 0.5,
     "model_config": CONFIG,

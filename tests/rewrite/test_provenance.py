@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -17,7 +17,7 @@ from viscy_compat.errors import UsageError
 from viscy_compat.rewrite.remapping import remap
 
 UNEXT2 = {"in_channels": 1, "out_channels": 2, "in_stack_depth": 5, "stem_kernel_size": (5, 4, 4), "head_pool": True}
-MONAI = {
+MONAI: dict[str, Any] = {
     "spatial_dims": 2,
     "in_shape": (1, 32, 32),
     "out_channels": 1,
@@ -127,7 +127,7 @@ def test_torch_reads_the_new_file_as_ever_and_the_model_is_built_as_recorded(tmp
     for out in (tmp_path / "new.ckpt", tmp_path / "lean.ckpt", tmp_path / "new.safetensors"):
         assert remap(tmp_path / "old.ckpt", out, weights_only=out.stem == "lean")
         loaded = viscy_compat.load_model(out)
-        assert loaded.use_sigmoid is True
+        assert cast("Any", loaded).use_sigmoid is True
         assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
     assert torch.load(tmp_path / "new.ckpt")["hyper_parameters"] == hyper_parameters
     del held["hyper_parameters"]

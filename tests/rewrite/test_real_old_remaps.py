@@ -164,7 +164,7 @@ def goes_on(saved: Saved, stored: Any) -> None:
     model.load_state_dict({name.removeprefix("model."): value for name, value in stored["state_dict"].items()})
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     optimizer.load_state_dict(stored["optimizer_states"][0])
-    sum(parameter.square().sum() for parameter in model.parameters()).backward()
+    torch.stack([parameter.square().sum() for parameter in model.parameters()]).sum().backward()
     optimizer.step()
     assert optimizer.state[next(model.parameters())]["step"] == 2
 

@@ -18,7 +18,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.errors import CompatError, PlanRefused, UsageError
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Drop, Fill, Rename
+from viscy_compat.operations import Drop, Fill, Operation, Rename
 from viscy_compat.plans.optimizer import parameters_of
 from viscy_compat.plans.plan import PlanEnd, plan_of, with_casts
 from viscy_compat.plans.plan_file import dumps
@@ -185,7 +185,7 @@ def hostile_shim() -> str:
     bad = 'x"""\nraise SystemExit("ran")\n"""\\'
     here = {bad: TensorSpec((1,)), "d": TensorSpec((1,))}
     there = {f"{bad}'": TensorSpec((1,)), "f": TensorSpec((1,))}
-    rows = [Rename(bad, f"{bad}'"), Drop("d", bad), Fill("f", (1,), "float32", 0.5, bad)]
+    rows: list[Operation] = [Rename(bad, f"{bad}'"), Drop("d", bad), Fill("f", (1,), "float32", 0.5, bad)]
     source, target = PlanEnd(here, bad, bad), PlanEnd(there, bad, "other")
     return shim_source(plan_of(source, target, rows, loses=[bad]))
 

@@ -76,12 +76,12 @@ def test_what_is_printed_means_the_stated_set_when_it_is_pasted(
     monkeypatch.chdir(tmp_path)
     path = make(Path("a b.ckpt"))
     (result,) = check(path, state_dict=address, config=STATED).results
-    program, *words = shlex.split(result.next)  # type: ignore[attr-defined]
+    program, *words = shlex.split(result.next)
     assert program == "viscy-compat"
     assert main(words) == 0
     assert is_averaged(load_file(words[words.index("-o") + 1]))
     space: dict[str, Any] = {}
-    exec(f"import viscy_compat\n{result.python}", space)  # type: ignore[attr-defined]
+    exec(f"import viscy_compat\n{result.python}", space)
     assert is_averaged(space["model"].state_dict())
 
 
@@ -91,7 +91,7 @@ def test_a_written_file_opens_as_the_set_that_was_asked_for(tmp_path: Path) -> N
     assert list(torch.load(out, weights_only=True)) == ["epoch", "state_dict"]
     assert is_averaged(load_state_dict(out))
     assert is_averaged(load_model(out, config=STATED).state_dict())
-    assert [(fate.row.address, fate.outcome) for fate in result.fates] == [("state_dict", "left out")]  # type: ignore[attr-defined]
+    assert [(fate.row.address, fate.outcome) for fate in result.fates] == [("state_dict", "left out")]
 
 
 @pytest.mark.parametrize("address", ["model", "ema.shadow"])
@@ -104,7 +104,7 @@ def test_a_set_that_no_loader_takes_by_itself_opens_without_being_stated_again(a
     assert list(new) == ["state_dict"]
     assert is_averaged(new["state_dict"]) is (address != "model")
     assert is_averaged(load_state_dict(out)) is (address != "model")
-    assert [fate.outcome for fate in result.fates] == ["left out"]  # type: ignore[attr-defined]
+    assert [fate.outcome for fate in result.fates] == ["left out"]
 
 
 def test_a_set_beside_one_of_no_class_stays_in_its_place(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_one_of_two_sets_in_a_state_dict_is_written_alone_and_the_rest_is_named(
     new = torch.load(out, weights_only=True)["state_dict"]
     assert set(new) == set(under("model.", PLAIN))
     assert is_averaged(new, "model.")
-    assert "loss.w" in result.left_behind  # type: ignore[attr-defined]
+    assert "loss.w" in result.left_behind
     assert check(out).verdict == "compatible"
 
 
@@ -208,8 +208,8 @@ def test_a_set_behind_another_prefix_is_written_without_it(prefix: str, tmp_path
 def test_a_file_of_equal_sets_needs_no_address(tmp_path: Path) -> None:
     torch.save(lightning(state_dict=under("model.", PLAIN) | under("net.", PLAIN)), tmp_path / "a.ckpt")
     (result,) = check(tmp_path / "a.ckpt").results
-    assert (result.verdict, result.state_dict) == ("compatible", "state_dict:model.")  # type: ignore[attr-defined]
-    assert [row.same_bytes for row in result.sets] == [None, True]  # type: ignore[attr-defined]
+    assert (result.verdict, result.state_dict) == ("compatible", "state_dict:model.")
+    assert [row.same_bytes for row in result.sets] == [None, True]
 
 
 @pytest.mark.parametrize(("address", "averaged"), [("state_dict:model.", False), ("state_dict:", True)])

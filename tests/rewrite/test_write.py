@@ -37,7 +37,7 @@ from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import CompatError, OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Drop, Rename
+from viscy_compat.operations import Drop, Operation, Rename
 from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
 from viscy_compat.rewrite import write as writing
@@ -179,7 +179,10 @@ def renaming(names: Mapping[str, str], sizes: Mapping[str, int], *drops: str) ->
     """The plan that renames the tensors of one set, and drops others."""
     here = {name: TensorSpec((size,)) for name, size in sizes.items()}
     there = {new: here[old] for old, new in names.items()}
-    rows = [*(Rename(old, new) for old, new in names.items()), *(Drop(name, "no place") for name in drops)]
+    rows: list[Operation] = [
+        *(Rename(old, new) for old, new in names.items()),
+        *(Drop(name, "no place") for name in drops),
+    ]
     return plan_of(PlanEnd(here), PlanEnd(there), rows)
 
 
@@ -345,7 +348,7 @@ def versions(path: str, **stated: Any) -> dict[str, int]:
     """The module versions that a state dict holds, by module path."""
     node = open_checkpoint(path, **stated).state_node
     (attributes,) = (plain(each) for each in node.states)
-    return {name: facts["version"] for name, facts in attributes["_metadata"].items()}  # type: ignore[index]
+    return {name: facts["version"] for name, facts in attributes["_metadata"].items()}
 
 
 def test_module_versions_move_with_their_modules(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 # Pickles --------------------------------------------------------------------------------------------------------------
@@ -155,7 +156,8 @@ def records(pickle: bytes, data: Mapping[str, bytes] | None = None, root: str = 
     ]
 
 
-class End(NamedTuple):
+@dataclass(frozen=True)
+class End:
     """What the end records say besides the truth: changes to their fields."""
 
     count: int = 0
@@ -169,7 +171,7 @@ class End(NamedTuple):
     classic: tuple[int, int, int] | None = None
 
 
-def archive(entries: list[Record], end: End = End()) -> bytes:  # noqa: B008 (an immutable default)
+def archive(entries: list[Record], end: End = End()) -> bytes:
     body, central = b"", b""
     for entry in entries:
         place = len(body)
@@ -187,8 +189,8 @@ def archive(entries: list[Record], end: End = End()) -> bytes:  # noqa: B008 (an
         body += struct.pack("<4sQHHIIQQQQ", b"PK\x06\x06", 44, 20, 45, 0, 0, count, count, size, start)
         body += struct.pack("<4sIQI", b"PK\x06\x07", 0, place, 1)
     said = (min(count, 0xFFFF), min(size, 0xFFFFFFFF), min(start, 0xFFFFFFFF)) if end.classic is None else end.classic
-    fields = (end.disk, end.disk, said[0], said[0], said[1], said[2], len(end.comment))
-    return body + struct.pack("<4sHHHHIIH", b"PK\x05\x06", *fields) + end.comment + end.after
+    closing = (end.disk, end.disk, said[0], said[0], said[1], said[2], len(end.comment))
+    return body + struct.pack("<4sHHHHIIH", b"PK\x05\x06", *closing) + end.comment + end.after
 
 
 def _central(entry: Record, place: int, stored: bytes) -> bytes:
@@ -212,7 +214,7 @@ def zipped(root: bytes, data: Mapping[str, bytes] | None = None) -> bytes:
     return archive(records(pickled(root), data))
 
 
-def changed(change: Callable[[list[Record]], list[Record]], end: End = End()) -> bytes:  # noqa: B008
+def changed(change: Callable[[list[Record]], list[Record]], end: End = End()) -> bytes:
     """An honest torch file but for what is changed about its records."""
     return archive(change(records(pickled(state()))), end)
 

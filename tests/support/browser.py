@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run")
@@ -28,7 +28,7 @@ def program() -> str | None:
 class _Quiet(SimpleHTTPRequestHandler):
     """A static host as plain as they come; it keeps the list of what was asked for."""
 
-    extensions_map: ClassVar = {
+    extensions_map = {  # noqa: RUF012 (its base class declares it so)
         **SimpleHTTPRequestHandler.extensions_map,
         ".mjs": "text/javascript",
         ".wasm": "application/wasm",
@@ -158,8 +158,7 @@ class Browser:
 
     def value(self, expression: str) -> Any:
         """Evaluate JavaScript in the page, a promise awaited, and return its JSON value."""
-        options = {"returnByValue": True, "awaitPromise": True}
-        answer = self.ask("Runtime.evaluate", expression=expression, **options)
+        answer = self.ask("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 

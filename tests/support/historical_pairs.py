@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from support.model_layouts import layout_of, our_layouts
 from support.refactorings import Refactoring
@@ -96,7 +97,7 @@ def conversions_of_timm() -> Iterator[Refactoring]:
 
     for name, version in (("convnext_tiny", 1), ("convnext_small", 1), ("convnext_atto", 1), ("convnextv2_atto", 2)):
         with torch.device("meta"):
-            model = timm.create_model(name)
+            model: Any = timm.create_model(name)
         target, depths = layout_of(model), tuple(len(stage.blocks) for stage in model.stages)
         source = convnext_of_facebook(depths, tuple(info["num_chs"] for info in model.feature_info), version=version)
         truth = converted(source, model, convnext.checkpoint_filter_fn)

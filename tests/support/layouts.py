@@ -23,7 +23,8 @@ def layout_of(class_name: str, **config: Any) -> Layout:
 
 def hollow(path: Path, layout: Mapping[str, TensorSpec]) -> Path:
     """Write a safetensors file with these tensors, all zero but for the first byte of each weight."""
-    header, place = {}, 0
+    header: dict[str, dict[str, Any]] = {}
+    place = 0
     for name, spec in layout.items():
         end = place + spec.elements * ITEMSIZES[spec.dtype]
         header[name] = {"dtype": DTYPES[spec.dtype], "shape": list(spec.shape), "data_offsets": [place, end]}

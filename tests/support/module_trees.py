@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from support.refactorings import Refactoring
@@ -86,7 +87,7 @@ def grow_tree(rng: random.Random) -> Module:
     return root
 
 
-def _branch(rng: random.Random, depth: int, counter) -> Module:
+def _branch(rng: random.Random, depth: int, counter: Iterator[int]) -> Module:
     module = Module()
     for _ in range(rng.randint(1, 2 if depth > 2 else 4)):
         name = _unused(module, rng, WORDS)
@@ -99,14 +100,14 @@ def _branch(rng: random.Random, depth: int, counter) -> Module:
     return module
 
 
-def _layer(rng: random.Random, counter) -> Module:
+def _layer(rng: random.Random, counter: Iterator[int]) -> Module:
     layer = Module()
     for name in sorted(rng.sample(LEAVES, rng.randint(1, 3)), key=LEAVES.index):
         layer.members.append((name, Tensor(next(counter), rng.choice(SHAPES))))
     return layer
 
 
-def _repeated(rng: random.Random, depth: int, counter) -> Module:
+def _repeated(rng: random.Random, depth: int, counter: Iterator[int]) -> Module:
     block, container = _branch(rng, depth - 1, counter), Module()
     for index in range(rng.randint(2, 4)):
         another = block.copy()
@@ -252,7 +253,7 @@ def count_by_two(tree: Module, rng: random.Random) -> bool:
     return _renumber(tree, rng, lambda index, size: 2 * index)
 
 
-def _renumber(tree: Module, rng: random.Random, rule) -> bool:
+def _renumber(tree: Module, rng: random.Random, rule: Callable[[int, int], int]) -> bool:
     numbered = [
         module for module in tree.modules() if len(module.members) > 1 and all(map(str.isdigit, module.names()))
     ]

@@ -57,7 +57,24 @@ def _opcode(data: bytearray, place: int, others: Sequence[bytes], dice: random.R
     data[place] = dice.choice(b"()tRQhqrjKMJX}]ubeas.0123Nc\x85\x86\x87\x81\x88\x89\x8a\x8c\x93\x94")
 
 
-VALUES = (None, True, -1, 0, 1.5, 2**63, 10**4000, float("inf"), "", "x", "../x", "\x1b[2J", "\ud800", [], {}, [None])
+VALUES: tuple[object, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    1.5,
+    2**63,
+    10**4000,
+    float("inf"),
+    "",
+    "x",
+    "../x",
+    "\x1b[2J",
+    "\ud800",
+    [],
+    {},
+    [None],
+)
 """What may stand in a document in place of anything."""
 
 

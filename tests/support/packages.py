@@ -9,8 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from unittest import mock
 
-from viscy_compat import readiness
-
 
 @contextmanager
 def installed(folder: Path, packages: Mapping[str, str], *, code: str = "", more: str = "") -> Iterator[None]:
@@ -37,8 +35,8 @@ def installed(folder: Path, packages: Mapping[str, str], *, code: str = "", more
         return packages[name]
 
     with (
-        mock.patch.object(readiness.metadata, "requires", return_value=required),
-        mock.patch.object(readiness.metadata, "version", version),
+        mock.patch.object(metadata, "requires", return_value=required),
+        mock.patch.object(metadata, "version", version),
         mock.patch.dict(os.environ, {"PYTHONPATH": str(folder), "VISCY_COMPAT_CACHE": str(folder / "cache")}),
     ):
         yield

@@ -64,7 +64,7 @@ SIZES = Map(
 )
 
 
-def mixed() -> Report:
+def mixed() -> Report[Any]:
     """A report with a result of every kind."""
     stem = Finding("VC201", "shape (32, 1, 5, 4, 4), not (32, 2, 5, 4, 4)", ("model.stem.conv.weight",), "look it up")
     many = Finding("VC101", "40 tensors are missing", tuple(f"stages.{i}.gamma" for i in range(40)))
@@ -89,7 +89,7 @@ def mixed() -> Report:
     return Report("gate", results, headline="source: wheel 0.4.0", exhibits=Exhibits(tables=(marks,)))
 
 
-def hostile(words: str) -> Report:
+def hostile(words: str) -> Report[Any]:
     """A report that has the same words in every place that a file or a class can fill."""
     finding = Finding("VC201", words, (words, f"{words}.weight"), words)
     data = {"file": words, "verdict": words, "stage": words, words: words, "rows": [{words: words, "module": words}]}
@@ -102,12 +102,12 @@ def hostile(words: str) -> Report:
     return Report("check", results, headline=words, exhibits=shown)
 
 
-def clean() -> Report:
+def clean() -> Report[Any]:
     """A report in which everything holds."""
     return Report("gate", [Fake("ContrastiveEncoder v0.3", data={"class": "ContrastiveEncoder"})])
 
 
-def empty() -> Report:
+def empty() -> Report[Any]:
     """A report about nothing, which is no pass by itself."""
     return Report("check", [], exit_code=2)
 

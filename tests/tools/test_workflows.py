@@ -39,8 +39,8 @@ class Step(NamedTuple):
     words: dict[str, Any]
 
 
-def read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+def read(path: Path) -> dict[Any, Any]:
+    document: dict[Any, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return document
 
 
@@ -331,7 +331,7 @@ def test_the_hooks_of_the_docs_are_there_and_get_arguments_that_the_gate_takes()
     ((row,),) = [rows for rows in listed if "hooks" in rows[0]]
     assert {hook["id"] for hook in row["hooks"]} == set(hooks())
     for hook in row["hooks"]:
-        _, command, *words = [*shlex.split(hooks()[hook["id"]]["entry"]), *hook.get("args", [])]
+        _, command, *words = shlex.split(hooks()[hook["id"]]["entry"]) + list(hook.get("args", []))
         parser = ArgumentParser(allow_abbrev=False)
         parser.add_argument("--quiet", action="store_true")
         import_module(f"viscy_compat.commands.{command}").add_arguments(parser)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from support.sides import Sides
@@ -12,7 +14,7 @@ NEW = {"backbone": "resnet50", "in_channels": 2, "in_stack_depth": 10, "projecti
 OLD = {"backbone": "resnet50", "in_channels": 2, "in_stack_depth": 10, "embedding_len": 64, "drop_path_rate": 0.0}
 
 
-def run_at_v021(sides: Sides, mode: str) -> tuple[dict, dict]:
+def run_at_v021(sides: Sides, mode: str) -> tuple[dict[str, Any], dict[str, Any]]:
     asked = {"op": "run", "input": (2, 2, 10, 96, 64), "seed": 7, "report": ["layout", mode]}
     sides.old.send(
         {**asked, "source": "0.2.1", "class": "viscy.representation.contrastive:ContrastiveEncoder", "config": OLD}

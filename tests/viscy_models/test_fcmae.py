@@ -70,7 +70,7 @@ def test_pixels_that_are_listed_and_put_back_are_where_they_were(masked: bool) -
     unmasked = ~generate_mask(x.shape, 1, 0.5, "cpu") if masked else None
     listed = masked_patchify(x, unmasked)
     assert listed.shape == (2, 8 if masked else 16, 3)
-    assert torch.equal(masked_unpatchify(listed, x.shape, unmasked), x * unmasked if masked else x)
+    assert torch.equal(masked_unpatchify(listed, x.shape, unmasked), x if unmasked is None else x * unmasked)
 
 
 def test_what_is_masked_has_no_influence() -> None:

@@ -23,6 +23,7 @@ def test_a_shuffle_after_an_icnr_start_gives_every_pixel_of_a_block_one_value(di
 
 def test_icnr_draws_one_kernel_for_each_group_and_leaves_the_bias() -> None:
     conv = nn.Conv3d(5, 8, (1, 2, 3))
+    assert conv.bias is not None
     bias = conv.bias.detach().clone()
     torch.manual_seed(3)
     icnr_init(conv, 2, 2)

@@ -22,7 +22,7 @@ FAMILIES: list[tuple[Any, dict[str, Any]]] = [(ContrastiveEncoder, CONTRASTIVE),
 def asked_of_timm(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """What timm was asked for as `pretrained`; it never downloads here."""
     asked: list[bool] = []
-    real = timm.create_model
+    real: Any = timm.create_model
 
     def create_model(*words: Any, pretrained: bool = False, **options: Any) -> Any:
         asked.append(pretrained)

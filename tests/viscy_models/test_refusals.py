@@ -13,7 +13,7 @@ from viscy_models.vae.beta_vae_25d import VaeDecoder, VaeEncoder, VaeUpStage
 pytestmark = pytest.mark.torch
 
 SMALL = {"backbone": "test_resnet", "in_channels": 1, "latent_dim": 4}
-STAGE = {"scale_factor": 2, "conv_blocks": 1, "norm_name": "batch", "upsample_pre_conv": None}
+STAGE: dict[str, Any] = {"scale_factor": 2, "conv_blocks": 1, "norm_name": "batch", "upsample_pre_conv": None}
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_a_backbone_of_another_kind_in_the_contrastive_encoder() -> None:
 
 def test_an_unknown_way_to_upsample() -> None:
     with pytest.raises(ValueError, match=r"mode='nearest' .* 'deconv' or 'pixelshuffle'"):
-        VaeUpStage(8, 4, mode="nearest", **STAGE)
+        VaeUpStage(8, 4, mode="nearest", **STAGE)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("norm", ["layer", ("batch", {"eps": 1e-3})])

@@ -108,7 +108,7 @@ def test_a_checked_input_must_be_square_and_have_the_channels_of_the_model() -> 
 
 
 def test_without_a_convolution_before_the_shuffle_the_last_block_starts_smooth() -> None:
-    stage = UNeXt2UpStage(**STAGE, out_channels=8, mode="pixelshuffle", conv_blocks=1, upsample_pre_conv=None)
+    stage: Any = UNeXt2UpStage(**STAGE, out_channels=8, mode="pixelshuffle", conv_blocks=1, upsample_pre_conv=None)
     groups = stage.conv.blocks[-1].mlp.fc2.weight.unflatten(0, (2, 4))
     assert torch.equal(groups, groups[:, :1].expand_as(groups))
     other = UNeXt2UpStage(**STAGE, out_channels=6, mode="pixelshuffle", conv_blocks=0, upsample_pre_conv="default")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import subprocess
@@ -87,7 +88,7 @@ def has_namespaces() -> bool:
 
 
 def has_landlock() -> bool:
-    return int(program._libc().syscall(program.SYS_LANDLOCK_CREATE, None, program.ctypes.c_size_t(0), 1)) >= 3
+    return int(program._libc().syscall(program.SYS_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)) >= 3
 
 
 UNSHARES = f"""

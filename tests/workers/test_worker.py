@@ -393,8 +393,8 @@ class TestStrangeCode:
     def test_what_no_model_computes_with_is_left_out_until_it_is_asked_for(self) -> None:
         with start() as started:
             started.source("left", root="left", files={"left/out.py": LEFT_OUT})
-            asked = {"source": "left", "config": {"in_features": 4, "out_features": 4}}
-            seen = []
+            asked: dict[str, Any] = {"source": "left", "config": {"in_features": 4, "out_features": 4}}
+            seen: list[Any] = []
             for name in ("Lists", "Compiles", "Lists"):
                 seen.append(run(started, **asked, **{"class": f"left.out:{name}"})["eval"])
         assert seen[0]["error"]["message"] == "[]"

@@ -36,7 +36,7 @@ class Contender:
 
     def median(self, what: str) -> float:
         """The median over the runs of one quantity of `Run`."""
-        return statistics.median(getattr(run, what) for run in self.runs)
+        return float(statistics.median(getattr(run, what) for run in self.runs))
 
 
 def apart(work: Callable[..., Any], *arguments: object) -> Any:

@@ -4,17 +4,24 @@ Standalone, so that rivals run in an environment of their own. Each tensor's ele
 answer maps target names to numbers, or says why there is none.
 """
 
+from __future__ import annotations
+
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
+
+Case = dict[str, Any]
+Rows = list[tuple[str, tuple[int, ...], str]]
 
 
-def ours(case):
+def ours(case: Case) -> dict[str, int]:
     """Run viscy_compat.matching.renames."""
     from viscy_compat.layout import TensorSpec
     from viscy_compat.matching.renames import find_renames
 
-    def layout(rows):
+    def layout(rows: Rows) -> dict[str, TensorSpec]:
         return {name: TensorSpec(tuple(shape), dtype) for name, shape, dtype in rows}
 
     numbers = {name: number for number, (name, _, _) in enumerate(case["source"])}
@@ -22,12 +29,12 @@ def ours(case):
     return {pair.target: numbers[pair.source] for pair in answer.matches}
 
 
-def weightbridge(case):
+def weightbridge(case: Case) -> dict[str, int]:
     """Run weightbridge on arrays that hold their number."""
     import numpy
     import weightbridge as bridge
 
-    def arrays(rows):
+    def arrays(rows: Rows) -> dict[str, Any]:
         return {name: numpy.broadcast_to(numpy.float64(number), shape) for number, (name, shape, _) in enumerate(rows)}
 
     result = bridge.adapt(
@@ -40,32 +47,37 @@ def weightbridge(case):
     }
 
 
-def timm_zip(case):
+def timm_zip(case: Case) -> dict[str, int]:
     """Run timm's zip by order on tensors that hold their number."""
     import torch
     from timm.models._helpers import remap_state_dict
 
-    def tensors(rows):
+    def tensors(rows: Rows) -> dict[str, torch.Tensor]:
         return {name: torch.tensor(float(number)).expand(shape) for number, (name, shape, _) in enumerate(rows)}
 
     class Target:
-        def state_dict(self):
+        def state_dict(self) -> dict[str, torch.Tensor]:
             return tensors(case["target"])
 
-    result = remap_state_dict(tensors(case["source"]), Target())
+    model: Any = Target()
+    result = remap_state_dict(tensors(case["source"]), model)
     return {name: int(tensor.reshape(-1)[0].item()) for name, tensor in result.items() if tensor.numel()}
 
 
-ENGINES = {"ours": ours, "weightbridge": weightbridge, "timm remap_state_dict": timm_zip}
+ENGINES: dict[str, Callable[[Case], dict[str, int]]] = {
+    "ours": ours,
+    "weightbridge": weightbridge,
+    "timm remap_state_dict": timm_zip,
+}
 
 
-def peak_memory():
+def peak_memory() -> float:
     """Return the peak memory of this program in MB; getrusage would count the parent that it was forked from."""
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
-def main():
+def main() -> None:
     """Answer every line of standard input."""
     engine = ENGINES[sys.argv[1]]
     out, sys.stdout = sys.stdout, sys.stderr
@@ -73,7 +85,7 @@ def main():
     for line in sys.stdin:
         started = time.perf_counter()
         try:
-            answer = {"pairs": engine(json.loads(line))}
+            answer: Case = {"pairs": engine(json.loads(line))}
         except Exception as error:  # noqa: BLE001 - a rival may fail in any way; the failure is the result
             answer = {"error": f"{type(error).__name__}: {error}"[:200]}
         answer["seconds"] = time.perf_counter() - started

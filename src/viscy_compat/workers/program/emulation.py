@@ -90,7 +90,7 @@ def computing_in(name: str) -> Iterator[None]:
 # --- alterations -------------------------------------------------------------------------------------------------
 
 
-class _OtherGelu(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _OtherGelu(TorchDispatchMode):
     """Computes every GELU by the other formula: tanh for erf, erf for tanh."""
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
