@@ -81,7 +81,7 @@ def test_what_is_no_configuration_gets_one_line(tmp_path: Path, text: str, said:
 
 def test_what_a_tag_calls_a_number_or_arguments_need_not_be_any(tmp_path: Path) -> None:
     path = tmp_path / "config.yml"
-    words = ("!!int ''", "!!int '-'", "!!int '0x'", "!!float '_'", f"!!float '1{':59' * 900}.5'")
+    words: tuple[str, ...] = ("!!int ''", "!!int '-'", "!!int '0x'", "!!float '_'", f"!!float '1{':59' * 900}.5'")
     words += ("!!python/object/new:numpy.dtype {args: 5}", "!!python/object/new:a.b {args: {a: 1}, state: 4}")
     for word in words:
         path.write_text(f"model: {{in_channels: {word}, out_channels: !!int '2'}}")
