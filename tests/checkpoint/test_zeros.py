@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from support.assembly import NUMBERS, archive, mapping, pickled, records, storage, tensor
 from viscy_compat.checkpoint import byte_source, open_checkpoint
+from viscy_compat.checkpoint.facts import Storage
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.zeros import absence_of_weights
+from viscy_compat.checkpoint.zip_archive import LOCAL
 from viscy_compat.gating.check import hollow
 from viscy_compat.layout import TensorSpec
 
@@ -38,5 +42,60 @@ def test_one_number_in_the_largest_tensor_is_seen(path: Path) -> None:
     with path.open("r+b") as file:
         start = 8 + int.from_bytes(file.read(8), "little")
         file.seek(start + sum(4 * spec.elements for spec in list(LAYOUT.values())[:2]) + 40)
+        file.write(b"\x01")
+    assert absence_of_weights(open_checkpoint(str(path))) == "none"
+
+
+def torch_file(path: Path, count: int, numbers: dict[int, bytes]) -> Path:
+    """So many matrices of zeros with a CRC-32 each, but for those that are given."""
+    zeros = bytes(len(NUMBERS))
+    entries = {f"t{place}": tensor(of=storage(str(place))) for place in range(count)}
+    data = {str(place): numbers.get(place, zeros) for place in range(count)}
+    path.write_bytes(archive(records(pickled(mapping(entries)), data)))
+    return path
+
+
+def test_a_stated_sum_says_without_a_look_that_a_weight_is_not_zero(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_checkpoint(str(torch_file(tmp_path / "a.ckpt", 3, {2: NUMBERS})))
+    monkeypatch.setattr(byte_source, "_read_at", None)
+    assert absence_of_weights(checkpoint) == "none"
+
+
+def test_of_many_whose_sums_are_those_of_zeros_the_first_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = open_checkpoint(str(torch_file(tmp_path / "a.ckpt", 700, {})))
+    names: list[str] = []
+    locate = TensorReader.locate
+
+    def noted(self: TensorReader, each: Storage) -> int:
+        names.append(each.name)
+        return locate(self, each)
+
+    monkeypatch.setattr(TensorReader, "locate", noted)
+    assert absence_of_weights(checkpoint) == "zeros"
+    assert len(names) == 512
+
+
+def test_a_sum_of_zeros_that_a_weight_does_not_have_is_noticed(tmp_path: Path) -> None:
+    path = torch_file(tmp_path / "a.ckpt", 700, {})
+    checkpoint = open_checkpoint(str(path))
+    last = next(entry for entry in checkpoint.records.values() if entry.name.endswith("/511")).entry
+    assert last is not None
+    content = path.read_bytes()
+    start = last.header + LOCAL.size + len(last.name)
+    path.write_bytes(content[:start] + b"\x01" + content[start + 1 :])
+    assert absence_of_weights(open_checkpoint(str(path))) == "none"
+
+
+def test_without_sums_all_of_many_small_weights_are_looked_at(tmp_path: Path) -> None:
+    layout = {f"t{place}": TensorSpec((2, 3)) for place in range(700)}
+    path = tmp_path / "a.safetensors"
+    hollow(str(path), layout)
+    assert absence_of_weights(open_checkpoint(str(path))) == "zeros"
+    with path.open("r+b") as file:
+        file.seek(-1, 2)
         file.write(b"\x01")
     assert absence_of_weights(open_checkpoint(str(path))) == "none"

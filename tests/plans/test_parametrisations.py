@@ -196,3 +196,28 @@ def test_slopes_stand_alone_in_a_module_with_the_name_of_an_activation_or_as_one
         "b.act.bias": FLAT,
     }
     assert [part.module for part in find_slopes(layout)] == ["a.act", "a.1"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *(f"q.{part}.x" for part in ("lora_A", "lora_embedding_B", "lora_magnitude_vector", "lora_E", "lora_ranknum")),
+        *(
+            f"q.{part}.x"
+            for part in ("ia3_l", "hada_w1_a", "hada_t2", "lokr_w1", "lokr_t2", "oft_r", "oft_R", "boft_s")
+        ),
+        *(f"q.{part}.x" for part in ("vera_lambda_b", "vera_A", "randlora_lambda", "trainable_tokens_delta")),
+        *(f"q.{part}" for part in ("adaption_gate", "adaption_prompt", "prompt_embeddings")),
+        *(f"q.{part}" for part in ("parametrizations.weight.original", "activation_post_process.scale")),
+        *(f"q.{part}" for part in ("weight_fake_quant.fake_quant_enabled", "activation_post_process_1.min_val")),
+        *(f"q.{part}" for part in ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")),
+        *(f"q.weight.{part}" for part in ("absmax", "quant_map", "nested_absmax", "nested_quant_map", "quant_state.x")),
+        *("q.SCB", "q.CB"),
+    ],
+)
+def test_one_name_among_plain_ones_is_enough_to_be_found(name: str) -> None:
+    """The names of every kind, each alone: a search that passes plain layouts over may pass none of them over."""
+    plain = {f"blocks.{place}.conv.weight": FULL for place in range(3)}
+    assert find_parametrisations(plain) == ()
+    (part,) = find_parametrisations({**plain, name: FLAT})
+    assert part.tensors == (name,)

@@ -143,6 +143,17 @@ _SLOPED: Final = r"(?i)^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$"
 _PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")
 
+_SIGNS: Final = (
+    "parametrizations",
+    *("lora_", "ia_l", "hada_", "lokr_", "oft_", "vera_", "trainable_tokens_delta", "adaption_", "prompt_embeddings"),
+    *("base_layer", "modules_to_save", "original_module"),
+    *("activation_post_process", "weight_fake_quant"),
+    *("zero_point", "qweight", "_scale", "W_q", "absmax", "quant_map", "quant_state", "SCB", "CB"),
+)
+"""A name of every kind of part holds one of them once its digits are gone, or ends as `_NORM_ENDINGS`."""
+_NORM_ENDINGS: Final = ("g", "orig")
+_NO_DIGITS: Final = str.maketrans("", "", "0123456789")
+
 
 def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
     """Return what in a layout is no plain weight, module by module.
@@ -156,6 +167,8 @@ def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
     >>> part.call
     'torch.nn.utils.remove_weight_norm(model.net[0])'
     """
+    if not _has_signs(layout):
+        return ()
     modules = _modules(layout)
     candidates = (
         *_norms(modules),
@@ -202,6 +215,15 @@ def bake(layout: Layout, parts: tuple[ParametrisedModule, ...]) -> Layout:
     for name, spec in layout.items():
         plain.update(owners[name].plain if name in owners else {name: spec})
     return plain
+
+
+def _has_signs(layout: Layout) -> bool:
+    """Whether some name could be that of a part: 20,000 names without digits are some dozens, quickly looked through."""
+    names = {*"\n".join(layout).translate(_NO_DIGITS).split("\n")}
+    return any(
+        name.rpartition(".")[2].rpartition("_")[2] in _NORM_ENDINGS or any(sign in name for sign in _SIGNS)
+        for name in names
+    )
 
 
 def _modules(layout: Layout) -> dict[str, dict[str, TensorSpec]]:
