@@ -9,7 +9,7 @@ from xml.etree.ElementTree import fromstring
 
 import pytest
 
-from support.assembly import lightning, mapping, tensor, text, zipped
+from support.assembly import lightning, list_of, mapping, tensor, text, zipped
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
@@ -82,3 +82,19 @@ def test_no_name_in_a_file_is_a_command_of_a_runner(
     assert not [line for line in lines if re.search(r"##\w*\[", line)]
     if format == "json" and words[0] == "inspect":
         assert EVIL[2] in json.dumps(json.loads(out))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("words", [["inspect", "-v"], ["inspect"], ["check", "-v"]])
+def test_no_text_in_a_file_acts_on_a_terminal_or_begins_a_line(
+    format: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    evil = text("a\nbegins\x1b[31m\u202e")
+    named = mapping({"a\nbegins\x1b[31m\u202e": evil})
+    rates = list_of(mapping({"state": mapping({}), "param_groups": list_of(mapping({"lr": evil}))}))
+    root = lightning(optimizer_states=rates, hyper_parameters=named, **{"pytorch-lightning_version": evil})
+    Path("a.ckpt").write_bytes(zipped(root))
+    main([*words, "a.ckpt", "--format", format])
+    out, err = capsys.readouterr()
+    assert not re.search(r"^begins|[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", out + err, re.MULTILINE)

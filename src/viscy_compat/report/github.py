@@ -29,7 +29,7 @@ SUMMARY_BYTES = 1024 * 1024
 def render(report: Report[Result], style: Style) -> str:
     """Return the workflow commands."""
     page = page_of(report)
-    return spelled_out("\n".join([*_annotations(page), f"{page.title}: {page.verdict}. {page.sentence}"]))
+    return spelled_out("\n".join([*_annotations(page), printable(f"{page.title}: {page.verdict}. {page.sentence}")]))
 
 
 def summary(report: Report[Result]) -> str:

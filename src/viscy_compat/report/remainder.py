@@ -72,12 +72,10 @@ def _leaves(branches: Iterable[Branch]) -> Iterator[str]:
 def remainder_lines(data: Mapping[str, Any], words: str, style: Style) -> Iterator[str]:
     """Yield what a text has not said of a result, by the names that it has in the JSON."""
     rest = remainder(data, words)
-    lines = [f"{fact.name}: {printable(fact.value)}" for fact in rest.facts]
+    lines = [printable(f"{fact.name}: {fact.value}") for fact in rest.facts]
     for table in rest.tables:
         for row in table.rows:
-            cells = (
-                f"{column} {printable(cell)}" for column, cell in zip(table.columns, row, strict=True) if cell != "-"
-            )
-            lines.append(f"{table.title}: {', '.join(cells)}")
+            cells = (f"{column} {cell}" for column, cell in zip(table.columns, row, strict=True) if cell != "-")
+            lines.append(printable(f"{table.title}: {', '.join(cells)}"))
     for line in lines:
         yield from sentence_lines(line, style, first=MARGIN * 2, rest=MARGIN * 4)

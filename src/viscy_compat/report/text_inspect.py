@@ -157,7 +157,7 @@ def _cut_to_width(value: Any, style: Style) -> str:
 def _optimizer(optimizer: OptimizerFacts) -> str:
     slots = f" ({', '.join(map(printable, optimizer.slots))})" if optimizer.slots else ""
     rates = [group.get("lr") for group in optimizer.groups if type(group) is dict]
-    settings = f", lr {', '.join(map(str, rates))}" if rates else ""
+    settings = f", lr {printable(', '.join(map(str, rates)))}" if rates else ""
     return f"state of {spell_count(optimizer.parameters, 'parameter')}{slots}, {size(optimizer.nbytes)}{settings}"
 
 
