@@ -72,18 +72,26 @@ def __getattr__(name: str) -> Any:
 
 
 def _speaking_python(function: Any) -> Any:
-    """Return a public function whose errors name keywords where those of the command name flags."""
+    """Return a public function whose errors and findings name keywords where those of the command name flags."""
     from functools import wraps
 
     from viscy_compat.errors import CompatError
+    from viscy_compat.findings import Report
 
     @wraps(function)
     def call(*arguments: Any, **keywords: Any) -> Any:
         try:
-            return function(*arguments, **keywords)
+            answer = function(*arguments, **keywords)
         except CompatError as error:
-            error.speak_python()
+            from viscy_compat.python_words import in_python
+
+            error.reword(in_python)
             raise
+        if isinstance(answer, Report) and answer.findings:
+            from viscy_compat.python_words import speak_python
+
+            speak_python(answer)
+        return answer
 
     return call
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any
+from viscy_compat.annotations import Any, Callable
 
 
 class CompatError(Exception):
@@ -35,52 +35,10 @@ class CompatError(Exception):
         line = f"{self.where}: {self.message}" if self.where else self.message
         return f"{line}; {self.fix}" if self.fix else line
 
-    def speak_python(self) -> None:
-        """Say what the message says in the keywords of a call, for those who typed no flags."""
-        self.message, self.fix = in_python(self.message), in_python(self.fix)
+    def reword(self, speak: Callable[[str], str]) -> None:
+        """Say what the message says in other words: in the keywords of a call, for those who typed no flags."""
+        self.message, self.fix = speak(self.message), speak(self.fix)
         self.args = (self._line(),)
-
-
-_KEYWORDS = {
-    "set": "config",
-    "ask": "config",
-    "as": "class_name",
-    "hint": "hints",
-    "class": "target",
-    "config": "config",
-    "law": "laws",
-    "plot": "path",
-}
-"""Keywords of the public functions, where they are not the flag with underscores."""
-
-
-def in_python(words: str) -> str:
-    """Replace flags by the keywords that stand for them; whole commands stay what they are.
-
-    Examples
-    --------
-    >>> in_python("add --set stem_stride=VALUE, or --state-dict ADDRESS")
-    "add config={'stem_stride': VALUE}, or state_dict=ADDRESS"
-    >>> in_python("run 'viscy-compat remap FILE --as CLASS'")
-    "run 'viscy-compat remap FILE --as CLASS'"
-    """
-    if "--" not in words:
-        return words
-    import re  # on the way of an error alone
-
-    def keyword(match: re.Match[str]) -> str:
-        command, flag, setting, value = match.group("command", "flag", "setting", "value")
-        if command:
-            return command
-        name = _KEYWORDS.get(flag, flag.replace("-", "_"))
-        if setting and name == "config":
-            return f"config={{{setting!r}: {value}}}"
-        return f"{name}={f'{setting}={value}' if setting else match.group('word') or ''}"
-
-    # a flag is followed by NAME=VALUE, by a word in capitals (or a file's name), or by nothing of its own
-    pattern = r"(?P<command>viscy-compat [^';]*)|--(?P<flag>[a-z][a-z-]*)"
-    argument = r"(?: (?:(?P<setting>\w+)=(?P<value>[^\s;]*[^\s;,])|(?P<word>[A-Z][\w.:-]*)))?"
-    return re.sub(pattern + argument, keyword, words).replace("} config={", ", ")
 
 
 class UnreadableCheckpoint(CompatError):

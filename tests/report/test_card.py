@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+import viscy_compat as vc
 from support.layouts import hollow
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
+from viscy_compat.errors import OutputRefused, UsageError
 
 
 @pytest.fixture
@@ -60,3 +62,14 @@ def test_a_card_is_refused_before_anything_is_written(
     assert (tmp_path / "card.md").read_text() == "mine"
     assert main(["remap", str(old), "-o", str(new), "--card", str(tmp_path / "card.md"), "--force", "-q"]) == 0
     assert (tmp_path / "card.md").read_text().startswith("---\n")
+
+
+def test_a_card_is_a_keyword_in_python_too(old: Path, tmp_path: Path) -> None:
+    new, card = tmp_path / "new.safetensors", tmp_path / "card.md"
+    (result,) = vc.remap(old, new, card=card).results
+    assert result.files == {"card": str(card)}
+    assert sha256(new.read_bytes()).hexdigest() in card.read_text()
+    with pytest.raises(OutputRefused):
+        vc.remap(old, new, card=card)
+    with pytest.raises(UsageError, match="card= is about a new file"):
+        vc.remap(old, card=tmp_path / "x.md")

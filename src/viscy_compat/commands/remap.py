@@ -14,7 +14,7 @@ from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
 from viscy_compat.report import emit, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
-from viscy_compat.rewrite.output import IfExists, open_output, refuse_target
+from viscy_compat.rewrite.output import IfExists
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
 from viscy_compat.words import NOT_IN_THE_HELP
 
@@ -97,36 +97,26 @@ def run(arguments: Namespace) -> int:
         raise UsageError("--prove and --expect exclude each other", fix="run them one after the other")
     if arguments.expect_precision and not arguments.expect:
         raise UsageError("--expect-precision says how outputs were made", fix="give them: --expect IO.safetensors")
-    digest = _source_digest(arguments)
-    if arguments.expect:
-        result = _expected(question, wish, arguments)
-    else:
-        result = fulfil(question, wish, prover=_prover(arguments))
-    return emit(Report("remap", [_with_card(result, arguments, digest)]), arguments)
-
-
-def _source_digest(arguments: Namespace) -> str:
-    """Return the digest that a card names, before ``--in-place`` replaces the source; refuse a card that cannot be."""
-    if not arguments.card:
-        return ""
-    if not (arguments.out or arguments.in_place):
+    if arguments.card and not wish.out:
         raise UsageError("--card is about a new file, and nothing is written", fix="add -o OUT or --in-place")
-    refuse_target(arguments.card, "overwrite" if arguments.force else "refuse", ())
-    from viscy_compat.report.card import digest_of
-
-    return digest_of(arguments.path) if os.path.exists(arguments.path) else "not taken: the source is no local file"
+    return emit(Report("remap", [_with_card(question, wish, arguments)]), arguments)
 
 
-def _with_card(result: RemapResult, arguments: Namespace, digest: str) -> RemapResult:
-    if not digest or result.written is None:
-        return result
-    from viscy_compat.report.card import model_card
+def _with_card(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
+    """Remap, and write the card of what was written where one is asked for."""
+    if not arguments.card:
+        return _remapped(question, wish, arguments)
+    from viscy_compat.report.card import source_digest, with_card
 
-    with open_output(arguments.card, "overwrite" if arguments.force else "refuse") as output:
-        output.write(model_card(result, digest).encode("utf-8", "backslashreplace"))
-        output.sync()
-        output.commit()
-    return result._replace(files={**result.files, "card": arguments.card})
+    if_exists: IfExists = "overwrite" if arguments.force else "refuse"
+    digest = source_digest(arguments.path, arguments.card, if_exists)
+    return with_card(_remapped(question, wish, arguments), digest, arguments.card, if_exists)
+
+
+def _remapped(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
+    if arguments.expect:
+        return _expected(question, wish, arguments)
+    return fulfil(question, wish, prover=_prover(arguments))
 
 
 def _run_ledger(arguments: Namespace) -> int:

@@ -16,6 +16,7 @@ from viscy_compat.findings import CATALOGUE
 from viscy_compat.report.contents import contents_of, value_of
 from viscy_compat.report.markdown import code, table, text
 from viscy_compat.report.terminal import size, spell_count
+from viscy_compat.rewrite.output import IfExists, open_output, refuse_target
 from viscy_compat.version import __version__
 
 if TYPE_CHECKING:
@@ -38,6 +39,35 @@ def model_card(result: RemapResult, source_digest: str) -> str:
     return (
         "\n\n".join([*_front(result), *_identity(result), *_load_part(result), *_origin(result, source_digest)]) + "\n"
     )
+
+
+def source_digest(source: str, card: str, if_exists: IfExists) -> str:
+    """Return the digest of the source that a card names, before the source could be replaced.
+
+    Raises
+    ------
+    OutputRefused
+        Where the card cannot be written.
+    """
+    refuse_target(card, if_exists, ())
+    return digest_of(source) if os.path.exists(source) else "not taken: the source is no local file"
+
+
+def with_card(result: RemapResult, digest: str, card: str, if_exists: IfExists) -> RemapResult:
+    """Write the card of what a remap wrote, and return the result that names it; where nothing was written, the result.
+
+    Raises
+    ------
+    OutputRefused
+        Where it cannot be written.
+    """
+    if result.written is None:
+        return result
+    with open_output(card, if_exists) as output:
+        output.write(model_card(result, digest).encode("utf-8", "backslashreplace"))
+        output.sync()
+        output.commit()
+    return result._replace(files={**result.files, "card": card})
 
 
 def digest_of(path: str) -> str:

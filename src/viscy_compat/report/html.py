@@ -13,6 +13,7 @@ from viscy_compat import __version__
 from viscy_compat.exhibits import Branch, Exhibits, Fact, Paste, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
+from viscy_compat.python_words import call_of, in_python
 from viscy_compat.report.drawing import drawing
 from viscy_compat.report.page import WORDS, Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
@@ -53,9 +54,18 @@ def render(report: Report[Result], style: Style) -> str:
 
 def fragment(report: Report[Result]) -> str:
     """Return what a notebook shows: the page without a document around it, and without a script."""
-    return "\n".join(
-        [f'<div class="vc"><style>{STYLES[STYLES.index(".vc") :]}</style>', *_body(page_of(report)), "</div>"]
-    )
+    page = page_of(report)
+    page = page._replace(sections=tuple(map(_in_python, page.sections)))
+    return "\n".join([f'<div class="vc"><style>{STYLES[STYLES.index(".vc") :]}</style>', *_body(page), "</div>"])
+
+
+def _in_python(section: Section) -> Section:
+    """Return a section for those who typed Python: calls in place of commands, keywords in place of flags."""
+    messages = tuple(message._replace(fix=in_python(message.fix)) for message in section.messages)
+    calls = ((paste, call_of(paste.code)) for paste in section.exhibits.pastes)
+    pastes = tuple(Paste("next call", call) if call else paste for paste, call in calls)
+    exhibits = section.exhibits._replace(pastes=pastes)
+    return section._replace(messages=messages, exhibits=exhibits, next=call_of(section.next) or section.next)
 
 
 def text(words: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Literal
 
 from viscy_compat.checkpoint import open_checkpoint
@@ -220,6 +221,7 @@ def remap(
     drop: Iterable[str] = (),
     write_plan: str | os.PathLike[str] | None = None,
     shim: str | os.PathLike[str] | None = None,
+    card: str | os.PathLike[str] | None = None,
     class_path: str = "",
     keep_classes: bool = False,
     sets: Literal["", "all", "chosen"] = "",
@@ -253,6 +255,8 @@ def remap(
         Tensors, modules or patterns that are left out though they compute something: predictions change.
     write_plan, shim : str or os.PathLike, optional
         Where to write the plan as JSON, and as Python that needs torch alone.
+    card : str or os.PathLike, optional
+        Where to write a model card of the new file: what it is, where it comes from, digests.
     class_path : str, optional
         The import path that the hyper-parameters shall name, where LightningCLI wrote one.
     keep_classes : bool, optional
@@ -302,7 +306,15 @@ def remap(
         keep_classes=keep_classes,
         sets=sets,
     )
-    return Report("remap", [fulfil(question, wish)])
+    if card is None:
+        return Report("remap", [fulfil(question, wish)])
+    if not wish.out:
+        raise UsageError("--card is about a new file, and nothing is written", fix="give an output, or --in-place")
+    # the words of a card are made above this room
+    cards: Any = import_module("viscy_compat.report.card")
+    if_exists: IfExists = "overwrite" if force else "refuse"
+    digest = cards.source_digest(os.fspath(path), os.fspath(card), if_exists)
+    return Report("remap", [cards.with_card(fulfil(question, wish), digest, os.fspath(card), if_exists)])
 
 
 def fulfil(

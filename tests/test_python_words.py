@@ -1,0 +1,108 @@
+"""Those who typed Python read of keywords and calls, those who typed a command of flags."""
+
+from __future__ import annotations
+
+import inspect as python_inspect
+import re
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import viscy_compat as vc
+from support.layouts import hollow
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.cli import main
+from viscy_compat.findings import CATALOGUE
+from viscy_compat.python_words import call_of, in_python
+
+
+@pytest.mark.parametrize(
+    ("flags", "keywords"),
+    [
+        ("add --set stem_stride=VALUE", "add config={'stem_stride': ...}"),
+        ("add --ask a=VALUE --ask b=5,4,4", "add config={'a': ..., 'b': (5, 4, 4)}"),
+        ("state --as CLASS, or --state-dict ADDRESS", "state class_name=CLASS, or state_dict=ADDRESS"),
+        ("--weights-only says how to write", "weights_only=True says how to write"),
+        ("'viscy-compat remap F --as CLASS' does; --force", "viscy_compat.remap(F, class_name=CLASS) does; force=True"),
+        ("a -- b, epoch--3.ckpt", "a -- b, epoch--3.ckpt"),
+        ("--config FILE.yml", "what FILE.yml has as config={...}"),
+        ("the rest with --hint OLD=NEW", "the rest with hints=['OLD=NEW']"),
+        ("--drop NAME, if it may change", "drop=[NAME], if it may change"),
+        ("prove it: --expect IO.safetensors", "prove it: the command's --expect IO.safetensors"),
+        ("viscy-compat remap FILE -o OUT writes it", "viscy_compat.remap(FILE, OUT) writes it"),
+        ("viscy-compat check old says why", "viscy-compat check old says why"),
+        ("viscy-compat check runs/a.ckpt says why", "viscy_compat.check('runs/a.ckpt') says why"),
+        ("viscy-compat inspect old", "viscy_compat.inspect('old')"),
+        ("viscy-compat explain lists them all", "viscy-compat explain lists them all"),
+        ("pip install 'viscy-compat[models]'", "pip install 'viscy-compat[models]'"),
+    ],
+)
+def test_flags_become_keywords_and_commands_calls(flags: str, keywords: str) -> None:
+    assert in_python(flags) == keywords
+
+
+@pytest.mark.parametrize(
+    ("command", "call"),
+    [
+        ("viscy-compat check a.ckpt --strict", None),
+        ("viscy-compat remap a.ckpt b.ckpt", None),
+        ("viscy-compat remap a.ckpt --in-place", "viscy_compat.remap('a.ckpt', in_place=True)"),
+        ("viscy-compat remap a.ckpt --set backbone='1'", "viscy_compat.remap('a.ckpt', config={'backbone': 1})"),
+        ("viscy-compat explain VC201", "viscy_compat.explain('VC201')"),
+        ("viscy-compat remap 'a", None),
+        ("viscy-compat remap a.ckpt --plan", None),
+    ],
+)
+def test_a_command_becomes_the_call_that_does_the_same_or_stays(command: str, call: str | None) -> None:
+    assert call_of(command) == call
+
+
+def keywords_of_functions() -> set[str]:
+    functions = (getattr(vc, name) for name in vc.__all__ if name != "__version__")
+    return {name for function in functions for name in python_inspect.signature(function).parameters}
+
+
+@pytest.mark.parametrize("code", CATALOGUE)
+def test_no_remedy_in_python_names_a_flag_or_a_keyword_that_no_function_has(code: str) -> None:
+    words = in_python(CATALOGUE[code].remedy)
+    named = set(re.findall(r"(?<![\w'])([a-z_]+)=(?=[\[{(A-Z'T.])", words))
+    assert named <= keywords_of_functions() | {"weights_only"}
+    # what only a command does stays its flag
+    rest = re.sub(r"the command's --[\w-]+|viscy-compat [^';]*", "", words)
+    assert "--" not in rest
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    encoder = find("ContrastiveEncoder")
+    generation = encoder.generations[0]
+    config = (generation.cases or encoder.cases)[0].config
+    hollow(tmp_path / "old.safetensors", generation.layout(complete(encoder, config)))
+    return tmp_path / "old.safetensors"
+
+
+def fixes(report: Any) -> str:
+    return "\n".join(finding.fix for finding in report.findings)
+
+
+def test_findings_of_functions_speak_of_keywords_and_those_of_commands_of_flags(
+    old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = vc.check(old)
+    assert "config={'stem_stride': ...}" in fixes(report)
+    assert "--" not in fixes(report)
+    assert f"viscy_compat.remap('{old}', '{old.with_suffix('.remapped.safetensors')}'" in unescape(report._repr_html_())
+    for shown in (report._repr_html_(), report.results[0]._repr_html_()):
+        assert "--set" not in shown
+        assert "stem_stride" in shown
+    main(["check", str(old)])
+    assert "--set stem_stride=VALUE" in capsys.readouterr().out
+
+
+def test_what_a_refused_remap_found_speaks_python_too(old: Path) -> None:
+    (result,) = vc.remap(old).results
+    assert result.check is not None
+    assert "--" not in "\n".join(finding.fix for finding in (*result.findings, *result.check.findings))
