@@ -31,7 +31,7 @@ class Room(NamedTuple):
 
 ROOMS = {
     "wrapper": Room("checkpoint/wrapper.py", ("tests/checkpoint/test_wrapper.py",)),
-    "inference": Room("architectures/inference.py", ("tests/architectures", "tests/diagnosis/test_judgement.py")),
+    "inference": Room("architectures/inference.py", ("tests/architectures/test_inference.py",)),
     "plan": Room("plans/plan.py", ("tests/plans/test_plan.py", "tests/plans/test_plan_file.py")),
     "write": Room("rewrite/write.py", ("tests/rewrite/test_write.py", "tests/rewrite/test_remapping.py")),
     "engine": Room("gating/engine.py", ("tests/gating/test_engine.py",)),
