@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,38 @@ def test_whether_weights_are_zero_takes_one_read_of_an_honest_file(
     monkeypatch.setattr(tensor_bytes, "open_source", counted)
     assert absence_of_weights(open_checkpoint(str(path))) == "none"
     assert [len(source.reads) for source in opened] == [1]
+
+
+@pytest.mark.parametrize("most", [1, 7, 1 << 20])
+def test_bytes_that_come_in_short_reads_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(200)))
+    real = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda descriptor, views, start: real(descriptor, [views[0][:most]], start))
+    memory = bytearray(b"-" * 50)
+    with ByteSource(str(tmp_path / "a")) as source:
+        source.read_into(memoryview(memory)[10:40], 100)
+        assert source.bytes_read == 30
+    assert memory == b"-" * 10 + bytes(range(100, 130)) + b"-" * 10
+
+
+def test_without_preadv_the_memory_is_filled_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").write_bytes(bytes(range(200)))
+    monkeypatch.delattr(os, "preadv")
+    memory = bytearray(30)
+    with ByteSource(str(tmp_path / "a")) as source:
+        source.read_into(memoryview(memory), 100)
+    assert memory == bytes(range(100, 130))
+
+
+def test_memory_beyond_the_end_is_refused_and_a_file_that_is_cut_meanwhile_has_changed(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(bytes(100))
+    with ByteSource(str(tmp_path / "a")) as source:
+        with pytest.raises(UnreadableCheckpoint) as caught:
+            source.read_into(memoryview(bytearray(20)), 81)
+        assert caught.value.code == "VC403"
+        os.truncate(tmp_path / "a", 50)
+        with pytest.raises(UnreadableCheckpoint) as caught:
+            source.read_into(memoryview(bytearray(20)), 40)
+        assert caught.value.code == "VC402"

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from hostile.generator import HONEST, HONEST_LIGHTNING
+from support.files import renaming_plan, torch_file
+from viscy_compat import remap
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
@@ -150,3 +152,22 @@ def test_reading_without_pread_gives_the_same(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(str(path))
     with TensorReader(checkpoint) as reader:
         assert done.stdout.strip() == reader.digest(checkpoint.tensors["w"])
+
+
+def test_writing_without_pwrite_gives_the_same(tmp_path: Path) -> None:
+    """Windows has neither pread nor pwrite: a large file is then written by one thread."""
+    path, plan = tmp_path / "a.ckpt", tmp_path / "plan.json"
+    torch_file(path, [70_000, 3])
+    renaming_plan(plan, [70_000, 3])
+    program = (
+        "import os, sys; del os.pread, os.pwrite, os.preadv\n"
+        "from viscy_compat.rewrite import write\n"
+        "write.WORTHWHILE = 0\n"
+        "from viscy_compat import remap\n"
+        "assert remap(sys.argv[1], sys.argv[2], plan=sys.argv[3])"
+    )
+    for ending in (".safetensors", ".ckpt"):
+        here, there = tmp_path / f"here{ending}", tmp_path / f"there{ending}"
+        assert remap(path, here, plan=plan)
+        subprocess.run([sys.executable, "-c", program, str(path), str(there), str(plan)], check=True)
+        assert there.read_bytes() == here.read_bytes()

@@ -20,7 +20,7 @@ import pytest
 
 from support.files import renaming_plan, torch_file
 from viscy_compat.errors import OutputRefused
-from viscy_compat.rewrite import write
+from viscy_compat.rewrite import copies, write
 from viscy_compat.rewrite.output import ENDING
 from viscy_compat.rewrite.remapping import remap
 
@@ -101,16 +101,16 @@ def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: i
     def ended() -> None:
         from viscy_compat.cli import main
 
-        written, pieces = os.write, []
+        written, pieces = os.pwrite, []
 
-        def writing(descriptor: int, data: Any, /) -> int:
+        def writing(descriptor: int, data: Any, position: int, /) -> int:
             if any(name.endswith(ENDING) for name in place.left()):
                 pieces.append(descriptor)
             if len(pieces) == 2:
                 os.kill(os.getpid(), number)
-            return written(descriptor, data)
+            return written(descriptor, data, position)
 
-        os.write = writing
+        os.pwrite = writing
         os._exit(main(["remap", str(place.source), "-o", str(place.out), "--plan", str(place.plan), "-q"]))
 
     _, status = os.waitpid(in_a_child(ended), 0)
@@ -120,7 +120,7 @@ def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: i
 
 
 # What a run calls to change anything, and what it calls in between.
-MOMENTS = ("open", "write", "fsync", "link", "replace", "unlink", "lseek", "close")
+MOMENTS = ("open", "pwrite", "fsync", "link", "replace", "unlink", "close")
 
 
 @pytest.mark.long
@@ -194,23 +194,27 @@ def test_a_full_disc_is_said_and_leaves_nothing(place: Place) -> None:
 
 def test_a_disc_that_fills_up_on_the_way_leaves_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """The free space that the system states is not always what one gets (quotas)."""
-    real, left = os.write, [1 << 20]
+    real, left = os.pwrite, [1 << 20]
 
-    def full(descriptor: int, data: bytes) -> int:
+    def full(descriptor: int, data: bytes, position: int) -> int:
         left[0] -= len(data)
         if left[0] < 0:
             raise OSError(28, "No space left on device")
-        return real(descriptor, data)
+        return real(descriptor, data, position)
 
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "pwrite", full)
     with pytest.raises(OutputRefused, match="No space left on device; nothing was written; make room"):
         place.run()
     assert place.left() == []
 
 
 def test_short_writes_are_continued(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = os.write
-    monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: max(1, len(data) // 2)]))
+    real = os.pwrite
+
+    def half(descriptor: int, data: bytes, position: int) -> int:
+        return real(descriptor, data[: max(1, len(data) // 2)], position)
+
+    monkeypatch.setattr(os, "pwrite", half)
     place.run()
     assert place.out.read_bytes() == place.whole
 
@@ -273,7 +277,7 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     """Let the small files of this page be read, settled and compared as large ones are, and as they are."""
     if request.param == "threads":
         monkeypatch.setattr(write, "WORTHWHILE", 0)
-        monkeypatch.setattr(write, "SLICE", 1 << 16)
+        monkeypatch.setattr(copies, "SLICE", 1 << 16)
 
 
 @pytest.mark.usefixtures("threads")

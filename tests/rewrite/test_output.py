@@ -197,7 +197,7 @@ def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
         told.set()
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr("viscy_compat.rewrite.threads.STRIDE", 1)
+    monkeypatch.setattr("viscy_compat.rewrite.disc_sync.STRIDE", 1)
     monkeypatch.setattr(os, "fsync", refused_once)
 
     def grow() -> None:

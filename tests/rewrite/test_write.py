@@ -40,6 +40,7 @@ from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Drop, Operation, Rename
 from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
+from viscy_compat.rewrite import copies
 from viscy_compat.rewrite import write as writing
 from viscy_compat.rewrite.output import Output
 from viscy_compat.rewrite.remapping import remap
@@ -133,11 +134,11 @@ def test_the_file_reaches_the_disc_before_its_name_and_the_name_before_the_end(
 def watch_the_disc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Note which file (by inode) is written to, settled on the disc, and given a name, in their order."""
     events: list[tuple[str, int]] = []
-    write, fsync, link, replace = os.write, os.fsync, os.link, os.replace
+    write, fsync, link, replace = os.pwrite, os.fsync, os.link, os.replace
 
-    def note_write(descriptor: int, data: bytes) -> int:
+    def note_write(descriptor: int, data: bytes, position: int) -> int:
         events.append(("write", os.fstat(descriptor).st_ino))
-        return write(descriptor, data)
+        return write(descriptor, data, position)
 
     def note_fsync(descriptor: int) -> None:
         fsync(descriptor)
@@ -151,7 +152,7 @@ def watch_the_disc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         events.append(("name", os.stat(source).st_ino))
         replace(source, target)
 
-    for name, call in {"write": note_write, "fsync": note_fsync, "link": note_link, "replace": note_replace}.items():
+    for name, call in {"pwrite": note_write, "fsync": note_fsync, "link": note_link, "replace": note_replace}.items():
         monkeypatch.setattr(os, name, call)
     return events
 
@@ -480,7 +481,7 @@ def test_a_new_file_that_is_not_what_was_written_is_removed(tmp_path: Path, dama
 
 def test_large_tensors_are_compared_in_slices_by_two_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "WORTHWHILE", 64)
-    monkeypatch.setattr(writing, "SLICE", 64)
+    monkeypatch.setattr(copies, "SLICE", 64)
     sizes = {"t.0": 100, "t.1": 16, "t.2": 17}
     checkpoint = opened(tmp_path / "old.pt", mapping(entries(sizes)), numbered(100, 16, 17))
     plan = renaming({name: f"u{name[1:]}" for name in sizes}, sizes)

@@ -123,6 +123,18 @@ class ByteSource:
         for offset in range(start, start + length, size):
             yield self.read(offset, min(size, start + length - offset))
 
+    def read_into(self, memory: memoryview, start: int) -> None:
+        """Fill memory with the bytes from `start`; raises as `read` does.
+
+        What was kept is not looked at: this is for long runs, read once, into memory that is used again and again.
+        """
+        if start < 0 or start + len(memory) > self.size or not hasattr(os, "preadv"):
+            memory[:] = self.read(start, len(memory))
+            return
+        while memory:
+            count = self._read_some_into(memory, start)
+            memory, start = memory[count:], start + count
+
     def verify_unchanged(self) -> None:
         """Raise VC402 where the file is no longer what it was when it was opened."""
         if self._look() != self.facts:
@@ -132,16 +144,29 @@ class ByteSource:
         try:
             part = _read_at(self._descriptor, length, start)
         except OSError as error:
-            raise UnreadableCheckpoint(
-                f"byte {start} cannot be read ({error.strerror})",
-                where=self.path,
-                fix="copy the file to another disc and try again",
-                code="VC402",
-            ) from error
+            raise self._failure(start, error) from error
         if not part:
             raise changed_file(self.path)
         self.bytes_read += len(part)
         return part
+
+    def _read_some_into(self, memory: memoryview, start: int) -> int:
+        try:
+            count = os.preadv(self._descriptor, (memory,), start)
+        except OSError as error:
+            raise self._failure(start, error) from error
+        if not count:
+            raise changed_file(self.path)
+        self.bytes_read += count
+        return count
+
+    def _failure(self, start: int, error: OSError) -> UnreadableCheckpoint:
+        return UnreadableCheckpoint(
+            f"byte {start} cannot be read ({error.strerror})",
+            where=self.path,
+            fix="copy the file to another disc and try again",
+            code="VC402",
+        )
 
     def _look(self) -> FileFacts:
         status = os.fstat(self._descriptor)

@@ -70,6 +70,10 @@ class RemoteSource(ByteSource):
         self._kept = [(start, data)]
         return data[:length]
 
+    def read_into(self, memory: memoryview, start: int) -> None:
+        """Fill memory as `ByteSource.read_into`."""
+        memory[:] = self.read(start, len(memory))
+
     def _take(self, piece: Piece, start: int, length: int) -> bytes:
         """Return the bytes of an answer, which must be those that were asked for, of the file as it was at first."""
         if piece.version != self.facts.version or piece.total != self.facts.size:

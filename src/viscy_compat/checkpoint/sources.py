@@ -41,6 +41,12 @@ class _TracedSource(ByteSource):
             trace.reads.append((self.path, start, part))
         return part
 
+    def _read_some_into(self, memory: memoryview, start: int) -> int:
+        count = super()._read_some_into(memory, start)
+        for trace in _traces:
+            trace.reads.append((self.path, start, bytes(memory[:count])))
+        return count
+
 
 def open_source(path: str, *, same_as: FileFacts | None = None, access: Access = "running") -> ByteSource:
     """Open a file of this machine, or one behind an address; as `ByteSource`."""

@@ -95,6 +95,10 @@ class TensorReader:
             storage.start = start_of(self.source(storage.file), storage.entry)
         return storage.start
 
+    def read_into(self, memory: memoryview, storage: Storage, first: int) -> None:
+        """Fill memory with the bytes of a storage from `first` on, as they are in the file; no CRC is looked at."""
+        self.source(storage.file).read_into(memory, self.locate(storage) + first)
+
     def storage_chunks(self, storage: Storage, *, size: int = CHUNK) -> Iterator[bytes]:
         """Yield all bytes of a storage, unpacked; its CRC is verified when the last piece has been taken.
 

@@ -6,9 +6,8 @@ Format: PKWARE APPNOTE 4.5; torch's alignment is padding in the local header's e
 from __future__ import annotations
 
 import struct
-import zlib
 
-from viscy_compat.annotations import Iterable, Protocol
+from viscy_compat.annotations import Protocol
 from viscy_compat.checkpoint.zip_archive import CENTRAL, COUNTLESS, END, END64, FULL, LOCAL, LOCATOR
 from viscy_compat.named import NamedTuple
 
@@ -17,6 +16,8 @@ ALIGNMENT = 64
 
 _VERSION = 45
 """PKWARE's number of zip64, which every entry asks for, as those of torch do."""
+_CRC_IN_HEADER = 14
+"""Where a local header states the CRC-32 (APPNOTE 4.3.7)."""
 _UTF8 = 0x0800
 """The flag of names that are not ASCII."""
 _FIRST_DAY = 0x21
@@ -31,8 +32,11 @@ class Sink(Protocol):
     def write(self, data: bytes) -> None:
         """Append bytes."""
 
-    def patch(self, position: int, data: bytes) -> None:
-        """Overwrite bytes that were written before."""
+    def skip(self, count: int) -> None:
+        """Leave room for bytes that somebody else puts there."""
+
+    def write_at(self, position: int, data: bytes) -> None:
+        """Write bytes to a place before the end."""
 
 
 class _WrittenEntry(NamedTuple):
@@ -44,7 +48,10 @@ class _WrittenEntry(NamedTuple):
 
 
 class ZipWriter:
-    """Writes entries one after the other; `finish` writes the directory."""
+    """Writes what stands around the bytes of entries, one after the other; `finish` writes the directory.
+
+    The bytes themselves are put into their places by whoever has them, before or after.
+    """
 
     __slots__ = ("_entries", "_output")
 
@@ -52,27 +59,31 @@ class ZipWriter:
         self._output = output
         self._entries: list[_WrittenEntry] = []
 
-    def add(self, name: str, size: int, chunks: Iterable[bytes], *, crc: int | None = None) -> None:
-        """Write one entry of exactly `size` bytes.
+    def reserve(self, name: str, size: int, *, crc: int | None) -> int:
+        """Write the header of the next entry, leave room for its bytes, and return the place of the first one.
 
         Parameters
         ----------
         name : str
             Its name in the archive.
         size : int
-            Bytes that the chunks have together.
-        chunks : Iterable[bytes]
-            The bytes.
-        crc : int, optional
-            Their CRC-32, where it is known, and verified by whoever yields the chunks; else it is computed.
+            How many bytes it has.
+        crc : int or None
+            Their CRC-32; where it is not known yet, `state_crc` takes it later.
         """
         header = self._output.position
         flags = 0 if name.isascii() else _UTF8
         entry = _WrittenEntry(name.encode(), flags=flags, crc=crc or 0, size=size, header=header)
         self._output.write(_local(entry))
-        self._entries.append(entry._replace(crc=self._copy(chunks, crc)))
-        if crc is None:
-            self._output.patch(header + 14, struct.pack("<I", self._entries[-1].crc))
+        self._entries.append(entry)
+        self._output.skip(size)
+        return self._output.position - size
+
+    def state_crc(self, number: int, crc: int) -> None:
+        """State the CRC-32 of an entry, by its number, that was not known when its header was written."""
+        entry = self._entries[number]
+        self._entries[number] = entry._replace(crc=crc)
+        self._output.write_at(entry.header + _CRC_IN_HEADER, struct.pack("<I", crc))
 
     def finish(self) -> None:
         """Write the directory and the end records."""
@@ -85,18 +96,6 @@ class ZipWriter:
             + LOCATOR.pack(b"PK\x06\x07", 0, stop, 1)
             + END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, FULL), min(start, FULL), 0)
         )
-
-    def _copy(self, chunks: Iterable[bytes], crc: int | None) -> int:
-        write = self._output.write
-        if crc is not None:
-            for chunk in chunks:
-                write(chunk)
-            return crc
-        crc = 0
-        for chunk in chunks:
-            crc = zlib.crc32(chunk, crc)
-            write(chunk)
-        return crc
 
 
 def _local(entry: _WrittenEntry) -> bytes:

@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
 
 if TYPE_CHECKING:
-    from viscy_compat.rewrite.threads import DiscSync
+    from viscy_compat.rewrite.disc_sync import DiscSync
 
 ENDING = ".viscy-compat-tmp"
 """Ending of the temporary files; they also start with a dot."""
@@ -54,15 +54,20 @@ class Output:
     def write(self, data: bytes) -> None:
         """Append bytes."""
         self.position += len(data)
-        self._write(data)
-        if self._disc is not None:
-            self._disc.reach(self.position)
+        self.write_at(self.position - len(data), data)
 
-    def patch(self, position: int, data: bytes) -> None:
-        """Overwrite bytes that were written before."""
-        os.lseek(self._descriptor, position, os.SEEK_SET)
-        self._write(data)
-        os.lseek(self._descriptor, self.position, os.SEEK_SET)
+    def skip(self, count: int) -> None:
+        """Leave room for bytes that `write_at` puts there."""
+        self.position += count
+
+    def write_at(self, position: int, data: bytes | memoryview) -> None:
+        """Write bytes to their place; several threads may, where the system has ``pwrite``."""
+        while data:
+            # the system may take less than it is given
+            count = _write_at(self._descriptor, data, position)
+            data, position = data[count:], position + count
+        if self._disc is not None:
+            self._disc.reach(position)
 
     def free_bytes(self) -> int | None:
         """Return how many bytes the disc has left for us; None where the system does not tell."""
@@ -74,7 +79,7 @@ class Output:
 
     def settle(self) -> None:
         """Let a thread bring the file to the disc while it grows, so that `sync` has little left to wait for."""
-        from viscy_compat.rewrite.threads import DiscSync
+        from viscy_compat.rewrite.disc_sync import DiscSync
 
         self._disc = DiscSync(partial(os.fsync, self._descriptor))
 
@@ -117,13 +122,6 @@ class Output:
         with suppress(OSError):
             if os.fstat(self._descriptor).st_nlink == 0:
                 os.ftruncate(self._descriptor, 0)
-
-    def _write(self, data: bytes) -> None:
-        """Write all of it: the system may take less than it is given."""
-        count = os.write(self._descriptor, data)
-        while count < len(data):
-            data = data[count:]
-            count = os.write(self._descriptor, data)
 
     def _take_free_place(self) -> None:
         try:
@@ -338,3 +336,10 @@ def _sync_folder(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _write_at(descriptor: int, data: bytes | memoryview, position: int) -> int:
+    if hasattr(os, "pwrite"):
+        return os.pwrite(descriptor, data, position)
+    os.lseek(descriptor, position, os.SEEK_SET)
+    return os.write(descriptor, data)

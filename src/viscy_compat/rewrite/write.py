@@ -6,7 +6,7 @@ then put in its place (`viscy_compat.rewrite.output`).
 
 from __future__ import annotations
 
-from collections import deque
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Literal
@@ -21,22 +21,21 @@ from viscy_compat.checkpoint.safetensors_writer import header_of, order_of_bytes
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.zip_writer import ZipWriter
 from viscy_compat.errors import OutputRefused, UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec, printable
+from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
-from viscy_compat.plans.streams import PIECE, Pieces, TargetTensor, refuse_changed_fills, target_tensors
+from viscy_compat.plans.streams import PIECE, TargetTensor, refuse_changed_fills, target_tensors
 from viscy_compat.rewrite.admission import Admission
+from viscy_compat.rewrite.copies import BLOCK, Extent, Portion, copy_portions, extent_of_storage, extent_of_tensor
 from viscy_compat.rewrite.output import IfExists, Output, open_output
+from viscy_compat.rewrite.shared_work import SharedWork
 from viscy_compat.rewrite.torch_graph import OutputStateDict, TorchContents, edited_contents, plain_contents
 
 OutputFormat = Literal["safetensors", "torch"]
 
 WORTHWHILE = 16 << 20
 """Bytes below which a thread costs more than it gives."""
-
-SLICE = 32 << 20
-"""Bytes of a large tensor that one thread compares at a time."""
 
 PROVENANCE = "viscy_compat.json"
 """The record of a torch file that says where its tensors come from."""
@@ -129,12 +128,13 @@ class WrittenFile(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """One record of a torch zip file to be written."""
+    """One record of a torch zip file to be written; `extent` is where the source has its bytes as they are."""
 
     name: str
     nbytes: int
     chunks: Callable[[TensorReader], Iterator[bytes]]
     crc: int | None = None
+    extent: Extent | None = None
 
 
 def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
@@ -172,6 +172,8 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
             recheck(output.temporary)
             _compare(job, states, records, output.temporary)
             # last: the source may have been written to while it was copied and compared
+            for file in job.weights.checkpoint.files:
+                reader.source(file)
             reader.verify_unchanged()
             output.commit()
             return WrittenFile(
@@ -243,35 +245,40 @@ def _write_file(
 ) -> tuple[list[_Record], Admission]:
     """Write the file; return the records of a torch zip file, and what torch's default would have refused."""
     if job.format == "safetensors":
-        _write_safetensors(job, states[0].tensors, output, reader)
+        _write_safetensors(job, states[0].tensors, output)
+        verify_partly_read(states[0].tensors, reader)
         return [], Admission({})
     records, admission = _records(job, states)
     _prepare(output, _total(records))
     writer = ZipWriter(output)
-    stream = _read_ahead((chunk for record in records for chunk in record.chunks(reader)), _total(records))
-    pieces = Pieces(stream)
-    for record in records:
-        writer.add(record.name, record.nbytes, pieces.take(record.nbytes), crc=record.crc)
-    for chunk in stream:  # the CRC of what came last is verified at the end of the stream
-        raise AssertionError(f"{len(chunk)} bytes too many")
+    portions = [
+        Portion(
+            writer.reserve(record.name, record.nbytes, crc=record.crc),
+            record.nbytes,
+            record.chunks,
+            extent=record.extent,
+            needs_crc=record.crc is None,
+        )
+        for record in records
+    ]
+    crcs = copy_portions(portions, output, job.weights.checkpoint, threads=_threads(_total(records)))
+    for number, (record, crc) in enumerate(zip(records, crcs, strict=True)):
+        if record.crc is None:
+            writer.state_crc(number, crc)
     writer.finish()
     return records, admission
 
 
-def _read_ahead(chunks: Iterator[bytes], total: int) -> Iterator[bytes]:
-    """Read in another thread where that is worth its import."""
-    if total < WORTHWHILE:
-        return chunks
-    from viscy_compat.rewrite.threads import read_ahead
-
-    return read_ahead(chunks)
-
-
-def _total(parts: Iterable[_Record | TargetTensor]) -> int:
+def _total(parts: Iterable[_Record | TargetTensor | _Check]) -> int:
     return sum(part.nbytes for part in parts)
 
 
-def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, reader: TensorReader) -> None:
+def _threads(nbytes: int) -> int:
+    """Return in how many threads bytes are worth copying; Windows has no ``pwrite``, which they need."""
+    return 2 if nbytes >= WORTHWHILE and hasattr(os, "pwrite") else 1
+
+
+def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output) -> None:
     metadata = dict(job.metadata)
     ties = tied_names(tensors)
     if ties:
@@ -283,10 +290,16 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output, re
     header = header_of(layout, metadata, where=job.out)
     _prepare(output, len(header) + _total(tensors))
     output.write(header)
-    chunks = (chunk for name in order_of_bytes(layout) for chunk in by_name[name].chunks(reader))
-    for chunk in _read_ahead(chunks, _total(tensors)):
-        output.write(chunk)
-    verify_partly_read(tensors, reader)
+    portions = []
+    for name in order_of_bytes(layout):
+        portions.append(_portion_of(by_name[name], output.position))
+        output.skip(by_name[name].nbytes)
+    copy_portions(portions, output, job.weights.checkpoint, threads=_threads(_total(tensors)))
+
+
+def _portion_of(tensor: TargetTensor, position: int) -> Portion:
+    extent = extent_of_tensor(tensor.same_as) if tensor.same_as is not None else None
+    return Portion(position, tensor.nbytes, tensor.chunks, extent=extent, needs_crc=False)
 
 
 def verify_partly_read(tensors: list[TargetTensor], reader: TensorReader) -> None:
@@ -384,7 +397,13 @@ def _storage_records(root: str, contents: TorchContents) -> Iterator[_Record]:
 
 def _kept_record(name: str, storage: Storage) -> _Record:
     """Return a record with the very bytes of one of the source."""
-    return _Record(name, nbytes=storage.nbytes, chunks=partial(_storage_chunks, storage), crc=storage.crc)
+    return _Record(
+        name,
+        nbytes=storage.nbytes,
+        chunks=partial(_storage_chunks, storage),
+        crc=storage.crc,
+        extent=extent_of_storage(storage),
+    )
 
 
 def _module_path(part: OutputSet) -> Callable[[str], str | None]:
@@ -423,22 +442,20 @@ def _compare(job: Job, states: list[OutputStateDict], records: list[_Record], pa
             raise _differs(job.out, "its tensors have other names")
         checks += _tensor_checks(job, state.tensors, new_file, whole_records)
     checks += _record_checks(records, new_file, whole_records)
-    if sum(check.nbytes for check in checks) < WORTHWHILE:
-        _compare_all(job, new_file, iter(checks))
-        return
-    from viscy_compat.rewrite.threads import hand_out, run_together
-
-    queue = deque(checks)
-    run_together([partial(_compare_all, job, new_file, hand_out(queue)) for _ in range(2)])
+    SharedWork(checks).run(partial(_compare_all, job, new_file), threads=_threads(_total(checks)))
 
 
 class _Check(NamedTuple):
-    """Two streams of the same length that must hold the same bytes: one of the source, one of the new file."""
+    """Two streams of the same length that must hold the same bytes: one of the source, one of the new file.
+
+    ``extents`` are where the two files have these bytes as they are.
+    """
 
     name: str
     nbytes: int
     source: Callable[[TensorReader], Iterator[bytes]]
     output: Callable[[TensorReader], Iterator[bytes]]
+    extents: tuple[Extent, Extent] | None = None
 
 
 def _tensor_checks(
@@ -450,26 +467,29 @@ def _tensor_checks(
         if mine.spec != tensor.spec:
             raise _differs(job.out, printable(tensor.name))
         whole_records.update((mine.storage.name,) if _is_whole(mine) else ())
-        if tensor.same_as is not None and _is_packed(tensor.same_as) and _is_packed(mine):
-            for ours, theirs in zip(_slices(tensor.same_as), _slices(mine), strict=True):
-                yield _Check(
-                    tensor.name,
-                    nbytes=ours.nbytes,
-                    source=partial(_tensor_chunks, ours),
-                    output=partial(_tensor_chunks, theirs),
-                )
-        else:
-            yield _Check(tensor.name, nbytes=tensor.nbytes, source=tensor.chunks, output=partial(_tensor_chunks, mine))
+        check = _Check(tensor.name, nbytes=tensor.nbytes, source=tensor.chunks, output=partial(_tensor_chunks, mine))
+        extent = extent_of_tensor(tensor.same_as) if tensor.same_as is not None else None
+        yield from _in_slices(check, extent, extent_of_tensor(mine))
 
 
 def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: set[str]) -> Iterator[_Check]:
     """Yield every record that no tensor is the whole of."""
     for record in records:
         if record.name not in whole_records:
-            record_there = new_file.records[record.name]
-            yield _Check(
-                record.name, nbytes=record.nbytes, source=record.chunks, output=partial(_storage_chunks, record_there)
+            mine = new_file.records[record.name]
+            check = _Check(
+                record.name, nbytes=record.nbytes, source=record.chunks, output=partial(_storage_chunks, mine)
             )
+            yield from _in_slices(check, record.extent, extent_of_storage(mine))
+
+
+def _in_slices(check: _Check, extent: Extent | None, mine: Extent | None) -> Iterator[_Check]:
+    """Part what lies in one piece in both files, so that two threads can share a large one."""
+    if extent is None or mine is None or extent.nbytes != mine.nbytes:
+        yield check
+        return
+    for pair in zip(extent.slices(), mine.slices(), strict=True):
+        yield check._replace(nbytes=pair[0].nbytes, extents=pair)
 
 
 def _tensor_chunks(tensor: StoredTensor, reader: TensorReader) -> Iterator[bytes]:
@@ -480,23 +500,32 @@ def _storage_chunks(storage: Storage, reader: TensorReader) -> Iterator[bytes]:
     return reader.storage_chunks(storage, size=PIECE)
 
 
-def _is_packed(tensor: StoredTensor) -> bool:
-    return tensor.contiguous and not tensor.storage.compressed
-
-
-def _slices(tensor: StoredTensor) -> Iterator[StoredTensor]:
-    """Part a packed tensor, so that two threads can share a large one."""
-    step = SLICE // tensor.itemsize
-    for first in range(0, tensor.spec.elements, step):
-        spec = TensorSpec((min(step, tensor.spec.elements - first),), tensor.spec.dtype)
-        yield StoredTensor(tensor.key, spec, tensor.storage, stride=(1,), offset=tensor.offset + first)
-
-
-def _compare_all(job: Job, new_file: Checkpoint, checks: Iterator[_Check]) -> None:
+def _compare_all(job: Job, new_file: Checkpoint, work: SharedWork[_Check]) -> None:
+    mine, theirs = bytearray(BLOCK), bytearray(BLOCK)
     with TensorReader(job.weights.checkpoint, crcs="ignore") as old, TensorReader(new_file, crcs="ignore") as new:
-        for check in checks:
-            if not same_bytes(check.source(old), check.output(new)):
+        for check in work.take():
+            if check.extents is None:
+                same = same_bytes(check.source(old), check.output(new))
+            else:
+                same = _same_extents(check.extents, (old, new), (mine, theirs))
+            if not same:
                 raise _differs(job.out, printable(check.name))
+
+
+def _same_extents(
+    extents: tuple[Extent, Extent],
+    readers: tuple[TensorReader, TensorReader],
+    memory: tuple[bytearray, bytearray],
+) -> bool:
+    """Say whether two extents of the same length hold the same bytes; each is read into memory of its own."""
+    for start in range(0, extents[0].nbytes, BLOCK):
+        length = min(BLOCK, extents[0].nbytes - start)
+        for extent, reader, block in zip(extents, readers, memory, strict=True):
+            reader.read_into(memoryview(block)[:length], extent.storage, extent.first + start)
+        first, second = memory
+        if (first != second) if length == BLOCK else (first[:length] != second[:length]):
+            return False
+    return True
 
 
 def becomes_plain(checkpoint: Checkpoint) -> bool:

@@ -1,0 +1,66 @@
+"""A thread that waits for the disc while a file is written; waiting releases the GIL."""
+
+from __future__ import annotations
+
+from threading import Event, Thread
+
+from viscy_compat.annotations import Callable
+
+STRIDE = 8 << 20
+"""Bytes after which a growing file is brought to the disc once more."""
+
+
+class DiscSync:
+    """A thread that brings a growing file to the disc, time and again.
+
+    Waiting for the disc once at the end takes as long as the copy itself; this way nearly all of it happens meanwhile.
+
+    Parameters
+    ----------
+    sync : Callable[[], None]
+        Waits until the disc has what was written so far; may raise OSError.
+    """
+
+    __slots__ = ("_error", "_next", "_stopped", "_sync", "_thread", "_wanted")
+
+    def __init__(self, sync: Callable[[], None]) -> None:
+        self._sync, self._next, self._stopped = sync, STRIDE, False
+        self._error: OSError | None = None
+        self._wanted = Event()
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def reach(self, position: int) -> None:
+        """Be told how much was written; every few megabytes are worth a round."""
+        if position >= self._next:
+            self._next = position + STRIDE
+            self._wanted.set()
+
+    def finish(self) -> None:
+        """Wait for the round under way, end the thread, and raise what the disc refused in any round.
+
+        Raises
+        ------
+        OSError
+            The system tells an error of the disc once only, so it may have been told in an earlier round.
+        """
+        self.stop()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        """End the thread."""
+        self._stopped = True
+        self._wanted.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while self._error is None:
+            self._wanted.wait()
+            self._wanted.clear()
+            if self._stopped:
+                return
+            try:
+                self._sync()
+            except OSError as error:
+                self._error = error
