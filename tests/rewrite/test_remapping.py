@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,8 @@ from support.assembly import call, lightning, mapping, name, safetensors, storag
 from support.files import floats, renaming_plan, torch_file
 from support.layouts import hollow, layout_of
 from viscy_compat import remap
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.errors import CompatError, PlanRefused, UsageError
@@ -41,6 +44,32 @@ def test_a_plan_without_an_output_is_printed_and_nothing_written(
     assert main(["remap", str(place / "old.ckpt"), "--plan", str(place / "plan.json")]) == 0
     assert "t.{i} -> u.{i}" in capsys.readouterr().out
     assert sorted(place.iterdir()) == before
+
+
+@pytest.mark.parametrize("more", [["--plan", "plan.json"], ["--against", "new.ckpt"]])
+def test_the_command_that_a_plan_leads_to_writes_it(
+    more: list[str], place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
+    assert main(["remap", "old.ckpt", "-o", "new.ckpt", "--plan", "plan.json", "-q"]) == 0
+    assert main(["remap", "old.ckpt", *more, "--format", "json"]) == 0
+    command = json.loads(capsys.readouterr().out)["results"][0]["next"]
+    assert shlex.split(command) == ["viscy-compat", "remap", "old.ckpt", "-o", "old.safetensors", *more]
+    assert main(shlex.split(command)[1:]) == 0
+    assert "next" not in capsys.readouterr().out
+    assert (place / "old.safetensors").exists()
+
+
+def test_the_command_says_how_the_plan_was_asked_for(place: Path) -> None:
+    hints, encoder = ["net.x=body.x"], find("ContrastiveEncoder")
+    hollow(place / "a.safetensors", {"net.x": TensorSpec((2, 2))})
+    hollow(place / "b.safetensors", {"body.x": TensorSpec((2, 2))})
+    (result,) = remap(place / "a.safetensors", against=place / "b.safetensors", hints=hints).results
+    assert result.next.endswith(f"--against {place / 'b.safetensors'} --hint net.x=body.x")
+    generation = encoder.generations[-1]
+    hollow(place / "c.safetensors", generation.layout(complete(encoder, encoder.cases[0].config)))
+    (back,) = remap(place / "c.safetensors", reverse=True, class_name="ContrastiveEncoder").results
+    assert back.next.endswith(" --as ContrastiveEncoder --reverse")
 
 
 def test_json_says_what_was_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -103,8 +103,10 @@ def _remap(result: Result, data: Data) -> Exhibits:
     architecture, plan = data.get("architecture") or {}, getattr(result, "plan", None)
     place = data.get("written")
     done = f"Written to {place}: {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}." if place else ""
+    planned = "A total plan exists; nothing was written." if plan is not None else "Nothing was written."
+    identity = _identity(architecture)
     return Exhibits(
-        sentence=" ".join(filter(None, (_identity(architecture), done or "Nothing was written."))),
+        sentence=" ".join(filter(None, (identity and f"{identity}.", done or planned))),
         pastes=_pastes(data),
         tables=tuple(filter(None, (_changes(plan), _configuration(architecture), _open_table(architecture)))),
     )

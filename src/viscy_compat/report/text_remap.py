@@ -66,7 +66,7 @@ def _result_lines(result: RemapResult, style: Style) -> Iterator[str]:
             yield from finding_lines(finding, style)
     if result.written is None:
         yield f"{MARGIN}{style.paint('nothing was written', 'dim')}: add -o OUT, or --in-place"
-    if result.next and style.verbose:
+    if result.next and (style.verbose or result.written is None):
         yield from pasted_lines("next", result.next, style, language="shell")
 
 

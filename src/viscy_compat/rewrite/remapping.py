@@ -12,10 +12,12 @@ from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
+from viscy_compat.diagnosis.address_flags import flag
 from viscy_compat.diagnosis.causes import about_absent_weights
+from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import CATALOGUE, EXIT_CODES, Finding, Report, Verdict, html_of, line_of
-from viscy_compat.layout import differences, fold
+from viscy_compat.layout import differences, fold, quote_path
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.drops import changing_drops
@@ -368,7 +370,22 @@ def fulfil(
         state_dict=chosen.choice.pick.address if chosen.choice and chosen.choice.pick else None,
         fates=fates,
         place=job.weights.site if job and not plain_output(job) else "",
+        next="" if written else _writing_command(question, chosen.result),
     )
+
+
+def _writing_command(question: RemapRequest, verdict: CheckResult | None) -> str:
+    """Return the command that writes what was only planned: that of the verdict, with what this plan was asked with."""
+    command = verdict.next if verdict else ""
+    if not command.startswith("viscy-compat remap "):
+        path, out = quote_path(question.path), quote_path(target_beside(question.path))
+        command = f"viscy-compat remap {path}{flag(question.state_dict)} -o {out}"
+    if question.class_name and " --as " not in command:
+        command += f" --as {question.class_name}"
+    values = (("plan", question.plan), ("against", question.against))
+    lists = (*(("hint", text) for text in question.hints), *(("drop", name) for name in question.drops))
+    words = [f" --{name} {quote_path(text)}" for name, text in (*values, *lists) if text]
+    return command + " --reverse" * (question.direction == "back") + "".join(words)
 
 
 def _fates(chosen: FilePlan, wish: Wish) -> tuple[Fate, ...]:
