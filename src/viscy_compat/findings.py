@@ -308,6 +308,10 @@ class Report(Generic[ResultT]):
         html: str = import_module("viscy_compat.report.html").fragment(self)
         return html
 
+    def without_results(self) -> Report[ResultT]:
+        """Return what a report says besides its results."""
+        return Report(self.command, (), headline=self.headline, interrupted=self.interrupted, aside=self.aside)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the object that ``--format json`` prints."""
         return {

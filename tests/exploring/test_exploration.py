@@ -23,8 +23,7 @@ from viscy_compat.exploring.laws import LAWS, Subject
 from viscy_compat.layout import Layout
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.operations import Fill, Operation
-from viscy_compat.report.terminal import Style
-from viscy_compat.report.text import render as render_text
+from viscy_compat.report import render
 from viscy_compat.waivers import Waiver
 from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides
@@ -112,7 +111,7 @@ def test_a_broken_law_that_a_row_accepts_is_told_and_does_not_count(about: str, 
     assert report
     result = report.results[0].to_dict()
     assert (result["failures"], [told["id"] for told in result["waived"]]) == ([], ["known"])
-    text = render_text(report, Style())
+    text = render(report, "text")
     assert "every other law holds" in text
     assert "waived inference: " in " ".join(text.split())
     assert "we mend it in spring" in text
@@ -124,7 +123,7 @@ def test_an_expired_row_accepts_nothing_and_is_a_finding() -> None:
     report = explore([SMALL], examples=5, laws=["inference"], waivers=[row("inference", expired=True)])
     assert [finding.code for result in report.results for finding in result.findings] == ["VC510", "VC621"]
     assert report.exit_code == 1
-    assert "rows to mend" in render_text(report, Style())
+    assert "rows to mend" in render(report, "text")
 
 
 def test_a_row_that_covers_nothing_is_a_finding_where_its_law_was_looked_at() -> None:

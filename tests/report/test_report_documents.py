@@ -58,7 +58,8 @@ def test_a_failing_result_without_a_finding_is_still_said(format: str) -> None:
 
 def test_a_result_whose_findings_are_only_notes_still_says_that_it_did_not_hold() -> None:
     report = Report("gate", [Fake("BetaVae25D v0.4", 2, [Finding("VC103", "prefix")])])
-    assert [message.severity for message in page_of(report).sections[0].messages] == ["error", "note"]
+    (section,) = page_of(report).sections
+    assert [message.severity for message in section.messages] == ["error", "note"]
 
 
 # --- markdown ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,17 @@ from __future__ import annotations
 import os
 import sys
 
-from viscy_compat.annotations import IO, TYPE_CHECKING, Callable, Iterable, Literal, Sequence, import_module, suppress
+from viscy_compat.annotations import (
+    IO,
+    TYPE_CHECKING,
+    Callable,
+    Iterable,
+    Iterator,
+    Literal,
+    Sequence,
+    import_module,
+    suppress,
+)
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result
 from viscy_compat.regular_files import open_fifo
@@ -26,7 +36,12 @@ FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "htm
 
 
 def render(report: Report[Result], format: str, style: Style = Style()) -> str:  # noqa: B008 (an immutable default)
-    """Render a report, without a final newline.
+    """Render a report, without a final newline; raises as `pieces` does."""
+    return "".join(pieces(report, format, style))
+
+
+def pieces(report: Report[Result], format: str, style: Style) -> Iterator[str]:
+    """Yield a rendered report piece by piece, so that a long one is never held whole, without a final newline.
 
     Raises
     ------
@@ -35,8 +50,8 @@ def render(report: Report[Result], format: str, style: Style = Style()) -> str: 
     """
     if format not in FORMATS:
         raise UsageError(f"there is no report format {format!r}", fix=f"formats: {', '.join(FORMATS)}")
-    text: str = import_module(f"viscy_compat.report.{format}").render(report, style)
-    return text
+    found: Iterator[str] = import_module(f"viscy_compat.report.{format}").pieces(report, style)
+    return found
 
 
 def emit(report: Report[Result], arguments: Namespace) -> int:
@@ -48,9 +63,12 @@ def emit(report: Report[Result], arguments: Namespace) -> int:
         Where ``--output`` names no format, or a file that cannot be written.
     """
     outputs_of(arguments)
-    text = render(report, arguments.format, style_for(arguments))
-    if text:
-        say(text)
+    has_text = False
+    for piece in pieces(report, arguments.format, style_for(arguments)):
+        say(piece, end="")
+        has_text |= bool(piece)
+    if has_text:
+        say("")
     return write_outputs(report, arguments)
 
 
@@ -65,15 +83,19 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, 
         With what was known by then; in ``jsonl`` that was printed already.
     """
     so_far: list[Result] = []
-    as_they_come = arguments.format == "jsonl"
+    as_they_come, code = arguments.format == "jsonl", 0
+    # what is printed already is kept for further documents alone
+    is_kept = not as_they_come or bool(arguments.output)
     try:
         for result in results:
-            so_far.append(result)
+            code = max(code, result.exit_code)
+            if is_kept:
+                so_far.append(result)
             if as_they_come:
                 say(render(Report(command, [result]), "jsonl", style_for(arguments)))
     except KeyboardInterrupt as stop:
         raise Interrupted(Report(command, so_far, interrupted=True, aside=aside)) from stop
-    report = Report(command, so_far, aside=aside)
+    report = Report(command, so_far, exit_code=code, aside=aside)
     return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
 
 
@@ -119,7 +141,7 @@ def write_outputs(report: Report[Result], arguments: Namespace) -> int:
     """Write the files that were asked for, and return the report's exit code; for a report that was printed already."""
     targets = outputs_of(arguments)
     for format, path in targets:
-        _write_report(path, render(report, format, Style(verbose=True)))
+        _write_report(path, pieces(report, format, Style(verbose=True)))
     if "github" in (arguments.format, *(format for format, _ in targets)):
         _add_job_summary(report)
     return report.exit_code
@@ -184,15 +206,16 @@ def _add_job_summary(report: Report[Result]) -> None:
     if path:
         from viscy_compat.report.github import summary
 
-        _write_report(path, summary(report), mode="a")
+        _write_report(path, [summary(report)], mode="a")
 
 
-def _write_report(path: str, text: str, *, mode: Literal["w", "a"] = "w") -> None:
+def _write_report(path: str, texts: Iterable[str], *, mode: Literal["w", "a"] = "w") -> None:
     """Write a report: whole or not at all, but for a summary, which it is added to."""
 
     def write(place: str) -> None:
         with open(place, mode, encoding="utf-8", errors="backslashreplace") as file:
-            file.write(text + "\n")
+            file.writelines(texts)
+            file.write("\n")
 
     write_whole(path, write, replaces=mode == "w")
 

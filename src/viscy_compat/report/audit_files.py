@@ -13,7 +13,8 @@ from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.fleet.outcome import AuditOutcome, ReportedRow
 from viscy_compat.fleet.row import AuditRow
-from viscy_compat.report import FORMATS, render, write_whole
+from viscy_compat.report import FORMATS, write_whole
+from viscy_compat.report import pieces as report_pieces
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
 from viscy_compat.version import __version__
@@ -66,7 +67,7 @@ def pieces(outcome: AuditOutcome, format: str, style: Style) -> Iterator[str]:
     else:
         rows = [ReportedRow(row, outcome.policy.exit_code(row)) for row in outcome.rows()]
         report = Report("audit", rows, interrupted=outcome.interrupted, aside=outcome.aside)
-        yield render(report, format, style)
+        yield from report_pieces(report, format, style)
 
 
 def json_line(row: AuditRow) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from viscy_compat.findings import Report, Result, Severity
 from viscy_compat.layout import printable
-from viscy_compat.report.markdown import render as markdown
+from viscy_compat.report.markdown import pieces as markdown
 from viscy_compat.report.page import Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
@@ -26,15 +26,20 @@ SUMMARY_BYTES = 1024 * 1024
 """GitHub refuses a longer job summary whole."""
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return the workflow commands."""
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield the workflow commands."""
     page = page_of(report)
-    return spelled_out("\n".join([*_annotations(page), printable(f"{page.title}: {page.verdict}. {page.sentence}")]))
+    yield from (f"{spelled_out(line)}\n" for line in _annotations(page))
+    yield spelled_out(printable(f"{page.title}: {page.verdict}. {page.sentence}"))
 
 
 def summary(report: Report[Result]) -> str:
     """Return the job summary: the report as Markdown, cut where GitHub would refuse it."""
-    whole = markdown(report, Style())
+    whole = ""
+    for piece in markdown(report, Style()):
+        whole += piece
+        if len(whole) >= SUMMARY_BYTES:
+            break
     if len(whole.encode()) < SUMMARY_BYTES:
         return whole
     note = "\n\nThe rest was left out: a job summary holds 1 MiB."

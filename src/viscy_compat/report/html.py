@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from itertools import chain
 
 from viscy_compat import __version__
 from viscy_compat.exhibits import Branch, Exhibits, Fact, Paste, Table
@@ -15,11 +16,11 @@ from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.python_words import call_of, in_python
 from viscy_compat.report.drawing import drawing
-from viscy_compat.report.page import WORDS, Message, Page, Section, first_of, page_of
+from viscy_compat.report.page import WORDS, Heading, Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.script import SCRIPT, policy
 from viscy_compat.report.styles import KINDS, SIGNS, STYLES
-from viscy_compat.report.terminal import Style
+from viscy_compat.report.terminal import Style, separated
 
 KEYS = 12
 TOGETHER = 6
@@ -34,8 +35,8 @@ _UNFOLDED = ("configuration", "sets of weights", "exact nearby", "changes", "wha
 _COLOURS = {"error": "findings", "warning": "undecided", "note": "soft"}
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return the page."""
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield the page, section by section."""
     page = page_of(report)
     head = [
         '<meta charset="utf-8">',
@@ -45,18 +46,17 @@ def render(report: Report[Result], style: Style) -> str:
         f"<title>{text(page.title)}: {page.word}</title>",
         f"<style>{STYLES}</style>",
     ]
-    body = ['<main class="vc">', *_body(page), f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
-    body += [f"<script>{SCRIPT}</script>"]
-    return "\n".join(
-        ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", *body, "</body>", "</html>"]
-    )
+    before = ["<!doctype html>", '<html lang="en">', "<head>", *head, "</head>", "<body>", '<main class="vc">']
+    footer = [f"<footer>viscy-compat {text(__version__)}</footer>", "</main>"]
+    after = [*footer, f"<script>{SCRIPT}</script>", "</body>", "</html>"]
+    return chain((f"{line}\n" for line in before), _body(page), separated("\n", after))
 
 
 def fragment(report: Report[Result]) -> str:
     """Return what a notebook shows: the page without a document around it, and without a script."""
     page = page_of(report)
-    page = page._replace(sections=tuple(map(_in_python, page.sections)))
-    return "\n".join([f'<div class="vc"><style>{STYLES[STYLES.index(".vc") :]}</style>', *_body(page), "</div>"])
+    page = page._replace(sections=page.sections.changed_by(_in_python))
+    return f'<div class="vc"><style>{STYLES[STYLES.index(".vc") :]}</style>\n{"".join(_body(page))}</div>'
 
 
 def _in_python(section: Section) -> Section:
@@ -93,19 +93,19 @@ def mark(word: str) -> str:
 
 
 def _body(page: Page) -> Iterator[str]:
-    yield from _head(page)
-    yield from _tables(page)
+    """Yield what stands between the ends of a page, in lines that end with a line break or go on."""
+    yield from (f"{block}\n" for block in chain(_head(page), _tables(page)))
     # what needs attention stands first; many that hold are folded together below
-    parts = list(enumerate(page.sections))
-    alone = len(parts) == 1
-    calm_fold = not alone and not page.is_list
-    calm = [_section(part, number, alone=alone, fold=calm_fold) for number, part in parts if not part.exit_code]
-    yield from (_section(part, number, alone=alone, fold=False) for number, part in parts if part.exit_code)
-    if len(calm) > TOGETHER and not page.is_list:
-        yield f"<details><summary>{len(calm)} that hold</summary>{''.join(calm)}</details>"
-    else:
-        yield from calm
-    yield from _exhibits(page.exhibits._replace(tables=()))
+    sections, alone = page.sections, len(page.sections) == 1
+    for number, part in sections.where(lambda heading: bool(heading.exit_code)):
+        yield f"{_section(part, number, alone=alone, fold=False)}\n"
+    count = sum(not heading.exit_code for heading in sections.headings)
+    together = count > TOGETHER and not page.is_list
+    yield f"<details><summary>{count} that hold</summary>" if together else ""
+    for number, part in sections.where(lambda heading: not heading.exit_code):
+        yield _section(part, number, alone=alone, fold=not alone and not page.is_list) + ("" if together else "\n")
+    yield "</details>\n" if together else ""
+    yield from (f"{block}\n" for block in _exhibits(page.exhibits._replace(tables=())))
 
 
 def _head(page: Page) -> Iterator[str]:
@@ -120,33 +120,30 @@ def _head(page: Page) -> Iterator[str]:
 
 def _tables(page: Page) -> Iterator[str]:
     """Show the tables that the report brings, with links from their marks; else list every result."""
-    places = {(part.about, part.group): f"#result-{number}" for number, part in enumerate(page.sections)}
+    headings = page.sections.headings
+    places = {(part.about, part.group): f"#result-{number}" for number, part in enumerate(headings)}
     if page.exhibits.tables:
         yield from (_table(table, places) for table in page.exhibits.tables)
-    elif len(page.sections) > 1:
+    elif len(headings) > 1:
         rows = [
             [
                 f'<a href="#result-{number}"><code>{text(part.title)}</code></a>',
                 _verdict(part),
                 text(part.kind),
-                _codes(part),
+                text(", ".join(part.codes) or "-"),
             ]
-            for number, part in enumerate(page.sections)
+            for number, part in enumerate(headings)
         ]
         yield _grid("every result", ("about", "verdict", "what", "findings"), rows)
 
 
-def _verdict(section: Section) -> str:
+def _verdict(section: Section | Heading) -> str:
     word = section.verdict if section.verdict in KINDS else WORDS[section.exit_code]
     sign = SIGNS.get(word, SIGNS[WORDS[section.exit_code]])
     kind = KINDS.get(word, word)
     if section.is_listed:
         sign, kind = "", "soft"
     return f'<span class="mark {kind}">{sign} {text(section.verdict)}</span>'
-
-
-def _codes(section: Section) -> str:
-    return text(", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-")
 
 
 def _section(section: Section, number: int, *, alone: bool, fold: bool) -> str:

@@ -6,7 +6,9 @@ elements that either of them asks for. Times are those of no test: a report does
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from xml.sax.saxutils import escape, quoteattr
 
 from viscy_compat.exhibits import Table
@@ -14,21 +16,20 @@ from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import without_commands
-from viscy_compat.report.terminal import Style
+from viscy_compat.report.terminal import Style, separated
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return the document."""
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield the document, test case by test case."""
     page = page_of(report)
-    groups = dict.fromkeys(section.group for section in page.sections) or {page.title: None}
-    suites = [_suite(page, group, number) for number, group in enumerate(groups)]
-    document = "\n".join(['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>", *suites, "</testsuites>"])
-    return without_commands(document, "&#35;")
+    groups = dict.fromkeys(heading.group for heading in page.sections.headings) or {page.title: None}
+    suites = (part for number, group in enumerate(groups) for part in _suite(page, group, number))
+    parts = chain(['<?xml version="1.0" encoding="UTF-8"?>', "<testsuites>"], suites, ["</testsuites>"])
+    yield from separated("\n", (without_commands(part, "&#35;") for part in parts))
 
 
-def _suite(page: Page, group: str, number: int) -> str:
-    sections = [section for section in page.sections if section.group == group]
-    codes = [section.exit_code for section in sections]
+def _suite(page: Page, group: str, number: int) -> Iterator[str]:
+    codes = [heading.exit_code for heading in page.sections.headings if heading.group == group]
     stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     attributes = {
         "name": group,
@@ -36,25 +37,25 @@ def _suite(page: Page, group: str, number: int) -> str:
         "id": str(number),
         "timestamp": stamp,
         "hostname": "localhost",
-        "tests": str(len(sections)),
+        "tests": str(len(codes)),
         "failures": str(codes.count(1)),
         "errors": str(codes.count(2)),
         "time": "0",
     }
     output = [page.sentence, *([page.headline] if page.headline else [])]
+    yield _open("testsuite", attributes)
+    yield _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline})
     # the schema of Jenkins has room for what a test case printed, that of Ant only for what a whole suite did
-    for section in sections:
+    for _, section in page.sections.where(lambda heading: heading.group == group):
+        yield _testcase(section)
         lines = facts_of(section)
         output += [f"{section.title}: {section.verdict}", *(f"  {line}" for line in lines)] if lines else []
-    parts = [
-        _open("testsuite", attributes),
-        _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline}),
-        *(_testcase(section) for section in sections),
-        f"<system-out>{_body(output)}</system-out>",
-        "<system-err/>",
-        "</testsuite>",
-    ]
-    return "\n".join(parts)
+    first, *more = output
+    yield f"<system-out>{_body([first])}"
+    yield from (_body([line]) for line in more)
+    yield "</system-out>"
+    yield "<system-err/>"
+    yield "</testsuite>"
 
 
 def _testcase(section: Section) -> str:

@@ -91,10 +91,10 @@ def draw(architecture: Architecture, asked: Config, path: str, *, beside: Config
 
 
 def _draw_page(maps: tuple[Map, ...], path: str) -> None:
-    from viscy_compat.report.html import render
+    from viscy_compat.report.html import pieces
     from viscy_compat.report.terminal import Style
 
-    page = render(Report("explore", [Shown(maps)]), Style(verbose=True))
+    page = "".join(pieces(Report("explore", [Shown(maps)]), Style(verbose=True)))
     with open(path, "w", encoding="utf-8") as file:
         file.write(page)
 

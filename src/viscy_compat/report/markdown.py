@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from viscy_compat.exhibits import Branch, Exhibits, Map, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, first_of, page_of
 from viscy_compat.report.runners import without_commands
-from viscy_compat.report.terminal import Style
+from viscy_compat.report.terminal import Style, separated
 
 KEYS = 12
 LARGEST = 24
@@ -28,13 +29,16 @@ _SPECIAL = str.maketrans(
 )
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return a document: the verdict, a row for each result, and a part for each that needs attention."""
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield a document: the verdict, a row for each result, and a part for each that needs attention."""
     page = page_of(report)
-    parts = [*_head(page), *_overview(page), *_exhibits(page.exhibits._replace(tables=()))]
-    for section in page.sections:
-        parts += _part(section, style, alone=len(page.sections) == 1)
-    return without_commands("\n\n".join(parts))
+    blocks = (
+        *_head(page),
+        *_overview(page),
+        *_exhibits(page.exhibits._replace(tables=())),
+    )
+    parts = (part for section in page.sections for part in _part(section, style, alone=len(page.sections) == 1))
+    yield from separated("\n\n", map(without_commands, chain(blocks, parts)))
 
 
 def text(words: str) -> str:
@@ -88,12 +92,11 @@ def _overview(page: Page) -> Iterator[str]:
     if page.exhibits.tables:
         yield from (f"## {text(exhibit.title)}\n\n{_cells(exhibit)}" for exhibit in page.exhibits.tables)
     elif page.sections:
-        rows = [[code(part.title), text(part.verdict), text(part.kind or "-"), _codes(part)] for part in page.sections]
+        rows = [
+            [code(part.title), text(part.verdict), text(part.kind or "-"), ", ".join(part.codes) or "-"]
+            for part in page.sections.headings
+        ]
         yield table(["about", "verdict", "what", "findings"], rows)
-
-
-def _codes(section: Section) -> str:
-    return ", ".join(dict.fromkeys(message.code for message in section.messages if message.code)) or "-"
 
 
 def _part(section: Section, style: Style, *, alone: bool) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from viscy_compat.annotations import Callable, Iterator
 from viscy_compat.exhibits import MARKS, Exhibits
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Result, Severity
 from viscy_compat.named import NamedTuple
@@ -45,6 +46,50 @@ class Section(NamedTuple):
     is_answer: bool = False
 
 
+class Heading(NamedTuple):
+    """What a list of results says of one: the part of its section that costs next to nothing."""
+
+    title: str
+    verdict: str
+    exit_code: int
+    kind: str
+    codes: tuple[str, ...]
+    group: str
+    about: str
+    is_listed: bool
+
+
+class Sections:
+    """The sections of a report, each made when its turn comes: those of a thousand files are a hundred megabytes."""
+
+    __slots__ = ("_change", "_command", "_only", "_results", "headings")
+
+    def __init__(self, report: Report[Result]) -> None:
+        self._command, self._results = report.command, report.results
+        self._change: Callable[[Section], Section] | None = None
+        self.headings = tuple(_heading(result, report.command) for result in report.results)
+        # an only one is asked for twice: what it is about stands in the head of the page too
+        self._only = _section(self._results[0], self.headings[0], report.command) if len(self) == 1 else None
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Section]:
+        return (section for _, section in self.where(lambda heading: True))
+
+    def where(self, holds: Callable[[Heading], bool]) -> Iterator[tuple[int, Section]]:
+        """Yield the sections of some headings, with their places in the report."""
+        for number, (heading, result) in enumerate(zip(self.headings, self._results, strict=True)):
+            if holds(heading):
+                section = self._only or _section(result, heading, self._command)
+                yield number, self._change(section) if self._change else section
+
+    def changed_by(self, change: Callable[[Section], Section]) -> Sections:
+        """Have each section changed when its turn comes."""
+        self._change = change
+        return self
+
+
 class Page(NamedTuple):
     """A whole report, verdict first; a list (`zoo`, `explain`) has none.
 
@@ -57,14 +102,14 @@ class Page(NamedTuple):
     sentence: str
     headline: str
     exit_code: int
-    sections: tuple[Section, ...]
+    sections: Sections
     exhibits: Exhibits
     is_list: bool = False
 
 
 def page_of(report: Report[Result]) -> Page:
     """Return the page of a report."""
-    sections = tuple(_section(result, report.command) for result in report.results)
+    sections = Sections(report)
     return Page(
         title=f"viscy-compat {report.command}",
         verdict=WORDS[report.exit_code],
@@ -103,7 +148,7 @@ _SPEAK_FOR_THEMSELVES = ("check", "explore", "inspect", "diff", "record", "remap
 """Commands whose only result says in its sentence how the whole went."""
 
 
-def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
+def sentence(report: Report[Result], sections: Sections | None = None) -> str:
     """Say in one sentence how a report went.
 
     Examples
@@ -114,13 +159,14 @@ def sentence(report: Report[Result], sections: tuple[Section, ...] = ()) -> str:
     codes = [result.exit_code for result in report.results]
     if not codes:
         return "Nothing was looked at."
-    if len(sections) == 1 and report.command in _SPEAK_FOR_THEMSELVES and not report.interrupted:
+    if sections and len(sections) == 1 and report.command in _SPEAK_FOR_THEMSELVES and not report.interrupted:
         doubt = " The run itself is in doubt." if report.exit_code > codes[0] else ""
-        return (sections[0].exhibits.sentence or f"{sections[0].title}: {sections[0].verdict}.") + doubt
+        (only,) = sections
+        return (only.exhibits.sentence or f"{only.title}: {only.verdict}.") + doubt
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
-    if len(sections) > 1 and report.command in ("check", "audit"):
-        words = [section.verdict for section in sections]
+    if sections and len(sections) > 1 and report.command in ("check", "audit"):
+        words = [heading.verdict for heading in sections.headings]
         counts_of = (f"{words.count(word)} {word}" for word in EXIT_CODES if word in words)
         noun = "checkpoint" if report.command == "check" else "file"
         return f"{spell_count(len(words), noun)}: {', '.join(counts_of)}."
@@ -155,22 +201,36 @@ def first_of(keys: tuple[str, ...], *, limit: int | None) -> tuple[tuple[str, ..
     return first, len(keys) - len(first)
 
 
-def _section(result: Result, command: str) -> Section:
+def _heading(result: Result, command: str) -> Heading:
     data = result.to_dict()
-    contents = contents_of(result, command, data)
-    return Section(
+    return Heading(
         title=result.title,
         verdict=verdict_of(result, command, data) or WORDS[result.exit_code],
         exit_code=result.exit_code,
-        messages=_messages(result, contents),
-        exhibits=contents,
         kind=_kind(data),
-        file=str(data.get("file", "")),
+        codes=(*dict.fromkeys(finding.code for finding in result.findings if finding.code),),
         group=str(data.get("stage", "")).strip() or command,
         about=str(data.get("class", "")),
+        is_listed=command in _LISTS and not result.exit_code,
+    )
+
+
+def _section(result: Result, heading: Heading, command: str) -> Section:
+    data = result.to_dict()
+    contents = contents_of(result, command, data)
+    return Section(
+        title=heading.title,
+        verdict=heading.verdict,
+        exit_code=heading.exit_code,
+        messages=_messages(result, contents),
+        exhibits=contents,
+        kind=heading.kind,
+        file=str(data.get("file", "")),
+        group=heading.group,
+        about=heading.about,
         lead=_first_diverging(contents),
         next=str(data.get("next", "")),
-        is_listed=command in _LISTS and not result.exit_code,
+        is_listed=heading.is_listed,
         is_answer=bool(contents.sentence) and command in (*_LISTS, "explore", "diff"),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from hashlib import sha256
 from json import dumps
 from typing import Any
@@ -9,6 +10,7 @@ from urllib.parse import quote
 
 from viscy_compat.findings import CATALOGUE, Code, Report, Result
 from viscy_compat.layout import printable
+from viscy_compat.report.json import list_pieces
 from viscy_compat.report.page import Message, Page, Section, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
@@ -19,11 +21,16 @@ KEYS = 20
 """A viewer lists them beside one line; the message has the number of all."""
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return the log, with one run."""
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield the log, with one run, finding by finding."""
     page = page_of(report)
     log = {"$schema": SCHEMA, "version": "2.1.0", "runs": [_run(page)]}
-    return spelled_out(dumps(log, indent=2, ensure_ascii=True), r"\u0023")
+    # the results stand last in the run, and are none so far
+    begin, _, end = dumps(log, indent=2).rpartition("[]")
+    yield spelled_out(begin, r"\u0023")
+    results = (_result(section, message) for section in page.sections for message in section.messages)
+    yield from (spelled_out(piece, r"\u0023") for piece in list_pieces(results, " " * 6))
+    yield end
 
 
 def _run(page: Page) -> dict[str, Any]:
@@ -38,7 +45,7 @@ def _run(page: Page) -> dict[str, Any]:
         "automationDetails": {"id": f"{page.title.replace(' ', '/')}/"},
         "invocations": [_invocation(page)],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(section, message) for section in page.sections for message in section.messages],
+        "results": [],
     }
 
 

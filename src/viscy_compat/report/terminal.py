@@ -262,3 +262,17 @@ def spell_count(count: int, noun: str) -> str:
     """
     plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
     return f"{count} {noun if count == 1 else plural}"
+
+
+def separated(separator: str, texts: Iterable[str]) -> Iterator[str]:
+    """Yield texts with what stands between them: a long document is never one string.
+
+    Examples
+    --------
+    >>> [*separated(", ", ["a", "b"])], [*separated(", ", [])]
+    (['a', ', b'], [])
+    """
+    before = ""
+    for text in texts:
+        yield before + text
+        before = separator

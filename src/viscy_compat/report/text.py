@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Iterator, import_module
+from viscy_compat.annotations import Any, Iterator, import_module
 from viscy_compat.findings import Report, Result
-from viscy_compat.report.terminal import Style
+from viscy_compat.report.terminal import Style, separated
 
 
-def render(report: Report[Result], style: Style) -> str:
-    """Return the report as text."""
-    text: str = import_module(f"viscy_compat.report.text_{report.command}").render(report, style)
+def pieces(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield the report as text, paragraph by paragraph."""
+    return separated("\n\n", map(_without_commands, _paragraphs(report, style)))
+
+
+def _paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
+    if report.interrupted:
+        yield "interrupted, and this is what was known by then:"
+    module = import_module(f"viscy_compat.report.text_{report.command}")
+    if report.command == "check":
+        yield from module.paragraphs(report, style)
+    elif text := module.render(report, style):
+        yield text
     if style.verbose and report.command not in ("explain", "completion"):
-        text = "\n\n".join([text, *_remainders(report, text, style)])
-    if "::" in text or "##" in text:
-        from viscy_compat.report.runners import without_commands
-
-        text = without_commands(text)
-    if not report.interrupted:
-        return text
-    return "\n\n".join(["interrupted, and this is what was known by then:", *([text] if text else [])])
+        yield from _remainders(report, module, style)
 
 
-def _remainders(report: Report[Result], text: str, style: Style) -> Iterator[str]:
+def _remainders(report: Report[Result], module: Any, style: Style) -> Iterator[str]:
     """Yield, for each result, what its JSON holds and the text has not said: who wants everything gets it."""
     from viscy_compat.report.remainder import remainder_lines
 
-    # a sentence may be broken anywhere, and still says what it says
-    whole = " ".join(text.split())
+    # of thousands of files, what is said of one says nothing about the others
+    text = "" if report.command == "check" else module.render(report, style)
     for result in report.results:
-        if lines := list(remainder_lines(result.to_dict(), whole, style)):
+        # a sentence may be broken anywhere, and still says what it says
+        words = " ".join((text or module.paragraph(result, style)).split())
+        if lines := list(remainder_lines(result.to_dict(), words, style)):
             yield "\n".join([f"{style.heading(result.title)}", "  by the names in the JSON:", *lines])
+
+
+def _without_commands(text: str) -> str:
+    """Spell out what a runner would obey; what looks for it is imported where there may be something."""
+    if "::" not in text and "##" not in text:
+        return text
+    from viscy_compat.report.runners import without_commands
+
+    return without_commands(text)

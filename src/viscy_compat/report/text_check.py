@@ -23,17 +23,27 @@ if TYPE_CHECKING:
 
 
 def render(report: Report[Result], style: Style) -> str:
-    """Return a paragraph for each file, and a summary where there are several."""
-    results: list[CheckResult] = [*report.results]  # type: ignore[list-item]
+    """Return all of it as one text."""
+    return "\n\n".join(paragraphs(report, style))
+
+
+def paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
+    """Yield a paragraph for each file, and a summary where there are several."""
+    results: Sequence[CheckResult] = report.results  # type: ignore[assignment]
     visible = [result for result in results if result.exit_code or result.uncertain or not style.quiet]
     lines = [line for result in visible for line in _brief(result, style)]
-    paragraphs = ["\n".join(lines)] if lines else []
-    paragraphs += ["\n".join(_file_lines(result, style)) for result in visible if not _brief(result, style)]
+    if lines:
+        yield "\n".join(lines)
+    yield from (paragraph(result, style) for result in visible if not _brief(result, style))
     if report.aside and not style.quiet:
-        paragraphs.append("\n".join(line for row in report.aside for line in _aside(row, style)))
-    if len(report.results) > 1:
-        paragraphs.append(summary(report, style))
-    return "\n\n".join(paragraphs)
+        yield "\n".join(line for row in report.aside for line in _aside(row, style))
+    if len(results) > 1:
+        yield summary(report, style)
+
+
+def paragraph(result: CheckResult, style: Style) -> str:
+    """Return what is said of one file."""
+    return "\n".join(_file_lines(result, style))
 
 
 def _aside(row: Aside, style: Style) -> Iterator[str]:
