@@ -236,3 +236,20 @@ def test_a_true_input_is_never_called_impossible_for_strides_that_were_not_tried
     impossible = infer(monai, monai.layout(config), {"in_shape": (1, 1, 1)})
     assert impossible is not None
     assert impossible.contradictions
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "most"), [("Unet2d", "num_blocks", 58), ("Unet25d", "num_blocks", 58), ("Unet3d", "depth", 16)]
+)
+def test_more_levels_than_sizes_have_bits_do_not_build_and_cost_nothing(name: str, argument: str, most: int) -> None:
+    within, beyond = (ask(find(name), {argument: levels}) for levels in (most, 1_000_000))
+    assert within.outcome.builds
+    assert not beyond.outcome.builds
+    # what a report prints stays printable
+    assert max(beyond.input).bit_length() < 64
+
+
+def test_no_layer_has_four_dimensions() -> None:
+    four = {**MONAI, "spatial_dims": 4, "in_shape": (1, 16, 16, 16, 16)}
+    assert "one, two and three dimensions" in ask(find("BetaVaeMonai"), four).outcome.why
+    assert ask(find("BetaVaeMonai"), {**four, "spatial_dims": 3, "in_shape": (1, 16, 16, 16)}).outcome.builds

@@ -136,6 +136,8 @@ def _inter(config: Config) -> tuple[int, ...]:
 def _refuse_contradictions(config: Config) -> None:
     """Refuse what does not belong together; everything after may count on it."""
     dims, channels, strides = config["spatial_dims"], config["channels"], config["strides"]
+    if dims not in (1, 2, 3):
+        raise Unbuildable(f"spatial_dims={dims}: MONAI has layers of one, two and three dimensions")
     if len(channels) != len(strides):
         raise Unbuildable(f"{len(channels)} channels need as many strides, not {len(strides)}")
     if len(config["in_shape"]) != dims + 1:

@@ -12,6 +12,9 @@ ABOUT_RESIDUAL = "true adds what goes into a block to what comes out, false does
 ODD_KERNEL = TupleOf((Choice((1, 3, 5, 7)), Choice((1, 3, 5, 7))))
 TWO = {"num_blocks": 2}
 MOST_LEVELS = 16
+MOST_BLOCKS = 58
+"""Blocks beyond which the widths, 16 doubled at every level, do not fit into the 63 bits of a size."""
+
 _MOST_CHAINS = 256
 """How many levels, and ways to lay them out, are looked for in the shapes of a file: no file has been seen with more
 than five levels, and each way costs a layout."""
@@ -34,6 +37,8 @@ class PlainUnet(Architecture):
         """
         if config["num_blocks"] < 1:
             raise Unbuildable(f"num_blocks={config['num_blocks']} leaves no level below the first")
+        if config["num_blocks"] > MOST_BLOCKS:
+            raise Unbuildable(f"num_blocks={config['num_blocks']} is beyond the {MOST_BLOCKS} that are known here")
         if has_no_levels(config):
             raise Unbuildable(
                 f"num_filters has {len(config['num_filters'])} widths for {config['num_blocks'] + 1} levels"

@@ -21,6 +21,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.plain_unet import (
     ABOUT_RESIDUAL,
+    MOST_BLOCKS,
     MOST_LEVELS,
     ODD_KERNEL,
     TWO,
@@ -181,7 +182,7 @@ class Unet2d(PlainUnet):
 
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return a batch of two slices of the smallest sides that train."""
-        side = 1 << config["num_blocks"]
+        side = 1 << min(config["num_blocks"], MOST_BLOCKS)
         return (2, config["in_channels"], 1, side, side)
 
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:

@@ -164,7 +164,7 @@ class Unet3d(Architecture):
 
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return a batch of two of the stated depth, or the smallest that runs, and the smallest sides that train."""
-        step = 1 << config["depth"]
+        step = 1 << min(config["depth"], _MOST_DEPTH)
         return (2, config["in_channels"], config["in_stack_depth"] or step, step, step)
 
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
