@@ -12,6 +12,7 @@ import pytest
 from support.assembly import row, safetensors, state, tensor, zipped
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.dtypes import SAFETENSORS_DTYPES
+from viscy_compat.checkpoint.safetensors_reader import parse_json
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -138,3 +139,26 @@ def test_shards_of_two_kinds_are_refused(tmp_path: Path) -> None:
 
 def test_many_shards_are_refused_beyond_the_limit(tmp_path: Path) -> None:
     assert refused(index(tmp_path, {f"{place}": f"{place}.safetensors" for place in range(300)})) == "VC404"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a": {"b": 1, "b": 2}}',
+        '{"a": 1, "a": 1}',
+        '{"a" : 1, "a": 1}',
+        '{"a": ":", "a": 1}',
+        '{"a\\":": 1, "b": {"c" : 1, "c": 2}}',
+        '{"a": [{"b": 1, "b": 2}]}',
+        '{"a": {"b" :1}, "a": {"b" :1}}',
+        '{"a":1,"b":{"c":1},"c" :{"d":1,"d":2}}',
+    ],
+)
+def test_a_name_that_stands_twice_is_refused_however_colons_are_set(text: str) -> None:
+    with pytest.raises(UnreadableCheckpoint, match="a name stands twice"):
+        parse_json(text.encode(), "a")
+
+
+@pytest.mark.parametrize("text", ['{"a":":"}', '{"a" : {"b":1}}', '{"a":[{"b":1},{"b":2}]}', '{"a\\":":{"b":":\\":"}}'])
+def test_colons_in_texts_and_lists_are_no_second_names(text: str) -> None:
+    assert parse_json(text.encode(), "a") == json.loads(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from viscy_compat.annotations import Any, Collection, Iterator
+from viscy_compat.annotations import Any, Callable, Collection, Final, Hashable, Iterator, TypeVar, cast
 from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,
@@ -26,6 +26,8 @@ from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter
 from viscy_compat.named import NamedTuple
+
+Answer = TypeVar("Answer")
 
 _MOST_ROUNDS = 3
 _MOST_DROPPED = 64
@@ -118,6 +120,39 @@ class Inference(NamedTuple):
         return self.generation.layout(self.config)
 
 
+class RecentAnswers:
+    """The last answers of a function that depends on nothing but its question: thousands of files have few layouts.
+
+    Answers are shared between files: nobody changes one.
+
+    Examples
+    --------
+    >>> answers = RecentAnswers(most=2)
+    >>> [answers.answer(text, lambda: text.upper()) for text in ("a", "b", "a", "c")]
+    ['A', 'B', 'A', 'C']
+    >>> answers.answer("b", lambda: "found again"), answers.answer("c", lambda: "found again")
+    ('found again', 'C')
+    """
+
+    __slots__ = ("_answers", "_most")
+
+    def __init__(self, *, most: int) -> None:
+        self._answers: dict[Hashable, Any] = {}
+        self._most = most
+
+    def answer(self, question: Hashable, find: Callable[[], Answer]) -> Answer:
+        """Return what was answered before, or find it out; what was asked longest ago is forgotten."""
+        answers = self._answers
+        answer = answers.pop(question) if question in answers else find()
+        answers[question] = answer
+        if len(answers) > self._most:
+            del answers[next(iter(answers))]
+        return cast("Answer", answer)
+
+
+_recent_inferences: Final = RecentAnswers(most=64)
+
+
 class Nearest(NamedTuple):
     """The known class and configuration that a layout comes nearest to.
 
@@ -167,6 +202,18 @@ def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) 
     stated : Config, optional
         Arguments known from elsewhere; they confirm, narrow down or contradict what the weights show.
     """
+    if len(layout) > MOST_REMEMBERED:
+        return _infer(architecture, layout, stated)
+    # 1 and True are equal, and not the same statement: texts tell them apart
+    question = (architecture.name, (*layout.items(),), repr(stated))
+    return _recent_inferences.answer(question, lambda: _infer(architecture, layout, stated))
+
+
+MOST_REMEMBERED: Final = 2_000
+"""Tensors of a layout whose answer is kept: the largest known class has 700, and a worker has 60 MB for all it does."""
+
+
+def _infer(architecture: Architecture, layout: Layout, stated: Config) -> Inference | None:
     found = _accepted(architecture, layout)
     if found is None:
         return None

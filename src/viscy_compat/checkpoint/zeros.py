@@ -89,13 +89,12 @@ def _all_zero(checkpoint: Checkpoint, weights: list[StoredTensor]) -> bool:
 
 
 def _in_turns(rows: Iterable[Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield a piece of each row, then another of each; none is read before it is asked for."""
-    waiting = list(rows)
-    while waiting:
+    """Yield a piece of each row, then another of each; no row is begun, and no piece read, before it is asked for."""
+    while rows:
         left = []
-        for row in waiting:
+        for row in rows:
             piece = next(row, None)
             if piece is not None:
                 left.append(row)
                 yield piece
-        waiting = left
+        rows = left

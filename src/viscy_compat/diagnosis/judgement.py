@@ -79,12 +79,14 @@ def _of_known_class(
     """Judge a file whose names and shapes are those of a known class."""
     inference, knowledge, address = config.inference, config.knowledge, needed_address(choice)
     plan, refusals = _plan(checkpoint, view, inference, address)
+    # a plan is total: it makes every name of today's layout
+    unmade = () if plan else unmade_by(layout_of(checkpoint, view), inference)
     findings = (
         *causes.about_container(checkpoint, view),
         *refusals,
         *config.ignored,
         *causes.about_statements(inference, config.refuted, knowledge),
-        *causes.about_layout(view, inference, unmade_by(layout_of(checkpoint, view), inference)),
+        *causes.about_layout(view, inference, unmade),
         *strictness.about_counters(checkpoint, view, inference),
         *strictness.about_entries(checkpoint),
         *_about_adapters(checkpoint, view),

@@ -7,9 +7,9 @@ where it stands outside of it.
 
 from __future__ import annotations
 
-from viscy_compat.annotations import TYPE_CHECKING, Callable, Iterable, Iterator, Mapping, cast
+from viscy_compat.annotations import TYPE_CHECKING, Callable, Final, Iterable, Iterator, Mapping, cast
 from viscy_compat.architectures.architecture import Generation
-from viscy_compat.architectures.inference import Inference
+from viscy_compat.architectures.inference import MOST_REMEMBERED, Inference, RecentAnswers
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of
 from viscy_compat.errors import PlanRefused
@@ -148,15 +148,36 @@ def known_plan(checkpoint: Checkpoint, view: View, inference: Inference, *, stat
     PlanRefused
         Where there is none, with every leftover and its reason.
     """
+    layout = sources_of_view(checkpoint, view).layout
+    if len(layout) > MOST_REMEMBERED:
+        return _known_plan(layout, view, inference, state_dict)
+    # the answer holds the inference, so that no other one has its id as long as the answer is kept
+    seen_as = (view.prefix, view.outside, view.inner, view.lacks, view.dropped)
+    question = (id(inference), (*layout.items(),), seen_as, state_dict)
+    return _recent_plans.answer(question, lambda: (inference, _known_plan(layout, view, inference, state_dict)))[1]
+
+
+_recent_plans: Final = RecentAnswers(most=64)
+
+
+def _known_plan(layout: Layout, view: View, inference: Inference, state_dict: str | None) -> Plan:
     name, today = inference.architecture.name, inference.architecture.generations[-1]
-    source = plan_source(checkpoint, view, state_dict=state_dict)._replace(
-        class_name=name, generation=inference.generation.name, config=inference.config
+    source = PlanEnd(
+        layout,
+        class_name=name,
+        generation=inference.generation.name,
+        config=inference.config,
+        prefix=view.prefix,
+        lacks=view.lacks,
+        inner=view.inner,
+        state_dict=state_dict,
     )
-    here = layout_of(checkpoint, view)
+    outside = frozenset(view.outside)
+    here = {tensor: spec for tensor, spec in layout.items() if tensor not in outside}
     # a file that has today's layout to the last name, shape and dtype spares computing it again
     same = inference.generation is today and not (inference.retyped or inference.reordered or inference.uncounted)
-    layout = here if same else inference.architecture.layout(inference.config)
-    target = PlanEnd(layout, class_name=name, generation=today.name, config=inference.config)
+    needed = here if same else inference.architecture.layout(inference.config)
+    target = PlanEnd(needed, class_name=name, generation=today.name, config=inference.config)
     route = Route(source, target, outside=view.outside, dropped=view.dropped, inference=inference)
     return route.plan(rows_to_today(here, inference))
 

@@ -1,0 +1,115 @@
+"""Files that share a layout share what was inferred from it, and nothing else: rows are those of each file alone."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.layouts import hollow
+from viscy_compat.architectures import find, inference
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.architectures.inference import RecentAnswers
+from viscy_compat.diagnosis import diagnose
+from viscy_compat.fleet.judging import AuditQuestion, judge_target
+from viscy_compat.fleet.row import line_of
+from viscy_compat.fleet.target import target_of
+from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.plans import maker
+from viscy_compat.stated import SETTING, Statement
+
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "ContrastiveEncoder": {"backbone": "convnext_tiny", "in_channels": 1, "in_stack_depth": 5},
+    "ResNet3dEncoder": {"backbone": "resnet18", "in_channels": 1},
+    "BetaVaeMonai": {
+        "spatial_dims": 2,
+        "in_shape": (1, 32, 32),
+        "out_channels": 1,
+        "latent_size": 8,
+        "channels": (8, 16),
+        "strides": (2, 2),
+    },
+}
+
+
+def changed(layout: Layout, how: str) -> Layout:
+    """A layout, or another that has most of it."""
+    names = list(layout)
+    odd = names[len(names) // 2]
+    if how == "without one":
+        return {name: spec for name, spec in layout.items() if name != odd}
+    if how == "another shape":
+        return {**layout, odd: TensorSpec((*layout[odd].shape, 2))}
+    if how == "half":
+        return {name: spec._replace(dtype="float16") for name, spec in layout.items()}
+    if how == "reversed":
+        return {name: layout[name] for name in reversed(names)}
+    if how == "wrapped":
+        return {f"model.{name}": spec for name, spec in layout.items()}
+    if how == "outside":
+        return {"loss.weight": TensorSpec((3,)), **{f"model.{name}": spec for name, spec in layout.items()}}
+    if how == "outside, of another shape":
+        return {"loss.weight": TensorSpec((4,)), **{f"model.{name}": spec for name, spec in layout.items()}}
+    return layout
+
+
+CHANGES = ("as it is", "as it is", "without one", "another shape", "half", "reversed", "wrapped", "outside")
+STATEMENTS = ((), (Statement(SETTING, {"drop_path_rate": 1}),), (Statement(SETTING, {"drop_path_rate": 1.0}),))
+
+
+def answers(paths: list[Path], statements: tuple[Statement, ...]) -> list[tuple[str, bytes]]:
+    """What `check` says of each file, and its row."""
+    question = AuditQuestion(statements=statements)
+    return [
+        (
+            json.dumps(diagnose(str(path), statements=statements, alone=False).result.to_dict()),
+            line_of(judge_target(question, target_of(str(path), named=True), "")),
+        )
+        for path in paths
+    ]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_rows_are_those_of_each_file_alone(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(seed)
+    paths = []
+    for number in range(14):
+        name = chance.choice(list(SMALL))
+        architecture = find(name)
+        layout = architecture.layout(complete(architecture, SMALL[name]))
+        how = chance.choice((*CHANGES, "outside, of another shape"))
+        paths.append(hollow(tmp_path / f"{number}.safetensors", changed(layout, how)))
+    statements = [chance.choice(STATEMENTS) for _ in range(2)]
+    shared = [answers(paths, statement) for statement in statements]
+    monkeypatch.setattr(inference, "_recent_inferences", RecentAnswers(most=0))
+    monkeypatch.setattr(maker, "_recent_plans", RecentAnswers(most=0))
+    assert shared == [answers(paths, statement) for statement in statements]
+
+
+def test_a_layout_is_inferred_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    architecture = find("ResNet3dEncoder")
+    layout = architecture.layout(complete(architecture, SMALL["ResNet3dEncoder"]))
+    paths = [hollow(tmp_path / f"{number}.safetensors", layout) for number in range(3)]
+    monkeypatch.setattr(inference, "_recent_inferences", RecentAnswers(most=64))
+    asked: list[str] = []
+    infer = inference._infer
+
+    def noted(architecture: Any, layout: Layout, stated: Any) -> Any:
+        asked.append(architecture.name)
+        return infer(architecture, layout, stated)
+
+    monkeypatch.setattr(inference, "_infer", noted)
+    assert {diagnose(str(path)).result.verdict for path in paths} == {"compatible"}
+    assert asked == ["ResNet3dEncoder"]
+
+
+def test_a_layout_of_thousands_of_tensors_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    recent = RecentAnswers(most=64)
+    monkeypatch.setattr(inference, "_recent_inferences", recent)
+    layout = {f"t{number}": TensorSpec((1,)) for number in range(inference.MOST_REMEMBERED + 1)}
+    assert inference.infer(find("ResNet3dEncoder"), layout) is None
+    assert recent.answer(("ResNet3dEncoder", (*layout.items(),), repr({})), lambda: "not kept") == "not kept"
