@@ -66,6 +66,10 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
         module = import_module(f"viscy_compat.commands.{command}")
         arguments = _read_words(command, module, words)
         outputs_of(arguments)
+        if getattr(arguments, "select", ()) or getattr(arguments, "ignore", ()):
+            from viscy_compat.findings import selection_of
+
+            selection_of(arguments.select, arguments.ignore)  # a code that there is not is refused before the work
         exit_code: int = module.run(arguments)
         return exit_code
     except KeyboardInterrupt as stop:

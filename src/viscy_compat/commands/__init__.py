@@ -30,7 +30,28 @@ COMMANDS = {
 def declare_arguments(parser: PlainWords | ArgumentParser, module: Any) -> None:
     """State the arguments that every command has, and those of one command's module."""
     _add_common(parser, getattr(module, "FORMATS", FORMATS))
+    if getattr(module, "HAS_FINDINGS", True):
+        _add_selection(parser)
     module.add_arguments(parser)
+
+
+def _add_selection(parser: PlainWords | ArgumentParser) -> None:
+    """State which findings are shown; differences that a gate shall accept are rows of its configuration."""
+    shown = parser.add_argument_group("findings")
+    shown.add_argument(
+        "--select",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="show only findings of this code, VC3 for all VC3xx; verdicts and exit codes stay",
+    )
+    shown.add_argument(
+        "--ignore",
+        metavar="CODE",
+        action="append",
+        default=[],
+        help="show no findings of this code; verdicts and exit codes stay",
+    )
 
 
 def _add_common(parser: PlainWords | ArgumentParser, formats: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import EXIT_CODES, Aside, Verdict
+from viscy_compat.findings import EXIT_CODES, Aside, Verdict, selection_of
 from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import Engine, engine_for
 from viscy_compat.fleet.judging import AuditQuestion, from_anywhere
@@ -92,11 +92,12 @@ def _audited(
         for row in audit.rows(spool):
             progress.step()
             if policy.keeps(row):
-                tally.add(row)
+                shown = policy.shown(row)
+                tally.add(shown)
                 code = max(code, policy.exit_code(row))
                 if printer:
                     progress.clear()
-                    say(printer(row))
+                    say(printer(shown))
         whole = True
     except KeyboardInterrupt as caught:
         stop = caught
@@ -144,7 +145,7 @@ def _policy(arguments: Namespace) -> Policy:
         if verdict is None:
             raise UsageError(f"--allow {word.strip()!a} is no verdict", fix=f"verdicts: {', '.join(EXIT_CODES)}")
         allow.append(verdict)
-    return Policy(tuple(allow), arguments.foreign)
+    return Policy(tuple(allow), arguments.foreign, selection_of(arguments.select, arguments.ignore))
 
 
 def _question(arguments: Namespace, rooms: tuple[str, ...]) -> AuditQuestion:

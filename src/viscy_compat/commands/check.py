@@ -17,18 +17,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``check``."""
     parser.add_argument("paths", metavar="FILE", nargs="+", help="checkpoints, or folders that hold some")
     parser.add_argument(
-        "--strict", action="store_true", help="exit 1 where predictions depend on something that is not known"
+        "--strict",
+        action="store_true",
+        help="exit 1 where predictions depend on something that is not known, and a finding that is shown says so",
     )
     parser.add_argument(
         "--thorough", action="store_true", help="read every byte: headers of all records, and their checksums"
     )
     parser.add_argument("--against", metavar="FILE", help="the layout asked for is that of this checkpoint")
-    parser.add_argument(
-        "--select", metavar="CODE", action="append", default=[], help="only findings of this code, or VC3 for VC3xx"
-    )
-    parser.add_argument(
-        "--ignore", metavar="CODE", action="append", default=[], help="no findings of this code; verdicts stay"
-    )
     add_expectations(parser.add_argument_group("outputs that you have (needs the models extra)"))
     add_statements(parser)
 

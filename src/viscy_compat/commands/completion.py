@@ -18,6 +18,8 @@ from viscy_compat.report import emit
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+HAS_FINDINGS = False
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``completion``."""

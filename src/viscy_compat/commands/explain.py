@@ -9,6 +9,8 @@ from viscy_compat.report import emit_each
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+HAS_FINDINGS = False
+
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Add the arguments of ``explain``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
-from viscy_compat.findings import CATALOGUE, Aside, Finding, Verdict, html_of, line_of
+from viscy_compat.findings import CATALOGUE, Aside, Finding, Selection, Verdict, html_of, line_of
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally
 from viscy_compat.named import NamedTuple
@@ -17,10 +17,12 @@ class Policy(NamedTuple):
     """Which verdicts are let pass, and what becomes of files that are no checkpoints and are not meant to be.
 
     ``aside``: they have a row and change no exit code; ``fail``: they count as unreadable; ``skip``: they have no row.
+    ``selection``: which findings are shown; no verdict depends on it.
     """
 
     allow: tuple[Verdict, ...] = ()
     foreign: ForeignPolicy = "aside"
+    selection: Selection = Selection()
 
     def exit_code(self, row: AuditRow) -> int:
         """Return what a row contributes to the exit code."""
@@ -31,6 +33,15 @@ class Policy(NamedTuple):
     def keeps(self, row: AuditRow) -> bool:
         """Say whether a row is reported."""
         return not (row.foreign and self.foreign == "skip")
+
+    def shown(self, row: AuditRow) -> AuditRow:
+        """Return a row with the findings that are to be shown."""
+        codes = {code: count for code, count in row.codes.items() if self.selection.keeps(code)}
+        if len(codes) == len(row.codes):
+            return row
+        # the message of a row is that of its first error
+        first = next((code for code in row.codes if CATALOGUE[code].severity == "error"), "")
+        return row._replace(codes=codes, message=row.message if first in codes else "")
 
 
 class ReportedRow:
@@ -78,4 +89,4 @@ class AuditOutcome(NamedTuple):
 
     def rows(self) -> Iterator[AuditRow]:
         """Yield the rows that are reported."""
-        return filter(self.policy.keeps, self.read())
+        return map(self.policy.shown, filter(self.policy.keeps, self.read()))

@@ -22,7 +22,7 @@ from viscy_compat.annotations import (
     suppress,
 )
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
-from viscy_compat.findings import Aside, Report, Result
+from viscy_compat.findings import Aside, Report, Result, selection_of
 from viscy_compat.regular_files import open_fifo
 from viscy_compat.report.terminal import Style
 
@@ -63,6 +63,7 @@ def emit(report: Report[Result], arguments: Namespace) -> int:
         Where ``--output`` names no format, or a file that cannot be written.
     """
     outputs_of(arguments)
+    report = chosen_findings(report, arguments)
     has_text = False
     for piece in pieces(report, arguments.format, style_for(arguments)):
         say(piece, end="")
@@ -70,6 +71,22 @@ def emit(report: Report[Result], arguments: Namespace) -> int:
     if has_text:
         say("")
     return write_outputs(report, arguments)
+
+
+def chosen_findings(report: Report[Result], arguments: Namespace) -> Report[Result]:
+    """Return the report with the findings that ``--select`` and ``--ignore`` ask for.
+
+    Raises
+    ------
+    UsageError
+        Where they name no code.
+    """
+    select, ignore = getattr(arguments, "select", ()), getattr(arguments, "ignore", ())
+    if not select and not ignore:
+        return report
+    from viscy_compat.report.selection import in_selection
+
+    return in_selection(report, selection_of(select, ignore))
 
 
 def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, aside: Sequence[Aside] = ()) -> int:
@@ -92,17 +109,17 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, 
             if is_kept:
                 so_far.append(result)
             if as_they_come:
-                say(render(Report(command, [result]), "jsonl", style_for(arguments)))
+                say(render(chosen_findings(Report(command, [result]), arguments), "jsonl", style_for(arguments)))
     except KeyboardInterrupt as stop:
         raise Interrupted(Report(command, so_far, interrupted=True, aside=aside)) from stop
     report = Report(command, so_far, exit_code=code, aside=aside)
-    return write_outputs(report, arguments) if as_they_come else emit(report, arguments)
+    return write_outputs(chosen_findings(report, arguments), arguments) if as_they_come else emit(report, arguments)
 
 
 def emit_interrupted(report: Report[Result], arguments: Namespace) -> None:
     """Print what was known when a run was interrupted, but for lines that were printed as they came."""
     if arguments.format == "jsonl" and report.command in AS_THEY_COME:
-        write_outputs(report, arguments)
+        write_outputs(chosen_findings(report, arguments), arguments)
     else:
         emit(report, arguments)
 
