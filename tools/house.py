@@ -373,7 +373,7 @@ def bodies(modules: list[Module]) -> dict[str, Measure]:
 def _is_typed(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
     bare = [argument.arg for argument in arguments if argument.annotation is None]
-    return node.returns is not None and not set(bare) - {"self", "cls"}
+    return node.returns is not None and not set(bare) - {"self", "cls", "mcs"}
 
 
 def mirrors(modules: list[Module], tests: Path) -> dict[str, Measure]:
