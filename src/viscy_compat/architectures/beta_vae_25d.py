@@ -315,14 +315,6 @@ _NEXT = {
 _ROUNDED = {**_NEXT, "input_spatial_size": (64, 64), "latent_dim": 33}
 
 
-def _leaves_no_map(config: Config) -> bool:
-    return min(built_map(config)) < 1
-
-
-def _latent_too_small(config: Config) -> bool:
-    return bool(config["latent_dim"] < built_map(config)[0] ** 2)
-
-
 class BetaVae25D(stems.StemmedArchitecture):
     """Everything that is known about BetaVae25D."""
 
@@ -395,13 +387,13 @@ class BetaVae25D(stems.StemmedArchitecture):
         ),
         AcceptedDifference(
             id="vae-no-map",
-            applies=_leaves_no_map,
+            applies=lambda config: min(built_map(config)) < 1,
             reason="An input that the strides round to nothing divides by zero (height) or never runs (width).",
             example=Case("too-small", {**_NEXT, "input_spatial_size": (31, 32)}, (2, 1, 4, 31, 32)),
         ),
         AcceptedDifference(
             id="vae-latent-too-small",
-            applies=_latent_too_small,
+            applies=lambda config: bool(config["latent_dim"] < built_map(config)[0] ** 2),
             reason="A latent vector with less than one value for each place of the decoder's first map never ran.",
             example=Case("small-latent", {**_NEXT, "input_spatial_size": (96, 96), "latent_dim": 8}, (2, 1, 4, 96, 96)),
         ),

@@ -407,11 +407,6 @@ def _shows_strides(config: Config) -> bool:
     return not any(hidden) and not any(footprint.strided)
 
 
-def _is_one_pixel(config: Config) -> bool:
-    """Whether the last map is one pixel, which has one aspect."""
-    return ARCHITECTURE.footprint(config).area == 1
-
-
 def _shapes(config: Config, stated: Config) -> Iterator[Config]:
     """Yield input shapes of another aspect whose last map has the same area."""
     if "in_shape" in stated:
@@ -492,10 +487,6 @@ def _places_read(needed: set[int], sizes: Sequence[int], stride: int, reach: tup
     return {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[0]))
 
 
-def _input_shapes(config: Config) -> Domain:
-    return TupleOf((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"]))
-
-
 def _strides(config: Config) -> Domain:
     mixed = ((1, 2), (2, 1)) if config["spatial_dims"] == 2 else ((1, 2, 2), (2, 1, 1))
     return TupleOf((Choice((1, 2, 3, *mixed)),) * len(config["channels"]))
@@ -546,7 +537,10 @@ class BetaVaeMonai(Architecture):
     arguments = (
         Argument("spatial_dims", REQUIRED, Choice((2, 3))),
         Argument(
-            "in_shape", REQUIRED, _input_shapes, about="it is the channels and the sides of the images that go in"
+            "in_shape",
+            REQUIRED,
+            lambda config: TupleOf((Integers(1, 3), *(Integers(4, 24),) * config["spatial_dims"])),
+            about="it is the channels and the sides of the images that go in",
         ),
         Argument("out_channels", REQUIRED, Integers(1, 3)),
         Argument("latent_size", REQUIRED, Integers(1, 32)),
@@ -628,7 +622,8 @@ class BetaVaeMonai(Architecture):
             "the last map shows its area, not its aspect",
             _shapes,
             complete=False,
-            certain=_is_one_pixel,
+            # the last map is one pixel, which has one aspect
+            certain=lambda config: ARCHITECTURE.footprint(config).area == 1,
         ),
         Ambiguity(
             "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False

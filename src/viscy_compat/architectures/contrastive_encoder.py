@@ -106,10 +106,6 @@ def _v02(config: Config) -> dict[str, Any]:
     return {**kept, "embedding_len": config["projection_dim"]}
 
 
-def _v021(config: Config) -> dict[str, Any]:
-    return {**_v02(config), "drop_path_rate": config["drop_path_rate"]}
-
-
 def _signature_v02(kernel: tuple[int, int, int], *more: tuple[str, Any]) -> Signature:
     first = (("backbone", "convnext_tiny"), ("in_channels", 2), ("in_stack_depth", 12), ("stem_kernel_size", kernel))
     return Signature((*first, ("embedding_len", 256), ("stem_stride", 2), ("predict", False), *more))
@@ -138,7 +134,7 @@ _RELEASES_V02 = (
         sources={**OLD_PACKAGES, **_LAST_STEMS, _FILE: "13be2b15b476384500d84ceafecca7be8dfa5540"},
         signature=_signature_v02((5, 4, 4), ("drop_path_rate", 0.2)),
         constants={"stem_stride": (5, 4, 4)},
-        old_config=_v021,
+        old_config=lambda config: {**_v02(config), "drop_path_rate": config["drop_path_rate"]},
     ),
 )
 

@@ -245,18 +245,6 @@ def _stages_do_not_fit(config: Config) -> bool:
     return False
 
 
-def _is_thin(config: Config) -> bool:
-    return bool(config["in_stack_depth"] < config["stem_kernel_size"][0])
-
-
-def _cannot_shuffle(config: Config) -> bool:
-    return not _stages_do_not_fit(config) and len(config["dims"]) > 1 and last_width(config) % 4 > 0
-
-
-def _drops_slices(config: Config, shape: tuple[int, ...]) -> bool:
-    return bool(shape[2] > 1 and shape[2] % config["stem_kernel_size"][0])
-
-
 _MAP_START = {"in_channels": 2, "out_channels": 1}
 
 
@@ -310,13 +298,15 @@ class FullyConvolutionalMAE(ConvnextUnet):
         ),
         AcceptedDifference(
             id="mae-thin-stack",
-            applies=_is_thin,
+            applies=lambda config: bool(config["in_stack_depth"] < config["stem_kernel_size"][0]),
             reason="A stack thinner than the stem kernel divided by zero in the old class.",
             example=Case("thin-stack", _small(in_stack_depth=3), (1, 1, 3, 16, 16)),
         ),
         AcceptedDifference(
             id="mae-odd-last-width",
-            applies=_cannot_shuffle,
+            applies=lambda config: (
+                not _stages_do_not_fit(config) and len(config["dims"]) > 1 and last_width(config) % 4 > 0
+            ),
             reason="A width that 4 does not divide could not be started for the shuffle, with a RuntimeError about shapes.",
             example=Case("odd-last-width", _small(stem_kernel_size=(5, 3, 3)), (1, 1, 5, 18, 18)),
         ),
@@ -324,7 +314,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
     defects = (
         Defect(
             "mae-slices",
-            _drops_slices,
+            lambda config, shape: bool(shape[2] > 1 and shape[2] % config["stem_kernel_size"][0]),
             "slices behind the last whole stem kernel are never read, and nothing says so",
         ),
         Defect(

@@ -13,7 +13,6 @@ from viscy_compat.architectures.architecture import (
     Case,
     Choice,
     Config,
-    Domain,
     Floats,
     Generation,
     Integers,
@@ -74,10 +73,6 @@ def _out_depth(config: Config, stated: Config) -> Iterator[Config]:
     yield {"out_stack_depth": config["out_stack_depth"]}
 
 
-def _out_domain(config: Config) -> Domain:
-    return Integers(1, config["in_stack_depth"])
-
-
 class Unet25d(PlainUnet):
     """Everything that is known about Unet25d."""
 
@@ -88,7 +83,7 @@ class Unet25d(PlainUnet):
         Argument("in_channels", 1, Integers(1, 3)),
         Argument("out_channels", 1, Integers(1, 3)),
         Argument("in_stack_depth", 5, Integers(1, 9)),
-        Argument("out_stack_depth", 1, _out_domain),
+        Argument("out_stack_depth", 1, lambda config: Integers(1, config["in_stack_depth"])),
         Argument("xy_kernel_size", (3, 3), ODD_KERNEL),
         Argument("residual", False, Choice((False, True)), about=ABOUT_RESIDUAL),
         Argument("dropout", 0.2, Floats(0.0, _MOST_DROPOUT), "training"),

@@ -19,7 +19,6 @@ from viscy_compat.architectures.architecture import (
     Case,
     Choice,
     Config,
-    Domain,
     Floats,
     Integers,
     Repeated,
@@ -286,11 +285,16 @@ class VitUnet(Architecture):
 def vit_arguments(*between: Argument) -> tuple[Argument, ...]:
     """Return the arguments of a U-Net with a transformer, with those of the class behind the input channels."""
     return (
-        Argument("input_spatial_size", (8, 512, 512), _size_domain, about=ABOUT_SIZE),
+        Argument(
+            "input_spatial_size",
+            (8, 512, 512),
+            lambda config: TupleOf((Choice((4, 8, 12)), Choice((16, 24, 32, 48)), Choice((16, 24, 32, 48)))),
+            about=ABOUT_SIZE,
+        ),
         Argument("in_channels", 1, Integers(1, 3)),
         *between,
         Argument("dims", (32, 64, 128), Repeated(Choice((8, 16, 24)), 2, 3)),
-        Argument("num_res_block", (2, 2), _block_domain),
+        Argument("num_res_block", (2, 2), lambda config: TupleOf((Integers(1, 3),) * (len(config["dims"]) - 1))),
         Argument("hidden_size", 512, Choice((16, 32, 48, 64))),
         Argument("num_heads", 8, Integers(1, 4), about=ABOUT_HEADS),
         Argument("dim_head", 64, Integers(1, 16), about=ABOUT_HEADS),
@@ -303,14 +307,6 @@ def vit_arguments(*between: Argument) -> tuple[Argument, ...]:
 
 ABOUT_SIZE = "it is the only size of an input that runs, and says how the places of the transformer lie"
 ABOUT_HEADS = "the same weights are shared out among so many heads, each of which attends for itself"
-
-
-def _size_domain(config: Config) -> Domain:
-    return TupleOf((Choice((4, 8, 12)), Choice((16, 24, 32, 48)), Choice((16, 24, 32, 48))))
-
-
-def _block_domain(config: Config) -> Domain:
-    return TupleOf((Integers(1, 3),) * (len(config["dims"]) - 1))
 
 
 def token_grid(config: Config) -> tuple[int, int, int]:

@@ -243,10 +243,6 @@ def _finite(value: Any, what: str) -> float:
         raise _Malformed(f"{what} is too large") from error
 
 
-def _finite_or_none(value: Any, what: str) -> float | None:
-    return None if value is None else _finite(value, what)
-
-
 def _flag(value: Any, what: str) -> bool:
     if type(value) is not bool:
         raise _Malformed(f"{what} must be true or false")
@@ -339,7 +335,11 @@ _FORMATS: dict[str, _RowFormat] = {
     "drop": _RowFormat(
         Drop,
         names=("source",),
-        values={"reason": _string, "holding": _finite_or_none, "changes_predictions": _flag},
+        values={
+            "reason": _string,
+            "holding": lambda value, what: None if value is None else _finite(value, what),
+            "changes_predictions": _flag,
+        },
         optional=("holding", "changes_predictions"),
     ),
     "fill": _RowFormat(
