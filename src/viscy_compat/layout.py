@@ -187,6 +187,21 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
+def spell_count(count: int, noun: str, one: str = "", many: str = "") -> str:
+    """Spell how many of something there are, and the verb that goes with one and with many.
+
+    Examples
+    --------
+    >>> spell_count(1, "case"), spell_count(2, "class"), spell_count(3, "entry")
+    ('1 case', '2 classes', '3 entries')
+    >>> spell_count(1, "tensor", "is", "are"), spell_count(0, "tensor", "is", "are")
+    ('1 tensor is', '0 tensors are')
+    """
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
+    verb = one if count == 1 else many
+    return f"{count} {noun if count == 1 else plural}{' ' * bool(verb)}{verb}"
+
+
 def is_batch_counter(name: str, spec: TensorSpec) -> bool:
     """Whether a tensor is the batch counter of a batch norm, which nothing reads where momentum is a number.
 

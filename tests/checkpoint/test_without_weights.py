@@ -40,12 +40,12 @@ MODEL = "give the file of the model, which is saved beside it"
 KINDS: dict[str, tuple[bytes, str, str]] = {
     "a tuple": (
         tuple_of(state(), EMPTY),
-        "a tuple, in which [0] is a state dict of 1 tensors",
+        "a tuple, in which [0] is a state dict of 1 tensor",
         "{file!r}, weights_only=True)[0], 'NEW.pt')",
     ),
     "a list": (
         list_of(number(3), state()),
-        "a list, in which [1] is a state dict of 1 tensors",
+        "a list, in which [1] is a state dict of 1 tensor",
         "weights_only=True)[1], 'NEW.pt')",
     ),
     "a dictionary in a tuple": (

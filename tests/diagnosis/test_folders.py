@@ -209,7 +209,7 @@ def test_inspect_shows_every_kind_of_folder(tmp_path: Path, capsys: pytest.Captu
     distributed(tmp_path / "torch", {"state_dict.w": whole((1,), (1.0,))})
     written(tmp_path, {"hub/shard-00001-model-00001-of-00001.safetensors": part})
     written(tmp_path, {"unpacked/data.pkl": pickled(state()), "unpacked/data/0": bytes(range(24))})
-    sums = {"torch": "CRC-32 of 1 records", "hub": "safetensors has no room", "unpacked": "in the archive that was"}
+    sums = {"torch": "CRC-32 of 1 record", "hub": "safetensors has no room", "unpacked": "in the archive that was"}
     for kind, said in sums.items():
         for flags in ([], ["--crc"]):
             assert main(["inspect", str(tmp_path / kind), *flags]) == 0

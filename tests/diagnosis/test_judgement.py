@@ -396,12 +396,12 @@ def test_what_is_dropped_of_a_stranger_is_still_in_its_file(path: Path) -> None:
 def test_a_stranger_is_said_not_to_be_what_is_stated(path: Path) -> None:
     diagnosis = diagnose(str(hollow(path, STRANGE)), class_name="BetaVaeMonai")
     assert isinstance(diagnosis, Stranger)
-    assert diagnosis.result.findings[0].message == "1 tensors, not those of BetaVaeMonai"
+    assert diagnosis.result.findings[0].message == "1 tensor, not those of BetaVaeMonai"
     assert facts(diagnosis.result) == facts_about(path, "safetensors", STRANGE)
     assert diagnosis.result.next == f"viscy-compat inspect {path}"
     assert diagnosis.checkpoint.path == str(path)
     other = judged(path, STRANGE)
-    assert other.findings[0].message == "1 tensors, not those of any class that this version knows"
+    assert other.findings[0].message == "1 tensor, not those of any class that this version knows"
 
 
 def test_who_is_far_from_every_class_is_a_stranger_with_a_nearest(path: Path) -> None:

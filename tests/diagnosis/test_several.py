@@ -69,7 +69,7 @@ def test_a_stranger_is_listed_by_its_parts_with_their_sizes(tmp_path: Path) -> N
         str(hollow(tmp_path / "a.safetensors", {**layers, "head.weight": TensorSpec((2, 64))}))
     ).results
     (finding,) = result.findings
-    assert "backbone.* 12 tensors, 0.2 MB; head.* 1 tensors, 512 bytes" in finding.message
+    assert "backbone.* 12 tensors, 0.2 MB; head.* 1 tensor, 512 bytes" in finding.message
 
 
 @pytest.mark.parametrize(

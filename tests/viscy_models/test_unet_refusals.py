@@ -102,7 +102,7 @@ def test_a_checked_input_must_be_square_and_have_the_channels_of_the_model() -> 
     model = Unet2d(in_channels=2, num_blocks=1)
     with pytest.raises(ValueError, match="8 x 4, and should be square"):
         model(torch.zeros(1, 2, 1, 8, 4), validate_input=True)
-    with pytest.raises(ValueError, match="has 1 channels, and the model takes 2"):
+    with pytest.raises(ValueError, match="has 1 channel, and the model takes 2"):
         model(torch.zeros(1, 1, 1, 8, 8), validate_input=True)
     assert model(torch.zeros(1, 2, 1, 8, 8), validate_input=True).shape == (1, 1, 1, 8, 8)
 

@@ -139,7 +139,7 @@ def _refuse_contradictions(config: Config) -> None:
     if dims not in (1, 2, 3):
         raise Unbuildable(f"spatial_dims={dims}: MONAI has layers of one, two and three dimensions")
     if len(channels) != len(strides):
-        raise Unbuildable(f"{len(channels)} channels need as many strides, not {len(strides)}")
+        raise Unbuildable(f"channels={channels} need as many strides, not {len(strides)}")
     if len(config["in_shape"]) != dims + 1:
         raise Unbuildable(f"in_shape={config['in_shape']} needs the channels and {dims} sides")
     if any(len(_axes(stride, dims)) != dims for stride in strides):

@@ -24,7 +24,7 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter
+from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter, spell_count
 from viscy_compat.named import NamedTuple
 
 Answer = TypeVar("Answer")
@@ -169,7 +169,7 @@ class Nearest(NamedTuple):
 
     def __str__(self) -> str:
         count = distance(self.differences)
-        return f"{self.architecture.name} ({self.generation.name}) but for {count} key{'s' if count > 1 else ''}"
+        return f"{self.architecture.name} ({self.generation.name}) but for {spell_count(count, 'key')}"
 
 
 def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
@@ -335,7 +335,7 @@ class _Choices:
             return
         found = differences(self.layout, needed)
         why = (
-            f"{len(found.reshaped)} tensors would have other shapes"
+            f"{spell_count(len(found.reshaped), 'tensor')} would have another shape"
             if found.reshaped
             else "other tensors would be there"
         )

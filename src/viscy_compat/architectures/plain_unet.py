@@ -7,6 +7,7 @@ from viscy_compat.architectures.architecture import Architecture, Choice, Config
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution
 from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import spell_count
 
 ABOUT_RESIDUAL = "true adds what goes into a block to what comes out, false does not"
 ODD_KERNEL = TupleOf((Choice((1, 3, 5, 7)), Choice((1, 3, 5, 7))))
@@ -41,7 +42,7 @@ class PlainUnet(Architecture):
             raise Unbuildable(f"num_blocks={config['num_blocks']} is beyond the {MOST_BLOCKS} that are known here")
         if has_no_levels(config):
             raise Unbuildable(
-                f"num_filters has {len(config['num_filters'])} widths for {config['num_blocks'] + 1} levels"
+                f"num_filters has {spell_count(len(config['num_filters']), 'width')} for {config['num_blocks'] + 1} levels"
             )
         kernel = kernel_of(config[self.kernel_argument])
         if has_even_side(kernel):

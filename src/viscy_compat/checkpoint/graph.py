@@ -34,7 +34,7 @@ from viscy_compat.checkpoint.state_dicts import (
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, spell_count
 from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -196,7 +196,9 @@ def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[Gl
         yield Finding("VC492", message, fix=CATALOGUE["VC492"].remedy)
     reasons = {view.reason for view in file.storages.values() if type(view) is NotExact and view.code == "VC442"}
     if reasons and not any(tensor.code == "VC442" for tensor in entries.unreadable):
-        yield Finding("VC442", f"outside of the weights: {len(reasons)} storages are not in the file")
+        yield Finding(
+            "VC442", f"outside of the weights: {spell_count(len(reasons), 'storage', 'is', 'are')} not in the file"
+        )
 
 
 def _site_findings(site: Site, sites: list[Site], address: str | None) -> Iterable[Finding]:

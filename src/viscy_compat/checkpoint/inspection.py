@@ -11,6 +11,7 @@ from viscy_compat.checkpoint.rebuild import NotExact, storage_id
 from viscy_compat.checkpoint.thorough import damaged_records
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.findings import Finding, html_of, line_of
+from viscy_compat.layout import spell_count
 from viscy_compat.named import NamedTuple
 
 
@@ -69,13 +70,17 @@ class Inspection:
         if self.error is not None:
             return (Finding(self.error.code, self.error.message, fix=self.error.fix),)
         findings = self.checkpoint.findings if self.checkpoint else ()
-        damage = (Finding("VC414", f"{len(self.damaged)} records are damaged", self.damaged),) if self.damaged else ()
-        return (*damage, *findings)
+        if not self.damaged:
+            return findings
+        damage = f"{spell_count(len(self.damaged), 'record', 'is', 'are')} damaged"
+        return (Finding("VC414", damage, self.damaged), *findings)
 
     def __repr__(self) -> str:
         return line_of(
             self,
-            f"{self.checkpoint.format}, {len(self.checkpoint.tensors)} tensors" if self.checkpoint else "not readable",
+            f"{self.checkpoint.format}, {spell_count(len(self.checkpoint.tensors), 'tensor')}"
+            if self.checkpoint
+            else "not readable",
         )
 
     def _repr_html_(self) -> str:

@@ -12,7 +12,7 @@ from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entri
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import quote_path, spell_count
 from viscy_compat.named import NamedTuple
 
 _DEPTH: Final = 4
@@ -183,7 +183,7 @@ def _about_packed_state_dict(places: list[_PlacedNode], path: str) -> NotWeights
     for place in places:
         tensors = sum(map(is_tensor, _mapping(place).values()))
         if place.path and tensors and 3 * tensors >= len(_mapping(place)):
-            what = f"a {_kind_of(places[0].node)}, in which {place.path} is a state dict of {tensors} tensors"
+            what = f"a {_kind_of(places[0].node)}, in which {place.path} is a state dict of {spell_count(tensors, 'tensor')}"
             fix = f"save that alone: {_save_line(path, place.path)}"
             return NotWeights(what, fix, where=path, role="instead")
     return None

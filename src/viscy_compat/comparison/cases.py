@@ -8,7 +8,7 @@ from typing import Any
 from viscy_compat.architectures.architecture import AcceptedDifference, Case
 from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
 from viscy_compat.comparison.layouts import layout_failures
-from viscy_compat.layout import fold, printable
+from viscy_compat.layout import fold, printable, spell_count
 from viscy_compat.workers.answers import MODES, Mode, Pass, Raised, WorkerAnswer, name_outputs
 
 
@@ -175,7 +175,7 @@ def _by_distance(old: Pass, new: Pass, mode: Mode, case: Case, unrepeatable: str
 def _left_behind(old: Pass, new: Pass, mode: Mode, case: Case) -> Iterator[Failure]:
     others = [name for name, digest in old.buffers.items() if new.buffers.get(name) != digest]
     if others:
-        message = f"after a pass in {mode} mode {len(others)} buffers differ, from {others[0]} on"
+        message = f"after a pass in {mode} mode {spell_count(len(others), 'buffer', 'differs', 'differ')}, from {others[0]} on"
         yield Failure("VC503", message, case, keys=tuple(fold(others)), mode=mode)
     if old.generator != new.generator:
         yield Failure("VC503", f"a pass in {mode} mode draws another number of random numbers", case, mode=mode)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from viscy_compat.comparison.amounts import worst_of
 from viscy_compat.comparison.failures import UNDECIDED, Failure
 from viscy_compat.findings import CATALOGUE, Finding, html_of, line_of
+from viscy_compat.layout import spell_count
 from viscy_compat.workers.worker import Conditions
 
 
@@ -92,7 +93,7 @@ class ClassResult:
         return sorted([*found, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
 
     def __repr__(self) -> str:
-        return line_of(self, f"{self.generation}, {self.configurations} cases")
+        return line_of(self, f"{self.generation}, {spell_count(self.configurations, 'case')}")
 
     def _repr_html_(self) -> str:
         return html_of("verify", self)
@@ -119,5 +120,5 @@ def _finding(failures: Sequence[Failure]) -> Finding:
     first = max(failures, key=lambda failure: worst_of(failure.amounts))
     names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
     few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-    cases = f" (in {len(names)} case{'s' * (len(names) > 1)}: {few})" if names else ""
+    cases = f" (in {spell_count(len(names), 'case')}: {few})" if names else ""
     return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)

@@ -206,8 +206,9 @@ def _build(architecture: Architecture, config: Config, statements: tuple[Stateme
 
 def _nothing_fits(architecture: Architecture, layout: Layout, arguments: Mapping[str, Any], where: str) -> PlanRefused:
     statement = f" with {' '.join(f'{name}={spell(value)}' for name, value in arguments.items())}" if arguments else ""
+    tensors = "this tensor" if len(layout) == 1 else f"these {len(layout)} tensors"
     return PlanRefused(
-        f"no configuration of {architecture.name}{statement} has exactly the shapes of these {len(layout)} tensors",
+        f"no configuration of {architecture.name}{statement} has exactly the shapes of {tensors}",
         where=where,
         fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
     )

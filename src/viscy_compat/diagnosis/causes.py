@@ -10,7 +10,7 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.layout import fold, printable, quote_path
+from viscy_compat.layout import fold, printable, quote_path, spell_count
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, spell
 
@@ -51,7 +51,13 @@ def about_halves(inference: Inference) -> list[Finding]:
         return []
     dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
     names = tuple(fold(pair.name for pair in halves))
-    return [Finding("VC202", f"{len(halves)} tensors are {dtypes}; float32 holds every such value exactly", keys=names)]
+    return [
+        Finding(
+            "VC202",
+            f"{spell_count(len(halves), 'tensor', 'is', 'are')} {dtypes}; float32 holds every such value exactly",
+            keys=names,
+        )
+    ]
 
 
 def about_dtypes(inference: Inference) -> list[Finding]:
@@ -62,7 +68,9 @@ def about_dtypes(inference: Inference) -> list[Finding]:
         causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
     return [
         Finding(
-            "VC203", f"{len(names)} tensors are {has}, and there is no exact way to {needs}", keys=tuple(fold(names))
+            "VC203",
+            f"{spell_count(len(names), 'tensor', 'is', 'are')} {has}, and there is no exact way to {needs}",
+            keys=tuple(fold(names)),
         )
         for (has, needs), names in causes.items()
     ]
@@ -86,8 +94,9 @@ def about_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
     if not outside:
         return []
     held = sum(checkpoint.tensors[key].nbytes for key in outside if key in checkpoint.tensors)
-    message = f"{len(outside)} tensors ({_megabytes(held)}) stand outside '{view.prefix}', where the model is"
-    return [Finding("VC106", f"{message}; a remap leaves them out", keys=tuple(fold(outside)))]
+    stand, them = ("stands", "it") if len(outside) == 1 else ("stand", "them")
+    message = f"{spell_count(len(outside), 'tensor')} ({_megabytes(held)}) {stand} outside '{view.prefix}', where the model is"
+    return [Finding("VC106", f"{message}; a remap leaves {them} out", keys=tuple(fold(outside)))]
 
 
 def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
@@ -196,8 +205,8 @@ def _about_prefix(view: View) -> Finding:
     example = next(iter(view.keys.values()))
     wrappers = " and ".join(filter(None, (view.prefix, *fold(view.inner))))
     if is_recognised(view):
-        return Finding("VC103", f"{len(view.keys)} keys: prefix {wrappers}", keys=(example,))
-    message = f"{len(view.keys)} keys are those of the class"
+        return Finding("VC103", f"{spell_count(len(view.keys), 'key')}: prefix {wrappers}", keys=(example,))
+    message = f"{spell_count(len(view.keys), 'key', 'is one', 'are those')} of the class"
     message += f" behind {wrappers}" if wrappers else ""
     return Finding(
         "VC321", message + (f" without their first name {view.lacks}" if view.lacks else ""), keys=(example,)
@@ -223,9 +232,9 @@ def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:
     message = f"written by {inference.generation.written_by}: the layout of {inference.generation.name}, not today's"
     if unmade:
         why = f"; {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
-        return Finding(
-            "VC107", f"{message}, and {len(unmade)} tensors of today's have no source{why}", keys=tuple(fold(unmade))
-        )
+        have = "has" if len(unmade) == 1 else "have"
+        count = f"{spell_count(len(unmade), 'tensor')} of today's {have} no source"
+        return Finding("VC107", f"{message}, and {count}{why}", keys=tuple(fold(unmade)))
     losses = f"; a remap loses this: {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
     return Finding("VC105", message + losses)
 
@@ -302,29 +311,29 @@ def about_the_nearest(near: Nearest) -> list[Finding]:
         findings.append(
             Finding(
                 "VC101",
-                f"{near}: {_count_tensors(differences.missing, 'is', 'are')} missing",
+                f"{near}: {spell_count(len(differences.missing), 'tensor', 'is', 'are')} missing",
                 keys=tuple(fold(differences.missing)),
             )
         )
     if differences.unexpected:
-        message = f"{near}: {_count_tensors(differences.unexpected, 'has', 'have')} no place"
+        message = f"{near}: {spell_count(len(differences.unexpected), 'tensor', 'has', 'have')} no place"
         findings.append(Finding("VC102", message, keys=tuple(fold(differences.unexpected))))
     if differences.reshaped:
         lines = tuple(f"{pair.name}: {pair.found.shape}, needs {pair.expected.shape}" for pair in differences.reshaped)
         findings.append(
-            Finding("VC201", f"{near}: {len(lines)} tensors have another shape than with {whose}", keys=lines)
+            Finding(
+                "VC201",
+                f"{near}: {spell_count(len(lines), 'tensor', 'has', 'have')} another shape than with {whose}",
+                keys=lines,
+            )
         )
     return findings
-
-
-def _count_tensors(names: tuple[str, ...], one: str, many: str) -> str:
-    return f"1 tensor {one}" if len(names) == 1 else f"{len(names)} tensors {many}"
 
 
 def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, class_name: str) -> Finding:
     """Say that no class accepts a file, and what its tensors are called."""
     whom = class_name or "any class that this version knows"
-    message = f"{len(checkpoint.tensors)} tensors, not those of {whom}"
+    message = f"{spell_count(len(checkpoint.tensors), 'tensor')}, not those of {whom}"
     if near:
         message += f"; nearest is {near}"
     architecture = _architecture_in(checkpoint)
@@ -334,7 +343,7 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
         tops.setdefault(name.split(".")[0], []).append(checkpoint.tensors[key].nbytes)
     first = list(tops)[:12]
     if len(tops) > 1:
-        parts = (f"{top}.* {len(tops[top])} tensors, {_megabytes(sum(tops[top]))}" for top in first)
+        parts = (f"{top}.* {spell_count(len(tops[top]), 'tensor')}, {_megabytes(sum(tops[top]))}" for top in first)
         message += f"; {'; '.join(parts)}{'; ...' if len(tops) > len(first) else ''}"
     return Finding("VC301", message, keys=tuple(f"{top}.*" for top in first))
 

@@ -8,7 +8,7 @@ from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of, names_without_wrappers, view_below
 from viscy_compat.findings import Finding
-from viscy_compat.layout import fold, in_short
+from viscy_compat.layout import fold, in_short, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.plans.parametrisations import (
     Family,
@@ -111,13 +111,15 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     names = dropped_before(checkpoint.metadata)
     if not names:
         return []
-    message = f"a remap left {len(names)} tensors out that compute something (--drop): it changes predictions"
+    compute = "computes" if len(names) == 1 else "compute"
+    count = spell_count(len(names), "tensor")
+    message = f"a remap left {count} out that {compute} something (--drop): it changes predictions"
     return [Finding("VC125", message, keys=tuple(names), fix="compare its outputs with those of the source")]
 
 
 def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
     modules = in_short(dict.fromkeys(part.module or "the model itself" for part in parts))
-    count = f"{len(parts)} module{'s' if len(parts) > 1 else ''}"
+    count = spell_count(len(parts), "module")
     names = tuple(fold(name for part in parts for name in part.tensors))
     formula = {
         "weights": f"what it computes with is {kind.formula}, and no plain weight is in the file",

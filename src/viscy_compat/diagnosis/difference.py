@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.findings import Finding, Report, html_of, line_of
-from viscy_compat.layout import Differences, Mismatch, differences, fold
+from viscy_compat.layout import Differences, Mismatch, differences, fold, spell_count
 from viscy_compat.named import NamedTuple
 
 
@@ -57,11 +57,12 @@ class FilePair(NamedTuple):
 
     def _about_numbers(self) -> Iterator[Finding]:
         if self.numbers:
-            message = f"{len(self.numbers)} of {self.tensors} tensors hold other numbers"
+            verb = "holds" if len(self.numbers) == 1 else "hold"
+            message = f"{len(self.numbers)} of {spell_count(self.tensors, 'tensor')} {verb} other numbers"
             yield Finding("VC392", message, keys=tuple(fold(self.numbers)))
 
     def __repr__(self) -> str:
-        return line_of(self, f"{self.tensors} tensors in common")
+        return line_of(self, f"{spell_count(self.tensors, 'tensor')} in common")
 
     def _repr_html_(self) -> str:
         return html_of("diff", self)
@@ -93,13 +94,14 @@ def layout_findings(layout: Differences, file: str, other: str) -> Iterator[Find
     """Yield what is to be said of two layouts that differ; their order alone is nothing."""
     for names, holder in ((layout.missing, other), (layout.unexpected, file)):
         if names:
-            message = f"{len(names)} {'tensor is' if len(names) == 1 else 'tensors are'} only in {holder}"
+            message = f"{spell_count(len(names), 'tensor', 'is', 'are')} only in {holder}"
             yield Finding("VC390", message, keys=tuple(fold(names)))
     mismatches = (*layout.reshaped, *layout.retyped)
     if mismatches:
         rows = tuple(f"{row.name}: {row.found} here, {row.expected} there" for row in mismatches)
-        count = f"{len(rows)} tensor{'' if len(rows) == 1 else 's'}"
-        yield Finding("VC391", f"{count} of the same name differ in shape or dtype", keys=rows)
+        verb = "differs" if len(rows) == 1 else "differ"
+        count = spell_count(len(rows), "tensor")
+        yield Finding("VC391", f"{count} of the same name {verb} in shape or dtype", keys=rows)
 
 
 def diff(

@@ -11,7 +11,7 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.findings import Finding
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, spell_count
 from viscy_compat.plans.maker import fills_counters_alone
 from viscy_compat.plans.plan import Plan, list_leftovers
 
@@ -34,7 +34,7 @@ def about_counters(checkpoint: Checkpoint, view: View, inference: Inference) -> 
     if not inference.uncounted:
         return []
     names = tuple(fold(inference.uncounted))
-    message = f"{len(inference.uncounted)} batch counters are missing"
+    message = spell_count(len(inference.uncounted), "batch counter", "is", "are") + " missing"
     if _insists(checkpoint, view, inference):
         return [
             Finding(
@@ -50,12 +50,12 @@ def about_entries(checkpoint: Checkpoint) -> list[Finding]:
         return []
     some = [f"{name}={plain(node, most=8)!a:.40}" for name, node in list(checkpoint.extras.items())[:_SHOWN]]
     more = ", ..." if len(checkpoint.extras) > _SHOWN else ""
-    message = f"{len(checkpoint.extras)} entries of the state dict are no tensors ({', '.join(some)}{more})"
-    return [
-        Finding(
-            "VC110", f"{message}; a strict load refuses them, a remap leaves them out", keys=tuple(checkpoint.extras)
-        )
-    ]
+    is_one = len(checkpoint.extras) == 1
+    what, them = ("is no tensor", "it") if is_one else ("are no tensors", "them")
+    count = spell_count(len(checkpoint.extras), "entry")
+    message = f"{count} of the state dict {what} ({', '.join(some)}{more})"
+    fate = f"a strict load refuses {them}, a remap leaves {them} out"
+    return [Finding("VC110", f"{message}; {fate}", keys=tuple(checkpoint.extras))]
 
 
 def about_leftovers(leftovers: Iterable[tuple[str, str]]) -> list[Finding]:

@@ -28,6 +28,7 @@ from viscy_compat.errors import Interrupted, UsageError
 from viscy_compat.exhibits import Exhibits
 from viscy_compat.exploring.laws import LAW_KINDS, LAWS, DrawnCase, Law, LawBroken, Subject
 from viscy_compat.findings import Finding, Report, html_of, line_of
+from viscy_compat.layout import spell_count
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.wheel import cache_folder
 from viscy_compat.strategies import MOST_ELEMENTS, buildable, configurations, inputs
@@ -117,7 +118,7 @@ class Exploration:
         return [Finding("VC510", f"{row.law}: {row.message}", fix="run the script below") for row in self.broken]
 
     def __repr__(self) -> str:
-        return line_of(self, f"{sum(self.cases.values())} cases")
+        return line_of(self, spell_count(sum(self.cases.values()), "case"))
 
     def _repr_html_(self) -> str:
         return html_of("explore", self)

@@ -24,7 +24,7 @@ from viscy_compat.comparison.cases import compare
 from viscy_compat.comparison.failures import UNDECIDED
 from viscy_compat.errors import Unbuildable, WorkerFailed
 from viscy_compat.findings import CATALOGUE
-from viscy_compat.layout import Layout, differences
+from viscy_compat.layout import Layout, differences, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.old_code.cases import old_arguments, rows_for
 from viscy_compat.old_code.origin import OldClass
@@ -222,7 +222,9 @@ def layout_rule(subject: Subject, drawn: DrawnCase) -> None:
         raise LawBroken(f"the layout rule refuses ({error.message}), but it builds") from error
     found = differences(answer.layout, rule)
     if found:
-        raise LawBroken(f"{len(found.names)} tensors differ from the rule, first {found.names[0]}")
+        raise LawBroken(
+            f"{spell_count(len(found.names), 'tensor', 'differs', 'differ')} from the rule, first {found.names[0]}"
+        )
 
 
 def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:

@@ -18,7 +18,7 @@ from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.gating.check import complaint_about, hollow
 from viscy_compat.gating.stage import StageResult, Workshop
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.old_code.cases import rows_for, unproven
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
@@ -170,7 +170,7 @@ def _compare_outputs(
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")
         return
     if not old.outputs or len(old.outputs) != len(found.outputs):
-        counts = f"{len(old.outputs)} outputs of the old class, {len(found.outputs)} of the candidate"
+        counts = f"{spell_count(len(old.outputs), 'output')} of the old class, {len(found.outputs)} of the candidate"
         yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")
         return
     pairs = zip(name_outputs(old.outputs, architecture.outputs).items(), found.outputs, strict=True)

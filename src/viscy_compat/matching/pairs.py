@@ -7,7 +7,7 @@ from math import perm, prod
 
 from viscy_compat.annotations import Callable, Iterable, Iterator, Sequence
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout, TensorSpec, in_short, printable
+from viscy_compat.layout import Layout, TensorSpec, in_short, printable, spell_count
 from viscy_compat.matching.evidence import Ground
 from viscy_compat.matching.name_tree import OrderState
 from viscy_compat.matching.shapes import Change, harmless_reason, neutral_reason
@@ -138,12 +138,14 @@ def try_alternatives(matching: Matching, try_candidate: Callable[[Matching], boo
         return matching
     count = matching.open_count
     if not 0 < count <= limit:
-        amount = f"more than {limit} candidates" if count else "no total candidate"
+        amount = f"more than {spell_count(limit, 'candidate')}" if count else "no total candidate"
         raise PlanRefused(f"{amount}: {why_not_total(matching)}", fix="narrow them down with --hint OLD=NEW")
     winners = [candidate for candidate in matching.alternatives() if try_candidate(candidate)]
     if len(winners) != 1:
         amount = "none gives" if not winners else f"{len(winners)} give"
-        raise PlanRefused(f"of {count} candidates {amount} the expected outputs", fix="state one with --hint OLD=NEW")
+        raise PlanRefused(
+            f"of {spell_count(count, 'candidate')} {amount} the expected outputs", fix="state one with --hint OLD=NEW"
+        )
     return winners[0]
 
 
@@ -165,7 +167,7 @@ def why_not_total(matching: Matching) -> str:
 
 
 def _leftover_line(names: Sequence[str], cause: str) -> str:
-    return f"{len(names)} tensor{'s' if len(names) > 1 else ''} {cause} ({in_short(names)})"
+    return f"{spell_count(len(names), 'tensor')} {cause} ({in_short(names)})"
 
 
 def conclude(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from viscy_compat.agreement import Agreement
 from viscy_compat.errors import PlanRefused
 from viscy_compat.findings import Finding
+from viscy_compat.layout import spell_count
 
 _FIXES = {
     "VC350": "state what is known (--set, --expect-precision), or look for the layer that differs: docs/expect.md",
@@ -26,7 +27,7 @@ def findings_about(agreement: Agreement) -> Iterator[Finding]:
         yield Finding(agreement.code, agreement.refusal, fix=_FIXES[agreement.code])
         return
     if agreement.undecided:
-        said = f"the outputs do not exclude {len(agreement.undecided)} alterations"
+        said = f"the outputs do not exclude {spell_count(len(agreement.undecided), 'alteration')}"
         yield Finding("VC352", said, tuple(row.what for row in agreement.undecided))
     passed_by = [
         *(f"{row.name}: {row.left_out}" for row in agreement.outputs if row.left_out),
@@ -34,4 +35,4 @@ def findings_about(agreement: Agreement) -> Iterator[Finding]:
         *(f"{name}: no output of the class" for name in agreement.extra),
     ]
     if passed_by:
-        yield Finding("VC353", f"{len(passed_by)} outputs were not compared", tuple(passed_by))
+        yield Finding("VC353", f"{spell_count(len(passed_by), 'output', 'was', 'were')} not compared", tuple(passed_by))

@@ -13,7 +13,7 @@ from viscy_compat.architectures.inference import MOST_REMEMBERED, Inference, Rec
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout, TensorSpec, in_short
+from viscy_compat.layout import Layout, TensorSpec, in_short, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split, sources_of, targets_of
 from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, inverse_of, plan_of, with_casts
@@ -109,7 +109,7 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
     if twice:
         reason = f"source|stands outside {view.prefix!a} too, so that two tensors have this name"
         raise PlanRefused(
-            f"{len(twice)} names stand inside and outside of {view.prefix!a}, as {twice[0]!a}",
+            f"{spell_count(len(twice), 'name', 'stands', 'stand')} inside and outside of {view.prefix!a}, as {twice[0]!a}",
             where=checkpoint.path,
             fix="save the one that is meant without the other",
             leftovers=tuple((key, reason) for key in twice),

@@ -13,7 +13,7 @@ from viscy_compat.annotations import Iterator, Mapping, Sequence
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Node, entries_of, mapping_of
 from viscy_compat.errors import PlanRefused
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Concat, Rename, Reshape, Split, Transpose, sources_of
 from viscy_compat.plans.plan import Plan
@@ -186,11 +186,13 @@ def _replacements_by_position(optimizer: Mapping[str, Node], moves: Moves) -> It
     if moves.sources == moves.before:
         return
     if len(groups) != 1:
-        raise _refusal(f"it has {len(groups)} parameter groups, and torch numbers the parameters group by group")
+        raise _refusal(
+            f"it has {spell_count(len(groups), 'parameter group')}, and torch numbers the parameters group by group"
+        )
     if state is None:
         raise _refusal("its state is kept neither by number nor by name")
     if group.get("params") != list(range(len(moves.before))):
-        raise _refusal(f"it does not count the {len(moves.before)} parameters of the file")
+        raise _refusal(f"it does not count the {spell_count(len(moves.before), 'parameter')} of the file")
     if names is not None and not agree:
         raise _refusal(
             "its param_names are not the parameters of the file in their order, and torch keeps the names of a file "

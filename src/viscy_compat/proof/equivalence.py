@@ -20,7 +20,7 @@ from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.comparison.signatures import signature_failures
 from viscy_compat.errors import Interrupted, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unproven
 from viscy_compat.old_code.origin import OldClass, Wanted, has_source, resolve
 from viscy_compat.references import records
@@ -272,7 +272,8 @@ class Verification:
         located = tuple(self._locate(both, architecture, old, failures))
         self.evidence.note(architecture.name, located)
         count = sum(CATALOGUE[failure.code].severity == "error" for failure in located)
-        self.tell(f"{architecture.name}: {len(cases)} cases, {count or 'no'} difference{'s' * (count != 1)}")
+        difference = spell_count(count, "difference") if count else "no differences"
+        self.tell(f"{architecture.name}: {spell_count(len(cases), 'case')}, {difference}")
         return replace(result, configurations=len(cases), failures=located, accepted=tuple(accepted))
 
     def _runs(self, architecture: Architecture, old: OldClass, case: Case, **more: Any) -> tuple[Run, Run]:

@@ -20,7 +20,7 @@ from viscy_compat.checkpoint import Checkpoint, open_checkpoint
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused, UsageError, WorkerFailed
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.old_code.origin import OldClass, Wanted, resolve
 from viscy_compat.plans.plan import PlanEnd, identity_rows, plan_of
 from viscy_compat.rewrite.choosing import FilePlan
@@ -181,7 +181,7 @@ def _verdicts(
     old, new = map(_pass_of, answers)
     if not old.outputs or len(old.outputs) != len(new.outputs):
         raise PlanRefused(
-            f"the proof failed: {len(old.outputs)} outputs of the old class, {len(new.outputs)} of the new one"
+            f"the proof failed: {spell_count(len(old.outputs), 'output')} of the old class, {len(new.outputs)} of the new one"
         )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
     verdicts = {}

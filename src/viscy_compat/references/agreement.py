@@ -11,7 +11,7 @@ from viscy_compat.comparison.cases import free, never_ran, refusals
 from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
 from viscy_compat.comparison.layouts import layout_failures
 from viscy_compat.comparison.results import ClassResult, Origin
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, spell_count
 from viscy_compat.old_code.cases import rows_for
 from viscy_compat.references.records import RecordedCase, RecordedPass, RecordedRefusal, Reference, TensorRecord
 from viscy_compat.workers.answers import MODES, Mode, Raised, Run, WorkerAnswer, WorkerOutput, name_outputs, read_answer
@@ -161,8 +161,9 @@ def judge_by_reference(
         judgement = compare_recorded(record, answer, case, rows, architecture.outputs)
         failures += judgement.failures
         used.update(dict.fromkeys(judgement.accepted))
-    tell(f"{architecture.name}: {len(reference.cases)} cases, {len(failures) or 'no'} differences")
     count = len(reference.cases)
+    difference = spell_count(len(failures), "difference") if failures else "no differences"
+    tell(f"{architecture.name}: {spell_count(count, 'case')}, {difference}")
     return ClassResult(
         architecture.name,
         reference.generation,

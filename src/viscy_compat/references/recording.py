@@ -12,7 +12,7 @@ from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case, Generation, Release
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError, WorkerFailed
 from viscy_compat.findings import Finding, Report, html_of, line_of
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.old_code.cases import cases_of, old_arguments
 from viscy_compat.old_code.git import from_git
 from viscy_compat.old_code.origin import OldClass, Wanted, list_few, old_class
@@ -215,7 +215,7 @@ def keep(draft: Draft, root: Path, *, check: bool, tell: Progress) -> ReferenceR
         except OSError as error:
             message = f"cannot be written ({error.strerror})"
             raise OutputRefused(message, where=str(path), fix="choose another --to") from error
-    tell(f"{reference.name} {reference.generation}: {len(reference.cases)} cases, {len(text)} bytes")
+    tell(f"{reference.name} {reference.generation}: {spell_count(len(reference.cases), 'case')}, {len(text)} bytes")
     return ReferenceResult(
         reference=reference,
         where=str(path),

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from viscy_compat.fleet.outcome import AuditOutcome
 from viscy_compat.fleet.row import AuditRow
-from viscy_compat.layout import printable
-from viscy_compat.report.terminal import size, spell_count
+from viscy_compat.layout import printable, spell_count
+from viscy_compat.report.terminal import size
 from viscy_compat.version import __version__
 
 _FIELDS: Final = ("kind", "file", "class", "needs", "codes", "size", "message", "next", "facts")
@@ -28,7 +28,7 @@ def page(outcome: AuditOutcome) -> Iterator[str]:
     script, style = _resource("audit_page.js"), _resource("audit_page.css")
     allowed = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'"
     tally = outcome.tally
-    title = f"{tally.files:,} checkpoints, {size(tally.bytes)}"
+    title = f"{spell_count(tally.files, 'checkpoint')}, {size(tally.bytes)}"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
     yield f'<meta http-equiv="Content-Security-Policy" content="{allowed}">\n'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

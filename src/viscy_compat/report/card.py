@@ -13,9 +13,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import CATALOGUE
+from viscy_compat.layout import spell_count
 from viscy_compat.report.contents import contents_of, value_of
 from viscy_compat.report.markdown import code, table, text
-from viscy_compat.report.terminal import size, spell_count
+from viscy_compat.report.terminal import size
 from viscy_compat.rewrite.output import IfExists, open_output, refuse_target
 from viscy_compat.version import __version__
 

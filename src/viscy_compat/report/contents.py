@@ -12,9 +12,9 @@ from typing import Any
 
 from viscy_compat.exhibits import Branch, Exhibitor, Exhibits, Fact, Paste, Table, laid_out
 from viscy_compat.findings import Result
-from viscy_compat.layout import TensorSpec
+from viscy_compat.layout import TensorSpec, spell_count
 from viscy_compat.report.remainder import remainder, words_in
-from viscy_compat.report.terminal import size, spell_count
+from viscy_compat.report.terminal import size
 from viscy_compat.stated import spell
 
 Data = Mapping[str, Any]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from viscy_compat.annotations import Callable, Iterator
 from viscy_compat.exhibits import MARKS, Exhibits
 from viscy_compat.findings import EXIT_CODES, Finding, Report, Result, Severity
+from viscy_compat.layout import spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.report.contents import Data, contents_of, verdict_of
-from viscy_compat.report.terminal import spell_count
 
 WORDS = {code: word for word, code in MARKS.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from viscy_compat.annotations import Iterable, Iterator, Literal, Protocol, Sequence
 from viscy_compat.findings import Severity
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.named import NamedTuple
 
 Look = Literal["bold", "dim", "red", "green", "yellow", "magenta", "cyan"]
@@ -250,18 +250,6 @@ def size(count: int) -> str:
     if count < 1e6:
         return f"{count / 1e3:.1f} kB"
     return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.2f} GB"
-
-
-def spell_count(count: int, noun: str) -> str:
-    """Spell how many of something there are.
-
-    Examples
-    --------
-    >>> spell_count(1, "case"), spell_count(2, "class"), spell_count(3, "tensor")
-    ('1 case', '2 classes', '3 tensors')
-    """
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count} {noun if count == 1 else plural}"
 
 
 def separated(separator: str, texts: Iterable[str]) -> Iterator[str]:

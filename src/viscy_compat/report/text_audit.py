@@ -9,9 +9,9 @@ from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.fleet.outcome import AuditOutcome, Policy, ReportedRow
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally, TallyRow
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.runners import spelled_out
-from viscy_compat.report.terminal import Style, pasted_lines, sentence_lines, size, spell_count
+from viscy_compat.report.terminal import Style, pasted_lines, sentence_lines, size
 
 _MOST_ROWS: Final = 6
 """Values of a group that are shown; -v shows them all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from viscy_compat.annotations import TYPE_CHECKING, Iterator, Sequence
 from viscy_compat.findings import EXIT_CODES, Aside, Report, Result
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.terminal import (
     MARGIN,
     Style,
@@ -57,7 +57,7 @@ def summary(report: Report[Result], style: Style) -> str:
     """Return one line that counts the verdicts."""
     verdicts = [result.verdict for result in report.results]  # type: ignore[attr-defined]
     counts = [style.tint(word, f"{verdicts.count(word)} {word}") for word in EXIT_CODES if word in verdicts]
-    return f"{len(verdicts)} checkpoints: {', '.join(counts)}"
+    return f"{spell_count(len(verdicts), 'checkpoint')}: {', '.join(counts)}"
 
 
 def _brief(result: CheckResult, style: Style) -> list[str]:
@@ -126,7 +126,7 @@ def _container(result: CheckResult) -> str:
     by = f", saved by {result.wrapper['kind'].capitalize()}" if result.wrapper.get("kind") == "lightning" else ""
     version = f" {printable(result.wrapper['version'])}" if by and result.wrapper.get("version") else ""
     prefix = f" under {printable(result.wrapper['prefix'])}*" if result.wrapper.get("prefix") else ""
-    return f"{result.tensors} tensors, {size(result.bytes)}, {result.format}{by}{version}{prefix}"
+    return f"{spell_count(result.tensors, 'tensor')}, {size(result.bytes)}, {result.format}{by}{version}{prefix}"
 
 
 def set_lines(sets: Sequence[WeightsFacts], style: Style) -> Iterator[str]:
@@ -155,6 +155,6 @@ def set_facts(row: WeightsFacts) -> Iterator[str]:
     roles = {"averaged": "the averages", "in training": "the weights in training, from which a run goes on"}
     yield roles.get(row.role, "")
     yield f"{row.class_name} {row.generation}" if row.class_name else "of no known class"
-    yield f"{row.tensors} tensors, {size(row.bytes)}" if row.bytes else f"{row.tensors} tensors"
+    yield spell_count(row.tensors, "tensor") + (f", {size(row.bytes)}" if row.bytes else "")
     yield {True: "same layout", False: "another layout", None: ""}[row.same_layout]
     yield {True: "the same bytes", False: "other numbers", None: ""}[row.same_bytes]

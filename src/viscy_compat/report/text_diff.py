@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
-from viscy_compat.layout import printable
-from viscy_compat.report.terminal import Style, finding_lines, labelled_lines, spell_count
+from viscy_compat.layout import printable, spell_count
+from viscy_compat.report.terminal import Style, finding_lines, labelled_lines
 
 if TYPE_CHECKING:
     from viscy_compat.diagnosis.difference import FilePair

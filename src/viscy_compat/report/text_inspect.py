@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from viscy_compat.checkpoint.plain import absolute_paths
 from viscy_compat.findings import Report, Result
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.terminal import (
     MARGIN,
     Style,
@@ -15,7 +15,6 @@ from viscy_compat.report.terminal import (
     sentence_lines,
     shorten,
     size,
-    spell_count,
 )
 from viscy_compat.report.text_check import set_lines
 from viscy_compat.report.tree import Row, rows_of
@@ -96,7 +95,7 @@ def _tree_lines(checkpoint: Checkpoint, style: Style) -> Iterator[str]:
         else:
             yield line
     if len(rows) > len(visible):
-        yield f"{MARGIN}... and {len(rows) - len(visible)} more lines (-v shows all)"
+        yield f"{MARGIN}... and {spell_count(len(rows) - len(visible), 'more line')} (-v shows all)"
 
 
 def contents(row: Row) -> str:
@@ -197,6 +196,8 @@ def _checksums(result: Inspection) -> Iterator[str]:
     if not sums:
         yield f"none ({_WITHOUT_SUMS[checkpoint.format]}): damage to the weights cannot be seen"
     elif result.damaged is None:
-        yield f"CRC-32 of {sums} records; the pickle's is right, the others were not looked at (--crc reads them all)"
+        others = "the pickle's is right, the others were not looked at (--crc reads them all)"
+        yield f"CRC-32 of {spell_count(sums, 'record')}; {others}"
     else:
-        yield f"CRC-32 of {sums} records, every byte read: {len(result.damaged)} are wrong"
+        verb = "is" if len(result.damaged) == 1 else "are"
+        yield f"CRC-32 of {spell_count(sums, 'record')}, every byte read: {len(result.damaged)} {verb} wrong"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
-from viscy_compat.layout import fold, printable
+from viscy_compat.layout import fold, printable, spell_count
 from viscy_compat.matching.patterns import NameIndex, fold_rows
 from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
 from viscy_compat.report.terminal import (
@@ -18,7 +18,6 @@ from viscy_compat.report.terminal import (
     sentence_lines,
     shorten,
     size,
-    spell_count,
 )
 from viscy_compat.report.text_check import render as render_check
 from viscy_compat.report.text_check import shown_address
@@ -158,7 +157,7 @@ def _ground_lines(result: RemapResult, style: Style) -> Iterator[str]:
 
 def _written_lines(result: RemapResult, style: Style) -> Iterator[str]:
     if result.written:
-        count = f"{result.written.tensors} tensors, {size(result.written.size)}; every byte compared"
+        count = f"{spell_count(result.written.tensors, 'tensor')}, {size(result.written.size)}; every byte compared"
         yield from labelled_lines("wrote", count, style)
         for name, original in result.written.tied.items():
             yield from labelled_lines("tied", f"{printable(name)} is {printable(original)}", style)

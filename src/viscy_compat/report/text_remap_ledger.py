@@ -7,8 +7,8 @@ from typing import cast
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.fleet.remap_ledger import LedgerRemap
-from viscy_compat.layout import printable
-from viscy_compat.report.terminal import Style, size, spell_count
+from viscy_compat.layout import printable, spell_count
+from viscy_compat.report.terminal import Style, size
 
 _EXAMPLES = 2
 """As the summary of `audit` shows."""

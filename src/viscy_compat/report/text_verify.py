@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from viscy_compat.findings import Report, Result
-from viscy_compat.layout import printable
-from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_lines, spell_count
+from viscy_compat.layout import printable, spell_count
+from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_lines
 
 _VERDICTS = ("equal", "differs", "undecided")
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
+from viscy_compat.layout import spell_count
 from viscy_compat.report.terminal import MARGIN, Style, labelled_lines, pasted_lines, sentence_lines, size
 from viscy_compat.stated import spell
 
@@ -24,7 +25,7 @@ def _entry_lines(entry: ZooEntry, style: Style) -> Iterator[str]:
     yield f"{style.heading(entry.nickname)}  {entry.file}"
     about = f"{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
     yield from sentence_lines(about, style, first=MARGIN)
-    yield f"{MARGIN}{entry.tensors} tensors, {size(entry.bytes)} of weights"
+    yield f"{MARGIN}{spell_count(entry.tensors, 'tensor')}, {size(entry.bytes)} of weights"
     for label, text in _labels(entry, style).items():
         yield from labelled_lines(label, text, style)
     yield from pasted_lines("load it", entry.python, style, language="python")

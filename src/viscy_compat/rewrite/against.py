@@ -46,9 +46,9 @@ def _verdict(question: RemapRequest) -> CheckResult:
     following = f"viscy-compat diff {quote_path(question.path)} {quote_path(question.against)}"
     if plan is not None and findings:
         verdict = "remappable"
-        findings = [
-            Finding("VC393", f"{len(plan.changes)} of its tensors are those of {question.against} by another name")
-        ]
+        verb = "is one" if len(plan.changes) == 1 else "are those"
+        message = f"{len(plan.changes)} of its tensors {verb} of {question.against} by another name"
+        findings = [Finding("VC393", message)]
         following = f"viscy-compat remap {quote_path(question.path)} --against {quote_path(question.against)} -o OUT.safetensors"
     elif not findings:
         verdict, following = "compatible", ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from viscy_compat.findings import Finding
-from viscy_compat.layout import fold
+from viscy_compat.layout import fold, spell_count
 from viscy_compat.operations import Operation
 from viscy_compat.plans.drops import changing_drops
 from viscy_compat.rewrite.admission import Admission
@@ -38,7 +38,9 @@ def about_drops(operations: Iterable[Operation]) -> Iterator[Finding]:
     """Say that a plan leaves out what computes something."""
     names = changing_drops(operations)
     if names:
-        message = f"changes predictions: {len(names)} tensors that compute are dropped"
+        message = (
+            f"changes predictions: {spell_count(len(names), 'tensor', 'that computes is', 'that compute are')} dropped"
+        )
         yield Finding("VC124", message, keys=tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
 
 

@@ -141,4 +141,5 @@ class Unet2d(nn.Module):
         if height != width:
             raise ValueError(f"the input is {height} x {width}, and should be square")
         if channels != self.in_channels:
-            raise ValueError(f"the input has {channels} channels, and the model takes {self.in_channels}")
+            count = "1 channel" if channels == 1 else f"{channels} channels"
+            raise ValueError(f"the input has {count}, and the model takes {self.in_channels}")
