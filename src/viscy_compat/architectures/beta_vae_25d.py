@@ -148,12 +148,14 @@ def _ends(fives: list[Shape]) -> Iterator[tuple[Shape, Shape]]:
 
 def _latents(rest: Bag, last: int) -> Iterator[tuple[int, int, int]]:
     """Yield the latent size with the height and width of the backbone's last map, from the four linear layers."""
+    # `fc_mu` and `fc_logvar` are square and equal; `fc` leads to them, `latent_reshape` away from them
     matrices = of_rank(rest, 2)
     for latent in (shape[0] for shape in matrices if shape[0] == shape[1]):
         linear = taken(rest, (latent, latent), (latent, latent))
         flats = [flat for size, flat in matrices if size == latent and not flat % last]
         for flat, channels in product(flats if linear else (), (shape[1] for shape in of_rank(rest, 4))):
             side = isqrt(latent // channels)
+            # the tallest map first; what else fits is tried behind it
             for height in range(side, 0, -1):
                 if latent // height**2 == channels and not flat % (last * height):
                     yield latent, height, flat // (last * height)
@@ -164,6 +166,7 @@ def _decoders(rest: Bag, units: int, first: int, slice_width: int) -> Iterator[d
     ends = {shape[0] for shape in of_rank(rest, 4) if shape[2:] == (3, 3) and not shape[0] % slice_width}
     depths = sorted(end // slice_width - 2 for end in ends if end > 2 * slice_width) or [1]
     for stages, mode, norm in product(range(_MOST_STAGES + 1), ("pixelshuffle", "deconv"), ("batch", "instance")):
+        # every stage has as many residual units
         blocks, odd = divmod(units, max(1, stages))
         if odd or first >> max(0, stages - 1) == 0 or (mode == "deconv" and blocks != 1):
             continue
@@ -222,6 +225,7 @@ def input_map(config: Config, shape: tuple[int, ...]) -> tuple[int, int]:
     reduction = BACKBONES_2D[config["backbone"]].reduction
     _, rows, columns = stems.input_windows(config, shape)
     if config["backbone"] == "resnet50":
+        # its convolutions are padded, so that each halving rounds up, and all of them together; ConvNeXt rounds down
         return -(-rows // reduction), -(-columns // reduction)
     return rows // reduction, columns // reduction
 
@@ -246,6 +250,7 @@ def _wrong_width(config: Config) -> str:
         if config["upsample_pre_conv"] == "default":
             fits, actual = actual == inputs, middle
         else:
+            # a pixel shuffle by two takes four channels for one
             fits, actual = actual % folded == 0, actual // folded
         if not fits or (config["conv_blocks"] and actual != middle):
             return f"a decoder stage for {inputs} channels gets another number, or one that 4 does not divide"
@@ -280,6 +285,7 @@ def _sides_for(built: tuple[int, int], size: tuple[int, int], reduction: int) ->
         range(side // ((count + 1) * reduction) + 1, side // (count * reduction) + 1)
         for side, count in zip(size, built, strict=True)
     )
+    # cut before it is sorted: a large input has more pairs than anybody would look at
     found = islice(product(rows, columns), _MOST_SIDES)
     return sorted(found, key=lambda side: abs(side[0] - side[1]))
 
@@ -293,6 +299,7 @@ def _sizes(config: Config, stated: Config) -> Iterator[Config]:
     steps = [stride * reduction for stride in config["stem_stride"][1:]]
     low = [count * step for count, step in zip(built_map(config), steps, strict=True)]
     high = [start + step - 1 for start, step in zip(low, steps, strict=True)]
+    # the exact size first: it is taken where nothing is stated
     for size in ((low[0], low[1]), (low[0], high[1]), (high[0], low[1]), (high[0], high[1])):
         yield {"input_spatial_size": size}
 
@@ -558,6 +565,8 @@ class BetaVae25D(stems.StemmedArchitecture):
                     "stem_stride": stem[2:],
                     "head_expansion_ratio": expansion,
                 }
+                # vectors of one number: two PReLU weights for each unit and one for the head; a
+                # latent of 1 adds four biases
                 units = (rest[1,] - (4 if latent == 1 else 0) - 1) // 2
                 decoders = _decoders(rest, units, kind.last, 4 * stem[1] * expansion)
                 yield from ({**known, **decoder} for decoder in decoders)

@@ -363,6 +363,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         """Return the layout of v0.2, whose head is linear, ReLU, linear with a hidden width of three times the output."""
         footprint = self.footprint(config)
         hidden, outputs = footprint.embedding_dim, footprint.projection_dim
+        # v0.2 had one length for both
         if hidden != 3 * outputs:
             raise Unbuildable(f"v0.2 has embedding_dim = 3 * projection_dim, not {hidden}")
         first = linear("projection.0", hidden, BACKBONES_2D[footprint.backbone].last)
@@ -389,6 +390,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return a batch of two with the depth of the configuration and the smallest map that both backbones take."""
         kernel, stride = config["stem_kernel_size"], config["stem_stride"]
+        # 8 windows of the stem are what three halvings need; 32 is what the default stem makes of that
         sides = (max(32, kernel[axis] + 7 * stride[axis]) for axis in (1, 2))
         return (2, config["in_channels"], config["in_stack_depth"], *sides)
 

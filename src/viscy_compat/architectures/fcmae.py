@@ -126,6 +126,7 @@ def _stems(layout: Layout, width: int) -> list[tuple[int, ...]]:
         return [shown]
     slabs = first_size(layout, "encoder.stem.conv3d.bias", default=width)
     flat = anchor(layout, "encoder.stem.conv2d.weight", 4) or (width, 1, 4, 4)
+    # the default depth first; 7 is the deepest stem that was published
     return [(slabs, flat[1], depth, *flat[2:]) for depth in (5, 1, 2, 3, 4, 6, 7)]
 
 
@@ -156,6 +157,7 @@ def _depths_for(channels: int, kernel: int, width: int) -> list[int]:
     """Return the depths whose slabs give the stem these channels; those without a remainder come first."""
     slabs = sorted(slab_counts(channels, width))
     depths = [count_of_slabs * max(1, kernel) + rest for count_of_slabs in slabs for rest in range(max(1, kernel))]
+    # a depth that the stem reads whole is likelier than one whose last slices it never reads
     return sorted(depths, key=lambda depth: (depth % max(1, kernel) > 0, depth))
 
 
@@ -483,6 +485,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
 
         The linear layers of the encoder are the only matrices: their shapes are the widths, and their number the blocks.
         """
+        # a block widens four times and narrows again: the widening layers tell the widths
         dims = tuple(width for wide, width in of_rank(bag, 2) if wide == 4 * width)
         blocks = tuple(bag[4 * width, width] for width in dims)
         depthwise = sum(count for shape, count in bag.items() if shape[1:] == (1, 7, 7))
@@ -493,6 +496,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
                 "encoder_blocks": blocks,
                 "dims": dims,
                 "stem_kernel_size": stem[2:],
+                # what is left of the depthwise convolutions is shared among the stages of the decoder
                 "decoder_conv_blocks": max(1, (depthwise - sum(blocks)) // max(1, len(dims) - 1)),
                 **(_headed(head, stem, last) if head else _headless(stem, last, dims[0])),
             }

@@ -183,6 +183,7 @@ def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
     whole = [row for row in CLASSES if any(all(name in layout for name in names) for names in row.marks)]
     # a telling name may have got another one since: it saves an import, and never decides
     partly = [row for row in CLASSES if row not in whole and _shares(row, layout)]
+    # each row costs the import of its class: those that are surely meant come first
     for row in (*whole, *partly):
         inference = infer(find(row.name), layout, stated)
         if inference is not None:
@@ -244,6 +245,7 @@ def evidence(architecture: Architecture, layout: Layout, config: Config) -> tupl
 
 def _accepted(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
     for generation, config, expected in _generated(architecture, layout):
+        # the length first: it is cheap, and batch counters may lack but nothing may be over
         if len(expected) >= len(layout) and (expected == layout or _same_shapes(expected, layout)):
             return generation, config, expected
     return None
@@ -290,6 +292,7 @@ class _Choices:
     def settle(self) -> None:
         """Take what was stated, then ask each argument whether the weights leave it open."""
         joint = {ambiguity.name for ambiguity in self.architecture.ambiguities}
+        # stated values first: what else is open is asked with them in place
         for name in [name for name in self.stated if name not in joint]:
             self._take(name)
         for ambiguity in self.architecture.ambiguities:
@@ -299,6 +302,7 @@ class _Choices:
             if argument.name not in joint and argument.name not in self.stated:
                 self._scan(argument, argument.name in idle)
         places = {name: place for place, name in enumerate(self.arguments)}
+        # in the order of the signature, whatever was asked first
         self.undetermined.sort(key=lambda entry: places[entry.name])
 
     def fits(self, change: Config) -> bool:
@@ -344,6 +348,8 @@ class _Choices:
     def _choose(self, ambiguity: Ambiguity) -> None:
         options = self._options(ambiguity, self.stated)
         if not options:
+            # no option agrees with all that is stated of them: say so, and go on as if none of it had
+            # been stated
             self._contradict({name: self.stated[name] for name in self._concerned(ambiguity)})
             for name in self._concerned(ambiguity):
                 del self.stated[name]
@@ -377,6 +383,7 @@ class _Choices:
         """Return the joint values that fit, over all releases of the generation that could be meant."""
         found: list[Config] = []
         releases = [release for release in self.generation.releases if release.fits(stated)]
+        # the release whose defaults the file has is likeliest; equal ones stay in the order in which they are listed
         releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
         for fixed in (release.constants for release in releases):
             for option in ambiguity.values(self.config, {**stated, **fixed}):
@@ -399,6 +406,7 @@ class _Choices:
 
     def _scan(self, argument: Argument, idle: bool) -> None:
         """List the other values of one argument that leave the footprint as it is."""
+        # loading overwrites them, so that no other value is worth a line
         if argument.effect == "initial weights":
             return
         name, now = argument.name, self.config[argument.name]
@@ -476,6 +484,7 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
             best = _improve(architecture, generation, layout, best)
         found = differences(layout, best.expected)
         shared = len(best.expected) - len(found.missing) - len(found.reshaped)
+        # with fewer than half of its names there, likeness is chance
         if 2 * len(found.missing) <= len(best.expected):
             yield Nearest(
                 architecture,
@@ -561,6 +570,8 @@ def _improve(architecture: Architecture, generation: Generation, layout: Layout,
         for argument in architecture.arguments:
             for value in _proposals(argument, best, layout) if best.apart > 1 else ():
                 best = min(best, _attempt(generation, layout, best, {argument.name: value}), key=lambda one: one.apart)
+        # nothing helped in a whole round, or no argument can: one tensor apart is a tensor, not a
+        # configuration
         if best.apart in (before, 0, 1):
             break
     return best
@@ -584,6 +595,7 @@ def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
         return [value for value in domain.values if value != best.config[argument.name]]
     if domain.high - domain.low < _MOST_SIZES:
         return list(range(domain.low, domain.high + 1))
+    # an argument that is wrong shows as a size of tensors that do not fit
     unfit = (spec for name, spec in layout.items() if best.expected.get(name) != spec)
     sizes = dict.fromkeys(size for spec in unfit for size in spec.shape)
     return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]

@@ -109,12 +109,14 @@ def _backbone(layout: Layout) -> str:
     block = "encoder_stages.stages_{}.blocks.0."
     width = first_size(layout, *parts(f"{block.format(0)}conv_dw"), default=96)
     stages = [block.format(stage) for stage in range(4)]
+    # version 2 has a global response norm where version 1 has a layer scale; with neither, the default is meant
     second = _any(layout, *(f"{stage}mlp.grn.weight" for stage in stages)) or not _any(
         layout, *(f"{stage}gamma" for stage in stages)
     )
     blocks = tuple(count(layout, *parts(f"encoder_stages.stages_{stage}.blocks.{{}}.conv_dw")) for stage in range(4))
     same = [name for name, kind in CONVNEXTS.items() if (kind.width, kind.second) == (width, second)]
     exact = [name for name in same if CONVNEXTS[name].blocks == blocks]
+    # a damaged file shows too few blocks: what has its width comes nearest, else the class's default
     return (exact or same or ["convnextv2_tiny"])[0]
 
 
@@ -125,8 +127,10 @@ def _any(layout: Layout, *names: str) -> bool:
 def _head_arguments(head: tuple[int, int] | None, last: int) -> dict[str, int]:
     """Return the arguments for output channels and expansion of a head, None where there is none."""
     if head is None:
+        # one channel and one slice, which the head pads to three: 4 * 3 * expansion
         return {"out_channels": 1, "head_expansion_ratio": max(1, last // 12), "out_stack_depth": 1}
     outputs, expansion = head
+    # the inverse of `last` in `footprint`: the head pads its depth by one slice at both ends
     depth = max(1, last // (4 * outputs * expansion) - 2)
     return {"out_channels": outputs, "head_expansion_ratio": expansion, "out_stack_depth": depth}
 
@@ -387,6 +391,7 @@ class UNeXt2(ConvnextUnet):
             rest = without(bag, backbone_2d(backbone, "encoder_stages", features_only=True))
             if rest is None:
                 continue
+            # depthwise convolutions of 7 x 7 stand in the decoder alone now, which has three stages
             blocks = sum(count for shape, count in rest.items() if shape[1:] == (1, 7, 7)) // 3
             lasts = sorted({shape[0] for shape in of_rank(rest, 4)})
             for stem, head, last in product(of_rank(rest, 5), heads_in(rest), lasts):

@@ -127,6 +127,7 @@ class _FolderReader:
         """Refuse parts in a format that torch 2.15 writes and whose places in the file it states wrongly."""
         part = next((part for entry in entries.values() for part in entry.parts.values()), None)
         source = self.source(part.name) if part else None
+        # safetensors begins with the length of its header in 8 bytes, and the header with a brace
         if source is not None and source.size > 8 and source.read(8, 1) == b"{":
             raise UnreadableCheckpoint(
                 "its parts are safetensors (serialization_format), whose places torch states wrongly and cannot read again",

@@ -180,9 +180,11 @@ class StoredTensor:
     def contiguous(self) -> bool:
         """Whether the elements lie packed, in row-major order, so that the bytes can be copied as one range."""
         packed_stride = 1
+        # without elements any stride is right
         if 0 in self.spec.shape:
             return True
         for size, stride in zip(reversed(self.spec.shape), reversed(self.stride), strict=True):
+            # the stride of an axis of 1 is never taken, and torch stores whatever it was
             if size != 1 and stride != packed_stride:
                 return False
             packed_stride *= size

@@ -114,6 +114,7 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         site=site.path,
         sites=sites_with_counts(sites),
         entries={key: value for key, value in top.items() if site.path and key != site.path.partition(".")[0]},
+        # `hparams`: what Lightning 0.7 called them
         hyper_parameters=top.get("hyper_parameters", top.get("hparams")),
         globals=uses,
         versions=versions,
@@ -175,6 +176,7 @@ def _refuse_unusable(entries: _StateDictEntries, limits: Limits, path: str, root
     longest = max(map(len, keys), default=0)
     if longest > limits.key:
         raise beyond(limits, "key", longest, f"a key has {longest} characters", where=path)
+    # arrays alone were never a state dict of torch: that is said, and not that each one cannot be read
     if not entries.tensors and all("numpy array" in tensor.reason for tensor in entries.unreadable):
         raise _without_weights(root, path)
 

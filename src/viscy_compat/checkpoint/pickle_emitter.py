@@ -100,6 +100,7 @@ class _Emitter:
         self._strings[text] = self._put()
 
     def _bytes(self, data: bytes) -> None:
+        # protocol 2 has no opcode for bytes
         self._needs(3)
         short = len(data) < 256
         self.parts.append((b"C" + bytes((len(data),)) if short else b"B" + struct.pack("<I", len(data))) + data)
@@ -117,6 +118,7 @@ class _Emitter:
 
     def _remember(self, node: Node) -> None:
         self._memo[id(node)] = self._put()
+        # what is freed may give its id to another node
         self._alive.append(node)
 
     def _finish(self, node: Node, opcode: bytes, depth: int) -> None:
@@ -130,6 +132,7 @@ class _Emitter:
 
     def _list(self, node: list[Node]) -> _Steps:
         self.parts.append(b"]")
+        # before its items: a list may hold itself
         self._remember(node)
         yield from self._batches(node, b"e")
 
@@ -158,6 +161,7 @@ class _Emitter:
         if index is not None:
             self._get(index)
             return
+        # GLOBAL ends each name with a newline, and finds no class within a class; STACK_GLOBAL does
         plain = "\n" not in node.module + node.name and "." not in node.name
         if plain:
             self.parts.append(b"c" + f"{node.module}\n{node.name}\n".encode("utf-8", "surrogatepass"))
@@ -189,6 +193,7 @@ class _Emitter:
             self.parts.append(b"(")
             yield from node.items
             self.parts.append(b"\x91")
+            # a frozenset is made of its items, which cannot hold it yet
             self._remember(node)
 
     def _call(self, node: Call) -> _Steps:
@@ -246,6 +251,7 @@ _LEAVES: dict[type, Callable[[Any], bytes]] = {
     type(None): lambda _: b"N",
     bool: lambda value: b"\x88" if value else b"\x89",
     int: _integer,
+    # BINFLOAT alone among the opcodes is big-endian
     float: lambda value: b"G" + struct.pack(">d", value),
 }
 

@@ -89,6 +89,7 @@ class _ValueReader:
 
     def _container(self, node: Node, depth: int) -> Any:
         if type(node) in (list, tuple):
+            # no more items than may still be read, and one that says that there were more
             return [self.value(item, depth - 1) for item in node[: self._left + 1]]
         entries = entries_of(node)
         if entries is not None:
@@ -114,6 +115,7 @@ class _ValueReader:
             return self._omegaconf(node, depth)
         if path == "torch.Size" and args:
             return self.value(args[0], depth - 1)
+        # an enumeration of texts, which pickles as its class called with the value
         if path.startswith("monai.") and node.kind == "reduce" and texts and len(args) == 1:
             return args[0]
         if name.endswith("Path") and texts:
@@ -144,6 +146,7 @@ class _ValueReader:
             return Unread("a numpy scalar of a kind that is not read") if values is None else values[0]
         shape, dtype, fortran, data = _array_parts(node, name)
         count = prod(shape) if shape is not None else 0
+        # with one axis both orders are the same
         if shape is None or count > _MOST_ELEMENTS or (fortran and len(shape) > 1):
             return Unread("a numpy array that is not read")
         flat = [self.value(item, depth - 1) for item in data] if type(data) is list else _numbers(dtype, data, count)
@@ -175,6 +178,7 @@ def _numbers(dtype: Node, data: Node, count: int) -> list[Any] | None:
     if raw is None or type(kind) is not str:
         return None
     order = dtype.state[1] if type(dtype.state) is tuple and len(dtype.state) > 1 else "<"
+    # numpy keeps a text as UTF-32, filled up with zeros
     if kind[:1] == "U" and count == 1 and order in ("<", ">"):
         return [raw.decode("utf-32-le" if order == "<" else "utf-32-be", "replace").rstrip("\0")]
     code = _CODES.get(kind)
@@ -212,9 +216,11 @@ def _arguments(node: Node) -> tuple[Node, ...]:
 
 def _attributes(state: Node) -> dict[str, Node] | None:
     """Return an object's ``__dict__``, or its slots where it has only those."""
+    # (__dict__, slots), as object.__reduce_ex__ writes where a class has slots
     if type(state) is tuple and len(state) == 2:
         state = state[0] if type(state[0]) is Dict else state[1]
     fields = mapping_of(state) if type(state) is Dict else None
+    # pydantic writes a record about the object, which has the attributes in it
     if fields is not None and "__pydantic_fields_set__" in fields:
         return mapping_of(fields.get("__dict__"))
     return fields

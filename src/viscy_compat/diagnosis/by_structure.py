@@ -118,6 +118,7 @@ def _fits(
     try:
         rows = alike(architecture, layout)
     except TooManyWays as error:
+        # `_as_named` builds what is stated in full; there is nothing to search for
         if _is_stated(architecture, _statements_of(architecture, statements)):
             return []
         raise PlanRefused(
@@ -147,6 +148,7 @@ def _many_configurations(architecture: Architecture, inferences: list[Inference]
         for argument in architecture.arguments
         if any(one.config[argument.name] != inferences[0].config[argument.name] for one in inferences)
     ]
+    # four alternatives show what differs; the arguments to state are named in full
     rows = [", ".join(f"{name}={spell(one.config[name])}" for name in names) for one in inferences[:4]]
     in_short = "; or ".join(rows) + ("; ..." if len(inferences) > 4 else "")
     return PlanRefused(
@@ -189,6 +191,7 @@ def _statements_of(architecture: Architecture, statements: tuple[Statement, ...]
     refuse_foreign(architecture, [name for row in direct for name in row.arguments if name not in names])
     for row in direct:
         refuse_texts(architecture, row)
+    # reversed, since later rows win here: the user's own word goes before that of a configuration file
     rows = [row.arguments for row in reversed([*direct, *of_class])]
     return {name: value for row in rows for name, value in row.items() if name in names}
 

@@ -167,6 +167,7 @@ def _other_numbers(
 
 def _are_equal(mine: Iterator[bytes], theirs: Iterator[bytes]) -> bool:
     """Compare two streams whose pieces need not end at the same places."""
+    # an empty piece would be read as the end
     sides = [filter(None, mine), filter(None, theirs)]
     left = right = b""
     while True:

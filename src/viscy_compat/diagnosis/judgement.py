@@ -50,6 +50,7 @@ def judge(
 
 def _stranger(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that is of no known class as it stands: its weights may be parametrised."""
+    # parametrised weights first: as they stand they look like a class with the wrong tensors
     return _of_parametrised_class(checkpoint, class_name, choice) or _not_recognised(checkpoint, class_name, choice)
 
 
@@ -111,6 +112,7 @@ def _of_known_class(
 
 
 def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
+    # before the import: most files have nothing outside the model
     if not view.outside:
         return []
     from viscy_compat.diagnosis.computed_weights import about_adapters_outside
@@ -176,6 +178,7 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
     if causes.forbid_loading(findings):
         verdict = "unreadable"
     if verdict == "unknown":
+        # what the file is comes before what it lacks
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
     result = CheckResult(
         checkpoint.path,
@@ -251,6 +254,7 @@ def _next_command(
     command = _class_path_command(checkpoint)
     if command:
         return command + ("" if checkpoint.stated else flag(address)) + settings + unknown
+    # a prefix or a set among several still has to be taken out by a remap before torch loads the file
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
     if verdict == "compatible" and stays:
         return f"viscy-compat check {path}{flag(address)}{settings}{unknown}" if unknown else ""

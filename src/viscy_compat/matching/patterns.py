@@ -195,6 +195,7 @@ def _bind(pattern: Indices, indices: Indices) -> dict[str, str] | None:
 def _fold_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[tuple[str, ...]]:
     """Fold rows of equal templates as one pattern; where that would say too much, by the values of one index."""
     pattern = _pattern_of(members) if len(members) > 1 else None
+    # the pattern may match names of the layout that are not among these rows
     if pattern is not None and set(unfold_row(pattern, layout)) == set(members):
         yield pattern
         return
@@ -234,6 +235,7 @@ def _halves(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
     changing = [place for place, column in enumerate(columns) if len(set(column)) > 1]
     if not changing:
         return []
+    # the index with the fewest values gives the fewest patterns
     place = min(changing, key=lambda each: len(set(columns[each])))
     groups: dict[str, list[tuple[str, ...]]] = {}
     for row, index in zip(members, columns[place], strict=True):

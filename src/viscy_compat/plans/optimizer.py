@@ -150,6 +150,7 @@ def _replacements_by_name(optimizer: Mapping[str, Node], moves: Moves) -> Iterat
 def optimizers_of(checkpoint: Checkpoint) -> Iterator[dict[str, Node]]:
     """Yield the state of every optimizer in a checkpoint."""
     for entry in checkpoint.entries.values():
+        # Lightning keeps a list of optimizers, plain scripts one under a name of their own
         for node in entry if type(entry) is list else [entry]:
             mapping = mapping_of(node)
             if mapping is not None and "state" in mapping and type(mapping.get("param_groups")) is list:
@@ -181,8 +182,10 @@ def _replacements_by_position(optimizer: Mapping[str, Node], moves: Moves) -> It
     names = group.get("param_names")
     spelling = moves.spelling(names) if type(names) is list else None
     agree = spelling is not None and [spelling[0][name] for name in names or ()] == moves.before
+    # names follow even where no position changes
     if agree and spelling is not None and type(names) is list:
         yield id(names), [spelling[1] + name for name in moves.after]
+    # before the refusals: where nothing moves, whatever the state is kept by stays right
     if moves.sources == moves.before:
         return
     if len(groups) != 1:
@@ -220,6 +223,7 @@ def mapping_of_positions(node: Node) -> dict[int, Node] | None:
     if type(node) is not Dict:
         return None
     keys, values = node.entries[::2], node.entries[1::2]
+    # not isinstance: True is an int, and no position
     return dict(zip(keys, values, strict=True)) if all(type(key) is int for key in keys) else None
 
 
@@ -227,6 +231,7 @@ def _verify_shape(facts: Node, name: str, layout: Layout) -> None:
     """Make sure that moments have the shape of the parameter that they are said to belong to."""
     for value in (mapping_of(facts) or {}).values():
         shape = _shape_of(value)
+        # Adam's `step` is a tensor without axes beside the moments
         if shape not in (None, (), layout[name].shape):
             raise _refusal(f"its state for {name!a} has shape {shape}, and the parameter {layout[name].shape}")
 
@@ -235,6 +240,7 @@ def _shape_of(node: Node) -> tuple[int, ...] | None:
     """Return the shape of a tensor's node; None for others."""
     if type(node) is not Call or type(node.args) is not tuple or len(node.args) < 4:
         return None
+    # torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, ...): the third is the shape
     shape = node.args[2]
     return shape if type(shape) is tuple and all(type(size) is int for size in shape) else None
 

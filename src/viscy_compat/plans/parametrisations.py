@@ -177,6 +177,8 @@ def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
         *_observers(layout),
         *_quantisations(layout, modules),
     )
+    # the order of the candidates decides where two would claim a tensor: torch's own forms before those of
+    # libraries
     used: set[str] = set()
     parts = []
     for part in candidates:
@@ -240,8 +242,10 @@ def _norms(modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[Parametr
     for module, names in modules.items():
         for last in names:
             weight, _, ending = last.rpartition("_")
+            # shapes are asked too: `_g` and `_v` are names that anybody may give
             if ending == "g" and f"{weight}_v" in names and _is_magnitude(names[last], names[f"{weight}_v"]):
                 yield _part(WEIGHT_NORM, module, weight, (last, f"{weight}_v"), names[f"{weight}_v"])
+            # spectral norm before pruning: both call the weight `_orig`, and only one has a vector `_u`
             elif ending == "orig" and f"{weight}_u" in names:
                 others = tuple(each for each in (last, f"{weight}_u", f"{weight}_v") if each in names)
                 yield _part(SPECTRAL_NORM, module, weight, others, names[last])
@@ -313,6 +317,7 @@ def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
             groups.setdefault(".".join(parts[:place]), {})[".".join(parts[place:])] = name
     for module, names in groups.items():
         firsts = {rest.partition(".")[0] for rest in names}
+        # a saved copy first: an adapter may hang on it as well
         if firsts & _COPIES == _COPIES:
             yield _copies(module, names, layout)
         elif firsts - {*_HOLDERS}:
@@ -378,4 +383,5 @@ def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:
     """Whether a module holds one vector alone, under an activation's name, or one number alone."""
     alone = [*names] == ["weight"] and len(names["weight"].shape) == 1
     last = module.rpartition(".")[2]
+    # in a Sequential an activation has a number for a name; one weight alone is then the only sign
     return alone and (bool(re.match(_SLOPED, last)) or (last.isdigit() and names["weight"].shape == (1,)))

@@ -334,6 +334,7 @@ def _miscounts(names: list[str], layout: Layout, side: str, verb: str) -> Iterab
 
 
 def _misfits(row: Operation, source: Layout, target: Layout) -> Iterable[tuple[str, str]]:
+    # `_miscounts` has said already that there is no such tensor
     if any(name not in source for name in sources_of(row)):
         return
     result = result_of(row, source)
@@ -360,6 +361,7 @@ def _result_of_cast(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
 
 def _result_of_reshape(row: Reshape, spec: TensorSpec) -> dict[str, TensorSpec] | str:
     spec_after = TensorSpec(row.shape, spec.dtype)
+    # -1 is "work it out" to torch: a plan states every size
     if min(row.shape, default=1) < 0 or spec_after.elements != spec.elements:
         return f"{spec} cannot be reshaped to {row.shape}"
     return {row.target: spec_after}
@@ -414,6 +416,7 @@ def _inverse(row: Operation, source: Layout) -> Operation:
     if isinstance(row, Rename):
         return Rename(row.target, row.source)
     if isinstance(row, Fill):
+        # the value goes along, so that what was trained since is not thrown away unseen
         return Drop(row.target, row.reason, row.value)
     if isinstance(row, Drop) and row.holding is not None:
         spec = source[row.source]

@@ -78,6 +78,7 @@ def _reshape(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor])
 
 def _transpose(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
     whole = stored[row.source]
+    # nothing is moved in memory: the same storage is read in the order of the other strides
     view = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
     return TargetTensor(row.target, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(view, size=PIECE))
 
@@ -87,6 +88,7 @@ def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor
     for name, size in zip(row.targets, row.sizes, strict=True):
         spec = plan.target.layout[name]
         yield _slice(name, spec, whole, offset)
+        # offsets and strides count elements, not bytes
         offset += size * whole.stride[row.axis]
 
 
@@ -134,6 +136,7 @@ _MAKERS: dict[type, Callable[[Any, TensorSpec, Mapping[str, StoredTensor]], Targ
     Concat: _concat,
 }
 
+# little-endian, like the bytes that they are written among and compared with
 _CODES = {"float32": "<f", "int64": "<q", "int32": "<i", "uint8": "<B", "bool": "<?"}
 
 
@@ -167,6 +170,7 @@ def holds(reader: TensorReader, tensor: StoredTensor, value: float) -> bool:
     if tensor.spec.dtype not in _CODES:
         return False
     return all(
+        # bytes and not values: -0.0 equals 0.0, and a NaN not even itself
         piece == element_bytes(value, tensor.spec.dtype) * (len(piece) // tensor.itemsize)
         for piece in reader.chunks(tensor, size=PIECE)
     )

@@ -127,6 +127,7 @@ def _label(chosen: FilePlan, config: Mapping[str, Any]) -> str:
 
 def _class_and_generation(chosen: FilePlan) -> tuple[Architecture, Generation]:
     identity = chosen.result.identity if chosen.result else None
+    # where renames were inferred, no old class had these names
     if identity is None or chosen.grounds:
         raise UsageError(
             "no class from history belongs to this file",
@@ -204,6 +205,7 @@ def _compare_normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: st
     width = _saved_tensor(old, old_key).spec.shape[-1]
     mine, theirs = _values(old, old_key), _unit_rows(_values(new, new_key), width)
     worst = max((abs(one - other) for one, other in zip(mine, theirs, strict=True)), default=0.0)
+    # not `>`: a NaN is no agreement
     if not worst <= NORMALISED:
         raise PlanRefused(f"the proof failed: {name}, normalised, differs by {worst:.3g}")
     return f"equal once brought to length 1 (largest difference {worst:.2g})"
@@ -212,6 +214,7 @@ def _compare_normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: st
 def _unit_rows(values: array[float], width: int) -> Iterator[float]:
     for start in range(0, len(values), width):
         row = values[start : start + width]
+        # a vector of zeros stays one, as torch.nn.functional.normalize leaves it
         length = sqrt(sum(value * value for value in row)) or 1.0
         yield from (value / length for value in row)
 

@@ -139,6 +139,7 @@ def own_references(folder: str | os.PathLike[str]) -> tuple[Reference, ...]:
     listed = records.list_references(root) if root.is_dir() else []
     if not listed:
         raise UsageError(f"there are no references in {printable(str(root))!r}", where="--references")
+    # dict keeps the last of each name, which is the newest once they are sorted
     newest = dict(sorted(listed, key=lambda row: (row[0], version_numbers(row[1]), row[1])))
     return tuple(records.read(name, state, root=root) for name, state in newest.items())
 
@@ -153,6 +154,7 @@ def judge_own_class(worker: Worker, package: Candidate, reference: Reference) ->
     if description.error:
         message = f"{target} cannot be imported ({printable(str(description.error))})"
         return replace(result, failures=(Failure("VC312", message),))
+    # a class of your own is recorded from one source, so that there is one signature
     was = next(iter(reference.signatures.values()))
     failures = [*_signature(was, tuple(map(str, description.signature)))]
     for case in reference.cases:
@@ -190,6 +192,7 @@ def _case_of_row(name: str, row: Any, where: str) -> tuple[Case, Mapping[str, An
 
 
 def _is_shape(value: Any) -> bool:
+    # not isinstance: true is an int, and no size
     return isinstance(value, list) and bool(value) and all(type(size) is int and size > 0 for size in value)
 
 

@@ -167,6 +167,7 @@ def record(
         results: list[ReferenceResult] = []
         headline = f"references in {root}"
         try:
+            # row by row: what was kept before a Ctrl-C is in the report of the interrupt
             results.extend(row for draft in found if (row := keep(draft, root, check=check, tell=tell)))
         except KeyboardInterrupt as stop:
             raise Interrupted(Report("record", results, headline=headline, interrupted=True)) from stop
@@ -209,6 +210,7 @@ def keep(draft: Draft, root: Path, *, check: bool, tell: Progress) -> ReferenceR
         return None
     text, path = records.write(reference), root / reference.path
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
+    # what is the same keeps its date
     if text != before and not check:
         try:
             records.store(reference, root)
@@ -368,6 +370,7 @@ def _run(source: str, target: str, config: Mapping[str, Any], case: Case, archit
 
 
 def _answers(worker: Worker, runs: Sequence[Run]) -> Iterator[WorkerAnswer]:
+    # all questions before the first answer, so that the worker never waits for us
     for run in runs:
         worker.send(run.to_json())
     for run in runs:

@@ -113,12 +113,14 @@ class _Walk:
             node = nodes.pop()
             if id(node) in self._kept or type(node) in _LEAVES:
                 continue
+            # simplified before it is judged: the plainer form is what would be written
             now = self._simplify(node)
             self._kept[id(node)] = now
             at_fault = _at_fault(now)
             if at_fault:
                 self._refused[id(node)] = at_fault
             entries = _entries(now)
+            # an entry of a dictionary is visited, and does not count as needed: it can be left out alone
             for child in _parts_needed(now):
                 self._parents.setdefault(id(child), []).append(id(node))
                 nodes.append(child)
@@ -159,6 +161,7 @@ class _Walk:
                 now = _with_entries(now, [item for pair in left for item in pair])
             if now is not node:
                 replacements[id(node)] = now
+            # a stack: reversed, so that places are named in the order in which the file has them
             places.extend(reversed([*_parts_with_places(now, place)]))
         return Admission(
             replacements,
@@ -216,6 +219,7 @@ def _at_fault(node: Node) -> tuple[str, ...]:
 
 def _at_fault_in_call(node: Call) -> tuple[str, ...]:
     path = todays_name(node.function.path) if type(node.function) is Global else "what another call returns"
+    # torch._weights_only_unpickler takes NEWOBJ and BUILD for few classes only, and REDUCE for admitted functions
     usual = node.kind == "reduce" or (node.kind == "newobj" and path in GIVEN_ATTRIBUTES)
     is_filled_well = path in FILLED_LIKE_A_DICTIONARY or not node.entries
     attributes = path in GIVEN_ATTRIBUTES or not node.states

@@ -141,6 +141,7 @@ def _forward(question: RemapRequest, trial: Callable[[FilePlan], bool] | None) -
         return _to_class(question, diagnosis, trial)
     if not isinstance(diagnosis, Recognised):
         return NoPlan(diagnosis.result)
+    # hints say that the names mislead, however well they fit a class
     if question.class_name and question.hints:
         return _to_class(question, diagnosis, trial)
     if diagnosis.plan is None or forbid_remap(diagnosis.result.findings):
@@ -218,6 +219,7 @@ def _set_meant(question: RemapRequest, plan_address: str | None = None) -> tuple
     try:
         checkpoint = open_checkpoint(question.path, limits=question.limits, state_dict=address, undecided="read")
     except UnreadableCheckpoint as error:
+        # only an address that the plan brought is explained by the plan
         if question.state_dict is not None or plan_address is None or error.code != "VC446":
             raise
         message = f"the plan was made for the set of weights {plan_address!a}, which this file does not have"
@@ -235,6 +237,7 @@ def _set_meant(question: RemapRequest, plan_address: str | None = None) -> tuple
 def _fitting_view(row: WeightSet, plan: Plan, where: str) -> View:
     """Return the view that a plan was made for, the prefix that it names first."""
     checkpoint = row.checkpoint
+    # sorted is stable: behind the prefix of the plan the usual view stays first
     views = sorted((row.view, *views_of(checkpoint)), key=lambda view: view.prefix != plan.source.prefix)
     refusals: list[PlanRefused] = []
     for view in views:

@@ -157,6 +157,7 @@ class RemapResult(NamedTuple):
             "findings": [finding.to_dict() for finding in self.findings],
             "next": self.next,
         }
+        # programs ask for these without looking whether they are there
         always = ("findings", "written", "next", *(() if self.state_dict is None else ("state_dict",)))
         return {name: value for name, value in fields.items() if value or name in always}
 
@@ -343,6 +344,7 @@ def fulfil(
     if isinstance(chosen, NoPlan):
         result = chosen.result
         return RemapResult(question.path, result.verdict, findings=result.findings, check=result, next=result.next)
+    # before the file is written: a result is whole or absent, side files included
     for path in filter(None, (wish.plan_out, wish.shim_out)):
         refuse_target(path, _if_exists(wish), chosen.checkpoint.files)
     fates = _fates(chosen, wish)
@@ -435,6 +437,7 @@ def kind_of(path: str, checkpoint: Checkpoint, if_exists: IfExists) -> OutputFor
     ending = os.path.splitext(path)[1].lower()
     if ending in ENDINGS:
         return ENDINGS[ending]
+    # in place there is no other ending to choose; a folder or index of shards is no single file to replace
     if if_exists == "back up" and not checkpoint.format.startswith("sharded"):
         return "safetensors" if checkpoint.format == "safetensors" else "torch"
     raise UsageError(f"the ending {ending!a} says no format", where=path, fix=f"choose one of {', '.join(ENDINGS)}")
@@ -459,6 +462,7 @@ def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) 
 def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     checkpoint, plan = chosen.checkpoint, chosen.plan
     format_ = kind_of(wish.out, checkpoint, wish.if_exists)
+    # only a torch file from a torch file keeps what stands beside the weights
     edits = format_ == "torch" and not becomes_plain(checkpoint)
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)

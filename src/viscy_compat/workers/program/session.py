@@ -148,6 +148,7 @@ class Session:
             self._keep("input", {"input": x})
             outputs = self._call(mode, x)
             return self._describe_pass(mode, outputs)
+        # torch names use_deterministic_algorithms where an operation on the GPU has no repeatable form
         if self.place != "cpu" and "deterministic" in guard.error["message"]:
             return self._unrepeatable(mode, guard.error["message"])
         return {"error": guard.error}
