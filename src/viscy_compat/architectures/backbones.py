@@ -150,7 +150,17 @@ def backbone_2d(backbone: str, name: str, *, features_only: bool) -> Entries:
         yield from _resnet50(name)
     else:
         kind = CONVNEXTS[backbone]
-        yield from _convnext(name, "_" if features_only else ".", kind)
+        joint = "_" if features_only else "."
+        yield from norm(f"{name}.stem{joint}1", kind.width)
+        inputs = kind.width
+        for stage, (width, depth) in enumerate(zip(kind.widths, kind.blocks, strict=True)):
+            here = f"{name}.stages{joint}{stage}"
+            if stage > 0:
+                yield from norm(f"{here}.downsample.0", inputs)
+                yield from convolution(f"{here}.downsample.1", width, inputs, (2, 2))
+            for index in range(depth):
+                yield from convnext_block(f"{here}.blocks.{index}", width, kind.second, kind.pointwise)
+            inputs = width
         if not features_only:
             yield from norm(f"{name}.head.norm", kind.widths[-1])
 
@@ -175,19 +185,6 @@ def resnet_3d(backbone: str, name: str, in_channels: int) -> Entries:
             if index == 0 and kind.projects and (stage > 0 or inputs != outputs):
                 yield from _shortcut(f"{block}.downsample", outputs, inputs, 3)
             inputs = outputs
-
-
-def _convnext(name: str, joint: str, kind: ConvNext) -> Entries:
-    yield from norm(f"{name}.stem{joint}1", kind.width)
-    inputs = kind.width
-    for stage, (width, depth) in enumerate(zip(kind.widths, kind.blocks, strict=True)):
-        here = f"{name}.stages{joint}{stage}"
-        if stage > 0:
-            yield from norm(f"{here}.downsample.0", inputs)
-            yield from convolution(f"{here}.downsample.1", width, inputs, (2, 2))
-        for index in range(depth):
-            yield from convnext_block(f"{here}.blocks.{index}", width, kind.second, kind.pointwise)
-        inputs = width
 
 
 def convnext_block(name: str, width: int, second: bool, pointwise: bool) -> Entries:

@@ -54,17 +54,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Record and say what has changed."""
     if arguments.target or arguments.cases:
-        return _any_class(arguments)
+        if not (arguments.target and arguments.cases) or arguments.classes:
+            fix = "record --class viscy_models.unet:Unet3d --cases cases.toml --candidate src"
+            raise UsageError("--class and --cases go together, and name the one class", fix=fix)
+        names = ("candidate", "candidate_python", "generation", "to", "check", "timeout")
+        options = {name: getattr(arguments, name) for name in names}
+        report = record_class(arguments.target, arguments.cases, progress=teller(arguments, "record"), **options)
+        return emit(report, arguments)
     options = {name: getattr(arguments, name) for name in _OPTIONS}
     report = record(arguments.classes or None, progress=teller(arguments, "record"), **options)
-    return emit(report, arguments)
-
-
-def _any_class(arguments: Namespace) -> int:
-    if not (arguments.target and arguments.cases) or arguments.classes:
-        fix = "record --class viscy_models.unet:Unet3d --cases cases.toml --candidate src"
-        raise UsageError("--class and --cases go together, and name the one class", fix=fix)
-    names = ("candidate", "candidate_python", "generation", "to", "check", "timeout")
-    options = {name: getattr(arguments, name) for name in names}
-    report = record_class(arguments.target, arguments.cases, progress=teller(arguments, "record"), **options)
     return emit(report, arguments)

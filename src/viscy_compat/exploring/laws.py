@@ -155,10 +155,7 @@ def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:
 def shape_rule(subject: Subject, drawn: DrawnCase) -> None:
     """The rule predicts whether the candidate builds and runs, and every shape that comes out."""
     answer = subject.seen(drawn)[1]
-    _same_outcome(subject.outcome(drawn), answer)
-
-
-def _same_outcome(rule: Outcome, answer: WorkerAnswer) -> None:
+    rule = subject.outcome(drawn)
     does_build = answer.error is None
     if rule.builds != does_build:
         raise LawBroken(f"the rule says {_verb(rule.builds, 'build')} ({rule.why}), but it {_behaviour(answer.error)}")

@@ -163,11 +163,9 @@ def why_not_total(matching: Matching) -> str:
         (matching.leftover_sources, "of the file without a place"),
         (matching.leftover_targets, "of the target without a source"),
     )
-    return "; ".join(_leftover_line(names, cause) for names, cause in causes if names)
-
-
-def _leftover_line(names: Sequence[str], cause: str) -> str:
-    return f"{spell_count(len(names), 'tensor')} {cause} ({in_short(names)})"
+    return "; ".join(
+        f"{spell_count(len(names), 'tensor')} {cause} ({in_short(names)})" for names, cause in causes if names
+    )
 
 
 def conclude(

@@ -421,10 +421,6 @@ def _inverse(row: Operation, source: Layout) -> Operation:
     if isinstance(row, Drop) and row.holding is not None:
         spec = source[row.source]
         return Fill(row.source, shape=spec.shape, dtype=spec.dtype, value=row.holding, reason=row.reason)
-    return _inverse_of_shape(row, source)
-
-
-def _inverse_of_shape(row: Operation, source: Layout) -> Operation:
     if isinstance(row, Reshape):
         return Reshape(row.target, row.source, source[row.source].shape)
     if isinstance(row, Transpose):
