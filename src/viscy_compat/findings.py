@@ -33,6 +33,7 @@ Severity = Literal["error", "warning", "note"]
 Verdict = Literal["compatible", "remappable", "incompatible", "unknown", "unreadable"]
 
 EXIT_CODES: dict[Verdict, int] = {"compatible": 0, "remappable": 1, "incompatible": 1, "unknown": 2, "unreadable": 2}
+"""The worst of all files counts; 2 is worse than 1, since nobody knows what is behind it."""
 
 
 class Code(NamedTuple):
@@ -198,6 +199,8 @@ class Result(Protocol):
 
 
 _WORDS = ("holds", "findings", "undecided")
+"""By exit code."""
+
 _SHOWN = 10
 """Results in the repr of a report: a screen of them."""
 

@@ -214,6 +214,8 @@ def is_batch_counter(name: str, spec: TensorSpec) -> bool:
 
 
 _INDEX = "\0"
+"""Stands for an index in a template; a name that has it already is left as it is."""
+
 _MOST_INDICES = 12
 """Indices of one name that are folded: the deepest class has four."""
 
@@ -271,3 +273,4 @@ def quote_path(path: str) -> str:
 
 
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")
+"""What `shlex.quote` leaves as it is; it is not imported for that."""

@@ -70,6 +70,8 @@ _FUNCTIONS: Final = {"audit", "check", "explain", "inspect", "record", "remap", 
 _OF_ONE_FILE: Final = {"check", "inspect", "remap"}
 _WHOLE: Final = tuple(f"viscy-compat {name} " for name in sorted(_OF_ONE_FILE))
 _PLACEHOLDER: Final = re.compile(r"[A-Z][A-Z_-]*(\.\w+)?")
+"""What stands for a word of the user's in our messages: FILE, OUT.safetensors."""
+
 _SWITCH: Final = rf"--(?:{'|'.join(sorted(_SWITCHES))})\b"
 _TEXT: Final = r"(?:'[^']*'|[^\s'\";]*[^\s'\";,.])"
 # behind a command prose may go on: only what is a flag, or looks like a file or a placeholder, belongs to it

@@ -67,6 +67,7 @@ for name in json.loads(sys.argv[1]):
         failed[name] = f"{type(error).__name__}: {error}"
 print(json.dumps(failed))
 """
+"""Each name is printed before it is imported: the last one is to blame where the interpreter dies."""
 
 
 class Requirement(NamedTuple):

@@ -271,6 +271,9 @@ def statements_in(document: Any, origin: str) -> Iterator[Statement]:
 
 
 _CLASS_KEYS: Final = ("class_path", "_target_", "architecture", "_class_path", "class_name", "class", "name")
+"""LightningCLI's, Hydra's and VisCy's own words for a class; where one dictionary has several, the first one
+counts."""
+
 _ARGUMENT_KEYS: Final = ("init_args", "model_config", "net_config", "generator_config", "args", "config")
 _ALWAYS: Final = _ARGUMENT_KEYS[:4]
 """Those that hold arguments of a model even where no class stands beside them: so do VisCy's modules save them."""

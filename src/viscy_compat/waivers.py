@@ -30,6 +30,8 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.regular_files import read_small
 
 NAMES = ("viscy-compat.toml", "pyproject.toml")
+"""Looked for in this order; the first one that says something counts."""
+
 _REQUIRED: dict[str, type | tuple[type, ...]] = {"class": str, "reason": str, "expires": (str, date)}
 _CHOICE = ("code", "law")
 KEYS = ("accepted", "names", "classes")

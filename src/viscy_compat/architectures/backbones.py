@@ -12,6 +12,7 @@ from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
 
 RESNET_PLANES = (64, 128, 256, 512)
+"""Channels within the blocks of the four stages; a bottleneck gives four times as many."""
 
 
 class Backbone2d(NamedTuple):
@@ -96,6 +97,8 @@ _SIZES = {
     "base": ConvNext(128, (3, 3, 27, 3)),
     "large": ConvNext(192, (3, 3, 27, 3)),
 }
+"""By the word for the size in timm's names, of both versions of ConvNeXt."""
+
 CONVNEXTS = {
     **{f"convnextv2_{size}": kind._replace(second=True) for size, kind in _SIZES.items()},
     **{f"convnext_{size}": kind for size, kind in _SIZES.items()},
@@ -124,6 +127,7 @@ RESNETS_3D = {
     "resnet152": Resnet3d((3, 8, 36, 3), True, True),
     "resnet200": Resnet3d((3, 24, 36, 3), True, True),
 }
+"""By the names of MONAI, which builds them."""
 
 
 def backbone_2d(backbone: str, name: str, *, features_only: bool) -> Entries:

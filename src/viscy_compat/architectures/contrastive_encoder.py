@@ -98,7 +98,10 @@ def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: i
 
 
 _FIRST = (*parts("projection.0"), *parts("projection.backbone.0"))
+"""The first linear layer of the projection, as our class and as upstream's MLP call it."""
+
 _LAST = (*(f"projection.{place}" for place in ("3.weight", "2.weight", "3.bias", "2.bias")), *LAST_LAYERS)
+"""What has the width of the projection in any generation, today's name first."""
 
 
 def _v02(config: Config) -> dict[str, Any]:

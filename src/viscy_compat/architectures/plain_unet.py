@@ -11,6 +11,8 @@ from viscy_compat.layout import spell_count
 
 ABOUT_RESIDUAL = "true adds what goes into a block to what comes out, false does not"
 ODD_KERNEL = TupleOf((Choice((1, 3, 5, 7)), Choice((1, 3, 5, 7))))
+"""An even kernel cannot be padded alike at both ends, and so changes the size of the map."""
+
 TWO = {"num_blocks": 2}
 MOST_LEVELS = 16
 MOST_BLOCKS = 58

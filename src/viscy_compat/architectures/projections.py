@@ -31,6 +31,8 @@ CUSTOM = (
     ),
 )
 _FORMS = {"v0.5-mlp": (0, 1, 3, 4), "v0.5-mlp-dropout": (0, 1, 4, 5)}
+"""Where the two linear layers and their norms stand in upstream's Sequential, which a dropout moves by one."""
+
 LAST_LAYERS = tuple(f"projection.backbone.{place}.{part}" for place in (3, 4) for part in ("weight", "bias"))
 """Tensors of either form that have the width of the projection; a batch norm of the one stands where the other has a layer."""
 

@@ -153,6 +153,8 @@ def _kernels(config: Config) -> Domain:
 
 
 _ATTO = {"backbone": "convnextv2_atto"}
+"""The smallest backbone of the kind: building it is most of what a case costs."""
+
 _VSCYTO3D = {"out_channels": 2, "head_pool": True}
 _NEUROMAST = {**_VSCYTO3D, "in_stack_depth": 21, "stem_kernel_size": (7, 4, 4)}
 

@@ -14,6 +14,7 @@ Entries = Iterator[tuple[str, TensorSpec]]
 """Tensors in order; ``dict`` of them is a layout."""
 
 _COUNTER = TensorSpec((), "int64")
+"""The `num_batches_tracked` of a batch norm, which torch keeps as a tensor without axes."""
 
 
 def convolution(name: str, outputs: int, inputs: int, kernel: Sequence[int], *, bias: bool = True) -> Entries:

@@ -14,6 +14,9 @@ _NO_CHECKPOINT: Final = frozenset({"VC406", "VC407", "VC415", "VC416", "VC420", 
 """Codes of files that could be read as a pickle or an archive by others, and that are no checkpoint to us."""
 
 _LOOK: Final = Limits(opcodes=200_000, memo=100_000, depth=1_000, pickle_bytes=4_000_000)
+"""Only the names that would be called are looked for, in a file that is no checkpoint: less is worth reading than
+of one."""
+
 _PICKLES, _RECORDS, _SHOWN = 16, 64, 4
 
 

@@ -15,9 +15,14 @@ from viscy_compat.layout import quote_path
 from viscy_compat.regular_files import read_small
 
 MODEL_STATES: Final = "mp_rank_00_model_states.pt"
+"""The whole model, where it is neither split by tensors nor by ZeRO's third stage."""
+
 _OTHERS: Final = re.compile(r"(bf16_)?zero_pp_rank_\d+_mp_rank_\d+_(model|optim)_states\.pt")
+"""What each rank keeps of its own beside it: the optimizer, and with ZeRO's third stage its part of the weights."""
+
 _STAGE_3: Final = re.compile(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt")
 _SHARDED: Final = re.compile(r"mp_rank_\d+_model_states\.pt")
+"""One for each rank among which layers are split (model parallel)."""
 
 
 def is_deepspeed_name(name: str) -> bool:

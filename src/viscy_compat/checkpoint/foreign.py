@@ -33,7 +33,11 @@ _MAGIC: Final = (
     (b"# v2 git-annex", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
     (b"/annex/objects/", "a git-annex pointer, not the file it stands for", "fetch the file: git annex get FILE"),
 )
+"""How each begins, what it is, and what to do; the command of a packed one is completed with the file's name."""
+
 _APPLE: Final = b"\x00\x05\x16\x07"
+"""AppleDouble: what macOS writes as ``._NAME`` beside a file on a disc that has no room for its attributes."""
+
 _TENSORFLOW: Final = "no VisCy model was saved like this: give the original checkpoint"
 _TABLE_END: Final = bytes.fromhex("57fb808b247547db")
 """The last bytes of the ``.index`` of a TensorFlow checkpoint."""

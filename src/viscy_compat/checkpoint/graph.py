@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _LIGHTNING = "pytorch-lightning_version"
+"""The entry by which a trainer's checkpoint is known, with the version that wrote it."""
 
 LIGHTNING_STATES = ("state_dict", "current_model_state")
 """Where a Lightning trainer keeps the state of its module; the second one beside averages (`WeightAveraging`)."""

@@ -9,6 +9,8 @@ from viscy_compat.annotations import Final
 from viscy_compat.layout import quote_path
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)
+"""Two letters before the colon at least: one alone is a drive of Windows."""
+
 _HUB: Final = re.compile(r"(?:hf://|https?://huggingface\.co/)([^/]+/[^/]+)/(?:(?:blob|resolve)/([^/]+)/)?(.+)")
 
 

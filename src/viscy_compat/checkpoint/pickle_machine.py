@@ -190,6 +190,7 @@ _I32: Final = struct.Struct("<i").unpack_from
 _U32: Final = struct.Struct("<I").unpack_from
 _U64: Final = struct.Struct("<Q").unpack_from
 _F64: Final = struct.Struct(">d").unpack_from
+"""Big-endian, as BINFLOAT alone among the opcodes is."""
 
 
 class _Machine:
@@ -728,6 +729,7 @@ def _undo_unicode_escapes(text: bytes) -> bytes:
 
 
 _OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}
+"""BINPUT, BINGET and their long forms, with the bytes of their operand."""
 
 _HANDLERS: Final[dict[int, Callable[[_Machine], None]]] = {
     0x30: _Machine.pop,

@@ -13,6 +13,7 @@ from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persi
 from viscy_compat.layout import TensorSpec
 
 _STORAGE_MODULES: Final = ("torch", "torch.storage", "torch.cuda")
+"""Where releases of torch had their storage classes; those of other modules are somebody else's."""
 
 _KINDS: Final = {
     "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
@@ -55,6 +56,8 @@ _TENSORS: Final = {
     "torch._utils._rebuild_tensor_v3": 7,
 }
 _EXTRA_STATE: Final = "_extra_state"
+"""The key of what `torch.nn.Module.get_extra_state` returns: anything, and no tensor of the model."""
+
 _PARAMETERS: Final = ("torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state")
 _PLAIN_TYPES: Final = ("torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.Parameter")
 

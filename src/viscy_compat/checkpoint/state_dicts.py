@@ -30,7 +30,11 @@ _NO_WEIGHTS: Final = frozenset(
         "hyper_parameters",
     }
 )
+"""Entries of trainers whose tensors belong to no model (moments of optimizers, states of callbacks): not looked
+into."""
+
 _USUAL: Final = ("state_dict", "model_state_dict")
+"""Under these names a dictionary is a state dict even where most of its entries are no tensors."""
 
 
 class Site(NamedTuple):

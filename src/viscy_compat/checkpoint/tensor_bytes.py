@@ -204,6 +204,7 @@ def damaged_storage(storage: Storage) -> UnreadableCheckpoint:
 _HELD = 64 << 20
 _OPEN = 400
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
+"""Unsigned, by size: the order of bytes is turned round without reading a number, so that a NaN stays what it is."""
 
 _ReadElements = Callable[[int, int], bytes]
 """First byte within the storage and length to bytes."""

@@ -24,6 +24,8 @@ from viscy_compat.named import NamedTuple
 _PROTOCOL: Final = 1001
 """What ``torch.serialization`` calls PROTOCOL_VERSION."""
 _CONTENTS: Final = "torch.distributed.checkpoint.metadata.Metadata"
+"""What the `.metadata` of a distributed checkpoint is: a pickle alone, without weights."""
+
 _WINDOW: Final = 1 << 14
 """Bytes of the first reading: the four small pickles, and the object of a small file."""
 

@@ -23,6 +23,7 @@ _HOPS: Final = 5
 """Redirections in a row: the hub has one or two."""
 _RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
 _EMPTY: Final = re.compile(r"bytes \*/(\d{1,19})")
+"""What a server answers (416) where a range of an empty file is asked for."""
 
 
 class Piece(NamedTuple):

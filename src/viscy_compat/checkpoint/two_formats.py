@@ -79,6 +79,7 @@ def refuse_tar_too(path: str, head: bytes) -> None:
 _BLOCK: Final = 512
 """Bytes of a header in a tar archive."""
 _SUM: Final = slice(148, 156)
+"""The field with the sum of a tar header's bytes; for the sum it counts as eight spaces."""
 
 
 def _states_its_sum(block: bytes) -> bool:

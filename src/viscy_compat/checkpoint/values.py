@@ -154,6 +154,7 @@ class _ValueReader:
 
 
 _NUMPY: Final = ("scalar", "_reconstruct", "_frombuffer")
+"""What numpy rebuilds scalars and arrays with, in protocols up to 4 and from 5 on."""
 
 
 def _array_parts(node: Call, name: str) -> tuple[tuple[int, ...] | None, Node, bool, Node]:

@@ -7,9 +7,13 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.layout import Layout
 
 _PREFIXES = ("model.", "module.", "_orig_mod.")
+"""Lightning's attribute for the network, DistributedDataParallel's, torch.compile's."""
+
 _FRAMEWORKS = frozenset(
     {"_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_forward_module", "_orig_mod", "module"}
 )
+"""Modules that frameworks put around others: FSDP, activation checkpointing, Lightning's strategies, compile, DDP."""
+
 _INNER = ("module", "_orig_mod")
 _NESTING = 8
 """Wrappers around wrappers: Lightning, DDP, compile and FSDP in turn make four."""

@@ -37,6 +37,8 @@ COUNTLESS = 0xFFFF
 """The same for a field of 16 bits."""
 
 _TAIL = END64.size + LOCATOR.size + END.size
+"""The records at the end of a zip64 archive without a comment."""
+
 _END_WINDOW = 64 << 10
 """Bytes of one read at the end: the end records, and the directory of about a thousand entries before them."""
 _NEAR, _PADDING = 16 << 10, 128

@@ -161,6 +161,7 @@ _OF_ONE_FILE = {
     "--hint": "hint",
     "--drop": "drop",
 }
+"""What means nothing for many files: each would need its own."""
 
 
 def _refuse_odd_paths(arguments: Namespace) -> None:
@@ -185,6 +186,7 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
 
 
 _INPUTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".json")
+"""A second file that exists and ends like this is a second job; anything else is an output without its -o."""
 
 
 def _prover(arguments: Namespace) -> Prover | None:

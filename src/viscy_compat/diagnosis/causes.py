@@ -15,6 +15,7 @@ from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, spell
 
 _SEVERITIES = ("error", "warning", "note")
+"""The order in which findings are told."""
 
 
 def most_severe_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:

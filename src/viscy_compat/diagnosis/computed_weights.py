@@ -21,6 +21,8 @@ from viscy_compat.plans.parametrisations import (
 
 _CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
 _PEFT = "base_model.model."
+"""What a `PeftModel` puts in front of every name of the model that it adapts."""
+
 _RECORD = "viscy_compat.changes_predictions"
 
 

@@ -29,7 +29,10 @@ SUFFIXES = (
 """Endings of the files that are looked at in a folder, in small letters or capitals."""
 
 _MAC_FOLDER = "__MACOSX"
+"""The folder that macOS's archiver adds to a zip archive."""
+
 _MAC_MAGIC = b"\x00\x05\x16\x07"
+"""How an AppleDouble file begins, whose name alone (``._a.ckpt``) looks like a checkpoint."""
 
 
 _DIGITS = re.compile("([0-9]+)")

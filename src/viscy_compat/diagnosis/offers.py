@@ -96,3 +96,4 @@ def beside(path: str) -> Iterator[str]:
 
 
 _NAMES: Final = ("config.yaml", "config.yml", "hparams.yaml", "config.json", os.path.join(".hydra", "config.yaml"))
+"""What LightningCLI, Lightning's loggers, the hub and Hydra write beside a run."""

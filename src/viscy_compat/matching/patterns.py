@@ -10,6 +10,7 @@ from viscy_compat.annotations import Iterable, Iterator, Mapping, Sequence
 from viscy_compat.named import NamedTuple
 
 VARIABLES = "ijklmnpqrstuvwxyz"
+"""Without o, which looks like a zero."""
 
 Indices = tuple[str, ...]
 

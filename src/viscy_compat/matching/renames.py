@@ -204,6 +204,7 @@ def _search_all(problem: _Problem, *, total: bool) -> tuple[SearchResult, OrderS
 
 
 _ORDERS: tuple[OrderState, ...] = ("registered", "frayed", "sorted", "shuffled")
+"""From the one that proves most to the one that proves nothing; of two sides the worse one counts."""
 
 
 def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[SearchResult, OrderState]:

@@ -17,6 +17,7 @@ _NEUTRAL = {"num_batches_tracked": "counts the training batches of a batch norm;
 _COMPUTED = frozenset(
     ("relative_position_index", "position_ids", "attn_mask", "relative_coords_table", "rel_pos_index", "masked_bias")
 )
+"""Buffers that libraries compute from the configuration when a model is built, whatever the file has."""
 
 
 Change = Literal["none", "reshape", "transpose"]

@@ -28,6 +28,7 @@ _FLOAT8_FORMATS = {
 }
 
 _PLANES: dict[str, tuple[bytes, ...]] = {}
+"""Four tables of bytes for each format, once a file has needed them."""
 
 
 def float32_of_float8(data: bytes, dtype: str) -> bytes:

@@ -77,6 +77,7 @@ def _bits(half: int) -> int:
 
 
 _TABLES: list[array[int]] = []
+"""The float32 of every float16, once a file has needed it."""
 
 
 def _half_patterns(low: bytes, high: bytes) -> array[int]:
@@ -93,3 +94,4 @@ _LOW_THIRD = bytes(low >> 3 for low in range(256))
 _HIGH_THIRD = bytes(((high >> 2 & 31) + 112 & 1) << 7 | (high & 3) << 5 for high in range(256))
 _FOURTH = bytes((high & 128) | ((high >> 2 & 31) + 112) >> 1 for high in range(256))
 _KINDS = bytes((high >> 2 & 31) in (0, 31) for high in range(256))
+"""1 where the exponent is all zeros or all ones: no normal number."""

@@ -141,7 +141,10 @@ _BITSANDBYTES: Final = r"\.(weight\.(absmax|quant_map|nested_absmax|nested_quant
 _OBSERVED: Final = r"^(?P<module>.*?)\.?\b(activation_post_process|weight_fake_quant|\w*activation_post_process_\d+)\."
 _SLOPED: Final = r"(?i)^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$"
 _PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
+"""GPTQ and AWQ."""
+
 _SCALES: Final = ("weight_scale", "weight_scale_inv", "input_scale", "weight_zero_point", "W_q")
+"""compressed-tensors, fp8 (``weight_scale_inv``: blockwise), HQQ."""
 
 _SIGNS: Final = (
     "parametrizations",
@@ -325,6 +328,8 @@ def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
 
 
 _COPIES: Final = frozenset(("modules_to_save", "original_module"))
+"""Both stand where PEFT's `modules_to_save` keeps a module twice."""
+
 _HOLDERS: Final = ("base_layer", *sorted(_COPIES))
 
 

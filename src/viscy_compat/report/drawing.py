@@ -21,6 +21,8 @@ COLORS = {
 people who do not see red and green alike."""
 
 _OTHERS = ("#56b4e9", "#cc79a7", "#0072b2")
+"""Of the colours of Okabe and Ito, which those who are colour-blind tell apart."""
+
 _WIDE, _LARGEST, _SMALLEST = 700, 22, 6
 """The width of a map on a page, and the bounds of the side of a square, in pixels."""
 _LEFT, _TOP, _LEGEND = 74, 40, 20

@@ -27,6 +27,7 @@ _SPECIAL = str.maketrans(
         "#": "#&#8203;",
     }
 )
+"""What Markdown acts on, and GitHub: mentions of people and of issues."""
 
 
 def pieces(report: Report[Result], style: Style) -> Iterator[str]:

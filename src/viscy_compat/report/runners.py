@@ -9,7 +9,10 @@ from __future__ import annotations
 import re
 
 _BEGINS = r"(?m)^((?:\s|\x1b\[[0-9;]*m)*)(?=::)"
+"""GitHub's runners read ``::COMMAND::`` at the start of a line, spaces and colours aside."""
+
 _ANYWHERE = r"##(?=(?:[A-Za-z]*)\[)"
+"""Those of Azure and TeamCity read ``##NAME[`` wherever it stands."""
 
 
 def without_commands(text: str, mark: str = r"\x23") -> str:

@@ -19,6 +19,8 @@ KEYS = 5
 
 _LABEL = 10
 _CODES: dict[Look, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
+"""SGR parameters of ECMA-48; the colours are of the first eight, which every terminal lets its user choose."""
+
 _LOOKS: dict[str, Look] = {
     **dict.fromkeys(("compatible", "holds", "equal", "in order", "exact", "written", "as before"), "green"),
     **dict.fromkeys(("remappable", "undecided", "waived", "left out", "changed", "warning"), "yellow"),

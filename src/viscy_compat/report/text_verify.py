@@ -10,6 +10,7 @@ from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.terminal import MARGIN, Style, finding_lines, sentence_lines
 
 _VERDICTS = ("equal", "differs", "undecided")
+"""By exit code."""
 
 
 def render(report: Report[Result], style: Style) -> str:

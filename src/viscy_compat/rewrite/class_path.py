@@ -10,6 +10,7 @@ from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 
 KEY = "_class_path"
+"""The hyper-parameter in which LightningCLI notes the class that it built."""
 
 
 def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:

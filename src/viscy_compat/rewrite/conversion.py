@@ -117,6 +117,8 @@ def _under_own_name(node: Call) -> PlainForm | None:
 
 
 _DICTIONARIES: Final = ("collections", "lightning", "lightning_fabric", "pytorch_lightning")
+"""Packages whose dictionaries hold nothing that a plain one does not: a class of somebody else's may."""
+
 _CALLS: Final[dict[str, Callable[[Call], PlainForm | None]]] = {
     **dict.fromkeys(("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"), _path),
     "TorchVersion": _version_text,

@@ -57,6 +57,7 @@ ENDINGS: dict[str, OutputFormat] = {
 """Formats by the ending of the output's name."""
 
 LIGHTNING_PREFIX = "model."
+"""The attribute in which VisCy's Lightning modules keep the network."""
 
 
 class Wish(NamedTuple):

@@ -41,6 +41,8 @@ LAUNCHER = Path(__file__).with_name("launcher.py")
 
 STACK = "pip install 'viscy-compat[models]'"
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "WINDIR")
+"""Without these an interpreter may not find its own libraries; nothing else of the environment is passed on."""
+
 _ABOUT_IT = ("built environment", *(["everything it starts ends with it"] if sys.platform == "linux" else []))
 """What the parent knows of the isolation of a worker, since it does it."""
 

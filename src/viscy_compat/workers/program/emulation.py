@@ -18,6 +18,8 @@ from .guard import Json
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
+"""How ATen calls the matrix products that a linear layer or an attention ends in."""
+
 _LAYERS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d, nn.Linear)
 
 PIECES = 16

@@ -18,6 +18,8 @@ _NETWORK = (
     "socket.getaddrinfo",
     "socket.gethostby",
 )
+"""Audit events of Python: what raises in their hook does not happen."""
+
 _PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "pty.spawn")
 
 
