@@ -41,7 +41,7 @@ from viscy_compat.architectures.vocabulary import (
     transposed,
 )
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 
 _MOST_SIDES = 64
@@ -253,7 +253,7 @@ def _wrong_width(config: Config) -> str:
             # a pixel shuffle by two takes four channels for one
             fits, actual = actual % folded == 0, actual // folded
         if not fits or (config["conv_blocks"] and actual != middle):
-            return f"a decoder stage for {inputs} channels gets another number, or one that 4 does not divide"
+            return f"a decoder stage for {spell_count(inputs, 'channel')} gets another number, or one that 4 does not divide"
         actual = outputs if config["conv_blocks"] else actual
     depth = config["out_stack_depth"] + 2
     needed = depth * config["in_channels"] * 4 * config["head_expansion_ratio"]

@@ -37,7 +37,7 @@ from viscy_compat.architectures.vocabulary import (
     transposed,
 )
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 
 _LARGEST_SIDE = 4096
@@ -251,6 +251,8 @@ def _downward(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int
         if widths:
             yield inputs, widths, strided, rest
         before = (inputs, *widths)[-1]
+        # the layer that comes up to the width before: (last, the one before it), as transposed convolutions
+        # have it
         upward = [(*widths[:-3:-1], *up)] if len(widths) > 1 else []
         for width, strides in product((outputs for outputs, given in firsts if given == before), (True, False)):
             left = taken(rest, *_unit(width, before, kernel, units, strides), *upward) if strides or units else None
@@ -261,6 +263,7 @@ def _downward(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int
 def _unit(width: int, inputs: int, kernel: Shape, units: int, strides: bool) -> list[Shape]:
     """Return the weights of a residual unit, or of a plain block where it has no subunits."""
     shapes = [(width, inputs, *kernel), *[(width, width, *kernel)] * (units - 1)]
+    # a shortcut needs a convolution of its own only where the map or its width changes
     if units and (strides or width != inputs):
         shapes.append((width, inputs, *(kernel if strides else (1,) * len(kernel))))
     return shapes
@@ -341,6 +344,7 @@ def aspects(area: int, dims: int) -> list[tuple[int, ...]]:
     >>> aspects(6, 2)
     [(2, 3), (3, 2), (1, 6), (6, 1)]
     """
+    # no image has such a map, and its divisors are looked for side by side
     if area > _LARGEST_SIDE**2:
         return [(area,) + (1,) * (dims - 1)]
     divisors = [side for side in range(1, min(area, _LARGEST_SIDE) + 1) if area % side == 0]
@@ -365,6 +369,7 @@ def _strides_to_try(config: Config, stated: Config, footprint: MonaiFootprint) -
     hidden = _hidden(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
     layers = zip(footprint.strided, hidden, strict=True)
     steps = [_steps(strided, unseen, footprint, "in_shape" in stated) for strided, unseen in layers]
+    # a stated shape excludes nearly all of them, so that more may be tried
     most = _MOST_ALTERNATIVES**2 if "in_shape" in stated else _MOST_ALTERNATIVES
     yield from (strides for strides in islice(product(*steps), most) if strides != config["strides"])
     if "in_shape" in stated:
@@ -384,6 +389,7 @@ def _strides_between(
         for layer in free:
             others = prod(least) // least[layer]
             reduced = tuple(-(-side // others) for side in sides)
+            # a stride rounds up, so that the least one that is enough is taken
             step = tuple(-(-side // end) for side, end in zip(reduced, last, strict=True))
             yield tuple(_alike(step) if place == layer else fixed for place, fixed in enumerate(least))
 
@@ -428,6 +434,7 @@ def _rounded(config: Config, stated: Config) -> Iterator[Config]:
     strides = layer_strides(config)
     last = final_size(config["in_shape"][1:], strides)
     largest = _enlarged(last, strides)
+    # one pixel less would be rounded up to a smaller map
     smallest = tuple(side - prod(step[axis] for step in strides) + 1 for axis, side in enumerate(largest))
     for sides in (largest, smallest):
         yield {"in_shape": (config["in_shape"][0], *sides)}
@@ -438,9 +445,10 @@ def _refusal(config: Config, footprint: MonaiFootprint, shape: tuple[int, ...]) 
     if len(shape) != dims + 2 or min(shape) < 1:
         return f"the input must be (B, C) and {dims} sides, with sizes of at least 1, not {shape}"
     if shape[1] != footprint.in_channels:
-        return f"the input has {shape[1]} channels, in_shape says {footprint.in_channels}"
+        return f"the input has {spell_count(shape[1], 'channel')}, in_shape says {footprint.in_channels}"
     if footprint.encoded != footprint.channels[-1]:
-        return f"the intermediate blocks end with {footprint.encoded} channels, the decoder expects {footprint.channels[-1]}"
+        encoded = spell_count(footprint.encoded, "channel")
+        return f"the intermediate blocks end with {encoded}, the decoder expects {footprint.channels[-1]}"
     area = prod(final_size(shape[2:], layer_strides(config)))
     if area != footprint.area:
         return f"the last map has {area} places, in_shape={config['in_shape']} asks for {footprint.area}"
@@ -468,6 +476,7 @@ def unread(size: int, footprint: MonaiFootprint, strides: Sequence[int], axis: i
     """
     sizes = [size]
     for stride in strides:
+        # MONAI pads by half a kernel, so that a stride rounds up
         sizes.append(-(-sizes[-1] // stride))
     needed = set(range(sizes[-1]))
     for index in reversed(range(len(strides))):

@@ -13,7 +13,7 @@ from viscy_compat.architectures.backbones import convnext_block
 from viscy_compat.architectures.bags import Bag, of_rank
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import ConvolutionTraits, Entries, block, convolution, norm
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.operations import Operation, Rename
 
 HEAD_SCALE = 4
@@ -44,7 +44,7 @@ class ConvnextUnet(Architecture):
         if len(shape) != 5 or min(shape) < 1:
             return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
         if shape[1] != config["in_channels"]:
-            return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+            return f"the input has {spell_count(shape[1], 'channel')}, in_channels is {config['in_channels']}"
         rows, columns = patches(config, shape)
         step = 1 << self.halvings(config)
         if min(rows, columns) < 1 or rows % step or columns % step:
@@ -58,7 +58,8 @@ class ConvnextUnet(Architecture):
         slabs = shape[2] // kernel
         if channels * slabs == width:
             return ""
-        return f"{shape[2]} slices give {slabs} slabs of {channels} channels, and the encoder needs {width}"
+        given = f"{spell_count(slabs, 'slab')} of {spell_count(channels, 'channel')}"
+        return f"{spell_count(shape[2], 'slice', 'gives', 'give')} {given}, and the encoder needs {width}"
 
     def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
         """Yield what a stem whose stride is its kernel never reads, and the sides that come back with another length."""

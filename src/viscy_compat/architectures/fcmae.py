@@ -44,7 +44,7 @@ from viscy_compat.architectures.convnext_unet import (
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.architectures.vocabulary import Entries, convolution, linear, norm
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 
 
@@ -521,7 +521,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
         width, last = self.stem_width(config), last_width(config)
         if why or len(config["dims"]) > 1 or width == last:
             return why
-        return f"without a decoder stage the head reads {last} channels, and the encoder gives {width}"
+        return f"without a decoder stage the head reads {spell_count(last, 'channel')}, and the encoder gives {width}"
 
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return what comes out: the head enlarges as the stem takes away, or four times with convolutions."""

@@ -56,7 +56,7 @@ class PlainUnet(Architecture):
         if len(shape) != 5 or min(shape) < 1:
             return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
         if shape[1] != config["in_channels"]:
-            return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+            return f"the input has {spell_count(shape[1], 'channel')}, in_channels is {config['in_channels']}"
         step = 1 << config["num_blocks"]
         uneven = shape[3] % step or shape[4] % step
         return f"the sides {shape[3]} x {shape[4]} must be multiples of {step}" if uneven else ""

@@ -21,7 +21,7 @@ from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
 from viscy_compat.architectures.projections import ACTIVATION, CUSTOM
 from viscy_compat.architectures.vocabulary import Entries, projection
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 
 
@@ -159,7 +159,7 @@ class ResNet3dEncoder(Architecture):
         if len(shape) != 5 or min(shape) < 1:
             return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
         if shape[1] != config["in_channels"]:
-            return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+            return f"the input has {spell_count(shape[1], 'channel')}, in_channels is {config['in_channels']}"
         return ""
 
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:

@@ -11,6 +11,7 @@ from viscy_compat.architectures.architecture import Architecture, Axis, Config, 
 from viscy_compat.architectures.backbones import SAME_AS_RESNET50
 from viscy_compat.architectures.outcome import Loss
 from viscy_compat.errors import Unbuildable
+from viscy_compat.layout import spell_count
 
 KERNEL = TupleOf((Integers(1, 7), Integers(1, 7), Integers(1, 7)))
 STRIDE = TupleOf((Integers(1, 8), Integers(1, 8), Integers(1, 8)))
@@ -88,7 +89,7 @@ class StemmedArchitecture(Architecture):
         if len(shape) != 5 or min(shape) < 1:
             return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
         if shape[1] != config["in_channels"]:
-            return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+            return f"the input has {spell_count(shape[1], 'channel')}, in_channels is {config['in_channels']}"
         kernel = config["stem_kernel_size"]
         if any(size < width for size, width in zip(shape[2:], kernel, strict=True)):
             return f"{_sizes(shape[2:])} is smaller than the stem kernel {_sizes(kernel)}"
@@ -96,7 +97,7 @@ class StemmedArchitecture(Architecture):
         slices, depth = input_windows(config, shape)[0], config["in_stack_depth"]
         if needed == slices:
             return ""
-        return f"{shape[2]} slices give {slices} after the stem, in_stack_depth={depth} gives {needed}"
+        return f"{spell_count(shape[2], 'slice', 'gives', 'give')} {slices} after the stem, in_stack_depth={depth} gives {needed}"
 
     def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
         """Yield what the stem never reads."""
@@ -152,6 +153,7 @@ def strides_for(windows_wanted: int, size: int, kernel: int) -> range:
     (range(4, 6), range(3, 4), range(1, 1))
     """
     room = size - kernel
+    # from here on any stride has one window: the least of them stands for all
     if windows_wanted < 2:
         return range(max(1, room + 1), max(1, room + 1) + (room >= 0))
     return range(max(1, room // windows_wanted + 1), max(1, room // (windows_wanted - 1) + 1))
@@ -172,6 +174,7 @@ def joint_strides(
     kernel: tuple[int, int, int] = config["stem_kernel_size"]
     slices = windows(config["in_stack_depth"], kernel[0], config["stem_stride"][0])
     deep = _deep_strides(slices, kernel[0], stated)
+    # a stride like the kernel reads every pixel once, and is what the published models have
     tried = [(depth, *side) for side in (kernel[1:], *sides) for depth in deep]
     for stride in [stated["stem_stride"]] if "stem_stride" in stated else dict.fromkeys(tried):
         for depth in _depths_to_try(depths(slices, kernel[0], stride[0]), stated):
@@ -187,6 +190,7 @@ def _deep_strides(slices: int, kernel: int, stated: Config) -> list[int]:
 def _depths_to_try(fitting: range, stated: Config) -> Sequence[int]:
     if "in_stack_depth" in stated:
         return (stated["in_stack_depth"],)
+    # with the stride open, one depth for each keeps the list short: that which reads every slice
     return fitting if "stem_stride" in stated else fitting[:1]
 
 

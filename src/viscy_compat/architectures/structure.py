@@ -62,6 +62,7 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     for one in _fitting(architecture, bag_of(layout.values())):
         if all(one.layout != other.layout for other in found):
             found.append(one)
+    # the tree first: a file can be sorted, but nobody moves a layer to another module by chance
     for told in (_same_structure, _same_order):
         telling = [one for one in found if told(layout, one.layout)]
         found = telling or found
@@ -119,6 +120,7 @@ def _skeleton(layout: Layout) -> Hashable:
 def _bare(node: dict[str, Any] | tuple[int, ...]) -> Hashable:
     if isinstance(node, tuple):
         return node
+    # a Sequential around one layer, or none, is a matter of taste
     children = [_bare(child) for child in node.values()]
     return children[0] if len(children) == 1 else frozenset(Counter(children).items())
 

@@ -36,7 +36,7 @@ from viscy_compat.architectures.plain_unet import (
 )
 from viscy_compat.architectures.vocabulary import Entries, convolution
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout
+from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
 
 _TERMINAL_KERNEL = (1, 3, 3)
@@ -260,7 +260,9 @@ class Unet25d(PlainUnet):
         """Say why an input is not taken: sides are multiples of ``2 ** num_blocks``, and a slice must be left."""
         fewer = self.footprint(config).fewer
         why = super().refusal(config, shape)
-        return why or ("" if shape[2] > fewer else f"{shape[2]} slices are no more than the {fewer} taken away")
+        if why or shape[2] > fewer:
+            return why
+        return f"{spell_count(shape[2], 'slice', 'is', 'are')} no more than the {fewer} taken away"
 
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, Any]:
         """Return the shape of the input, with the output channels and without the slices that are taken away."""

@@ -27,7 +27,7 @@ from viscy_compat.architectures.architecture import (
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm, transposed
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.layout import Layout, TensorSpec, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Operation, Rename
 
@@ -149,7 +149,7 @@ def form_refusal(config: Config, shape: tuple[int, ...]) -> str:
     if len(shape) != 5 or min(shape) < 1:
         return f"the input must be (B, C, D, H, W) with sizes of at least 1, not {shape}"
     if shape[1] != config["in_channels"]:
-        return f"the input has {shape[1]} channels, in_channels is {config['in_channels']}"
+        return f"the input has {spell_count(shape[1], 'channel')}, in_channels is {config['in_channels']}"
     return ""
 
 

@@ -142,9 +142,12 @@ class _Collected:
 
     def take(self, origin: str, rows: list[Statement]) -> bool:
         """Take what a source states; whether any of it is about the class."""
+        # those under the name of the class last: `_one_of` lets the better rank win
         about = sorted((row for row in rows if _rank(self.architecture, row)), key=self._rank_of)
         values: dict[str, tuple[Known, int]] = {}
         for row in about:
+            # only the file speaks the words of its own release; the user and a configuration speak of
+            # today
             generation = self.generation if row.origin == FILE else ""
             for name, value in self.architecture.older(row.arguments, generation).items():
                 if name in self.arguments:
@@ -181,6 +184,7 @@ class _Collected:
         if isinstance(value, Unread):
             return value
         candidates = [value]
+        # --set was parsed already, and a text in quotes there is meant as one
         if isinstance(value, str) and known.origin != SETTING:
             candidates += _parse(value)
         for one in candidates:
@@ -207,6 +211,7 @@ def _refuse_unknown_word(argument: Argument, domain: Domain, value: Any, origin:
     if not isinstance(domain, Choice) or not isinstance(value, str) or value in domain.values:
         return
     words = [word for word in domain.values if isinstance(word, str)]
+    # MONAI takes its words in any case, our classes take theirs as they are
     if value.lower() in words:
         message = f"{origin}: {argument.name} has no value {printable(value)}; did you mean {value.lower()}?"
         raise UsageError(message, fix=f"correct the value: {argument.name}={value.lower()}")

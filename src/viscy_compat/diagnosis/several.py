@@ -107,6 +107,7 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
     if whole is not None and not whole.view.outside:
         return [whole]
     sets = list(_known_sets(checkpoint, class_name))
+    # a few tensors outside of a whole set are a loss or a metric, no second set
     if whole is not None and len(sets) < 2 and len(whole.view.outside) < _FEW:
         return [whole]
     if not sets:
@@ -222,6 +223,7 @@ def _dotless(
     for key in rest:
         groups.setdefault(key.partition(".")[0] + ".", []).append(key)
     originals = pairs
+    # a part of the state dict was asked for: what it is a copy of may stand beside it
     if not pairs and len(checkpoint.tensors) < len(checkpoint.beside):
         beside = _known_sets(checkpoint.below(None), "")
         originals = [(row.view, row.inference) for row in beside if row.inference]
@@ -258,11 +260,13 @@ def _unknown_sets(checkpoint: Checkpoint, sets: list[WeightSet]) -> Iterator[Wei
 def _resembles(keys: list[str], other: WeightSet) -> bool:
     """Whether tensors share a quarter of the names of a known set: they may be that class in another form."""
     ends = tuple(f".{name.removeprefix(other.view.lacks)}" for name in other.view.keys)
+    # a quarter, and not one name: ends such as `norm.weight` stand in most models
     return 4 * sum(key.endswith(ends) for key in keys) >= len(ends)
 
 
 def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -> Iterator[WeightSet]:
     """Yield the sets of the other state dicts; one that holds single numbers only is none."""
+    # every state dict is read and looked through: a hostile file could hold thousands
     for site in [site for site in checkpoint.sites if site.path != checkpoint.site][:_MOST_SITES]:
         try:
             other = select_set(checkpoint, site.path)
