@@ -339,7 +339,7 @@ class _Choices:
             return
         found = differences(self.layout, needed)
         why = (
-            f"{spell_count(len(found.reshaped), 'tensor')} would have another shape"
+            spell_count(len(found.reshaped), "tensor", "would have another shape", "would have other shapes")
             if found.reshaped
             else "other tensors would be there"
         )
