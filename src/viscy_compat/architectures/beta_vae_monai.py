@@ -413,6 +413,11 @@ def _shows_strides(config: Config) -> bool:
     return not any(hidden) and not any(footprint.strided)
 
 
+def _is_one_pixel(config: Config) -> bool:
+    """Whether the last map is one pixel, which has one aspect."""
+    return ARCHITECTURE.footprint(config).area == 1
+
+
 def _shapes(config: Config, stated: Config) -> Iterator[Config]:
     """Yield input shapes of another aspect whose last map has the same area."""
     if "in_shape" in stated:
@@ -631,8 +636,7 @@ class BetaVaeMonai(Architecture):
             "the last map shows its area, not its aspect",
             _shapes,
             complete=False,
-            # the last map is one pixel, which has one aspect
-            certain=lambda config: ARCHITECTURE.footprint(config).area == 1,
+            certain=_is_one_pixel,
         ),
         Ambiguity(
             "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False
