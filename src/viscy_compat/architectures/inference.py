@@ -27,7 +27,7 @@ from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter, spell_count
 from viscy_compat.named import NamedTuple
 
-Answer = TypeVar("Answer")
+AnswerT = TypeVar("AnswerT")
 
 _MOST_ROUNDS = 3
 _MOST_DROPPED = 64
@@ -140,14 +140,14 @@ class RecentAnswers:
         self._answers: dict[Hashable, Any] = {}
         self._most = most
 
-    def answer(self, question: Hashable, find: Callable[[], Answer]) -> Answer:
+    def answer(self, question: Hashable, find: Callable[[], AnswerT]) -> AnswerT:
         """Return what was answered before, or find it out; what was asked longest ago is forgotten."""
         answers = self._answers
         answer = answers.pop(question) if question in answers else find()
         answers[question] = answer
         if len(answers) > self._most:
             del answers[next(iter(answers))]
-        return cast("Answer", answer)
+        return cast("AnswerT", answer)
 
 
 _recent_inferences: Final = RecentAnswers(most=64)
@@ -205,8 +205,9 @@ def infer(architecture: Architecture, layout: Layout, stated: Config = NOTHING) 
     """
     if len(layout) > MOST_REMEMBERED:
         return _infer(architecture, layout, stated)
-    # 1 and True are equal, and not the same statement: texts tell them apart
-    question = (architecture.name, (*layout.items(),), repr(stated))
+    # the class and not its name, which a made-up one may share; 1 and True are equal, and not the same statement: texts
+    # tell them apart
+    question = (architecture, (*layout.items(),), repr(stated))
     return _recent_inferences.answer(question, lambda: _infer(architecture, layout, stated))
 
 
