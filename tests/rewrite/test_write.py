@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,9 +16,11 @@ from support.assembly import (
     NUMBERS,
     Record,
     archive,
+    call,
     lightning,
     mapping,
     module,
+    name,
     number,
     ordered,
     pickled,
@@ -37,7 +40,7 @@ from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import CompatError, OutputRefused, UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
-from viscy_compat.operations import Drop, Operation, Rename
+from viscy_compat.operations import Drop, Fill, Operation, Rename, Reshape
 from viscy_compat.plans.plan import Plan, PlanEnd, plan_of
 from viscy_compat.plans.plan_file import dumps
 from viscy_compat.rewrite import copies
@@ -152,8 +155,9 @@ def watch_the_disc(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
         events.append(("name", os.stat(source).st_ino))
         replace(source, target)
 
-    for name, call in {"pwrite": note_write, "fsync": note_fsync, "link": note_link, "replace": note_replace}.items():
-        monkeypatch.setattr(os, name, call)
+    noted = {"pwrite": note_write, "fsync": note_fsync, "link": note_link, "replace": note_replace}
+    for function, stand_in in noted.items():
+        monkeypatch.setattr(os, function, stand_in)
     return events
 
 
@@ -465,8 +469,8 @@ def test_a_new_file_that_is_not_what_was_written_is_removed(tmp_path: Path, dama
             Path(path).write_bytes(zipped(mapping(entries(sizes)), dict(zip("01", values.values(), strict=True))))
             return
         header, place = {}, 0
-        for name, data in values.items():
-            header[name] = row((len(data) // 4,), place, place + len(data))
+        for key, data in values.items():
+            header[key] = row((len(data) // 4,), place, place + len(data))
             place += len(data)
         Path(path).write_bytes(safetensors(header, b"".join(values.values())))
 
@@ -507,3 +511,139 @@ def test_streams_are_the_same_however_they_are_cut() -> None:
         assert not same_bytes(iter(whole), iter(other))
         assert not same_bytes(iter(other), iter(whole))
     assert same_bytes(iter(()), iter(()))
+
+
+LOST = call(name("types", "SimpleNamespace"))
+
+
+def test_what_no_entry_holds_is_refused_unless_classes_are_kept(tmp_path: Path) -> None:
+    own = ordered({"state_dict": mapping(entries({"t.0": 3}))})[: -len(mapping({}) + b"b")] + LOST + b"b"
+    checkpoint = opened(tmp_path / "old.pt", own, numbered(3))
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    weights = OutputSet(checkpoint, {"t.0": "t.0"}, plan, site=checkpoint.site)
+    job = Job(weights, str(tmp_path / "new.pt"), "torch")
+    with pytest.raises(OutputRefused) as caught:
+        write(job, lambda path: pytest.fail("written"))
+    assert caught.value.message == "torch.load's default refuses the whole of such a file: types.SimpleNamespace"
+    assert caught.value.where == job.out
+    assert caught.value.fix == "--weights-only writes the weights alone; --keep-classes writes the rest too"
+    written, _ = out_of(job._replace(keep_classes=True))
+    assert written.admission.root == ("types.SimpleNamespace",)
+    assert list(open_checkpoint(job.out).tensors) == ["u.x"]
+
+
+def test_an_entry_that_torchs_default_refuses_is_left_out_or_kept(tmp_path: Path) -> None:
+    root = mapping({"state_dict": mapping(entries({"t.0": 3})), "mine": LOST, "epoch": number(4)})
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(3))
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    job = Job(OutputSet(checkpoint, {"t.0": "t.0"}, plan, site="state_dict"), str(tmp_path / "lean.pt"), "torch")
+    written, _ = out_of(job)
+    assert [row.place for row in written.admission.omissions] == ["mine"]
+    assert {*open_checkpoint(job.out).entries} == {"epoch"}
+    kept = job._replace(out=str(tmp_path / "kept.pt"), keep_classes=True)
+    out_of(kept)
+    assert {*open_checkpoint(kept.out).entries} == {"mine", "epoch"}
+
+
+def test_a_tensor_that_is_made_anew_has_a_record_of_its_own(tmp_path: Path) -> None:
+    """The source's own records keep their keys, and the new ones have others."""
+    root = mapping({"state_dict": mapping(entries({"t.0": 3, "t.1": 4}))})
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(3, 4))
+    here = {"t.0": TensorSpec((3,)), "t.1": TensorSpec((4,))}
+    there = {"u.0": TensorSpec((3,)), "u.new": TensorSpec((2,)), "u.1": TensorSpec((2, 2))}
+    rows: list[Operation] = [
+        Rename("t.0", "u.0"),
+        Fill("u.new", (2,), "float32", 0.5, "why"),
+        Reshape("t.1", "u.1", (2, 2)),
+    ]
+    plan = plan_of(PlanEnd(here), PlanEnd(there), rows)
+    weights = OutputSet(checkpoint, {key: key for key in here}, plan, site="state_dict")
+    _, held = out_of(Job(weights, str(tmp_path / "new.pt"), "torch"))
+    storages = {key: data for key, data in held.items() if key.startswith("archive/data/")}
+    assert storages == {
+        "archive/data/0": floats(0, 3),
+        "archive/data/2": struct.pack("<2f", 0.5, 0.5),
+        "archive/data/3": floats(1, 4),
+    }
+    new = open_checkpoint(str(tmp_path / "new.pt"))
+    assert {key: one.spec for key, one in new.tensors.items()} == there
+
+
+def test_a_set_is_moved_to_the_place_of_another(tmp_path: Path) -> None:
+    """The average takes the place that loaders take; what stood there is gone."""
+    average = ordered(entries({"t.0": 3}, first=1), _metadata=ordered({"": mapping({"version": number(7)})}))
+    root = mapping({"state_dict": mapping(entries({"t.0": 3})), "ema": average})
+    checkpoint = opened(tmp_path / "old.pt", root, numbered(3, 3), site="ema")
+    assert checkpoint.site == "ema"
+    plan = renaming({"t.0": "u.x"}, {"t.0": 3})
+    weights = OutputSet(checkpoint, {"t.0": "t.0"}, plan, site="state_dict")
+    job = Job(weights, str(tmp_path / "new.pt"), "torch", removed=("ema",))
+    _, held = out_of(job)
+    assert [(key, data) for key, data in held.items() if key.startswith("archive/data/")] == [
+        ("archive/data/1", floats(1, 3))
+    ]
+    new = open_checkpoint(job.out)
+    assert ([known.path for known in new.sites], list(new.tensors)) == (["state_dict"], ["u.x"])
+    assert versions(job.out) == {"": 7}
+
+
+def test_module_versions_of_two_sets_are_each_moved_by_their_own_renames(tmp_path: Path) -> None:
+    facts = {path: mapping({"version": number(version)}) for version, path in enumerate(("", "one.a", "two.a"))}
+    state = ordered(entries({"one.a.w": 3, "two.a.w": 3}), _metadata=ordered(facts))
+    checkpoint = opened(tmp_path / "old.pt", state, numbered(3, 3))
+    first, second = (
+        OutputSet(
+            checkpoint,
+            {"a.w": f"{side}.a.w"},
+            renaming({"a.w": f"{new}.w"}, {"a.w": 3}),
+            prefix=f"{side}.",
+            source_prefix=f"{side}.",
+        )
+        for side, new in (("one", "b"), ("two", "c"))
+    )
+    job = Job(first, str(tmp_path / "new.pt"), "torch", siblings=(second,))
+    out_of(job)
+    assert versions(job.out) == {"": 0, "one.b": 1, "two.c": 2}
+
+
+def test_a_module_whose_place_another_one_takes_is_gone(tmp_path: Path) -> None:
+    """`b` holds no tensor, and `a` becomes `b`: only the version of `a` goes there."""
+    facts = {path: mapping({"version": number(version)}) for version, path in enumerate(("", "a", "b"))}
+    state = ordered(entries({"a.w": 3, "c.w": 3}), _metadata=ordered(facts))
+    checkpoint = opened(tmp_path / "old.pt", state, numbered(3, 3))
+    plan = renaming({"a.w": "b.w", "c.w": "c.w"}, {"a.w": 3, "c.w": 3})
+    job = Job(OutputSet(checkpoint, {"a.w": "a.w", "c.w": "c.w"}, plan), str(tmp_path / "new.pt"), "torch")
+    out_of(job)
+    assert versions(job.out) == {"": 0, "b": 1}
+
+
+def test_a_name_that_safetensors_has_for_itself_is_refused_with_the_file(tmp_path: Path) -> None:
+    checkpoint = opened(tmp_path / "old.pt", mapping(entries({"t.0": 3})), numbered(3))
+    plan = renaming({"t.0": "__metadata__"}, {"t.0": 3})
+    job = Job(OutputSet(checkpoint, {"t.0": "t.0"}, plan), str(tmp_path / "new.safetensors"), "safetensors")
+    with pytest.raises(OutputRefused) as caught:
+        write(job, lambda path: pytest.fail("written"))
+    assert caught.value.where == job.out
+    assert [path.name for path in tmp_path.iterdir()] == ["old.pt"]
+
+
+def test_a_storage_that_is_read_in_part_is_verified_whole_beside_one_that_is_read_whole(tmp_path: Path) -> None:
+    """Either storage by itself: that one is whole says nothing of the other."""
+    root = mapping(
+        {
+            "whole": tensor((4,), (1,), of=storage("0", elements=4)),
+            "part": tensor((4,), (1,), of=storage("1", elements=8)),
+            "piece": tensor((4,), (1,), of=storage("2", elements=8)),
+        }
+    )
+    path = tmp_path / "old.pt"
+    opened(path, root, numbered(4, 8, 8))
+    sizes = {"whole": 4, "part": 4, "piece": 4}
+    plan = renaming({key: f"x.{key}" for key in sizes}, sizes)
+    for place in (1, 2):
+        opened(path, root, numbered(4, 8, 8))
+        flip(path, path.read_bytes().index(floats(place, 8)) + 4 * 7)
+        weights = OutputSet(open_checkpoint(str(path)), {key: key for key in sizes}, plan)
+        with pytest.raises(CompatError) as caught:
+            write(Job(weights, str(tmp_path / "new.safetensors"), "safetensors"), lambda path: None)
+        assert caught.value.code == "VC414"
