@@ -137,7 +137,7 @@ def call_of(command: str) -> str | None:
             _add(keywords, flag, value)
     if len(places) != 1 if function in _OF_ONE_FILE else not places:
         return None
-    spelled = [f"{name}={_spelled(value)}" for name, value in keywords.items()]
+    spelled = [f"{name}={_spell_keyword(value)}" for name, value in keywords.items()]
     return f"viscy_compat.{function}({', '.join([*places, *out, *spelled])})"
 
 
@@ -152,7 +152,7 @@ def _add(keywords: dict[str, Any], flag: str, value: str) -> None:
         keywords[name] = _literal(value)
 
 
-def _spelled(value: Any) -> str:
+def _spell_keyword(value: Any) -> str:
     if isinstance(value, dict):
         return "{" + ", ".join(f"{name!r}: {text}" for name, text in value.items()) + "}"
     return f"[{', '.join(value)}]" if isinstance(value, list) else str(value)
@@ -180,7 +180,7 @@ def _keyword(match: re.Match[str]) -> str:
     if flag in _SWITCHES:
         return f"{name}=True{f' {word}' if word else ''}"
     if setting:
-        return f"{name}={_spelled({setting: _value(value)}) if name == 'config' else [f'{setting}={value}']}"
+        return f"{name}={_spell_keyword({setting: _value(value)}) if name == 'config' else [f'{setting}={value}']}"
     if flag == "config":
         return f"what {word or 'it'} has as config={{...}}"
     if flag in _REPEATABLE and word:
@@ -190,19 +190,19 @@ def _keyword(match: re.Match[str]) -> str:
 
 def speak_python(report: Report[Result]) -> None:
     """Let the findings of a report say how to mend things in Python, for those who called a function."""
-    report.results = tuple(map(_speaking, report.results))
+    report.results = tuple(map(_in_words, report.results))
 
 
-def _speaking(result: Any) -> Any:
+def _in_words(result: Any) -> Any:
     if hasattr(result, "_replace"):
-        changes = {"findings": _mended(result.findings)} if "findings" in result._fields else {}
+        changes = {"findings": _mend_spaces(result.findings)} if "findings" in result._fields else {}
         if getattr(result, "check", None) is not None:
-            changes["check"] = _speaking(result.check)
+            changes["check"] = _in_words(result.check)
         return result._replace(**changes)
     if "findings" in getattr(result, "__dataclass_fields__", ()):
-        return replace(result, findings=_mended(result.findings))
+        return replace(result, findings=_mend_spaces(result.findings))
     return result
 
 
-def _mended(findings: Any) -> tuple[Any, ...]:
+def _mend_spaces(findings: Any) -> tuple[Any, ...]:
     return tuple(finding._replace(fix=in_python(finding.fix)) for finding in findings)

@@ -238,7 +238,7 @@ def _judge_extras(
 ) -> Readiness:
     requirements = tuple(sorted({row for extra in extras for row in known[extra]}))
     missing = [row.package for row in requirements if row.found is None]
-    reasons, findings = [], [*_broken(requirements, extras, failed)]
+    reasons, findings = [], [*_about_broken_packages(requirements, extras, failed)]
     if missing:
         reasons.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
         # an extra that nobody has installed is not broken, whatever else there is of what it needs
@@ -247,7 +247,9 @@ def _judge_extras(
     return Readiness(title, extras, requirements=requirements, reasons=tuple(reasons), findings=tuple(findings))
 
 
-def _broken(requirements: Iterable[Requirement], extras: Sequence[str], failed: Mapping[str, str]) -> Iterator[Finding]:
+def _about_broken_packages(
+    requirements: Iterable[Requirement], extras: Sequence[str], failed: Mapping[str, str]
+) -> Iterator[Finding]:
     for row in requirements:
         if row.outdated:
             message = f"{row.package} is {row.found}, and {row.least} or newer is needed"

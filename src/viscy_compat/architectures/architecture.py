@@ -347,10 +347,10 @@ def renames(layout: Layout, moved: Mapping[str, str]) -> tuple[Operation, ...]:
     a.w b.w
     ab.w ab.w
     """
-    return tuple(Rename(name, _moved(name, moved)) for name in layout)
+    return tuple(Rename(name, _name_after(name, moved)) for name in layout)
 
 
-def _moved(name: str, moved: Mapping[str, str]) -> str:
+def _name_after(name: str, moved: Mapping[str, str]) -> str:
     for old, new in moved.items():
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]

@@ -104,7 +104,7 @@ def ask(architecture: Architecture, asked: Config, fed: tuple[int, ...] | None =
     >>> answer.outcome.outputs["recon_x"], answer.exit_code, dict(answer.nearby[0])
     ((2, 2, 16, 512, 512), 1, {'decoder_stages': 3})
     """
-    config = _checked(architecture, asked)
+    config = _refuse_foreign_values(architecture, asked)
     shape = architecture.input_shape(config) if fed is None else fed
     outcome = architecture.outcome(config, shape)
     nearby = () if outcome.exact else tuple(_exact_neighbours(architecture, config, fed))
@@ -132,7 +132,7 @@ def outcome_name(architecture: Architecture, config: Config, fed: tuple[int, ...
     return "rounded" if kinds <= {"rounding", "orientation"} else "lossy"
 
 
-def _checked(architecture: Architecture, asked: Config) -> dict[str, Any]:
+def _refuse_foreign_values(architecture: Architecture, asked: Config) -> dict[str, Any]:
     known = {argument.name: argument for argument in architecture.arguments}
     unknown = [name for name in asked if name not in known]
     if unknown:

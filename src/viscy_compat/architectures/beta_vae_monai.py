@@ -75,7 +75,7 @@ class MonaiFootprint(NamedTuple):
         return (*self.channels, *self.inter)[-1]
 
 
-def _hidden(units: int, kernel: tuple[int, ...], widths: tuple[int, ...]) -> tuple[bool, ...]:
+def _hides_stride(units: int, kernel: tuple[int, ...], widths: tuple[int, ...]) -> tuple[bool, ...]:
     """Tell for each encoder layer whether nothing shows its stride.
 
     A shortcut of size 1 that also changes the width would be there with and without a stride.
@@ -197,11 +197,11 @@ class _Layers(NamedTuple):
         return (*self.channels, *self.inter)[-1]
 
 
-def _built(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int, ...]) -> dict[str, Any]:
+def _config_of_layers(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int, ...]) -> dict[str, Any]:
     strides = [(2 if strided else 1,) * len(kernel) for strided in layers.strided]
     return {
         "spatial_dims": len(kernel),
-        "in_shape": (layers.inputs, *_enlarged(last, strides)),
+        "in_shape": (layers.inputs, *_sides_before(last, strides)),
         "out_channels": layers.outputs,
         "channels": layers.channels,
         "strides": tuple(stride[0] for stride in strides),
@@ -326,7 +326,7 @@ def _shorten_kernel(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
     return kernel[0] if len(set(kernel)) == 1 else kernel
 
 
-def _enlarged(sides: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+def _sides_before(sides: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
     """Return the input's sides that the strides divide into a last map without rounding."""
     return tuple(side * prod(stride[axis] for stride in strides) for axis, side in enumerate(sides))
 
@@ -357,7 +357,7 @@ def _placements(config: Config, stated: Config) -> Iterator[Config]:
     footprint = ARCHITECTURE.footprint(config)
     last = final_size(config["in_shape"][1:], layer_strides(config))
     for strides in _strides_to_try(config, stated, footprint):
-        sides = _enlarged(last, [_axes(stride, len(last)) for stride in strides])
+        sides = _sides_before(last, [_axes(stride, len(last)) for stride in strides])
         yield {"strides": strides, "in_shape": stated.get("in_shape", (footprint.in_channels, *sides))}
 
 
@@ -366,7 +366,7 @@ def _strides_to_try(config: Config, stated: Config, footprint: MonaiFootprint) -
         yield tuple(stated["strides"])
         return
     yield tuple(config["strides"])
-    hidden = _hidden(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
+    hidden = _hides_stride(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
     layers = zip(footprint.strided, hidden, strict=True)
     steps = [_steps(strided, unseen, footprint, "in_shape" in stated) for strided, unseen in layers]
     # a stated shape excludes nearly all of them, so that more may be tried
@@ -409,7 +409,7 @@ def _steps(strided: bool, hidden: bool, footprint: MonaiFootprint, per_axis: boo
 def _shows_strides(config: Config) -> bool:
     """Whether every layer shows that it does not stride."""
     footprint = ARCHITECTURE.footprint(config)
-    hidden = _hidden(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
+    hidden = _hides_stride(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
     return not any(hidden) and not any(footprint.strided)
 
 
@@ -426,19 +426,19 @@ def _shapes(config: Config, stated: Config) -> Iterator[Config]:
     footprint, strides = ARCHITECTURE.footprint(config), layer_strides(config)
     yield {"in_shape": config["in_shape"]}
     for sides in aspects(footprint.area, len(footprint.kernel))[:_MOST_ALTERNATIVES]:
-        shape = (footprint.in_channels, *_enlarged(sides, strides))
+        shape = (footprint.in_channels, *_sides_before(sides, strides))
         if shape != config["in_shape"]:
             yield {"in_shape": shape}
 
 
-def _rounded(config: Config, stated: Config) -> Iterator[Config]:
+def _ends_of_range(config: Config, stated: Config) -> Iterator[Config]:
     """Yield the two ends of the input sizes that are rounded up to the same last map."""
     if "in_shape" in stated:
         yield {"in_shape": stated["in_shape"]}
         return
     strides = layer_strides(config)
     last = final_size(config["in_shape"][1:], strides)
-    largest = _enlarged(last, strides)
+    largest = _sides_before(last, strides)
     # one pixel less would be rounded up to a smaller map
     smallest = tuple(side - prod(step[axis] for step in strides) + 1 for axis, side in enumerate(largest))
     for sides in (largest, smallest):
@@ -639,7 +639,11 @@ class BetaVaeMonai(Architecture):
             certain=_is_one_pixel,
         ),
         Ambiguity(
-            "in_shape", "nothing", "sides are rounded up; both ends of the range are listed", _rounded, complete=False
+            "in_shape",
+            "nothing",
+            "sides are rounded up; both ends of the range are listed",
+            _ends_of_range,
+            complete=False,
         ),
     )
     anchors = (
@@ -694,7 +698,7 @@ class BetaVaeMonai(Architecture):
             strided=tuple(
                 prod(stride) > 1 and not hidden
                 for stride, hidden in zip(
-                    strides, _hidden(units, kernel, (config["in_shape"][0], *channels)), strict=True
+                    strides, _hides_stride(units, kernel, (config["in_shape"][0], *channels)), strict=True
                 )
             ),
             inter=inter,
@@ -737,7 +741,7 @@ class BetaVaeMonai(Architecture):
         strides = _shown_strides(layout, len(channels), kernel, units)
         flat = first_size(layout, "model.decodeL.bias", "model.decodeL.weight", default=1)
         aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
-        sides = _enlarged(aspect, strides)
+        sides = _sides_before(aspect, strides)
         if max(sides) >= 1 << 63:
             # so many layers cannot all halve: no size counts the places of such an image
             strides = [(1,) * len(kernel)] * len(channels)
@@ -779,7 +783,7 @@ class BetaVaeMonai(Architecture):
                 area, odd = divmod(flat, layers.encoded)
                 for norm, act, bias in () if odd else styles:
                     known = {"latent_size": latent, "num_res_units": units, "norm": norm, "act": act, "bias": bias}
-                    yield {**known, **_built(layers, kernel, up, _most_cubic(area, len(kernel)))}
+                    yield {**known, **_config_of_layers(layers, kernel, up, _most_cubic(area, len(kernel)))}
 
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return a batch of two of the shape that the configuration states."""
@@ -795,7 +799,7 @@ class BetaVaeMonai(Architecture):
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return what comes out: the reconstruction has the sides of ``in_shape``, rounded up."""
         strides, latent = layer_strides(config), (shape[0], config["latent_size"])
-        sides = _enlarged(final_size(config["in_shape"][1:], strides), strides)
+        sides = _sides_before(final_size(config["in_shape"][1:], strides), strides)
         return {"recon_x": (shape[0], config["out_channels"], *sides), "mean": latent, "logvar": latent, "z": latent}
 
     def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:

@@ -134,7 +134,7 @@ def _blocks_of(layout: Layout, stage: int) -> int:
     return count(layout, *parts(f"encoder.stages.{stage}.blocks.{{}}.layernorm"))
 
 
-def _headed(head: tuple[int, int], stem: tuple[int, ...], last: int) -> dict[str, Any]:
+def _arguments_with_head(head: tuple[int, int], stem: tuple[int, ...], last: int) -> dict[str, Any]:
     """Return the arguments for output channels and expansion of a head, and the width before it."""
     outputs, expansion = head
     depth = max(1, last // (4 * max(1, stem[1]) * expansion) - 2)
@@ -142,7 +142,7 @@ def _headed(head: tuple[int, int], stem: tuple[int, ...], last: int) -> dict[str
     return {**known, "head_conv": True}
 
 
-def _headless(stem: tuple[int, ...], last: int, width: int) -> dict[str, Any]:
+def _arguments_without_head(stem: tuple[int, ...], last: int, width: int) -> dict[str, Any]:
     """Return the arguments for a width before a head without convolutions."""
     planes, rest = divmod(last, max(1, stem[-1] ** 2))
     for depth in _depths_for(stem[0], stem[2], width):
@@ -477,7 +477,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
                 "dims": tuple(width << stage for stage in range(stages)),
                 "stem_kernel_size": stem[2:],
                 "decoder_conv_blocks": count(layout, *parts("decoder.decoder_stages.0.conv.blocks.{}.conv_dw")) or 1,
-                **(_headed(head, stem, last) if head else _headless(stem, last, width)),
+                **(_arguments_with_head(head, stem, last) if head else _arguments_without_head(stem, last, width)),
             }
 
     def sketches(self, bag: Bag) -> Iterator[Config]:
@@ -498,7 +498,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
                 "stem_kernel_size": stem[2:],
                 # what is left of the depthwise convolutions is shared among the stages of the decoder
                 "decoder_conv_blocks": max(1, (depthwise - sum(blocks)) // max(1, len(dims) - 1)),
-                **(_headed(head, stem, last) if head else _headless(stem, last, dims[0])),
+                **(_arguments_with_head(head, stem, last) if head else _arguments_without_head(stem, last, dims[0])),
             }
 
     def input_shape(self, config: Config) -> tuple[int, ...]:

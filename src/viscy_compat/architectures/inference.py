@@ -216,7 +216,7 @@ MOST_REMEMBERED: Final = 2_000
 
 
 def _infer(architecture: Architecture, layout: Layout, stated: Config) -> Inference | None:
-    found = _accepted(architecture, layout)
+    found = _exact_match(architecture, layout)
     if found is None:
         return None
     generation, config, expected = found
@@ -244,15 +244,15 @@ def evidence(architecture: Architecture, layout: Layout, config: Config) -> tupl
     return (*lines, *architecture.notes(config))
 
 
-def _accepted(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
-    for generation, config, expected in _generated(architecture, layout):
+def _exact_match(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
+    for generation, config, expected in _layouts_to_try(architecture, layout):
         # the length first: it is cheap, and batch counters may lack but nothing may be over
         if len(expected) >= len(layout) and (expected == layout or _same_shapes(expected, layout)):
             return generation, config, expected
     return None
 
 
-def _generated(architecture: Architecture, layout: Layout) -> Iterator[tuple[Generation, dict[str, Any], Layout]]:
+def _layouts_to_try(architecture: Architecture, layout: Layout) -> Iterator[tuple[Generation, dict[str, Any], Layout]]:
     """Yield what each candidate would look like in each generation, newest first."""
     for candidate in architecture.candidates(layout):
         config = complete(architecture, candidate)

@@ -72,9 +72,9 @@ def _projection_renames(layout: Layout, places: tuple[int, ...]) -> tuple[Operat
         f"projection.backbone.{before}.": f"projection.{now}."
         for before, now in zip(places, PROJECTION_PLACES, strict=True)
     }
-    return tuple(Rename(name, _moved(name, moves)) for name in layout)
+    return tuple(Rename(name, _name_in_today(name, moves)) for name in layout)
 
 
-def _moved(name: str, moves: dict[str, str]) -> str:
+def _name_in_today(name: str, moves: dict[str, str]) -> str:
     found = next((before for before in moves if name.startswith(before)), "")
     return moves[found] + name[len(found) :] if found else name

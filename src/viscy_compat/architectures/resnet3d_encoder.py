@@ -48,7 +48,7 @@ def _backbone(layout: Layout) -> str:
     return min(RESNETS_3D, key=distance)
 
 
-def _mismatched(config: Config) -> bool:
+def _has_other_width(config: Config) -> bool:
     backbone = config["backbone"]
     return backbone in RESNETS_3D and config["embedding_dim"] != RESNETS_3D[backbone].width
 
@@ -85,7 +85,7 @@ class ResNet3dEncoder(Architecture):
     accepted_differences = (
         AcceptedDifference(
             id="resnet3d-embedding-dim",
-            applies=_mismatched,
+            applies=_has_other_width,
             reason="The head is fed with the backbone's width; any other embedding_dim built and failed in forward.",
             example=Case("resnet50-default-embedding", {"backbone": "resnet50"}, (2, 1, 8, 16, 16)),
         ),

@@ -59,7 +59,7 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     if len(layout) > _MOST_TENSORS:
         raise TooManyWays
     found: list[Alike] = []
-    for one in _fitting(architecture, bag_of(layout.values())):
+    for one in _with_this_bag(architecture, bag_of(layout.values())):
         if all(one.layout != other.layout for other in found):
             found.append(one)
     # the tree first: a file can be sorted, but nobody moves a layer to another module by chance
@@ -81,7 +81,7 @@ def _is_alike(architecture: Architecture, layout: Layout) -> bool:
         return False
 
 
-def _fitting(architecture: Architecture, bag: Bag) -> Iterator[Alike]:
+def _with_this_bag(architecture: Architecture, bag: Bag) -> Iterator[Alike]:
     for number, sketch in enumerate(architecture.sketches(bag)):
         if number > _MOST_SKETCHES:
             raise TooManyWays

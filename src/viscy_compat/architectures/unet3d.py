@@ -128,7 +128,7 @@ class Unet3d(Architecture):
         """Return the layout of the first state, in which each level holds the next."""
         footprint = self.footprint(config)
         end = convolution("conv_out", footprint.out_channels, footprint.dims[0], (3, 3, 3))
-        return dict([*_nested("net_recurse", footprint.in_channels, footprint.dims), *end])
+        return dict([*_levels_below("net_recurse", footprint.in_channels, footprint.dims), *end])
 
     def candidates(self, layout: Layout) -> Iterator[Config]:
         """Yield the configuration that the anchors show, of either state."""
@@ -184,7 +184,7 @@ class Unet3d(Architecture):
         return "" if places > 1 else "batch norm needs more than one place at the lowest level in train mode"
 
 
-def _nested(name: str, inputs: int, dims: tuple[int, ...]) -> Entries:
+def _levels_below(name: str, inputs: int, dims: tuple[int, ...]) -> Entries:
     width, *deeper = dims
     yield from _pair(f"{name}.sub_2conv_more", width, inputs)
     if not deeper:
@@ -194,7 +194,7 @@ def _nested(name: str, inputs: int, dims: tuple[int, ...]) -> Entries:
     yield from batch_norm(f"{name}.bn0", width)
     yield from transposed(f"{name}.convt", width, 2 * width, (2, 2, 2))
     yield from batch_norm(f"{name}.bn1", width)
-    yield from _nested(f"{name}.sub_u", width, tuple(deeper))
+    yield from _levels_below(f"{name}.sub_u", width, tuple(deeper))
 
 
 def _pair(name: str, outputs: int, inputs: int) -> Entries:

@@ -68,12 +68,12 @@ def run(arguments: Namespace) -> int:
             raise UsageError(what, where=where, fix="name files, or a folder that holds checkpoints")
         with Ledger(arguments.ledger or usual_ledger(paths)) as ledger:
             engine = engine_for(arguments.on, arguments.jobs, spool.count)
-            return _audited(
+            return _read_rows(
                 Audit(question, engine, ledger, fresh=arguments.fresh), engine, ledger, spool, policy, aside, arguments
             )
 
 
-def _audited(
+def _read_rows(
     audit: Audit,
     engine: Engine,
     ledger: Ledger,

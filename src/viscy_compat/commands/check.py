@@ -79,13 +79,13 @@ def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
     selection = selection_of(arguments.select, arguments.ignore)
     aside: list[Aside] = []
-    results = _against(arguments) if arguments.against is not None else _checked(arguments, aside)
+    results = _against(arguments) if arguments.against is not None else _check_results(arguments, aside)
     if arguments.expect is not None or arguments.expect_precision:
-        results = _expecting(results, statements_of(arguments), arguments)
+        results = _with_expectation(results, statements_of(arguments), arguments)
     return emit_each("check", (_with(selection, result) for result in results), arguments, aside=aside)
 
 
-def _checked(arguments: Namespace, aside: list[Aside]) -> Iterator[CheckResult]:
+def _check_results(arguments: Namespace, aside: list[Aside]) -> Iterator[CheckResult]:
     return check_paths(
         arguments.paths,
         class_name=arguments.class_name,
@@ -121,7 +121,7 @@ def _with(selection: Selection, result: CheckResult) -> CheckResult:
     return result._replace(findings=shown, ignored=(*ignored,))
 
 
-def _expecting(
+def _with_expectation(
     results: Iterator[CheckResult], statements: tuple[Statement, ...], arguments: Namespace
 ) -> Iterator[CheckResult]:
     """Yield each result with what outputs say of its file."""

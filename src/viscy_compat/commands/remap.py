@@ -105,17 +105,17 @@ def run(arguments: Namespace) -> int:
 def _with_card(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
     """Remap, and write the card of what was written where one is asked for."""
     if not arguments.card:
-        return _remapped(question, wish, arguments)
+        return _remap_file(question, wish, arguments)
     from viscy_compat.report.card import source_digest, with_card
 
     if_exists: IfExists = "overwrite" if arguments.force else "refuse"
     digest = source_digest(arguments.path, arguments.card, if_exists)
-    return with_card(_remapped(question, wish, arguments), digest, arguments.card, if_exists)
+    return with_card(_remap_file(question, wish, arguments), digest, arguments.card, if_exists)
 
 
-def _remapped(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
+def _remap_file(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
     if arguments.expect:
-        return _expected(question, wish, arguments)
+        return _remap_with_expectation(question, wish, arguments)
     return fulfil(question, wish, prover=_prover(arguments))
 
 
@@ -199,7 +199,7 @@ def _prover(arguments: Namespace) -> Prover | None:
     return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
 
 
-def _expected(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
+def _remap_with_expectation(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
     from viscy_compat.outputs.expectation import Expectation, remap_expecting
 
     with Expectation(

@@ -40,7 +40,7 @@ def judge(
     choice = choose_set(lean, class_name)
     row = choice.pick
     if row is None:
-        return _undecided(checkpoint, choice)
+        return _ask_which_set(checkpoint, choice)
     whole, view = with_dropped(checkpoint, lean, row.checkpoint, row.view) if drops else (row.checkpoint, row.view)
     if row.inference is None:
         return _stranger(row.checkpoint, class_name, choice)._replace(checkpoint=whole)
@@ -139,7 +139,7 @@ def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
 _LOADABLE = ("compatible", "remappable")
 
 
-def _undecided(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
+def _ask_which_set(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
     question = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
     findings = causes.most_severe_first((question, *checkpoint.findings))

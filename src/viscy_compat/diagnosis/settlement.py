@@ -109,7 +109,7 @@ def settle(
 
     rows = (*statements, *statements_of_file(checkpoint))
     knowledge = gather(by_weights.architecture, by_weights.config, by_weights.generation.name, rows)
-    ignored = _ignored(by_weights, knowledge, checkpoint.path, alone=alone)
+    ignored = _about_ignored_values(by_weights, knowledge, checkpoint.path, alone=alone)
     return settle_with(layout, by_weights, knowledge)._replace(ignored=ignored)
 
 
@@ -148,7 +148,7 @@ def _knowledge_without(knowledge: Knowledge, names: Iterable[str]) -> Knowledge:
     return knowledge._replace(values={name: row for name, row in knowledge.values.items() if name not in names_out})
 
 
-def _ignored(inference: Inference, knowledge: Knowledge, path: str, *, alone: bool) -> tuple[Finding, ...]:
+def _about_ignored_values(inference: Inference, knowledge: Knowledge, path: str, *, alone: bool) -> tuple[Finding, ...]:
     """Refuse what the user states and cannot be about the class; beside other files, only say so."""
     if not knowledge.foreign and not knowledge.silent:
         return ()

@@ -30,14 +30,14 @@ def agreement_lines(agreement: Agreement, style: Style) -> Iterator[str]:
     for name, values in agreement.left_open.items():
         left = " or ".join(spell(value) for value in values)
         yield from labelled_lines("open", f"{name}={left}: these outputs do not tell them apart", style)
-    yield from _listed("excluded", (row for row in agreement.alterations if row.answer == "excluded"), style)
-    yield from _listed("not excl.", agreement.undecided, style)
+    yield from _list_outputs("excluded", (row for row in agreement.alterations if row.answer == "excluded"), style)
+    yield from _list_outputs("not excl.", agreement.undecided, style)
     if agreement.resolution and not agreement.refusal:
         words = f"whatever else moves these outputs by less than {agreement.resolution:.2g} (relative L2)"
         yield from labelled_lines("not excl.", words, style)
 
 
-def _listed(label: str, rows: Iterable[Alternative], style: Style) -> Iterator[str]:
+def _list_outputs(label: str, rows: Iterable[Alternative], style: Style) -> Iterator[str]:
     """Yield alternatives, with their figures where they are asked for or decide nothing."""
     for row in rows:
         figures = (

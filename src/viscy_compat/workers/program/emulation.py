@@ -56,9 +56,9 @@ class Rounding(TorchDispatchMode):
             return function(*widened, **kwargs).to(args[1].dtype)
         if kind == "convolution":
             depthwise = args[8] > 1 and args[8] == args[0].shape[1]
-            return function(*(args if depthwise else _rounded(args, (0, 1))), **kwargs)
+            return function(*(args if depthwise else _round_to_tf32(args, (0, 1))), **kwargs)
         if self.name == "tf32-all":
-            args = _rounded(args, (1, 2) if kind in ("addmm", "baddbmm") else (0, 1))
+            args = _round_to_tf32(args, (1, 2) if kind in ("addmm", "baddbmm") else (0, 1))
         return function(*args, **kwargs)
 
 
@@ -66,7 +66,7 @@ def _as(dtype: Any, value: Any) -> Any:
     return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
-def _rounded(args: Any, places: Any) -> Any:
+def _round_to_tf32(args: Any, places: Any) -> Any:
     return [_to_tf32(value) if place in places else value for place, value in enumerate(args)]
 
 
