@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import stat
 
-from viscy_compat.annotations import IO, Iterable, Iterator
-from viscy_compat.errors import CompatError, UsageError
+from viscy_compat.annotations import IO, Iterable, Iterator, Sequence
+from viscy_compat.errors import CompatError, OutputRefused, UsageError
 
 
 class NotOpened(Exception):
@@ -188,3 +188,28 @@ def _kind_of(mode: int) -> str:
         if test(mode):
             return kind
     return "a device"
+
+
+def refuse_collisions(outputs: Sequence[str], inputs: Iterable[str]) -> None:
+    """Refuse to write to a file that is read, or twice to one; nothing is touched.
+
+    Raises
+    ------
+    OutputRefused
+        Where an output is an input or another output, by whatever name; pipes and devices hold more than one.
+    """
+    taken = [path for path in inputs if os.path.isfile(path)]
+    for place, path in enumerate(outputs):
+        if os.path.exists(path) and not os.path.isfile(path):
+            continue
+        if any(_is_same(path, other) for other in taken):
+            raise OutputRefused("this is an input, and inputs stay as they are", where=path, fix="choose another name")
+        if any(_is_same(path, other) for other in outputs[:place]):
+            raise OutputRefused("two outputs would be this file", where=path, fix="choose another name for one of them")
+
+
+def _is_same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except (OSError, ValueError):
+        return os.path.abspath(path) == os.path.abspath(other)

@@ -12,6 +12,7 @@ from viscy_compat.commands.sources import teller
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
+from viscy_compat.regular_files import refuse_collisions
 from viscy_compat.report import emit, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.output import IfExists
@@ -174,6 +175,7 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
             f"remap takes one file, and here are {1 + len(arguments.more)}",
             fix=fix if both else f"the output goes after -o: viscy-compat remap {first} -o {second}",
         )
+    _refuse_shared_paths(arguments)
     if arguments.in_place and is_address(arguments.path):
         raise UsageError("what lies behind an address is only read", where=arguments.path, fix="-o OUT")
     if arguments.in_place and os.path.isdir(arguments.path):
@@ -183,6 +185,16 @@ def _refuse_odd_paths(arguments: Namespace) -> None:
         name = os.path.basename(os.path.normpath(arguments.path))
         out = os.path.join(arguments.out, f"{os.path.splitext(name)[0]}.safetensors")
         raise UsageError("this is a folder, and -o takes a file", where=arguments.out, fix=f"-o {quote_path(out)}")
+
+
+def _refuse_shared_paths(arguments: Namespace) -> None:
+    """Refuse outputs that are one file, or one that is read besides the checkpoint, which `write` looks after."""
+    reports = (output.partition(":")[2] for output in arguments.output)
+    outputs = (arguments.out, arguments.write_plan, arguments.shim, arguments.card, *reports)
+    inputs = (arguments.plan, arguments.against, arguments.expect, *arguments.config)
+    refuse_collisions(list(filter(None, outputs)), filter(None, inputs))
+    if arguments.card:
+        refuse_collisions([arguments.card], [arguments.path])
 
 
 _INPUTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".json")

@@ -23,7 +23,7 @@ from viscy_compat.annotations import (
 )
 from viscy_compat.errors import Interrupted, OutputRefused, UsageError
 from viscy_compat.findings import Aside, Report, Result, selection_of
-from viscy_compat.regular_files import open_fifo
+from viscy_compat.regular_files import open_fifo, refuse_collisions
 from viscy_compat.report.terminal import Style
 
 if TYPE_CHECKING:
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 AS_THEY_COME = ("check", "inspect", "zoo", "explain")
 """Commands whose results are printed as they come in ``jsonl``."""
+
+_CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")
+"""Endings of files that stay, were they named by mistake: a folder that is read may hold them."""
 
 FORMATS = ("text", "json", "jsonl", "github", "junit", "sarif", "markdown", "html")
 
@@ -170,6 +173,10 @@ def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
     targets = [_target(output, formats) for output in arguments.output]
     for _, path in targets:
         _refuse_early(path)
+    if targets:
+        given = [word for value in vars(arguments).values() for word in (value if isinstance(value, list) else [value])]
+        # whatever the command line names besides is read, or written by somebody else
+        refuse_collisions([path for _, path in targets], [word for word in given if isinstance(word, str)])
     return targets
 
 
@@ -216,6 +223,10 @@ def _refuse_early(path: str) -> None:
         raise OutputRefused("this is a folder", where=path, fix="give --output the name of a file")
     if not os.path.isdir(folder):
         raise OutputRefused("there is no such folder", where=folder, fix="make it, or choose another --output")
+    if path.lower().endswith(_CHECKPOINTS) and os.path.isfile(path):
+        raise OutputRefused(
+            "by its name this is a checkpoint, which no report replaces", where=path, fix="choose another --output"
+        )
 
 
 def _add_job_summary(report: Report[Result]) -> None:
