@@ -233,6 +233,17 @@ def _never(config: Config) -> bool:
     return False
 
 
+def as_settled(name: str) -> Callable[[Config, Config], Iterable[Config]]:
+    """Return the values of an argument that an ambiguity before its own settles along with another one: one is left.
+
+    Examples
+    --------
+    >>> as_settled("depth")({"depth": 5, "width": 8}, {})
+    ({'depth': 5},)
+    """
+    return lambda config, stated: ({name: config[name]},)
+
+
 class Generation(NamedTuple):
     """One state of the old class's layout: the releases that had it, and the way to today's layout.
 

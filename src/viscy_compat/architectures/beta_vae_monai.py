@@ -205,8 +205,8 @@ def _config_of_layers(layers: _Layers, kernel: Shape, up: Shape, last: tuple[int
         "out_channels": layers.outputs,
         "channels": layers.channels,
         "strides": tuple(stride[0] for stride in strides),
-        "kernel_size": _shorten_kernel(kernel),
-        "up_kernel_size": _shorten_kernel(up),
+        "kernel_size": _one_or_each(kernel),
+        "up_kernel_size": _one_or_each(up),
         "inter_channels": layers.inter or None,
         **({"num_inter_units": layers.inter_units} if layers.inter else {}),
     }
@@ -322,8 +322,9 @@ def _shown_strides(layout: Layout, layers: int, kernel: tuple[int, ...], units: 
     return [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
 
 
-def _shorten_kernel(kernel: tuple[int, ...]) -> int | tuple[int, ...]:
-    return kernel[0] if len(set(kernel)) == 1 else kernel
+def _one_or_each(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
+    """Return sizes as a user would state them: one number where all axes have the same."""
+    return sizes[0] if len(set(sizes)) == 1 else sizes
 
 
 def _sides_before(sides: Sequence[int], strides: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
@@ -391,11 +392,7 @@ def _strides_between(
             reduced = tuple(-(-side // others) for side in sides)
             # a stride rounds up, so that the least one that is enough is taken
             step = tuple(-(-side // end) for side, end in zip(reduced, last, strict=True))
-            yield tuple(_alike(step) if place == layer else fixed for place, fixed in enumerate(least))
-
-
-def _alike(step: tuple[int, ...]) -> int | tuple[int, ...]:
-    return step[0] if len(set(step)) == 1 else step
+            yield tuple(_one_or_each(step) if place == layer else fixed for place, fixed in enumerate(least))
 
 
 def _steps(strided: bool, hidden: bool, footprint: MonaiFootprint, per_axis: bool) -> tuple[Any, ...]:
@@ -757,8 +754,8 @@ class BetaVaeMonai(Architecture):
             "latent_size": first_size(layout, "model.mu.bias", "model.mu.weight", default=1),
             "channels": channels,
             "strides": tuple(stride[0] for stride in strides),
-            "kernel_size": _shorten_kernel(kernel),
-            "up_kernel_size": _shorten_kernel(up[2:]),
+            "kernel_size": _one_or_each(kernel),
+            "up_kernel_size": _one_or_each(up[2:]),
             "num_res_units": units,
             "norm": "batch" if f"{first}.{ended}.N.weight" in layout else "instance",
             "act": _shown_activation(first_size(layout, f"{first}.{ended}.A.weight", default=0)),

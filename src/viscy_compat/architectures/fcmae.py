@@ -25,6 +25,7 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     Signature,
     TupleOf,
+    as_settled,
     last_release,
     published_at,
 )
@@ -171,11 +172,6 @@ def _joint_depths(config: Config, stated: Config) -> Iterator[Config]:
     for depth in _depths_for(width // (config["in_stack_depth"] // kernel), kernel, width):
         if planes % depth == 0:
             yield {"in_stack_depth": depth, "out_channels": planes // depth}
-
-
-def _output_channels(config: Config, stated: Config) -> Iterator[Config]:
-    """Yield the output channels that go with the depth that was settled."""
-    yield {"out_channels": config["out_channels"]}
 
 
 def _dims(config: Config) -> Domain:
@@ -366,7 +362,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
             "without convolutions in the head only the product of depth and output channels shows",
             _joint_depths,
         ),
-        Ambiguity("out_channels", "predictions", "see in_stack_depth", _output_channels),
+        Ambiguity("out_channels", "predictions", "see in_stack_depth", as_settled("out_channels")),
     )
     anchors = (
         "encoder.stem.conv3d.weight",

@@ -16,6 +16,7 @@ from viscy_compat.architectures.architecture import (
     Floats,
     Generation,
     Integers,
+    as_settled,
     last_release,
 )
 from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
@@ -66,11 +67,6 @@ def _depths(config: Config, stated: Config) -> Iterator[Config]:
         outputs = [stated["out_stack_depth"]] if "out_stack_depth" in stated else list(range(1, _DEPTHS_OFFERED + 1))
     for depth in outputs:
         yield {"in_stack_depth": depth + fewer, "out_stack_depth": depth}
-
-
-def _out_depth(config: Config, stated: Config) -> Iterator[Config]:
-    """Yield the output depth that goes with the input depth that was settled."""
-    yield {"out_stack_depth": config["out_stack_depth"]}
 
 
 class Unet25d(PlainUnet):
@@ -143,7 +139,7 @@ class Unet25d(PlainUnet):
             _depths,
             complete=False,
         ),
-        Ambiguity("out_stack_depth", "nothing", "see in_stack_depth", _out_depth),
+        Ambiguity("out_stack_depth", "nothing", "see in_stack_depth", as_settled("out_stack_depth")),
     )
     anchors = (
         "down_conv_block_0.Conv3d_0.weight",

@@ -23,6 +23,7 @@ from viscy_compat.architectures.architecture import (
     Integers,
     Repeated,
     TupleOf,
+    as_settled,
 )
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm, transposed
@@ -446,11 +447,6 @@ def _head_candidates(config: Config, stated: Config) -> Iterator[Config]:
             yield {"num_heads": heads, "dim_head": width}
 
 
-def _head_width(config: Config, stated: Config) -> Iterator[Config]:
-    """Yield the width that goes with the number of heads that was settled."""
-    yield {"dim_head": config["dim_head"]}
-
-
 VIT_AMBIGUITIES = (
     Ambiguity(
         "input_spatial_size",
@@ -461,7 +457,7 @@ VIT_AMBIGUITIES = (
         certain=lambda config: prod(token_grid(config)) == 1,
     ),
     Ambiguity("num_heads", "predictions", "the weights show the width of all heads together", _head_candidates),
-    Ambiguity("dim_head", "predictions", "see num_heads", _head_width),
+    Ambiguity("dim_head", "predictions", "see num_heads", as_settled("dim_head")),
 )
 VIT_ANCHORS = (
     "inconv.weight",

@@ -158,7 +158,7 @@ class _Walk:
             if here and not self._keep_classes:
                 pairs = zip((entries or [])[::2], (entries or [])[1::2], strict=True)
                 left = [pair for pair in pairs if not any(id(part) in self._refused for part in pair)]
-                now = _with_entries(now, [item for pair in left for item in pair])
+                now = with_entries(now, [item for pair in left for item in pair])
             if now is not node:
                 replacements[id(node)] = now
             # a stack: reversed, so that places are named in the order in which the file has them
@@ -227,8 +227,14 @@ def _at_fault_in_call(node: Call) -> tuple[str, ...]:
     return () if fine else (path,)
 
 
-def _with_entries(node: Node, entries: list[Node]) -> Node:
-    """Return a dictionary of the kind of a node, with other entries."""
+def with_entries(node: Node, entries: list[Node]) -> Node:
+    """Return a dictionary of the kind of a node, with other entries.
+
+    Examples
+    --------
+    >>> with_entries(Dict(["a", 1]), ["b", 2]).entries
+    ['b', 2]
+    """
     if type(node) is not Call:
         return Dict(entries)
     copy = Call(node.function, node.args, node.kind, node.kwargs)

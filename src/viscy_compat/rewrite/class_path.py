@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Node, entries_of
+from viscy_compat.checkpoint.pickle_nodes import Node, entries_of
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
+from viscy_compat.rewrite.admission import with_entries
 
 KEY = "_class_path"
 """The hyper-parameter in which LightningCLI notes the class that it built."""
@@ -38,13 +39,4 @@ def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:
         )
     pairs = zip(entries[::2], entries[1::2], strict=True)
     entries_now = [item for key, value in pairs for item in (key, path if key == KEY else value)]
-    return {id(node): _like(node, entries_now)}
-
-
-def _like(node: Node, entries: list[Node]) -> Node:
-    """Return a dictionary of the kind of a node, with other entries."""
-    if type(node) is not Call:
-        return Dict(entries)
-    copy = Call(node.function, node.args, node.kind, node.kwargs)
-    copy.entries, copy.items, copy.states = entries, node.items, node.states
-    return copy
+    return {id(node): with_entries(node, entries_now)}
