@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from support.schema import assert_described
 from support.typed import NAMES, furnish, printed
 from viscy_compat.report.terminal import Style, size
 
@@ -112,6 +113,7 @@ def test_nothing_of_the_json_is_lost(
 ) -> None:
     monkeypatch.chdir(folder)
     report = json.loads(printed(name, capsys, monkeypatch, format="json", style=Style()))
+    assert_described(report)
     document = printed(name, capsys, monkeypatch, format=format, style=Style(verbose=True))
     words = plain(format, document)
     lost = [
