@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from viscy_compat.architectures import class_names
 from viscy_compat.errors import lacking
+from viscy_compat.exhibits import Exhibits, Paste
 from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.named import NamedTuple
 
@@ -28,6 +29,11 @@ class CompletionScript(NamedTuple):
     def title(self) -> str:
         """The shell."""
         return self.shell
+
+    def exhibits(self) -> Exhibits:
+        """Return the script as something to paste."""
+        sentence = f"A script of {self.script.count(chr(10))} lines that completes the command line in {self.shell}."
+        return Exhibits(sentence=sentence, pastes=(Paste(f"script for {self.shell}", self.script.rstrip(chr(10))),))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""

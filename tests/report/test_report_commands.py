@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 from xml.etree.ElementTree import fromstring
 
 import pytest
 
 from support.assembly import lightning, list_of, mapping, tensor, text, zipped
+from support.results import REPORTS
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
 from viscy_compat.gating.check import hollow
-from viscy_compat.report import FORMATS
+from viscy_compat.report import FORMATS, render
+from viscy_compat.report.terminal import Style
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +101,31 @@ def test_no_text_in_a_file_acts_on_a_terminal_or_begins_a_line(
     main([*words, "a.ckpt", "--format", format])
     out, err = capsys.readouterr()
     assert not re.search(r"^begins|[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", out + err, re.MULTILINE)
+
+
+def test_every_mark_of_the_matrix_of_a_gate_leads_to_what_is_said_of_it() -> None:
+    page = render(REPORTS["gate"](), "html", Style())
+    matrix = page[page.index("<table") : page.index("</table>")]
+    assert matrix.count('class="mark') == matrix.count("<a href=") == 9
+    for place in re.findall('href="#(result-[0-9]+)"', matrix):
+        assert f'<section id="{place}"' in page
+    # what was left out is no check mark
+    assert '\u25cb <span class="word">left out' in matrix
+
+
+def test_a_command_that_is_stopped_is_not_said_to_hold() -> None:
+    for format in ("html", "markdown", "junit", "github"):
+        document = render(REPORTS["doctor"](), format, Style())
+        assert "Stopped here: explore, verify; broken: surroundings." in document
+    assert "| `explore` | stopped |" in render(REPORTS["doctor"](), "markdown", Style())
+
+
+def test_the_page_of_a_script_holds_it_to_copy(capsys: pytest.CaptureFixture[str]) -> None:
+    script = {}
+    for format in ("text", "html", "markdown", "junit", "github"):
+        assert main(["completion", "bash", "--format", format]) == 0
+        script[format] = capsys.readouterr().out
+    assert script["text"].strip() in unescape(script["html"])
+    assert f"```\n{script['text'].strip()}\n```" in script["markdown"]
+    for format in ("html", "markdown", "junit", "github"):
+        assert "lines that completes the command line in bash." in script[format]

@@ -84,6 +84,10 @@ byId("view").addEventListener("scroll", () => {
   const view = byId("view");
   if (view.scrollTop + 2 * view.clientHeight > view.scrollHeight) more();
 });
+// paper has no end to scroll to
+addEventListener("beforeprint", () => {
+  while (shown < found.length) more();
+});
 for (const button of document.querySelectorAll("[data-by]")) {
   button.addEventListener("click", () => sortBy(Number(button.dataset.by), button));
 }

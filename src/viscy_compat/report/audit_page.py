@@ -64,7 +64,8 @@ _CONTROLS: Final = """<form id="filter" role="search">
 
 
 def _summary_table(outcome: AuditOutcome) -> Iterator[str]:
-    yield '<details open><summary>Summary</summary><div class="wide"><table class="summary">'
+    yield '<details open><summary>Summary</summary><div class="wide" tabindex="0" role="group" aria-label="summary">'
+    yield '<table class="summary">'
     yield "<tr><th>by</th><th>value</th><th>files</th><th>bytes</th><th>for example</th></tr>\n"
     for row in outcome.tally.rows():
         examples = "<br>".join(escape(printable(name)) for name in row.examples)

@@ -43,6 +43,8 @@ def verdict_of(result: Result, command: str, data: Data) -> str:
         return "a map"
     if command == "explore" and "exact" in data:
         return answer_verdict(data)
+    if command == "doctor" and "ready" in data:
+        return "ready" if data["ready"] else "stopped"
     if command == "diff":
         return "differs" if result.exit_code else "equal"
     if command in words and not result.exit_code:
@@ -194,7 +196,9 @@ def _verify(result: Result, data: Data) -> Exhibits:
     went = ("equal", f"{spell_count(len(data['failures']), 'difference')}", "undecided")[result.exit_code]
     cases = spell_count(data["configurations"], "case")
     sentence = f"Generation {data['generation']}, {cases} compared with {old} {source['revision']}{proven}: {went}."
-    return Exhibits(sentence=sentence, tables=tuple(filter(None, (_conditions(data),))))
+    sides = {", ".join(lines) for lines in data.get("isolation", ())}
+    isolation = (Fact("isolation of each side", "; ".join(sorted(sides))),) if sides else ()
+    return Exhibits(sentence=sentence, facts=isolation, tables=tuple(filter(None, (_conditions(data),))))
 
 
 def _conditions(data: Data) -> Table | None:

@@ -129,7 +129,7 @@ def _tables(page: Page) -> Iterator[str]:
             [
                 f'<a href="#result-{number}"><code>{text(part.title)}</code></a>',
                 _verdict(part),
-                text(part.kind),
+                text(part.kind or "-"),
                 text(", ".join(part.codes) or "-"),
             ]
             for number, part in enumerate(headings)
@@ -172,7 +172,8 @@ def _inside(section: Section, *, alone: bool) -> Iterator[str]:
 
 
 def _paste(paste: Paste) -> str:
-    code = f"<pre><code>{text(paste.code)}</code></pre>"
+    lines = "\n".join(map(text, paste.code.split("\n")))
+    code = f"<pre><code>{lines}</code></pre>"
     return f'<figure class="paste"><figcaption>{text(paste.label)}</figcaption><div>{code}</div></figure>'
 
 
@@ -233,12 +234,17 @@ def _fold(title: str, body: str) -> str:
 def _table(table: Table, places: Mapping[tuple[str, str], str] | None = None) -> str:
     rows = [
         [
-            _cell(cell, (places or {}).get((row[0], column.strip()), ""))
+            _cell(cell, _place_of(row[0], column.strip(), places or {}))
             for cell, column in zip(row, table.columns, strict=True)
         ]
         for row in table.rows
     ]
     return _grid(table.title, table.columns, rows)
+
+
+def _place_of(about: str, group: str, places: Mapping[tuple[str, str], str]) -> str:
+    """Return where a cell is told: at what its stage says of the class, or of all classes together."""
+    return places.get((about, group)) or places.get(("", group), "")
 
 
 def _cell(words: str, place: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from xml.sax.saxutils import escape, quoteattr
 
-from viscy_compat.exhibits import Table
+from viscy_compat.exhibits import Paste, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
@@ -69,10 +69,15 @@ def facts_of(section: Section) -> list[str]:
     """Return what a section shows besides findings, a line each."""
     exhibits = section.exhibits
     notes = [] if section.exit_code else _lines(section.messages)
-    lines = [exhibits.sentence, section.lead, *notes, *(f"{paste.label}: {paste.code}" for paste in exhibits.pastes)]
+    lines = [exhibits.sentence, section.lead, *notes, *map(_pasted, exhibits.pastes)]
     lines += [f"{fact.name}: {fact.value}" for fact in exhibits.facts]
     lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in exhibits.tables for row in table.rows]
     return [line for line in lines if line]
+
+
+def _pasted(paste: Paste) -> str:
+    """Return what is to be pasted in a line; a whole script is printed by other formats."""
+    return f"{paste.label}: {paste.code}" if "\n" not in paste.code else ""
 
 
 def _cells(table: Table, row: tuple[str, ...]) -> list[str]:

@@ -74,6 +74,21 @@ def code(words: str) -> str:
     return f"{fence} {line} {fence}"
 
 
+def block(words: str) -> str:
+    """Return a code block that shows lines as they are, fences included.
+
+    Examples
+    --------
+    >>> print(block("a\\n```b"))
+    ````
+    a
+    ```b
+    ````
+    """
+    fence = "`" * max(3, 1 + max(len(run) for run in _backticks(words)))
+    return f"{fence}\n{words}\n{fence}"
+
+
 def table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """Return a table of cells that are escaped already."""
     heads = list(columns)
@@ -109,6 +124,9 @@ def _part(section: Section, style: Style, *, alone: bool) -> Iterator[str]:
     if section.messages:
         yield "\n".join(_item(message, None if style.verbose else KEYS) for message in section.messages)
     for paste in section.exhibits.pastes:
+        if "\n" in paste.code:
+            yield f"{text(paste.label[0].upper() + paste.label[1:])}:\n\n{block(paste.code)}"
+            continue
         yield f"{text(paste.label[0].upper() + paste.label[1:])}: {code(paste.code)}"
     if section.next and not section.exhibits.pastes:
         yield f"Next: {code(section.next)}"

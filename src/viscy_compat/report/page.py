@@ -113,7 +113,7 @@ def page_of(report: Report[Result]) -> Page:
     return Page(
         title=f"viscy-compat {report.command}",
         verdict=WORDS[report.exit_code],
-        word=(report.verdict if report.command == "check" else None) or WORDS[report.exit_code],
+        word=_word(report),
         sentence=sentence(report, sections),
         headline=headline_of(report),
         exit_code=report.exit_code,
@@ -121,6 +121,13 @@ def page_of(report: Report[Result]) -> Page:
         exhibits=report.exhibits or Exhibits(),
         is_list=report.command in _LISTS and not report.exit_code,
     )
+
+
+def _word(report: Report[Result]) -> str:
+    """Return the word that a page begins with: the worst verdict of `check`, what `remap` did, or that of the exit code."""
+    if report.command == "remap" and not report.exit_code:
+        return "written" if any(getattr(result, "written", None) for result in report.results) else "planned"
+    return (report.verdict if report.command == "check" else None) or WORDS[report.exit_code]
 
 
 def headline_of(report: Report[Result]) -> str:
@@ -144,7 +151,7 @@ _LISTS = {
 _NOUNS = {"zoo": "checkpoint", "inspect": "file", "explain": "finding code"}
 """What commands list that judge nothing."""
 
-_SPEAK_FOR_THEMSELVES = ("check", "explore", "inspect", "diff", "record", "remap", "verify")
+_SPEAK_FOR_THEMSELVES = ("check", "completion", "explore", "inspect", "diff", "record", "remap", "verify")
 """Commands whose only result says in its sentence how the whole went."""
 
 
@@ -163,6 +170,8 @@ def sentence(report: Report[Result], sections: Sections | None = None) -> str:
         doubt = " The run itself is in doubt." if report.exit_code > codes[0] else ""
         (only,) = sections
         return (only.exhibits.sentence or f"{only.title}: {only.verdict}.") + doubt
+    if report.command == "doctor":
+        return _stopped(report)
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
     if sections and len(sections) > 1 and report.command in ("check", "audit"):
@@ -178,6 +187,15 @@ def sentence(report: Report[Result], sections: Sections | None = None) -> str:
         return f"All {len(codes)} hold, but the run itself is in doubt."
     whole = ", ".join(_besides(report)) or (f"All {len(codes)} hold" if len(codes) > 1 else "It holds")
     return (", ".join(parts) or whole) + "."
+
+
+def _stopped(report: Report[Result]) -> str:
+    """Say which commands would not run, those among them that nobody asked for."""
+    rows = [(result.title, result.to_dict()) for result in report.results]
+    stopped = [title for title, data in rows if not data.get("ready", True)]
+    broken = [title for title, data in rows if "ready" not in data and data["findings"]]
+    parts = [f"Stopped here: {', '.join(stopped)}" if stopped else "Every command that was looked at is ready", *broken]
+    return f"{'; broken: '.join(parts)}."
 
 
 def _besides(report: Report[Result]) -> list[str]:

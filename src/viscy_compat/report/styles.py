@@ -14,6 +14,12 @@ SIGNS = {
     "incompatible": "\u2717",
     "unknown": "?",
     "unreadable": "!",
+    "waived": "~",
+    "left out": "\u25cb",
+    "ready": "\u2713",
+    "stopped": "\u25cb",
+    "written": "\u2713",
+    "planned": "\u2713",
 }
 """What stands before a word for those who see no colours."""
 
@@ -25,6 +31,10 @@ KINDS = {
     "unreadable": "findings",
     "waived": "undecided",
     "left out": "undecided",
+    "ready": "holds",
+    "stopped": "undecided",
+    "written": "holds",
+    "planned": "holds",
 }
 """The colour of a verdict, where it is not that of the exit code."""
 
