@@ -243,7 +243,7 @@ class Report(Generic[ResultT]):
     command : str
         The command that made it (``"check"``).
     results : Iterable[Result]
-        One for each file or class.
+        One for each file or class. A sequence that nobody changes is kept as it is: it may make its results anew each time.
     headline : str, optional
         What must be said first: the source that was compared with, a fall-back.
     exit_code : int, optional
@@ -270,7 +270,9 @@ class Report(Generic[ResultT]):
         aside: Sequence[Aside] = (),
     ) -> None:
         self.command, self.headline = command, headline
-        self.results: tuple[ResultT, ...] = tuple(results)
+        # a list may be changed by whoever made it
+        fixed = results if isinstance(results, Sequence) and not isinstance(results, list) else tuple(results)
+        self.results: Sequence[ResultT] = fixed
         self._floor = max(exit_code, 2 if interrupted else 0)
         self.exhibits, self.interrupted, self.aside = exhibits, interrupted, aside
 

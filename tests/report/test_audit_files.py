@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import gc
 import io
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,7 @@ from viscy_compat.findings import Aside
 from viscy_compat.fleet.outcome import AuditOutcome, Policy
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally
-from viscy_compat.report.audit_files import AUDIT_FORMATS, COLUMNS, pieces, write_file
+from viscy_compat.report.audit_files import AUDIT_FORMATS, COLUMNS, RowsReadAnew, pieces, write_file
 from viscy_compat.report.terminal import Style
 
 ROWS = [
@@ -123,3 +125,39 @@ def _on_a_terminal(words: list[str]) -> str:
         os.close(ours)
         run.wait()
     return b"".join(parts).decode()
+
+
+@pytest.mark.parametrize("format", ["markdown", "sarif", "junit", "github"])
+def test_no_format_holds_the_rows_of_an_audit(format: str) -> None:
+    """A row is gone once the next one is read: those of a million files would be gigabytes."""
+    alive: list[int] = []
+
+    def rows() -> Iterator[AuditRow]:
+        for place in range(30):
+            # a row is a tuple, which cannot be watched; nothing else here holds so large a text
+            alive.append(sum(isinstance(held, str) and held.startswith(MARK) for held in held_by_rows()))
+            yield AuditRow(f"{place}.ckpt", "incompatible", codes={"VC201": 1}, mark=f"{MARK}{place}")
+
+    def held_by_rows() -> list[object]:
+        return [held for row in gc.get_objects() if type(row) is AuditRow for held in row]
+
+    tally = Tally()
+    for row in rows():
+        tally.add(row)
+    alive.clear()
+    document = "".join(pieces(AuditOutcome(rows, tally, Policy(), 1), format, Style()))
+    assert "29.ckpt" in document or format == "github"
+    # a few stand in what is just being made
+    assert max(alive) < 10
+
+
+MARK = "row of a test "
+
+
+def test_rows_that_are_read_anew_are_those_of_the_outcome() -> None:
+    found = RowsReadAnew(outcome(Policy(allow=("incompatible",))))
+    assert [row.title for row in found] == [row.file for row in outcome().rows()]
+    assert len(found) == len([*found])
+    first, *more = found
+    assert (found[0].title, found[0].exit_code) == (first.title, first.exit_code)
+    assert [row.title for row in found[1:]] == [row.title for row in more]

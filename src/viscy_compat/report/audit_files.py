@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, cast
+from typing import Any, Final, cast, overload
 
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
@@ -65,9 +65,29 @@ def pieces(outcome: AuditOutcome, format: str, style: Style) -> Iterator[str]:
 
         yield from page(outcome)
     else:
-        rows = [ReportedRow(row, outcome.policy.exit_code(row)) for row in outcome.rows()]
-        report = Report("audit", rows, interrupted=outcome.interrupted, aside=outcome.aside)
+        report = Report("audit", RowsReadAnew(outcome), interrupted=outcome.interrupted, aside=outcome.aside)
         yield from report_pieces(report, format, style)
+
+
+class RowsReadAnew(Sequence[ReportedRow]):
+    """The rows of an audit as results of a report, read from the ledger each time somebody goes through them."""
+
+    def __init__(self, outcome: AuditOutcome) -> None:
+        self._outcome = outcome
+
+    def __len__(self) -> int:
+        return self._outcome.tally.files
+
+    def __iter__(self) -> Iterator[ReportedRow]:
+        return (ReportedRow(row, self._outcome.policy.exit_code(row)) for row in self._outcome.rows())
+
+    @overload
+    def __getitem__(self, place: int) -> ReportedRow: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[ReportedRow]: ...
+    def __getitem__(self, place: int | slice) -> ReportedRow | list[ReportedRow]:
+        """Return one row, or those of a slice."""
+        return [*self][place]
 
 
 def json_line(row: AuditRow) -> str:
