@@ -1,6 +1,8 @@
-"""How the cost of a command grows with the number of tensors: python tools/bench/growth.py [--sizes N,N,...]
+"""How the cost of a command grows: python tools/bench/growth.py [--sizes N,N,...] [--files N,N,...] [--formats F,F,...]
 
-Each size is run three times and the smallest processor time counts, less that of the smallest file, which is start-up.
+With the number of tensors in a file (`remap --against`), and with the number of files in a folder (`check`, and with
+``--audit`` also `audit`), in processor time and in peak memory, for each format. Each size is run three times and the
+smallest processor time counts, less that of the smallest input, which is start-up; memory is that above start-up, too.
 The exponent is the slope between neighbouring sizes on logarithmic scales: 1 is linear, 2 is quadratic.
 """
 
@@ -14,9 +16,16 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
+
+from viscy_compat.architectures import find
+from viscy_compat.architectures.architecture import complete
+from viscy_compat.checkpoint.dtypes import ITEMSIZES
+from viscy_compat.report.audit_files import AUDIT_FORMATS
 
 LEAVES = ("attn.qkv.weight", "attn.proj.weight", "norm.weight", "norm.bias", "mlp.fc1.weight", "mlp.fc2.weight")
 RENAMED = ("mixer.qkv.weight", "mixer.out.weight", "ln.weight", "ln.bias", "ffn.fc1.weight", "ffn.fc2.weight")
@@ -24,55 +33,117 @@ SHAPES = ((6, 2), (2, 3), (2,), (2,), (8, 2), (2, 8))
 BLOCKS = 10
 """In one stage. Names have two numbers, and one of them becomes part of a word (`stages.3` is `stage_3`, as in timm), so
 that the rows of a plan fold stage by stage."""
+DTYPES = {"float32": "F32", "int64": "I64"}
+PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
+VISCY = [sys.executable, "-c", f"import sys; from viscy_compat.cli import main; main(sys.argv[1:]); {PEAK}"]
+"""The command, which says at its end how much memory it took: what the system says of a child counts its parent, too."""
+
+Tensors = Iterator[tuple[str, tuple[int, ...], str]]
 
 
-def names(count: int, leaves: tuple[str, ...], stem: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+def names(count: int, leaves: tuple[str, ...], stem: str) -> Tensors:
     """Yield so many names, with their shapes."""
     for place in range(count):
         layer, leaf = divmod(place, len(leaves))
-        yield f"{stem}{layer // BLOCKS}.{layer % BLOCKS}.{leaves[leaf]}", SHAPES[leaf]
+        yield f"{stem}{layer // BLOCKS}.{layer % BLOCKS}.{leaves[leaf]}", SHAPES[leaf], "float32"
 
 
-def write(path: Path, tensors: Iterator[tuple[str, tuple[int, ...]]]) -> None:
-    """Write a safetensors file of zeros."""
+def encoder() -> Tensors:
+    """Yield the tensors of a file of v0.2, 190 of them, that a plan renames and fills."""
+    architecture = find("ContrastiveEncoder")
+    config = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 15, "embedding_dim": 384}
+    layout = architecture.generations[0].layout(complete(architecture, config))
+    yield from ((f"model.{name}", spec.shape, spec.dtype) for name, spec in layout.items())
+
+
+def write(path: Path, tensors: Tensors) -> None:
+    """Write a safetensors file of zeros, which takes no room on the disc."""
     header, end = {}, 0
-    for name, shape in tensors:
-        begin, end = end, end + 4 * math.prod(shape)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [begin, end]}
+    for name, shape, dtype in tensors:
+        begin, end = end, end + ITEMSIZES[dtype] * math.prod(shape)
+        header[name] = {"dtype": DTYPES[dtype], "shape": shape, "data_offsets": [begin, end]}
     text = json.dumps(header).encode()
-    path.write_bytes(struct.pack("<Q", len(text)) + text + bytes(end))
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.truncate(8 + len(text) + end)
 
 
-def seconds(command: list[str]) -> float:
-    """Run a command, and return the processor time that it took."""
+class Run(NamedTuple):
+    """Seconds of processor time, and megabytes of memory at most."""
+
+    cpu: float
+    memory: float
+
+
+def once(command: list[str]) -> Run:
+    """Run a command."""
     before = os.times()
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Run(cpu, int(done.stderr.split()[-1]) / 1024)
 
 
-def remap_against(folder: Path, count: int) -> float:
-    """Return the least processor time of a remap onto renamed tensors, plan file included."""
+def least(command: list[str]) -> Run:
+    """Run a command three times, and return the run that took the least processor time."""
+    return min(once(command) for _ in range(3))
+
+
+def remap_against(folder: Path, count: int) -> Run:
+    """Remap onto renamed tensors, plan file included."""
     old, new, plan = folder / "old.safetensors", folder / "new.safetensors", folder / "plan.json"
     write(old, names(count, LEAVES, "stages."))
     write(new, names(count, RENAMED, "stage_"))
-    command = [sys.executable, "-m", "viscy_compat", "remap", str(old), "--against", str(new)]
-    return min(seconds([*command, "--write-plan", str(plan), "--force"]) for _ in range(3))
+    return least([*VISCY, "remap", str(old), "--against", str(new), "--write-plan", str(plan), "--force"])
+
+
+def of_folder(folder: Path, words: list[str], count: int) -> Run:
+    """Run a command on a folder of so many links to one file."""
+    place = folder / str(count)
+    if not place.exists():
+        place.mkdir()
+        write(folder / "one.safetensors", encoder())
+        for number in range(count):
+            os.link(folder / "one.safetensors", place / f"{number}.safetensors")
+    return least([*VISCY, words[0], str(place), *words[1:]])
+
+
+def show(title: str, unit: str, sizes: list[int], smallest: int, run: Callable[[int], Run]) -> None:
+    """Measure and print."""
+    start = run(smallest)
+    rows = [(size, run(size)) for size in sizes]
+    print(f"{title}: {start.cpu:.2f} s and {start.memory:.0f} MB of it are start-up")
+    for size, spent in rows:
+        print(f"  {size:6} {unit} {spent.cpu - start.cpu:7.2f} s {spent.memory - start.memory:7.1f} MB")
+    for (small, before), (large, after) in pairwise(rows):
+        ratio = math.log(large / small)
+        time = math.log((after.cpu - start.cpu) / (before.cpu - start.cpu)) / ratio
+        each = 1e3 * (after.memory - before.memory) / (large - small)
+        print(f"  {small} to {large}: exponent of time {time:.2f}, {each:.1f} kB for each further one")
 
 
 def main() -> int:
-    """Print the seconds and the exponents."""
+    """Print seconds, megabytes and exponents."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", default="5000,10000,20000,40000", help="numbers of tensors")
-    sizes = [int(size) for size in parser.parse_args().sizes.split(",")]
-    with tempfile.TemporaryDirectory() as folder:
-        start = remap_against(Path(folder), len(LEAVES))
-        rows = [(size, remap_against(Path(folder), size) - start) for size in sizes]
-    print(f"remap --against: {start:.2f} s of it is start-up")
-    for size, spent in rows:
-        print(f"  {size:6} tensors {spent:7.2f} s")
-    for (small, before), (large, after) in pairwise(rows):
-        print(f"  {small} to {large}: exponent {math.log(after / before) / math.log(large / small):.2f}")
+    parser.add_argument("--sizes", default="5000,10000,20000,40000", help="numbers of tensors; empty leaves them out")
+    parser.add_argument("--files", default="", help="numbers of files in a folder")
+    parser.add_argument(
+        "--formats", default="jsonl,text,json,html,markdown,sarif,junit,github", help="of a folder's report"
+    )
+    parser.add_argument("--audit", action="store_true", help="audit too, in its formats but parquet")
+    asked = parser.parse_args()
+    sizes, files = ([int(size) for size in text.split(",") if size] for text in (asked.sizes, asked.files))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if sizes:
+            show("remap --against", "tensors", sizes, len(LEAVES), partial(remap_against, folder))
+        commands = [["check", "--format", form] for form in asked.formats.split(",")]
+        if asked.audit:
+            more = ["--jobs", "1", "--fresh", "--ledger", str(folder / "ledger")]
+            commands += [["audit", *more, "--format", form] for form in AUDIT_FORMATS if form != "parquet"]
+        for words in commands if files else ():
+            title = f"{words[0]} FOLDER --format {words[-1]}"
+            show(title, "files", files, 1, partial(of_folder, folder, words))
     return 0
 
 
