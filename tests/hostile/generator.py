@@ -585,6 +585,10 @@ def zips() -> Iterator[Hostile]:
         "the pickle beside it, with a dot": ("VC411", changed(also(Record("archive/data.pkl.", b"N.")))),
         "wide letters": ("VC411", changed(also(Record("archive/\uff44ata.pkl", b"N.")))),
         "a record nearly called constants": ("VC490", changed(also(Record("archive/Constants.pkl", b"N.")))),
+        "a record nearly called serialization_id": (
+            "VC490",
+            changed(also(Record("archive/.Data/serialization_id", b"1"))),
+        ),
         "a folder nearly called data": ("VC490", changed(also(Record("archive/Data/9", b"")))),
         "encrypted": ("VC413", changed(at(2, flags=FLAGS | 1))),
         "strongly encrypted": ("VC413", changed(at(2, flags=FLAGS | 0x41))),

@@ -9,7 +9,18 @@ from __future__ import annotations
 from viscy_compat.annotations import Iterable
 from viscy_compat.errors import UnreadableCheckpoint
 
-_SOUGHT = frozenset({"data.pkl", "byteorder", "version", "constants.pkl", ".format_version", ".storage_alignment"})
+_SOUGHT = frozenset(
+    {
+        "data.pkl",
+        "byteorder",
+        "version",
+        "constants.pkl",
+        ".format_version",
+        ".storage_alignment",
+        ".data/version",
+        ".data/serialization_id",
+    }
+)
 """Records that torch looks for by name, below the folder that holds everything; its storages lie below ``data/``."""
 
 

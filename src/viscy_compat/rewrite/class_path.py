@@ -1,11 +1,12 @@
-"""The class path in a checkpoint's hyper-parameters, given a new value: LightningCLI imports what it names."""
+"""Class paths in a checkpoint's hyper-parameters, given new values: LightningCLI imports what they name."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from viscy_compat.checkpoint.facts import Checkpoint
-from viscy_compat.checkpoint.pickle_nodes import Node, entries_of
+from viscy_compat.checkpoint.pickle_nodes import Node, entries_of, walk
+from viscy_compat.diagnosis.class_paths import successor
 from viscy_compat.errors import UsageError
 from viscy_compat.layout import printable
 from viscy_compat.rewrite.admission import with_entries
@@ -15,7 +16,9 @@ KEY = "_class_path"
 
 
 def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:
-    """Return the node of the hyper-parameters, by ``id``, with one that names another class.
+    """Return the nodes of the hyper-parameters that name classes which are gone, by ``id``, with those that name new ones.
+
+    The module's path is replaced by the one that is given, those of what it takes by their successors, where known.
 
     Parameters
     ----------
@@ -37,6 +40,17 @@ def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:
         raise UsageError(
             "the hyper-parameters name no class path to replace", where=checkpoint.path, fix="leave --class-path out"
         )
-    pairs = zip(entries[::2], entries[1::2], strict=True)
-    entries_now = [item for key, value in pairs for item in (key, path if key == KEY else value)]
-    return {id(node): with_entries(node, entries_now)}
+    parts = {id(part): part for part in walk(node) if "class_path" in (entries_of(part) or [])[::2]}
+    renewed = {place: _with_entry(part, "class_path") for place, part in parts.items() if part is not node}
+    return {**renewed, id(node): _with_entry(node, KEY, path)}
+
+
+def _with_entry(node: Node, wanted: str, path: str = "") -> Node:
+    """Return a dictionary with another class path, or with the successor of the one that it has."""
+    entries = entries_of(node) or []
+    entries_now = list(entries)
+    for place in range(1, len(entries), 2):
+        old = entries[place]
+        if entries[place - 1] == wanted and isinstance(old, str):
+            entries_now[place] = path or (successor(old) if old.startswith("viscy.") else "") or old
+    return with_entries(node, entries_now)
