@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +107,8 @@ def test_the_table_counts_by_what_became_of_them(
         (["--from-ledger", "LEDGER", "-o", "out/", "--prove"], "--prove is for one file"),
         (["--from-ledger", "OTHER", "-o", "out/"], "this is no ledger"),
         (["-o", "out.safetensors"], "no file was given"),
+        (["a.ckpt", "--jobs", "2"], "--jobs is for the many files of a ledger"),
+        (["--from-ledger", "LEDGER", "-o", "out/", "--jobs", "0"], "--jobs 0 is no number of processes"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(
@@ -137,3 +142,65 @@ def test_a_record_that_is_a_fifo_is_not_waited_for(
     os.mkfifo(tmp_path / "out" / "viscy-compat-remap.jsonl")
     assert main(["remap", "--from-ledger", str(ledger), "-o", str(tmp_path / "out")]) == 2
     assert "this is a fifo, not a file" in capsys.readouterr().err
+
+
+def many(folder: Path, count: int) -> Path:
+    """The ledger of so many small files whose names stand below a prefix that nobody takes off."""
+    network = find("BetaVaeMonai")
+    config = complete(
+        network,
+        {
+            "spatial_dims": 2,
+            "in_shape": (1, 16, 16),
+            "out_channels": 1,
+            "latent_size": 4,
+            "channels": (2, 4),
+            "strides": (2, 2),
+        },
+    )
+    layout = {f"net.{name}": spec for name, spec in network.layout(config).items()}
+    (folder / "models").mkdir()
+    for number in range(count):
+        hollow(folder / "models" / f"epoch={number}.safetensors", layout)
+    place = folder / "ledger.jsonl"
+    assert main(["audit", str(folder / "models"), "--ledger", str(place), "-q", "--jobs", "1"]) == 1
+    return place
+
+
+def test_two_processes_write_what_one_does_in_the_same_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = many(tmp_path, 12)
+    (tmp_path / "models" / "epoch=7.safetensors").write_bytes(b"changed since")
+    answers = []
+    for jobs in ("1", "2"):
+        code, rows = remap(ledger, tmp_path / f"out{jobs}", capsys, "--jobs", jobs)
+        assert (code, [row["fortune"] for row in rows].count("written")) == (2, 11)
+        answers.append([(row["file"], row["fortune"], row.get("size"), row.get("code")) for row in rows])
+        record = (tmp_path / f"out{jobs}" / "viscy-compat-remap.jsonl").read_text().splitlines()
+        assert sorted(json.loads(line)["file"] for line in record) == sorted(str(row["file"]) for row in rows)
+    assert answers[0] == answers[1]
+    for path in (tmp_path / "out1").glob("*.safetensors"):
+        assert path.read_bytes() == (tmp_path / "out2" / path.name).read_bytes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_ctrl_c_leaves_whole_files_alone_and_a_later_run_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger, out = many(tmp_path, 60), tmp_path / "out"
+    command = [sys.executable, "-m", "viscy_compat", "remap", "--from-ledger", str(ledger), "-o", f"{out}/"]
+    words = [*command, "--jobs", "2", "--format", "jsonl"]
+    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert run.stdout is not None
+    assert run.stdout.readline()
+    # what Ctrl-C sends goes to the whole group, the workers too
+    os.killpg(run.pid, signal.SIGINT)
+    _, said = run.communicate(timeout=30)
+    assert (run.returncode, said) == (130, "viscy-compat: interrupted\n"), said
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+    stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
+    assert 0 < len(stamps) < 60
+    code, rows = remap(ledger, out, capsys, "--jobs", "1")
+    assert (code, [row["fortune"] for row in rows]) == (0, ["written"] * 60)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in stamps.items())

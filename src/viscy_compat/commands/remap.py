@@ -13,7 +13,7 @@ from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
 from viscy_compat.regular_files import refuse_collisions
-from viscy_compat.report import emit, write_outputs
+from viscy_compat.report import emit, emit_each, write_outputs
 from viscy_compat.rewrite.choosing import RemapRequest
 from viscy_compat.rewrite.output import IfExists
 from viscy_compat.rewrite.remapping import Prover, RemapResult, Wish, fulfil
@@ -32,6 +32,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     place.add_argument("--in-place", action="store_true", help="replace FILE, and keep it as FILE.bak")
     parser.add_argument(
         "--from-ledger", metavar="LEDGER", help="remap all that an audit found remappable into the folder after -o"
+    )
+    parser.add_argument(
+        "--jobs", metavar="N", type=int, help="processes of --from-ledger (default: one for each processor)"
     )
     parser.add_argument("--force", action="store_true", help="replace OUT where it exists")
     parser.add_argument("--weights-only", action="store_true", help="leave optimizer and trainer state out")
@@ -76,6 +79,8 @@ def run(arguments: Namespace) -> int:
     """Remap one file and report."""
     if arguments.from_ledger is not None:
         return _run_ledger(arguments)
+    if arguments.jobs is not None:
+        raise UsageError("--jobs is for the many files of a ledger", fix="add --from-ledger LEDGER, or leave it out")
     if arguments.path is None:
         raise UsageError("no file was given", fix="viscy-compat remap FILE -o OUT, or --from-ledger LEDGER -o FOLDER/")
     arguments.path = public_name(arguments.path)
@@ -122,6 +127,9 @@ def _remap_file(question: RemapRequest, wish: Wish, arguments: Namespace) -> Rem
 
 def _run_ledger(arguments: Namespace) -> int:
     """Remap all that an audit found remappable; a line a file as it comes."""
+    from contextlib import closing
+
+    from viscy_compat.fleet.engines import refuse_no_jobs
     from viscy_compat.fleet.remap_ledger import remap_ledger
     from viscy_compat.report import say, style_for
     from viscy_compat.report.text_remap_ledger import fortune_lines, remap_line
@@ -135,15 +143,17 @@ def _run_ledger(arguments: Namespace) -> int:
     request = RemapRequest(
         "", arguments.class_name or "", statements_of(arguments), limits=with_limits(arguments.limit)
     )
+    refuse_no_jobs(arguments.jobs)
     wish, style = _wish(arguments), style_for(arguments)
-    rows = remap_ledger(arguments.from_ledger, arguments.out, request, wish)
-    if arguments.format != "text":
-        return emit(Report("remap_ledger", rows), arguments)
     kept = []
-    for row in rows:
-        kept.append(row)
-        if not arguments.quiet:
-            say(remap_line(row, style))
+    # whoever is interrupted between two rows ends the processes too
+    with closing(remap_ledger(arguments.from_ledger, arguments.out, request, wish, jobs=arguments.jobs)) as rows:
+        if arguments.format != "text":
+            return emit_each("remap_ledger", rows, arguments)
+        for row in rows:
+            kept.append(row)
+            if not arguments.quiet:
+                say(remap_line(row, style))
     say("\n".join(fortune_lines(tuple(kept), style)))
     return write_outputs(Report("remap_ledger", kept), arguments)
 

@@ -78,7 +78,7 @@ class Cores:
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged; in new processes where some died."""
-        with _held_interrupts():
+        with held_interrupts():
             try:
                 return self._pool.submit(judge_shard, question, targets)
             except BrokenProcessPool:
@@ -102,7 +102,7 @@ class Cores:
 
 
 @contextmanager
-def _held_interrupts() -> Iterator[None]:
+def held_interrupts() -> Iterator[None]:
     """Let Ctrl-C wait: processes start in here, and inherit that; one that is hit while it starts prints a traceback."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -118,10 +118,10 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
     from multiprocessing import get_context
 
     # a forked process would share locks and descriptors with this one, and its memory would be counted twice
-    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_begin)
+    return ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=begin_worker)
 
 
-def _begin() -> None:
+def begin_worker() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone: a worker that waits for work would never notice."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -167,7 +167,12 @@ def engine_for(place: str, jobs: int | None, files: int) -> Engine:
         from viscy_compat.fleet.cluster import cluster
 
         return cluster(place)
-    if jobs is not None and jobs < 1:
-        raise UsageError(f"--jobs {jobs} is no number of processes", fix="give 1 or more")
+    refuse_no_jobs(jobs)
     jobs = jobs or usable_cores()
     return OwnProcess() if jobs == 1 or files <= FEW else Cores(min(jobs, -(-files // SHARD)))
+
+
+def refuse_no_jobs(jobs: int | None) -> None:
+    """Raise `UsageError` where ``--jobs`` is no number of processes."""
+    if jobs is not None and jobs < 1:
+        raise UsageError(f"--jobs {jobs} is no number of processes", fix="give 1 or more")

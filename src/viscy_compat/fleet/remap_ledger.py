@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Final, Literal, get_args
 
 from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.errors import CompatError, OutputRefused, PlanRefused, UsageError
 from viscy_compat.findings import Finding, Verdict
+from viscy_compat.fleet.in_order import answers_in_order, jobs_for
 from viscy_compat.fleet.ledger import MOST_LINE, latest_rows
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.target import freshness, target_of
@@ -64,8 +65,20 @@ class LedgerRemap(NamedTuple):
         return {"schema": 1, **{name: value for name, value in self._asdict().items() if value}}
 
 
-def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) -> Iterator[LedgerRemap]:
-    """Remap every file that is remappable, one after the other; what an earlier run settled is taken from its record.
+class RemapTask(NamedTuple):
+    """One row of a ledger to remap: where its file goes, what is asked of it, and where the answer is written down."""
+
+    row: AuditRow
+    out: str
+    request: RemapRequest
+    wish: Wish
+    record: str
+
+
+def remap_ledger(
+    ledger: str, folder: str, request: RemapRequest, wish: Wish, *, jobs: int | None = 1
+) -> Generator[LedgerRemap]:
+    """Remap every file that is remappable, in its order; what an earlier run settled is taken from its record.
 
     Parameters
     ----------
@@ -75,6 +88,8 @@ def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) ->
         Where the new files go, in the folders that the old ones lie in below the one that all share.
     request, wish
         What is asked of each file, and how it is written; ``path`` and ``out`` are filled in.
+    jobs : int or None, optional
+        Processes; one for each processor where it is None.
 
     Raises
     ------
@@ -83,24 +98,26 @@ def remap_ledger(ledger: str, folder: str, request: RemapRequest, wish: Wish) ->
     OutputRefused
         Where the folder cannot be made.
     """
-    rows = _remappable_in(ledger)
-    common = _shared_folder(ledger)
-    first = next(rows, None)
-    if first is None:
+    common, count = _shared_folder(ledger)
+    if not count:
         raise UsageError("nothing in this ledger is remappable", where=ledger, fix="viscy-compat audit says what is")
     try:
         os.makedirs(folder, exist_ok=True)
         before = _record_of(folder)
-        places: set[str] = set()
-        with open_to_append(os.path.join(folder, RECORD)) as record:
-            for row in (first, *rows):
-                out = _place_for(row.file, common, folder, places)
-                answer = _earlier_answer(row, out, request, wish, before)
-                if answer is None:
-                    answer = _remap(row, out, request, wish)
-                    record.write(json.dumps(answer.to_dict()).encode("ascii") + b"\n")
-                    record.flush()
-                yield answer
+        record = os.path.join(folder, RECORD)
+        open_to_append(record).close()
+        tasks = (
+            RemapTask(row, out=_place_for(row.file, common, folder, places), request=request, wish=wish, record=record)
+            for places in [set[str]()]
+            for row in _remappable_in(ledger)
+        )
+        yield from answers_in_order(
+            ((task, _earlier_answer(task, before)) for task in tasks),
+            remap_and_record,
+            jobs=jobs_for(jobs, count),
+            recall=lambda task: _earlier_answer(task, _record_of(folder)),
+            despair=_answer_of_the_dead,
+        )
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
     except NotOpened as problem:
@@ -113,14 +130,15 @@ def _remappable_in(ledger: str) -> Iterator[AuditRow]:
     return (row for row in latest_rows(ledger) if row.verdict == "remappable")
 
 
-def _shared_folder(ledger: str) -> str:
-    """Return the folder that all remappable files of this machine lie below."""
-    common = ""
+def _shared_folder(ledger: str) -> tuple[str, int]:
+    """Return the folder that all remappable files of this machine lie below, and how many are remappable."""
+    common, count = "", 0
     for row in _remappable_in(ledger):
+        count += 1
         if not is_address(row.file):
             place = os.path.dirname(os.path.abspath(row.file))
             common = os.path.commonpath([common, place]) if common else place
-    return common
+    return common, count
 
 
 def _place_for(file: str, common: str, folder: str, places: set[str]) -> str:
@@ -168,12 +186,10 @@ def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
     return f"{freshness(target, __version__, repr((request._replace(path=''), wish._replace(out='')))):016x}"
 
 
-def _earlier_answer(
-    row: AuditRow, out: str, request: RemapRequest, wish: Wish, before: dict[str, LedgerRemap]
-) -> LedgerRemap | None:
+def _earlier_answer(task: RemapTask, before: dict[str, LedgerRemap]) -> LedgerRemap | None:
     """Return what an earlier run made of the same file, where its output is still what it wrote."""
-    earlier = before.get(row.file)
-    if earlier is None or earlier.mark != _mark_of(row, request, wish) or earlier.fortune == "changed":
+    earlier = before.get(task.row.file)
+    if earlier is None or earlier.mark != _mark_of(task.row, task.request, task.wish) or earlier.fortune == "changed":
         return None
     if earlier.fortune == "refused":
         return earlier
@@ -183,9 +199,51 @@ def _earlier_answer(
         return None
     return (
         earlier
-        if (earlier.out, earlier.size, earlier.modified_ns) == (out, status.st_size, status.st_mtime_ns)
+        if (earlier.out, earlier.size, earlier.modified_ns) == (task.out, status.st_size, status.st_mtime_ns)
         else None
     )
+
+
+def remap_and_record(task: RemapTask) -> LedgerRemap:
+    """Remap one file and write down what became of it: who writes the one writes the other, in whichever process."""
+    before = _stamp(task.out)
+    try:
+        answer = _remap(task.row, task.out, task.request, task.wish)
+        _write_down(answer, task.record)
+    except KeyboardInterrupt:
+        # what is in its place already is whole, and a later run would find it in the way
+        stamp = _stamp(task.out)
+        if stamp and stamp != before:
+            _write_down(
+                _answer_of_written(task.row, task.out, _mark_of(task.row, task.request, task.wish)), task.record
+            )
+        raise
+    return answer
+
+
+def _stamp(path: str) -> tuple[int, int] | None:
+    """Return what differs once a file is put in its place; None where there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _write_down(answer: LedgerRemap, path: str) -> None:
+    with open_to_append(path) as record:
+        record.write(json.dumps(answer.to_dict()).encode("ascii") + b"\n")
+
+
+def _answer_of_written(row: AuditRow, out: str, mark: str) -> LedgerRemap:
+    status = os.stat(out)
+    return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
+
+
+def _answer_of_the_dead(task: RemapTask, how: str) -> LedgerRemap:
+    """Return the answer for a file that ends the process that remaps it; it is not recorded: a later run tries again."""
+    message = f"the process that remapped it ended without an answer ({how})"
+    return LedgerRemap(task.row.file, "refused", code="VC360", message=message, fix="--jobs 1 says more")
 
 
 def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:
@@ -203,5 +261,4 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
     if result.written is None:
         finding = next(iter(result.findings), Finding("", "no plan was found"))
         return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
-    status = os.stat(out)
-    return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
+    return _answer_of_written(row, out, mark)

@@ -29,7 +29,7 @@ from viscy_compat.report.terminal import Style
 if TYPE_CHECKING:
     from argparse import Namespace
 
-AS_THEY_COME = ("check", "inspect", "zoo", "explain")
+AS_THEY_COME = ("check", "inspect", "remap_ledger", "zoo", "explain")
 """Commands whose results are printed as they come in ``jsonl``."""
 
 _CHECKPOINTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors")

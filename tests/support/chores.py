@@ -1,0 +1,42 @@
+"""Work for processes of their own: functions that those can import."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+
+def double(number: int) -> int:
+    """Twice the number; the first ones take longest, so that answers come in another order than questions."""
+    time.sleep(max(0.2 - number / 20, 0))
+    return 2 * number
+
+
+def double_but_die_at_three(number: int) -> int:
+    if number == 3:
+        os._exit(9)
+    return 2 * number
+
+
+def die_the_first_time(path: str) -> int:
+    """End the process after the work was done, and before anybody learns of it."""
+    if not Path(path).exists():
+        Path(path).touch()
+        os._exit(9)
+    return 1
+
+
+def work_long(folder: str) -> int:
+    """Something that takes long and leaves a file behind unless it is cleaned up."""
+    place = Path(folder) / f"{os.getpid()}.tmp"
+    place.touch()
+    try:
+        time.sleep(60)
+    finally:
+        place.unlink()
+    return 0
+
+
+def refuse(number: int) -> int:
+    raise ValueError(f"{number} is refused")
