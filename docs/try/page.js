@@ -36,10 +36,10 @@ function waits(script) {
 function heard(message) {
   if (message.kind === "ready") return ready(message);
   if (message.kind === "ended" && message.id === undefined) return broken(message.what);
-  const settle = waiting.get(message.id);
+  const asked = waiting.get(message.id);
   waiting.delete(message.id);
   if (!waiting.size) idle();
-  settle?.(message);
+  asked?.settle(message);
   if (message.kind === "ended") restart();
 }
 
@@ -58,18 +58,22 @@ function idle() {
 
 function broken(what) {
   about = undefined;
-  for (const [id, settle] of waiting) settle({ kind: "ended", id, what });
-  waiting.clear();
-  stop.hidden = true;
+  end(what);
   status.textContent = `Python could not be started: ${what}. Reload the page; it needs a browser of 2023 or later.`;
 }
 
+/** Start Python again; what else was asked is asked anew. */
 function restart() {
   worker.terminate();
-  for (const [id, settle] of waiting) settle({ kind: "ended", id, what: STOPPED });
+  start();
+  for (const { question } of waiting.values()) worker.postMessage(question);
+}
+
+/** Answer whatever was asked with an end. */
+function end(what) {
+  for (const [id, { settle }] of waiting) settle({ kind: "ended", id, what });
   waiting.clear();
   stop.hidden = true;
-  start();
 }
 
 /** Run a command on the files of a drop, and return what the worker answers. */
@@ -77,32 +81,40 @@ function ask(run, words) {
   const id = ++count;
   status.textContent = about ? `Reading ${run.name} ...` : `Starting Python, then reading ${run.name} ...`;
   stop.hidden = false;
-  worker.postMessage({ id, drop: run.drop, files: run.files, words });
-  return new Promise((settle) => waiting.set(id, settle));
+  const question = { id, drop: run.drop, files: run.files, words };
+  worker.postMessage(question);
+  return new Promise((settle) => waiting.set(id, { settle, question }));
 }
 
 async function take(files) {
   if (!files.length) return say("There was no file in it.");
   const names = roots(files);
   const name = names.length === 1 ? names[0] : `${names.length} files and folders`;
-  const run = { drop: ++count, files, names, name, place: element("section", { class: "run", "aria-label": name }) };
+  const run = { drop: ++count, files, names, name, ended: [], place: element("section", { class: "run", "aria-label": name }) };
   runs.prepend(run.place);
   await check(run, []);
 }
 
-/** Check a drop with what is stated, and show it in the drop's place. */
+/** Check a drop with what is stated, and show it in the drop's place; a file that ends Python is left out, and named. */
 async function check(run, statements) {
-  const answer = await ask(run, ["check", "--format", "json", ...statements, "--", ...run.names]);
-  // one of several ended Python, and nothing says which: each is asked alone
-  if (answer.kind === "ended" && answer.what !== STOPPED && run.names.length > 1) return apart(run);
-  const shown = answer.kind === "answer" && answer.out ? results(run, answer, statements) : [trouble(run, answer)];
-  run.place.replaceChildren(...shown, states(run, statements));
+  let answer;
+  do {
+    answer = await ask(run, ["check", "--format", "json", ...statements, "--", ...run.names]);
+  } while (leftOut(run, answer));
+  const shown = answer.kind === "answer" && answer.out ? results(run, answer, statements) : [];
+  const ended = run.ended.map(({ file, what }) => trouble({ name: file }, { kind: "ended", what }));
+  if (!shown.length && run.names.length) ended.push(trouble(run, answer));
+  run.place.replaceChildren(...ended, ...shown, ...(run.names.length ? [states(run, statements)] : []));
   run.place.dataset.answers = Number(run.place.dataset.answers ?? 0) + 1;
 }
 
-async function apart(run) {
-  run.place.remove();
-  for (const name of run.names) await take(run.files.filter(([path]) => path.split("/")[0] === name));
+/** Take the file that ended Python out of a drop, and say whether the rest can be asked about again. */
+function leftOut(run, { kind, what, file }) {
+  if (kind !== "ended" || what === STOPPED || !run.files.some(([path]) => path === file)) return false;
+  run.ended.push({ file, what });
+  run.files = run.files.filter(([path]) => path !== file);
+  run.names = roots(run.files);
+  return run.names.length > 0;
 }
 
 function results(run, answer, statements) {
@@ -136,7 +148,7 @@ function trouble(run, answer) {
   const sentence = {
     answer: () => answer.errors.trim().replace(/^viscy-compat: /, ""),
     failed: () => `viscy-compat itself failed on ${run.name}, which is a fault of it, not of the file: ${answer.what}`,
-    ended: () => `Python ended while it read ${run.name} (${answer.what}). It is being started again; try the command line.`,
+    ended: () => answer.what === STOPPED ? `Reading ${run.name} ended, because ${STOPPED}.` : `Python ended while it read ${run.name} (${answer.what}). It was started again, and goes on without this file; try the command line for it.`,
   }[answer.kind]();
   return element("article", { class: "card unreadable" }, element("h2", { text: run.name }), element("p", { class: "error", text: sentence }));
 }
@@ -204,5 +216,8 @@ for (const name of ["dragover", "drop"]) addEventListener(name, (event) => event
 drop.addEventListener("dragover", () => drop.classList.add("over"));
 for (const name of ["dragleave", "drop"]) drop.addEventListener(name, () => drop.classList.remove("over"));
 drop.addEventListener("drop", (event) => taken(() => dropped(event)));
-stop.addEventListener("click", restart);
+stop.addEventListener("click", () => {
+  end(STOPPED);
+  restart();
+});
 start();

@@ -6,6 +6,7 @@ let python;
 let answer;
 let PythonError;
 let bytesRead = 0;
+let readLast = ""; // the path in the drop of the file that was read last: the one that ends Python, where one does
 
 /** Fetch a file of this folder; a host that lacks it is named, with what to do. */
 async function fetched(name) {
@@ -25,6 +26,7 @@ function fileSystem() {
   const stream_ops = {
     ...WORKERFS.stream_ops,
     read(stream, buffer, offset, length, position) {
+      readLast = stream.node.pathInDrop;
       try {
         const count = read(stream, buffer, offset, length, position);
         bytesRead += count;
@@ -55,6 +57,7 @@ function fileSystem() {
       const modified = new Date(file.lastModified);
       const node = WORKERFS.createNode(parent, path.slice(cut + 1), WORKERFS.FILE_MODE, 0, file, modified);
       node.stream_ops = stream_ops;
+      node.pathInDrop = path;
     }
     return root;
   }
@@ -117,6 +120,7 @@ function lastLine(error) {
 
 function run({ id, drop, files, words }) {
   bytesRead = 0;
+  readLast = "";
   const began = performance.now();
   try {
     const folder = place(drop, files);
@@ -124,7 +128,8 @@ function run({ id, drop, files, words }) {
     postMessage({ kind: "answer", id, ...told, bytesRead, seconds: (performance.now() - began) / 1000 });
   } catch (error) {
     // what Python raised leaves it whole; anything else ends this worker
-    postMessage({ kind: error instanceof PythonError ? "failed" : "ended", id, what: lastLine(error) });
+    const kind = error instanceof PythonError ? "failed" : "ended";
+    postMessage({ kind, id, what: lastLine(error), file: readLast });
   }
 }
 
