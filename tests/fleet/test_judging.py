@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import random
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from viscy_compat.architectures import find, inference
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.inference import RecentAnswers
 from viscy_compat.diagnosis import diagnose
+from viscy_compat.fleet import judging
 from viscy_compat.fleet.judging import AuditQuestion, judge_target
 from viscy_compat.fleet.row import line_of
 from viscy_compat.fleet.target import target_of
@@ -113,3 +115,25 @@ def test_a_layout_of_thousands_of_tensors_is_not_kept(monkeypatch: pytest.Monkey
     layout = {f"t{number}": TensorSpec((1,)) for number in range(inference.MOST_REMEMBERED + 1)}
     assert inference.infer(find("ResNet3dEncoder"), layout) is None
     assert recent.answer(("ResNet3dEncoder", (*layout.items(),), repr({})), lambda: "not kept") == "not kept"
+
+
+@pytest.mark.parametrize("was", [True, False])
+def test_the_collector_is_as_it_was_after_a_file_that_cannot_be_judged_too(
+    was: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is off while a file is judged: what is made for a file is gone with it."""
+    seen: list[bool] = []
+
+    def failing(*_: object, **__: object) -> None:
+        seen.append(gc.isenabled())
+        raise MemoryError
+
+    monkeypatch.setattr(judging, "diagnose", failing)
+    enabled = gc.isenabled()
+    try:
+        gc.enable() if was else gc.disable()
+        with pytest.raises(MemoryError):
+            judge_target(AuditQuestion(), target_of(str(tmp_path / "a.ckpt"), named=True), "")
+        assert (gc.isenabled(), seen) == (was, [False])
+    finally:
+        gc.enable() if enabled else gc.disable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -67,6 +68,18 @@ def _judge(question: AuditQuestion, target: Target, options: str, likeness: Like
 
 def judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
     """Judge one file, whatever was judged before."""
+    # Some ten thousand objects are made for a file and are gone with it, none in a circle: a collector that begins
+    # between two of them, while all are there, walks through them for a tenth of the time that the file takes.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return _judge_target(question, target, options)
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
     diagnosis = diagnose(
         target.path,
         class_name=question.class_name,
