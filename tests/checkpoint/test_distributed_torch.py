@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from support.assembly import call, lightning, mapping, name, safetensors, text, zipped
+from support.assembly import call, lightning, list_of, mapping, name, number, safetensors, text, tuple_of, zipped
 from support.folders import Block, Entry, distributed, whole
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.pickle_nodes import Dict, mapping_of
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.plans.optimizer import mapping_of_positions, optimizers_of
 
 NUMBERS = tuple(float(value) for value in range(24))
 
@@ -104,6 +106,49 @@ def test_what_lightning_saves_beside_the_tensors_is_read_with_them(tmp_path: Pat
 def test_entries_without_a_place_of_their_own_lie_below_state_dict(tmp_path: Path) -> None:
     folder = distributed(tmp_path / "d", {"state_dict.w": whole((1,), (3.0,))}, planner=b"N")
     assert values(open_checkpoint(str(folder)), "w") == (3.0,)
+
+
+def place_of(*path: str | int) -> bytes:
+    return tuple_of(*(text(part) if isinstance(part, str) else number(part) for part in path))
+
+
+def test_the_positions_of_an_optimizer_are_numbers_again(tmp_path: Path) -> None:
+    """Torch writes all keys of dictionaries as texts, places in lists as numbers, and no empty dictionary at all."""
+    moments: list[tuple[str | int, ...]] = [("optimizers", 0, "state", str(at), "exp_avg") for at in (1, 0)]
+    groups: list[tuple[str | int, ...]] = [("optimizers", at, "param_groups", 0, "params") for at in (1, 0)]
+    paths = {".".join(map(str, path)): place_of(*path) for path in (*moments, *groups)}
+    folder = distributed(
+        tmp_path / "d",
+        {key: whole((1,), (3.0,)) for key in list(paths)[:2]} | {"state_dict.w": whole((1,), (3.0,))},
+        objects={key: list_of(number(0), number(1)) for key in list(paths)[2:]},
+        planner=mapping(paths | {"state_dict.w": place_of("state_dict", "w")}),
+    )
+    first, second = optimizers_of(open_checkpoint(str(folder)))
+    assert list(mapping_of_positions(first["state"]) or {}) == [1, 0]
+    assert mapping_of_positions(second["state"]) == {}
+    assert [mapping_of(group) for group in second["param_groups"]] == [{"params": [0, 1]}]
+
+
+def test_names_of_an_optimizer_stay_names_and_a_list_with_gaps_a_dictionary(tmp_path: Path) -> None:
+    paths: list[tuple[str | int, ...]] = [
+        ("o", "state", "0", "m"),
+        ("o", "param_groups", 0, "params"),
+        ("gaps", 1, "x"),
+    ]
+    planner = {".".join(map(str, path)): place_of(*path) for path in (*paths, ("state_dict", "w"))}
+    keys = list(planner)
+    folder = distributed(
+        tmp_path / "d",
+        {key: whole((1,), (3.0,)) for key in (keys[0], keys[2], keys[3])},
+        objects={keys[1]: list_of(text("0"))},
+        planner=mapping(planner),
+    )
+    checkpoint = open_checkpoint(str(folder))
+    (optimizer,) = optimizers_of(checkpoint)
+    assert list(mapping_of(optimizer["state"]) or {}) == ["0"]
+    gaps = checkpoint.entries["gaps"]
+    assert type(gaps) is Dict
+    assert gaps.entries[0] == 1
 
 
 RUNS = call(name("os", "system"), text("true"))

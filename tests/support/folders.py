@@ -63,8 +63,18 @@ def item(block: Block) -> bytes:
     )
 
 
-def distributed(folder: Path, entries: Mapping[str, Entry], *, more: bytes = b"", planner: bytes | None = None) -> Path:
-    """Write a folder; ``more`` is added to the fields of the metadata, ``planner`` replaces the places of the entries."""
+def distributed(
+    folder: Path,
+    entries: Mapping[str, Entry],
+    *,
+    objects: Mapping[str, bytes] = {},
+    more: bytes = b"",
+    planner: bytes | None = None,
+) -> Path:
+    """Write a folder of tensors and, as pickles, of objects that are none.
+
+    ``more`` is added to the fields of the metadata, ``planner`` replaces the places of the entries.
+    """
     folder.mkdir()
     files: dict[str, bytes] = {}
     described, stored = {}, b""
@@ -74,6 +84,11 @@ def distributed(folder: Path, entries: Mapping[str, Entry], *, more: bytes = b""
             files[block.file] = before + content
             stored += _index(key, block, place) + _info(block, len(before), len(content))
         described[key] = _described(entry)
+    for place, (key, value) in enumerate(objects.items()):
+        file, content = f"__{place}_1.distcp", zipped(value)
+        files[file], described[key] = content, built(name(RECORDS, "BytesStorageMetadata"), mapping({}))
+        stored += built(name(RECORDS, "MetadataIndex"), mapping({"fqn": text(key), "offset": b"N", "index": b"N"}))
+        stored += _info(Block((), (), (), file), 0, len(content))
     for file, content in files.items():
         (folder / file).write_bytes(content)
     places = mapping({key: tuple_of(*map(text, key.split(".", 1))) for key in entries}) if planner is None else planner

@@ -45,6 +45,9 @@ _OWN: Final = frozenset(
 _DEEPEST: Final = 32
 """Names in the path of an entry: what people save is three or four deep."""
 
+_Place = tuple["str | int", ...]
+"""Where an entry stands in what was saved."""
+
 
 class _PartPlace(NamedTuple):
     """Where one part lies: its file, and a range of bytes there."""
@@ -254,7 +257,7 @@ def _merge_pickles(root: Node, own: DecodedPickle, parts: list[DecodedPickle]) -
 # The metadata -----------------------------------------------------------------------------------------------------------
 
 
-def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _MetadataEntry], dict[str, tuple[str, ...]]]:
+def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _MetadataEntry], dict[str, _Place]]:
     """Return the entries, and where each stands in the object that was saved."""
     if not (type(root) is Call and is_global(root.function, f"{_RECORDS}Metadata")):
         _refuse_metadata(where, "it is no record of torch.distributed.checkpoint")
@@ -270,7 +273,7 @@ def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _Meta
     for index, node in zip(places[::2], places[1::2], strict=True):
         _add_part(entries, _fields(index), _fields(node), where=where, limits=limits)
     paths = mapping_of(fields.get("planner_data")) or {}
-    return entries, {key: path for key, node in paths.items() if (path := _texts(node))}
+    return entries, {key: path for key, node in paths.items() if (path := _place_of(node))}
 
 
 def _fields(node: Node) -> dict[str, Node]:
@@ -336,39 +339,63 @@ def _refuse_overlaps(entries: dict[str, _MetadataEntry], folder: str) -> None:
         ends[part.name] = part.start + part.size
 
 
-def _texts(node: Node) -> tuple[str, ...]:
-    """Return the place of an entry in what was saved; numbers are places in lists."""
+def _place_of(node: Node) -> _Place:
+    """Return the place of an entry in what was saved: texts in dictionaries, numbers in lists."""
     parts = node if type(node) in (tuple, list) else ()
     sound = 0 < len(parts) <= _DEEPEST and all(type(part) in (str, int) for part in parts)
-    return tuple(map(str, parts)) if sound else ()
+    return tuple(str(part) if at == 0 else part for at, part in enumerate(parts)) if sound else ()
 
 
-def _usual_path(key: str) -> tuple[str, ...]:
+def _usual_path(key: str) -> _Place:
     """Return the place of an entry whose planner left none: the part before the first dot, where it is a usual one."""
     first, _, rest = key.partition(".")
     return (first, rest) if rest and first == "state_dict" else (key,)
 
 
-def _tree(leaves: list[tuple[tuple[str, ...], Node]], folder: str) -> Dict:
+def _tree(leaves: list[tuple[_Place, Node]], folder: str) -> Dict:
     """Return the dictionary that was saved."""
-    root: dict[str, Any] = {}
+    root: dict[str | int, Any] = {}
     for path, node in leaves:
         branch = root
         for name in path[:-1]:
             branch = branch.setdefault(name, {})
             if type(branch) is not dict:
-                _refuse_metadata(folder, f"{'.'.join(path)[:80]!a} stands below another entry")
+                _refuse_metadata(folder, f"{'.'.join(map(str, path))[:80]!a} stands below another entry")
         if path[-1] in branch:
-            _refuse_metadata(folder, f"{'.'.join(path)[:80]!a} stands twice")
+            _refuse_metadata(folder, f"{'.'.join(map(str, path))[:80]!a} stands twice")
         branch[path[-1]] = node
-    return _as_node(root)
+    return _dictionary_of(root)
 
 
-def _as_node(branch: dict[str, Any]) -> Dict:
-    node = Dict()
-    for name, value in branch.items():
-        node.entries += (name, _as_node(value) if type(value) is dict else value)
-    return node
+def _dictionary_of(branch: dict[str | int, Any]) -> Dict:
+    nodes = {name: _branch_node(value) if type(value) is dict else value for name, value in branch.items()}
+    if type(groups := nodes.get("param_groups")) is list:
+        nodes["state"] = _state_by_position(nodes.get("state"), groups)
+    return Dict([part for entry in nodes.items() for part in entry])
+
+
+def _branch_node(branch: dict[str | int, Any]) -> Node:
+    """Return the node of a branch; numbers from 0 on, without a gap, are the places of a list."""
+    node = _dictionary_of(branch)
+    if set(branch) != set(range(len(branch))):
+        return node
+    entries = dict(zip(node.entries[::2], node.entries[1::2], strict=True))
+    return [entries[place] for place in range(len(entries))]
+
+
+def _state_by_position(state: Node, groups: list[Node]) -> Node:
+    """Return an optimizer's state with the numbers that its groups count the parameters by.
+
+    torch 2.15 writes every key of a dictionary as text and leaves empty dictionaries out. Its optimizers take a state under
+    the texts, and then use none of it.
+    """
+    listed = [(mapping_of(group) or {}).get("params") for group in groups]
+    positions = {str(one): one for params in listed if type(params) is list for one in params if type(one) is int}
+    if state is None:
+        return Dict()
+    if type(state) is Dict:
+        state.entries[::2] = [positions.get(key, key) if type(key) is str else key for key in state.entries[::2]]
+    return state
 
 
 def _refuse_metadata(where: str, what: str) -> NoReturn:
