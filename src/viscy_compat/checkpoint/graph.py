@@ -189,7 +189,14 @@ def _wrapper(tensors: dict[str, StoredTensor], site: Site, version: str) -> Wrap
 
 
 def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[GlobalUse, ...]) -> Iterable[Finding]:
-    yield from _name_findings(uses, file.pickle.computed)
+    calls = tuple(use.path for use in uses if use.role == "call")
+    if calls:
+        yield Finding("VC430", f"loading this file the ordinary way would call {_list_some(calls)}", calls)
+    elif file.pickle.computed:
+        yield Finding("VC430", "loading this file the ordinary way would call what other calls return")
+    classes = tuple(use.path for use in uses if use.role == "class")
+    if classes:
+        yield Finding("VC431", f"loading this file the ordinary way would import {_list_some(classes)}", classes)
     yield from unreadable_findings(entries.unreadable)
     if not file.checked and not file.path:
         yield from _gap_findings(entries.tensors)
@@ -221,17 +228,6 @@ def _gap_findings(tensors: dict[str, StoredTensor]) -> Iterable[Finding]:
         many = f"{len(keys)} tensors use parts" if len(keys) > 1 else "a tensor uses a part"
         message = f"{many} of a storage, and nothing the rest; this file has no checksum, so it may be damaged"
         yield Finding("VC491", message, tuple(fold(keys)), CATALOGUE["VC491"].remedy)
-
-
-def _name_findings(uses: tuple[GlobalUse, ...], calls_results: bool) -> Iterable[Finding]:
-    calls = tuple(use.path for use in uses if use.role == "call")
-    if calls:
-        yield Finding("VC430", f"loading this file the ordinary way would call {_list_some(calls)}", calls)
-    elif calls_results:
-        yield Finding("VC430", "loading this file the ordinary way would call what other calls return")
-    classes = tuple(use.path for use in uses if use.role == "class")
-    if classes:
-        yield Finding("VC431", f"loading this file the ordinary way would import {_list_some(classes)}", classes)
 
 
 def _list_some(names: tuple[str, ...], most: int = 4) -> str:

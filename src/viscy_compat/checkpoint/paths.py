@@ -36,7 +36,14 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
         target = os.readlink(path)
         return f"this is a link to {ascii(target)[1:-1]}, which is not there", "make the link anew, or remove it"
     if any(char in path for char in "*?[") and not os.path.lexists(path):
-        return _pattern(path)
+        from glob import glob
+        from itertools import islice
+
+        matches = list(islice(sorted(glob(path)), 4))
+        if not matches:
+            return "no file has a name of this pattern", "check the folder: the shell passes on what it cannot expand"
+        names = " ".join(map(quote_path, matches[:3])) + (" ..." if len(matches) > 3 else "")
+        return "this is a pattern, which only a shell expands", f"leave the quotes out, or name the files: {names}"
     return reason, "check the path"
 
 
@@ -52,14 +59,3 @@ def _fetch(path: str, scheme: str) -> str:
     if scheme == "file":
         return "leave the scheme out: " + quote_path(_ADDRESS.sub(r"\2", path))
     return f"curl -L -o {quote_path(name)} {quote_path(path)}"
-
-
-def _pattern(path: str) -> tuple[str, str]:
-    from glob import glob
-    from itertools import islice
-
-    matches = list(islice(sorted(glob(path)), 4))
-    if not matches:
-        return "no file has a name of this pattern", "check the folder: the shell passes on what it cannot expand"
-    names = " ".join(map(quote_path, matches[:3])) + (" ..." if len(matches) > 3 else "")
-    return "this is a pattern, which only a shell expands", f"leave the quotes out, or name the files: {names}"

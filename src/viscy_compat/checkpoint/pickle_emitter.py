@@ -83,7 +83,10 @@ class _Emitter:
         elif kind is str:
             self._string(node)
         elif kind is bytes:
-            self._bytes(node)
+            # protocol 2 has no opcode for bytes
+            self._needs(3)
+            short = len(node) < 256
+            self.parts.append((b"C" + bytes((len(node),)) if short else b"B" + struct.pack("<I", len(node))) + node)
         elif id(node) in self._memo:
             self._get(self._memo[id(node)])
         else:
@@ -98,12 +101,6 @@ class _Emitter:
         data = text.encode("utf-8", "surrogatepass")
         self.parts.append(b"X" + struct.pack("<I", len(data)) + data)
         self._strings[text] = self._put()
-
-    def _bytes(self, data: bytes) -> None:
-        # protocol 2 has no opcode for bytes
-        self._needs(3)
-        short = len(data) < 256
-        self.parts.append((b"C" + bytes((len(data),)) if short else b"B" + struct.pack("<I", len(data))) + data)
 
     def _needs(self, protocol: int) -> None:
         self.protocol = max(self.protocol, protocol)

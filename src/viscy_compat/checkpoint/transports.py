@@ -112,7 +112,14 @@ class _Http:
         session = await self._files.set_session()
         limit = self._aiohttp.ClientTimeout(total=seconds_of_patience(), connect=_CONNECT)
         async with session.get(place, headers=asked, timeout=limit, max_redirects=_HOPS) as answer:
-            self._refuse_open_road(answer)
+            # everybody on the way from https to http could read and change it
+            if self._address.startswith("https://") and answer.url.scheme != "https":
+                raise UnreadableCheckpoint(
+                    "the address leads from https to http",
+                    where=self._where,
+                    fix="ask its owner for one that stays on https",
+                    code="VC362",
+                )
             if answer.status in _BUSY or (answer.status in (401, 403, 410) and place != self._address):
                 return None
             if answer.history:
@@ -149,16 +156,6 @@ class _Http:
                 code="VC363",
             )
         return Piece(await _body(answer, size, self._where), 0, size, mark)
-
-    def _refuse_open_road(self, answer: Any) -> None:
-        """Refuse what leads from https to http: everybody on the way could read and change it."""
-        if self._address.startswith("https://") and answer.url.scheme != "https":
-            raise UnreadableCheckpoint(
-                "the address leads from https to http",
-                where=self._where,
-                fix="ask its owner for one that stays on https",
-                code="VC362",
-            )
 
 
 async def _body(answer: Any, length: int, where: str) -> bytes:

@@ -87,9 +87,9 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
     verdict = "compatible" if today else "remappable"
     names = _generations_with(architecture, layout, case)
     if result.verdict != verdict or _class_and_generation(result) not in {(architecture.name, name) for name in names}:
-        message = (
-            f"a file of {architecture.name} {generation.name} ({case.name}) is {_identity_words(result)}, not {verdict}"
-        )
+        seen = _class_and_generation(result)
+        identity_words = f"{result.verdict}{f' as {seen[0]} {seen[1]}' if seen else ''}"
+        message = f"a file of {architecture.name} {generation.name} ({case.name}) is {identity_words}, not {verdict}"
         yield Finding("VC623", message, fix=CATALOGUE["VC623"].remedy)
 
 
@@ -120,11 +120,6 @@ def _layout_in(generation: Generation, config: Config) -> list[tuple[str, Tensor
         return list(generation.layout(config).items())
     except Unbuildable:
         return []
-
-
-def _identity_words(result: CheckResult) -> str:
-    seen = _class_and_generation(result)
-    return f"{result.verdict}{f' as {seen[0]} {seen[1]}' if seen else ''}"
 
 
 def _class_and_generation(result: CheckResult) -> tuple[str, str] | None:

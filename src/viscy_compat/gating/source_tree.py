@@ -49,7 +49,9 @@ class SourceTree:
     def classes(self) -> dict[str, ast.ClassDef]:
         """Return the classes that the package, or one of its public packages, exports: by name, those on top first."""
         found: dict[str, ast.ClassDef] = {}
-        for module in [self.root, *self._public_packages()]:
+        inits = sorted(self.folder.glob("*/__init__.py"))
+        public_packages = [f"{self.root}.{path.parent.name}" for path in inits if not path.parent.name.startswith("_")]
+        for module in [self.root, *public_packages]:
             for name in self._exports(module):
                 here = self.find(f"{module}:{name}")
                 if isinstance(here, ast.ClassDef):
@@ -62,10 +64,6 @@ class SourceTree:
             own = [row for row in found.body if isinstance(row, ast.FunctionDef) and row.name == "__init__"]
             return tuple(_parameters(own[0].args))[1:] if own else None
         return tuple(_parameters(found.args)) if isinstance(found, ast.FunctionDef) else None
-
-    def _public_packages(self) -> list[str]:
-        inits = sorted(self.folder.glob("*/__init__.py"))
-        return [f"{self.root}.{path.parent.name}" for path in inits if not path.parent.name.startswith("_")]
 
     def _exports(self, module: str) -> list[str]:
         """Return what ``__all__`` lists, additions included, else every name without an underscore."""

@@ -314,19 +314,15 @@ class Verification:
             traces = {}
             for case in asked.values():
                 codes = {failure.code for failure in failures if failure.case is case}
-                traces[case.name] = self._trace(
-                    both, architecture, old, case, evidence.options(architecture, case, codes)
+                options = evidence.options(architecture, case, codes)
+                report = (
+                    ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
                 )
+                runs = self._runs(architecture, old, case, report=report, options=options)
+                traces[case.name] = next(iter(both.both([runs])))
             for failure in failures:
                 about = failure.case if failure.case and failure.code in ("VC501", "VC503") else None
                 yield _with_module(failure, traces[about.name], evidence, architecture) if about else failure
-
-    def _trace(
-        self, both: Sides, architecture: Architecture, old: OldClass, case: Case, options: tuple[dict[str, Any], ...]
-    ) -> tuple[WorkerAnswer, WorkerAnswer]:
-        report = ("modules", "eval", "train", "initial") if self.evidence.folder else ("modules", "eval", "train")
-        runs = self._runs(architecture, old, case, report=report, options=options)
-        return next(iter(both.both([runs])))
 
 
 def _signatures(

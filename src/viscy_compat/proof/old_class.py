@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from viscy_compat.architectures import find
-from viscy_compat.architectures.architecture import Architecture, Generation, Release
+from viscy_compat.architectures.architecture import Architecture, Generation
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
@@ -90,16 +90,12 @@ class OldClassProver:
         return {"proof": "old and new outputs compared in eval mode, seed 0", **proven}
 
     def _old_class(self, architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> OldClass:
-        release = _release(architecture, generation, config)
+        # what changes no prediction does not tell releases apart
+        harmless = {argument.name for argument in architecture.arguments if argument.effect != "predictions"}
+        alike = {name: value for name, value in config.items() if name not in harmless}
+        release = generation.release(alike)
         wanted = Wanted(repo=self.repo, rev=release.revision) if self.repo else Wanted(wheel=release.wheel)
         return resolve([architecture], wanted)[architecture.name]
-
-
-def _release(architecture: Architecture, generation: Generation, config: Mapping[str, Any]) -> Release:
-    """Return the newest release that could have had a configuration, as far as predictions go."""
-    harmless = {argument.name for argument in architecture.arguments if argument.effect != "predictions"}
-    alike = {name: value for name, value in config.items() if name not in harmless}
-    return generation.release(alike)
 
 
 def configurations(chosen: FilePlan) -> list[dict[str, Any]]:

@@ -105,7 +105,9 @@ class _OtherGelu(TorchDispatchMode):
 def alterations(module: Any, channels: int) -> Iterator[Json]:
     """Name small changes that migrations really make and that no layout shows, as far as the model has the place for them."""
     for (kind, eps), count in _eps_of(module).items():
-        for other in _other_eps(kind, eps):
+        # torch has 1e-5, timm's ConvNeXt 1e-6, TensorFlow's batch norm 1e-3
+        usual = (1e-6, 1e-5, 1e-3) if "Batch" in kind else (1e-6, 1e-5)
+        for other in [value for value in usual if value != eps]:
             yield {"kind": "eps", "type": kind, "from": eps, "to": other, "modules": count}
     if any("gelu" in type(part).__name__.lower() for part in module.modules()):
         yield {"kind": "gelu"}
@@ -130,12 +132,6 @@ def _eps_of(module: Any) -> dict[tuple[str, float], int]:
         if isinstance(eps, float):
             found[type(part).__name__, eps] = found.get((type(part).__name__, eps), 0) + 1
     return found
-
-
-def _other_eps(kind: str, eps: float) -> list[float]:
-    """Return the values that other libraries give: torch 1e-5, timm's ConvNeXt 1e-6, TensorFlow's batch norm 1e-3."""
-    usual = (1e-6, 1e-5, 1e-3) if "Batch" in kind else (1e-6, 1e-5)
-    return [value for value in usual if value != eps]
 
 
 def _spread(names: list[Any]) -> list[Any]:
