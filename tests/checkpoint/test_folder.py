@@ -16,6 +16,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.findings import Report
+from viscy_compat.plans.optimizer import mapping_of_positions, optimizers_of
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 
@@ -70,7 +71,8 @@ def one_process(folder: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         dcp.save({"model": full}, checkpoint_id=folder / "plain")
-        dcp.save({"state_dict": below, "optimizer_0": optimizer}, checkpoint_id=folder / "fsdp.ckpt")
+        saved = {"state_dict": below, "optimizer_states": [optimizer, {**optimizer, "state": {}}]}
+        dcp.save(saved, checkpoint_id=folder / "fsdp.ckpt")
         dcp.save(full, storage_writer=HuggingFaceStorageWriter(str(folder / "hub1"), save_distributed=True))
     record = {"epoch": 1, "global_step": 2, "pytorch-lightning_version": "2.4.0", "hyper_parameters": dict(CONFIG)}
     torch.save(record, folder / "fsdp.ckpt" / "meta.pt")
@@ -127,6 +129,15 @@ def test_the_model_loads_from_what_two_ranks_saved(place: Path) -> None:
     )
     full = torch.load(place / "full.pt")
     assert all(torch.equal(tensor, full[name]) for name, tensor in model.state_dict().items())
+
+
+def test_the_state_of_an_optimizer_is_counted_as_it_was_saved(place: Path) -> None:
+    """The positions of the parameters are texts there, and an optimizer of torch uses no moment that it finds under a text."""
+    checkpoint = open_checkpoint(str(place / "fsdp.ckpt"))
+    first, second = optimizers_of(checkpoint)
+    assert (mapping_of_positions(first["state"]) or {}).keys() == {0}
+    assert mapping_of_positions(second["state"]) == {}
+    assert type(checkpoint.entries["optimizer_states"]) is list
 
 
 def test_what_lightning_says_beside_the_tensors_decides_what_weights_cannot_tell(place: Path) -> None:
