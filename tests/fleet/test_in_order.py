@@ -52,7 +52,7 @@ def test_an_error_is_raised_where_its_answer_is_due() -> None:
 
 
 def test_an_end_takes_a_second_at_most_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    pool = in_order._Pool(2, chores.work_long)
+    pool = in_order._Processes(2, chores.work_long)
     for _ in range(3):
         pool.submit(str(tmp_path))
     until = time.monotonic() + 60
@@ -67,13 +67,13 @@ def test_an_end_takes_a_second_at_most_and_leaves_nothing_behind(tmp_path: Path)
 
 def test_whoever_stops_listening_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     ends: list[bool] = []
-    close = in_order._Pool.close
+    close = in_order._Processes.close
 
-    def noted(self: in_order._Pool, *, at_once: bool) -> None:
+    def noted(self: in_order._Processes, *, at_once: bool) -> None:
         ends.append(at_once)
         close(self, at_once=at_once)
 
-    monkeypatch.setattr(in_order._Pool, "close", noted)
+    monkeypatch.setattr(in_order._Processes, "close", noted)
     rows = answers_in_order(
         [(number, None) for number in range(3)], chores.double, jobs=2, recall=lambda _: None, despair=lambda *_: 0
     )

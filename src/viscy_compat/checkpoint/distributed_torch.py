@@ -45,7 +45,7 @@ _OWN: Final = frozenset(
 _DEEPEST: Final = 32
 """Names in the path of an entry: what people save is three or four deep."""
 
-_Place = tuple["str | int", ...]
+_KeyPath = tuple["str | int", ...]
 """Where an entry stands in what was saved."""
 
 
@@ -257,7 +257,7 @@ def _merge_pickles(root: Node, own: DecodedPickle, parts: list[DecodedPickle]) -
 # The metadata -----------------------------------------------------------------------------------------------------------
 
 
-def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _MetadataEntry], dict[str, _Place]]:
+def _entries_of(root: Node, where: str, limits: Limits) -> tuple[dict[str, _MetadataEntry], dict[str, _KeyPath]]:
     """Return the entries, and where each stands in the object that was saved."""
     if not (type(root) is Call and is_global(root.function, f"{_RECORDS}Metadata")):
         _refuse_metadata(where, "it is no record of torch.distributed.checkpoint")
@@ -339,20 +339,20 @@ def _refuse_overlaps(entries: dict[str, _MetadataEntry], folder: str) -> None:
         ends[part.name] = part.start + part.size
 
 
-def _place_of(node: Node) -> _Place:
+def _place_of(node: Node) -> _KeyPath:
     """Return the place of an entry in what was saved: texts in dictionaries, numbers in lists."""
     parts = node if type(node) in (tuple, list) else ()
     sound = 0 < len(parts) <= _DEEPEST and all(type(part) in (str, int) for part in parts)
     return tuple(str(part) if at == 0 else part for at, part in enumerate(parts)) if sound else ()
 
 
-def _usual_path(key: str) -> _Place:
+def _usual_path(key: str) -> _KeyPath:
     """Return the place of an entry whose planner left none: the part before the first dot, where it is a usual one."""
     first, _, rest = key.partition(".")
     return (first, rest) if rest and first == "state_dict" else (key,)
 
 
-def _tree(leaves: list[tuple[_Place, Node]], folder: str) -> Dict:
+def _tree(leaves: list[tuple[_KeyPath, Node]], folder: str) -> Dict:
     """Return the dictionary that was saved."""
     root: dict[str | int, Any] = {}
     for path, node in leaves:

@@ -14,8 +14,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 from viscy_compat.fleet.engines import begin_worker, held_interrupts, usable_cores
 
-Item = TypeVar("Item")
-Answer = TypeVar("Answer")
+Task = TypeVar("Task")
+TaskAnswer = TypeVar("TaskAnswer")
 
 _PATIENCE: Final = 0.6
 """Seconds that a process has to take back what it had in hand; then it is killed. A run shall end within one second."""
@@ -26,36 +26,36 @@ _WAITING: Final = 3
 
 
 def answers_in_order(
-    items: Iterable[tuple[Item, Answer | None]],
-    work: Callable[[Item], Answer],
+    items: Iterable[tuple[Task, TaskAnswer | None]],
+    work: Callable[[Task], TaskAnswer],
     *,
     jobs: int,
-    recall: Callable[[Item], Answer | None],
-    despair: Callable[[Item, str], Answer],
-) -> Generator[Answer]:
+    recall: Callable[[Task], TaskAnswer | None],
+    despair: Callable[[Task, str], TaskAnswer],
+) -> Generator[TaskAnswer]:
     """Yield the answer of each item.
 
     Parameters
     ----------
-    items : Iterable[tuple[Item, Answer or None]]
+    items : Iterable[tuple[Task, TaskAnswer or None]]
         Each with its answer, where that is known.
-    work : Callable[[Item], Answer]
+    work : Callable[[Task], TaskAnswer]
         A function of a module; with one job it is called in this process.
     jobs : int
         Processes.
-    recall : Callable[[Item], Answer or None]
+    recall : Callable[[Task], TaskAnswer or None]
         What came of an item whose process died: it may have been done before.
-    despair : Callable[[Item, str], Answer]
+    despair : Callable[[Task, str], TaskAnswer]
         The answer for an item whose process dies whenever it is tried, and how.
     """
     if jobs == 1:
         yield from (work(item) if answer is None else answer for item, answer in items)
         return
-    pool = _Pool(jobs, work)
-    waiting: deque[tuple[Item, Answer | None, Future[Answer] | None]] = deque()
+    pool = _Processes(jobs, work)
+    waiting: deque[tuple[Task, TaskAnswer | None, Future[TaskAnswer] | None]] = deque()
     is_whole = False
 
-    def next_answer() -> Answer:
+    def next_answer() -> TaskAnswer:
         item, answer, future = waiting.popleft()
         if future is None:
             return _known(answer)
@@ -78,7 +78,7 @@ def answers_in_order(
         pool.close(at_once=not is_whole)
 
 
-def _known(answer: Answer | None) -> Answer:
+def _known(answer: TaskAnswer | None) -> TaskAnswer:
     assert answer is not None, "what has no answer is handed over"
     return answer
 
@@ -87,12 +87,14 @@ def _is_ready(future: Future[Any] | None) -> bool:
     return future is None or future.done()
 
 
-def _try_alone(item: Item, work: Callable[[Item], Answer], despair: Callable[[Item, str], Answer]) -> Answer:
+def _try_alone(
+    item: Task, work: Callable[[Task], TaskAnswer], despair: Callable[[Task, str], TaskAnswer]
+) -> TaskAnswer:
     """Try an item in a process of its own, which dies for no other's sake."""
-    pool = _Pool(1, work)
+    pool = _Processes(1, work)
     is_whole = False
     try:
-        answer: Answer = pool.submit(item).result()
+        answer: TaskAnswer = pool.submit(item).result()
         is_whole = True
     except BrokenProcessPool as problem:
         answer = despair(item, f"{type(problem).__name__}: {problem}")
@@ -101,7 +103,7 @@ def _try_alone(item: Item, work: Callable[[Item], Answer], despair: Callable[[It
     return answer
 
 
-class _Pool:
+class _Processes:
     """Processes that do one kind of work; they are asked to end before they are made to."""
 
     def __init__(self, jobs: int, work: Callable[[Any], Any]) -> None:
@@ -160,7 +162,7 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
     os._exit(128 + number)
 
 
-def _do(work: Callable[[Item], Answer], item: Item) -> Answer:
+def _do(work: Callable[[Task], TaskAnswer], item: Task) -> TaskAnswer:
     _Hand.full = True
     try:
         return work(item)
