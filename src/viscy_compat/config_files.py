@@ -63,6 +63,7 @@ def _compose(path: str, above: tuple[str, ...], read: list[str]) -> Any:
     """Return a document merged over those that it builds on."""
     real = os.path.realpath(path)
     read.append(real)
+    # of those above only: two files may build on the same third one
     if real in above:
         raise UsageError("builds on itself through base:", where=path, fix="take the circle out of the base: entries")
     if len(above) >= _MOST_BASES or len(read) > _MOST_FILES:
@@ -101,6 +102,7 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 def _load(path: str, above: tuple[str, ...]) -> Any:
     data = _read_bytes(path, above)
+    # JSON is read without PyYAML, an extra; what begins like it and is none may be YAML in braces
     if path.lower().endswith(".json") or data.lstrip()[:1] == b"{":
         from json import loads
 
@@ -224,6 +226,7 @@ class _NodeMaker:
         for key, value in node.value:
             if key.tag == f"{_STANDARD}merge":
                 parts = value.value if isinstance(value, self._yaml.SequenceNode) else [value]
+                # YAML: of several mappings to merge the first one wins
                 for part in reversed(parts):
                     mapping = self.node(part)
                     entries = mapping.entries if type(mapping) is Dict else []

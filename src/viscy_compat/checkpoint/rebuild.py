@@ -172,6 +172,7 @@ class Rebuilder:
         path = node.function.path if type(node.function) is Global else ""
         arity = _TENSORS.get(path)
         if arity is not None:
+            # newer torch adds a dictionary of flags (conjugated, negated) where one is set
             if len(node.args) not in (arity, arity + 1) or (arity == 4 and len(node.args) != 4):
                 _refuse_tensor("VC440", f"{path} with {len(node.args)} arguments")
             return self._strided_tensor(key, node, arity)
@@ -190,6 +191,7 @@ class Rebuilder:
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
             raise view if isinstance(view, NotExact) else NotExact("VC440", "no storage where one should be")
+        # what has no dtype counts bytes; `_rebuild_tensor_v3` states the dtype of the tensor itself
         stored = "uint8" if view.dtype == "untyped" else view.dtype
         dtype = stored if arity != 7 else _dtype_of(args[6])
         itemsize = ITEMSIZES.get(dtype)
@@ -203,6 +205,7 @@ class Rebuilder:
         if len(shape) != len(stride):
             _refuse_tensor("VC440", f"{len(shape)} sizes and {len(stride)} strides")
         offset += view.first
+        # `_rebuild_tensor`, of torch before 0.4, does not know of gradients
         grad = arity > 4 and args[4] is True
         tensor = StoredTensor(
             key, TensorSpec(shape, dtype), view.storage, stride=stride, offset=offset, requires_grad=grad, node=node
@@ -224,15 +227,18 @@ class Rebuilder:
                 "VC440",
                 f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, but its storage has {holds}",
             )
+        # strides of 0 make a tensor of any size of one element: it would be written out in full
         if elements * itemsize > holds + self._limits.expansion:
             _refuse_limit(self._limits, "expansion", elements * itemsize - holds, f"shape {shape} is expanded")
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:
             _refuse_tensor("VC440", "a parameter without a tensor")
+        # torch never nests them, and a hostile file could do so endlessly
         if node.args[0].function.path in _PARAMETERS:
             _refuse_tensor("VC440", "a parameter of a parameter")
         tensor = self._any_tensor(key, node.args[0])
+        # the flag of the parameter, and not of the tensor in it: that is its `data`, which needs no gradient
         tensor.parameter, tensor.requires_grad, tensor.node = True, node.args[1] is True, node
         return tensor
 

@@ -72,6 +72,8 @@ def _sites(root: Node) -> Iterator[Site]:
         if mapping is None or {"state", "param_groups"} <= mapping.keys():
             continue  # no dictionary, or the state of an optimizer, whatever its name is
         tensors = sum(is_tensor(value) for value in mapping.values())
+        # a third: state dicts may hold numbers beside tensors, and trainers hold a tensor or two among
+        # numbers
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
             yield Site(path, node, False, tensors)
         for key, value in mapping.items() if depth < _DEPTH else ():
@@ -114,6 +116,7 @@ class _ModuleStates:
 
     def _state_of(self, node: Call) -> dict[str, Node] | None:
         state = node.state
+        # of a class with slots: its attributes, then those
         if type(state) is tuple and len(state) == 2:
             state = state[0]
         if id(state) not in self._decoded:
@@ -144,6 +147,7 @@ def usual(sites: list[Site], where: str) -> Site | None:
             "no state dict and no module in this file", where=where, fix="save model.state_dict()", code="VC444"
         )
     by_path = {site.path: site for site in sites}
+    # a dictionary with both is a checkpoint that has tensors of its own beside the weights
     preferred = [by_path[path] for path in ("state_dict", "") if path in by_path]
     return sites[0] if len(sites) == 1 else preferred[0] if preferred else None
 
@@ -197,6 +201,8 @@ class _ModuleWalk:
                 self._open.discard(id(node))
             elif state is not None:
                 children = self._enter(prefix, node, state)
+                # left once its children are done: what is open then is what contains the module at
+                # hand
                 queue.append((prefix, node, False))
                 queue.extend((f"{prefix}{name}.", child, True) for name, child in children)
         return self.entries

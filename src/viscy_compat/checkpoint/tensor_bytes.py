@@ -151,6 +151,7 @@ class TensorReader:
 
     def _packed_bytes(self, tensor: StoredTensor, size: int) -> Iterator[bytes]:
         storage, first = tensor.storage, tensor.offset * tensor.itemsize
+        # no element is cut in two: the largest, complex128, has 16 bytes
         size = max(size - size % 16, 16)
         if not tensor.nbytes:
             return iter(())
@@ -217,6 +218,7 @@ def _inflate(pieces: Iterator[bytes], storage: Storage) -> Iterator[bytes]:
     try:
         for piece in pieces:
             while piece and rest >= 0:
+                # a piece at most: a few bytes can unpack to gigabytes
                 output = unpacker.decompress(piece, CHUNK)
                 rest -= len(output)
                 piece = unpacker.unconsumed_tail
@@ -258,6 +260,7 @@ def _bytes_of_rows(
         for index in range(shape[0]):
             yield from _bytes_of_rows(read, first + index * stride[0], shape=shape[1:], stride=stride[1:], unit=unit)
     else:
+        # the innermost axis alone is too wide: a part of its rows at a time
         step = max(_HELD // (unit * stride[0]), 1)
         for index in range(0, shape[0], step):
             count = min(step, shape[0] - index)
@@ -267,6 +270,7 @@ def _bytes_of_rows(
 def _gather(elements: memoryview[int], first: int, shape: tuple[int, ...], stride: tuple[int, ...]) -> Iterator[bytes]:
     if not shape:
         yield elements[first : first + 1].tobytes()
+    # an expanded axis: the one element again and again, which no slice with a step of 0 gives
     elif len(shape) == 1 and stride[0] == 0:
         yield elements[first : first + 1].tobytes() * shape[0]
     elif len(shape) == 1:

@@ -98,6 +98,7 @@ class _Pickles:
                 return pickle
 
     def _grow(self) -> None:
+        # by four: all that was decoded in vain is a third of the last try
         size = min(4 * len(self._window), self._source.size)
         if len(self._window) - self._at > self._limits.pickle_bytes:
             most = self._source.size
@@ -137,6 +138,7 @@ def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], star
             _refuse_stream(source.path, f"storage {key[:40]!a} belongs to no tensor, so its size is unknown")
         if start + 8 > source.size:
             raise _cut_stream(source.path)
+        # torch writes the number of elements as an int64 in front of each storage
         elements = int.from_bytes(source.read(start, 8), "little", signed=True)
         size = elements * STORAGE_ITEMSIZES[root.dtype]
         if elements != root.elements:
@@ -162,6 +164,7 @@ def _view_of(node: Persistent, storages: dict[str, StorageView]) -> StorageView 
         return NotExact("VC442", f"its storage {key!a:.60} is not in the file")
     if root.dtype != dtype or root.storage.nbytes != elements * STORAGE_ITEMSIZES[dtype]:
         return NotExact("VC440", f"its storage {key!a:.60} is described in two ways")
+    # early torch wrote a view of another storage as its key, where it starts and its size
     part = node.id[5] if len(node.id) == 6 else None
     if part is None:
         return root
