@@ -238,6 +238,8 @@ class VitUnet(Architecture):
         for _, tokens, hidden in (shape for shape in of_rank(bag, 3) if shape[0] == 1):
             inners = {shape[0] for shape in of_rank(bag, 2) if shape[1] == hidden and (hidden, shape[0]) in bag}
             patches = [s for s in of_rank(bag, 5) if s[0] == hidden and s[2] == s[3] == s[4]]
+            # only the first layer of a feed-forward is 8 times as wide (GEGLU: half of it is the gate):
+            # one for each layer
             layers = bag[8 * hidden, hidden]
             for patch in patches:
                 for config in self._level_sketches(bag, patch[1]):
@@ -259,6 +261,7 @@ class VitUnet(Architecture):
                 for inputs in {s[1] for s in of_rank(bag, 5) if s[0] == dims[0] and s[2:] == _KERNEL}:
                     for outputs in {s[0] for s in of_rank(bag, 5) if s[1] == dims[0] and s[2:] == _KERNEL}:
                         out = {} if self.timesteps else {"out_channels": outputs}
+                        # a class that takes timesteps gives back as many channels as it gets
                         if not self.timesteps or inputs == outputs:
                             yield {"in_channels": inputs, "dims": dims, "num_res_block": blocks, **out}
 
@@ -360,6 +363,7 @@ def _patch(layout: Layout, width: int) -> tuple[int, int]:
         return embedding[0], max(1, embedding[2])
     hidden = first_size(layout, "bottleneck.img_embedding.proj.bias", "bottleneck.blocks.0.ff.net.2.bias", default=512)
     voxels = first_size(layout, *parts("bottleneck.proj_out.linear"), default=64 * width) // max(1, width)
+    # a patch is a cube; rounded, since a third root of 64 is 3.9999999999999996
     return hidden, max(1, round(voxels ** (1 / 3)))
 
 

@@ -360,6 +360,8 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
     if subject.both and subject.old:
         subject.meet()
     for kind in LAW_KINDS:
+        # one kind after the other: those without torch first, so that a wrong rule is told before anything is
+        # built
         laws = tuple(law for law in drawing.laws if law.kind == kind)
         kind_start, before = time.monotonic(), tally.cases.total()
         fresh = list(_find_broken(subject, laws, drawing, tally))
@@ -368,7 +370,7 @@ def explore_class(subject: Subject, drawing: Settings, *, progress: Progress) ->
         for law in laws:
             state = "BROKEN" if law.id in {row.law for row in fresh} else "holds"
             progress(
-                f"{subject.architecture.name}: {law.id} {state}, {tally.cases[law.id]} cases, {speed:.1f} a second"
+                f"{subject.architecture.name}: {law.id} {state}, {spell_count(tally.cases[law.id], 'case')}, {speed:.1f} a second"
             )
     return Exploration(
         name=subject.architecture.name,

@@ -63,6 +63,8 @@ class Audit:
                 shard = []
             if place is not None:
                 self._remember(place)
+            # no more at work than the engine asks for: a listing can be millions of files, and none is
+            # held in memory
             while len(self._waiting) >= self._engine.window:
                 self._settle()
             yield from self._rows_without_gap()
@@ -125,6 +127,7 @@ class Audit:
             self._answers += 1
             return future.result()[0]
         self._deaths += 1
+        # an installation that cannot read at all would say of each file that its process died
         if self._deaths >= _DEATHS and not self._answers:
             raise WorkerFailed(
                 f"no process that reads files comes to an answer ({type(problem).__name__})",

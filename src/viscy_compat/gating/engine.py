@@ -71,6 +71,7 @@ def _partial_report(found: Sequence[StageResult], setting: Setting, stages: Sequ
 
 def _say_once(stage: Stage, result: StageResult, causes: dict[str, str]) -> StageResult:
     """Let the first of several stages that one cause ends tell it, and the others refer to that one."""
+    # only what ends a whole stage: what is undecided about one class is its own
     first = result.findings[0] if result.undecided and result.findings and not result.subject else None
     if first is None or causes.setdefault(first.message, stage.name) == stage.name:
         return result
@@ -103,6 +104,7 @@ def results_of(stage: Stage, workshop: Workshop) -> list[StageResult]:
     except KeyboardInterrupt as stop:
         raise Interrupted(Report("gate", results, interrupted=True)) from stop
     subjects = {result.subject for result in results}
+    # silence is no pass: a stage that forgets a class would let anything through
     silent = [name for name in stage.subjects(setting) if name not in subjects]
     if failure:
         return [*results, replace(failure, details={"not_reached": silent})]

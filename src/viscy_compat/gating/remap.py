@@ -88,6 +88,7 @@ def _generation(
         yield Finding("VC624", f"{generation.name} {case.name}: {error.message}", fix=CATALOGUE["VC624"].remedy)
     if os.path.exists(new):
         yield from _compare_outputs(workshop, architecture, generation, case, answer, (f"{place}.weights", new))
+    # at once and not with the folder, where the weights of every generation would lie together
     for left in (f"{place}.weights", path, new, f"{new}.outputs"):
         if os.path.exists(left):
             os.remove(left)
@@ -118,6 +119,7 @@ def _old_class(workshop: Workshop, architecture: Architecture, generation: Gener
     """Find the old class of a generation: in the clone that was named, else in the wheel that is recorded for it."""
     release = generation.release(complete(architecture, case.config))
     options = workshop.setting.options
+    # a clone has every release; a wheel costs a download, and some releases have none
     repo = options.get("repo") or Wanted().clone
     origin = Wanted(repo=repo, rev=release.revision, trust=bool(options.get("trust_repo"))) if repo else None
     return resolve([architecture], origin or Wanted(wheel=release.wheel))[architecture.name]
