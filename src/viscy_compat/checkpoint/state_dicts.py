@@ -47,7 +47,7 @@ class Site(NamedTuple):
 
 
 def sites_of(root: Node) -> list[Site]:
-    """Return every place that holds weights, the top first.
+    """Return every place that holds weights, the top first; a path that two of them have is numbered from the second on.
 
     Examples
     --------
@@ -56,7 +56,14 @@ def sites_of(root: Node) -> list[Site]:
     >>> [site.path for site in sites_of(Dict(["epoch", 3, "state_dict", Dict(["w", weight])]))]
     ['state_dict']
     """
-    return list(_sites(root))
+    sites: dict[str, Site] = {}
+    for site in _sites(root):
+        path, count = site.path, 1
+        while path in sites:
+            # the entry `a.b`, and the entry `b` of `a`
+            path, count = f"{site.path}#{count + 1}", count + 1
+        sites[path] = site._replace(path=path)
+    return list(sites.values())
 
 
 def _sites(root: Node) -> Iterator[Site]:

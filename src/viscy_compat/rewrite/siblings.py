@@ -119,7 +119,9 @@ def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
     path = next((path for path in ("state_dict", "") if path in paths), None)
     if path is not None:
         return path
-    return "state_dict" if choice is not None and _has_rivals(choice) else checkpoint.site
+    # a number that tells two places of one path apart is gone with the other one
+    is_numbered = checkpoint.site.rpartition("#")[2].isdigit()
+    return "state_dict" if is_numbered or (choice is not None and _has_rivals(choice)) else checkpoint.site
 
 
 def _has_rivals(choice: SetChoice) -> bool:

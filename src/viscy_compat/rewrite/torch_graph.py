@@ -8,6 +8,7 @@ from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.pickle_emitter import emit_pickle
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, entries_of, mapping_of
+from viscy_compat.checkpoint.state_dicts import sites_of
 from viscy_compat.checkpoint.torch_names import refused_names
 from viscy_compat.layout import packed_strides
 from viscy_compat.named import NamedTuple
@@ -189,18 +190,28 @@ def _move_metadata(state: Node, module_path: ModulePath) -> Node:
 
 
 def _take_out_entries(root: Node, paths: Iterable[str], replaced: Mapping[int, Node]) -> dict[int, Node]:
-    """Return the nodes that take the place of dictionaries from which entries are removed, by ``id``."""
+    """Return the nodes that take the place of dictionaries from which entries are removed, by ``id``.
+
+    A name may hold dots, so state dicts are known by their nodes, and everything else by the dotted path alone.
+    """
+    others = set(paths)
+    sites = [site for site in sites_of(root) if site.path in others] if others else []
+    gone = {id(site.node) for site in sites}
+    others.difference_update(site.path for site in sites)
     shorter: dict[int, Node] = {}
-    for path in paths:
-        *parents, name = path.split(".")
-        node = root
-        for parent in parents:
-            node = (mapping_of(node) or {}).get(parent)
-        now = shorter.get(id(node), replaced.get(id(node), node))
-        entries = entries_of(now)
-        if entries is not None:
-            pairs = zip(entries[::2], entries[1::2], strict=True)
-            shorter[id(node)] = Dict([item for key, value in pairs if key != name for item in (key, value)])
+    queue, visited = [("", root)] if gone or others else [], {id(root)}
+    for path, node in queue:
+        entries = entries_of(replaced.get(id(node), node)) or []
+        rows = [
+            (f"{path}.{key}".lstrip("."), key, value) for key, value in zip(entries[::2], entries[1::2], strict=True)
+        ]
+        kept = [row for row in rows if id(row[2]) not in gone and row[0] not in others]
+        if len(kept) < len(rows):
+            shorter[id(node)] = Dict([item for _, key, value in kept for item in (key, value)])
+        for inner, _, value in kept:
+            if id(value) not in visited and entries_of(value) is not None:
+                visited.add(id(value))
+                queue.append((inner, value))
     return shorter
 
 
