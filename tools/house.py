@@ -23,7 +23,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ROOT / "src" / "viscy_compat"
 
-PROTOCOLS = {"main", "render", "run", "add_arguments"}
+PROTOCOLS = {"main", "render", "pieces", "run", "add_arguments"}
 """Functions that stand in many modules on purpose: what every command and every format has."""
 
 # fmt: off

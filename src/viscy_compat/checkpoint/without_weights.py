@@ -103,7 +103,7 @@ def _mapping(place: _PlacedNode) -> dict[str, Node]:
     return mapping_of(place.node) or {}
 
 
-def _beside(what: str, path: str, fix: str = "") -> NotWeights:
+def _saved_beside(what: str, path: str, fix: str = "") -> NotWeights:
     usual = "give the file of the model, which is saved beside it (model.safetensors, pytorch_model.bin, *.ckpt)"
     return NotWeights(what, fix or usual, where=path, role="beside")
 
@@ -114,7 +114,7 @@ def _about_deepspeed(places: list[_PlacedNode], path: str) -> NotWeights | None:
     marks = {"zero_stage", "single_partition_of_fp32_groups", "fp32_flat_groups", "partition_count"}
     if not any(marks & _mapping(place).keys() for place in places):
         return None
-    return _beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
+    return _saved_beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
 
 
 def _about_placeholders(root: Node, path: str) -> UnreadableCheckpoint | None:
@@ -140,7 +140,7 @@ def _is_placeholder(node: Node) -> bool:
 def _about_optimizer(places: list[_PlacedNode], path: str) -> NotWeights | None:
     is_one = any({"state", "param_groups"} <= _mapping(place).keys() for place in places)
     # accelerate and others save the state dict of a scheduler in the same file; a run without weights all the same
-    return _beside("an optimizer's state", path) if is_one else None
+    return _saved_beside("an optimizer's state", path) if is_one else None
 
 
 def _about_scheduler(places: list[_PlacedNode], path: str) -> NotWeights | None:
@@ -148,13 +148,13 @@ def _about_scheduler(places: list[_PlacedNode], path: str) -> NotWeights | None:
     is_one = (
         "last_epoch" in keys and len(keys) < 40 and not any(is_tensor(node) for node in _mapping(places[0]).values())
     )
-    return _beside("the state of a learning-rate scheduler", path) if is_one else None
+    return _saved_beside("the state of a learning-rate scheduler", path) if is_one else None
 
 
 def _about_scaler(places: list[_PlacedNode], path: str) -> NotWeights | None:
     if not {"scale", "growth_factor"} <= _mapping(places[0]).keys():
         return None
-    return _beside("the state of a gradient scaler", path)
+    return _saved_beside("the state of a gradient scaler", path)
 
 
 def _about_generators(places: list[_PlacedNode], path: str) -> NotWeights | None:
@@ -165,7 +165,7 @@ def _about_generators(places: list[_PlacedNode], path: str) -> NotWeights | None
     by_names = bool(keys) and keys <= _RANDOM and keys != {"step"} and all(map(_length_of_bytes, tensors))
     if not generators and not by_names:
         return None
-    return _beside("the states of random-number generators", path)
+    return _saved_beside("the states of random-number generators", path)
 
 
 def _length_of_bytes(node: Node) -> int:
@@ -232,7 +232,7 @@ def _about_lightning(places: list[_PlacedNode], path: str) -> NotWeights | None:
     folder = os.path.dirname(path) or "."
     if os.path.lexists(os.path.join(folder, ".metadata")):
         what, fix = "Lightning's record beside a distributed checkpoint", f"viscy-compat check {quote_path(folder)}"
-        return _beside(what, path, fix=f"give the folder: {fix}")
+        return _saved_beside(what, path, fix=f"give the folder: {fix}")
     what = "Lightning's record of a run, from which the state dict was left out"
     fix = "give the checkpoint; in a folder of torch.distributed.checkpoint this file lies beside the weights"
     return NotWeights(what, fix, where=path, role="instead")
@@ -263,7 +263,7 @@ def _about_anything(root: Node, path: str) -> NotWeights:
     if type(root) is Call:
         name = root.function.path if type(root.function) is Global else "an unknown class"
         what = f"an object of {name[:80]!a}"[:120]
-        return _beside(what, path, fix="give the file of the model, or save model.state_dict()")
+        return _saved_beside(what, path, fix="give the file of the model, or save model.state_dict()")
     what = f"no tensor, but {plain(root, most=10)!a}"[:80] if root is not None else "nothing"
     return NotWeights(what, "save model.state_dict()", where=path, role="instead")
 

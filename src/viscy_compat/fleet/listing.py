@@ -44,7 +44,7 @@ def expand_lists(paths: Iterable[str]) -> Iterator[str]:
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
     rest = b""
-    while block := _block(file, name):
+    while block := _read_block(file, name):
         text = rest + block
         # no path is empty, and a terabyte of zeros would never end
         strange = "this is no list of paths" if b"\0\0" in text else ""
@@ -61,7 +61,7 @@ def _path_in(line: bytes) -> str:
     return os.fsdecode(line.rstrip(b"\r"))
 
 
-def _block(file: IO[bytes], name: str) -> bytes:
+def _read_block(file: IO[bytes], name: str) -> bytes:
     try:
         return file.read(_MOST_LINE)
     except OSError as error:

@@ -56,7 +56,7 @@ def dumps(plan: Plan) -> str:
         f'  "source": {_side_text(plan.source)},\n'
         f'  "target": {_side_text(plan.target)},\n'
         f'  "operations": [\n{rows}\n  ],\n'
-        f'  "loses": [{_block(loses, "  ")}]\n}}\n'
+        f'  "loses": [{_indented_lines(loses, "  ")}]\n}}\n'
     )
 
 
@@ -300,12 +300,12 @@ def _side_text(side: PlanEnd) -> str:
     tensors = [
         f"      {json.dumps(name)}: {json.dumps([spec.dtype, spec.shape])}" for name, spec in side.layout.items()
     ]
-    block = _block(",\n".join(tensors), "    ")
+    block = _indented_lines(",\n".join(tensors), "    ")
     lines.append(f'    "tensors": {{{block}}}')
     return "{\n" + ",\n".join(lines) + "\n  }"
 
 
-def _block(lines: str, indent: str) -> str:
+def _indented_lines(lines: str, indent: str) -> str:
     return f"\n{lines}\n{indent}" if lines else ""
 
 

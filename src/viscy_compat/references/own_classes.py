@@ -224,7 +224,7 @@ def reference_of(
     if description.error:
         message = f"{target} cannot be imported ({printable(str(description.error))})"
         raise WorkerFailed(message, where="--class", code="VC312")
-    cases = tuple(_record(worker, package, target, generation, case, more) for case, more in asked)
+    cases = tuple(_record_case(worker, package, target, generation, case, more) for case, more in asked)
     sources = {generation: package_blobs(description.file, package.name)}
     signatures = {generation: tuple(map(str, description.signature))}
     name = target.replace(":", ".")
@@ -238,7 +238,7 @@ def reference_of(
     )
 
 
-def _record(
+def _record_case(
     worker: Worker, package: Candidate, target: str, generation: str, case: Case, more: Mapping[str, Any]
 ) -> RecordedCase:
     run = _run(target, case, more)

@@ -146,11 +146,11 @@ def write_parquet(outcome: AuditOutcome, place: str) -> None:
     schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
     rows = outcome.rows()
     with parquet.ParquetWriter(place, schema) as writer:
-        while group := [_record(row) for row in islice(rows, _ROW_GROUP)]:
+        while group := [_parquet_row(row) for row in islice(rows, _ROW_GROUP)]:
             writer.write_table(arrow.Table.from_pylist(group, schema=schema))
 
 
-def _record(row: AuditRow) -> dict[str, Any]:
+def _parquet_row(row: AuditRow) -> dict[str, Any]:
     told = row.to_dict()
     record: dict[str, Any] = {name: told.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
     record.update(needs=list(row.needs), codes=list(row.codes), file=row.file.encode("utf-8", "replace").decode())

@@ -40,11 +40,11 @@ def row_line(row: AuditRow, style: Style) -> str:
         parts.append(printable(row.message))
     kind, file = f"{row.kind:<{_INDENT - 2}}", printable(row.file)
     head = f"{style.tint(row.kind, kind)}  {file}"
-    lines = _beside(head, "  ".join(parts), _INDENT + len(file), style)
+    lines = _put_behind(head, "  ".join(parts), _INDENT + len(file), style)
     return spelled_out("\n".join([*lines, *(_details(row, style) if style.verbose else ())]))
 
 
-def _beside(head: str, rest: str, length: int, style: Style) -> list[str]:
+def _put_behind(head: str, rest: str, length: int, style: Style) -> list[str]:
     """Return words behind a head of some length, or below it where a terminal has no room beside it."""
     if not rest:
         return [head]
