@@ -120,6 +120,7 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     names_to_drop = [name for name, owner in owners_here.items() if owner and not moves[owner]]
     drops = [_harmless_drop(name, source[name]) for name in names_to_drop]
     harmless = {drop.source for drop in drops}
+    # what computes nothing takes no part: it would be a rival of nothing, and a leftover for no reason
     here = {n: s for n, s in source.items() if n not in harmless and not neutral_reason(n, s)}
     there = {name: spec for name, spec in target.items() if not neutral_reason(name, spec)}
     keys = shape_keys(here, there)
@@ -159,6 +160,7 @@ def _pose_part(problem: _Problem, part: _Part) -> None:
     """Take a hinted tensor as decided, and a hinted module as a search of its own."""
     old, new = ".".join(part.base_here), ".".join(part.base_there)
     if old in problem.source and new in problem.target:
+        # a hint settles which of several it is; it makes no shape fit
         if change_between(problem.source[old], problem.target[new]) is None:
             raise UsageError(
                 f"{printable(old)} {problem.source[old].shape} cannot become {printable(new)} {problem.target[new].shape}",
@@ -217,6 +219,7 @@ def _search_part(problem: _Problem, part: _Part, *, total: bool) -> tuple[Search
     # words that one pass learns may decide pairs that teach more; a pass costs as much as the first, so they are few
     for _ in range(3):
         words = _renamed_words(outcome)
+        # nothing was learned, or nothing is left to decide
         if words == theory.words or not outcome.groups:
             break
         theory = theory._replace(words=words)
@@ -243,6 +246,7 @@ def _renamed_words(outcome: SearchResult) -> dict[str, str]:
     return {
         old: next(iter(new))
         for old, new in images.items()
+        # a part that stays, or has two translations anywhere, is no rule for the rest
         if len(new) == 1 and old not in new and len(origins[next(iter(new))]) == 1 and not old.isdigit()
     }
 
@@ -312,4 +316,5 @@ def _doubtful(source: Layout, matches: Sequence[Match]) -> list[Match]:
     """List the square matrices whose orientation cannot be seen, where that of others has changed."""
     if not any(pair.change == "transpose" for pair in matches):
         return []
+    # 1 x 1 is the same either way
     return [pair for pair in matches if len(shape := source[pair.source].shape) == 2 and shape[0] == shape[1] > 1]

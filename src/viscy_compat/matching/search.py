@@ -143,6 +143,7 @@ def _decide(context: Context, theory: Theory) -> Iterator[Pairing]:
     classes_here, classes_there = _classes(context.here), _classes(context.there)
     for profile, mine in classes_here.items():
         theirs = classes_there.get(profile, [])
+        # shapes first: where a profile stands once on either side, names need only not contradict
         if len(mine) == len(theirs) == 1:
             yield from _single(context, mine[0], theirs[0], theory)
         elif theirs:
@@ -160,6 +161,7 @@ def _single(context: Context, here: int, there: int, theory: Theory) -> Iterator
     """Pair the only two units of a profile, if they have no rivals, or if names or order rule the rivals out."""
     one, other = context.here[here], context.there[there]
     ground = _ground_of_single(one, other, context, theory)
+    # closed: no tensor of these shapes stands anywhere else, so that nothing else could be meant
     if context.is_closed(one, other) and (theory.total or ground):
         alone: Ground = "the only one of its shape" if one.node.name is not None else "the only place that fits"
         yield Pairing(here, there, "same name" if ground == "same name" else alone)
@@ -301,6 +303,7 @@ def _rises(context: Context, one: Unit, other: Unit) -> bool:
     pairs = context.numbers.get((_words_in(one.label), _words_in(other.label)), [])
     pair = (_numbers_in(one.label), _numbers_in(other.label))
     place = bisect(pairs, pair)
+    # numbers may be shifted or stretched, but layers that were decided never change places with others
     after_lower = place == 0 or pairs[place - 1][1] <= pair[1]
     before_higher = place == len(pairs) or pair[1] <= pairs[place][1]
     return after_lower and before_higher
@@ -323,7 +326,9 @@ def _remember(context: Context, one: Unit, other: Unit, outcome: SearchResult) -
         insort(context.numbers.setdefault(key, []), (_numbers_in(one.label), _numbers_in(other.label)))
     if len(one.label) == len(other.label):
         differing = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
+        # with two parts changed at once nobody can say which became which
         outcome.renames.extend(differing if len(differing) == 1 else ())
+        # what stays is evidence too: a word that became another one here and stays there is no rule
         outcome.renames.extend((part, part) for part in set(one.label) & set(other.label))
 
 
