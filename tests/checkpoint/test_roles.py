@@ -24,7 +24,7 @@ HELD = [PurePosixPath("a/b"), PureWindowsPath("a\\b"), datetime(2026, 11, 27, tz
 
 @pytest.mark.parametrize("value", HELD, ids=lambda value: type(value).__name__)
 def test_what_this_python_writes_is_data(value: object) -> None:
-    names = [arg.split(" ") for code, arg, _ in pickletools.genops(dumps(value, 2)) if code.name == "GLOBAL"]
+    names = [str(arg).split(" ") for code, arg, _ in pickletools.genops(dumps(value, 2)) if code.name == "GLOBAL"]
     assert names
     assert {role_of(*name) for name in names} == {"data"}
 
