@@ -138,7 +138,16 @@ tensors = vc.inspect("old.ckpt").results[0].checkpoint
 exact: bool = vc.ask("BetaVae25D", latent_dim=256).results[0].outcome.exact
 needs = vc.zoo("vscyto2d").results[0].needs
 title: str = vc.explain("VC105").results[0].entry.title
-print(verdict, name, plan, tensors, exact, needs, title, report.findings[0].code)
+row = vc.audit("runs", jobs=2, allow=["remappable"]).results[0]
+kind: str = row.verdict + row.row.class_name
+card: str = vc.remap("old.ckpt", "new.safetensors", force=True, card="card.md").results[0].files["card"]
+module: str = vc.verify(["BetaVae25D"], repo="VisCy").results[0].failures[0].module
+hunt = vc.explore(["BetaVae25D"], examples=200).results[0].to_dict()
+changed: bool = vc.record(["BetaVae25D"], check=True).results[0].changed
+shapes = [tensor.shape for tensor in vc.load_state_dict("old.ckpt").values()]
+model = vc.load_model("old.ckpt", config={"stem_stride": (5, 4, 4)}).eval()
+print(verdict, name, plan, tensors, exact, needs, title, report.findings[0].code, kind, card, module, hunt, changed)
+print(shapes, model(None), str(report), report.to_dict()["results"], bool(report), vc.__version__)
 """
 
 
