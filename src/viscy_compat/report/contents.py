@@ -49,6 +49,8 @@ def verdict_of(result: Result, command: str, data: Data) -> str:
         return "differs" if result.exit_code else "equal"
     if command in words and not result.exit_code:
         return words[command]
+    if command == "inspect":
+        return "damaged" if data["readable"] else "unreadable"
     return str(data.get("verdict", ""))
 
 

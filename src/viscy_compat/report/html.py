@@ -166,8 +166,11 @@ def _inside(section: Section, *, alone: bool) -> Iterator[str]:
     yield from map(_paste, section.exhibits.pastes)
     if section.next and not section.exhibits.pastes:
         yield _paste(Paste("next", section.next))
-    if section.messages:
-        yield f"<ul>{''.join(map(_item, section.messages))}</ul>"
+    # what has no code repeats the sentence, which stands in the header then
+    is_repeated = alone and bool(section.exhibits.sentence)
+    messages = [message for message in section.messages if message.code or not is_repeated]
+    if messages:
+        yield f"<ul>{''.join(map(_item, messages))}</ul>"
     yield from _exhibits(section.exhibits)
 
 

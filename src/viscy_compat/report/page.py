@@ -179,7 +179,10 @@ def sentence(report: Report[Result], sections: Sections | None = None) -> str:
         counts_of = (f"{words.count(word)} {word}" for word in EXIT_CODES if word in words)
         noun = "checkpoint" if report.command == "check" else "file"
         return f"{spell_count(len(words), noun)}: {', '.join(counts_of)}."
-    counts = [(codes.count(1), "with findings"), (codes.count(2), "could not be decided")]
+    counts = [
+        (codes.count(1), "with findings"),
+        (codes.count(2), f"could not be {'read' if report.command == 'inspect' else 'decided'}"),
+    ]
     parts = [f"{count} of {len(codes)} {what}" for count, what in counts if count]
     if not parts and report.interrupted:
         return f"{len(codes)} held before the run was interrupted."

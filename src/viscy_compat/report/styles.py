@@ -14,6 +14,7 @@ SIGNS = {
     "incompatible": "\u2717",
     "unknown": "?",
     "unreadable": "!",
+    "damaged": "!",
     "waived": "~",
     "left out": "\u25cb",
     "ready": "\u2713",
@@ -29,6 +30,7 @@ KINDS = {
     "incompatible": "findings",
     "unknown": "undecided",
     "unreadable": "findings",
+    "damaged": "findings",
     "waived": "undecided",
     "left out": "undecided",
     "ready": "holds",
@@ -84,7 +86,7 @@ table{border-collapse:collapse;font-size:.875rem}
 caption{text-align:left;font-weight:600;padding:.25rem 0}
 th,td{border:1px solid var(--line);padding:.3rem .55rem;text-align:left;vertical-align:top;overflow-wrap:break-word}
 thead th{background:var(--tint);font-weight:600}
-tbody th{font-weight:400}
+tbody th{font-weight:400;min-width:min(9rem,38vw)}
 dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.2rem 1rem;font-size:.875rem;margin:.5rem 0}
 dt{color:var(--soft);overflow-wrap:anywhere}
 dd{margin:0;overflow-wrap:anywhere}
@@ -105,7 +107,7 @@ h1{font-size:1.25rem}
 .paste>div{flex-direction:column}
 .matrix .word{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}
 .matrix thead th:not(:first-child){writing-mode:vertical-rl;padding:.5rem .3rem}
-.matrix td,.matrix th{padding:.3rem .28rem}
+.matrix td,.matrix th{padding:.3rem .28rem;min-width:0}
 }}
 @media print{.vc{max-width:none;padding:0;
 button,input{display:none}
