@@ -15,8 +15,9 @@ from viscy_compat.report import emit_interrupted, outputs_of, say
 from viscy_compat.version import __version__
 from viscy_compat.words import PlainWords
 
-_GARBAGE = 200_000
-"""Objects that are made before Python looks for circles among them: a short command ends before, and makes none."""
+_GARBAGE = 1_000_000
+"""Objects that are made before Python looks for circles among them: the largest file that the limits allow has fewer, so that
+a command about one file ends before; of thousands of files each is gone with its own."""
 
 
 def main(argv: list[str] | None = None) -> int:
