@@ -2,13 +2,15 @@
 
 mutmut makes the changes in a copy of this clone, and runs the tests of that room which build no model. Prints how many
 changes each room's tests noticed and, with --list, those that nobody noticed. --least 85 leaves with exit code 1 where a
-room's score is below.
+room's score is below. --by-hand makes a few changes of another kind, which would cost users most: one that is not noticed
+leaves with exit code 1.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -37,6 +39,105 @@ ROOMS = {
     "engine": Room("gating/engine.py", ("tests/gating/test_engine.py",)),
     "judgement": Room("diagnosis/judgement.py", ("tests/diagnosis/test_judgement.py",)),
 }
+
+
+class HandMutation(NamedTuple):
+    """A change that a careless hand might make, and the tests that must notice."""
+
+    what: str
+    module: str
+    before: str
+    after: str
+    tests: str
+
+
+WRITING = "tests/rewrite/test_write.py"
+BY_HAND = (
+    HandMutation(
+        "the matrix shows the best mark of a row",
+        module="gating/engine.py",
+        before="return max(mine, key=lambda",
+        after="return min(mine, key=lambda",
+        tests="tests/gating/test_engine.py",
+    ),
+    HandMutation(
+        "checksums are not compared",
+        module="checkpoint/tensor_bytes.py",
+        before="crc_on_file = storage.crc if self._verifies else None",
+        after="crc_on_file = None",
+        tests=WRITING,
+    ),
+    HandMutation(
+        "storages that are partly read are not verified",
+        module="checkpoint/tensor_bytes.py",
+        before="if storage.crc is not None:\n            for _ in",
+        after="if False:\n            for _ in",
+        tests=WRITING,
+    ),
+    HandMutation(
+        "records are not compared after writing",
+        module="rewrite/write.py",
+        before="checks += _record_checks(records, new_file, whole_records)",
+        after="pass",
+        tests=WRITING,
+    ),
+    HandMutation(
+        "the file is not brought to the disc",
+        module="rewrite/output.py",
+        before="        os.fsync(self._descriptor)\n",
+        after="        pass\n",
+        tests=WRITING,
+    ),
+    HandMutation(
+        "its name is not brought to the disc",
+        module="rewrite/output.py",
+        before="            os.fsync(descriptor)\n",
+        after="            pass\n",
+        tests=WRITING,
+    ),
+    HandMutation(
+        "a remap counts no casts",
+        module="rewrite/remapping.py",
+        before='"casts": plan.count(Cast)',
+        after='"casts": 0',
+        tests="tests/rewrite/test_remapping.py",
+    ),
+    HandMutation(
+        "a check counts no casts",
+        module="diagnosis/result.py",
+        before='"casts": self.casts',
+        after='"casts": 0',
+        tests="tests/diagnosis/test_judgement.py",
+    ),
+    HandMutation(
+        "verify does not say how it is kept apart",
+        module="report/text_verify.py",
+        before='yield from (f"isolation: {line}" for line in dict.fromkeys(isolation))',
+        after="yield from ()",
+        tests="tests/report/test_text_verify.py",
+    ),
+    HandMutation(
+        "a configuration one folder up is not looked for",
+        module="diagnosis/offers.py",
+        before="for above in (folder, os.path.join(folder, os.pardir)):",
+        after="for above in (folder,):",
+        tests="tests/test_config_files.py",
+    ),
+    HandMutation(
+        "an inner wrapper is taken out although it has siblings",
+        module="checkpoint/wrapper.py",
+        before="return all(name.startswith(inner) for name in names if name.startswith(parent))",
+        after="return True",
+        tests="tests/checkpoint/test_wrapper.py",
+    ),
+    HandMutation(
+        "a file that would run something is called loadable",
+        module="diagnosis/judgement.py",
+        before='    if causes.forbid_loading(findings):\n        return "unreadable"',
+        after='    if False:\n        return "unreadable"',
+        tests="tests/diagnosis/test_judgement.py",
+    ),
+)
 
 NOTICED = {"killed", "timeout", "caught by type check"}
 UNDECIDED = {"skipped", "suspicious", "not checked"}
@@ -111,6 +212,32 @@ def show_survivors(folder: Path, results: dict[str, str]) -> None:
             print(f"    {name} ({result})", *(f"        {line}" for line in lines), sep="\n")
 
 
+def is_noticed(folder: Path, mutation: HandMutation) -> bool:
+    """Make one change in the copy, run its tests, and take it back."""
+    place = folder / "src" / "viscy_compat" / mutation.module
+    text = place.read_text()
+    if text.count(mutation.before) != 1:
+        raise SystemExit(f"{mutation.module} does not hold {mutation.before!r} once: name its present form in BY_HAND")
+    place.write_text(text.replace(mutation.before, mutation.after))
+    words = ["-q", "-x", "-m", QUICK, "-p", "no:cacheprovider", mutation.tests]
+    environment = {**os.environ, "PYTHONPATH": str(folder / "src")}
+    done = subprocess.run([sys.executable, "-m", "pytest", *words], cwd=folder, env=environment, capture_output=True)
+    place.write_text(text)
+    # 1: a test failed; anything else is no answer
+    if done.returncode not in (0, 1):
+        raise SystemExit(done.stdout.decode()[-2000:])
+    return done.returncode == 1
+
+
+def run_by_hand(folder: Path) -> bool:
+    """Make the changes by hand, one after the other, and say which were noticed; return whether all were."""
+    answers = []
+    for mutation in BY_HAND:
+        answers.append(is_noticed(folder, mutation))
+        print(f"{'noticed' if answers[-1] else 'NOT NOTICED':12} {mutation.what} ({mutation.module})", flush=True)
+    return all(answers)
+
+
 def main() -> int:
     """Run the rooms that were asked for, print their scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -118,11 +245,14 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--least", type=float, default=0.0, metavar="PERCENT")
     parser.add_argument("--list", action="store_true", help="print the changes that nobody noticed")
+    parser.add_argument("--by-hand", action="store_true", help="make the changes of another kind, and nothing else")
     options = parser.parse_args()
     below = False
     with tempfile.TemporaryDirectory(prefix="mutation-") as name:
         folder = Path(name)
         copy_clone(folder)
+        if options.by_hand:
+            return int(not run_by_hand(folder))
         for room in options.rooms or ROOMS:
             results = run_room(folder, ROOMS[room], options.jobs)
             percent = score(results)
