@@ -388,17 +388,15 @@ class _Choices:
         releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
         for fixed in (release.constants for release in releases):
             for option in ambiguity.values(self.config, {**stated, **fixed}):
-                agrees = all(fixed.get(name, value) == value for name, value in option.items())
-                if agrees and option not in found and self._agrees(option, stated) and self.fits(option):
+                agrees = all(
+                    known.get(name, value) == value for known in (fixed, stated) for name, value in option.items()
+                )
+                if agrees and option not in found and self.fits(option):
                     found.append(option)
         return found
 
     def _defaults_met(self, arguments: tuple[tuple[str, Any], ...]) -> int:
         return sum(name in self.config and self.config[name] == default for name, default in arguments)
-
-    @staticmethod
-    def _agrees(option: Config, stated: Config) -> bool:
-        return all(stated.get(name, value) == value for name, value in option.items())
 
     def _concerned(self, ambiguity: Ambiguity) -> list[str]:
         """Return the stated arguments that an ambiguity is about."""

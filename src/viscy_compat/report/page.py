@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from viscy_compat.annotations import Callable, Iterator
 from viscy_compat.exhibits import MARKS, Exhibits
-from viscy_compat.findings import EXIT_CODES, Finding, Report, Result, Severity
+from viscy_compat.findings import EXIT_CODES, Report, Result, Severity
 from viscy_compat.layout import spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.report.contents import Data, contents_of, verdict_of
@@ -274,12 +274,10 @@ def _first_diverging(exhibits: Exhibits) -> str:
 
 def _messages(result: Result, contents: Exhibits) -> tuple[Message, ...]:
     """Say at least one thing about a result that did not hold: a failure without a word would be lost."""
-    messages = tuple(_message(finding) for finding in result.findings)
+    messages = tuple(
+        Message(row.code, row.severity, message=row.message, keys=row.keys, fix=row.fix) for row in result.findings
+    )
     if result.exit_code and not any(message.severity == "error" for message in messages):
         words = contents.sentence or WORDS[result.exit_code]
         return (Message("", "error", f"{result.title}: {words}"), *messages)
     return messages
-
-
-def _message(finding: Finding) -> Message:
-    return Message(finding.code, finding.severity, message=finding.message, keys=finding.keys, fix=finding.fix)
