@@ -4,6 +4,11 @@ mutmut makes the changes in a copy of this clone, and runs the tests of that roo
 changes each room's tests noticed and, with --list, those that nobody noticed. --least 85 leaves with exit code 1 where a
 room's score is below. --by-hand makes a few changes of another kind, which would cost users most: one that is not noticed
 leaves with exit code 1.
+
+Looked at and left, because no result differs: ``strict=`` of a zip over lists made of one another; a CRC that is not handed
+on, so that `ZipWriter` computes the same; defaults that every caller states; ``size=PIECE`` left out; a sort that puts
+equals in another order of equal worth; a shortcut that is not taken and ends the same (`layout == expected`,
+`_worth_improving`, `_attempts` ending at one difference); a helper's argument that is read in another branch alone.
 """
 
 from __future__ import annotations
