@@ -782,7 +782,7 @@ def fallen_back(exit_code: int) -> Codes:
         patch.setattr(
             verify_stage, "verify", lambda *_, **__: Report("verify", [], headline="by samples", exit_code=exit_code)
         )
-        workshop = SimpleNamespace(setting=Setting((), Candidate()))
+        workshop = SimpleNamespace(setting=Setting((), Candidate()), pair=None)
         results = list(verify_stage.run(cast("Workshop", workshop)))
     return {finding.code for result in results for finding in result.findings}
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -198,33 +199,37 @@ class TestWithModels:
 
         assert "never read" in broken(Subject(with_outcome(find(SMALL), lossy), old, both), "every-slice").message
 
-    def test_a_model_that_looks_at_the_whole_batch_breaks_members(self, old: OldClass, tmp_path: Path) -> None:
+    def test_a_model_that_looks_at_the_whole_batch_breaks_members(
+        self, both: Sides, old: OldClass, tmp_path: Path
+    ) -> None:
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", "self.model(x + 0 * x + x.mean(0))")
-        with sides(Setup(cache=2), package) as workers:
-            found = broken(Subject(find(SMALL), old, workers, package), "members")
+        with instead(both, package):
+            found = broken(Subject(find(SMALL), old, both, package), "members")
             assert "changes with the second one in the batch" in found.message
 
-    def test_height_and_width_swapped_break_every_slice(self, old: OldClass, tmp_path: Path) -> None:
+    def test_height_and_width_swapped_break_every_slice(self, both: Sides, old: OldClass, tmp_path: Path) -> None:
         swapped = "self.model(x.transpose(-1, -2))"
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", swapped)
-        with sides(Setup(cache=2), package) as workers:
-            found = broken(Subject(find(SMALL), old, workers, package), "every-slice", 400)
+        with instead(both, package):
+            found = broken(Subject(find(SMALL), old, both, package), "every-slice", 400)
         # which axis is the smallest case depends on what is drawn first: with one of the two, the other is wrong too
         assert re.match(r"axis [23]: the rule says that .+ never read, measured are ", found.message)
         assert (found.config["channels"], found.config["kernel_size"], found.input[:2]) == ((2,), 1, (2, 1))
 
-    def test_a_stride_ignored_breaks_the_shape_rule(self, old: OldClass, tmp_path: Path) -> None:
+    def test_a_stride_ignored_breaks_the_shape_rule(self, both: Sides, old: OldClass, tmp_path: Path) -> None:
         ignored = "strides=[1] * len(strides),"
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"strides=strides,", ignored)
-        with sides(Setup(cache=2), package) as workers:
-            found = broken(Subject(find(SMALL), old, workers, package), "shape-rule", 100)
+        with instead(both, package):
+            found = broken(Subject(find(SMALL), old, both, package), "shape-rule", 100)
         assert "the rule says [(2, 1, 6, 6), " in found.message
         assert (found.config["strides"], found.config["num_res_units"], found.input) == ((3,), 0, (2, 1, 4, 4))
 
-    def test_another_number_breaks_old_equals_new_and_the_script_shows_it(self, old: OldClass, tmp_path: Path) -> None:
+    def test_another_number_breaks_old_equals_new_and_the_script_shows_it(
+        self, both: Sides, old: OldClass, tmp_path: Path
+    ) -> None:
         package = copied(tmp_path, "vae/beta_vae_monai.py", r"self\.model\(x\)", "self.model(x * 1.000001)")
-        with sides(Setup(cache=2), package) as workers:
-            found = broken(Subject(find(SMALL), old, workers, package), "old-equals-new")
+        with instead(both, package):
+            found = broken(Subject(find(SMALL), old, both, package), "old-equals-new")
         assert found.message.startswith("VC501")
         script = tmp_path / "shows_it.py"
         script.write_text(found.script)
@@ -232,6 +237,16 @@ class TestWithModels:
         assert done.returncode == 1
         assert "LawBroken: VC501" in done.stderr
         assert len(found.script.splitlines()) <= 40
+
+
+@contextmanager
+def instead(both: Sides, package: Candidate) -> Iterator[None]:
+    """Let the workers of all tests have another candidate for a while: starting two costs five seconds."""
+    both.take(package)
+    try:
+        yield
+    finally:
+        both.take(Candidate())
 
 
 def copied(folder: Path, file: str, pattern: str, replacement: str) -> Candidate:

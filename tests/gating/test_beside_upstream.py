@@ -279,9 +279,7 @@ def test_a_folder_one_level_off_names_the_right_one(
 
 
 @pytest.mark.index
-def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(bench: Bench, tmp_path: Path) -> None:
     """`ResNet3dEncoder.projection` becomes `head` in her package: recorded in her folder, without any change here."""
     folder = like_upstream(tmp_path, *STATIC["attribute"][0])
     architecture, package = trimmed("ResNet3dEncoder", "resnet10"), read_candidate(str(folder))
@@ -291,8 +289,7 @@ def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
     told = {}
     for stage in stages_of():
         if not stage.strangers and stage.name != "check":
-            with Workshop(setting, bench.new) as workshop:
-                monkeypatch.setattr(workshop, "_old", bench.old)
+            with Workshop(setting, bench.new, bench.old) as workshop:
                 told[stage.name] = results_of(stage, workshop)
     assert [
         row for results in told.values() for result in results for row in result.findings if row.severity == "error"
@@ -302,8 +299,7 @@ def test_a_maintainer_elsewhere_freezes_a_state_of_hers_and_the_gate_opens(
     # and what she breaks afterwards is found
     changed(folder, Edit(ENCODER, "nn.ReLU(inplace=True)", "nn.GELU()"))
     package.prepare(bench.new)
-    with Workshop(setting, bench.new) as workshop:
-        monkeypatch.setattr(workshop, "_old", bench.old)
+    with Workshop(setting, bench.new, bench.old) as workshop:
         found = {
             stage.name: {row.code for result in results_of(stage, workshop) for row in result.findings}
             for stage in stages_of(["numeric"])

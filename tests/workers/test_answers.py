@@ -222,3 +222,15 @@ def test_an_answer_with_numbers_for_fewer_or_more_calls_than_it_names_is_refused
     assert len(read_answer({"eval": PASS, "modules": {"eval": traced}}, "old", asked).felt["eval"]) == 1
     with pytest.raises(WorkerFailed, match="numbers of other calls"):
         read_answer({"eval": PASS, "modules": {"eval": {**traced, "numbers": numbers}}}, "old", asked)
+
+
+@pytest.mark.parametrize("slopes", [[[0.5]], [[0.5, 1.0], [1.0]], [[0.5, "1"], [1.0, 2.0, 3.0]], 7, {"a": [1.0]}])
+def test_slopes_of_another_input_are_refused(slopes: Any) -> None:
+    run = Run("candidate", "a:B", {}, (1, 4, 2, 3), ("slopes",))
+    assert read_answer({"slopes": []}, "candidate", run).slopes == ()
+    assert read_answer({"slopes": [[0.5, 1], [1.0, 2.0, 3.0]]}, "candidate", run).slopes == (
+        (0.5, 1.0),
+        (1.0, 2.0, 3.0),
+    )
+    with pytest.raises(WorkerFailed, match="gave an answer of the wrong shape"):
+        read_answer({"slopes": slopes}, "candidate", run)

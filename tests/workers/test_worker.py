@@ -41,6 +41,15 @@ class Toy(nn.Module):
         hidden = self.act(self.norm(self.first(x)))
         return {"hidden": hidden, "pair": (self.last(self.drop(hidden)), x.mean())}
 
+class Skips(Toy):
+    def forward(self, x):
+        # the second row and the last column are never read, the first column twice
+        return x[:, :, ::2, :-1].sum() + x[:, :, ::2, 0].sum()
+
+class Flat(Toy):
+    def forward(self, x):
+        return x.detach() + 1
+
 class Noisy(Toy):
     def forward(self, x):
         print("what old code prints")
@@ -199,6 +208,15 @@ class TestFacts:
             assert set(told[mode]["parameters"]) == parameters
             assert None not in told[mode]["parameters"].values()
         assert told["eval"]["scalar"] != told["train"]["scalar"]
+
+    def test_slopes_are_nothing_where_nothing_is_read(self, worker: Worker) -> None:
+        rows, columns = run(worker, "Skips", "slopes", input=[2, 1, 3, 4])["slopes"]
+        assert [bool(slope) for slope in rows] == [True, False, True]
+        assert [bool(slope) for slope in columns] == [True, True, True, False]
+        assert columns[0] == pytest.approx(2 * columns[1])
+
+    def test_slopes_that_cannot_be_told_are_none(self, worker: Worker) -> None:
+        assert run(worker, "Flat", "slopes", input=[2, 1, 3, 4])["slopes"] == []
 
     def test_the_signature_is_told_with_its_defaults(self, worker: Worker) -> None:
         told = worker.request({"op": "class", "source": "toys", "class": "toys.toy:Toy"})

@@ -34,7 +34,7 @@ from viscy_compat.old_code.wheel import cache_folder
 from viscy_compat.strategies import MOST_ELEMENTS, buildable, configurations, inputs
 from viscy_compat.waivers import Waiver, judge_waivers, table_of
 from viscy_compat.workers.candidate import PACKAGE, read_candidate
-from viscy_compat.workers.sides import Progress, Setup, sides
+from viscy_compat.workers.sides import Pair, Progress, Setup, sides
 
 PROFILES = {"dev": 20, "ci": 100, "release": 1000}
 """Examples of the laws that need no torch. Building laws get a fifth as many cases, probes a twentieth."""
@@ -248,6 +248,7 @@ def explore(
     jobs: int = 2,
     waivers: Iterable[Waiver] = (),
     progress: Progress | None = None,
+    pair: Pair | None = None,
 ) -> Report[Exploration | WaiverReview]:
     """Draw configurations and inputs of the classes, and check the laws on them.
 
@@ -265,7 +266,7 @@ def explore(
         Which laws; all by default.
     repo, rev, wheel, trust_repo
         Where the old code comes from; see `viscy_compat.old_code.origin.Wanted`.
-    candidate, candidate_python, legacy_python, jobs
+    candidate, candidate_python, legacy_python, jobs, pair
         As in `viscy_compat.verify`.
     waivers : Iterable[Waiver], optional
         Accepted differences; a law that one of them is about does not count where it breaks. Rows about anything else
@@ -295,7 +296,7 @@ def explore(
         if any(law.kind != "rules" for law in amount.laws):
             olds = resolve(architectures, origin)
             tell("starting one worker for each side (torch, timm, MONAI)")
-            setup = Setup(legacy_python, candidate_python, jobs=jobs, cache=2)
+            setup = Setup(legacy_python, candidate_python, jobs=jobs, pair=pair)
             both = stack.enter_context(sides(setup, package))
         results: list[Exploration] = []
         try:

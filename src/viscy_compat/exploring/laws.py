@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import tempfile
 from array import array
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
 from viscy_compat.architectures.inference import infer
@@ -42,8 +42,14 @@ DRAWS_A_SAMPLE = frozenset({"z", "recon_x"})
 _NOTICED = 1e-6
 """Of the largest output: what is less is rounding of float32, whose steps are a tenth of it."""
 
-_MOST_NUMBERS = 1 << 22
-"""Numbers of a probe's batch: 16 MB, which pass through a file and are compared one by one in Python."""
+_STEEP = 1e-3
+"""Of the steepest place along an axis: what is less may be rounding, or a way past a rectifier, and is measured."""
+
+_MOST_NUMBERS = 1 << 19
+"""Numbers of a probe's batch, or a single input and another one: with four million a worker took 7 GB."""
+
+_BLOCK = 1 << 20
+"""Bytes that are written or compared at a time: a multiple of what repeats in a file of noise."""
 
 
 class LawBroken(AssertionError):
@@ -100,35 +106,44 @@ class Subject:
     def seen(self, drawn: DrawnCase) -> tuple[WorkerAnswer, WorkerAnswer]:
         """Ask both sides all that the building laws want to know, once a case."""
         if self._last is None or self._last[0] != drawn:
-            self._last = drawn, self.answers(drawn, ("layout", "initial", "eval", "train"), old={}, new={})
+            assert self.old
+            assert self.both
+            new = self._run(drawn, ("layout", "initial", "eval", "train"), {})
+            old = replace(
+                new,
+                source=f"{self.old.title} {self.architecture.name}",
+                target=self.old.target,
+                config=old_arguments(self.architecture, self.old, drawn.config),
+            )
+            self._last = drawn, next(self.both.both([(old, new)]))
         return self._last[1]
 
     def outcome(self, drawn: DrawnCase) -> Outcome:
         """Return what the shape rule says."""
         return self.architecture.outcome(drawn.config, drawn.input)
 
-    def answers(
-        self, drawn: DrawnCase, report: tuple[str, ...], *, old: Mapping[str, Any], new: Mapping[str, Any]
-    ) -> tuple[WorkerAnswer, WorkerAnswer]:
-        """Ask both workers about a case."""
-        assert self.old
+    def answer(self, drawn: DrawnCase, report: tuple[str, ...], **options: Any) -> WorkerAnswer:
+        """Ask the candidate alone about a case."""
         assert self.both
-        theirs = old_arguments(self.architecture, self.old, drawn.config)
-        name, target = f"{self.old.title} {self.architecture.name}", self.package.target(self.architecture)
-        ours = {name: value for name, value in drawn.config.items() if name not in self.lacking}
-        runs = (
-            Run(name, self.old.target, config=theirs, input=drawn.input, report=report, seed=self.seed, options=old),
-            Run("candidate", target, config=ours, input=drawn.input, report=report, seed=self.seed, options=new),
+        return self.both.candidate(self._run(drawn, report, options))
+
+    def _run(self, drawn: DrawnCase, report: tuple[str, ...], options: Mapping[str, Any]) -> Run:
+        return Run(
+            "candidate",
+            self.package.target(self.architecture),
+            config={name: value for name, value in drawn.config.items() if name not in self.lacking},
+            input=drawn.input,
+            report=report,
+            seed=self.seed,
+            options=options,
         )
-        return next(self.both.both([runs]))
 
     def compute(self, drawn: DrawnCase, numbers: array[float]) -> arrays.Arrays:
         """Feed these numbers to the candidate in eval mode and return its outputs."""
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "input.safetensors"), Path(folder, "output.safetensors")
             arrays.write_arrays(source, {"input": (drawn.input, numbers)})
-            options = {"inputs": str(source), "save": str(target), "keep": ["eval"]}
-            answer = self.answers(drawn, ("eval",), old={}, new=options)[1]
+            answer = self.answer(drawn, ("eval",), inputs=str(source), save=str(target), keep=["eval"])
             outcome = answer.error or answer.passes.get("eval")
             if not isinstance(outcome, Pass):
                 raise LawBroken(f"the rule says that it runs, but it raises {outcome}")
@@ -237,7 +252,7 @@ def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
     if rule.runs != subject.outcome(alone).runs:
         raise LawBroken("the rule treats a batch of 1 otherwise than a larger one in eval mode")
     if rule.runs:
-        answer_alone = subject.answers(alone, ("eval",), old={}, new={})[1]
+        answer_alone = answer if alone == drawn else subject.answer(alone, ("eval",))
         outcome = answer_alone.error or answer_alone.passes.get("eval")
         if not isinstance(outcome, Pass):
             raise LawBroken(f"with a batch of 1 the rule says that it runs in eval mode, but it {_behaviour(outcome)}")
@@ -246,7 +261,7 @@ def batch_and_mode(subject: Subject, drawn: DrawnCase) -> None:
 def members(subject: Subject, drawn: DrawnCase) -> None:
     """In eval mode the output for a stack does not depend on the others in its batch, to the byte."""
     pair = drawn._replace(input=(2, *drawn.input[1:]))
-    if not subject.outcome(pair).runs or prod(pair.input) > _MOST_NUMBERS:
+    if not subject.outcome(pair).runs:
         return
     size = prod(pair.input[1:])
     first = arrays.noise(size, 1)
@@ -262,9 +277,11 @@ def every_slice(subject: Subject, drawn: DrawnCase) -> None:
     rule = subject.outcome(drawn)
     if not rule.runs:
         return
+    slopes = subject.answer(drawn._replace(input=(1, *drawn.input[1:])), ("slopes",)).slopes
     for axis in range(2, len(drawn.input)):
         unread = {index for loss in rule.losses if loss.axis == axis for index in loss.unread}
-        idle, is_rectified = _without_influence(subject, drawn, axis) or (unread, False)
+        doubtful = _without_slope(slopes[axis - 2]) if slopes else [*range(drawn.input[axis])]
+        idle, is_rectified = _without_influence(subject, drawn, axis, doubtful)
         # behind a rectifier that gives nothing, what is read shows no influence either
         if unread - idle or (idle - unread and not is_rectified):
             raise LawBroken(
@@ -272,25 +289,32 @@ def every_slice(subject: Subject, drawn: DrawnCase) -> None:
             )
 
 
-def _without_influence(subject: Subject, drawn: DrawnCase, axis: int) -> tuple[set[int], bool] | None:
-    """Feed a batch whose members differ from the first one in one index along an axis, and compare the outputs.
+def _without_slope(slopes: Sequence[float]) -> list[int]:
+    """Return the indices whose influence a derivative does not show: the others have one, whatever else is fed."""
+    return [index for index, slope in enumerate(slopes) if not slope > _STEEP * max(slopes)]
 
-    Returns the indices that influence nothing, and whether the outputs have numbers that stand there twice, as those of
-    a rectifier do; None where the batch would be too large.
+
+def _without_influence(subject: Subject, drawn: DrawnCase, axis: int, doubtful: Sequence[int]) -> tuple[set[int], bool]:
+    """Feed inputs that differ from the first one of their batch in one index along an axis, and compare the outputs.
+
+    Returns which of the indices influence nothing, and whether the outputs have numbers that stand there twice, as those
+    of a rectifier do.
     """
     shape = drawn.input[1:]
-    length = shape[axis - 1]
-    batch = drawn._replace(input=(length + 1, *shape))
-    if prod(batch.input) > _MOST_NUMBERS:
-        return None
     base, other = arrays.noise(prod(shape), 1), arrays.noise(prod(shape), 2)
-    numbers = array("f", base)
-    for index in range(length):
-        numbers.extend(_perturb(base, other, shape, axis - 1, index))
-    outputs = subject.compute(batch, numbers)
-    chosen = {name: row for name, row in outputs.items() if name not in DRAWS_A_SAMPLE} or outputs
-    found = {index for index in range(length) if not any(_differs(*row, index + 1) for row in chosen.values())}
-    return found, any(_has_twins(*row) for row in chosen.values())
+    room = max(1, _MOST_NUMBERS // prod(shape) - 1)
+    idle: set[int] = set()
+    is_rectified = False
+    for start in range(0, len(doubtful), room):
+        indices = doubtful[start : start + room]
+        numbers = array("f", base)
+        for index in indices:
+            numbers.extend(_perturb(base, other, shape, axis - 1, index))
+        outputs = subject.compute(drawn._replace(input=(len(indices) + 1, *shape)), numbers)
+        chosen = [row for name, row in outputs.items() if name not in DRAWS_A_SAMPLE] or [*outputs.values()]
+        idle |= {index for member, index in enumerate(indices, 1) if not any(_differs(*row, member) for row in chosen)}
+        is_rectified |= any(_has_twins(*row) for row in chosen)
+    return idle, is_rectified
 
 
 def _has_twins(shape: tuple[int, ...], numbers: array[float]) -> bool:
@@ -339,7 +363,7 @@ def round_trip(subject: Subject, drawn: DrawnCase) -> None:
                 raise LawBroken(
                     f"{generation.name}: {[finding.message for one in reports for finding in one.findings]}"
                 )
-            if _contents(old) != _contents(again):
+            if not _hold_the_same(old, again):
                 raise LawBroken(f"{generation.name}: the way back gives other tensors")
 
 
@@ -361,28 +385,37 @@ def _layout_in(generation: Generation, architecture: Architecture, config: Confi
 
 def _write_layout(path: Path, layout: Layout) -> None:
     """Write a file of a layout: float32 noise that starts elsewhere for each tensor, integers zero."""
-    pool = bytes(memoryview(arrays.noise(1 << 16, 7)).cast("B"))
+    # the noise repeats itself from block to block, and a block has room for every start
+    noise = memoryview(bytes(memoryview(arrays.noise(1 << 16, 7)).cast("B")) * (_BLOCK // (1 << 17) + 1))
     with path.open("wb") as file:
         file.write(header_of(layout, {}, where=str(path)))
         for number, name in enumerate(order_of_bytes(layout)):
             size = layout[name].elements * ITEMSIZES[layout[name].dtype]
             start = 4 * (number % 1000)
-            piece = pool[start:] + pool[:start]
-            is_noise = layout[name].dtype == "float32"
-            file.write((piece * (size // len(piece) + 1))[:size] if is_noise else bytes(size))
+            piece = noise[start : start + _BLOCK] if layout[name].dtype == "float32" else bytes(min(size, _BLOCK))
+            for place in range(0, size, _BLOCK):
+                file.write(piece[: size - place])
 
 
-def _contents(path: Path) -> dict[str, tuple[Any, str]]:
-    """Return spec and digest of every tensor of a safetensors file."""
-    from hashlib import sha256
+def _hold_the_same(first: Path, second: Path) -> bool:
+    """Whether two safetensors files have the same tensors to the byte, in whatever order their bytes stand."""
+    sides = [open_checkpoint(str(path)).tensors for path in (first, second)]
+    if [tensor.spec for tensor in sides[0].values()] != [sides[1][name].spec for name in sides[0] if name in sides[1]]:
+        return False
+    with first.open("rb") as one, second.open("rb") as other:
+        return len(sides[0]) == len(sides[1]) and all(
+            _have_the_same_bytes(
+                (one, tensor.storage.start), (other, sides[1][name].storage.start), tensor.storage.size
+            )
+            for name, tensor in sides[0].items()
+        )
 
-    tensors = open_checkpoint(str(path)).tensors
-    found = {}
-    with path.open("rb") as file:
-        for name, tensor in tensors.items():
-            file.seek(tensor.storage.start)
-            found[name] = (tensor.spec, sha256(file.read(tensor.storage.size)).hexdigest())
-    return found
+
+def _have_the_same_bytes(first: tuple[BinaryIO, int], second: tuple[BinaryIO, int], size: int) -> bool:
+    for file, start in (first, second):
+        file.seek(start)
+    counts = (min(_BLOCK, size - place) for place in range(0, size, _BLOCK))
+    return all(first[0].read(count) == second[0].read(count) for count in counts)
 
 
 class Law(NamedTuple):

@@ -48,7 +48,14 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
     options = {name: setting.options[name] for name in _OPTIONS if name in setting.options}
     package = setting.candidate.folder or setting.candidate.name
     try:
-        report = explore(names, profile=setting.profile, candidate=package, progress=setting.progress, **options)
+        report = explore(
+            names,
+            profile=setting.profile,
+            candidate=package,
+            progress=setting.progress,
+            pair=workshop.pair,
+            **options,
+        )
     except Interrupted as stop:
         yield from map(_stage_result, stop.report.results)
         raise

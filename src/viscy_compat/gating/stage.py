@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +14,8 @@ from viscy_compat.references.records import Reference
 from viscy_compat.waivers import Waiver
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.environment import CODE as FAULT
-from viscy_compat.workers.worker import Worker
+from viscy_compat.workers.sides import Pair, Setup
+from viscy_compat.workers.worker import Worker, WorkerLimits
 
 StageKind = Literal["static", "numeric"]
 WAIVED, LEFT_OUT = "waived", "left out"
@@ -81,57 +81,42 @@ class Setting:
 
 
 class Workshop:
-    """A setting, and a worker for each side for those stages that need one; they are started when first asked for.
+    """A setting, and one pair of workers for all stages that need them; they are started when first asked for.
 
     Parameters
     ----------
     setting : Setting
         What is judged.
-    worker : Worker, optional
-        A running worker for the candidate; it is not ended here.
+    worker, old : Worker, optional
+        Running workers for the candidate and the old classes; they are not ended here.
     """
 
-    def __init__(self, setting: Setting, worker: Worker | None = None) -> None:
-        self.setting = setting
-        self._candidate, self._prepared = worker, False
-        self._old: Worker | None = None
-        self._stack = ExitStack()
+    def __init__(self, setting: Setting, worker: Worker | None = None, old: Worker | None = None) -> None:
+        options = setting.options
+        timeout = options.get("timeout")
+        setup = Setup(
+            legacy_python=options.get("legacy_python"),
+            candidate_python=options.get("candidate_python"),
+            limits=WorkerLimits() if timeout is None else WorkerLimits(request=timeout),
+            jobs=options.get("jobs", 2),
+        )
+        self.setting, self.pair = setting, Pair(setup, setting.candidate, worker, old)
 
     def __enter__(self) -> Workshop:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        self.pair.__exit__()
 
     @property
     def worker(self) -> Worker:
-        """The candidate's worker, with the candidate at hand.
-
-        Raises
-        ------
-        MissingExtra, WorkerFailed
-            It cannot be started, or has another candidate than the one that is judged.
-        """
-        if self._candidate is None:
-            python = self.setting.options.get("candidate_python")
-            self._candidate = self._stack.enter_context(Worker("candidate", python=python))
-        if not self._prepared:
-            self.setting.candidate.prepare(self._candidate)
-            self._prepared = True
-        return self._candidate
+        """The candidate's worker, with the candidate at hand; see `Pair.candidate`."""
+        return self.pair.candidate
 
     @property
     def old(self) -> Worker:
-        """The worker of the old classes.
-
-        Raises
-        ------
-        MissingExtra, WorkerFailed
-            It cannot be started.
-        """
-        if self._old is None:
-            self._old = self._stack.enter_context(Worker("old", python=self.setting.options.get("legacy_python")))
-        return self._old
+        """The worker of the old classes; see `Pair.old`."""
+        return self.pair.old
 
 
 @dataclass(frozen=True)

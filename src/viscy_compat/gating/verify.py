@@ -24,7 +24,7 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
         return
     package = setting.candidate.folder or setting.candidate.name
     try:
-        report = verify(names, candidate=package, progress=setting.progress, **setting.options)
+        report = verify(names, candidate=package, progress=setting.progress, pair=workshop.pair, **setting.options)
     except Interrupted as stop:
         yield from map(_stage_result, stop.report.results)
         raise

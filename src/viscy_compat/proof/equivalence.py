@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +28,7 @@ from viscy_compat.references import records
 from viscy_compat.references.agreement import judge_by_reference
 from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
 from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
-from viscy_compat.workers.sides import Progress, Setup, Sides, sides, source_name
+from viscy_compat.workers.sides import Pair, Progress, Setup, Sides, sides, source_name
 from viscy_compat.workers.worker import Device, Worker, WorkerLimits
 
 _SAMPLES = 64
@@ -52,6 +53,7 @@ def verify(
     device: Device = "cpu",
     save_evidence: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    pair: Pair | None = None,
 ) -> Report[ClassResult]:
     """Rebuild the old classes from history and compare the migrated ones with them.
 
@@ -83,6 +85,8 @@ def verify(
         A folder for the tensors of both sides where numbers differ.
     progress : Callable[[str], None], optional
         Is told what is going on.
+    pair : Pair, optional
+        Workers that are running for several purposes, on this candidate; then none is started.
 
     Returns
     -------
@@ -100,7 +104,7 @@ def verify(
         raise UsageError("--jobs counts from 1 and --seed from 0")
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel=wheel, recorded=recorded, trust=trust_repo)
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
-    setup = Setup(legacy_python, candidate_python, limits, jobs, device=device)
+    setup = Setup(legacy_python, candidate_python, limits, jobs, device=device, pair=pair)
     if device == "cuda":
         _refuse_without_gpu(setup, recorded=recorded)
     tell = progress or (lambda line: None)
@@ -185,8 +189,8 @@ def _as_recorded(
         return
     references = {row.name: records.read(row.name, row.generations[-1].name) for row in chosen}
     tell("starting the candidate's worker (torch, timm, MONAI)")
-    with Worker("candidate", python=setup.candidate_python, cache=1, limits=setup.limits) as worker:
-        package.prepare(worker)
+    with ExitStack() as stack:
+        worker = (setup.pair or stack.enter_context(Pair(setup, package))).candidate
         for row in chosen:
             results.append(judge_by_reference(worker, row, references[row.name], package, tell))
 
@@ -218,14 +222,17 @@ class Verification:
 
     def results(self, setup: Setup) -> list[ClassResult]:
         """Compare class by class on one pair of workers, or several classes at once on several pairs."""
-        pairs = min(max(1, setup.jobs // 2), len(self.chosen))
+        pairs = 1 if setup.pair else min(max(1, setup.jobs // 2), len(self.chosen))
+        is_whole = False
         with ThreadPoolExecutor(pairs) as pool:
             try:
                 for share in [pool.submit(self._share, setup, self.chosen[k::pairs]) for k in range(pairs)]:
                     share.result()
+                is_whole = True
             finally:
                 # the pool waits for its threads, and an interrupt or a failure of one must not wait for the others
-                setup.crew.end()
+                if not is_whole:
+                    setup.crew.end()
         return self.known
 
     def _share(self, setup: Setup, share: Sequence[Architecture]) -> None:

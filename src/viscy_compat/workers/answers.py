@@ -31,7 +31,7 @@ class Run:
     input : tuple[int, ...]
         The shape that is fed.
     report : tuple[str, ...]
-        Any of layout, initial, eval, train, gradients, modules.
+        Any of layout, initial, eval, train, gradients, modules, slopes.
     seed : int
         Set before construction and before every forward pass.
     options : Mapping[str, Any]
@@ -151,6 +151,7 @@ class WorkerAnswer:
     passes: Mapping[Mode, Pass | Raised] = field(default_factory=dict)
     calls: Mapping[Mode, tuple[ModuleCall, ...]] = field(default_factory=dict)
     felt: Mapping[Mode, tuple[ModuleNumbers, ...]] = field(default_factory=dict)
+    slopes: tuple[tuple[float, ...], ...] = ()
     error: Raised | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -242,6 +243,8 @@ def _whole(answer: WorkerAnswer, json: Mapping[str, Any], run: Run) -> None:
         raise _Misshapen(f"{len(initial.digests)} initial weights of {len(answer.layout)} tensors")
     if initial and run.options.get("samples") and len(initial.samples) != len(initial.digests):
         raise _Misshapen("without samples")
+    if answer.slopes and [*map(len, answer.slopes)] != [*run.input[2:]]:
+        raise _Misshapen("slopes of another input")
     if initial and run.options.get("norms") and len(initial.norms) != len(initial.digests):
         raise _Misshapen("without norms")
 
@@ -253,6 +256,7 @@ def _answer(json: Mapping[str, Any], *, computed: bool) -> WorkerAnswer:
         passes={mode: _pass(json[mode], computed=computed) for mode in MODES if mode in json},
         calls={mode: _calls(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
         felt={mode: _felt(json["modules"][mode]) for mode in MODES if mode in json.get("modules", ())},
+        slopes=tuple(map(_numbers, _list(json.get("slopes", [])))),
         error=_error(json["error"]) if json.get("error") else None,
         seconds={_safe_text(name): _number(value) for name, value in json.get("seconds", {}).items()},
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.errors import SourceUnavailable
@@ -13,7 +12,7 @@ from viscy_compat.layout import printable
 from viscy_compat.old_code.origin import OldClass
 from viscy_compat.workers.answers import ClassDescription, Run, WorkerAnswer, read_answer, read_description
 from viscy_compat.workers.candidate import Candidate
-from viscy_compat.workers.worker import Conditions, Crew, Device, Worker, WorkerLimits
+from viscy_compat.workers.worker import Conditions, Crew, Device, Side, Worker, WorkerLimits
 
 Progress = Callable[[str], None]
 
@@ -36,6 +35,8 @@ class Setup:
         Where both compute.
     crew : Crew
         Who can end all workers that are started so.
+    pair : Pair, optional
+        Two workers that are running for several purposes; then none is started.
     """
 
     legacy_python: str | None = None
@@ -45,6 +46,7 @@ class Setup:
     cache: int = 1
     device: Device = "cpu"
     crew: Crew = field(default_factory=Crew)
+    pair: Pair | None = None
 
 
 class Sides:
@@ -53,6 +55,10 @@ class Sides:
     def __init__(self, old: Worker, candidate: Worker, package: Candidate, *, at_once: bool) -> None:
         self._old, self._candidate, self._package, self._at_once = old, candidate, package, at_once
         self._named: set[str] = set()
+
+    def are(self, old: Worker, candidate: Worker) -> bool:
+        """Whether these are the two."""
+        return self._old is old and self._candidate is candidate
 
     @property
     def conditions(self) -> tuple[Conditions, Conditions]:
@@ -99,6 +105,10 @@ class Sides:
             mine = read_answer(self._old.receive(), "old", old)
             yield mine, self._check(read_answer(self._candidate.receive(), "candidate", new))
 
+    def candidate(self, run: Run) -> WorkerAnswer:
+        """Run a request on the candidate's side alone."""
+        return self._check(read_answer(self._candidate.request(run.to_json()), "candidate", run))
+
     def _check(self, answer: WorkerAnswer) -> WorkerAnswer:
         return self._package.check(self._candidate, answer)
 
@@ -108,18 +118,85 @@ def source_name(architecture: Architecture, old: OldClass) -> str:
     return f"{old.title} {architecture.name}"
 
 
+class Pair:
+    """A worker for each side, which serve one run after the other: started when first asked for, and anew where one died.
+
+    Parameters
+    ----------
+    setup : Setup
+        How they are started.
+    package : Candidate
+        What the candidate's side imports.
+    candidate, old : Worker, optional
+        Running workers; they are not ended here.
+    """
+
+    def __init__(
+        self, setup: Setup, package: Candidate, candidate: Worker | None = None, old: Worker | None = None
+    ) -> None:
+        self._setup, self._package = setup, package
+        given: dict[Side, Worker | None] = {"candidate": candidate, "old": old}
+        self._workers = {side: worker for side, worker in given.items() if worker}
+        self._prepared: Worker | None = None
+        self._both: Sides | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Pair:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @property
+    def old(self) -> Worker:
+        """The worker of the old classes.
+
+        Raises
+        ------
+        MissingExtra, WorkerFailed
+            It cannot be started.
+        """
+        return self._worker("old", self._setup.legacy_python)
+
+    @property
+    def candidate(self) -> Worker:
+        """The candidate's worker, with the candidate at hand.
+
+        Raises
+        ------
+        MissingExtra, WorkerFailed
+            It cannot be started, or has another candidate than the one that is meant.
+        """
+        worker = self._worker("candidate", self._setup.candidate_python)
+        if worker is not self._prepared:
+            self._package.prepare(worker)
+            self._prepared = worker
+        return worker
+
+    def sides(self) -> Sides:
+        """Return both, for whoever compares them."""
+        # both import the stack at the same time
+        old, candidate = self.old, self.candidate
+        if self._both is None or not self._both.are(old, candidate):
+            self._both = Sides(old, candidate, self._package, at_once=self._setup.jobs > 1)
+        return self._both
+
+    def _worker(self, side: Side, python: str | None) -> Worker:
+        if side not in self._workers or self._workers[side].is_over:
+            setup = self._setup
+            fresh = Worker(side, python=python, cache=setup.cache, limits=setup.limits, device=setup.device)
+            self._workers[side] = self._stack.enter_context(fresh)
+        return self._workers[side]
+
+
 @contextmanager
 def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
-    """Start both workers, and end them whatever happens."""
+    """Take the pair that there is, or start both workers, and end them whatever happens."""
     with ExitStack() as stack:
-        shared: dict[str, Any] = {"cache": setup.cache, "limits": setup.limits, "device": setup.device}
-        old = stack.enter_context(Worker("old", python=setup.legacy_python, **shared))
-        candidate = stack.enter_context(Worker("candidate", python=setup.candidate_python, **shared))
-        for worker in (old, candidate):
+        pair = setup.pair or stack.enter_context(Pair(setup, package))
+        for worker in (pair.old, pair.candidate):
             setup.crew.add(worker)
-        both = Sides(old, candidate, package, at_once=setup.jobs > 1)
-        both.take(package)
-        yield both
+        yield pair.sides()
 
 
 def _ask_all(worker: Worker, runs: Sequence[Run]) -> list[WorkerAnswer]:

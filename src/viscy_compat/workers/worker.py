@@ -214,6 +214,11 @@ class Worker:
         self.conditions  # noqa: B018  the first answer is about the start
         return self._next(timeout or self.limits.request)
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it can answer no more."""
+        return self._end is not None or self._process.poll() is not None
+
     def end(self) -> None:
         """End the process, from whatever thread: whoever waits for an answer is told that there will be none."""
         _end(self._process)

@@ -27,7 +27,9 @@ Requests (``op``):
     - ``initial``: digests of the seeded initial weights, in the same order, and the generator's digest after building;
     - ``eval``, ``train``: outputs for ``input`` (a shape) under filled weights, buffers and generator afterwards;
     - ``gradients``: for each of the two modes, the digests of the gradients of a scalar of the outputs;
-    - ``modules``: for each of the two modes, every submodule's call in the order in which the calls ended.
+    - ``modules``: for each of the two modes, every submodule's call in the order in which the calls ended;
+    - ``slopes``: for each axis of the input behind the channels and each index along it, the largest derivative in eval mode
+      of a scalar of the outputs by what stands there; empty where it has none.
 
     Options: ``device`` (``"cpu"`` or ``"meta"``), ``samples`` (how many elements of each tensor are reported as
     numbers), ``norms`` (whether the root mean square of each goes with them), ``load`` (the layout of a state dict to

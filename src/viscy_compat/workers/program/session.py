@@ -48,7 +48,7 @@ class Session:
         if "initial" in self.report:
             result["initial"] = self.facts.get("initial") or self._time("digest", self._initial, generator)
             self.facts.update(initial=result["initial"], samples=self.samples)
-        if self.report & {"eval", "train", "gradients", "modules"}:
+        if self.report & {"eval", "train", "gradients", "modules", "slopes"}:
             result.update(self._passes())
         if self.kept:
             from safetensors.torch import save_file
@@ -84,6 +84,8 @@ class Session:
         for name, function in (("gradients", self._gradients), ("modules", self._modules)):
             if name in self.report:
                 result[name] = {mode: self._time(name, function, mode) for mode in self._modes()}
+        if "slopes" in self.report:
+            result["slopes"] = self._time("slopes", self._slopes)
         return result
 
     def _modes(self) -> list[str]:
@@ -206,6 +208,17 @@ class Session:
             self.module.zero_grad(set_to_none=True)
             return {"scalar": digest_of(scalar), "input": digest_of(x.grad), "parameters": digests}
         return {"error": guard.error}
+
+    def _slopes(self) -> Json:
+        """Say of each index behind the channels how steep the outputs are there; nothing where that cannot be told."""
+        import torch
+
+        with Guard("backward"):
+            x = self._input().requires_grad_(True)
+            # only the way back to the input is gone, not those to the weights
+            (slope,) = torch.autograd.grad(scalar_of(self._call("eval", x)), x)
+            return [slope.abs().movedim(axis, 0).flatten(1).amax(1).tolist() for axis in range(2, x.dim())]
+        return []
 
     def _modules(self, mode: str) -> Json:
         import torch
