@@ -1,5 +1,8 @@
 """What `verify` costs, in imports of the stack: verify.py [--cases N] [--rounds N] [--against CLONE] [CLASS...]
 
+With ``--gate PROFILE`` it is the whole gate, of all classes unless some are named, and no round is run to warm up: it is
+minutes long.
+
 The unit, one import of torch, timm and MONAI in a process of its own, is measured in turns with the runs, so that the
 machine's moods hit both alike. It prints ratios and asserts nothing. With ``--cases`` a run compares that many, spread
 evenly over all cases of the classes; with ``--against`` the code of another clone (the commit before) is run in turns, too.
@@ -9,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import subprocess
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -73,10 +74,18 @@ def run_once(names: Sequence[str], wanted: int) -> dict[str, Any]:
     return {"cases": sum(result.configurations for result in report.results), "spent": spent, "memory": memory}
 
 
+def gate_once(names: Sequence[str], profile: str) -> dict[str, Any]:
+    """Run `gate` in this process, and say how it ended and how much memory the larger worker took."""
+    # see `run_once`
+    module("viscy_compat.workers.worker", "viscy_compat.proof.workers")._launcher = lambda folder: []
+    code = import_module("viscy_compat.cli").main(["gate", "--profile", profile, "--quiet", *names])
+    return {"exit_code": code, "memory": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024}
+
+
 def contender(title: str, clone: Path, words: Sequence[str]) -> Contender:
     """A run of the code of a clone."""
     command = ["env", f"PYTHONPATH={clone / 'src'}", sys.executable, str(Path(__file__)), "--once", *words]
-    return Contender(title, command)
+    return Contender(title, command, reports=True)
 
 
 def main() -> None:
@@ -85,27 +94,32 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=0, help="how many to compare (default: all)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (default: 3)")
     parser.add_argument("--against", type=Path, help="a clone of another commit")
+    parser.add_argument("--gate", choices=("dev", "ci", "release"), help="measure the gate in this profile, not verify")
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", metavar="CLASS")
     asked = parser.parse_args()
-    names = asked.names or FIRST
+    what, names = ("gate", asked.names) if asked.gate else ("verify", asked.names or FIRST)
     if asked.once:
-        print(json.dumps(run_once(names, asked.cases)))
+        print(json.dumps(gate_once(names, asked.gate) if asked.gate else run_once(names, asked.cases)))
         return
-    words = ["--cases", str(asked.cases), *names]
-    contenders = [
-        Contender("one import of the stack", [sys.executable, "-c", IMPORT]),
-        contender("verify", HERE, words),
-    ]
+    words = [*(["--gate", asked.gate] if asked.gate else ["--cases", str(asked.cases)]), *names]
+    contenders = [Contender("one import of the stack", [sys.executable, "-c", IMPORT]), contender(what, HERE, words)]
     if asked.against:
-        contenders.append(contender(f"verify of {asked.against}", asked.against.resolve(), words))
-    alternate(contenders, asked.rounds)
-    print(table(", ".join(names), contenders))
-    done = subprocess.run(contenders[1].command, capture_output=True, text=True, check=True, env={**os.environ})
-    facts, unit = json.loads(done.stdout), contenders[0].median("wall")
-    print(
-        f"{facts['cases']} cases, {facts['memory']:.0f} MB in the larger worker; a run's stages in imports of the stack:"
-    )
+        contenders.append(contender(f"{what} of {asked.against}", asked.against.resolve(), words))
+    alternate(contenders, asked.rounds, warm=not asked.gate)
+    print(table(", ".join(names) or "all classes", contenders))
+    for one in contenders[1:]:
+        print(f"{one.name}: {max(facts['memory'] for facts in one.facts):.0f} MB in the larger worker")
+    if asked.against:
+        pairs = zip(contenders[1].runs, contenders[2].runs, strict=True)
+        print("CPU, of the commit before:", "  ".join(f"{new.cpu / old.cpu:.2f} x" for new, old in pairs))
+    if not asked.gate:
+        print_stages(contenders[1].facts[-1], contenders[0].median("wall"))
+
+
+def print_stages(facts: dict[str, Any], unit: float) -> None:
+    """Print what each stage of a run took."""
+    print(f"{facts['cases']} cases; a run's stages in imports of the stack:")
     for side, stages in facts["spent"].items():
         print(f"{side:<10}" + "  ".join(f"{stage} {stages.get(stage, 0.0) / unit:.2f}" for stage in STAGES))
 
