@@ -62,6 +62,7 @@ def run(arguments: Namespace) -> int:
     question = _question(arguments, rooms_of(paths, links))
     aside: list[Aside] = []
     targets = targets_of(paths, links, aside)
+    # listed to the end before the first is read: the end of the work is then known, and no name is held in memory
     with TargetSpool(map(from_anywhere, targets) if arguments.on else targets) as spool:
         if not spool.count:
             where, what = (aside[0].file, aside[0].what) if aside else ("", "no path was given")
@@ -102,8 +103,10 @@ def _read_rows(
     except KeyboardInterrupt as caught:
         stop = caught
     finally:
+        # nobody waits for what is at work once the run is given up
         engine.close(at_once=not whole)
     progress.clear()
+    # a folder without a single checkpoint was probably not the one that was meant
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2
     outcome = AuditOutcome(audit.read, tally, policy=policy, exit_code=code, aside=aside, interrupted=stop is not None)

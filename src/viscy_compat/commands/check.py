@@ -64,6 +64,7 @@ def add_statements(parser: ArgumentParser) -> None:
 
 def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
     """Return what the user states: ``--set`` outweighs configurations, and a later one those before it."""
+    # reversed: the first statement counts, and the user means the later file
     configs = [statement for path in reversed(arguments.config) for statement in _read_config(path)]
     settings = parse_settings(arguments.set)
     return (Statement(SETTING, settings), *configs) if settings else tuple(configs)
@@ -80,6 +81,7 @@ def run(arguments: Namespace) -> int:
     selection = selection_of(arguments.select, arguments.ignore)
     aside: list[Aside] = []
     results = _against(arguments) if arguments.against is not None else _check_results(arguments, aside)
+    # not None: an empty name, of an unset variable, is refused rather than passed over
     if arguments.expect is not None or arguments.expect_precision:
         results = _with_expectation(results, statements_of(arguments), arguments)
     return emit_each("check", (_with(selection, result) for result in results), arguments, aside=aside)
