@@ -48,7 +48,9 @@ function ready({ about: told, alone, whole, snapshot }) {
   document.getElementById("versions").textContent =
     `viscy-compat ${told.version} (${told.wheel}), Pyodide ${told.pyodide}, Python ${told.python}.`;
   Object.assign(document.body.dataset, { alone: alone.toFixed(0), whole: whole.toFixed(0), snapshot });
-  if (!waiting.size) idle();
+  if (!waiting.size) return idle();
+  const [{ name }] = waiting.values();
+  status.textContent = `Reading ${name} ...`;
 }
 
 function idle() {
@@ -83,7 +85,7 @@ function ask(run, words) {
   stop.hidden = false;
   const question = { id, drop: run.drop, files: run.files, words };
   worker.postMessage(question);
-  return new Promise((settle) => waiting.set(id, { settle, question }));
+  return new Promise((settle) => waiting.set(id, { settle, question, name: run.name }));
 }
 
 async function take(files) {
