@@ -292,7 +292,7 @@ def test_one_shard_names_its_index(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"w": shard.name, "v": "model-00002-of-00002.safetensors"}}))
     told = {finding.code: finding for finding in check(shard).findings}
-    assert told["VC474"].fix.endswith(f"viscy-compat check {index}")
+    assert told["VC474"].fix.endswith(f"viscy_compat.check({str(index)!r})")
 
 
 def test_a_folder_without_a_checkpoint_says_what_was_looked_for(tmp_path: Path) -> None:
