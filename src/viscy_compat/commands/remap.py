@@ -8,7 +8,6 @@ from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.commands.check import add_expectations, add_statements, statements_of
-from viscy_compat.commands.sources import teller
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
@@ -222,6 +221,7 @@ def _prover(arguments: Namespace) -> Prover | None:
 
 
 def _remap_with_expectation(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
+    from viscy_compat.commands.sources import teller
     from viscy_compat.outputs.expectation import Expectation, remap_expecting
 
     with Expectation(

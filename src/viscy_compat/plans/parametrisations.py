@@ -8,11 +8,13 @@ bitsandbytes 0.41 to 0.48, GPTQ, AWQ and compressed-tensors, as they name tensor
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Final, Literal
 
+from viscy_compat.annotations import TYPE_CHECKING, Final, Iterator, Literal
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Family = Literal["weights", "adapter", "quantised", "slopes"]
 """What can be said about them together: a finding code each."""

@@ -6,9 +6,8 @@ Only casts look at numbers; everything else is a matter of ranges and strides.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
 
+from viscy_compat.annotations import Any, Callable, Iterable, Iterator, Mapping
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader

@@ -7,9 +7,7 @@ that of the nearest dictionary around the part that is refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Final
-
+from viscy_compat.annotations import Final, Iterator, Mapping
 from viscy_compat.checkpoint.pickle_nodes import (
     ABSENT,
     Call,

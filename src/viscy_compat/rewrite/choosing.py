@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
-
+from viscy_compat.annotations import TYPE_CHECKING, Callable, Literal
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Generation
 from viscy_compat.checkpoint import open_checkpoint
@@ -28,6 +26,9 @@ from viscy_compat.plans.plan import Plan, PlanEnd, inverse_of, require_fit
 from viscy_compat.plans.plan_file import read_plan
 from viscy_compat.plans.streams import refuse_changed_fills
 from viscy_compat.stated import ARGUMENT, SETTING, Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 Direction = Literal["forward", "back"]
 

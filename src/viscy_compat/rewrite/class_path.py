@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from viscy_compat.annotations import Mapping
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Node, entries_of, walk
 from viscy_compat.diagnosis.class_paths import successor

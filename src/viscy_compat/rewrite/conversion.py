@@ -5,9 +5,7 @@ Nothing is said where the value is exactly the same once it is loaded (bytes, se
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
-
+from viscy_compat.annotations import Any, Callable, Final
 from viscy_compat.checkpoint.pickle_nodes import ABSENT, Call, Dict, Global, Items, Node, Unread
 from viscy_compat.checkpoint.values import value_of
 from viscy_compat.named import NamedTuple

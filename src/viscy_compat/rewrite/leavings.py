@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
+from viscy_compat.annotations import Iterable, Iterator
 from viscy_compat.findings import Finding
 from viscy_compat.layout import fold, spell_count
 from viscy_compat.operations import Operation

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Literal
 
+from viscy_compat.annotations import TYPE_CHECKING, Iterable, Iterator, Literal
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import OutputRefused
 

@@ -6,8 +6,7 @@ Lightning pass over. `check` and `load_model` read it, so that what was stated o
 
 from __future__ import annotations
 
-from typing import Any
-
+from viscy_compat.annotations import Any
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import infer
 from viscy_compat.checkpoint.facts import Checkpoint

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
 
+from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable, Iterator, Literal
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
@@ -45,6 +44,8 @@ from viscy_compat.rewrite.write import (
 from viscy_compat.stated import config_statements
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from viscy_compat.agreement import Agreement
 
 ENDINGS: dict[str, OutputFormat] = {
@@ -207,7 +208,7 @@ class NewFile(NamedTuple):
     prefix: str
 
 
-Prover = Callable[[FilePlan, NewFile], Mapping[str, Any]]
+Prover = Callable[[FilePlan, NewFile], "Mapping[str, Any]"]
 """Proves that a new file does what the source did, and says how; raises where it does not."""
 
 

@@ -7,9 +7,7 @@ layout, or of no known class, is kept as it is. Each sibling keeps its own prefi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal
-
+from viscy_compat.annotations import Any, Iterable, Literal, Mapping
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis.several import is_copy
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-
+from viscy_compat.annotations import Callable, Iterable, Iterator, Mapping, Sequence
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
 from viscy_compat.checkpoint.pickle_emitter import emit_pickle

@@ -7,11 +7,10 @@ then put in its place (`viscy_compat.rewrite.output`).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal
 from zlib import crc32
 
+from viscy_compat.annotations import TYPE_CHECKING, Callable, Iterable, Iterator, Literal, Sequence
 from viscy_compat.checkpoint import Limits, open_checkpoint
 from viscy_compat.checkpoint.address import select_set
 from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor
@@ -31,6 +30,9 @@ from viscy_compat.rewrite.copies import BLOCK, Extent, Portion, copy_portions, e
 from viscy_compat.rewrite.output import IfExists, Output, open_output
 from viscy_compat.rewrite.shared_work import SharedWork
 from viscy_compat.rewrite.torch_graph import OutputStateDict, TorchContents, edited_contents, plain_contents
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 OutputFormat = Literal["safetensors", "torch"]
 
