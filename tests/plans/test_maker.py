@@ -84,6 +84,17 @@ def test_a_file_of_todays_layout_keeps_its_names(tmp_path: Path) -> None:
     assert plan.target.layout == TODAY
 
 
+def test_a_plan_without_changes_is_what_the_rows_of_the_class_give(tmp_path: Path) -> None:
+    """It is made without them where a file has today's layout; with the same answer for whoever asks again."""
+    checkpoint, view = seen(tmp_path, TODAY)
+    inference = known(checkpoint, view, "ContrastiveEncoder")
+    plan = known_plan(checkpoint, view, inference)
+    route = Route(plan.source, plan.target, inference=inference)
+    assert plan == route.plan(rows_to_today(TODAY, inference))
+    assert known_plan(checkpoint, view, inference) is plan
+    assert known_plan(checkpoint, view, inference, state_dict="ema").source.state_dict == "ema"
+
+
 @pytest.mark.parametrize("generation", [row for row in ENCODER.generations if row.to_today], ids=lambda row: row.name)
 def test_a_file_of_an_older_layout_is_led_to_todays_by_its_rows(tmp_path: Path, generation: Generation) -> None:
     checkpoint, view = seen(tmp_path, generation.layout(COMPLETE))

@@ -16,7 +16,7 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, in_short, spell_count
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Drop, Fill, Operation, Rename, Split, sources_of, targets_of
-from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, inverse_of, plan_of, with_casts
+from viscy_compat.plans.plan import Plan, PlanEnd, identity_rows, inverse_of, plan_of, plan_without_changes, with_casts
 
 if TYPE_CHECKING:
     from viscy_compat.matching.pairs import Matching
@@ -178,6 +178,8 @@ def _known_plan(layout: Layout, view: View, inference: Inference, state_dict: st
     same = inference.generation is today and not (inference.retyped or inference.reordered or inference.uncounted)
     needed = here if same else inference.architecture.layout(inference.config)
     target = PlanEnd(needed, class_name=name, generation=today.name, config=inference.config)
+    if same and not outside and not today.to_today:
+        return plan_without_changes(source, target, loses=today.loses)
     route = Route(source, target, outside=view.outside, dropped=view.dropped, inference=inference)
     return route.plan(rows_to_today(here, inference))
 

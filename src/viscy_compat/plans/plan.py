@@ -66,7 +66,7 @@ class PlanEnd(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """A total plan; made by `plan_of` alone.
+    """A total plan; made by `plan_of` and `plan_without_changes` alone.
 
     ``operations`` stand in the order of the target layout, drops last. ``loses`` says in sentences what the target
     does not do as the source did.
@@ -150,6 +150,23 @@ def plan_of(source: PlanEnd, target: PlanEnd, operations: Iterable[Operation], *
     if leftovers:
         raise PlanRefused(f"no total plan: {list_leftovers(leftovers)}", leftovers=leftovers)
     return Plan(source, target=target, operations=rows, loses=tuple(loses))
+
+
+def plan_without_changes(source: PlanEnd, target: PlanEnd, *, loses: Iterable[str] = ()) -> Plan:
+    """Return the plan between two ends of one layout that leaves each tensor as it is: total, since each is named once.
+
+    Examples
+    --------
+    >>> end = PlanEnd({"w": TensorSpec((2,)), "b": TensorSpec((3,))})
+    >>> plan_without_changes(end, end) == plan_of(end, end, identity_rows(end.layout))
+    True
+    >>> plan_without_changes(end, PlanEnd({"w": TensorSpec((2,))}))
+    Traceback (most recent call last):
+    ValueError: the two ends have different layouts
+    """
+    if source.layout != target.layout:
+        raise ValueError("the two ends have different layouts")
+    return Plan(source, target=target, operations=identity_rows(target.layout), loses=tuple(loses))
 
 
 def leftovers_of(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[tuple[str, str], ...]:
