@@ -60,6 +60,16 @@ def test_every_file_of_the_class_says_that_projections_depend_on_the_activation(
     [
         ({"projection.weight": TensorSpec((128, 768)), "projection.bias": TensorSpec((128,))}, "another module"),
         ({}, "another module"),
+        # Sequential(Linear, LayerNorm, GELU, Linear): names of today's layout, and less of them
+        (
+            {
+                name: spec
+                for name, spec in WHOLE.items()
+                if name.startswith("projection.")
+                and not name.startswith(("projection.1.run", "projection.1.num", "projection.4."))
+            },
+            "another module",
+        ),
         (head((0, 1, 3, 4), norms=("weight", "bias")), "layer norms"),
     ],
 )

@@ -600,11 +600,20 @@ def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
     return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]
 
 
+def _lacks_a_layer(part: str, found: Differences, expected: Layout) -> bool:
+    """Whether a module that stands at the top lacks a layer with all that it has; a single tensor may have been lost."""
+    layers: dict[str, list[str]] = {}
+    for name in expected:
+        if name.startswith(part):
+            layers.setdefault(name.rpartition(".")[0], []).append(name)
+    return any({*found.missing}.issuperset(layer) for layer in layers.values())
+
+
 def _custom(architecture: Architecture, found: Differences, expected: Layout) -> str:
     """Say which argument was a module of the user's own: one with other tensors, or with none."""
     names = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped))
     for part, sentence in architecture.custom:
         absent = {name for name in expected if part in name} or {""}
-        if any(part in name for name in names) or absent <= {*found.missing}:
+        if any(part in name for name in names) or absent <= {*found.missing} or _lacks_a_layer(part, found, expected):
             return sentence
     return ""
