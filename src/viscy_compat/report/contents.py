@@ -29,7 +29,7 @@ def contents_of(result: Result, command: str, data: Data) -> Exhibits:
         return own._replace(facts=own.facts or laid_out(data).facts) if own.maps else own
     if command not in _PARTS:
         return laid_out(data)
-    if command == "audit":
+    if command in ("audit", "remap_ledger"):
         data = {name: value for name, value in data.items() if name not in _OF_THE_LEDGER}
     own = _PARTS[command](result, data)
     rest = remainder(data, "\n".join(words_in(own)), {_OWN_TITLES.get(table.title, "") for table in own.tables})
@@ -43,6 +43,8 @@ def verdict_of(result: Result, command: str, data: Data) -> str:
         return "a map"
     if command == "explore" and "exact" in data:
         return answer_verdict(data)
+    if command == "remap_ledger":
+        return str(data["fortune"])
     if command == "doctor" and "ready" in data:
         return "ready" if data["ready"] else "stopped"
     if command == "diff":
@@ -232,7 +234,13 @@ def _audit(result: Result, data: Data) -> Exhibits:
     )
 
 
-_OF_THE_LEDGER = {"schema", "mtime_ns", "inode", "mark", "tool", "options", "named", "codes"}
+def _remap_ledger(result: Result, data: Data) -> Exhibits:
+    if not data.get("out"):
+        return Exhibits()
+    return Exhibits(sentence=f"Written to {data['out']}, {size(data['size'])}.")
+
+
+_OF_THE_LEDGER = {"schema", "mtime_ns", "modified_ns", "inode", "mark", "tool", "options", "named", "codes"}
 """Of a row of an audit: by what it is known again, and codes, which the findings have."""
 
 _OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby", "versions of both sides": "conditions"}
@@ -242,6 +250,7 @@ _PARTS = {
     "audit": _audit,
     "check": _check,
     "remap": _remap,
+    "remap_ledger": _remap_ledger,
     "inspect": _inspect,
     "explore": _explore,
     "zoo": _zoo,

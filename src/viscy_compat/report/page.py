@@ -111,7 +111,7 @@ def page_of(report: Report[Result]) -> Page:
     """Return the page of a report."""
     sections = Sections(report)
     return Page(
-        title=f"viscy-compat {report.command}",
+        title=f"viscy-compat {_SPELLED.get(report.command, report.command)}",
         verdict=WORDS[report.exit_code],
         word=_word(report),
         sentence=sentence(report, sections),
@@ -148,6 +148,12 @@ _LISTS = {
     "inspect": "{} read; whether it loads into a class is what check says",
     "explain": "{}",
 }
+_NOUNS_OF_VERDICTS = {"check": "checkpoint", "audit": "file", "remap_ledger": "remappable file"}
+"""What commands count whose results have verdicts of their own."""
+
+_SPELLED = {"remap_ledger": "remap --from-ledger"}
+"""Commands whose name in reports is not what is typed."""
+
 _NOUNS = {"zoo": "checkpoint", "inspect": "file", "explain": "finding code"}
 """What commands list that judge nothing."""
 
@@ -174,11 +180,12 @@ def sentence(report: Report[Result], sections: Sections | None = None) -> str:
         return _stopped(report)
     if report.command in _LISTS and not any(codes):
         return _LISTS[report.command].format(spell_count(len(codes), _NOUNS[report.command])) + "."
-    if sections and len(sections) > 1 and report.command in ("check", "audit"):
+    if sections and len(sections) > 1 and report.command in _NOUNS_OF_VERDICTS:
         words = [heading.verdict for heading in sections.headings]
-        counts_of = (f"{words.count(word)} {word}" for word in EXIT_CODES if word in words)
-        noun = "checkpoint" if report.command == "check" else "file"
-        return f"{spell_count(len(words), noun)}: {', '.join(counts_of)}."
+        counts_of = (
+            f"{words.count(word)} {word}" for word in (*EXIT_CODES, "written", "refused", "changed") if word in words
+        )
+        return f"{spell_count(len(words), _NOUNS_OF_VERDICTS[report.command])}: {', '.join(counts_of)}."
     counts = [
         (codes.count(1), "with findings"),
         (codes.count(2), f"could not be {'read' if report.command == 'inspect' else 'decided'}"),

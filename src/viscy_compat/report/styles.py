@@ -21,6 +21,8 @@ SIGNS = {
     "stopped": "\u25cb",
     "written": "\u2713",
     "planned": "\u2713",
+    "refused": "\u2717",
+    "changed": "?",
 }
 """What stands before a word for those who see no colours."""
 
@@ -37,6 +39,8 @@ KINDS = {
     "stopped": "undecided",
     "written": "holds",
     "planned": "holds",
+    "refused": "findings",
+    "changed": "undecided",
 }
 """The colour of a verdict, where it is not that of the exit code."""
 
