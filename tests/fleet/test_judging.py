@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.layouts import hollow
-from viscy_compat.architectures import find, inference
+from viscy_compat.architectures import find, inference, structure
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.inference import RecentAnswers
 from viscy_compat.diagnosis import diagnose
@@ -46,6 +46,10 @@ def changed(layout: Layout, how: str) -> Layout:
         return {name: spec for name, spec in layout.items() if name != odd}
     if how == "another shape":
         return {**layout, odd: TensorSpec((*layout[odd].shape, 2))}
+    if how == "renamed":
+        return {f"part{number}.w": spec for number, spec in enumerate(layout.values())}
+    if how == "renamed, another shape":
+        return {f"part{number}.w": TensorSpec((7, *spec.shape)) for number, spec in enumerate(layout.values())}
     if how == "half":
         return {name: spec._replace(dtype="float16") for name, spec in layout.items()}
     if how == "reversed":
@@ -83,12 +87,13 @@ def test_rows_are_those_of_each_file_alone(seed: int, tmp_path: Path, monkeypatc
         name = chance.choice(list(SMALL))
         architecture = find(name)
         layout = architecture.layout(complete(architecture, SMALL[name]))
-        how = chance.choice((*CHANGES, "outside, of another shape"))
+        how = chance.choice((*CHANGES, "outside, of another shape", "renamed", "renamed, another shape"))
         paths.append(hollow(tmp_path / f"{number}.safetensors", changed(layout, how)))
     statements = [chance.choice(STATEMENTS) for _ in range(2)]
     shared = [answers(paths, statement) for statement in statements]
     monkeypatch.setattr(inference, "_recent_inferences", RecentAnswers(most=0))
     monkeypatch.setattr(maker, "_recent_plans", RecentAnswers(most=0))
+    monkeypatch.setattr(structure, "_recent_names", RecentAnswers(most=0))
     assert shared == [answers(paths, statement) for statement in statements]
 
 

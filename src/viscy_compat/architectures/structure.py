@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from viscy_compat.annotations import Any, Hashable, Iterator
+from viscy_compat.annotations import Any, Final, Hashable, Iterator
 from viscy_compat.architectures import CLASSES, find
 from viscy_compat.architectures.architecture import Architecture, Config, Generation, complete
 from viscy_compat.architectures.bags import Bag, TooManyWays, bag_of
+from viscy_compat.architectures.inference import MOST_REMEMBERED, RecentAnswers
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
@@ -71,6 +72,15 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
 
 def classes_alike(layout: Layout) -> list[str]:
     """Return the names of the classes that have the shapes of a layout in some configuration."""
+    if len(layout) > MOST_REMEMBERED:
+        return _names_alike(layout)
+    return _recent_names.answer((*layout.items(),), lambda: _names_alike(layout))
+
+
+_recent_names: Final = RecentAnswers(most=64)
+
+
+def _names_alike(layout: Layout) -> list[str]:
     return [row.name for row in CLASSES if _is_alike(find(row.name), layout)]
 
 
