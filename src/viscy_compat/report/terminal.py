@@ -18,6 +18,8 @@ KEYS = 5
 """So many names of a finding say what it is about; the rest is for `-v`."""
 
 _LABEL = 10
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+"""Stands between a number and its unit while lines are broken; names of files are escaped and hold none."""
 _CODES: dict[Look, int] = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "magenta": 35, "cyan": 36}
 """SGR parameters of ECMA-48; the colours are of the first eight, which every terminal lets its user choose."""
 
@@ -115,14 +117,15 @@ def sentence_lines(text: str, style: Style, *, first: str = "", rest: str = MARG
         return [first + text]
     from textwrap import wrap  # for the rare long sentence; most runs of `check` have none
 
-    return wrap(
-        text,
+    lines = wrap(
+        text.replace(" %", f"{_NO_BREAK}%"),
         style.width,
         initial_indent=first,
         subsequent_indent=rest,
         break_long_words=False,
         break_on_hyphens=False,
     )
+    return [line.replace(_NO_BREAK, " ") for line in lines]
 
 
 def labelled_lines(label: str, text: str, style: Style, *, margin: str = MARGIN) -> Iterator[str]:
