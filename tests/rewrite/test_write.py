@@ -304,6 +304,17 @@ def test_a_torch_file_keeps_its_graph_and_a_pickled_module_does_not(tmp_path: Pa
     assert becomes_plain(opened(tmp_path / "module.pt", root, {"0": NUMBERS}))
 
 
+def test_a_big_endian_file_becomes_a_plain_one_whose_bytes_are_turned(tmp_path: Path) -> None:
+    listed = records(pickled(mapping(entries({"t.0": 3}))), {"0": struct.pack(">3f", 1, 2, 3)})
+    big = [each._replace(data=b"big") if each.name.endswith("byteorder") else each for each in listed]
+    (tmp_path / "old.pt").write_bytes(archive(big))
+    checkpoint = open_checkpoint(str(tmp_path / "old.pt"))
+    assert becomes_plain(checkpoint)
+    plan = renaming({"t.0": "u.0"}, {"t.0": 3})
+    _, held = out_of(Job(OutputSet(checkpoint, {"t.0": "t.0"}, plan), str(tmp_path / "new.pt"), "torch"))
+    assert (held["archive/byteorder"], held["archive/data/0"]) == (b"little", struct.pack("<3f", 1, 2, 3))
+
+
 def test_siblings_are_written_to_their_own_place_and_others_are_removed(tmp_path: Path) -> None:
     root = lightning(
         state_dict=mapping(entries({"model.t.0": 3})),
