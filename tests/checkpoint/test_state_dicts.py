@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from support.assembly import lightning as lightning_file
+from support.assembly import mapping, number, tensor, text, zipped
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
@@ -217,3 +219,22 @@ def test_a_real_lightning_checkpoint_is_told_apart_from_a_plain_one(tmp_path: Pa
     assert told["entries"]["epoch"] == 1
     assert any(str(tmp_path) in path for path in told["absolute_paths"])
     assert not [use for use in told["globals"] if use["role"] == "call"]
+
+
+AVERAGE = "callbacks.StochasticWeightAveraging.average_model_state"
+SCORES = mapping({"best_k_models": mapping({"epoch=1.ckpt": tensor()}), "best_model_score": tensor()})
+
+
+def test_the_average_of_a_callback_is_listed_and_scores_are_not(tmp_path: Path) -> None:
+    """Lightning's StochasticWeightAveraging keeps it there, and the trained weights in state_dict."""
+    states = {
+        "Other": mapping({"note": text("-"), "average_model_state": text("none yet")}),
+        "StochasticWeightAveraging": mapping(
+            {"n_averaged": number(3), "average_model_state": mapping({"model.w": tensor()})}
+        ),
+        "ModelCheckpoint": SCORES,
+    }
+    (tmp_path / "a.ckpt").write_bytes(zipped(lightning_file(callbacks=mapping(states)), {"0": bytes(24)}))
+    checkpoint = open_checkpoint(str(tmp_path / "a.ckpt"))
+    assert [(site.path, site.tensors) for site in checkpoint.sites] == [("state_dict", 1), (AVERAGE, 1)]
+    assert checkpoint.site == "state_dict"

@@ -32,6 +32,9 @@ _NO_WEIGHTS: Final = frozenset(
 )
 """Entries of trainers whose tensors belong to no model (moments of optimizers, states of callbacks): not looked
 into."""
+_AVERAGE: Final = "average_model_state"
+"""The exception: under this name Lightning's StochasticWeightAveraging (2.6) keeps the average among the states of callbacks,
+while `state_dict` holds the trained weights until the very end of the training."""
 
 _USUAL: Final = ("state_dict", "model_state_dict")
 """Under these names a dictionary is a state dict even where most of its entries are no tensors."""
@@ -88,6 +91,16 @@ def _sites(root: Node) -> Iterator[Site]:
             if is_candidate and type(value) in (Dict, Call) and id(value) not in visited and not is_tensor(value):
                 visited.add(id(value))
                 queue.append((f"{path}.{key}" if path else key, value, depth + 1))
+    yield from _averages(root, states)
+
+
+def _averages(root: Node, states: _ModuleStates) -> Iterator[Site]:
+    """Yield the averages among the states of callbacks; a state that several share is looked at once."""
+    for name, callback in (mapping_of((mapping_of(root) or {}).get("callbacks")) or {}).items():
+        held = (mapping_of(callback) or {}).get(_AVERAGE) if states.is_new(callback) else None
+        entries = mapping_of(held) if len(name) <= _NAME and states.is_new(held) else None
+        if tensors := sum(is_tensor(value) for value in (entries or {}).values()):
+            yield Site(f"callbacks.{name}.{_AVERAGE}", held, False, tensors)
 
 
 class _ModuleStates:
