@@ -21,7 +21,12 @@ import house  # noqa: E402
 TOOLS = Path(sys.executable).parent
 
 # These import torch, or are a program of their own that must not run at import.
-UNIMPORTED = {"viscy_compat.__main__", "viscy_compat.workers.program.__main__"}
+UNIMPORTED = {
+    "viscy_compat.__main__",
+    "viscy_compat.building",
+    "viscy_compat.tensors",
+    "viscy_compat.workers.program.__main__",
+}
 
 
 def modules() -> list[str]:

@@ -1,7 +1,7 @@
 """Checkpoints as torch objects: the state dict of the migrated class, or the model itself, strictly.
 
 The file is read by our own reader, so nothing that it names is imported or called, and its CRCs are verified. Bytes are
-read and not mapped into memory: a file that is cut while it is mapped kills the process.
+read and not mapped into memory, unless that is asked for: a file that is cut while it is mapped kills the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.address_flags import flag
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import quote_path
-from viscy_compat.plans.streams import TargetTensor, target_tensors
+from viscy_compat.plans.streams import target_tensors
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
 from viscy_compat.rewrite.write import stored_tensors, verify_partly_read
 from viscy_compat.stated import config_statements, spell
@@ -34,6 +34,7 @@ def load_state_dict(
     class_name: str = "",
     config: Mapping[str, Any] | None = None,
     state_dict: str | None = None,
+    mmap: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Return the weights of a checkpoint with the names, shapes and dtypes of the migrated class.
 
@@ -43,6 +44,12 @@ def load_state_dict(
         The checkpoint, of any generation and in any wrapper.
     class_name, config, state_dict
         As `viscy_compat.check` has them.
+    mmap : bool, optional
+        Map the file into memory instead of copying its tensors. Every CRC-32 that the file states is verified before
+        this returns, by reading; what the disc, or somebody else, changes in the file afterwards is in the tensors, and
+        where the file is cut while they are in use, the system ends the process (SIGBUS). The map is private: writing
+        to a tensor changes no file. Tensors that are no plain run of bytes in a file of this machine (cast, put
+        together, transposed, compressed, shared with another name, misaligned, behind an address) are copied as ever.
 
     Returns
     -------
@@ -64,7 +71,7 @@ def load_state_dict(
     Traceback (most recent call last):
     viscy_compat.errors.UnreadableCheckpoint: nowhere.ckpt: No such file or directory; check the path
     """
-    return _tensors(_choose(path, class_name, config, state_dict))
+    return _tensors(_choose(path, class_name, config, state_dict), maps_file=mmap)
 
 
 def load_model(
@@ -103,9 +110,11 @@ def load_model(
     _refuse_open_choices(identity, choice.checkpoint.path)
     architecture = find(identity.class_name)
     build = _import(identity.target, architecture.install)
-    with _torch().random.fork_rng(devices=[]):
-        model: torch.nn.Module = build(**architecture.with_lists(identity.config, list))
-    model.load_state_dict(_tensors(choice), strict=True)
+    _torch()
+    from viscy_compat.building import build_to_fill, can_assign
+
+    model = build_to_fill(lambda: build(**architecture.with_lists(identity.config, list)))
+    model.load_state_dict(_tensors(choice), strict=True, assign=can_assign(model))
     return model.eval()
 
 
@@ -159,28 +168,15 @@ def _settings(values: Mapping[str, Any]) -> str:
     return " ".join(f"{name}={spell(value)}" for name, value in values.items())
 
 
-def _tensors(choice: FilePlan) -> dict[str, torch.Tensor]:
+def _tensors(choice: FilePlan, *, maps_file: bool = False) -> dict[str, torch.Tensor]:
     targets = target_tensors(choice.plan, stored_tensors(choice.checkpoint, choice.keys))
+    _torch()
+    from viscy_compat.tensors import read_tensors
+
     with TensorReader(choice.checkpoint) as reader:
-        tensors = {target.name: _tensor(target, reader) for target in targets}
+        tensors = read_tensors(targets, reader, maps_file=maps_file)
         verify_partly_read(targets, reader)
     return tensors
-
-
-def _tensor(target: TargetTensor, reader: TensorReader) -> torch.Tensor:
-    """Return a tensor with memory of its own."""
-    library = _torch()
-    dtype = getattr(library, target.spec.dtype)
-    tensor: torch.Tensor
-    if not target.nbytes:
-        tensor = library.empty(target.spec.shape, dtype=dtype)
-        return tensor
-    memory, place = bytearray(target.nbytes), 0
-    for piece in target.chunks(reader):
-        memory[place : place + len(piece)] = piece
-        place += len(piece)
-    tensor = library.frombuffer(memory, dtype=dtype).reshape(target.spec.shape)
-    return tensor
 
 
 def _import(path: str, install: str) -> Any:

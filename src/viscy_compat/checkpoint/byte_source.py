@@ -1,17 +1,20 @@
 """Bounded reads of one descriptor.
 
-Nothing is mapped into memory: a file that is cut while mapped kills the process. The descriptor is looked at before
-and after, so that a file that changes while it is read is refused.
+Nothing is mapped into memory unless a caller asks for it: a file that is cut while mapped kills the process. The
+descriptor is looked at before and after, so that a file that changes while it is read is refused.
 """
 
 from __future__ import annotations
 
 import os
 
-from viscy_compat.annotations import Iterator, Literal
+from viscy_compat.annotations import TYPE_CHECKING, Iterator, Literal
 from viscy_compat.checkpoint.facts import FileFacts
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.regular_files import NotOpened, open_regular
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 CHUNK = 1 << 20
 """Bytes of one read: larger ones are no faster, smaller ones are slower (measured against ``cp``)."""
@@ -134,6 +137,15 @@ class ByteSource:
         while memory:
             count = self._read_some_into(memory, start)
             memory, start = memory[count:], start + count
+
+    def memory_map(self) -> mmap:
+        """Return the file as memory; what is written there stays there, and reaches no file.
+
+        Where the file is cut afterwards, touching the memory ends the process.
+        """
+        from mmap import ACCESS_COPY, mmap
+
+        return mmap(self._descriptor, self.size, access=ACCESS_COPY)
 
     def verify_unchanged(self) -> None:
         """Raise VC402 where the file is no longer what it was when it was opened."""
