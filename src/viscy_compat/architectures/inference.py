@@ -497,7 +497,7 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
 
 def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
     """Yield the layouts of what the tensors show, then of what they show without one that may be the odd one."""
-    reading = _Reading(layout)
+    reading = _NotingLayout(layout)
     for attempt in _attempts_of(architecture, generation, layout, reading):
         yield attempt
         if attempt.apart < 2:
@@ -522,7 +522,7 @@ def _attempts_of(
         yield _Attempt(config, expected, _apart(layout, expected))
 
 
-class _Reading(dict[str, TensorSpec]):
+class _NotingLayout(dict[str, TensorSpec]):
     """A layout that notes which of its tensors are asked for."""
 
     def __init__(self, layout: Layout) -> None:
@@ -532,7 +532,7 @@ class _Reading(dict[str, TensorSpec]):
     @property
     def touched(self) -> list[object]:
         """The names that were asked for and are there, in that order."""
-        return [name for name in self._touched if super(_Reading, self).__contains__(name)]
+        return [name for name in self._touched if super(_NotingLayout, self).__contains__(name)]
 
     def __contains__(self, name: object) -> bool:
         self._touched[name] = None
