@@ -107,6 +107,22 @@ def test_a_careless_copy_does_not(worker: Worker, tmp_path: Path, edit: Edit, co
     assert result.exit_code == 1
 
 
+def test_a_pass_that_hangs_on_last_bits_is_no_difference_and_a_careless_copy_still_is(
+    worker: Worker, tmp_path: Path
+) -> None:
+    """Fifty batch norms over two numbers each: another processor, of whatever maker, gives an output of another sign."""
+    cases = ("resnet50", "one-voxel-resnet50")
+    result = against_references(worker, SRC, "ResNet3dEncoder", *cases)
+    assert {failure.code for failure in result.failures} <= {"VC505"}
+    assert result.exit_code == 0
+    edit = Edit(
+        "contrastive/resnet3d.py", "self.encoder.avgpool(deepest).flatten(1)", "deepest.mean((2, 3, 4)) * 1.001"
+    )
+    careless = against_references(worker, mutant(tmp_path, edit), "ResNet3dEncoder", *cases)
+    assert {(failure.code, failure.mode) for failure in careless.failures} >= {("VC506", "eval")}
+    assert careless.exit_code == 1
+
+
 @pytest.mark.parametrize("capability", ["default", "avx2"])
 def test_another_cpu_still_agrees(capability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's kernels for lesser processors give other bytes; the tolerance covers them."""

@@ -6,7 +6,7 @@ import copy
 import json
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -15,14 +15,25 @@ from hypothesis import strategies as st
 from viscy_compat.architectures.architecture import Case
 from viscy_compat.comparison.amounts import Amount
 from viscy_compat.comparison.cases import compare
-from viscy_compat.comparison.failures import UNDECIDED
+from viscy_compat.comparison.failures import UNDECIDED, Failure, Judgement
 from viscy_compat.comparison.parting import parting_module
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.errors import WorkerFailed
 from viscy_compat.layout import TensorSpec
-from viscy_compat.references.agreement import compare_recorded
+from viscy_compat.references.agreement import _without_chaos, compare_recorded
 from viscy_compat.references.records import RecordedCase, RecordedPass, TensorRecord
-from viscy_compat.workers.answers import Pass, Raised, Run, WorkerAnswer, read_answer, read_description, read_names
+from viscy_compat.workers.answers import (
+    Pass,
+    Raised,
+    Run,
+    WorkerAnswer,
+    WorkerOutput,
+    read_answer,
+    read_description,
+    read_names,
+)
+from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.worker import Worker
 
 REPORT = ("layout", "initial", "eval", "train")
 RUN = Run("old", "a:B", {}, (1,), REPORT, 0, {"samples": 1, "norms": True})
@@ -234,3 +245,67 @@ def test_slopes_of_another_input_are_refused(slopes: Any) -> None:
     )
     with pytest.raises(WorkerFailed, match="gave an answer of the wrong shape"):
         read_answer({"slopes": slopes}, "candidate", run)
+
+
+def _pass_with(*samples: float) -> WorkerAnswer:
+    outputs = tuple(
+        WorkerOutput(str(place), (1,), "float32", samples=(value,), norm=1.0) for place, value in enumerate(samples)
+    )
+    return WorkerAnswer(passes={"train": Pass("tuple", outputs, D, {})})
+
+
+@pytest.mark.parametrize(
+    ("far", "again", "code"),
+    [
+        ((2.0, 0.02), (1.5, 0.01), "VC505"),
+        # one of two outputs does not move by itself, or moves no further than rounding does, or far less
+        ((2.0, 0.02), (1.5, 0.0), "VC506"),
+        ((2.0, 0.0009), (1.5, 0.00009), "VC506"),
+        ((2.0, 0.02), (0.05, 0.01), "VC506"),
+        ((float("inf"), 0.02), (1.5, 0.01), "VC506"),
+    ],
+)
+def test_what_is_far_from_a_record_is_empty_where_it_moves_as_far_by_itself(
+    far: tuple[float, ...], again: tuple[float, ...], code: str
+) -> None:
+    names = ("first", "second")
+    amounts = tuple(Amount(name, value, 1.0) for name, value in zip(names, far, strict=True))
+    failure = Failure("VC506", "in train mode first is not what was recorded", CASE, mode="train", amounts=amounts)
+    worker, package = Nudged(), Unchecked()
+    judgement = Judgement((failure, Failure("VC111", "other shapes", CASE)))
+    told = (Run("candidate", "a:B", {}, (1,), ("train",)), _pass_with(0.0, 0.0), judgement)
+    package.answer = _pass_with(*again)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("viscy_compat.references.agreement.read_answer", lambda json, side, run: package.answer)
+        found = [*_without_chaos(cast("Worker", worker), cast("Candidate", package), told, names)]
+    assert [row.code for row in found] == [code, "VC111"]
+    assert ("the record of another processor says nothing" in found[0].message) is (code == "VC505")
+    assert [request["nudge"] for request in worker.requests] == [True]
+
+
+def test_nothing_is_asked_again_where_all_is_as_recorded() -> None:
+    worker = Nudged()
+    judgement = Judgement((Failure("VC111", "other shapes", CASE),))
+    told = (Run("candidate", "a:B", {}, (1,), ("train",)), _pass_with(0.0), judgement)
+    assert [*_without_chaos(cast("Worker", worker), Candidate(), told, ())] == [*judgement.failures]
+    assert worker.requests == []
+
+
+class Nudged:
+    """A worker that notes what it is asked."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+
+    def request(self, message: dict[str, Any]) -> dict[str, Any]:
+        self.requests.append(message)
+        return {}
+
+
+class Unchecked:
+    """A candidate that believes every answer."""
+
+    answer: WorkerAnswer
+
+    def check(self, worker: object, answer: WorkerAnswer) -> WorkerAnswer:
+        return answer

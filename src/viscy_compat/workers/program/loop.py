@@ -37,7 +37,7 @@ Requests (``op``):
     safetensors file with the tensor ``input``), ``arguments`` (what ``forward`` gets besides the input), ``tensors``
     (shapes of further tensors that it gets, by name; with ``samples``, ``modules`` has numbers of every call), ``modes``
     (which of eval and train the gradients and modules are about), ``save`` (a safetensors file to write, with
-    ``keep``: any of initial, weights, input, eval, train, buffers).
+    ``keep``: any of initial, weights, input, eval, train, buffers), ``nudge`` (whether the last bits of the input are others).
 
 ``outputs``
     Runs a class in eval mode, in a ``precision`` or with an ``alteration``, and keeps what it returned under a ``label``.

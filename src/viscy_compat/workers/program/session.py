@@ -123,7 +123,9 @@ class Session:
 
             # a tensor of a file may begin at an odd address, where some kernels add up in another order
             return load_file(self.request["inputs"])["input"].clone().to(self.place)
-        return self._tensor("input", self.request["input"])
+        x = self._tensor("input", self.request["input"])
+        # about as much as another processor may round an input's last bit otherwise
+        return x + self._tensor("nudge", self.request["input"]) * 2.0**-23 if self.request.get("nudge") else x
 
     def _tensor(self, name: str, shape: Any) -> Any:
         import torch
