@@ -20,11 +20,11 @@ TRUNK = {name: spec for name, spec in WHOLE.items() if not name.startswith("proj
 NORM = ("weight", "bias", "running_mean", "running_var")
 
 
-def head(places: tuple[int, ...], *, norms: tuple[str, ...] = NORM) -> Layout:
+def head(places: tuple[int, ...], *, norms: tuple[str, ...] = NORM, width: int = 768) -> Layout:
     """A projection of two layers with norms, at these places below ``backbone``."""
     first, norm, second, last = places
     found: Layout = {}
-    for place, shape in ((first, (768, 768)), (norm, (768,)), (second, (128, 768)), (last, (128,))):
+    for place, shape in ((first, (width, width)), (norm, (width,)), (second, (128, width)), (last, (128,))):
         parts = norms if place in (norm, last) else ("weight", "bias")
         for part in parts:
             found[f"projection.backbone.{place}.{part}"] = TensorSpec(shape if part == "weight" else shape[:1])
@@ -46,6 +46,27 @@ def test_the_mlp_of_upstream_is_an_exact_rename(tmp_path: Path, places: tuple[in
     assert moved[f"projection.backbone.{last}.running_var"] == "projection.4.running_var"
     assert set(moved.values()) == set(WHOLE) - set(TRUNK)
     assert any("activation" in finding.message for finding in result.findings)
+
+
+@pytest.mark.parametrize("places", [(0, 1, 3, 4), (0, 1, 4, 5)])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_the_mlp_of_upstream_is_an_exact_rename_in_three_dimensions_too(
+    tmp_path: Path, backbone: str, places: tuple[int, ...]
+) -> None:
+    width = {"resnet18": 512, "resnet50": 2048}[backbone]
+    encoder = find("ResNet3dEncoder")
+    whole = encoder.layout(complete(encoder, {"backbone": backbone, "embedding_dim": width}))
+    trunk = {name: spec for name, spec in whole.items() if not name.startswith("projection.")}
+    path = hollow(tmp_path / "mlp.safetensors", {**trunk, **head(places, width=width)})
+    (result,) = check(str(path)).results
+    assert result.identity is not None
+    assert (result.verdict, result.identity.class_name) == ("remappable", "ResNet3dEncoder")
+    plan = remap(path).results[0].plan
+    assert plan is not None
+    renames = {row.source: row.target for row in plan.operations if isinstance(row, Rename)}
+    assert len(renames) == len(plan.operations)
+    assert set(renames.values()) == set(whole)
+    assert renames[f"projection.backbone.{places[2]}.bias"] == "projection.3.bias"
 
 
 def test_every_file_of_the_class_says_that_projections_depend_on_the_activation(tmp_path: Path) -> None:

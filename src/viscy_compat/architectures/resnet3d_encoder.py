@@ -18,8 +18,8 @@ from viscy_compat.architectures.architecture import (
 )
 from viscy_compat.architectures.backbones import RESNETS_3D, resnet_3d
 from viscy_compat.architectures.bags import Bag, of_rank, two_layers, without
-from viscy_compat.architectures.projections import ACTIVATION, CUSTOM
-from viscy_compat.architectures.vocabulary import Entries, projection
+from viscy_compat.architectures.projections import ACTIVATION, CUSTOM, LAST_LAYERS, mlp_generations
+from viscy_compat.architectures.vocabulary import PROJECTION_PLACES, Entries, projection
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout, spell_count
 from viscy_compat.named import NamedTuple
@@ -46,6 +46,16 @@ def _backbone(layout: Layout) -> str:
         return apart + 1000 * (kind.bottleneck != bottleneck)
 
     return min(RESNETS_3D, key=distance)
+
+
+def _with_projection(footprint: ResNet3dFootprint, name: str, places: tuple[int, ...]) -> Entries:
+    width = footprint.embedding_dim
+    yield from resnet_3d(footprint.backbone, "encoder", footprint.in_channels)
+    yield from projection(name, width, width, footprint.projection_dim, places)
+
+
+_LAST = ("projection.3.weight", "projection.3.bias", *LAST_LAYERS)
+"""What has the width of the projection in any generation, today's name first."""
 
 
 def _has_other_width(config: Config) -> bool:
@@ -92,16 +102,23 @@ class ResNet3dEncoder(Architecture):
     )
     custom = CUSTOM
     caveats = (ACTIVATION,)
-    anchors = ("encoder.conv1.weight", "encoder.layer1.0.conv1.weight", "projection.0.weight", "projection.3.weight")
+    anchors = (
+        "encoder.conv1.weight",
+        "encoder.layer1.0.conv1.weight",
+        "projection.0.weight",
+        "projection.3.weight",
+        "projection.backbone.0.weight",
+    )
 
     @cached_property
     def generations(self) -> tuple[Generation, ...]:
-        """One state, the same in all releases."""
+        """One state in all releases, and upstream's MLP in the place of its projection."""
         sources = {
             "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
             "viscy/representation/contrastive.py": "1b08e089a26cba3b2eaea9a4bb2768b43ae55c68",
         }
         return (
+            *mlp_generations(self, lambda config, *head: _with_projection(self.footprint(config), *head)),
             Generation(
                 name="v0.4",
                 module="viscy.representation.contrastive",
@@ -126,9 +143,7 @@ class ResNet3dEncoder(Architecture):
 
     def tensors(self, footprint: ResNet3dFootprint) -> Entries:
         """Yield the backbone and the projection."""
-        width = footprint.embedding_dim
-        yield from resnet_3d(footprint.backbone, "encoder", footprint.in_channels)
-        yield from projection("projection", width, width, footprint.projection_dim)
+        yield from _with_projection(footprint, "projection", PROJECTION_PLACES)
 
     def candidates(self, layout: Layout) -> Iterator[Config]:
         """Yield the configuration that the anchors show."""
@@ -138,7 +153,7 @@ class ResNet3dEncoder(Architecture):
             "backbone": backbone,
             "in_channels": stem[1],
             "embedding_dim": RESNETS_3D[backbone].width,
-            "projection_dim": first_size(layout, "projection.3.weight", "projection.3.bias", default=128),
+            "projection_dim": first_size(layout, *_LAST, default=128),
         }
 
     def sketches(self, bag: Bag) -> Iterator[Config]:
