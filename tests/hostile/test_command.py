@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM, bombs
+from support.uncounted import uncounted
 from viscy_compat.report.script import SCRIPT
 
 COMMAND = Path(sys.executable).parent / "viscy-compat"
@@ -43,7 +44,9 @@ def measured(*words: str) -> tuple[int, str, float, float]:
 
     A small process starts it: the peak memory of a process includes what its parent held when it was forked.
     """
-    done = subprocess.run([sys.executable, "-c", LAUNCHER, str(COMMAND), *words], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", LAUNCHER, str(COMMAND), *words], capture_output=True, check=True, env=uncounted()
+    )
     code, output, seconds, megabytes = json.loads(done.stdout)
     return code, output, seconds, megabytes
 
@@ -98,7 +101,9 @@ def test_inspect_imports_nothing_heavy(tmp_path: Path, content: bytes, words: li
         "import sys, json\nfrom viscy_compat.cli import main\n"
         "code = main(sys.argv[1:])\nprint(json.dumps(sorted(sys.modules)), file=sys.stderr)\nsys.exit(code)"
     )
-    done = subprocess.run([sys.executable, "-c", program, *words, str(path)], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *words, str(path)], capture_output=True, text=True, env=uncounted()
+    )
     assert done.returncode == 0, done.stderr
     loaded = {module.partition(".")[0] for module in json.loads(done.stderr)}
     assert not loaded & HEAVY

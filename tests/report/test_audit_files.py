@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import gc
 import io
 import json
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -131,27 +131,31 @@ def _on_a_terminal(words: list[str]) -> str:
 def test_no_format_holds_the_rows_of_an_audit(format: str) -> None:
     """A row is gone once the next one is read: those of a million files would be gigabytes."""
     alive: list[int] = []
+    marks: list[weakref.ref[Mark]] = []
 
     def rows() -> Iterator[AuditRow]:
         for place in range(30):
-            # a row is a tuple, which cannot be watched; nothing else here holds so large a text
-            alive.append(sum(isinstance(held, str) and held.startswith(MARK) for held in held_by_rows()))
-            yield AuditRow(f"{place}.ckpt", "incompatible", codes={"VC201": 1}, mark=f"{MARK}{place}")
-
-    def held_by_rows() -> list[object]:
-        return [held for row in gc.get_objects() if type(row) is AuditRow for held in row]
+            alive.append(sum(mark() is not None for mark in marks))
+            # a row is a tuple, which cannot be watched; what it holds can
+            mark = Mark(f"row {place}")
+            marks.append(weakref.ref(mark))
+            yield AuditRow(f"{place}.ckpt", "incompatible", codes={"VC201": 1}, mark=mark)
 
     tally = Tally()
     for row in rows():
         tally.add(row)
     alive.clear()
+    marks.clear()
     document = "".join(pieces(AuditOutcome(rows, tally, Policy(), 1), format, Style()))
     assert "29.ckpt" in document or format == "github"
     # a few stand in what is just being made
     assert max(alive) < 10
 
 
-MARK = "row of a test "
+class Mark(str):
+    """A text that tells whether it is still held."""
+
+    __slots__ = ("__weakref__",)
 
 
 def test_rows_that_are_read_anew_are_those_of_the_outcome() -> None:

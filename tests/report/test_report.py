@@ -17,6 +17,7 @@ import pytest
 
 from support.layouts import hollow, layout_of
 from support.reports import clean, hostile, mixed
+from support.uncounted import uncounted
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import check_paths
 from viscy_compat.errors import OutputRefused, UsageError
@@ -158,7 +159,11 @@ def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     for name in ("before.html", "new.html"):
         limited = f'ulimit -f 1; exec "$0" -m viscy_compat explain -q --output html:{name}'
         done = subprocess.run(
-            ["sh", "-c", limited, sys.executable], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            ["sh", "-c", limited, sys.executable],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=uncounted(),
         )
         said = f"viscy-compat: {name}: File too large; choose another place for --output\n"
         assert (done.returncode, done.stderr.decode()) == (2, said)

@@ -30,11 +30,11 @@ def die_the_first_time(path: str) -> int:
 def work_long(folder: str) -> int:
     """Something that takes long and leaves a file behind unless it is cleaned up."""
     place = Path(folder) / f"{os.getpid()}.tmp"
-    place.touch()
     try:
+        place.touch()
         time.sleep(60)
     finally:
-        place.unlink()
+        place.unlink(missing_ok=True)
     return 0
 
 

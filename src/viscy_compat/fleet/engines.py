@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from viscy_compat.errors import UsageError
 from viscy_compat.fleet.judging import AuditQuestion, judge_shard
@@ -22,6 +22,9 @@ SHARD: Final = 8
 """Files of one task on this machine: a killed run loses at most these, and handing one over costs 0.2 ms."""
 FEW: Final = 48
 """Files up to which one process is as quick: starting a worker takes as long as judging some twenty."""
+
+PATIENCE: Final = 0.6
+"""Seconds that processes have to end in; then they are left, or killed. A run shall end within one second."""
 
 
 class Engine(Protocol):
@@ -96,9 +99,13 @@ class Cores:
     def close(self, *, at_once: bool) -> None:
         """End the processes; at once they are killed, whatever they read."""
         processes = list((self._pool._processes or {}).values()) if at_once else []
+        manager: Any = self._pool._executor_manager_thread
         self._pool.shutdown(wait=False, cancel_futures=True)
         for process in processes:
             process.kill()
+        if at_once and manager is not None:
+            # one that is still closing its pipes when Python ends has a traceback printed (3.11)
+            manager.join(PATIENCE)
 
 
 @contextmanager

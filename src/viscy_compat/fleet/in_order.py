@@ -12,13 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
-from viscy_compat.fleet.engines import begin_worker, held_interrupts, usable_cores
+from viscy_compat.fleet.engines import PATIENCE, begin_worker, held_interrupts, usable_cores
 
 Task = TypeVar("Task")
 TaskAnswer = TypeVar("TaskAnswer")
 
-_PATIENCE: Final = 0.6
-"""Seconds that a process has to take back what it had in hand; then it is killed. A run shall end within one second."""
 _FEW: Final = 4
 """Files up to which one process is as quick: starting another takes as long as writing one of 100 MB."""
 _WAITING: Final = 3
@@ -129,13 +127,13 @@ class _Processes:
             return
         for process in processes:
             process.terminate()
-        until = time.monotonic() + _PATIENCE
+        until = time.monotonic() + PATIENCE
         for process in processes:
             process.join(max(until - time.monotonic(), 0))
             process.kill()
         if manager is not None:
             # one that is still closing its pipes when Python ends has a traceback printed (3.11)
-            manager.join(_PATIENCE)
+            manager.join(PATIENCE)
 
     def _start(self) -> ProcessPoolExecutor:
         from multiprocessing import get_context
