@@ -25,24 +25,20 @@ FILE = "src/viscy_compat/architectures/resnet3d_encoder.py"
 EDITS = (
     Edit(MODEL, "self.projection = ", "self.head = "),
     Edit(MODEL, "self.projection(", "self.head("),
-    Edit(
-        FILE,
-        "tensors(self, footprint: ResNet3dFootprint)",
-        'tensors(self, footprint: ResNet3dFootprint, head: str = "head")',
-    ),
-    Edit(FILE, 'projection("projection", ', "projection(head, "),
+    Edit(FILE, '_with_projection(footprint, "projection", ', '_with_projection(footprint, "head", '),
     Edit(
         FILE,
         "    def candidates(",
         "    def layout_v04(self, config: Config) -> Layout:\n"
-        '        return dict(self.tensors(self.footprint(config), "projection"))\n\n'
+        '        return dict(_with_projection(self.footprint(config), "projection", PROJECTION_PLACES))\n\n'
         "    def candidates(",
     ),
     Edit(
         FILE,
-        'first_size(layout, "projection.3.weight", ',
-        'first_size(layout, "head.3.weight", "projection.3.weight", ',
+        "_with_projection(self.footprint(config), *head))",
+        '_with_projection(self.footprint(config), *head), "head")',
     ),
+    Edit(FILE, '_LAST = ("projection.3.weight", ', '_LAST = ("head.3.weight", "projection.3.weight", '),
     Edit(
         FILE,
         "                layout=self.layout,\n            ),\n",

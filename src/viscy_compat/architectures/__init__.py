@@ -44,7 +44,12 @@ CLASSES = (
         ("stem.conv.weight", "projection.0.weight"),
         before=("stem.conv.weight", "projection.backbone.0.weight"),
     ),
-    ClassRow("ResNet3dEncoder", "resnet3d_encoder", ("encoder.conv1.weight", "projection.0.weight")),
+    ClassRow(
+        "ResNet3dEncoder",
+        "resnet3d_encoder",
+        ("encoder.conv1.weight", "projection.0.weight"),
+        before=("encoder.conv1.weight", "projection.backbone.0.weight"),
+    ),
     ClassRow("BetaVae25D", "beta_vae_25d", ("encoder.stem.conv.weight", "decoder.latent_proj.weight")),
     ClassRow("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
     ClassRow("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),

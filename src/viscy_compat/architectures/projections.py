@@ -15,7 +15,7 @@ from viscy_compat.operations import Operation, Rename
 
 ACTIVATION = (
     "projections (not embeddings) depend on the activation between the layers of the projection, which is not in the "
-    "weights: ReLU is assumed, as the class has it; upstream's engine also trains with GELU or SiLU (projection=...)"
+    "weights: today's class has ReLU there; upstream's engine also trains with GELU or SiLU (projection=...)"
 )
 """What no file of these classes tells."""
 
@@ -38,7 +38,7 @@ LAST_LAYERS = tuple(f"projection.backbone.{place}.{part}" for place in (3, 4) fo
 
 
 def mlp_generations(
-    architecture: Architecture, tensors: Callable[[Config, str, tuple[int, ...]], Entries]
+    architecture: Architecture, tensors: Callable[[Config, str, tuple[int, ...]], Entries], today: str = "projection"
 ) -> tuple[Generation, ...]:
     """Return the layouts of a class whose projection is upstream's ``MLP``.
 
@@ -48,8 +48,10 @@ def mlp_generations(
         The class.
     tensors : Callable[[Config, str, tuple[int, ...]], Entries]
         Its tensors for a configuration, with the name of the projection and the places of its layers.
+    today : str, optional
+        What the class calls its projection today.
     """
-    return tuple(_generation(architecture, name, places, tensors) for name, places in _FORMS.items())
+    return tuple(_generation(architecture, name, places, tensors, today) for name, places in _FORMS.items())
 
 
 def _generation(
@@ -57,19 +59,20 @@ def _generation(
     name: str,
     places: tuple[int, ...],
     tensors: Callable[[Config, str, tuple[int, ...]], Entries],
+    today: str,
 ) -> Generation:
     return freeze(name, architecture)._replace(
         written_by="upstream's dynaclr from v0.5.0a1 on with projection=MLP" + (", dropout" if places[2] > 3 else ""),
         layout=lambda config: dict(tensors(config, "projection.backbone", places)),
-        to_today=lambda layout: _projection_renames(layout, places),
+        to_today=lambda layout: _projection_renames(layout, places, today),
         loses=(ACTIVATION,),
     )
 
 
-def _projection_renames(layout: Layout, places: tuple[int, ...]) -> tuple[Operation, ...]:
+def _projection_renames(layout: Layout, places: tuple[int, ...], today: str) -> tuple[Operation, ...]:
     """Return the rows from a form to today's: the layers of the projection move, the rest stays."""
     moves = {
-        f"projection.backbone.{before}.": f"projection.{now}."
+        f"projection.backbone.{before}.": f"{today}.{now}."
         for before, now in zip(places, PROJECTION_PLACES, strict=True)
     }
     return tuple(Rename(name, _name_in_today(name, moves)) for name in layout)

@@ -102,13 +102,7 @@ class ResNet3dEncoder(Architecture):
     )
     custom = CUSTOM
     caveats = (ACTIVATION,)
-    anchors = (
-        "encoder.conv1.weight",
-        "encoder.layer1.0.conv1.weight",
-        "projection.0.weight",
-        "projection.3.weight",
-        "projection.backbone.0.weight",
-    )
+    anchors = ("encoder.conv1.weight", "encoder.layer1.0.conv1.weight", "projection.0.weight", "projection.3.weight")
 
     @cached_property
     def generations(self) -> tuple[Generation, ...]:
