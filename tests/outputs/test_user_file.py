@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ def test_metadata_says_how_outputs_were_made_and_the_user_outweighs_it(tmp_path:
 def test_without_metadata_nothing_is_stated(tmp_path: Path) -> None:
     found = read_user_outputs(str(saved(tmp_path, ["mean"])))
     assert (found.precision, found.device, found.seed, dict(found.made)) == ("", "", None, {})
+
+
+@pytest.mark.parametrize("name", ["input", "mean"])
+def test_what_holds_no_numbers_proves_nothing(tmp_path: Path, name: str) -> None:
+    rows = {
+        other: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for other in ("input", "mean") if other != name
+    }
+    header = json.dumps({**rows, name: {"dtype": "F32", "shape": [0, 2], "data_offsets": [8, 8]}}).encode()
+    path = tmp_path / "io.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(UsageError, match=f"{name} holds no numbers"):
+        read_user_outputs(str(path))
 
 
 @pytest.mark.parametrize("seed", ["-1", "1.5", "x", "9" * 19, "²"])

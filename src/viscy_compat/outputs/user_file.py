@@ -90,6 +90,10 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
     specs = {name: tensor.spec for name, tensor in found.tensors.items()}
     if INPUT not in specs or len(specs) < 2:
         raise UsageError(f"needs the tensor {INPUT!r} and an output", where=path, fix="save both with save_file")
+    # nothing equals nothing: that would pass for a proof
+    empty = next((name for name, spec in specs.items() if not spec.elements), None)
+    if empty is not None:
+        raise UsageError(f"{printable(empty)} holds no numbers", where=path, fix="save an input and outputs with some")
     metadata = found.metadata or {}
     return UserOutputs(
         path=os.path.abspath(path),
