@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -51,18 +52,42 @@ def test_an_error_is_raised_where_its_answer_is_due() -> None:
         next(rows)
 
 
-def test_an_end_takes_a_second_at_most_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    pool = in_order._Processes(2, chores.work_long)
-    for _ in range(3):
-        pool.submit(str(tmp_path))
-    until = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    start = time.monotonic()
+Busy = Callable[[Callable[[str], int]], in_order._Processes]
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Busy:
+    """Two processes at work, each with a file of its own there."""
+
+    def start(work: Callable[[str], int]) -> in_order._Processes:
+        pool = in_order._Processes(2, work)
+        for _ in range(3):
+            pool.submit(str(tmp_path))
+        until = time.monotonic() + 60
+        while len(list(tmp_path.glob("*.tmp"))) < 2:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        return pool
+
+    return start
+
+
+def test_an_end_leaves_nothing_behind_though_one_process_ends_while_another_cleans_up(
+    busy: Busy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(in_order, "PATIENCE", 30)
+    busy(chores.work_long).close(at_once=True)
+    assert list(tmp_path.glob("*.tmp")) == []
+
+
+def test_what_does_not_end_when_asked_to_is_killed(busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_order, "PATIENCE", 0.1)
+    pool = busy(chores.ignore_ends)
+    processes = list(pool._pool._processes.values())
     pool.close(at_once=True)
-    assert time.monotonic() - start < 1.5
-    assert list(tmp_path.iterdir()) == []
+    for process in processes:
+        process.join(30)
+    assert [process.exitcode for process in processes] == [-signal.SIGKILL] * 2
 
 
 def test_whoever_stops_listening_ends_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -28,13 +29,25 @@ def die_the_first_time(path: str) -> int:
 
 
 def work_long(folder: str) -> int:
-    """Something that takes long and leaves a file behind unless it is cleaned up."""
+    """Something that takes long and leaves a file behind unless it is cleaned up, which all but one do slowly."""
     place = Path(folder) / f"{os.getpid()}.tmp"
     try:
         place.touch()
         time.sleep(60)
     finally:
+        try:
+            (Path(folder) / "first").mkdir()
+        except FileExistsError:
+            time.sleep(0.5)
         place.unlink(missing_ok=True)
+    return 0
+
+
+def ignore_ends(folder: str) -> int:
+    """Something that does not end when it is asked to."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Path(folder, f"{os.getpid()}.tmp").touch()
+    time.sleep(60)
     return 0
 
 

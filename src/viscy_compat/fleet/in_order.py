@@ -155,6 +155,8 @@ def _begin() -> None:
 
 def _end(number: int, frame: FrameType | None) -> NoReturn:
     """End a worker: what it has in hand is left through an exception, so that no half of it stays."""
+    # the pool ends the others once it sees one gone: a second signal would leave what the first has cleaned up
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if _Hand.full:
         raise KeyboardInterrupt
     os._exit(128 + number)

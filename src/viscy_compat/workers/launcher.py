@@ -30,7 +30,7 @@ _PATIENCE = 3.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _Told(Exception):
+class _EndWanted(Exception):
     """Somebody asked for the end."""
 
 
@@ -45,8 +45,8 @@ def main(folder: str, command: list[str]) -> int:
         _run_first(command, writer, apart=apart)
     os.close(writer)
     _let_go_of_answers()
-    signal.signal(signal.SIGTERM, _tell)
-    with contextlib.suppress(_Told):
+    signal.signal(signal.SIGTERM, _stop_waiting)
+    with contextlib.suppress(_EndWanted):
         _wait(first)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _kill(first)
@@ -103,8 +103,10 @@ def _let_go_of_answers() -> None:
     os.close(nowhere)
 
 
-def _tell(number: int, frame: FrameType | None) -> None:
-    raise _Told
+def _stop_waiting(number: int, frame: FrameType | None) -> None:
+    # a second signal would end this process before it has ended what it started
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise _EndWanted
 
 
 def _wait(first: int) -> None:
