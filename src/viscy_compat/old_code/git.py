@@ -17,7 +17,16 @@ from collections.abc import Iterable, Mapping
 from viscy_compat.errors import SourceUnavailable, UsageError
 from viscy_compat.layout import printable
 from viscy_compat.old_code.programs import run_program
-from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, UPSTREAM, UPSTREAM_FOLDER, OldTree, blob_id
+from viscy_compat.old_code.tree import (
+    COMPILED,
+    LARGEST_FILE,
+    MOST_FILES,
+    PROJECT,
+    UPSTREAM,
+    UPSTREAM_FOLDER,
+    OldTree,
+    blob_id,
+)
 
 REVISION = "fe7a5da^"
 """The last commit before the monorepo (2026-02-03)."""
@@ -94,6 +103,7 @@ class _Clone:
         python = {path: id_ for mode, id_, path in entries if mode.startswith("100") and path.endswith(".py")}
         roots = (f"{PROJECT}/", f"{UPSTREAM_FOLDER}{UPSTREAM}/")
         mine = {path.removeprefix(UPSTREAM_FOLDER): id_ for path, id_ in python.items() if path.startswith(roots)}
+        rest = [path for mode, _, path in entries if not mode.startswith("100") or COMPILED.search(path)]
         contents = self._contents(mine)
         return OldTree(
             kind="git",
@@ -103,6 +113,7 @@ class _Clone:
             contents=contents,
             absent=frozenset(set(mine) - set(contents)),
             others=tuple(sorted(path for path in python if not path.startswith(roots))),
+            unread=tuple(path.removeprefix(UPSTREAM_FOLDER) for path in rest if path.startswith(roots)),
         )
 
     def _contents(self, ids: Mapping[str, str]) -> dict[str, bytes]:

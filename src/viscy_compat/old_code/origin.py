@@ -176,7 +176,8 @@ def strange_files(source: OldSource, sources: Mapping[str, str]) -> Iterator[str
     """Name every file that keeps a source from being the recorded one: changed, missing, or there besides.
 
     All files of a source can be imported, so any of them may change what a class does. An empty ``__init__.py`` makes a
-    package, as a folder without one does: wheels have some that the history lacks.
+    package, as a folder without one does: wheels have some that the history lacks. What is no text (an extension module,
+    byte code, a link, a submodule) is of no recorded state, and Python may take it for one of these modules.
 
     Examples
     --------
@@ -191,6 +192,7 @@ def strange_files(source: OldSource, sources: Mapping[str, str]) -> Iterator[str
         if sources.get(path) != blob and not empty:
             yield path
     yield from (path for path in sources if path not in source.blobs)
+    yield from source.unread
 
 
 def list_few(paths: Sequence[str]) -> str:

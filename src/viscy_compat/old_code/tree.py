@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from importlib.util import decode_source
 from typing import Literal
 
 from viscy_compat.errors import SourceUnavailable
@@ -29,6 +31,9 @@ MOST_FILES = 50_000
 LARGEST_FILE = 2 << 20
 """Bytes of one file: twenty times the largest Python file of VisCy (90 kB), so that none fills the memory."""
 
+COMPILED = re.compile(r"(?:\.[^/.]+)*\.(?:so|pyd|pyc)$")
+"""How the name of a file ends that Python imports and nobody can read: an extension module, or byte code."""
+
 
 @dataclass(frozen=True)
 class OldSource:
@@ -40,10 +45,13 @@ class OldSource:
         Texts by path.
     blobs : Mapping[str, str]
         Git blob ids of the same paths, computed from the texts' bytes.
+    unread : tuple[str, ...]
+        What else the revision has where Python looks for these modules: compiled files, links, submodules.
     """
 
     files: Mapping[str, str]
     blobs: Mapping[str, str]
+    unread: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,9 +71,11 @@ class OldTree:
     contents : Mapping[str, bytes]
         Bytes by path.
     absent : frozenset[str]
-        Paths that the revision has and the clone lacks (a partial clone).
+        Paths that the revision has and the clone lacks (a partial clone), and files beyond `LARGEST_FILE`.
     others : tuple[str, ...]
         Paths outside the old package, for messages.
+    unread : tuple[str, ...]
+        Paths of the old package that are no texts, though Python may import them: compiled files, links, submodules.
     """
 
     kind: Literal["git", "wheel"]
@@ -75,6 +85,7 @@ class OldTree:
     contents: Mapping[str, bytes]
     absent: frozenset[str] = frozenset()
     others: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     @cached_property
     def blobs(self) -> Mapping[str, str]:
@@ -120,13 +131,21 @@ class OldTree:
         ['viscy/a.py', 'viscy/b.py']
         """
         paths: dict[str, str] = {}
+        names = {module}
         wanted = [self._path(module, required=True)]
         while wanted:
             path = wanted.pop()
             if path and path not in paths:
                 paths[path] = self._text(path)
-                wanted.extend(self._path(name) for name in _imports(path, paths[path]))
-        return OldSource(paths, {path: self.blobs[path] for path in sorted(paths)})
+                found = list(_imports(path, paths[path]))
+                names.update(found)
+                wanted.extend(map(self._path, found))
+        unread = tuple(path for path in self.unread if _module_at(path) in names and not self._stands_behind(path))
+        return OldSource(paths, {path: self.blobs[path] for path in sorted(paths)}, unread)
+
+    def _stands_behind(self, path: str) -> bool:
+        """Whether Python takes the source beside byte code instead; only a ``__pycache__`` may come before it."""
+        return path.endswith(".pyc") and path[:-1] in self.contents
 
     def _path(self, module: str, *, required: bool = False) -> str:
         stem = module.replace(".", "/")
@@ -140,12 +159,16 @@ class OldTree:
 
     def _text(self, path: str) -> str:
         if path in self.absent:
+            large = f"larger than {LARGEST_FILE >> 20} MB"
+            if self.kind == "wheel":
+                raise SourceUnavailable(f"{path} is {large}", where=self.place, fix="use another wheel")
+            message = f"partial clone: the content of {path} is missing (or {large})"
             fix = f"bring it once with 'git -C {self.place} archive -o old.tar {self.asked} {PROJECT}', or use --wheel"
-            raise SourceUnavailable(f"partial clone: the content of {path} is missing", where=self.place, fix=fix)
+            raise SourceUnavailable(message, where=self.place, fix=fix)
         try:
-            text = self.contents[path].decode()
+            text = decode_source(self.contents[path])
             ast.parse(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+        except (ValueError, LookupError, SyntaxError, RecursionError, MemoryError) as error:
             raise SourceUnavailable(f"{path} is not Python source ({error})", where=self.place) from error
         return text
 
@@ -167,6 +190,19 @@ def blob_id(content: bytes) -> str:
     'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
     """
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+
+
+def _module_at(path: str) -> str:
+    """Return the module that Python finds at a path which is no text: a compiled file, a link, a submodule.
+
+    Examples
+    --------
+    >>> paths = ["viscy/a/b.abi3.so", "viscy/a/__init__.pyc", "viscy/a/__pycache__/b.cpython-312.pyc", "viscy/a/b"]
+    >>> [_module_at(path) for path in paths]
+    ['viscy.a.b', 'viscy.a', 'viscy.a.b', 'viscy.a.b']
+    """
+    stem = COMPILED.sub("", path.replace("/__pycache__/", "/")).removesuffix(".py")
+    return stem.removesuffix("/__init__").replace("/", ".")
 
 
 def _imports(path: str, text: str) -> Iterator[str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from viscy_compat.errors import SourceUnavailable, UsageError, lacking
@@ -16,6 +19,9 @@ from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, OldTre
 
 _SECONDS = 180
 """For one download: a wheel has 430 KB, and pip tries twice for ten seconds each where nothing answers."""
+
+_DATA = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
+"""Folders of a wheel whose files pip puts into site-packages, beside those of the package itself."""
 
 _LETTERS = set("0123456789.abrcdevpost")
 """What the name of a release is made of."""
@@ -38,7 +44,16 @@ def from_wheel(release: str) -> OldTree:
     """
     path = Path(release) if release.endswith(".whl") else _wheel(release)
     version = path.name.split("-")[1] if path.name.count("-") >= 2 else release
-    return OldTree(kind="wheel", place=path.name, revision=version, asked=release, contents=_unzip(path))
+    sizes, contents = _unzip(path)
+    return OldTree(
+        kind="wheel",
+        place=path.name,
+        revision=version,
+        asked=release,
+        contents=contents,
+        absent=frozenset(name for name in sizes if _is_text(name) and name not in contents),
+        unread=tuple(sorted(_installed(name) for name in sizes if not _is_text(name))),
+    )
 
 
 def cache_folder() -> Path:
@@ -106,11 +121,29 @@ def _unavailable(requirement: str, reason: str) -> SourceUnavailable:
     return SourceUnavailable(reason, where=requirement, fix=fix, code="VC601")
 
 
-def _unzip(path: Path) -> dict[str, bytes]:
+def _installed(name: str) -> str:
+    """Return where pip puts a file of a wheel, seen from site-packages.
+
+    Examples
+    --------
+    >>> _installed("viscy-0.4.0.data/purelib/viscy/__init__.py"), _installed("./viscy//cli.py")
+    ('viscy/__init__.py', 'viscy/cli.py')
+    """
+    return posixpath.normpath(_DATA.sub("", name))
+
+
+def _unzip(path: Path) -> tuple[dict[str, int], dict[str, bytes]]:
+    """Return the sizes of all files in a wheel, and the package's texts of a sane size."""
     try:
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()[:MOST_FILES]
-            python = [row for row in members if row.filename.startswith(f"{PROJECT}/") and row.filename.endswith(".py")]
-            return {row.filename: archive.read(row) for row in python if row.file_size <= LARGEST_FILE}
-    except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+            sizes = {row.filename: row.file_size for row in archive.infolist()}
+            good = [name for name, size in sizes.items() if _is_text(name) and size <= LARGEST_FILE]
+            if len(sizes) > MOST_FILES:
+                raise SourceUnavailable(f"has more than {MOST_FILES} files", where=str(path), fix="use another wheel")
+            return sizes, {name: archive.read(name) for name in good}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise SourceUnavailable("is no readable wheel", where=str(path), fix="remove the file and run again") from error
+
+
+def _is_text(name: str) -> bool:
+    return name.startswith(f"{PROJECT}/") and name.endswith(".py") and _installed(name) == name

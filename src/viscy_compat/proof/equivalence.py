@@ -23,7 +23,7 @@ from viscy_compat.errors import Interrupted, SourceUnavailable, UsageError
 from viscy_compat.findings import CATALOGUE, Finding, Report
 from viscy_compat.layout import printable, spell_count
 from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unproven
-from viscy_compat.old_code.origin import OldClass, Wanted, has_source, resolve
+from viscy_compat.old_code.origin import OldClass, Wanted, has_source, resolve, strange_files
 from viscy_compat.references import records
 from viscy_compat.references.agreement import judge_by_reference
 from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
@@ -151,7 +151,7 @@ def _as_recorded_files(name: str, old: OldClass) -> OldClass:
     if not old.generation.is_frozen:
         return old
     recorded = records.read(name, old.generation.name).sources.get(old.generation.name, {})
-    strange = tuple(path for path, blob in old.source.blobs.items() if recorded.get(path) != blob)
+    strange = tuple(strange_files(old.source, recorded))
     return replace(old, proven=not strange, strange=strange)
 
 
