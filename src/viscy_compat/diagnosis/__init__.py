@@ -117,6 +117,8 @@ def check_paths(
     reader_limits = with_limits(list(limits))
     aside = [] if aside is None else aside
     names_given = list(paths)
+    # what is stated for one file is refused where it cannot be meant; for a folder it may be meant for another
+    # file
     alone = len(names_given) == 1 and not os.path.isdir(names_given[0])
     passed_over: list[tuple[Aside, CheckResult]] = []
     weights = False
@@ -184,9 +186,11 @@ def diagnose(
     UsageError
         Where the class is not known, or what is stated cannot be meant.
     """
+    # find() refuses a class that is not known before a file is opened
     class_name, path = find(class_name).name if class_name else "", public_name(path)
     try:
         checkpoint = open_checkpoint(path, limits=limits, state_dict=state_dict, undecided="read")
+        # a verdict needs names and shapes; `audit` also asks whether the bytes are those that were written
         if depth == "every byte":
             from viscy_compat.checkpoint.thorough import refuse_damage
 
@@ -209,6 +213,7 @@ def _bystander(path: str, error: UnreadableCheckpoint) -> str:
         # accelerate's sampler.bin and a script's own counters hold no tensor; a .ckpt without one is no checkpoint
         beside = error.role == "beside" or (error.role == "tensorless" and not path.lower().endswith(".ckpt"))
         return error.what if beside else ""
+    # endings that programs use for anything: a .ckpt or .pt that is no checkpoint is worth an error
     vague = path.lower().endswith((".bin", ".pkl", ".tar"))
     tensors = _OF_A_TENSOR in error.message
     return (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Mapping
+from viscy_compat.annotations import Any
 from viscy_compat.architectures import find, resolve_class
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.bags import TooManyWays
@@ -29,12 +29,14 @@ def reconsider(found: Stranger, class_name: str, statements: tuple[Statement, ..
 
     Only a stated class makes a file `remappable`: without names, shapes are what they look like.
     """
+    # what would run something, or holds no weights, stays so whatever its shapes are
     if found.result.verdict == "unreadable":
         return found
     if class_name:
         return _as_stated(found, class_name, statements)
     for view in views_of(found.checkpoint) if found.result.verdict == "unknown" else ():
         names = classes_alike(layout_of(found.checkpoint, view))
+        # two classes with the same shapes: neither is more than a guess
         if len(names) == 1:
             message = f"the shapes are exactly those of {names[0]}, under other names"
             findings = causes.most_severe_first([*found.result.findings, Finding("VC114", message)])
@@ -51,6 +53,7 @@ def _as_stated(found: Stranger, class_name: str, statements: tuple[Statement, ..
         view, config = find_meaning(checkpoint, class_name, statements, ())
         source = plan_source(checkpoint, view, state_dict=address)
         plan = infer_plan(route_to_class(source, view, config.inference)).plan
+    # the first verdict stands: it says more than that a class does not fit
     except PlanRefused:
         return found
     result = verdict_by_shapes(found.result, checkpoint, view, config)
@@ -68,6 +71,7 @@ def _command(path: str, class_name: str, config: SettledConfig, address: str | N
 
 def shown_settings(inference: Inference) -> str:
     """Spell the arguments that the tensors of a file show."""
+    # a value that is one of several is not shown by the tensors
     left_open = {name for row in inference.undetermined for name in (row.name, *row.candidates[0])}
     return causes.settings({name: value for name, value in inference.config.items() if name not in left_open})
 
@@ -100,6 +104,7 @@ def verdict_by_shapes(result: CheckResult, checkpoint: Checkpoint, view: View, c
     """Return the verdict on a file once it is known what it is: what was said about its names no longer counts."""
     choices = causes.about_choices(config.inference, config.knowledge)
     findings = (*causes.about_container(checkpoint, view), *config.ignored, *choices)
+    # any other verdict was about more than names: a file that must not be loaded stays so
     verdict = "remappable" if result.verdict in ("unknown", "incompatible") else result.verdict
     return result._replace(verdict=verdict, identity=config.identity, findings=causes.most_severe_first(findings))
 
@@ -118,8 +123,9 @@ def _fits(
     try:
         rows = alike(architecture, layout)
     except TooManyWays as error:
-        # `_as_named` builds what is stated in full; there is nothing to search for
-        if _is_stated(architecture, _statements_of(architecture, statements)):
+        # `_as_named` builds what is stated in full, as far as the class has no defaults: there is nothing to search for
+        arguments = _statements_of(architecture, statements)
+        if arguments and all(row.default is not REQUIRED or row.name in arguments for row in architecture.arguments):
             return []
         raise PlanRefused(
             f"the shapes allow more configurations of {architecture.name} than can be looked at",
@@ -132,13 +138,6 @@ def _fits(
         if config is not None and not config.inference.contradictions:
             fits.append(config)
     return fits
-
-
-def _is_stated(architecture: Architecture, arguments: Mapping[str, Any]) -> bool:
-    """Whether the user states a configuration in full, as far as the class has no defaults."""
-    return bool(arguments) and all(
-        row.default is not REQUIRED or row.name in arguments for row in architecture.arguments
-    )
 
 
 def _many_configurations(architecture: Architecture, inferences: list[Inference], where: str) -> PlanRefused:
@@ -171,6 +170,7 @@ def _as_named(
         Where the user states an argument that the class does not have.
     """
     layout = _without_drops(layout_of(checkpoint, views_of(checkpoint)[0]), hints)
+    # what the names show is a start; what the user states goes over it
     near = nearest(layout, architecture.name)
     arguments = _statements_of(architecture, statements)
     config = complete(architecture, {**(near.config if near else {}), **arguments})
@@ -179,7 +179,15 @@ def _as_named(
         _build(architecture, config, statements) if (near or arguments) and config.keys() >= set(needs) else None
     )
     if fitting_config is None:
-        raise _nothing_fits(architecture, layout, arguments, checkpoint.path)
+        statement = (
+            f" with {' '.join(f'{name}={spell(value)}' for name, value in arguments.items())}" if arguments else ""
+        )
+        tensors = "this tensor" if len(layout) == 1 else f"these {len(layout)} tensors"
+        raise PlanRefused(
+            f"no configuration of {architecture.name}{statement} has exactly the shapes of {tensors}",
+            where=checkpoint.path,
+            fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
+        )
     return fitting_config
 
 
@@ -205,13 +213,3 @@ def _build(architecture: Architecture, config: Config, statements: tuple[Stateme
     if inference is None:
         return None
     return settle_with(layout, inference, gather(architecture, config, inference.generation.name, statements))
-
-
-def _nothing_fits(architecture: Architecture, layout: Layout, arguments: Mapping[str, Any], where: str) -> PlanRefused:
-    statement = f" with {' '.join(f'{name}={spell(value)}' for name, value in arguments.items())}" if arguments else ""
-    tensors = "this tensor" if len(layout) == 1 else f"these {len(layout)} tensors"
-    return PlanRefused(
-        f"no configuration of {architecture.name}{statement} has exactly the shapes of {tensors}",
-        where=where,
-        fix="if it is a fork with other layers, state every argument (--set NAME=VALUE) and the rest with --hint OLD=NEW",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from viscy_compat.annotations import Any, Iterable, Mapping
-from viscy_compat.architectures.inference import Contradiction, Inference, Nearest, Undetermined
+from viscy_compat.architectures.inference import Contradiction, Inference, Nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
@@ -79,14 +79,18 @@ def about_dtypes(inference: Inference) -> list[Finding]:
 
 def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
     """Say what the reader found, and which tensors stand outside the model."""
-    return [
+    findings = [
         *checkpoint.findings,
         *about_absent_weights(checkpoint),
         *about_a_shard(checkpoint),
         *about_outside(checkpoint, view),
-        *_about_dropped(checkpoint),
-        *_about_torch_defaults(checkpoint),
     ]
+    # what a remap dropped stands in the metadata of what it wrote: most files have none, and spare the import
+    if checkpoint.metadata:
+        from viscy_compat.diagnosis.computed_weights import about_dropped
+
+        findings += about_dropped(checkpoint)
+    return findings + _about_torch_defaults(checkpoint)
 
 
 def about_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
@@ -111,14 +115,6 @@ def about_absent_weights(checkpoint: Checkpoint) -> list[Finding]:
     if absence == "zeros":
         return [Finding("VC466", "every weight is zero", fix="compare the file with the one it was copied from")]
     return []
-
-
-def _about_dropped(checkpoint: Checkpoint) -> list[Finding]:
-    if not checkpoint.metadata:
-        return []
-    from viscy_compat.diagnosis.computed_weights import about_dropped
-
-    return about_dropped(checkpoint)
 
 
 _PLAIN_NAMES = frozenset(
@@ -242,11 +238,23 @@ def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:
 
 def about_choices(inference: Inference, knowledge: Knowledge) -> list[Finding]:
     """Say which arguments are not known: those that change predictions one by one, the rest in one line."""
-    open_rows = [row for row in inference.undetermined if row.changes_predictions]
-    findings = [
-        Finding("VC302", _alternatives(row, inference), fix=f"state it: --set {row.name}=VALUE, or --config FILE.yml")
-        for row in open_rows
-    ]
+    abouts = {argument.name: argument.about for argument in inference.architecture.arguments}
+    findings = []
+    for row in inference.undetermined:
+        if row.changes_predictions:
+            means = f"; {abouts[row.name]}" if abouts[row.name] else ""
+            # four alternatives show what is at stake; the argument to state is named in any case
+            candidates = list(dict.fromkeys(map(settings, row.candidates)))
+            more = "; ..." if len(candidates) > 4 or not row.complete else ""
+            differ = f"Predictions differ between {'; '.join(candidates[:4])}{more}"
+            fix = f"state it: --set {row.name}=VALUE, or --config FILE.yml"
+            findings.append(Finding("VC302", f"{row.name} is not known: {row.why}{means}. {differ}", fix=fix))
+    return findings + _about_the_rest(inference, knowledge)
+
+
+def _about_the_rest(inference: Inference, knowledge: Knowledge) -> list[Finding]:
+    """Say what stands in a source and was not read, and what is assumed because no prediction depends on it."""
+    findings = []
     names = {row.name for row in inference.undetermined}
     for row in knowledge.not_read:
         if row.name in names:
@@ -293,15 +301,6 @@ def about_a_shard(checkpoint: Checkpoint) -> list[Finding]:
             "VC474", f"{message}; its index is not beside it", fix=f"fetch {os.path.basename(index)} and the others"
         )
     ]
-
-
-def _alternatives(row: Undetermined, inference: Inference) -> str:
-    """Say why an argument is not known, what it does, and what it could be."""
-    about = next(argument.about for argument in inference.architecture.arguments if argument.name == row.name)
-    candidates = list(dict.fromkeys(map(settings, row.candidates)))
-    more = "; ..." if len(candidates) > 4 or not row.complete else ""
-    means = f"; {about}" if about else ""
-    return f"{row.name} is not known: {row.why}{means}. Predictions differ between {'; '.join(candidates[:4])}{more}"
 
 
 def about_the_nearest(near: Nearest) -> list[Finding]:

@@ -59,7 +59,16 @@ def dead_class_paths(checkpoint: Checkpoint) -> dict[str, str]:
 def about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
     """Say which old class paths are gone, and how to put new ones in their place."""
     paths = dead_class_paths(checkpoint)
-    findings = [_about_module(checkpoint, path, target) for path in [paths.pop("_class_path", "")] if path]
+    findings = []
+    # the module that holds all others has a finding of its own, with the command that names another one
+    path = paths.pop("_class_path", "")
+    if path:
+        new = successor(path)
+        target_hint = f" (it has {new})" if new else ""
+        message = f"the hyper-parameters name {path}, which the monorepo does not have{target_hint}"
+        refusal = "LightningCLI, and load_from_checkpoint of Lightning 2.6.6, refuse the file"
+        fix = _command(checkpoint, new or _UNKNOWN) if _keeps_hyper_parameters(checkpoint) else "remap leaves it out"
+        findings.append(Finding("VC306", f"{message}; {refusal}; the model is {target}", fix=fix))
     if paths:
         places = ((place, path, successor(path)) for place, path in paths.items())
         rows = (f"{place} {path} ({f'now {new}' if new else 'not known here'})" for place, path, new in places)
@@ -67,15 +76,6 @@ def about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
         fix = class_path_command(checkpoint) or "name the new ones where the configuration is used"
         findings.append(Finding("VC306", message, fix=fix))
     return findings
-
-
-def _about_module(checkpoint: Checkpoint, path: str, target: str) -> Finding:
-    new = successor(path)
-    target_hint = f" (it has {new})" if new else ""
-    message = f"the hyper-parameters name {path}, which the monorepo does not have{target_hint}"
-    refusal = "LightningCLI, and load_from_checkpoint of Lightning 2.6.6, refuse the file"
-    fix = _command(checkpoint, new or _UNKNOWN) if _keeps_hyper_parameters(checkpoint) else "remap leaves it out"
-    return Finding("VC306", f"{message}; {refusal}; the model is {target}", fix=fix)
 
 
 def class_path_command(checkpoint: Checkpoint) -> str:

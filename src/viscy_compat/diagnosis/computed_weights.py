@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Iterable, Iterator, Mapping
+from viscy_compat.annotations import Iterable, Mapping
 from viscy_compat.architectures import find
 from viscy_compat.architectures.inference import Inference, identify, infer
 from viscy_compat.checkpoint.facts import Checkpoint, View
@@ -36,7 +36,9 @@ class BakedSet(NamedTuple):
 
 def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> BakedSet | None:
     """Find the class that a file has once its parametrised weights are baked; None where it is none."""
-    for view in (*views, *_adapted_views(checkpoint)):
+    # last what PEFT adapted: usual wrappers are far more common, and a view costs a pass over all names
+    adapted = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
+    for view in (*views, *([adapted] if adapted.keys else ())):
         layout = layout_of(checkpoint, view)
         parts = find_parametrisations(layout)
         plain = bake(layout, parts) if parts else {}
@@ -44,13 +46,6 @@ def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: s
         if inference:
             return BakedSet(view, inference, parts)
     return None
-
-
-def _adapted_views(checkpoint: Checkpoint) -> Iterator[View]:
-    """Yield the view below the prefix that PEFT puts in front of a model."""
-    view = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
-    if view.keys:
-        yield view
 
 
 def about_parts(parts: Iterable[ParametrisedModule]) -> list[Finding]:
@@ -129,12 +124,9 @@ def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Findi
         "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
         "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
     }[kind.family]
-    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({modules}): {formula}", keys=names, fix=_fix(parts))
-
-
-def _fix(parts: list[ParametrisedModule]) -> str:
     drop = "'viscy-compat remap --drop NAME' leaves tensors out, and changes predictions"
-    more = (
-        f" (and so for {len({part.call for part in parts}) - 1} more)" if len({part.call for part in parts}) > 1 else ""
-    )
-    return f"{parts[0].remedy}{more}; {drop}"
+    # one call as an example: a model of a hundred modules would fill screens with the others, which differ in the name
+    calls = len({part.call for part in parts})
+    more = f" (and so for {calls - 1} more)" if calls > 1 else ""
+    fix = f"{parts[0].remedy}{more}; {drop}"
+    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({modules}): {formula}", keys=names, fix=fix)

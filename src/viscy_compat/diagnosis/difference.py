@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from viscy_compat.annotations import Any, Iterator, Mapping
+from viscy_compat.annotations import Any, Iterator
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
@@ -53,13 +53,12 @@ class FilePair(NamedTuple):
     @property
     def findings(self) -> tuple[Finding, ...]:
         """One for names, shapes and dtypes, and numbers, each."""
-        return (*layout_findings(self.layout, self.file, self.other), *self._about_numbers())
-
-    def _about_numbers(self) -> Iterator[Finding]:
-        if self.numbers:
-            verb = "holds" if len(self.numbers) == 1 else "hold"
-            message = f"{len(self.numbers)} of {spell_count(self.tensors, 'tensor')} {verb} other numbers"
-            yield Finding("VC392", message, keys=tuple(fold(self.numbers)))
+        findings = tuple(layout_findings(self.layout, self.file, self.other))
+        if not self.numbers:
+            return findings
+        verb = "holds" if len(self.numbers) == 1 else "hold"
+        message = f"{len(self.numbers)} of {spell_count(self.tensors, 'tensor')} {verb} other numbers"
+        return (*findings, Finding("VC392", message, keys=tuple(fold(self.numbers))))
 
     def __repr__(self) -> str:
         return line_of(self, f"{spell_count(self.tensors, 'tensor')} in common")
@@ -131,9 +130,16 @@ def diff(
         Where one of them cannot be read.
     """
     here, there = (open_checkpoint(os.fspath(file), limits=limits, state_dict=state_dict) for file in (path, other))
+    # the first view is the barest: a file with a prefix and one without are the same weights
     views = views_of(here)[0], views_of(there)[0]
     layouts = layout_of(here, views[0]), layout_of(there, views[1])
     common = [name for name, spec in layouts[0].items() if layouts[1].get(name) == spec]
+    mine, theirs = _tensors_of_view(here, views[0]), _tensors_of_view(there, views[1])
+    with TensorReader(here) as reader, TensorReader(there) as other_reader:
+        # of a tensor no more is read than up to the first difference
+        numbers = [
+            name for name in common if not _are_equal(reader.chunks(mine[name]), other_reader.chunks(theirs[name]))
+        ]
     pair = FilePair(
         file=here.path,
         other=there.path,
@@ -141,28 +147,13 @@ def diff(
         prefixes=(views[0].prefix, views[1].prefix),
         tensors=len(common),
         layout=differences(layouts[0], layouts[1]),
-        numbers=tuple(
-            _other_numbers(common, _tensors_of_view(here, views[0]), _tensors_of_view(there, views[1]), here, there)
-        ),
+        numbers=tuple(numbers),
     )
     return Report("diff", [pair])
 
 
 def _tensors_of_view(checkpoint: Checkpoint, view: View) -> dict[str, StoredTensor]:
     return {name: checkpoint.tensors[key] for name, key in view.keys.items() if key in checkpoint.tensors}
-
-
-def _other_numbers(
-    names: list[str],
-    here: Mapping[str, StoredTensor],
-    there: Mapping[str, StoredTensor],
-    *files: Checkpoint,
-) -> Iterator[str]:
-    """Yield tensors whose bytes differ; of each, no more is read than up to the first difference."""
-    with TensorReader(files[0]) as reader, TensorReader(files[1]) as other:
-        for name in names:
-            if not _are_equal(reader.chunks(here[name]), other.chunks(there[name])):
-                yield name
 
 
 def _are_equal(mine: Iterator[bytes], theirs: Iterator[bytes]) -> bool:

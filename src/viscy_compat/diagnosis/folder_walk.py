@@ -64,6 +64,7 @@ def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", 
         Whether folders are looked into that a link leads to, each once.
     """
     for place, folders, names in _walk(folder, links):
+        # epoch=2 before epoch=10, and the same order on every machine: os.walk has that of the disk
         names.sort(key=natural)
         kind = kind_of_folder(place)
         if kind:
@@ -90,6 +91,7 @@ def _walk(folder: str, links: Literal["stay", "follow"]) -> Iterator[tuple[str, 
     seen: set[tuple[int, int]] = set()
     for place, folders, names in os.walk(folder, followlinks=True):
         status = os.stat(place)
+        # a link may lead to a folder above itself
         if (status.st_dev, status.st_ino) in seen:
             folders.clear()
             continue
@@ -106,6 +108,7 @@ def _is_resource(place: str, name: str) -> bool:
         return False
     try:
         with ByteSource(os.path.join(place, name)) as source:
+            # a user's own ._epoch.ckpt is a checkpoint: the name alone is not enough
             return source.size >= 4 and source.read(0, 4) == _MAC_MAGIC
     except UnreadableCheckpoint:
         return False

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from viscy_compat.annotations import Any, Iterable
-from viscy_compat.architectures.inference import Inference, Nearest, distance, nearest
+from viscy_compat.annotations import Any, Iterable, Iterator
+from viscy_compat.architectures.inference import Inference, distance, nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
@@ -38,6 +38,7 @@ def judge(
 
         lean = checkpoint.without(keys_of(drops, checkpoint))
     choice = choose_set(lean, class_name)
+    # nobody knows which set is meant: a verdict on one of them would be a guess
     row = choice.pick
     if row is None:
         return _ask_which_set(checkpoint, choice)
@@ -78,7 +79,7 @@ def _of_known_class(
     checkpoint: Checkpoint, view: View, config: SettledConfig, choice: SetChoice, *, user_states: bool
 ) -> Recognised:
     """Judge a file whose names and shapes are those of a known class."""
-    inference, knowledge, address = config.inference, config.knowledge, needed_address(choice)
+    inference, address = config.inference, needed_address(choice)
     plan, refusals = _plan(checkpoint, view, inference, address)
     # a plan is total: it makes every name of today's layout
     unmade = () if plan else unmade_by(layout_of(checkpoint, view), inference)
@@ -86,16 +87,13 @@ def _of_known_class(
         *causes.about_container(checkpoint, view),
         *refusals,
         *config.ignored,
-        *causes.about_statements(inference, config.refuted, knowledge),
+        *causes.about_statements(inference, config.refuted, config.knowledge),
         *causes.about_layout(view, inference, unmade),
         *strictness.about_counters(checkpoint, view, inference),
         *strictness.about_entries(checkpoint),
-        *_about_adapters(checkpoint, view),
-        *causes.about_choices(inference, knowledge),
-        *causes.about_caveats(inference),
-        *_about_offers(checkpoint, config, user_states=user_states),
-        *_about_class_path(checkpoint, inference.architecture.target),
+        *_about_surroundings(checkpoint, view, config, user_states=user_states),
     )
+    # torch loads what stands behind the usual wrappers with a line of the user's; other prefixes need a remap
     loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, inference, plan)
     verdict = _verdict(plan, findings, loads)
     result = CheckResult(
@@ -111,29 +109,28 @@ def _of_known_class(
     return Recognised(result, checkpoint=checkpoint, view=view, inference=inference, plan=plan, choice=choice)
 
 
-def _about_adapters(checkpoint: Checkpoint, view: View) -> list[Finding]:
-    # before the import: most files have nothing outside the model
-    if not view.outside:
-        return []
-    from viscy_compat.diagnosis.computed_weights import about_adapters_outside
+def _about_surroundings(
+    checkpoint: Checkpoint, view: View, config: SettledConfig, *, user_states: bool
+) -> Iterator[Finding]:
+    """Yield what adapters, open arguments and class paths give rise to.
 
-    return about_adapters_outside(checkpoint, view)
+    Each import stands behind its condition: most files meet none of them, and `check` starts without these modules.
+    """
+    inference = config.inference
+    if view.outside:
+        from viscy_compat.diagnosis.computed_weights import about_adapters_outside
 
+        yield from about_adapters_outside(checkpoint, view)
+    yield from causes.about_choices(inference, config.knowledge)
+    yield from causes.about_caveats(inference)
+    if any(row.changes_predictions for row in inference.undetermined):
+        from viscy_compat.diagnosis.offers import about_offers
 
-def _about_offers(checkpoint: Checkpoint, config: SettledConfig, *, user_states: bool) -> list[Finding]:
-    if not any(row.changes_predictions for row in config.inference.undetermined):
-        return []
-    from viscy_compat.diagnosis.offers import about_offers
+        yield from about_offers(checkpoint, inference, config.knowledge, user_states=user_states)
+    if checkpoint.hyper_parameters is not None:
+        from viscy_compat.diagnosis.class_paths import about_class_path
 
-    return about_offers(checkpoint, config.inference, config.knowledge, user_states=user_states)
-
-
-def _about_class_path(checkpoint: Checkpoint, target: str) -> list[Finding]:
-    if checkpoint.hyper_parameters is None:
-        return []
-    from viscy_compat.diagnosis.class_paths import about_class_path
-
-    return about_class_path(checkpoint, target)
+        yield from about_class_path(checkpoint, inference.architecture.target)
 
 
 _LOADABLE = ("compatible", "remappable")
@@ -174,18 +171,21 @@ def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) 
         *(computed_weights.about_slopes(near[1].differences.unexpected, view, checkpoint) if near else []),
         *(causes.about_the_nearest(near[1]) if near else []),
     ]
-    verdict: Verdict = "incompatible" if near and _is_close(near[1]) else "unknown"
+    # a fifth of the tensors at fault: beyond that, names that are shared by chance weigh too much
+    is_close = near is not None and (4 * distance(near[1].differences) <= near[1].shared or bool(near[1].custom))
+    verdict: Verdict = "incompatible" if is_close else "unknown"
     if causes.forbid_loading(findings):
         verdict = "unreadable"
     if verdict == "unknown":
         # what the file is comes before what it lacks
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
+    file = quote_path(checkpoint.path) + flag(needed_address(choice))
     result = CheckResult(
         checkpoint.path,
         verdict,
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
-        next=_next_for_stranger(checkpoint, near[1] if near else None, needed_address(choice)),
+        next=f"viscy-compat remap {file} --as {near[1].architecture.name}" if near else f"viscy-compat inspect {file}",
     )
     return Stranger(result, checkpoint=checkpoint, view=view, choice=choice)
 
@@ -203,12 +203,6 @@ def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Ver
     return "compatible" if loads else "remappable"
 
 
-def _is_close(near: Nearest) -> bool:
-    """Whether a file is one of the class but for some tensors, rather than something else that shares a few."""
-    # a fifth of the tensors at fault: beyond that, names that are shared by chance weigh too much
-    return 4 * distance(near.differences) <= near.shared or bool(near.custom)
-
-
 def _plan(
     checkpoint: Checkpoint, view: View, inference: Inference, address: str | None
 ) -> tuple[Plan | None, list[Finding]]:
@@ -217,6 +211,7 @@ def _plan(
         return known_plan(checkpoint, view, inference, state_dict=address), causes.about_halves(inference)
     except PlanRefused as error:
         explained = {*unmade_by(layout_of(checkpoint, view), inference), *(pair.name for pair in inference.retyped)}
+        # what has a finding of its own is not told a second time as a leftover
         leftovers = tuple((name, reason) for name, reason in error.leftovers if name not in explained)
         return None, [
             *causes.about_halves(inference),
@@ -251,23 +246,19 @@ def _next_command(
     if verdict == "incompatible":
         return f"viscy-compat inspect {path}{flag(address)}"
     settings, unknown = settings_of(config)
-    command = _class_path_command(checkpoint)
-    if command:
-        return command + ("" if checkpoint.stated else flag(address)) + settings + unknown
+    if checkpoint.hyper_parameters is not None:
+        from viscy_compat.diagnosis.class_paths import class_path_command
+
+        command = class_path_command(checkpoint)
+        if command:
+            # what was stated stands in that command already
+            return command + ("" if checkpoint.stated else flag(address)) + settings + unknown
     # a prefix or a set among several still has to be taken out by a remap before torch loads the file
     stays = not view.prefix and not view.inner and not (checkpoint.stated and address is not None)
     if verdict == "compatible" and stays:
         return f"viscy-compat check {path}{flag(address)}{settings}{unknown}" if unknown else ""
     out = quote_path(target_beside(checkpoint.path))
     return f"viscy-compat remap {path}{flag(address)} -o {out}{settings}{unknown}"
-
-
-def _class_path_command(checkpoint: Checkpoint) -> str:
-    if checkpoint.hyper_parameters is None:
-        return ""
-    from viscy_compat.diagnosis.class_paths import class_path_command
-
-    return class_path_command(checkpoint)
 
 
 def settings_of(config: SettledConfig) -> tuple[str, str]:
@@ -277,12 +268,6 @@ def settings_of(config: SettledConfig) -> tuple[str, str]:
     settings = "".join(f" --set {quote_path(f'{name}={spell(value)}')}" for name, value in stated_values.items())
     rows = config.inference.undetermined
     return settings, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
-
-
-def _next_for_stranger(checkpoint: Checkpoint, near: Nearest | None, address: str | None) -> str:
-    if near:
-        return f"viscy-compat remap {quote_path(checkpoint.path)}{flag(address)} --as {near.architecture.name}"
-    return f"viscy-compat inspect {quote_path(checkpoint.path)}{flag(address)}"
 
 
 def target_beside(path: str) -> str:

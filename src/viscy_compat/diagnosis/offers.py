@@ -46,6 +46,7 @@ def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) 
     """Offer the published checkpoints of the same layout, those of the same file name first."""
     file = os.path.basename(path)
     alike = [row for row in inference.architecture.publications if _same_layout(row, inference)]
+    # a file may have been renamed, so that its name only sorts; the layout must be the same
     for row in sorted(alike, key=lambda row: row.file != file):
         config = complete(inference.architecture, row.config)
         values = [f"{name}={spell(config[name])}" for name in names]
@@ -88,6 +89,7 @@ def beside(path: str) -> Iterator[str]:
     ``.hydra/config.yaml``; exported models come with ``config.json``.
     """
     folder = os.path.dirname(path)
+    # Lightning writes checkpoints into <run>/checkpoints/, and its configuration beside that folder
     for above in (folder, os.path.join(folder, os.pardir)):
         for name in _NAMES:
             place = os.path.join(above, name)

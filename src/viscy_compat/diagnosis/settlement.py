@@ -63,6 +63,7 @@ class SettledConfig(NamedTuple):
         inference, values = self.inference, self.knowledge.values
         open_now = causes.open_names(inference)
         assumed = {row.name for row in inference.undetermined} - open_now.keys()
+        # a value that a source gives where the weights show it as well is said to come from the weights
         open_before = {row.name for row in self.by_weights.undetermined} | causes.open_names(self.by_weights).keys()
 
         def source(name: str) -> str:
@@ -103,7 +104,12 @@ def settle(
     UsageError
         Where the user states what cannot be meant.
     """
-    if not statements and not _says_something(checkpoint):
+    entries = checkpoint.entries
+    says_something = (
+        bool(checkpoint.metadata) or checkpoint.hyper_parameters is not None or any(name in entries for name in ENTRIES)
+    )
+    # most files say nothing about themselves, and cost no look and no import
+    if not statements and not says_something:
         return SettledConfig(by_weights, by_weights)
     from viscy_compat.diagnosis.knowledge import gather, statements_of_file
 
@@ -111,14 +117,6 @@ def settle(
     knowledge = gather(by_weights.architecture, by_weights.config, by_weights.generation.name, rows)
     ignored = _about_ignored_values(by_weights, knowledge, checkpoint.path, alone=alone)
     return settle_with(layout, by_weights, knowledge)._replace(ignored=ignored)
-
-
-def _says_something(checkpoint: Checkpoint) -> bool:
-    """Whether a file may say anything about itself: most say nothing, and cost no look."""
-    entries = checkpoint.entries
-    return (
-        bool(checkpoint.metadata) or checkpoint.hyper_parameters is not None or any(name in entries for name in ENTRIES)
-    )
 
 
 def settle_with(layout: Layout, by_weights: Inference, knowledge: Knowledge) -> SettledConfig:
@@ -155,6 +153,7 @@ def _about_ignored_values(inference: Inference, knowledge: Knowledge, path: str,
     from viscy_compat.diagnosis.knowledge import is_any_argument, places_of, refuse_foreign
 
     architecture = inference.architecture
+    # beside other files a statement may be meant for one of them, if any class at all has that argument
     unheard = [name for name in knowledge.foreign if alone or not is_any_argument(name)]
     refuse_foreign(architecture, unheard)
     findings = []

@@ -251,17 +251,14 @@ def _unknown_sets(checkpoint: Checkpoint, sets: list[WeightSet]) -> Iterator[Wei
     for key in checkpoint.tensors:
         if key not in used and "." in key:
             groups.setdefault(key.partition(".")[0] + ".", []).append(key)
+    endings = [tuple(f".{name.removeprefix(other.view.lacks)}" for name in other.view.keys) for other in sets]
     for prefix, keys in groups.items():
         if len(keys) >= _FEW:
             row = _set_of(checkpoint, View(prefix, {key[len(prefix) :]: key for key in keys}), None)
-            yield row._replace(likely=any(_resembles(keys, other) for other in sets))
-
-
-def _resembles(keys: list[str], other: WeightSet) -> bool:
-    """Whether tensors share a quarter of the names of a known set: they may be that class in another form."""
-    ends = tuple(f".{name.removeprefix(other.view.lacks)}" for name in other.view.keys)
-    # a quarter, and not one name: ends such as `norm.weight` stand in most models
-    return 4 * sum(key.endswith(ends) for key in keys) >= len(ends)
+            # a known class in another form, perhaps, where they share a quarter of its names; not one name: ends such as
+            # `norm.weight` stand in most models
+            likely = any(4 * sum(key.endswith(ends) for key in keys) >= len(ends) for ends in endings)
+            yield row._replace(likely=likely)
 
 
 def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -> Iterator[WeightSet]:

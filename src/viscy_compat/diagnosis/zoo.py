@@ -9,7 +9,6 @@ from viscy_compat.architectures.inference import infer
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Finding, html_of, line_of
-from viscy_compat.layout import Layout
 from viscy_compat.named import NamedTuple
 
 
@@ -145,7 +144,9 @@ def _entry(architecture: Architecture, row: Publication) -> ZooEntry:
     generation = next(generation for generation in architecture.generations if generation.name == row.generation)
     config = complete(architecture, row.config)
     layout = generation.layout(config)
-    needs, harmless = _open_arguments(architecture, config, layout)
+    # what the weights of this layout leave open: it is needed where predictions depend on it, as it was trained
+    inference = infer(architecture, layout)
+    open_rows = inference.undetermined if inference else ()
     return ZooEntry(
         row.nickname,
         file=row.file,
@@ -154,21 +155,11 @@ def _entry(architecture: Architecture, row: Publication) -> ZooEntry:
         generation=generation.name,
         written_by=generation.written_by,
         config=config,
-        needs=needs,
-        harmless=harmless,
+        needs={row.name: config[row.name] for row in open_rows if row.changes_predictions},
+        harmless=tuple(row.name for row in open_rows if not row.changes_predictions),
         tensors=len(layout),
         bytes=sum(ITEMSIZES[spec.dtype] * spec.elements for spec in layout.values()),
         changes=generation is not architecture.generations[-1],
         source=row.source,
         url=row.url,
     )
-
-
-def _open_arguments(
-    architecture: Architecture, config: Mapping[str, Any], layout: Layout
-) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return what the weights of this layout leave open: what matters, as it was trained, and what does not."""
-    inference = infer(architecture, layout)
-    rows = inference.undetermined if inference else ()
-    needs = {entry.name: config[entry.name] for entry in rows if entry.changes_predictions}
-    return needs, tuple(entry.name for entry in rows if not entry.changes_predictions)
