@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Literal
 
-from viscy_compat.matching.name_tree import Label, NameTreeNode, OrderState, Token, tokens
+from viscy_compat.matching.name_tree import Label, NameTreeNode, OrderState, Token, tokens, words_of
 from viscy_compat.named import NamedTuple
 
 Ground = Literal[
@@ -106,8 +106,14 @@ def pair_by_names(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -
     if len(here) != len(there):
         return _pair_uneven(here, there, theory)
     # the strongest evidence first; a weaker one is asked only where the stronger says nothing at all
+    # labels may agree while the names inside, which are the same on both sides, say that each belongs to another one
+    insides = Counter(unit.node.inside for unit in here) == Counter(unit.node.inside for unit in there)
     for step in (_same_labels, _same_words, _same_parts, _by_inside, _by_numbers, _by_single_parts, _by_affixes):
-        pairings = _drop_disputed(step(here, there, theory), here, there)
+        pairings = [
+            pair
+            for pair in step(here, there, theory)
+            if not insides or here[pair.here].node.inside == there[pair.there].node.inside
+        ]
         if pairings:
             return pairings if not theory.is_registered else _in_order(pairings, here, there)
     return []
@@ -121,19 +127,12 @@ def shared_words(one: Label, other: Label) -> set[str]:
     >>> shared_words(("downsample_layers", "1"), ("stages", "1", "downsample"))
     {'downsample'}
     """
-    return set(_words_of(one)) & set(_words_of(other))
+    return set(words_of(one)) & set(words_of(other))
 
 
 def translate(label: Label, words: Mapping[str, str]) -> Label:
     """Write a source label with the parts that the target is known to use."""
     return tuple(words.get(part, part) for part in label) if words else label
-
-
-def _drop_disputed(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
-    """Drop pairs whose labels agree while the names inside say that each belongs to another one."""
-    if Counter(unit.node.inside for unit in here) != Counter(unit.node.inside for unit in there):
-        return pairings
-    return [pair for pair in pairings if here[pair.here].node.inside == there[pair.there].node.inside]
 
 
 def _in_order(pairings: list[Pairing], here: Sequence[Unit], there: Sequence[Unit]) -> list[Pairing]:
@@ -161,7 +160,7 @@ def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
     fewer, more = (here, there) if len(here) < len(there) else (there, here)
     if not {unit.label for unit in fewer} <= {unit.label for unit in more}:
         return []
-    families = Counter(_words_of(unit.label) for unit in more)
+    families = Counter(words_of(unit.label) for unit in more)
     same = [index for index, unit in enumerate(here) if unit.label in places]
     counterparts = [places[here[index].label] for index in same]
     if theory.is_registered and _sorted_by_place(same, here) != _sorted_by_place(counterparts, there, same):
@@ -169,7 +168,7 @@ def _pair_uneven(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) ->
     return [
         Pairing(index, place, "same name")
         for index, place in zip(same, counterparts, strict=True)
-        if families[_words_of(here[index].label)] == 1
+        if families[words_of(here[index].label)] == 1
     ]
 
 
@@ -202,10 +201,13 @@ def _same_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> 
     mine = _distinctions([translate(unit.label, theory.words) for unit in here])
     theirs = _distinctions([unit.label for unit in there])
     depths = {len(numbers) for _, numbers in (*mine, *theirs)}
+    # words that were renamed all at once: where order can confirm it, numbers alone may tell
     if theory.order != "shuffled" and set(mine) != set(theirs) and len(depths) == 1:
         mine, theirs = [((), numbers) for _, numbers in mine], [((), numbers) for _, numbers in theirs]
     if len(set(mine)) != len(mine) or set(mine) != set(theirs):
         return []
+    # two rows of numbers fit each other in anything that is numbered: something else must say that they are
+    # related
     wordless = not any(words for words, _ in mine)
     if wordless and not _are_related(here, there):
         return []
@@ -218,7 +220,7 @@ def _are_related(here: Sequence[Unit], there: Sequence[Unit]) -> bool:
     """Whether numbers may be compared at all: the units are alike inside, or all their labels share a word."""
     if here[0].node.name is None and {unit.node.kin for unit in here} == {unit.node.kin for unit in there}:
         return True
-    return bool(set.intersection(*(set(_words_of(unit.label)) for unit in (*here, *there))))
+    return bool(set.intersection(*(set(words_of(unit.label)) for unit in (*here, *there))))
 
 
 def _by_inside(here: Sequence[Unit], there: Sequence[Unit], theory: Theory) -> list[Pairing]:
@@ -294,9 +296,11 @@ def _by_single_parts(here: Sequence[Unit], there: Sequence[Unit], theory: Theory
         return []
     mine, theirs = _holders(here, theory.words), _holders(there, {})
     votes = {(mine[token], theirs[token]) for token in mine.keys() & theirs.keys()}
+    # -1 is a word of several units, which singles none out
     votes = {(one, other) for one, other in votes if one >= 0 and other >= 0}
     if len({one for one, _ in votes}) != len(votes) or len({other for _, other in votes}) != len(votes):
         return []
+    # without an order to confirm it, a part of the answer may be chance
     if not theory.is_registered and len(votes) != len(here):
         return []
     return [Pairing(one, other, "shared parts") for one, other in sorted(votes)]
@@ -332,7 +336,7 @@ def _holders(units: Sequence[Unit], words: Mapping[str, str]) -> dict[str, int]:
     """Map each word to the only unit that has it, or to -1 where several have it."""
     holders: dict[str, int] = {}
     for index, unit in enumerate(units):
-        for word in set(_words_of(translate(unit.label, words))):
+        for word in set(words_of(translate(unit.label, words))):
             holders[word] = -1 if word in holders else index
     return holders
 
@@ -358,6 +362,7 @@ Key = tuple[tuple[str, ...], tuple[int, ...]]
 def _distinctions(labels: Sequence[Label]) -> list[Key]:
     """Reduce labels to the words that not all of them have, and the numbers that are not the same in all."""
     split = [tokens(label) for label in labels]
+    # what all labels share tells none of them apart
     common = set.intersection(*(set(_strings(one)) for one in split))
     numbers = [tuple(token for token in one if isinstance(token, int)) for one in split]
     if len({len(row) for row in numbers}) == 1:
@@ -369,7 +374,3 @@ def _distinctions(labels: Sequence[Label]) -> list[Key]:
 
 def _strings(split: tuple[Token, ...]) -> list[str]:
     return [token for token in split if isinstance(token, str)]
-
-
-def _words_of(label: Label) -> tuple[str, ...]:
-    return tuple(_strings(tokens(label)))

@@ -131,6 +131,7 @@ def _place_one(hint: Hint, paths: list[str], targets: frozenset[str], moves: dic
         fits = True
         if new and new not in targets:
             raise UsageError(f"the target has no {printable(new)}", where=where, fix="hints are anchored: whole paths")
+        # two hints may say the same of one path, but not two things
         if moves.setdefault(path, new or None) != (new or None):
             raise UsageError(f"another hint sends {printable(path)} elsewhere", where=where)
     if not fits:
@@ -142,22 +143,18 @@ def _place_one(hint: Hint, paths: list[str], targets: frozenset[str], moves: dic
 def _compile(pattern: str) -> re.Pattern[str]:
     expression, end, names = "", 0, set[str]()
     for match in _PLACEHOLDER.finditer(pattern):
-        expression += re.escape(pattern[end : match.start()]) + _group(match[1], names)
+        name = match[1]
+        # a name that stands twice must be the same number both times; nine digits keep int() cheap
+        group = r"([^.]+)" if name is None else f"(?P={name})" if name in names else f"(?P<{name}>[0-9]{{1,9}})"
+        names.update([name] if name else [])
+        expression += re.escape(pattern[end : match.start()]) + group
         end = match.end()
     return re.compile(expression + re.escape(pattern[end:]))
 
 
-def _group(name: str | None, names: set[str]) -> str:
-    if name is None:
-        return r"([^.]+)"
-    if name in names:
-        return f"(?P={name})"
-    names.add(name)
-    return f"(?P<{name}>[0-9]{{1,9}})"
-
-
 def _fill(new: str, match: re.Match[str]) -> str | None:
     numbers = match.groupdict()
+    # groups without a name are the stars, which fill those of NEW in their order
     places = set(match.re.groupindex.values())
     stars = iter([text for index, text in enumerate(match.groups(), 1) if index not in places])
 

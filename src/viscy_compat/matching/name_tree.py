@@ -98,6 +98,7 @@ def grow(names: Iterable[str], keys: Mapping[str, int], interner: Interner) -> N
         leaf.profile = interner(frozenset(leaf.shapes.items()))
         leaf.kin = interner(frozenset(leaf.tails.items()))
         leaf.inside = interner(("tensor", key))
+    # a module is made after those above it: from the end, what is below is summed already
     for node in reversed(list(modules.values())):
         _sum_module(node, interner)
     return root
@@ -152,6 +153,17 @@ def tokens(label: Label) -> tuple[Token, ...]:
     return tuple(token for part in label for token in part_tokens(part))
 
 
+def words_of(label: Label) -> tuple[str, ...]:
+    """Return the words of a label, without its numbers.
+
+    Examples
+    --------
+    >>> words_of(("stages_0", "fc1"))
+    ('stages', 'fc')
+    """
+    return tuple(token for token in tokens(label) if isinstance(token, str))
+
+
 _SPLIT: dict[str, tuple[Token, ...]] = {}
 
 
@@ -178,10 +190,11 @@ def _runs(part: str) -> list[str]:
     runs: list[str] = []
     previous = ""
     for char in part:
-        kind = _character_kind(char)
-        if kind == "between":
+        if char in "_- ":
             previous = ""
             continue
+        kind = "digit" if char.isascii() and char.isdigit() else "upper" if char.isupper() else "lower"
+        # a capital begins a word, and small letters go on with it: convBlock is two, and so is fc1
         joins = kind == previous or (kind == "lower" and previous == "upper" and len(runs[-1]) == 1)
         if joins:
             runs[-1] += char
@@ -189,14 +202,6 @@ def _runs(part: str) -> list[str]:
             runs.append(char)
         previous = kind
     return runs
-
-
-def _character_kind(char: str) -> str:
-    if char in "_- ":
-        return "between"
-    if char.isascii() and char.isdigit():
-        return "digit"
-    return "upper" if char.isupper() else "lower"
 
 
 def order_state(root: NameTreeNode) -> OrderState:
@@ -222,7 +227,12 @@ def order_state(root: NameTreeNode) -> OrderState:
     if apart:
         return "frayed"
     unlike = sum(map(_unlike_torch, [root, *modules]))
-    return "sorted" if unlike >= _SIGNS and _alphabetical(root) else "registered"
+    if unlike < _SIGNS:
+        return "registered"
+    names = [leaf.name or "" for leaf in sorted(root.leaves(), key=lambda leaf: leaf.first)]
+    # by whole names or part by part: a dot sorts before digits and letters, but after a hyphen
+    alphabetical = names == sorted(names) or names == sorted(names, key=lambda name: name.split("."))
+    return "sorted" if alphabetical else "registered"
 
 
 def torn_modules(root: NameTreeNode) -> set[Label]:
@@ -242,14 +252,10 @@ def _modules(root: NameTreeNode) -> list[NameTreeNode]:
     while nodes:
         node = nodes.pop()
         nodes.extend(node.children)
+        # a chain of single children stands together however the file is ordered
         if len(node.children) > 1:
             modules.append(node)
     return modules
-
-
-def _alphabetical(root: NameTreeNode) -> bool:
-    names = [leaf.name or "" for leaf in sorted(root.leaves(), key=lambda leaf: leaf.first)]
-    return names == sorted(names) or names == sorted(names, key=lambda name: name.split("."))
 
 
 def _unlike_torch(node: NameTreeNode) -> bool:

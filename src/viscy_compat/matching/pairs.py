@@ -157,6 +157,7 @@ def why_not_total(matching: Matching) -> str:
     >>> why_not_total(Matching({}, {}, leftover_sources=("a.0", "a.1")))
     '2 tensors of the file without a place (a.{0..1})'
     """
+    # the target's side: what is asked for is what the reader looks for
     names = [name for group in matching.undecided for member in group.targets for name in member]
     causes = (
         (names, "of the target undecided"),
@@ -201,6 +202,7 @@ def conclude(
     ['norm.weight', 'norm.num_batches_tracked']
     """
     pairs = {pair.target: pair for pair in matches}
+    # what is undecided is neither free to be paired nor left over
     open_here = {name for group in undecided for member in group.sources for name in member}
     open_there = {name for group in undecided for member in group.targets for name in member}
     _add_companions(source, target, pairs, open_there)

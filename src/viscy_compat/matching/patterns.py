@@ -31,6 +31,7 @@ def template_of(name: str) -> Template:
     Template(parts=('stages', '', 'blocks', '', 'gamma'), indices=('0', '12'))
     """
     parts = name.split(".")
+    # a name with empty parts would read as if an index had been taken out
     if "" in parts:
         return Template((name,), ())
     return Template(

@@ -56,6 +56,7 @@ def _best(here: Mapping[str, int], there: Mapping[str, int]) -> tuple[Label, int
             if there.get(".".join(parts[depth:])) == key:
                 counts[parts[:depth]] += 1
     ranking = counts.most_common(2)
+    # two prefixes that do equally well (an average beside the model): neither is the model
     if not ranking or (len(ranking) == 2 and ranking[0][1] == ranking[1][1]):
         return (), 0
     return ranking[0]

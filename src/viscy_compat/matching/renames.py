@@ -86,8 +86,11 @@ def find_renames(source: Layout, target: Layout, *, hints: Sequence[str] = ()) -
     """
     problem = _pose(source, target, hints)
     outcome, order = _search_all(problem, total=True)
+    names = {pair.target for pair in outcome.matches}
+    names.update(name for group in outcome.groups for member in group.targets for name in member)
+    short = any(len(group.targets) > len(group.sources) for group in outcome.groups)
     # "no rival" proves nothing where the source lacks some of what the target asks for: search again, names required
-    if _target_lacks(problem, outcome):
+    if short or not names.issuperset(problem.keys_there):
         outcome, order = _search_all(problem, total=False)
     return _conclude(problem, outcome, order)
 
@@ -117,6 +120,7 @@ def _pose(source: Layout, target: Layout, hints: Sequence[str]) -> _Problem:
     moves = place(hints, _paths(source), frozenset(_paths(target))).moves if hints else {}
     owners_here = _owners(source, moves.keys())
     owners_there = _owners(target, {new for new in moves.values() if new})
+    # a hint without NEW: its path goes to None
     names_to_drop = [name for name, owner in owners_here.items() if owner and not moves[owner]]
     drops = [_harmless_drop(name, source[name]) for name in names_to_drop]
     harmless = {drop.source for drop in drops}
@@ -185,13 +189,13 @@ def _paths(layout: Layout) -> list[str]:
 def _owners(layout: Layout, owners: Iterable[str]) -> dict[str, str]:
     """Map each tensor to the longest of some paths that it is at or below, or to an empty string."""
     paths = frozenset(owners)
-    return {name: _owner(name, paths) for name in layout}
-
-
-def _owner(name: str, paths: frozenset[str]) -> str:
-    while name and name not in paths:
-        name = name.rpartition(".")[0]
-    return name
+    longest: dict[str, str] = {}
+    for name in layout:
+        path = name
+        while path and path not in paths:
+            path = path.rpartition(".")[0]
+        longest[name] = path
+    return longest
 
 
 def _search_all(problem: _Problem, *, total: bool) -> tuple[SearchResult, OrderState]:
@@ -249,14 +253,6 @@ def _renamed_words(outcome: SearchResult) -> dict[str, str]:
         # a part that stays, or has two translations anywhere, is no rule for the rest
         if len(new) == 1 and old not in new and len(origins[next(iter(new))]) == 1 and not old.isdigit()
     }
-
-
-def _target_lacks(problem: _Problem, outcome: SearchResult) -> bool:
-    """Whether the target asks for tensors that the source does not hold, so that shapes prove less."""
-    names = {pair.target for pair in outcome.matches}
-    names.update(name for group in outcome.groups for member in group.targets for name in member)
-    short = any(len(group.targets) > len(group.sources) for group in outcome.groups)
-    return short or any(name not in names for name in problem.keys_there)
 
 
 def _without_frayed(outcome: SearchResult, here: NameTreeNode, there: NameTreeNode, problem: _Problem) -> SearchResult:

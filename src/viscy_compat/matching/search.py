@@ -14,7 +14,7 @@ from collections import Counter
 
 from viscy_compat.annotations import Iterator, Sequence
 from viscy_compat.matching.evidence import Ground, Pairing, Theory, Unit, pair_by_names, shared_words, translate
-from viscy_compat.matching.name_tree import Label, NameTreeNode, heart, tokens
+from viscy_compat.matching.name_tree import Label, NameTreeNode, heart, tokens, words_of
 from viscy_compat.matching.pairs import Match, UndecidedGroup
 from viscy_compat.named import NamedTuple
 
@@ -213,7 +213,7 @@ def _rival_words(units: Sequence[Unit], one: Unit) -> set[str]:
         for unit in rivals
         for leaf in unit.node.leaves()
         if leaf.shapes.keys() & one.node.shapes.keys()
-        for word in _words_in(unit.label + leaf.path[len(unit.node.path) :])
+        for word in words_of(unit.label + leaf.path[len(unit.node.path) :])
     }
 
 
@@ -252,6 +252,7 @@ def _ranks(units: Sequence[Unit], node: NameTreeNode, key: int) -> list[int]:
 
 def _several(context: Context, mine: list[int], theirs: list[int], theory: Theory) -> Iterator[Pairing]:
     here, there = [context.here[index] for index in mine], [context.there[index] for index in theirs]
+    # asked once for all blocks of one name: each answer looks at every unit
     sequences: dict[tuple[Words, Words], bool] = {}
     even = len(mine) == len(theirs) and context.even(here[0])
     anchored = len(mine) == len(theirs) and context.is_anchored(here[0], len(mine))
@@ -279,19 +280,15 @@ def _named_alike(context: Context, here: list[Unit], there: list[Unit], pair: Pa
 
 def _same_sequence(context: Context, one: Unit, other: Unit, sequences: dict[tuple[Words, Words], bool]) -> bool:
     """Whether everything that is numbered beside the two units follows in the same sequence of profiles."""
-    key = (_words_in(one.label), _words_in(other.label))
+    key = (words_of(one.label), words_of(other.label))
     if key not in sequences:
         sequences[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
     return sequences[key]
 
 
 def _sequence(units: Sequence[Unit], words: Words) -> list[int]:
-    beside = [unit for unit in units if _words_in(unit.label) == words]
+    beside = [unit for unit in units if words_of(unit.label) == words]
     return [unit.node.profile for unit in sorted(beside, key=lambda unit: _numbers_in(unit.label))]
-
-
-def _words_in(label: Label) -> Words:
-    return tuple(token for token in tokens(label) if isinstance(token, str))
 
 
 def _numbers_in(label: Label) -> Numbers:
@@ -300,7 +297,7 @@ def _numbers_in(label: Label) -> Numbers:
 
 def _rises(context: Context, one: Unit, other: Unit) -> bool:
     """Whether the numbers of a pair rise together with those that were decided beside them."""
-    pairs = context.numbers.get((_words_in(one.label), _words_in(other.label)), [])
+    pairs = context.numbers.get((words_of(one.label), words_of(other.label)), [])
     pair = (_numbers_in(one.label), _numbers_in(other.label))
     place = bisect(pairs, pair)
     # numbers may be shifted or stretched, but layers that were decided never change places with others
@@ -322,7 +319,7 @@ def _commit(context: Context, pairings: list[Pairing], outcome: SearchResult) ->
 
 def _remember(context: Context, one: Unit, other: Unit, outcome: SearchResult) -> None:
     if _numbers_in(one.label) and _numbers_in(other.label):
-        key = (_words_in(one.label), _words_in(other.label))
+        key = (words_of(one.label), words_of(other.label))
         insort(context.numbers.setdefault(key, []), (_numbers_in(one.label), _numbers_in(other.label)))
     if len(one.label) == len(other.label):
         differing = [(mine, theirs) for mine, theirs in zip(one.label, other.label, strict=True) if mine != theirs]
@@ -367,18 +364,14 @@ def _uniform(units: list[Unit]) -> bool:
 
 
 def _group(here: list[Unit], there: list[Unit], theory: Theory) -> UndecidedGroup | None:
+    """Return modules that are alike inside as one question; None where not even their insides are certain."""
     one, other = here[0].node, there[0].node
     # alike inside, so that what is true of the first two is true of all
     inner = search(_members(one, len(one.path)), _members(other, len(other.path)), theory)
     if inner.groups or len(inner.matches) != one.size:
         return None
-    return _group_of(here, there, inner.matches)
-
-
-def _group_of(here: list[Unit], there: list[Unit], matches: list[Match]) -> UndecidedGroup:
-    first, other = ".".join(here[0].node.path), ".".join(there[0].node.path)
-    mine = [pair.source[len(first) :] for pair in matches]
-    theirs = [pair.target[len(other) :] for pair in matches]
+    mine = [pair.source[len(".".join(one.path)) :] for pair in inner.matches]
+    theirs = [pair.target[len(".".join(other.path)) :] for pair in inner.matches]
     return UndecidedGroup(
         tuple(tuple(".".join(unit.node.path) + tail for tail in mine) for unit in here),
         tuple(tuple(".".join(unit.node.path) + tail for tail in theirs) for unit in there),
@@ -398,6 +391,7 @@ def _open_largest(context: Context) -> bool:
 
 def _open(context: Context, modules: list[Unit]) -> bool:
     """Open the largest of some modules, and all of their size; say whether there were any."""
+    # all of one size at once: to open one of two equals would favour it
     size = max((unit.node.size for unit in modules), default=0)
     nodes = {id(unit.node) for unit in modules if unit.node.size == size}
     context.here = [member for unit in context.here for member in _members_or_self(unit, id(unit.node) in nodes)]

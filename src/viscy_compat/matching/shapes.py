@@ -152,6 +152,8 @@ def _matrices(here: dict[Exact, int], there: dict[Exact, int]) -> tuple[dict[Exa
     loose: dict[Exact, Hashable] = {}
     straight = transposed = False
     for kind, shape in {*here, *there}:
+        # each pair of shapes once, by its wide one; convolutions are never stored turned, and a square shows
+        # nothing
         if len(shape) != 2 or shape[0] >= shape[1] or kind != "float":
             continue
         wide, tall = (kind, shape), (kind, shape[::-1])

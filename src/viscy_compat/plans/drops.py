@@ -83,15 +83,16 @@ def with_effects(plan: Plan, outside: Sequence[str]) -> Plan:
     outside : Sequence[str]
         The raw keys that stand outside the model.
     """
-    rows = tuple(_with_effect(row, plan.source.layout, outside) for row in plan.operations)
+    rows: list[Operation] = []
+    for row in plan.operations:
+        # a drop that demands a value was filled in by a plan; what stands outside was never the model's
+        if isinstance(row, Drop) and row.holding is None and row.source not in outside:
+            harmless = harmless_reason(row.source, plan.source.layout[row.source])
+            rows.append(row if harmless else row._replace(changes_predictions=True))
+        else:
+            rows.append(row)
     loses = (*plan.loses, *(line for line in losses_of(rows) if line not in plan.loses))
-    return plan._replace(operations=rows, loses=loses)
-
-
-def _with_effect(row: Operation, layout: Layout, outside: Sequence[str]) -> Operation:
-    if not isinstance(row, Drop) or row.holding is not None or row.source in outside:
-        return row
-    return row if harmless_reason(row.source, layout[row.source]) else row._replace(changes_predictions=True)
+    return plan._replace(operations=tuple(rows), loses=loses)
 
 
 def drop_of(name: str, spec: TensorSpec) -> Drop:
@@ -138,15 +139,22 @@ def with_dropped(whole: Checkpoint, lean: Checkpoint, row: Checkpoint, view: Vie
         Its names.
     """
     dropped_keys = tuple(key for key in whole.tensors if key not in lean.tensors)
+    # a copy: the set that was judged stays as it is
     complete = row.without(())
     complete.tensors = {**row.tensors, **{key: whole.tensors[key] for key in dropped_keys}}
     return complete, view._replace(outside=(*view.outside, *dropped_keys), dropped=dropped_keys)
 
 
 def _names_of(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]) -> Iterator[str]:
+    spellings = [pattern]
+    if pattern and re.search(_FOLDED, pattern):
+        # unfold() knows the numbers that reports fold, and no other braces: those are for `parse_hint`, and set aside
+        named_placeholders = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
+        spellings = [each.replace("\0", "{").replace("\1", "}") for each in unfold(named_placeholders)]
     # a name stands for a tensor, or for a module and with it for every tensor below
-    fits = [re.compile(f"(?:{parse_hint(f'{each}=').old.pattern})(?:\\.|$)") for each in _spellings(pattern)]
+    fits = [re.compile(f"(?:{parse_hint(f'{each}=').old.pattern})(?:\\.|$)") for each in spellings]
     names = [name for name in layout if any(fit.match(name) for fit in fits)]
+    # the names of the file go before those that a report has without their prefix
     names = names or [name for name, alias in aliases if any(fit.match(alias) for fit in fits)]
     if not names:
         raise UsageError(
@@ -155,11 +163,3 @@ def _names_of(pattern: str, layout: Layout, aliases: Collection[tuple[str, str]]
             fix="give it as check and inspect print it, from its start",
         )
     return iter(names)
-
-
-def _spellings(pattern: str) -> list[str]:
-    """Unfold the numbers that reports fold; other braces are left to `parse_hint`."""
-    if not pattern or not re.search(_FOLDED, pattern):
-        return [pattern]
-    named_placeholders = re.sub(r"\{([A-Za-z_]\w*)\}", "\0\\1\1", pattern)
-    return [each.replace("\0", "{").replace("\1", "}") for each in unfold(named_placeholders)]

@@ -41,6 +41,7 @@ def float32_of_float8(data: bytes, dtype: str) -> bytes:
     (1.0, -3.0, 448.0)
     """
     if dtype not in _PLANES:
+        # 256 values: a table of each byte of the result turns a file with four calls of translate
         words = [float8_bits(byte, dtype).to_bytes(4, "little") for byte in range(256)]
         _PLANES[dtype] = tuple(bytes(word[plane] for word in words) for plane in range(4))
     wide = bytearray(4 * len(data))
@@ -58,6 +59,7 @@ def float8_bits(byte: int, dtype: str) -> int:
     ('0x3f800000', '0x40000000')
     """
     if dtype == "float8_e8m0fnu":
+        # only an exponent, of bias 127 like that of float32; 0 is 2^-127, which is subnormal there
         return _NAN if byte == 255 else byte << 23 or 1 << 22
     form = _FLOAT8_FORMATS[dtype]
     sign, rest = byte >> 7 << 31, byte & 127

@@ -96,7 +96,10 @@ def reindex(
     before, after = parameters_of(order, stored), parameters_of(plan.target.layout, {})
     origins = {row.target: row.source for row in plan.operations if isinstance(row, Rename | Cast)}
     moves = Moves(before, after=after, origins=origins, layout=plan.source.layout, keys=keys, prefix=prefix)
-    _refuse_changed_shapes(plan, before)
+    for row in plan.operations:
+        # moments would have to change their shape as their parameter does, and nothing here rewrites them
+        if isinstance(row, Reshape | Transpose | Split | Concat) and not {*before}.isdisjoint(sources_of(row)):
+            raise _refusal(f"{sources_of(row)[0]!a} changes its shape")
     replacements: dict[int, Node] = {}
     for optimizer in optimizers:
         follow = _replacements_by_name if _is_named(optimizer) else _replacements_by_position
@@ -104,16 +107,9 @@ def reindex(
     return replacements
 
 
-def _refuse_changed_shapes(plan: Plan, before: Sequence[str]) -> None:
-    """Refuse to leave moments behind whose parameter goes on in another shape."""
-    parameters = set(before)
-    for row in plan.operations:
-        if isinstance(row, Reshape | Transpose | Split | Concat) and parameters.intersection(sources_of(row)):
-            raise _refusal(f"{sources_of(row)[0]!a} changes its shape")
-
-
 def _is_named(optimizer: Mapping[str, Node]) -> bool:
     """Whether an optimizer's state is kept by name; one without state shows it by its groups."""
+    # SGD without momentum has no state at all: then the groups alone tell
     entries = entries_of(optimizer["state"]) or []
     groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
     parameters = _parameter_entries(groups)
@@ -138,6 +134,7 @@ def _replacements_by_name(optimizer: Mapping[str, Node], moves: Moves) -> Iterat
     for name, facts in state.items():
         _verify_shape(facts, spell[name], moves.layout)
     fills = [prefix + name for name, source in zip(moves.after, moves.sources, strict=True) if source is None]
+    # a new parameter needs a group, and with it a learning rate; there is no telling which
     if fills and len(groups) > 1:
         raise _refusal(f"it has {len(groups)} parameter groups, and {fills[0]!a} is new: its group is not known")
     yield id(optimizer["state"]), Dict([item for name in state if name in news for item in (news[name], state[name])])
@@ -230,19 +227,14 @@ def mapping_of_positions(node: Node) -> dict[int, Node] | None:
 def _verify_shape(facts: Node, name: str, layout: Layout) -> None:
     """Make sure that moments have the shape of the parameter that they are said to belong to."""
     for value in (mapping_of(facts) or {}).values():
-        shape = _shape_of(value)
+        if type(value) is not Call or type(value.args) is not tuple or len(value.args) < 4:
+            continue
+        # torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, ...): the third is the shape
+        shape = value.args[2]
+        is_shape = type(shape) is tuple and all(type(size) is int for size in shape)
         # Adam's `step` is a tensor without axes beside the moments
-        if shape not in (None, (), layout[name].shape):
+        if is_shape and shape not in ((), layout[name].shape):
             raise _refusal(f"its state for {name!a} has shape {shape}, and the parameter {layout[name].shape}")
-
-
-def _shape_of(node: Node) -> tuple[int, ...] | None:
-    """Return the shape of a tensor's node; None for others."""
-    if type(node) is not Call or type(node.args) is not tuple or len(node.args) < 4:
-        return None
-    # torch._utils._rebuild_tensor_v2(storage, storage_offset, size, stride, ...): the third is the shape
-    shape = node.args[2]
-    return shape if type(shape) is tuple and all(type(size) is int for size in shape) else None
 
 
 def _refusal(reason: str) -> PlanRefused:

@@ -49,6 +49,7 @@ class ParametrisedModule(NamedTuple):
     @property
     def call(self) -> str:
         """The call that bakes it, for a model called ``model``."""
+        # a line of Python to paste: children of a Sequential are indexed
         owner = re.sub(r"\.(\d+)(?=\.|$)", r"[\1]", f"model.{self.module}" if self.module else "model")
         weight_argument = f', "{self.weight}"' if self.weight != "weight" else ""
         return self.kind.call.format(module=owner, weight=self.weight, named=weight_argument)
@@ -139,7 +140,9 @@ _ADAPTERS: Final = (
     r"^(lora_(?P<side>[AB]|embedding_[AB]|magnitude_vector|E|ranknum)|ia3_l|hada_[wt]\d.*|lokr_[wt]\d.*|oft_[rR]|boft_[Rs]"
     r"|vera_lambda_[bd]|vera_[AB]|randlora_.*|trainable_tokens_delta|adaption_(gate|prompt)|prompt_embeddings)$"
 )
-_BITSANDBYTES: Final = r"\.(weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|SCB|CB)$"
+_BITSANDBYTES: Final = (
+    r"^(?:(?P<module>.*?)\.)??(weight\.(absmax|quant_map|nested_absmax|nested_quant_map|quant_state\..+)|SCB|CB)$"
+)
 _OBSERVED: Final = r"^(?P<module>.*?)\.?\b(activation_post_process|weight_fake_quant|\w*activation_post_process_\d+)\."
 _SLOPED: Final = r"(?i)^(A|p?relu|act|acts|activation|act_fn|non_?lin\w*)_?\d*$"
 _PACKED: Final = ("qweight", "qzeros", "scales", "g_idx")
@@ -179,7 +182,8 @@ def find_parametrisations(layout: Layout) -> tuple[ParametrisedModule, ...]:
         *_norms(modules),
         *_parametrizations(layout, modules),
         *_adapters(layout),
-        *_observers(layout),
+        # what torch.ao hung on modules to watch or to round what passes
+        *_modules_by_pattern(FAKE_QUANT, _OBSERVED, layout),
         *_quantisations(layout, modules),
     )
     # the order of the candidates decides where two would claim a tensor: torch's own forms before those of
@@ -201,11 +205,15 @@ def find_slopes(layout: Layout) -> tuple[ParametrisedModule, ...]:
     >>> [part.module for part in find_slopes({"a.act.weight": TensorSpec((1,)), "a.norm.weight": TensorSpec((8,))})]
     ['a.act']
     """
-    modules = ((module, names) for module, names in _modules(layout).items() if _is_sloped(module, names))
-    return tuple(
-        ParametrisedModule(PRELU, module=module, weight="weight", tensors=(f"{module}.weight",))
-        for module, _ in modules
-    )
+    parts = []
+    for module, names in _modules(layout).items():
+        last = module.rpartition(".")[2]
+        # one vector alone under an activation's name; in a Sequential an activation has a number for a name, and one
+        # number alone is then the only sign
+        alone = [*names] == ["weight"] and len(names["weight"].shape) == 1
+        if alone and (re.match(_SLOPED, last) or (last.isdigit() and names["weight"].shape == (1,))):
+            parts.append(ParametrisedModule(PRELU, module=module, weight="weight", tensors=(f"{module}.weight",)))
+    return tuple(parts)
 
 
 def bake(layout: Layout, parts: tuple[ParametrisedModule, ...]) -> Layout:
@@ -302,6 +310,7 @@ def _parametrization(names: Mapping[str, str], layout: Layout) -> tuple[Parametr
     original = names.get("original", "")
     if {"original0", "original1"} == {*names} and _is_magnitude(layout[names["original0"]], layout[names["original1"]]):
         return WEIGHT_NORM_NEW, names["original1"]
+    # torch names what a parametrization keeps by its place in the list: the first is 0
     if original and "0._u" in names:
         return SPECTRAL_NORM_NEW, original
     if original and "0.base" in names:
@@ -324,9 +333,10 @@ def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
         firsts = {rest.partition(".")[0] for rest in names}
         # a saved copy first: an adapter may hang on it as well
         if firsts & _COPIES == _COPIES:
-            yield _copies(module, names, layout)
+            yield _adapted_module(SAVED_MODULE, module, names, layout, "original_module.")
         elif firsts - {*_HOLDERS}:
-            yield _adapter(module, names, layout)
+            low_rank = any(rest.startswith("lora_") for rest in names)
+            yield _adapted_module(LORA if low_rank else ADAPTER, module, names, layout, "base_layer.")
 
 
 _COPIES: Final = frozenset(("modules_to_save", "original_module"))
@@ -335,35 +345,26 @@ _COPIES: Final = frozenset(("modules_to_save", "original_module"))
 _HOLDERS: Final = ("base_layer", *sorted(_COPIES))
 
 
-def _copies(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
-    """Return a module of which PEFT keeps a trained copy for each adapter beside the original."""
+def _adapted_module(
+    kind: Parametrisation, module: str, names: Mapping[str, str], layout: Layout, holder: str
+) -> ParametrisedModule:
+    """Return a module that PEFT changed, and the plain tensors that its original keeps below a holder."""
     before = f"{module}." if module else ""
-    originals = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("original_module.")}
-    plain = {before + rest: layout[name] for rest, name in originals.items()}
-    return ParametrisedModule(SAVED_MODULE, module=module, weight="", tensors=tuple(names.values()), plain=plain)
+    plain = {
+        before + rest.removeprefix(holder): layout[name] for rest, name in names.items() if rest.startswith(holder)
+    }
+    return ParametrisedModule(kind, module=module, weight="", tensors=tuple(names.values()), plain=plain)
 
 
-def _adapter(module: str, names: Mapping[str, str], layout: Layout) -> ParametrisedModule:
-    before = f"{module}." if module else ""
-    bases = {rest.partition(".")[2]: name for rest, name in names.items() if rest.startswith("base_layer.")}
-    plain = {before + rest: layout[name] for rest, name in bases.items()}
-    low_rank = any(rest.startswith("lora_") for rest in names)
-    return ParametrisedModule(
-        LORA if low_rank else ADAPTER, module=module, weight="", tensors=tuple(names.values()), plain=plain
-    )
-
-
-def _observers(layout: Layout) -> Iterator[ParametrisedModule]:
-    """Yield what ``torch.ao`` hung on modules to watch or to round what passes."""
+def _modules_by_pattern(kind: Parametrisation, pattern: str, layout: Layout) -> Iterator[ParametrisedModule]:
+    """Yield the modules that have tensors whose names fit a pattern with a group ``module``."""
     groups: dict[str, list[str]] = {}
     for name in layout:
-        match = re.match(_OBSERVED, name)
+        match = re.match(pattern, name)
         if match:
-            groups.setdefault(match["module"], []).append(name)
-    yield from (
-        ParametrisedModule(FAKE_QUANT, module=module, weight="", tensors=tuple(names))
-        for module, names in groups.items()
-    )
+            groups.setdefault(match["module"] or "", []).append(name)
+    for module, names in groups.items():
+        yield ParametrisedModule(kind, module=module, weight="", tensors=tuple(names))
 
 
 def _quantisations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec]]) -> Iterator[ParametrisedModule]:
@@ -372,23 +373,8 @@ def _quantisations(layout: Layout, modules: Mapping[str, Mapping[str, TensorSpec
         before = f"{module}." if module else ""
         if {"scale", "zero_point"} <= {*names}:
             yield ParametrisedModule(AO, module=module, weight="", tensors=(f"{before}scale", f"{before}zero_point"))
+        # `scales` alone may be anybody's; with `qweight` it is GPTQ's or AWQ's
         tensors = tuple(before + last for last in (*_PACKED, *_SCALES) if last in names)
         if tensors and ({"qweight", "scales"} <= {*names} or {*_SCALES} & {*names}):
             yield ParametrisedModule(PACKED, module=module, weight="", tensors=tensors)
-    groups: dict[str, list[str]] = {}
-    for name in layout:
-        match = re.search(_BITSANDBYTES, f".{name}")
-        if match:
-            groups.setdefault(f".{name}"[: match.start()].lstrip("."), []).append(name)
-    yield from (
-        ParametrisedModule(BITSANDBYTES, module=module, weight="", tensors=tuple(names))
-        for module, names in groups.items()
-    )
-
-
-def _is_sloped(module: str, names: Mapping[str, TensorSpec]) -> bool:
-    """Whether a module holds one vector alone, under an activation's name, or one number alone."""
-    alone = [*names] == ["weight"] and len(names["weight"].shape) == 1
-    last = module.rpartition(".")[2]
-    # in a Sequential an activation has a number for a name; one weight alone is then the only sign
-    return alone and (bool(re.match(_SLOPED, last)) or (last.isdigit() and names["weight"].shape == (1,)))
+    yield from _modules_by_pattern(BITSANDBYTES, _BITSANDBYTES, layout)

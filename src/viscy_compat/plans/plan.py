@@ -7,7 +7,7 @@ prefixes; source tensors outside the wrapper keep their raw keys, and are droppe
 
 from __future__ import annotations
 
-from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable
+from viscy_compat.annotations import TYPE_CHECKING, Any, Iterable
 from viscy_compat.checkpoint.facts import View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.errors import PlanRefused
@@ -252,7 +252,7 @@ def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:
         return {}
     if isinstance(row, Concat):
         return _result_of_concat(row, specs)
-    return _RESULTS[type(row)](row, specs[0])
+    return _results_of_split(row, specs[0]) if isinstance(row, Split) else _result_of_one(row, specs[0])
 
 
 def inverse_of(plan: Plan) -> Plan:
@@ -274,9 +274,15 @@ def inverse_of(plan: Plan) -> Plan:
     >>> inverse_of(inverse_of(there)) == there
     True
     """
-    reasons = tuple((name, reason) for row in plan.operations for name, reason in _irreversible(row))
+    reasons = []
+    for row in plan.operations:
+        if isinstance(row, Drop) and row.holding is None:
+            reasons.append((row.source, f"it was dropped ({row.reason}), and its numbers are gone"))
+        if isinstance(row, Cast):
+            # its numbers are all there; what a training wrote since need not be any that the narrow type has
+            reasons.append((row.target, "it was cast to float32, and casting back could round what was written since"))
     if reasons:
-        raise PlanRefused(f"the plan cannot be reversed: {list_leftovers(reasons)}", leftovers=reasons)
+        raise PlanRefused(f"the plan cannot be reversed: {list_leftovers(reasons)}", leftovers=tuple(reasons))
     rows = [_inverse(row, plan.source.layout) for row in plan.operations]
     return plan_of(plan.target, plan.source, rows, loses=plan.loses)
 
@@ -332,6 +338,7 @@ def _in_order(rows: Iterable[Operation], source: Layout, target: Layout) -> tupl
     def place_of(row: Operation) -> int:
         if isinstance(row, Drop):
             return drops.get(row.source, last)
+        # a split gives several: it stands where its first one does
         return min((places.get(name, last) for name in targets_of(row)), default=last)
 
     return tuple(sorted(rows, key=place_of))
@@ -370,24 +377,23 @@ def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
     return Cast(row.source, row.target) if is_narrow else row
 
 
-def _result_of_cast(row: Cast, spec: TensorSpec) -> dict[str, TensorSpec] | str:
-    if spec.dtype not in NARROW_FLOATS or row.dtype != "float32":
-        return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
-    return {row.target: TensorSpec(spec.shape, row.dtype)}
-
-
-def _result_of_reshape(row: Reshape, spec: TensorSpec) -> dict[str, TensorSpec] | str:
-    spec_after = TensorSpec(row.shape, spec.dtype)
-    # -1 is "work it out" to torch: a plan states every size
-    if min(row.shape, default=1) < 0 or spec_after.elements != spec.elements:
-        return f"{spec} cannot be reshaped to {row.shape}"
-    return {row.target: spec_after}
-
-
-def _result_of_transpose(row: Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
-    if sorted(row.axes) != list(range(len(spec.shape))):
-        return f"{row.axes} does not permute the axes of {spec}"
-    return {row.target: TensorSpec(tuple(spec.shape[axis] for axis in row.axes), spec.dtype)}
+def _result_of_one(row: Rename | Cast | Reshape | Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
+    """Return what becomes of one tensor that stays one, or the reason why it cannot."""
+    if isinstance(row, Cast):
+        if spec.dtype not in NARROW_FLOATS or row.dtype != "float32":
+            return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
+        return {row.target: TensorSpec(spec.shape, row.dtype)}
+    if isinstance(row, Reshape):
+        spec_after = TensorSpec(row.shape, spec.dtype)
+        # -1 is "work it out" to torch: a plan states every size
+        if min(row.shape, default=1) < 0 or spec_after.elements != spec.elements:
+            return f"{spec} cannot be reshaped to {row.shape}"
+        return {row.target: spec_after}
+    if isinstance(row, Transpose):
+        if sorted(row.axes) != list(range(len(spec.shape))):
+            return f"{row.axes} does not permute the axes of {spec}"
+        return {row.target: TensorSpec(tuple(spec.shape[axis] for axis in row.axes), spec.dtype)}
+    return {row.target: spec}
 
 
 def _results_of_split(row: Split, spec: TensorSpec) -> dict[str, TensorSpec] | str:
@@ -402,6 +408,7 @@ def _results_of_split(row: Split, spec: TensorSpec) -> dict[str, TensorSpec] | s
 
 def _result_of_concat(row: Concat, specs: list[TensorSpec]) -> dict[str, TensorSpec] | str:
     first = specs[0]
+    # all sizes but those along the axis must agree: with the axis at 0 they can be compared as a set
     rest = {_resize(spec.shape, row.axis, 0) if 0 <= row.axis < len(spec.shape) else None for spec in specs}
     if None in rest or len(rest) != 1 or len({spec.dtype for spec in specs}) != 1:
         return f"{' and '.join(map(str, specs))} cannot be joined along axis {row.axis}"
@@ -411,22 +418,6 @@ def _result_of_concat(row: Concat, specs: list[TensorSpec]) -> dict[str, TensorS
 
 def _resize(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
     return (*shape[:axis], size, *shape[axis + 1 :])
-
-
-_RESULTS: dict[type, Callable[[Any, TensorSpec], dict[str, TensorSpec] | str]] = {
-    Rename: lambda row, spec: {row.target: spec},
-    Cast: _result_of_cast,
-    Reshape: _result_of_reshape,
-    Transpose: _result_of_transpose,
-    Split: _results_of_split,
-}
-
-
-def _irreversible(row: Operation) -> Iterable[tuple[str, str]]:
-    if isinstance(row, Drop) and row.holding is None:
-        yield row.source, f"it was dropped ({row.reason}), and its numbers are gone"
-    if isinstance(row, Cast):
-        yield row.target, "it was cast to float32, and casting back could round what was written since"
 
 
 def _inverse(row: Operation, source: Layout) -> Operation:

@@ -106,6 +106,7 @@ def read_plan(path: str) -> Plan:
         if source.size > LONGEST:
             raise PlanRefused(f"{source.size} bytes are too many for a plan; at most {LONGEST} are read", where=path)
         data = source.read(0, source.size)
+    # counted before it is parsed: parsed JSON takes many times the memory of its text
     values = sum(map(data.count, (b":", b",", b"[", b"{")))
     if values > MOST_VALUES:
         raise PlanRefused(f"{values} names and values are too many for a plan; at most {MOST_VALUES} are", where=path)
@@ -136,6 +137,7 @@ def _parse(text: str) -> Any:
 
 def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
+    # json takes the last of two equal names: what a person reads first would count for nothing
     if len(fields) != len(pairs):
         names = [name for name, _ in pairs]
         raise _Malformed(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
@@ -148,6 +150,7 @@ def _refuse_constant(name: str) -> Any:
 
 def _plan(data: Any) -> Plan:
     fields = _fields(data, "the plan", "schema", "source", "target", "operations", optional=("loses",))
+    # True equals 1
     if fields["schema"] is True or fields["schema"] != SCHEMA:
         raise _Malformed(f"the plan has schema {fields['schema']!r}; this version reads {SCHEMA}")
     source, target = _side(fields["source"], "source"), _side(fields["target"], "target")
@@ -235,6 +238,7 @@ def _string(value: Any, what: str) -> str:
 
 
 def _finite(value: Any, what: str) -> float:
+    # true is an int to Python, and no number to a reader
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _Malformed(f"{what} must be a number")
     try:
@@ -369,5 +373,6 @@ def _folded_rows(plan: Plan) -> Iterator[dict[str, Any]]:
         pairs = zip(_FORMATS[op].values, values, strict=True)
         # what is optional is left out where it says nothing
         fields_of_values = {name: value for name, value in pairs if value is not None and value is not False}
+        # a fill has no source: its names are found in the target
         for patterns in fold_rows(rows, there if op == "fill" else here):
             yield {"op": op, **_FORMATS[op].fields_of(patterns), **fields_of_values}

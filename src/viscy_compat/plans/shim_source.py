@@ -246,6 +246,7 @@ def _literals(names: list[str]) -> str:
 
 def _literal(text: str) -> str:
     """Return a Python literal in ASCII."""
+    # names come from the file: a quote in one must not end the literal
     plain = text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
     return f'"{text}"' if plain else ascii(text)
 

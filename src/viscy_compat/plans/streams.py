@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 
-from viscy_compat.annotations import Any, Callable, Iterable, Iterator, Mapping
+from viscy_compat.annotations import Callable, Iterable, Iterator, Mapping
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
@@ -60,53 +60,52 @@ def _tensors_of_row(row: Operation, plan: Plan, stored: Mapping[str, StoredTenso
         return ()
     if isinstance(row, Split):
         return _split(row, plan, stored[row.source])
-    return (_MAKERS[type(row)](row, plan.target.layout[row.target], stored),)
+    return (_tensor_of_row(row, plan.target.layout[row.target], stored),)
 
 
-def _rename(row: Rename, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    tensor = stored[row.source]
-    return TargetTensor(
-        row.target, spec=spec, parts=(tensor,), chunks=lambda reader: reader.chunks(tensor, size=PIECE), same_as=tensor
-    )
-
-
-def _reshape(row: Reshape, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    tensor = stored[row.source]
-    return TargetTensor(row.target, spec=spec, parts=(tensor,), chunks=lambda reader: reader.chunks(tensor, size=PIECE))
-
-
-def _transpose(row: Transpose, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
+def _tensor_of_row(
+    row: Rename | Cast | Reshape | Transpose | Fill | Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]
+) -> TargetTensor:
+    """Return the one tensor that a row makes; nothing is read before its chunks are taken."""
+    if isinstance(row, Fill):
+        return TargetTensor(row.target, spec=spec, parts=(), chunks=lambda reader: repeat(row.value, spec))
+    if isinstance(row, Concat):
+        parts = tuple(stored[name] for name in row.sources)
+        return TargetTensor(
+            row.target, spec=spec, parts=parts, chunks=lambda reader: _interleave(reader, parts, row.axis)
+        )
     whole = stored[row.source]
-    # nothing is moved in memory: the same storage is read in the order of the other strides
-    view = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
-    return TargetTensor(row.target, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(view, size=PIECE))
+    if isinstance(row, Cast):
+        widen = _widener(whole.spec.dtype)
+        return TargetTensor(
+            row.target, spec=spec, parts=(whole,), chunks=lambda reader: map(widen, reader.chunks(whole, size=PIECE))
+        )
+    if isinstance(row, Transpose):
+        # nothing is moved in memory: the same storage is read in the order of the other strides
+        turned = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
+        return _seen_as(row.target, spec, whole, turned)
+    # a rename alone leaves storage and strides as they are: for another shape the elements are packed
+    same = _seen_as(row.target, spec, whole, whole)
+    return same._replace(same_as=whole) if isinstance(row, Rename) else same
+
+
+def _seen_as(name: str, spec: TensorSpec, whole: StoredTensor, view: StoredTensor) -> TargetTensor:
+    """Return a tensor whose bytes are those of a view of a stored one."""
+    return TargetTensor(name, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(view, size=PIECE))
 
 
 def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
     offset = whole.offset
     for name, size in zip(row.targets, row.sizes, strict=True):
         spec = plan.target.layout[name]
-        yield _slice(name, spec, whole, offset)
+        yield _seen_as(name, spec, whole, _other_view(whole, spec, whole.stride, offset))
         # offsets and strides count elements, not bytes
         offset += size * whole.stride[row.axis]
-
-
-def _slice(name: str, spec: TensorSpec, whole: StoredTensor, offset: int) -> TargetTensor:
-    part = _other_view(whole, spec, whole.stride, offset)
-    return TargetTensor(name, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(part, size=PIECE))
 
 
 def _other_view(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:
     """Return another view of the same storage."""
     return StoredTensor(whole.key, spec, whole.storage, stride=stride, offset=offset)
-
-
-def _cast(row: Cast, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    tensor = stored[row.source]
-    widen = _widener(tensor.spec.dtype)
-    return TargetTensor(
-        row.target, spec=spec, parts=(tensor,), chunks=lambda reader: map(widen, reader.chunks(tensor, size=PIECE))
-    )
 
 
 def _widener(dtype: str) -> Callable[[bytes], bytes]:
@@ -116,24 +115,6 @@ def _widener(dtype: str) -> Callable[[bytes], bytes]:
         return lambda data: float32_of_float8(data, dtype)
     return float32_of_float16 if dtype == "float16" else float32_of_bfloat16
 
-
-def _fill(row: Fill, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    return TargetTensor(row.target, spec=spec, parts=(), chunks=lambda reader: repeat(row.value, spec))
-
-
-def _concat(row: Concat, spec: TensorSpec, stored: Mapping[str, StoredTensor]) -> TargetTensor:
-    parts = tuple(stored[name] for name in row.sources)
-    return TargetTensor(row.target, spec=spec, parts=parts, chunks=lambda reader: _interleave(reader, parts, row.axis))
-
-
-_MAKERS: dict[type, Callable[[Any, TensorSpec, Mapping[str, StoredTensor]], TargetTensor]] = {
-    Rename: _rename,
-    Reshape: _reshape,
-    Transpose: _transpose,
-    Cast: _cast,
-    Fill: _fill,
-    Concat: _concat,
-}
 
 # little-endian, like the bytes that they are written among and compared with
 _CODES = {"float32": "<f", "int64": "<q", "int32": "<i", "uint8": "<B", "bool": "<?"}
