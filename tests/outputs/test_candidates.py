@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -57,3 +58,47 @@ def test_what_is_known_is_run_alone() -> None:
     whole = complete(architecture, {"backbone": "resnet10"})
     tried = find_candidates(architecture, whole, {}, (1, 1, 8, 16, 16), {})
     assert (tried.configs, tried.names, tried.passed_over) == ((whole,), (), 0)
+
+
+@pytest.mark.parametrize(
+    ("strides", "sides"),
+    [
+        *product([(2, 2, 2), (1, 2, 2), (2, 1, 2), (1, 1, 2)], [(8, 16, 16), (4, 16, 32), (16, 8, 8)]),
+        (((1, 2, 2), 2, 2), (4, 16, 32)),
+    ],
+)
+def test_the_input_states_the_shape_that_goes_with_any_strides(
+    strides: tuple[Any, ...], sides: tuple[int, ...]
+) -> None:
+    architecture = find("BetaVaeMonai")
+    config = {**MONAI, "in_shape": (2, *sides), "strides": strides, "latent_size": 8, "channels": (4, 6, 8)}
+    whole, shape = complete(architecture, config), (2, 2, *sides)
+    found = infer(architecture, architecture.layout(whole))
+    assert found is not None
+    rows = {row.name: row for row in found.undetermined}
+    tried = find_candidates(architecture, found.config, rows, shape, architecture.outcome(whole, shape).outputs)
+    assert (whole["in_shape"], strides) in [(row["in_shape"], row["strides"]) for row in tried.configs]
+
+
+def test_the_input_states_the_sides_of_a_map_of_another_aspect() -> None:
+    architecture = find("BetaVae25D")
+    config = next(case.config for case in architecture.cases if case.name == "not-square")
+    whole = complete(architecture, config)
+    shape = architecture.input_shape(whole)
+    found = infer(architecture, architecture.layout(whole))
+    assert found is not None
+    rows = {row.name: row for row in found.undetermined}
+    tried = find_candidates(architecture, found.config, rows, shape, architecture.outcome(whole, shape).outputs)
+    assert whole["input_spatial_size"] in [row["input_spatial_size"] for row in tried.configs]
+
+
+def test_strides_of_their_own_along_an_axis_are_run_last() -> None:
+    architecture = find("BetaVaeMonai")
+    whole = complete(architecture, {**MONAI, "strides": (1, 2, 2)})
+    stated = {"in_shape": whole["in_shape"]}
+    found = infer(architecture, architecture.layout(whole), stated)
+    assert found is not None
+    rows = {row.name: row for row in found.undetermined}
+    tried = find_candidates(architecture, found.config, rows, (2, 1, 16, 64, 64), {})
+    assert tried.passed_over
+    assert (1, 2, 2) in [row["strides"] for row in tried.configs]

@@ -514,6 +514,10 @@ class Architecture(ABC):
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return the input that a configuration was made for, with batch size 2."""
 
+    def arguments_of_input(self, shape: tuple[int, ...]) -> Config:
+        """Return the arguments that state the size of the input, as an input of a shape has them."""
+        return {}
+
     @abstractmethod
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say why ``forward`` does not take an input of a shape; empty where it does."""

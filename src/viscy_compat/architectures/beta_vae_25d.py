@@ -575,6 +575,10 @@ class BetaVae25D(stems.StemmedArchitecture):
         """Return a batch of two of the size that the configuration states."""
         return (2, config["in_channels"], config["in_stack_depth"], *config["input_spatial_size"])
 
+    def arguments_of_input(self, shape: tuple[int, ...]) -> Config:
+        """Return ``input_spatial_size``: what was trained on one size is nearly always fed that size."""
+        return {"input_spatial_size": shape[3:]}
+
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say why an input is not taken: the encoder's last map must have the area that the constructor computed.
 

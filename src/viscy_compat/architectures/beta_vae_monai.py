@@ -786,6 +786,10 @@ class BetaVaeMonai(Architecture):
         """Return a batch of two of the shape that the configuration states."""
         return (2, *config["in_shape"])
 
+    def arguments_of_input(self, shape: tuple[int, ...]) -> Config:
+        """Return ``in_shape``: what was trained on one shape is nearly always fed that shape."""
+        return {"in_shape": shape[1:]}
+
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say why an input is not taken: it needs a last map of the area that ``in_shape`` gives.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any, Final
 
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.architectures.inference import Undetermined
+from viscy_compat.architectures.inference import Undetermined, infer
 from viscy_compat.errors import Unbuildable
 
 MOST_RUN: Final = 12
@@ -72,18 +72,49 @@ def find_candidates(
     [(False, 'seg'), (False, 'reg'), (True, 'seg'), (True, 'reg')]
     """
     rows = [row for row in undetermined.values() if row.changes_predictions]
-    footprint = architecture.footprint(config)
-    possible: list[Mapping[str, Any]] = []
-    for combination in islice(_combinations(config, rows), _MOST_TRIED):
-        if _has_footprint(architecture, combination, footprint) and _gives(
-            architecture, combination, input_shape, shapes
-        ):
-            possible.append(combination)
     names = tuple(dict.fromkeys(name for row in rows for name in (row.name, *(row.candidates or ({},))[0])))
+    as_file = _possible(architecture, _combinations(config, rows), config, input_shape, shapes)
+    as_input = _possible(architecture, _as_fed(architecture, config, names, input_shape), config, input_shape, shapes)
+    found = {repr({name: each[name] for name in names}): each for each in (*as_file, *as_input)}
+    # few models have another stride along each axis: such are run where nothing else is possible, or last
+    plain = [each for each in found.values() if not _by_axis(each, names)]
+    possible = [*plain, *filter(lambda each: _by_axis(each, names), as_file if plain else found.values())]
     if not possible:
         return Candidates((config,), names if rows else ())
     configs = tuple(possible[:MOST_RUN])
     return Candidates(configs, names, len(possible) - len(configs))
+
+
+def _possible(
+    architecture: Architecture,
+    combinations: Iterable[Mapping[str, Any]],
+    config: Mapping[str, Any],
+    input_shape: tuple[int, ...],
+    shapes: Mapping[str, tuple[int, ...]],
+) -> list[Mapping[str, Any]]:
+    """Return the combinations that have the layout of the file, and give outputs of these shapes."""
+    footprint = architecture.footprint(config)
+    return [
+        combination
+        for combination in islice(combinations, _MOST_TRIED)
+        if _has_footprint(architecture, combination, footprint)
+        and _gives(architecture, combination, input_shape, shapes)
+    ]
+
+
+def _as_fed(
+    architecture: Architecture, config: Mapping[str, Any], names: Sequence[str], input_shape: tuple[int, ...]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield what is left open where the input that was fed is what the model was made for."""
+    fed = {name: value for name, value in architecture.arguments_of_input(input_shape).items() if name in names}
+    known = {name: value for name, value in config.items() if name not in names}
+    found = infer(architecture, architecture.layout(config), {**known, **fed}) if fed else None
+    if found and not found.contradictions:
+        yield from _combinations(found.config, [row for row in found.undetermined if row.changes_predictions])
+
+
+def _by_axis(config: Mapping[str, Any], names: Sequence[str]) -> bool:
+    return any(isinstance(item, tuple) for name in names if isinstance(config[name], tuple) for item in config[name])
 
 
 def _combinations(config: Mapping[str, Any], rows: list[Undetermined]) -> Iterator[Mapping[str, Any]]:

@@ -10,7 +10,7 @@ from viscy_compat.agreement import Agreement, Alternative, OutputAgreement, Prec
 from viscy_compat.architectures.architecture import Architecture
 from viscy_compat.diagnosis import Identity
 from viscy_compat.errors import PlanRefused, UsageError
-from viscy_compat.layout import printable
+from viscy_compat.layout import printable, spell_count
 from viscy_compat.outputs.alternatives import HIDDEN, judge_alternative, name_alteration, untried
 from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
 from viscy_compat.outputs.candidates import Candidates, find_candidates
@@ -89,7 +89,7 @@ class Inquiry:
         runs += [self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)]
         survivors = [run for run in runs if not run.excluded]
         if not survivors:
-            said = f"the proof failed: {runs[0].excluded}"
+            said = f"the proof failed: {runs[0].excluded}{_not_run(candidates)}"
             return Agreement(self.bench.user.path, Precision(""), refusal=said, code="VC350", passes=self.bench.passes)
         compared, left_out = self._compared_names(survivors[0])
         best = self._nearest(survivors, compared)
@@ -115,6 +115,8 @@ class Inquiry:
             alterations=(*rows, *untried(best.forward.alterations, exact=precision.name == "bytes")),
         )
         agreement = self._with_refusal(agreement, found, best, holds=holds)
+        if agreement.refusal:
+            agreement = agreement._replace(refusal=agreement.refusal + _not_run(candidates))
         if not agreement.refusal and candidates.names:
             settled, left_open = _settle(runs, fates, candidates)
             agreement = agreement._replace(settled=settled, left_open=left_open)
@@ -327,6 +329,12 @@ def _settle(
         else:
             left_open[name] = tuple(values.values())
     return settled, left_open
+
+
+def _not_run(candidates: Candidates) -> str:
+    """Say of a refusal that another configuration could agree; empty where all were run."""
+    more = spell_count(candidates.passed_over, "more configuration", "has", "have")
+    return f"; {more} these shapes, and none of them was run: state what is known" if candidates.passed_over else ""
 
 
 def _what_differs(agreement: Agreement) -> str:
