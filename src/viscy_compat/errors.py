@@ -98,6 +98,12 @@ class PlanRefused(CompatError):
         super().__init__(message, where=where, fix=fix, code=code)
 
 
+class NoPlanFile(PlanRefused):
+    """A file that is no plan was given for one: bad input, where a plan that does not fit the checkpoint is a refusal."""
+
+    exit_code = 2
+
+
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, or another signal to end, while a report was being made.
 

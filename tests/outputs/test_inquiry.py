@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from support.scripted import NOISE, OURS, Scripted, add, draw, inquire, noise, rounded, scale
+from support.scripted import NOISE, OURS, SHAPE, Scripted, add, draw, inquire, noise, rounded, scale
 from viscy_compat.agreement import Agreement
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
@@ -229,6 +229,36 @@ def test_a_model_that_does_not_run_is_a_refusal(tmp_path: Path) -> None:
 
     found = judged(tmp_path, Scripted(broken, {"output": OURS}))
     assert found.refusal == "the proof failed: ValueError: shapes do not fit"
+
+
+@pytest.mark.parametrize("config", [{}, {"in_channels": 3}, {"num_blocks": 6}])
+def test_an_input_that_the_class_does_not_take_is_refused_in_the_words_of_its_rule(
+    tmp_path: Path, config: dict[str, int]
+) -> None:
+    def broken(request: Any) -> Any:
+        raise ValueError("Given groups=1, weight of size [16, 1, 3, 3]")
+
+    rule = find("Unet2d").refusal(complete(find("Unet2d"), config), SHAPE)
+    for ask in (lambda inquiry: inquiry.judge(print), lambda inquiry: inquiry.holds()):
+        inquiry = inquire(tmp_path, Scripted(broken, {"output": OURS}), config=config)
+        if not rule:
+            ask(inquiry)
+            continue
+        with pytest.raises(UsageError, match=rule) as caught:
+            ask(inquiry)
+        assert "Given groups" not in str(caught.value)
+        assert "; save an input that the model takes, such as 2x" in str(caught.value)
+    assert bool(rule) == bool(config)
+
+
+def test_an_input_without_numbers_is_refused(tmp_path: Path) -> None:
+    class Infinite(Scripted):
+        def request(self, message: Any) -> Any:
+            answer = super().request(message)
+            return {**answer, "finite": False} if message["op"] == "outputs" else answer
+
+    with pytest.raises(UsageError, match="input holds NaN or infinity; save an input of numbers"):
+        judged(tmp_path, Infinite(rounded, {"output": OURS}))
 
 
 def test_the_price_is_said_where_it_takes_long(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.plans import plans
-from viscy_compat.errors import CompatError, PlanRefused
+from viscy_compat.errors import CompatError, NoPlanFile, PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Rename
 from viscy_compat.plans import plan_file
@@ -102,6 +102,8 @@ def test_what_a_plan_file_may_not_say_is_refused(case: str) -> None:
     with pytest.raises(PlanRefused, match=re.escape(message)) as caught:
         loads(json.dumps(change(path, value)), where="p.json")
     assert str(caught.value).startswith("p.json: ")
+    # a whole plan that leaves tensors out is refused; everything else is no plan at all
+    assert caught.value.exit_code == (1 if message == "no total plan" else 2)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +117,7 @@ def test_what_a_plan_file_may_not_say_is_refused(case: str) -> None:
     ],
 )
 def test_text_that_is_no_plan_is_refused(text: str, message: str) -> None:
-    with pytest.raises(PlanRefused, match=message):
+    with pytest.raises(NoPlanFile, match=message):
         loads(text)
 
 
@@ -170,10 +172,10 @@ def test_a_plan_file_is_bounded_before_it_is_parsed(tmp_path: Path, monkeypatch:
     read_plan(str(path))
     text = path.read_text()
     monkeypatch.setattr(plan_file, "MOST_VALUES", sum(map(text.count, ":,[{")) - 1)
-    with pytest.raises(PlanRefused, match="names and values are too many for a plan; at most"):
+    with pytest.raises(NoPlanFile, match="names and values are too many for a plan; at most"):
         read_plan(str(path))
     monkeypatch.setattr(plan_file, "LONGEST", len(text) - 1)
-    with pytest.raises(PlanRefused, match="bytes are too many for a plan; at most"):
+    with pytest.raises(NoPlanFile, match="bytes are too many for a plan; at most"):
         read_plan(str(path))
 
 

@@ -88,7 +88,8 @@ class Scripted:
         held = dict(zip([*names, *list(given)[len(names) :]], given.values(), strict=False))
         self.held[message["label"]] = held
         shapes = {name: [list(SHAPE), "float32"] for name in held}
-        return {"outputs": shapes, "draws": self.draws, "seconds": 0.0, "alterations": list(self.alterations)}
+        alterations = list(self.alterations)
+        return {"outputs": shapes, "draws": self.draws, "seconds": 0.0, "finite": True, "alterations": alterations}
 
     def _compared(self, name: str, message: Mapping[str, Any]) -> dict[str, Any]:
         expected, (base, *others) = self.expected[name], [self.held[label][name] for label in message["labels"]]

@@ -10,7 +10,7 @@ from typing import Any
 from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.layout import printable
 from viscy_compat.outputs.differences import Discrepancies, Products
-from viscy_compat.outputs.user_file import INNER, UserOutputs
+from viscy_compat.outputs.user_file import INNER, INPUT, UserOutputs
 from viscy_compat.workers.worker import Worker
 
 
@@ -29,7 +29,7 @@ class Forward:
     """What one forward pass gave: shapes by name in order, inner ones included, or the error that ended it.
 
     ``draws`` says whether it took numbers from the generator; ``alterations`` lists small changes that the model has a
-    place for.
+    place for; ``stage`` is where the error came, ``build`` or ``forward``.
     """
 
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
@@ -37,6 +37,7 @@ class Forward:
     seconds: float = 0.0
     alterations: tuple[dict[str, Any], ...] = ()
     error: str = ""
+    stage: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class Bench:
             }
         )
         try:
-            return _forward(answer)
+            return _forward(answer, self.user.path)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             raise _misshapen() from error
 
@@ -129,11 +130,14 @@ def _misshapen() -> WorkerFailed:
     return WorkerFailed("gave an answer of the wrong shape", where="the candidate worker", code="VC603")
 
 
-def _forward(answer: Mapping[str, Any]) -> Forward:
+def _forward(answer: Mapping[str, Any], path: str) -> Forward:
     error = answer.get("error")
     if error:
         first = str(error["message"]).strip().partition("\n")[0][:200]
-        return Forward(error=printable(f"{error['type']}: {first}" if first else str(error["type"])))
+        said = printable(f"{error['type']}: {first}" if first else str(error["type"]))
+        return Forward(error=said, stage=str(error["stage"]))
+    if not answer["finite"]:
+        raise UsageError(f"{INPUT} holds NaN or infinity", where=path, fix="save an input of numbers")
     return Forward(
         shapes={str(name): tuple(int(size) for size in shape) for name, (shape, _) in answer["outputs"].items()},
         draws=bool(answer["draws"]),

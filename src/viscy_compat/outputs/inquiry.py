@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from viscy_compat.agreement import Agreement, Alternative, OutputAgreement, Precision
-from viscy_compat.architectures.architecture import Architecture
+from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.diagnosis import Identity
 from viscy_compat.errors import PlanRefused, UsageError
 from viscy_compat.layout import printable, spell_count
@@ -16,7 +16,7 @@ from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
 from viscy_compat.outputs.candidates import Candidates, find_candidates
 from viscy_compat.outputs.differences import Discrepancies
 from viscy_compat.outputs.precision import explains, find_precision
-from viscy_compat.outputs.user_file import INNER
+from viscy_compat.outputs.user_file import INNER, refuse_unfit
 from viscy_compat.stated import spell
 
 SEEDED_ALIKE: Final = 1e-5
@@ -74,6 +74,7 @@ class Inquiry:
         """Whether the outputs are those of the configuration as it is, in whatever precision."""
         run = self._run_candidate("one plan", self.build.config)
         if run.excluded:
+            self._refuse_input(run)
             return False
         compared, _ = self._compared_names(run)
         found = self._compare([run.label], compared).differences
@@ -89,6 +90,7 @@ class Inquiry:
         runs += [self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)]
         survivors = [run for run in runs if not run.excluded]
         if not survivors:
+            self._refuse_input(runs[0])
             said = f"the proof failed: {runs[0].excluded}{_not_run(candidates)}"
             return Agreement(self.bench.user.path, Precision(""), refusal=said, code="VC350", passes=self.bench.passes)
         compared, left_out = self._compared_names(survivors[0])
@@ -144,6 +146,17 @@ class Inquiry:
             return CandidateRun(label, config, forward, forward.error)
         return CandidateRun(label, config, forward, self._other_shape(forward))
 
+    def _refuse_input(self, run: CandidateRun) -> None:
+        """Say in the words of the shape rule why a model that was built did not run on the input, where the rule knows."""
+        # what was not built has a configuration that the rule may not understand
+        if run.forward.stage != "forward":
+            return
+        user, config = self.bench.user, complete(self.architecture, run.config)
+        why = self.architecture.refusal(config, user.input_shape)
+        if why:
+            taken = "x".join(map(str, self.architecture.input_shape(config)))
+            raise UsageError(why, where=user.path, fix=f"save an input that the model takes, such as {taken}")
+
     def _other_shape(self, forward: Forward) -> str:
         tensors, names = self.bench.user.tensors, _output_names(forward)
         wanted = [name for name in tensors if name in self.architecture.outputs or name in names]
@@ -153,6 +166,7 @@ class Inquiry:
                 where=self.bench.user.path,
                 fix=f"name them {', '.join(names)}",
             )
+        refuse_unfit(self.bench.user, wanted)
         for name in wanted:
             shape = forward.shapes.get(name)
             if shape != tensors[name].shape:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,12 @@ INNER: Final = "modules/"
 """What stands before the name of a module whose output was saved, too."""
 
 STATEABLE: Final = tuple(name for name in PRECISIONS if name != "bytes")
+
+FLOATS: Final = ("float32", "float64", "float16", "bfloat16")
+"""What an output may be saved in: a model of ours gives floats, and float8 keeps too few digits to tell two models apart."""
+
+_REAL: Final = (*FLOATS, "bool", "uint8", "int8", "int16", "int32", "int64")
+"""What an input and outputs of modules may be saved in: masks, counts and images of a camera are inputs too."""
 
 _MAKING: Final = ("device", "seed", "torch", "timm", "monai", "cudnn")
 _LONGEST: Final = 100
@@ -87,6 +93,9 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
         Where the file cannot be read.
     """
     found = open_checkpoint(path)
+    # the worker reads nothing else
+    if found.format != "safetensors":
+        raise UsageError("is no safetensors file", where=path, fix="save an input and outputs with save_file")
     specs = {name: tensor.spec for name, tensor in found.tensors.items()}
     if INPUT not in specs or len(specs) < 2:
         raise UsageError(f"needs the tensor {INPUT!r} and an output", where=path, fix="save both with save_file")
@@ -94,6 +103,7 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
     empty = next((name for name, spec in specs.items() if not spec.elements), None)
     if empty is not None:
         raise UsageError(f"{printable(empty)} holds no numbers", where=path, fix="save an input and outputs with some")
+    _refuse_unreal(specs, path)
     metadata = found.metadata or {}
     return UserOutputs(
         path=os.path.abspath(path),
@@ -105,6 +115,38 @@ def read_user_outputs(path: str, *, precision: str = "") -> UserOutputs:
         seed=_seed(metadata.get("seed", ""), path),
         made={name: printable(metadata[name][:_LONGEST]) for name in _MAKING if metadata.get(name)},
     )
+
+
+def _refuse_unreal(specs: Mapping[str, TensorSpec], path: str) -> None:
+    for name, spec in specs.items():
+        if spec.dtype not in _REAL and (name == INPUT or name.startswith(INNER)):
+            raise UsageError(
+                f"{printable(name)} is {spec.dtype}, and no model here takes or gives that",
+                where=path,
+                fix=f"save it as one of {', '.join(FLOATS)}",
+            )
+
+
+def refuse_unfit(user: UserOutputs, names: Iterable[str]) -> None:
+    """Refuse outputs that no model can have given for the input, whatever its configuration.
+
+    Raises
+    ------
+    UsageError
+        Where one is not of floats, has no axes, or is of another batch than the input.
+    """
+    for name in names:
+        spec, batch = user.tensors[name], user.input_shape[:1]
+        if spec.dtype not in FLOATS:
+            said, fix = f"is {spec.dtype}", f"save what the model gave, as one of {', '.join(FLOATS)}"
+        elif not spec.shape:
+            said, fix = "is one number without axes", "save the whole tensor that the model gave"
+        elif batch and spec.shape[:1] != batch:
+            said = f"holds a batch of {spec.shape[0]}, and the input one of {batch[0]}"
+            fix = "save the input and the outputs of one forward pass"
+        else:
+            continue
+        raise UsageError(f"{printable(name)} {said}", where=user.path, fix=fix)
 
 
 def read_precision(text: str, where: str) -> str:

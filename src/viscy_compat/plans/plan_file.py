@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 
 from viscy_compat.annotations import Any, Callable, Iterator, Mapping
-from viscy_compat.errors import PlanRefused
+from viscy_compat.errors import NoPlanFile, PlanRefused
 from viscy_compat.layout import Layout, TensorSpec
 from viscy_compat.matching.patterns import NameIndex, fold_rows, unfold_row
 from viscy_compat.named import NamedTuple
@@ -72,20 +72,22 @@ def loads(text: str, *, where: str = "plan") -> Plan:
 
     Raises
     ------
+    NoPlanFile
+        Not JSON, a field that is unknown, missing, repeated or of the wrong type, a pattern that matches nothing, or a
+        layout that does not have the digest that the file states.
     PlanRefused
-        Not JSON, a field that is unknown, missing, repeated or of the wrong type, a pattern that matches nothing, a
-        layout that does not have the digest that the file states, or a plan that is not total.
+        A plan that is not total.
 
     Examples
     --------
     >>> loads("{}", where="plan.json")
     Traceback (most recent call last):
-    viscy_compat.errors.PlanRefused: plan.json: the plan has no field 'schema'
+    viscy_compat.errors.NoPlanFile: plan.json: the plan has no field 'schema'; remap --write-plan writes one
     """
     try:
         return _plan(_parse(text))
     except _Malformed as error:
-        raise PlanRefused(str(error), where=where) from error
+        raise NoPlanFile(str(error), where=where, fix=_FIX) from error
     except PlanRefused as error:
         raise PlanRefused(error.message, where=where, leftovers=error.leftovers) from error
 
@@ -95,8 +97,8 @@ def read_plan(path: str) -> Plan:
 
     Raises
     ------
-    PlanRefused
-        As `loads`; also where the file is longer than `LONGEST`.
+    NoPlanFile, PlanRefused
+        As `loads`; the former also where the file is longer than `LONGEST`, or no text.
     UnreadableCheckpoint
         Where there is no such regular file.
     """
@@ -104,17 +106,19 @@ def read_plan(path: str) -> Plan:
 
     with ByteSource(path) as source:
         if source.size > LONGEST:
-            raise PlanRefused(f"{source.size} bytes are too many for a plan; at most {LONGEST} are read", where=path)
+            raise NoPlanFile(f"{source.size} bytes are too many for a plan; at most {LONGEST} are read", where=path)
         data = source.read(0, source.size)
     # counted before it is parsed: parsed JSON takes many times the memory of its text
     values = sum(map(data.count, (b":", b",", b"[", b"{")))
     if values > MOST_VALUES:
-        raise PlanRefused(f"{values} names and values are too many for a plan; at most {MOST_VALUES} are", where=path)
+        raise NoPlanFile(f"{values} names and values are too many for a plan; at most {MOST_VALUES} are", where=path)
     try:
         return loads(data.decode("utf-8"), where=path)
     except UnicodeDecodeError as error:
-        raise PlanRefused("this is not UTF-8 text, so no plan", where=path) from error
+        raise NoPlanFile("this is not UTF-8 text, so no plan", where=path, fix=_FIX) from error
 
+
+_FIX = "remap --write-plan writes one"
 
 _BOUND, _RANK = 1 << 63, 64
 """torch holds sizes in 63 bits, and at most 64 of them."""

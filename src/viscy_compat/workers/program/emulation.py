@@ -215,7 +215,8 @@ class Gallery:
         held = {**outputs, **{f"modules/{name}": tensor for name, tensor in inner.items()}}
         self.held[request["label"]] = held
         told = {name: [list(tensor.shape), str(tensor.dtype)[len("torch.") :]] for name, tensor in held.items()}
-        answer = {"outputs": told, "draws": drawn, "seconds": seconds}
+        finite = bool(torch.isfinite(x).all())
+        answer = {"outputs": told, "draws": drawn, "seconds": seconds, "finite": finite}
         if request.get("list"):
             answer["alterations"] = list(alterations(module, x.shape[1] if x.dim() > 1 else 1))
         return answer
