@@ -12,7 +12,8 @@ import os
 from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.commands.sources import add_sources, options_of, refuse_strange, teller
+from viscy_compat.commands.idle_flags import OLD_CODE, WITHOUT_A_CLONE, IdleFlags, refuse_idle
+from viscy_compat.commands.sources import PACKAGE, add_sources, options_of, refuse_strange, teller
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
 _OLD = ("repo", "rev", "wheel", "trust_repo", "legacy_python")
-_NEW = ("candidate", "candidate_python", "jobs")
+_NEW = ("candidate", "candidate_python", "jobs", "timeout")
+_HUNTING = ("--profile", "--examples", "--law", "--waivers", "--seed", "--jobs", "--timeout")
+_USUAL = {"--profile": "dev", "--jobs": 2, "--candidate": PACKAGE}
+_IDLE = (
+    IdleFlags(("--input",), lambda given: given.plot, "beside --plot, which draws every input"),
+    IdleFlags(
+        (*_HUNTING, *OLD_CODE, "--recorded", "--allow-recorded", "--candidate", "--candidate-python"),
+        lambda given: given.plot or given.ask or given.input,
+        "beside --ask, --input and --plot, which ask the shape rule and run no model",
+    ),
+    WITHOUT_A_CLONE,
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,6 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Answer a question, draw a map, or hunt."""
+    refuse_idle(arguments, _IDLE, _USUAL)
     if arguments.plot:
         return _plot(arguments)
     if arguments.beside:

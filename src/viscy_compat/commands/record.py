@@ -7,6 +7,7 @@ candidate is frozen as a new generation. With --class and --cases any class of a
 from __future__ import annotations
 
 from viscy_compat.annotations import TYPE_CHECKING
+from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, IdleFlags, refuse_idle
 from viscy_compat.commands.sources import interpreter, teller
 from viscy_compat.errors import UsageError
 from viscy_compat.references.own_classes import record_class
@@ -16,6 +17,19 @@ from viscy_compat.report import emit
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+_IDLE = (
+    IdleFlags(
+        ("--repo", "--trust-repo", "--legacy-python"),
+        lambda given: given.target or given.candidate,
+        "beside --class and --candidate, which record a package of today",
+    ),
+    IdleFlags(
+        ("--candidate-python",),
+        lambda given: not (given.target or given.candidate),
+        "without --candidate or --class: old code runs under --legacy-python",
+    ),
+    WITHOUT_A_CLONE,
+)
 _OPTIONS = (
     "repo",
     "trust_repo",
@@ -53,6 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Record and say what has changed."""
+    refuse_idle(arguments, _IDLE)
     if arguments.target or arguments.cases:
         if not (arguments.target and arguments.cases) or arguments.classes:
             fix = "record --class viscy_models.unet:Unet3d --cases cases.toml --candidate src"

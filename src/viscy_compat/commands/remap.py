@@ -8,6 +8,7 @@ from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.commands.check import add_expectations, add_statements, statements_of
+from viscy_compat.commands.idle_flags import IdleFlags, refuse_idle
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
@@ -74,6 +75,19 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_statements(parser)
 
 
+_IDLE = (
+    IdleFlags(
+        ("--repo", "--legacy-python"), lambda given: not given.prove, "without --prove, which runs the old class"
+    ),
+    IdleFlags(("--force",), lambda given: given.in_place, "beside --in-place, which keeps every FILE.bak"),
+    IdleFlags(
+        ("--force",),
+        lambda given: not (given.out or given.write_plan or given.shim),
+        "where nothing is written (-o, --write-plan, --shim)",
+    ),
+)
+
+
 def run(arguments: Namespace) -> int:
     """Remap one file and report."""
     if arguments.from_ledger is not None:
@@ -84,6 +98,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError("no file was given", fix="viscy-compat remap FILE -o OUT, or --from-ledger LEDGER -o FOLDER/")
     arguments.path = public_name(arguments.path)
     _refuse_empty_names(arguments)
+    refuse_idle(arguments, _IDLE)
     _refuse_odd_paths(arguments)
     question = RemapRequest(
         arguments.path,
@@ -166,7 +181,11 @@ _OF_ONE_FILE = {
     "--write-plan": "write_plan",
     "--shim": "shim",
     "--prove": "prove",
+    "--repo": "repo",
+    "--legacy-python": "legacy_python",
     "--expect": "expect",
+    "--expect-precision": "expect_precision",
+    "--card": "card",
     "--state-dict": "state_dict",
     "--hint": "hint",
     "--drop": "drop",

@@ -35,6 +35,7 @@ from viscy_compat.strategies import MOST_ELEMENTS, buildable, configurations, in
 from viscy_compat.waivers import Waiver, judge_waivers, table_of
 from viscy_compat.workers.candidate import PACKAGE, read_candidate
 from viscy_compat.workers.sides import Pair, Progress, Setup, sides
+from viscy_compat.workers.worker import WorkerLimits
 
 PROFILES = {"dev": 20, "ci": 100, "release": 1000}
 """Examples of the laws that need no torch. Building laws get a fifth as many cases, probes a twentieth."""
@@ -246,6 +247,7 @@ def explore(
     candidate_python: str | None = None,
     legacy_python: str | None = None,
     jobs: int = 2,
+    timeout: float | None = None,
     waivers: Iterable[Waiver] = (),
     progress: Progress | None = None,
     pair: Pair | None = None,
@@ -266,7 +268,7 @@ def explore(
         Which laws; all by default.
     repo, rev, wheel, trust_repo
         Where the old code comes from; see `viscy_compat.old_code.origin.Wanted`.
-    candidate, candidate_python, legacy_python, jobs, pair
+    candidate, candidate_python, legacy_python, jobs, timeout, pair
         As in `viscy_compat.verify`.
     waivers : Iterable[Waiver], optional
         Accepted differences; a law that one of them is about does not count where it breaks. Rows about anything else
@@ -296,7 +298,8 @@ def explore(
         if any(law.kind != "rules" for law in amount.laws):
             olds = resolve(architectures, origin)
             tell("starting one worker for each side (torch, timm, MONAI)")
-            setup = Setup(legacy_python, candidate_python, jobs=jobs, pair=pair)
+            limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
+            setup = Setup(legacy_python, candidate_python, limits, jobs=jobs, pair=pair)
             both = stack.enter_context(sides(setup, package))
         results: list[Exploration] = []
         try:

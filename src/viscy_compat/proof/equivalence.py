@@ -103,6 +103,10 @@ def verify(
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel=wheel, recorded=recorded, trust=trust_repo)
+    # the gate hands its flags on to every stage, and brings its own workers
+    if recorded and pair is None and (legacy_python or save_evidence):
+        flag = "--legacy-python" if legacy_python else "--save-evidence"
+        raise UsageError(f"{flag} changes nothing beside --recorded, which runs no old code", fix="leave it out")
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs, device=device, pair=pair)
     if device == "cuda":
