@@ -213,6 +213,26 @@ def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_bytes_that_are_put_before_others_are_brought_to_the_disc_meanwhile_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The headers of a torch file are written first, up to its end, and the bytes of its tensors between them."""
+    asked, fsync = threading.Event(), os.fsync
+
+    def noted(descriptor: int) -> None:
+        asked.set()
+        fsync(descriptor)
+
+    monkeypatch.setattr("viscy_compat.rewrite.disc_sync.STRIDE", 1)
+    monkeypatch.setattr(os, "fsync", noted)
+    with open_output(str(tmp_path / "new"), "refuse") as output:
+        output.settle()
+        for position in (100, 0):
+            asked.clear()
+            output.write_at(position, b"new")
+            assert asked.wait(60)
+
+
 def test_sweeping_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     assert sweep(str(tmp_path / "no")) == []
 

@@ -7,11 +7,11 @@ from threading import Event, Thread
 from viscy_compat.annotations import Callable
 
 STRIDE = 8 << 20
-"""Bytes after which a growing file is brought to the disc once more."""
+"""Bytes after which a file that is being written is brought to the disc once more."""
 
 
 class DiscSync:
-    """A thread that brings a growing file to the disc, time and again.
+    """A thread that brings a file to the disc, time and again, while it is being written.
 
     Waiting for the disc once at the end takes as long as the copy itself; this way nearly all of it happens meanwhile.
 
@@ -21,19 +21,23 @@ class DiscSync:
         Waits until the disc has what was written so far; may raise OSError.
     """
 
-    __slots__ = ("_error", "_next", "_stopped", "_sync", "_thread", "_wanted")
+    __slots__ = ("_behind", "_error", "_stopped", "_sync", "_thread", "_wanted")
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        self._sync, self._next, self._stopped = sync, STRIDE, False
+        self._sync, self._behind, self._stopped = sync, 0, False
         self._error: OSError | None = None
         self._wanted = Event()
         self._thread = Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def reach(self, position: int) -> None:
-        """Be told how much was written; every few megabytes are worth a round."""
-        if position >= self._next:
-            self._next = position + STRIDE
+    def count(self, nbytes: int) -> None:
+        """Be told how much was written, wherever in the file; every few megabytes are worth a round.
+
+        Two threads that count at once may lose one's bytes: the round comes a block later.
+        """
+        self._behind += nbytes
+        if self._behind >= STRIDE:
+            self._behind = 0
             self._wanted.set()
 
     def finish(self) -> None:

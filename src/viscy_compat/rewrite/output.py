@@ -61,12 +61,13 @@ class Output:
 
     def write_at(self, position: int, data: bytes | memoryview) -> None:
         """Write bytes to their place; several threads may, where the system has ``pwrite``."""
+        nbytes = len(data)
         while data:
             # the system may take less than it is given
             count = _write_at(self._descriptor, data, position)
             data, position = data[count:], position + count
         if self._disc is not None:
-            self._disc.reach(position)
+            self._disc.count(nbytes)
 
     def free_bytes(self) -> int | None:
         """Return how many bytes the disc has left for us; None where the system does not tell."""
