@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 from viscy_compat.errors import UsageError
 from viscy_compat.fleet.judging import AuditQuestion, judge_shard
 from viscy_compat.fleet.target import Target
+from viscy_compat.interrupts import ENDING
 
 SHARD: Final = 8
 """Files of one task on this machine: a killed run loses at most these, and handing one over costs 0.2 ms."""
@@ -110,15 +111,23 @@ class Cores:
 
 @contextmanager
 def held_interrupts() -> Iterator[None]:
-    """Let Ctrl-C wait: processes start in here, and inherit that; one that is hit while it starts prints a traceback."""
+    """Let signals that end us wait: processes start in here, and inherit that until they begin.
+
+    One that is hit while it starts prints a traceback, and so does one whose parent turns away before it has handed over
+    what a process starts from.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _ending())
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _ending() -> set[int]:
+    return {int(getattr(signal, name)) for name in ENDING if hasattr(signal, name)}
 
 
 def _pool(jobs: int) -> ProcessPoolExecutor:
@@ -131,6 +140,8 @@ def _pool(jobs: int) -> ProcessPoolExecutor:
 def begin_worker() -> None:
     """Leave Ctrl-C to the parent, and end when it is gone: a worker that waits for work would never notice."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ending() - {signal.SIGINT})
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
