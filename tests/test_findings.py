@@ -58,12 +58,12 @@ from viscy_compat.gating.check import complaint_about
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
 from viscy_compat.layout import Layout, TensorSpec
+from viscy_compat.old_code import cases as old_cases
 from viscy_compat.old_code import origin
 from viscy_compat.old_code.git import from_git
 from viscy_compat.old_code.origin import Wanted, resolve
 from viscy_compat.old_code.tree import OldTree
 from viscy_compat.outputs.verdict import findings_about
-from viscy_compat.proof import equivalence
 from viscy_compat.readiness import examine
 from viscy_compat.references import records
 from viscy_compat.references.agreement import compare_recorded
@@ -656,7 +656,7 @@ def noted(blobs: dict[str, str]) -> Codes:
         patch.setattr(origin, "from_git", lambda *_, **__: made_up_tree("git", blobs))
         old = resolve([find("BetaVae25D")], Wanted(repo="a clone"))["BetaVae25D"]
     assert old.proven == (not old.strange)
-    return {finding.code for finding in equivalence._notes(old, find("BetaVae25D"))}
+    return {finding.code for finding in old_cases.unproven(old, find("BetaVae25D"))}
 
 
 def unproven(path: Path) -> Codes:

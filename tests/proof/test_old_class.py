@@ -12,9 +12,10 @@ import pytest
 
 from support.old_checkpoints import make
 from viscy_compat.architectures import find
+from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.errors import PlanRefused
-from viscy_compat.proof.old_class import _verdicts
+from viscy_compat.proof.old_class import _compare_normalised, _verdicts
 from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput
 from viscy_compat.workers.arrays import read_arrays, write_arrays
 
@@ -91,3 +92,21 @@ def test_every_output_is_compared_with_or_without_a_name_and_none_may_be_missing
         verdicts(tmp_path, [image, mask], [image, replace(mask, digest="another")])
     with pytest.raises(PlanRefused, match="2 outputs of the old class, 1 of the new one"):
         verdicts(tmp_path, [image, mask], [image])
+
+
+def test_projections_are_compared_at_length_1_and_one_that_is_no_number_is_none(tmp_path: Path) -> None:
+    """The largest of several differences does not show a NaN that is not the first of them."""
+    files = {
+        "old": [0.6, 0.8, 0.0, 0.0],
+        "new": [3.0, 4.0, 0.0, 0.0],
+        "far": [3.0, 4.1, 0, 0],
+        "wild": [3, 4, 0, float("nan")],
+    }
+    for name, numbers in files.items():
+        write_arrays(tmp_path / name, {"eval/0": ((2, 2), array("f", numbers))})
+    old, new, far, wild = (open_checkpoint(str(tmp_path / name)) for name in files)
+    assert "brought to length 1" in _compare_normalised("projection", old, new, "eval/0", "eval/0")
+    with pytest.raises(PlanRefused, match=r"projection, normalised, differs by 0\.00"):
+        _compare_normalised("projection", old, far, "eval/0", "eval/0")
+    with pytest.raises(PlanRefused, match="projection, normalised, differs by nan"):
+        _compare_normalised("projection", old, wild, "eval/0", "eval/0")

@@ -17,6 +17,7 @@ _LOOK: Final = Limits(opcodes=200_000, memo=100_000, depth=1_000, pickle_bytes=4
 """Only the names that would be called are looked for, in a file that is no checkpoint: less is worth reading than
 of one."""
 
+# pickles in a row (torch's old streams have five) and records of an archive that are looked into; names in one message
 _PICKLES, _RECORDS, _SHOWN = 16, 64, 4
 
 
@@ -63,13 +64,9 @@ def _uses_in(data: bytes) -> Iterator[GlobalUse]:
 
 def _pickles(source: ByteSource) -> Iterator[bytes]:
     """Yield what may be pickles in a file: the file itself, or the records of an archive."""
-    if source.read(0, min(4, source.size)) == b"PK\x03\x04":
-        yield from _records(source)
-    else:
+    if source.read(0, min(4, source.size)) != b"PK\x03\x04":
         yield _without_array_header(source.read(0, min(source.size, _LOOK.pickle_bytes)))
-
-
-def _records(source: ByteSource) -> Iterator[bytes]:
+        return
     from viscy_compat.checkpoint.zip_archive import ZipArchive
 
     budget = _LOOK.pickle_bytes
@@ -81,6 +78,7 @@ def _records(source: ByteSource) -> Iterator[bytes]:
                 return
             yield _without_array_header(archive.read(name, _LOOK.pickle_bytes))
     except UnreadableCheckpoint:
+        # the file is refused already; what an archive that lies would call, nobody can say
         return
 
 

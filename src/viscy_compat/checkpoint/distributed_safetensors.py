@@ -33,8 +33,13 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
     names = shard_names(folder)
     if len(names) > limits.shards:
         raise beyond(limits, "shards", len(names), f"{len(names)} files", where=folder)
+    # every place before any reading: a link that leads out of the folder is refused at once
     places = {name: place_of_shard(folder, name, where=folder) for name in names}
-    shards = {name: _read_part(place, limits) for name, place in places.items()}
+    shards = {}
+    for name, place in places.items():
+        with ByteSource(place) as source:
+            shards[name] = read_safetensors(source, limits)
+            source.verify_unchanged()
     chunks = _chunks_by_key(shards, folder)
     tensors = {key: _whole_tensor(key, parts, folder) for key, parts in chunks.items()}
     unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
@@ -49,13 +54,6 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
         storages=_storages(shards),
         findings=tuple(unreadable_findings(unreadable)),
     )
-
-
-def _read_part(place: str, limits: Limits) -> Checkpoint:
-    with ByteSource(place) as source:
-        part = read_safetensors(source, limits)
-        source.verify_unchanged()
-    return part
 
 
 def _storages(shards: Mapping[str, Checkpoint]) -> dict[str, Storage]:

@@ -109,7 +109,12 @@ class _FolderReader:
         entries, paths = _entries_of(own.root, source.path, self.limits)
         self.refuse_safetensors(entries)
         _refuse_overlaps(entries, self.folder)
-        leaves = [(paths.get(key) or _usual_path(key), self.node(key, entry)) for key, entry in entries.items()]
+        leaves = []
+        for key, entry in entries.items():
+            # a planner may leave no paths: then the part before the first dot is the dictionary, if it is the usual one
+            first, _, rest = key.partition(".")
+            usual: _KeyPath = (first, rest) if rest and first == "state_dict" else (key,)
+            leaves.append((paths.get(key) or usual, self.node(key, entry)))
         root = _tree(leaves, self.folder)
         self.add_lightning_record(root)
         file = DecodedFile(
@@ -286,22 +291,19 @@ def _read_entry(key: str, node: Node, where: str, limits: Limits) -> _MetadataEn
     if type(node) is Call and is_global(node.function, f"{_RECORDS}BytesStorageMetadata"):
         return _MetadataEntry(None, {}, {})
     fields = _fields(node)
-    spec = TensorSpec(_shape(fields.get("size"), where, limits), _dtype(fields.get("properties"), key, where))
+    # the state of TensorProperties is a tuple, and in torch 2.0 a dictionary
+    properties = fields.get("properties")
+    state = properties.state if type(properties) is Call else None
+    dtype = state[0] if type(state) is tuple and state else _fields(properties).get("dtype")
+    if type(dtype) is not Global or dtype.module != "torch":
+        _refuse_metadata(where, f"no dtype is stated for {key[:80]!a}")
+    spec = TensorSpec(_shape(fields.get("size"), where, limits), dtype.name)
     sizes = {}
     chunks: Any = fields.get("chunks")
     for chunk in chunks if type(chunks) is list else ():
         of = _fields(chunk)
         sizes[_shape(of.get("offsets"), where, limits)] = _shape(of.get("sizes"), where, limits)
     return _MetadataEntry(spec, {}, sizes)
-
-
-def _dtype(properties: Node, key: str, where: str) -> str:
-    """Return the dtype of torch's TensorProperties, whose state is a tuple, and in torch 2.0 a dictionary."""
-    state = properties.state if type(properties) is Call else None
-    dtype = state[0] if type(state) is tuple and state else _fields(properties).get("dtype")
-    if type(dtype) is not Global or dtype.module != "torch":
-        _refuse_metadata(where, f"no dtype is stated for {key[:80]!a}")
-    return dtype.name
 
 
 def _shape(node: Node, where: str, limits: Limits) -> tuple[int, ...]:
@@ -346,12 +348,6 @@ def _place_of(node: Node) -> _KeyPath:
     return tuple(str(part) if at == 0 else part for at, part in enumerate(parts)) if sound else ()
 
 
-def _usual_path(key: str) -> _KeyPath:
-    """Return the place of an entry whose planner left none: the part before the first dot, where it is a usual one."""
-    first, _, rest = key.partition(".")
-    return (first, rest) if rest and first == "state_dict" else (key,)
-
-
 def _tree(leaves: list[tuple[_KeyPath, Node]], folder: str) -> Dict:
     """Return the dictionary that was saved."""
     root: dict[str | int, Any] = {}
@@ -368,19 +364,17 @@ def _tree(leaves: list[tuple[_KeyPath, Node]], folder: str) -> Dict:
 
 
 def _dictionary_of(branch: dict[str | int, Any]) -> Dict:
-    nodes = {name: _branch_node(value) if type(value) is dict else value for name, value in branch.items()}
+    nodes: dict[str | int, Node] = {}
+    for name, value in branch.items():
+        below = _dictionary_of(value) if type(value) is dict else value
+        # numbers from 0 on, without a gap, are the places of a list
+        if type(value) is dict and set(value) == set(range(len(value))):
+            by_place = dict(zip(below.entries[::2], below.entries[1::2], strict=True))
+            below = [by_place[place] for place in range(len(by_place))]
+        nodes[name] = below
     if type(groups := nodes.get("param_groups")) is list:
         nodes["state"] = _state_by_position(nodes.get("state"), groups)
     return Dict([part for entry in nodes.items() for part in entry])
-
-
-def _branch_node(branch: dict[str | int, Any]) -> Node:
-    """Return the node of a branch; numbers from 0 on, without a gap, are the places of a list."""
-    node = _dictionary_of(branch)
-    if set(branch) != set(range(len(branch))):
-        return node
-    entries = dict(zip(node.entries[::2], node.entries[1::2], strict=True))
-    return [entries[place] for place in range(len(entries))]
 
 
 def _state_by_position(state: Node, groups: list[Node]) -> Node:

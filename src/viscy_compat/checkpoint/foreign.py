@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os.path import splitext
+
 from viscy_compat.annotations import Final, Literal
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path
@@ -81,20 +83,17 @@ def foreign(head: bytes, path: str, size: int, tail: bytes = b"") -> UnreadableC
             "the file is empty", where=path, fix="fetch it again: the download or the save did not finish", code="VC405"
         )
     for magic, what, fix in _MAGIC:
+        if head.startswith(magic) and fix.endswith(" -dc"):
+            # into a file with a name of its own: gunzip takes no .ckpt, whatever is in it
+            stem, ending = splitext(path)
+            is_packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
+            out = quote_path(stem if is_packed else f"{stem}.unpacked{ending}")
+            return _foreign_file(path, what, f"unpack it first: {fix} {quote_path(path)} > {out}")
         if head.startswith(magic):
-            return _foreign_file(path, what, _unpack_command(fix, path) if fix.endswith(" -dc") else fix)
+            return _foreign_file(path, what, fix)
     if tail.endswith(_TABLE_END):
         return _foreign_file(path, "the index of a TensorFlow checkpoint", _TENSORFLOW)
     return _by_content(head, path)
-
-
-def _unpack_command(program: str, path: str) -> str:
-    """Return the command that unpacks a file whatever its name is: gunzip takes no .ckpt."""
-    import os
-
-    stem, ending = os.path.splitext(path)
-    is_packed = ending.lower() in (".gz", ".bz2", ".xz", ".zst", ".lz4")
-    return f"unpack it first: {program} {quote_path(path)} > {quote_path(stem if is_packed else f'{stem}.unpacked{ending}')}"
 
 
 def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
@@ -127,13 +126,11 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
         return _foreign_file(
             path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
         )
-    if text.startswith(b"[") and _is_ini(text):
-        return _foreign_file(path, "an INI file (a configuration)", "give a checkpoint file")
-    if text.startswith((b"{", b"[")):
-        return _foreign_file(path, "a JSON file", "give a checkpoint, or the '*.index.json' of a sharded one")
-    if _is_text(head):
-        first_words = head[:40].decode("utf-8", "replace").split("\n")[0].strip()
-        return _foreign_file(path, f"a text file, which begins with {first_words!a}", "give a checkpoint file")
+    if what := _kind_of_text(head, text):
+        fix = (
+            "give a checkpoint, or the '*.index.json' of a sharded one" if "JSON" in what else "give a checkpoint file"
+        )
+        return _foreign_file(path, what, fix)
     return UnreadableCheckpoint(
         f"no checkpoint format begins with the bytes {head[:8].hex(' ')}",
         where=path,
@@ -159,12 +156,25 @@ def _xml(head: bytes) -> tuple[str, str]:
     return "an XML file", "give a checkpoint file"
 
 
-def _is_ini(text: bytes) -> bool:
-    """Say whether a text begins with the name of a section, as no JSON does."""
+def _kind_of_text(head: bytes, text: bytes) -> str:
+    """Say what a text is: a configuration, JSON, or what it begins with; nothing where the bytes are no text."""
     line, _, rest = text.partition(b"\n")
     name = line.strip()[1:-1]
-    begins = line.strip().endswith(b"]") and name.replace(b"_", b"").replace(b".", b"").replace(b"-", b"").isalpha()
-    return begins and name not in (b"true", b"false", b"null") and (not rest.strip() or b"=" in rest or b":" in rest)
+    # the name of a section, as no JSON begins with: a list of one word holds it in quotes, or is one of the three
+    is_section = line.strip().endswith(b"]") and name.translate(None, b"_.-").isalpha()
+    has_settings = not rest.strip() or b"=" in rest or b":" in rest
+    if text.startswith(b"[") and is_section and has_settings and name not in (b"true", b"false", b"null"):
+        return "an INI file (a configuration)"
+    if text.startswith((b"{", b"[")):
+        return "a JSON file"
+    try:
+        # the end of what was read may lie within a letter
+        letters = head[:400].decode("utf-8", "strict" if len(head) <= 400 else "ignore")
+    except UnicodeDecodeError:
+        return ""
+    first_words = head[:40].decode("utf-8", "replace").split("\n")[0].strip()
+    is_text = all(letter.isprintable() or letter in "\r\n\t" for letter in letters)
+    return f"a text file, which begins with {first_words!a}" if is_text else ""
 
 
 def foreign_pickle(path: str) -> ForeignPickle:
@@ -221,11 +231,3 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
 
 def _foreign_file(path: str, what: str, fix: str) -> UnreadableCheckpoint:
     return UnreadableCheckpoint(f"this is {what}", where=path, fix=fix, code="VC406")
-
-
-def _is_text(head: bytes) -> bool:
-    try:
-        text = head[:400].decode("utf-8", "strict" if len(head) <= 400 else "ignore")
-    except UnicodeDecodeError:
-        return False
-    return all(char.isprintable() or char in "\r\n\t" for char in text)

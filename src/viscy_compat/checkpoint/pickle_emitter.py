@@ -204,14 +204,13 @@ class _Emitter:
     def _object(self, node: Call) -> _Steps:
         yield node.function
         yield node.args
-        self._finish(node, b"R" if node.kind == "reduce" else b"\x81", 2)
-
-    def _with_keywords(self, node: Call) -> _Steps:
-        self._needs(4)
-        yield node.function
-        yield node.args
-        yield () if node.kwargs is ABSENT else node.kwargs
-        self._finish(node, b"\x92", 3)
+        if node.kind == "newobj_ex":
+            # keyword arguments came with protocol 4
+            self._needs(4)
+            yield () if node.kwargs is ABSENT else node.kwargs
+            self._finish(node, b"\x92", 3)
+        else:
+            self._finish(node, b"R" if node.kind == "reduce" else b"\x81", 2)
 
     def _instance(self, node: Call) -> _Steps:
         """INST and OBJ are protocol 0 and 1: instances of Python 2's old classes."""
@@ -265,7 +264,7 @@ _CONTAINERS: dict[type, Callable[[_Emitter, Any], _Steps]] = {
 _CALLS: dict[str, Callable[[_Emitter, Call], _Steps]] = {
     "reduce": _Emitter._object,
     "newobj": _Emitter._object,
-    "newobj_ex": _Emitter._with_keywords,
+    "newobj_ex": _Emitter._object,
     "inst": _Emitter._instance,
     "obj": _Emitter._instance,
 }

@@ -466,7 +466,10 @@ class _Machine:
             self.stack.append(raw)
 
     def unicode_line(self) -> None:
-        self.stack.append(str(_undo_unicode_escapes(self.line()), "utf-8", "surrogatepass"))
+        try:
+            self.stack.append(str(self.line(), "raw-unicode-escape"))
+        except UnicodeDecodeError as error:
+            raise BrokenPickle("a text has a broken escape") from error
 
     def short_unicode(self) -> None:
         self.stack.append(str(self.take_counted(_U8, 1), "utf-8", "surrogatepass"))
@@ -719,13 +722,6 @@ def _undo_escapes(text: bytes) -> bytes:
         return escape_decode(text)[0]
     except ValueError as error:
         raise BrokenPickle("a string has a broken escape") from error
-
-
-def _undo_unicode_escapes(text: bytes) -> bytes:
-    try:
-        return str(text, "raw-unicode-escape").encode("utf-8", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise BrokenPickle("a text has a broken escape") from error
 
 
 _OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}

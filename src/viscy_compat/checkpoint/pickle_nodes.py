@@ -163,9 +163,15 @@ def entries_of(node: Node) -> list[Node] | None:
     """
     if type(node) is Dict:
         return node.entries
-    if type(node) is Call and type(node.function) is Global and node.function.path in _MAPPINGS:
-        return _given_entries(node) if node.entries is None else node.entries
-    return None
+    if type(node) is not Call or type(node.function) is not Global or node.function.path not in _MAPPINGS:
+        return None
+    if node.entries is not None:
+        return node.entries
+    # entries given to the constructor: OrderedDict([["a", 1], ...]), as Python 2 wrote it
+    pairs = node.args[0] if type(node.args) is tuple and len(node.args) == 1 else None
+    if type(pairs) is list and all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs):
+        return [item for pair in pairs for item in pair]
+    return []
 
 
 _MAPPINGS: Final = frozenset(
@@ -177,15 +183,6 @@ _MAPPINGS: Final = frozenset(
         "torch.nn.modules.container.OrderedDict",
     }
 )
-
-
-def _given_entries(call: Call) -> list[Node]:
-    """Entries given to the constructor: ``OrderedDict([["a", 1], ...])``, as Python 2 wrote it."""
-    if type(call.args) is not tuple or len(call.args) != 1 or type(call.args[0]) is not list:
-        return []
-    pairs = call.args[0]
-    well_formed = all(type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs)
-    return [item for pair in pairs for item in pair] if well_formed else []
 
 
 def mapping_of(node: Node) -> dict[str, Node] | None:

@@ -84,7 +84,11 @@ class _Plainer:
         path = node.function.path if type(node.function) is Global else "?"
         if path.rpartition(".")[2] in _PATHS and all(type(part) is str for part in node.args):
             return "/".join(part.rstrip("/\\") for part in node.args) or "/"
-        entries = _held_by_subclass(node)
+        entries = node.entries
+        # a subclass of dict: protocols 0 and 1 give its entries to the function that rebuilds it
+        is_rebuilt = any(is_global(node.function, f"{module}._reconstructor") for module in ("copy_reg", "copyreg"))
+        if is_rebuilt and len(node.args) == 3 and type(node.args[2]) is Dict:
+            entries = node.args[2].entries
         if entries:
             return self.mapping(entries, depth)
         if type(node.state) is Dict:
@@ -92,14 +96,6 @@ class _Plainer:
         if node.kind == "reduce" and len(node.args) == 1 and type(node.args[0]) in (str, int, float, tuple, list):
             return self.value(node.args[0], depth - 1)
         return f"<{path}>"
-
-
-def _held_by_subclass(node: Call) -> list[Node] | None:
-    """Return the entries of a subclass of dict, which protocols 0 and 1 give to the function that rebuilds it."""
-    rebuilt = is_global(node.function, "copy_reg._reconstructor") or is_global(node.function, "copyreg._reconstructor")
-    if rebuilt and len(node.args) == 3 and type(node.args[2]) is Dict:
-        return node.args[2].entries
-    return node.entries
 
 
 def absolute_paths(entries: Mapping[str, Node], *, most: int = 200) -> tuple[str, ...]:

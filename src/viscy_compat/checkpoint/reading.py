@@ -48,7 +48,10 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
     """Read an open file of any format but a folder."""
     source.keep(0, source.size if source.size <= _WHOLE else _HEAD)
     head = source.read(0, min(source.size, _HEAD))
-    if _is_safetensors(head, source.size):
+    # eight bytes of length before JSON, or bytes that could be: the reader says what is wrong with them. What begins
+    # like a zip archive is one unless that length is true, too
+    length, most = int.from_bytes(head[:8], "little"), source.size if head[:2] == b"PK" else max(source.size, 1 << 27)
+    if len(head) > 8 and head[8:].lstrip()[:1] == b"{" and length <= most:
         return _read_safetensors(source, head, limits, address)
     if head.startswith(b"PK\x03\x04"):
         if source.path.endswith(".distcp"):
@@ -151,12 +154,3 @@ def _is_pickle(head: bytes) -> bool:
     return (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2) or head.startswith(
         (b"L119547037146038801333356L\n", b"I119547037146038801333356\n")
     )
-
-
-def _is_safetensors(head: bytes, size: int) -> bool:
-    """Say whether eight bytes of length stand before JSON, or could: the reader says what is wrong with it.
-
-    A zip archive is one only where the length is true, too.
-    """
-    length, most = int.from_bytes(head[:8], "little"), size if head[:2] == b"PK" else max(size, 1 << 27)
-    return len(head) > 8 and head[8:].lstrip()[:1] == b"{" and length <= most

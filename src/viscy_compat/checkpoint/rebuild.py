@@ -161,7 +161,11 @@ class Rebuilder:
         """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
         if type(node) is Persistent:
             return UnreadableTensor(key, "VC441", "a bare storage, without a shape")
-        if type(node) is not Call or _is_value(key, node):
+        if type(node) is not Call:
+            return None
+        # no tensor: a plain value, or the extra state of a module, whatever made it
+        path = node.function.path if type(node.function) is Global else ""
+        if path in _VALUES or (key.rpartition(".")[2] == _EXTRA_STATE and path not in TENSOR_FUNCTIONS):
             return None
         try:
             return self._any_tensor(key, node)
@@ -191,14 +195,7 @@ class Rebuilder:
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
             raise view if isinstance(view, NotExact) else NotExact("VC440", "no storage where one should be")
-        # what has no dtype counts bytes; `_rebuild_tensor_v3` states the dtype of the tensor itself
-        stored = "uint8" if view.dtype == "untyped" else view.dtype
-        dtype = stored if arity != 7 else _dtype_of(args[6])
-        itemsize = ITEMSIZES.get(dtype)
-        if itemsize is None:
-            _refuse_tensor("VC441", f"a quantised tensor ({dtype})")
-        if len(args) > arity:
-            _without_flags(args[arity])
+        dtype = _dtype_of(args, arity, view)
         shape, stride, offset = sizes_of(args[2], self._limits), sizes_of(args[3], self._limits), args[1]
         if not is_count(offset):
             _refuse_tensor("VC440", "an offset that is no number, negative, or beyond 63 bits")
@@ -254,17 +251,25 @@ class Rebuilder:
         return tensor
 
 
-def _is_value(key: str, node: Call) -> bool:
-    """Whether an entry is no tensor: a plain value, or the extra state of a module, whatever made it."""
-    path = node.function.path if type(node.function) is Global else ""
-    extra = key.rpartition(".")[2] == _EXTRA_STATE and path not in TENSOR_FUNCTIONS
-    return extra or path in _VALUES
-
-
-def _dtype_of(node: Node) -> str:
-    if type(node) is Global and node.module == "torch" and node.name in ITEMSIZES:
-        return node.name
-    _refuse_tensor("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if type(node) is Global else "no dtype")
+def _dtype_of(args: tuple[Node, ...], arity: int, view: StorageView) -> str:
+    """Return the dtype of a tensor, whose bytes must be its values."""
+    # what has no dtype counts bytes; `_rebuild_tensor_v3` states the dtype of the tensor itself
+    dtype = "uint8" if view.dtype == "untyped" else view.dtype
+    if arity == 7:
+        node = args[6]
+        if type(node) is not Global or node.module != "torch" or node.name not in ITEMSIZES:
+            unknown = type(node) is Global
+            _refuse_tensor("VC441", f"an unknown dtype ({ascii(node.path)[1:-1]})" if unknown else "no dtype")
+        dtype = node.name
+    if dtype not in ITEMSIZES:
+        _refuse_tensor("VC441", f"a quantised tensor ({dtype})")
+    flags = args[arity] if len(args) > arity else None
+    # lazily conjugated or negated: torch turns the values only where something reads them
+    if flags is not None and (
+        type(flags) is not Dict or len(flags.entries) > 8 or any(item is True for item in flags.entries[1::2])
+    ):
+        _refuse_tensor("VC441", "a lazily conjugated or negated tensor")
+    return dtype
 
 
 def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
@@ -285,11 +290,3 @@ def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
         if type(size) is not int or not 0 <= size < BOUND:
             _refuse_tensor("VC440", "a size or stride that is no number, negative, or beyond 63 bits")
     return node
-
-
-def _without_flags(metadata: Node) -> None:
-    """Refuse lazily conjugated or negated tensors: their bytes are not their values."""
-    if metadata is None:
-        return
-    if type(metadata) is not Dict or len(metadata.entries) > 8 or any(item is True for item in metadata.entries[1::2]):
-        _refuse_tensor("VC441", "a lazily conjugated or negated tensor")

@@ -116,13 +116,8 @@ def _role(name: Global, computed: bool) -> Literal["data", "class", "call"]:
     if path in _BOUND_METHODS:
         # A bound method is pickled as getattr(object, name); what matters is whether the result is called.
         return "call" if computed else "class"
-    if name.use != "called":
-        return "class"
-    return "class" if _looks_like_a_class(name) else "call"
-
-
-def _looks_like_a_class(name: Global) -> bool:
-    """Say whether a called name is a class of some package, by its spelling; those of Python itself do not count."""
+    # a called name is taken for a class by its spelling; Python's own classes open files and start programs, too
     package = name.module.partition(".")[0]
     python = package in sys.stdlib_module_names or package in ("__builtin__", "nt", "posix", "commands")
-    return not python and all(part.lstrip("_")[:1].isupper() for part in name.name.split("."))
+    is_class = not python and all(part.lstrip("_")[:1].isupper() for part in name.name.split("."))
+    return "class" if name.use != "called" or is_class else "call"

@@ -100,7 +100,14 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
     if raw.count(b":") > 2 * most or raw.count(b",") > 8 * most:
         _refuse_header(path, "it repeats without end", code)
     try:
-        value = _parse_unique(raw)
+        text = str(raw, "utf-8")
+        value: Any = json.loads(text, parse_constant=_refuse_constant)
+        # The parser keeps the last of two equal names. A name stands before each colon of an object, so as many names
+        # as colons right behind a quote mean that there are none; only where the counts differ, objects are built pair
+        # by pair, which takes twice as long.
+        colons, rows = raw.count(b":"), value.values() if type(value) is dict else ()
+        if colons != raw.count(b'":') or colons != len(rows) + sum(len(row) for row in rows if type(row) is dict):
+            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise UnreadableCheckpoint(
@@ -109,22 +116,6 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
     if type(value) is not dict:
         _refuse_header(path, "the header is no JSON object", code)
     return value
-
-
-def _parse_unique(raw: bytes) -> Any:
-    """Return what a JSON text says; ValueError where it is none, or has a name twice.
-
-    The parser keeps the last of two equal names. A name stands before each colon of an object, so as many names as
-    colons right behind a quote mean that there are none; only where the counts differ, objects are built pair by pair,
-    which takes twice as long.
-    """
-    text = str(raw, "utf-8")
-    value = json.loads(text, parse_constant=_refuse_constant)
-    colons = raw.count(b":")
-    rows = value.values() if type(value) is dict else ()
-    if colons == raw.count(b'":') == len(rows) + sum(len(row) for row in rows if type(row) is dict):
-        return value
-    return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

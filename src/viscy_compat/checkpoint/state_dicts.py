@@ -231,7 +231,11 @@ class _ModuleWalk:
         """Take a module's own entries, and return its children, last one first."""
         children = mapping_of(state.get("_modules")) or {}
         before = len(self.entries)
-        self.entries.extend((prefix + name, value) for name, value in _own_entries(state))
+        # as Module.state_dict: parameters before buffers, without what is None and what was registered as not persistent
+        unsaved = _texts(state.get("_non_persistent_buffers_set"))
+        parameters, buffers = mapping_of(state.get("_parameters")) or {}, mapping_of(state.get("_buffers")) or {}
+        own = [*parameters.items(), *((name, value) for name, value in buffers.items() if name not in unsaved)]
+        self.entries.extend((prefix + name, value) for name, value in own if value is not None)
         self._left -= 1 + len(state) + len(children) + len(self.entries) - before
         if id(node) in self._open:
             raise UnreadableCheckpoint(
@@ -246,13 +250,6 @@ class _ModuleWalk:
             raise beyond(self._limits, "tensors", enough, "the modules hold many entries", where=self._where)
         self._open.add(id(node))
         return list(reversed(children.items()))
-
-
-def _own_entries(state: dict[str, Node]) -> Iterator[tuple[str, Node]]:
-    unsaved = _texts(state.get("_non_persistent_buffers_set"))
-    parameters, buffers = mapping_of(state.get("_parameters")) or {}, mapping_of(state.get("_buffers")) or {}
-    yield from ((name, value) for name, value in parameters.items() if value is not None)
-    yield from ((name, value) for name, value in buffers.items() if value is not None and name not in unsaved)
 
 
 def _texts(node: Node) -> frozenset[str]:

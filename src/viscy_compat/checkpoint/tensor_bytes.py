@@ -203,7 +203,9 @@ def damaged_storage(storage: Storage) -> UnreadableCheckpoint:
 
 
 _HELD = 64 << 20
+"""Bytes of a strided tensor that are held at once: those of the models here have a few, and a hostile one any number."""
 _OPEN = 400
+"""Files that are open at once: Linux allows a process 1024 descriptors, and others need some."""
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """Unsigned, by size: the order of bytes is turned round without reading a number, so that a NaN stays what it is."""
 

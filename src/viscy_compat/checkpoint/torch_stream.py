@@ -45,10 +45,13 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
         _refuse_stream(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)
     end = max((view.storage.start + view.storage.size for view in storages.values()), default=keys.end)
+    # the facts about the machine are unpickled too: what they mention counts like what the object mentions
+    names = tuple({name.path: name for name in (*main.globals, *machine.globals)}.values())
+    computed = machine.computed or main.computed
     file = DecodedFile(
         source=source,
         format="torch-legacy",
-        pickle=_with_names_of(main, machine),
+        pickle=main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=computed),
         storages={id(node): _view_of(node, storages) for node in main.persistents},
         records={},
         versions={"archive": str(_PROTOCOL)},
@@ -56,13 +59,6 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
         trailing=source.size - end,
     )
     return checkpoint_of(file, limits, address)
-
-
-def _with_names_of(main: DecodedPickle, machine: DecodedPickle) -> DecodedPickle:
-    """Return the main pickle with the names that the facts about the machine mention: those are unpickled too."""
-    names = tuple({name.path: name for name in (*main.globals, *machine.globals)}.values())
-    calls_results = machine.computed or main.computed
-    return main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=calls_results)
 
 
 class _Pickles:
@@ -85,26 +81,22 @@ class _Pickles:
             raise foreign_pickle(self._source.path) from error
 
     def next(self) -> DecodedPickle:
+        where, whole = self._source.path, self._source.size
         while True:
             try:
-                where, whole = self._source.path, self._source.size
                 pickle = decode(self._window, self._limits, start=self._at, where=where, whole=whole)
             except EndOfData as error:
-                if len(self._window) == self._source.size:
-                    raise _cut_stream(self._source.path) from error
-                self._grow()
+                length = len(self._window)
+                if length == whole:
+                    raise _cut_stream(where) from error
+                if length - self._at > self._limits.pickle_bytes:
+                    what = f"a pickle has more than {self._limits.pickle_bytes} bytes"
+                    raise beyond(self._limits, "pickle_bytes", whole, what, where=where) from error
+                # by four: all that was decoded in vain is a third of the last try
+                self._window += self._source.read(length, min(3 * length, whole - length))
             else:
                 self._at = pickle.end
                 return pickle
-
-    def _grow(self) -> None:
-        # by four: all that was decoded in vain is a third of the last try
-        size = min(4 * len(self._window), self._source.size)
-        if len(self._window) - self._at > self._limits.pickle_bytes:
-            most = self._source.size
-            what = f"a pickle has more than {self._limits.pickle_bytes} bytes"
-            raise beyond(self._limits, "pickle_bytes", most, what, where=self._source.path)
-        self._window += self._source.read(len(self._window), size - len(self._window))
 
 
 class _Root(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
-from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, FileFacts, Storage, ZipEntry
+from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
 from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
@@ -128,22 +128,21 @@ def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
 
 def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:
     has_crcs, file = archive.has_crcs, archive.source.facts
-    return {name: _storage_of_entry(entry, order, has_crcs, file) for name, entry in archive.entries.items()}
-
-
-def _storage_of_entry(entry: ZipEntry, order: ByteOrder, has_crcs: bool, file: FileFacts) -> Storage:
-    crc = entry.crc if has_crcs else None
-    return Storage(
-        entry.name,
-        file,
-        start=-1,
-        size=entry.size,
-        dtype="uint8",
-        byte_order=order,
-        crc=crc,
-        nbytes=entry.nbytes,
-        entry=entry,
-    )
+    return {
+        name: Storage(
+            name,
+            file,
+            # the local header says where the bytes begin, and is not read before they are
+            start=-1,
+            size=entry.size,
+            dtype="uint8",
+            byte_order=order,
+            crc=entry.crc if has_crcs else None,
+            nbytes=entry.nbytes,
+            entry=entry,
+        )
+        for name, entry in archive.entries.items()
+    }
 
 
 def start_in_file(window: ByteWindow, storage: Storage) -> None:

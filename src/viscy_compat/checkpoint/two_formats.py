@@ -40,7 +40,12 @@ def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
     """
     if head.startswith(b"PK\x03\x04") or _ends_like_a_zip(source):
         _refuse_both(source.path, "a zip archive")
-    if _acts_like_a_pickle(source, head, limits.pickle_bytes):
+    window, acts = head, begins_to_act(head, _LOOK)
+    # None: what was looked at is the beginning of a pickle, and what it does lies further on
+    while acts is None and len(window) < min(source.size, limits.pickle_bytes):
+        window += source.read(len(window), min(3 * len(window), source.size - len(window)))
+        acts = begins_to_act(window, _LOOK)
+    if acts:
         _refuse_both(source.path, "a pickle")
 
 
@@ -92,15 +97,6 @@ def _states_its_sum(block: bytes) -> bool:
     rest = block[:148] + b" " * 8 + block[156:]
     negative = sum(256 for byte in rest if byte > 127)
     return sum_on_file in (sum(rest), sum(rest) - negative)
-
-
-def _acts_like_a_pickle(source: ByteSource, head: bytes, most: int) -> bool:
-    window = head
-    while True:
-        acts = begins_to_act(window, _LOOK)
-        if acts is not None or len(window) >= min(source.size, most):
-            return bool(acts)
-        window += source.read(len(window), min(3 * len(window), source.size - len(window)))
 
 
 def _ends_like_a_zip(source: ByteSource) -> bool:

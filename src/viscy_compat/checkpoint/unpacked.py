@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from viscy_compat.annotations import Final
 from viscy_compat.checkpoint.byte_source import ByteSource
@@ -39,13 +40,14 @@ def read_unpacked(folder: str, limits: Limits, address: str | None, *, path: str
             raise beyond(limits, "pickle_bytes", source.size, what, where=source.path)
         pickle = decode_record(source.read(0, source.size), limits, source.path)
         source.verify_unchanged()
-    keys = {key for node in pickle.persistents if (key := _storage_key(node)) is not None}
+    keys = set()
+    for node in pickle.persistents:
+        # an id that is not torch's is said of the tensor that has it
+        with suppress(NotExact):
+            keys.add(storage_id(node)[0])
     if len(keys) > limits.entries:
         raise beyond(limits, "entries", len(keys), f"{len(keys)} storages", where=path)
-    order = _byte_order(folder)
-    records = {
-        f"{DATA}/{key}": record for key in sorted(keys) if (record := _storage_in_file(folder, key, order)) is not None
-    }
+    records = _storages_below(folder, sorted(keys))
     file = DecodedFile(
         source=source,
         format="unpacked-torch",
@@ -60,20 +62,17 @@ def read_unpacked(folder: str, limits: Limits, address: str | None, *, path: str
     return checkpoint_of(file, limits, address)
 
 
-def _storage_key(node: object) -> str | None:
-    try:
-        return storage_id(node)[0]  # type: ignore[arg-type]
-    except NotExact:
-        return None
-
-
-def _storage_in_file(folder: str, key: str, order: ByteOrder) -> Storage | None:
-    """Return the file of a storage; None where there is none, which is then told of the tensors that need it."""
-    place = os.path.join(folder, DATA, key)
-    if os.path.basename(key) != key or not os.path.isfile(place) or os.path.islink(place):
-        return None
-    with ByteSource(place) as source:
-        return Storage(f"{DATA}/{key}", source.facts, start=0, size=source.size, dtype="uint8", byte_order=order)
+def _storages_below(folder: str, keys: list[str]) -> dict[str, Storage]:
+    """Return the files of storages by their names; one that is missing is said of the tensors that need it."""
+    order, storages = _byte_order(folder), {}
+    for key in keys:
+        name, place = f"{DATA}/{key}", os.path.join(folder, DATA, key)
+        # a key is a stranger's word, and a link leads anywhere: neither may lead out of the folder
+        if os.path.basename(key) == key and os.path.isfile(place) and not os.path.islink(place):
+            with ByteSource(place) as source:
+                size = source.size
+                storages[name] = Storage(name, source.facts, start=0, size=size, dtype="uint8", byte_order=order)
+    return storages
 
 
 def _byte_order(folder: str) -> ByteOrder:

@@ -26,18 +26,17 @@ def tensors_beside_a_gap(tensors: Iterable[StoredTensor]) -> list[str]:
     by_storage: dict[Storage, list[StoredTensor]] = {}
     for tensor in tensors:
         by_storage.setdefault(tensor.storage, []).append(tensor)
-    gaps = [storage for storage, row in by_storage.items() if _bytes_in_use(row) < storage.nbytes]
-    return [tensor.key for storage in gaps for tensor in by_storage[storage]]
-
-
-def _bytes_in_use(tensors: list[StoredTensor]) -> int:
-    """Return how many bytes of their storage tensors use at most."""
-    places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in tensors}.values()
-    union, end = 0, 0
-    for first, last in sorted(map(_span, places)):
-        union += max(last - max(first, end), 0)
-        end = max(end, last)
-    return min(union, sum(map(_distinct, places)))
+    keys: list[str] = []
+    for storage, row in by_storage.items():
+        # tied weights are one place, however many names they have
+        places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in row}.values()
+        union, end = 0, 0
+        for first, last in sorted(map(_span, places)):
+            union += max(last - max(first, end), 0)
+            end = max(end, last)
+        if min(union, sum(map(_distinct, places))) < storage.nbytes:
+            keys += (tensor.key for tensor in row)
+    return keys
 
 
 def _span(tensor: StoredTensor) -> tuple[int, int]:

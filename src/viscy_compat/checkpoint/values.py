@@ -26,9 +26,11 @@ from viscy_compat.checkpoint.pickle_nodes import (
 from viscy_compat.checkpoint.plain import plain
 from viscy_compat.checkpoint.rebuild import is_tensor
 
+# bounds for hostile graphs: hyper-parameters nest a few levels deep, and have some hundreds of values
 _DEPTH: Final = 32
 _MOST: Final = 20_000
 _MOST_ELEMENTS: Final = 4096
+# no argument of a model is larger than a size, which torch holds in 63 bits
 _MOST_BITS: Final = 63
 _CODES: Final = {
     "b1": "?",
@@ -150,7 +152,12 @@ class _ValueReader:
         if shape is None or count > _MOST_ELEMENTS or (fortran and len(shape) > 1):
             return Unread("a numpy array that is not read")
         flat = [self.value(item, depth - 1) for item in data] if type(data) is list else _numbers(dtype, data, count)
-        return Unread("a numpy array that is not read") if flat is None or len(flat) != count else _nest(flat, shape)
+        if flat is None or len(flat) != count:
+            return Unread("a numpy array that is not read")
+        # lists within lists, from the innermost axis outwards; an array of no axis is its one element
+        for size in reversed(shape[1:]):
+            flat = [flat[place : place + size] for place in range(0, len(flat), size)] if size else []
+        return flat if shape else flat[0]
 
 
 _NUMPY: Final = ("scalar", "_reconstruct", "_frombuffer")
@@ -199,15 +206,6 @@ def _bytes_in(node: Node) -> bytes | None:
         if len(args) == 2 and type(args[0]) is str and args[1] == "latin1" and max(args[0], default="") < "\u0100":
             return args[0].encode("latin1")
     return None
-
-
-def _nest(flat: list[Any], shape: tuple[int, ...]) -> Any:
-    """Return elements in lists, one within the other, as the shape says; the element itself for no dimension."""
-    if not shape:
-        return flat[0]
-    for size in reversed(shape[1:]):
-        flat = [flat[place : place + size] for place in range(0, len(flat), size)] if size else []
-    return flat
 
 
 def _arguments(node: Node) -> tuple[Node, ...]:

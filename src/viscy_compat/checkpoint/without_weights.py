@@ -15,6 +15,7 @@ from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import quote_path, spell_count
 from viscy_compat.named import NamedTuple
 
+# what is looked at before a file is called by what it holds: levels, containers, and entries of each
 _DEPTH: Final = 4
 _NODES: Final = 2_000
 _LOOKED_AT: Final = 5_000
@@ -143,18 +144,13 @@ def _about_optimizer(places: list[_PlacedNode], path: str) -> NotWeights | None:
     return _saved_beside("an optimizer's state", path) if is_one else None
 
 
-def _about_scheduler(places: list[_PlacedNode], path: str) -> NotWeights | None:
-    keys = _mapping(places[0]).keys()
-    is_one = (
-        "last_epoch" in keys and len(keys) < 40 and not any(is_tensor(node) for node in _mapping(places[0]).values())
-    )
-    return _saved_beside("the state of a learning-rate scheduler", path) if is_one else None
-
-
-def _about_scaler(places: list[_PlacedNode], path: str) -> NotWeights | None:
-    if not {"scale", "growth_factor"} <= _mapping(places[0]).keys():
-        return None
-    return _saved_beside("the state of a gradient scaler", path)
+def _about_schedule(places: list[_PlacedNode], path: str) -> NotWeights | None:
+    """Find the state of a scheduler or of a gradient scaler: both are a few numbers under names that torch gives them."""
+    top = _mapping(places[0])
+    # a trainer's checkpoint may have an entry of that name, too, and tensors beside it
+    if "last_epoch" in top and len(top) < 40 and not any(map(is_tensor, top.values())):
+        return _saved_beside("the state of a learning-rate scheduler", path)
+    return _saved_beside("the state of a gradient scaler", path) if {"scale", "growth_factor"} <= top.keys() else None
 
 
 def _about_generators(places: list[_PlacedNode], path: str) -> NotWeights | None:
@@ -272,8 +268,7 @@ def _about_anything(root: Node, path: str) -> NotWeights:
 _KINDS: Final = (
     _about_deepspeed,
     _about_optimizer,
-    _about_scheduler,
-    _about_scaler,
+    _about_schedule,
     _about_generators,
     _about_packed_state_dict,
     _about_arrays,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Iterable, Iterator, Mapping
+from viscy_compat.annotations import Iterable, Mapping
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.layout import Layout
 
@@ -102,8 +102,10 @@ def view_below(
     front = _raw_prefix(list(keys.values()), prefix)
     inner: dict[str, None] = {}
     for name, key in keys.items():
-        if key[len(front) :] != name:
-            inner.update(dict.fromkeys(_wrappers_in(key[len(front) :])))
+        parts = key[len(front) :].split(".") if key[len(front) :] != name else []
+        for place, part in enumerate(parts[:-1], 1):
+            if part in _FRAMEWORKS:
+                inner[".".join(parts[:place]) + "."] = None
     outside = tuple(key for key in raw if key not in in_view)
     names_to_keys = {lacks + name: key for name, key in keys.items()}
     return View(front, keys=names_to_keys, outside=outside, inner=tuple(inner), lacks=lacks)
@@ -132,13 +134,6 @@ def _raw_prefix(keys: list[str], prefix: str) -> str:
         if parts == sought and all(key.startswith(front) for key in keys):
             best = front
     return best
-
-
-def _wrappers_in(tail: str) -> Iterator[str]:
-    parts = tail.split(".")
-    for place, part in enumerate(parts[:-1]):
-        if part in _FRAMEWORKS:
-            yield ".".join(parts[: place + 1]) + "."
 
 
 def default_prefix(keys: Iterable[str], kind: str) -> str:

@@ -43,6 +43,7 @@ _END_WINDOW = 64 << 10
 """Bytes of one read at the end: the end records, and the directory of about a thousand entries before them."""
 _NEAR, _PADDING = 16 << 10, 128
 """Records are read at once where fewer bytes lie between them; torch pads what it aligns by less than 128 bytes."""
+# APPNOTE 4.4.4 and 4.4.5; the flags are those of encryption (three kinds) and of patched data
 _DEFLATED, _DESCRIPTOR, _UNSUPPORTED_FLAGS = 8, 0x08, 0x01 | 0x20 | 0x40 | 0x2000
 
 
@@ -217,24 +218,21 @@ def _directory64(
         _refuse_archive(source.path, "the zip64 end record is missing")
     _, first_disk, place, disks = LOCATOR.unpack_from(records, END64.size)
     signature, length, _, _, disk, other_disk, here, count, size, start = END64.unpack_from(records)
-    agrees = all(old in (new, cap) for old, new, cap in _pairs(end, count, size, start))
+    _, old_disk, old_first, old_here, old_count, old_size, old_start, _ = end
+    # classic field, zip64 field, and the value of the classic field that refers to zip64
+    fields = (
+        (old_disk, 0, COUNTLESS),
+        (old_first, 0, COUNTLESS),
+        (old_here, count, COUNTLESS),
+        (old_count, count, COUNTLESS),
+        (old_size, size, FULL),
+        (old_start, start, FULL),
+    )
+    agrees = all(old in (new, cap) for old, new, cap in fields)
     sound = signature == b"PK\x06\x06" and length == END64.size - 12 and place == stop and here == count
     if not agrees or not sound or first_disk or disk or other_disk or disks > 1 or start + size != stop:
         _refuse_archive(source.path, "the zip64 end record does not describe the directory before it")
     return start, count, size
-
-
-def _pairs(end: tuple[int, ...], count: int, size: int, start: int) -> tuple[tuple[int, int, int], ...]:
-    """Classic field, zip64 field, and the value of the classic field that refers to zip64."""
-    _, disk, first_disk, here, total, old_size, old_start, _ = end
-    return (
-        (disk, 0, COUNTLESS),
-        (first_disk, 0, COUNTLESS),
-        (here, count, COUNTLESS),
-        (total, count, COUNTLESS),
-        (old_size, size, FULL),
-        (old_start, start, FULL),
-    )
 
 
 def _within(path: str, limits: Limits, count: int, size: int) -> None:
@@ -303,6 +301,7 @@ def _central_entry(path: str, directory: bytes, place: int) -> tuple[_EntryRow, 
         nbytes, size, header = _zip64_values(path, extra, [nbytes, size, header])
     if flags & _UNSUPPORTED_FLAGS or method not in (0, _DEFLATED) or (method == 0 and size != nbytes):
         _refuse_entry(path, name, flags, method)
+    # deflate makes of a byte 1032 at most: what states more is a bomb, or lies
     if method and nbytes > 1100 * size + 1024:
         _refuse_entry(path, name, flags, method)
     return (name, header, size, nbytes, crc, method == _DEFLATED, flags), end

@@ -74,7 +74,11 @@ class ZipWriter:
         header = self._output.position
         flags = 0 if name.isascii() else _UTF8
         entry = _WrittenEntry(name.encode(), flags=flags, crc=crc or 0, size=size, header=header)
-        self._output.write(_local(entry))
+        wide = struct.pack("<HHQQ", 1, 16, size, size) if size >= FULL else b""
+        # padded so that the header ends where the aligned bytes begin; the four bytes are id and length of the padding
+        padding = -(header + LOCAL.size + len(entry.name) + len(wide) + 4) % ALIGNMENT
+        extra = wide + b"FB" + struct.pack("<H", padding) + b"Z" * padding
+        self._output.write(LOCAL.pack(b"PK\x03\x04", *_shared_fields(entry, extra)) + entry.name + extra)
         self._entries.append(entry)
         self._output.skip(size)
         return self._output.position - size
@@ -96,15 +100,6 @@ class ZipWriter:
             + LOCATOR.pack(b"PK\x06\x07", 0, stop, 1)
             + END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, FULL), min(start, FULL), 0)
         )
-
-
-def _local(entry: _WrittenEntry) -> bytes:
-    """Return a local header that ends where the aligned bytes begin."""
-    wide = struct.pack("<HHQQ", 1, 16, entry.size, entry.size) if entry.size >= FULL else b""
-    start = entry.header + LOCAL.size + len(entry.name) + len(wide) + 4
-    padding = -start % ALIGNMENT
-    extra = wide + b"FB" + struct.pack("<H", padding) + b"Z" * padding
-    return LOCAL.pack(b"PK\x03\x04", *_shared_fields(entry, extra)) + entry.name + extra
 
 
 def _central(entry: _WrittenEntry) -> bytes:

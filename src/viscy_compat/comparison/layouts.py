@@ -8,7 +8,7 @@ from typing import Any
 from viscy_compat.architectures.architecture import Case
 from viscy_compat.comparison.failures import Failure
 from viscy_compat.errors import lacking
-from viscy_compat.layout import Layout, fold, printable
+from viscy_compat.layout import Layout, fold, printable, spell_count
 
 
 def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Failure]:
@@ -33,12 +33,14 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
     # by default DeepDiff calls two dictionaries with few common names one changed value
     found = DeepDiff(_spec_rows(old), _spec_rows(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
-    if gone or come:
-        yield Failure("VC111", _say_renames(gone, come), case, tuple(fold([*gone, *come])))
+    said = [f"{spell_count(len(gone), 'tensor', 'is', 'are')} missing ({_first_names(fold(gone))})"] * bool(gone)
+    said += [f"{len(come)} {'is' if len(come) == 1 else 'are'} new ({_first_names(fold(come))})"] * bool(come)
+    if said:
+        yield Failure("VC111", ", ".join(said), case, tuple(fold([*gone, *come])))
+    # a path is the name of a tensor, then what of it changed
+    paths = [(*row.path(output_format="list"), row) for row in found.get("values_changed", ())]
     for code, what in (("VC211", "shape"), ("VC212", "dtype")):
-        changed = {
-            row.path(output_format="list")[0]: row for row in found.get("values_changed", ()) if _about(row, what)
-        }
+        changed = {name: row for name, attribute, row in paths if attribute == what}
         if changed:
             row = next(iter(changed.values()))
             names = tuple(fold(name for name in old if name in changed))
@@ -55,19 +57,6 @@ def _spec_rows(layout: Layout) -> dict[str, dict[str, str]]:
 
 def _names(found: Any, kind: str) -> list[str]:
     return [row.path(output_format="list")[0] for row in found.get(kind, ())]
-
-
-def _about(row: Any, what: str) -> bool:
-    return bool(row.path(output_format="list")[-1] == what)
-
-
-def _say_renames(gone: Sequence[str], come: Sequence[str]) -> str:
-    verbs = ("is", "are")
-    parts = [
-        f"{len(gone)} tensor{'s' * (len(gone) > 1)} {verbs[len(gone) > 1]} missing ({_first_names(fold(gone))})"
-    ] * bool(gone)
-    parts += [f"{len(come)} {verbs[len(come) > 1]} new ({_first_names(fold(come))})"] * bool(come)
-    return ", ".join(parts)
 
 
 def _some(count: int) -> str:

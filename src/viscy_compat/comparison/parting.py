@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
-from viscy_compat.workers.answers import ModuleCall
+from viscy_compat.workers.answers import ModuleCall, ModuleNumbers
+
+SomeCall = TypeVar("SomeCall", ModuleCall, ModuleNumbers)
 
 
 def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
@@ -23,7 +26,7 @@ def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
     >>> parting_module(old, old)
     ''
     """
-    theirs, ours = _by_number(new), _by_number(old)
+    theirs, ours = calls_by_number(new), calls_by_number(old)
     for key, call in ours.items():
         other = theirs.get(key)
         if other is None:
@@ -33,14 +36,14 @@ def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
     return ""
 
 
-def _by_number(calls: Sequence[ModuleCall]) -> dict[tuple[str, int], ModuleCall]:
-    """Key the calls by module and by how often it had been called before."""
+def calls_by_number(calls: Sequence[SomeCall]) -> dict[tuple[str, int], SomeCall]:
+    """Key calls, or their numbers, by module and by how often it had been called before: shared layers run several times."""
     counts: dict[str, int] = {}
-    calls_by_number = {}
+    keyed = {}
     for call in calls:
         counts[call.module] = counts.get(call.module, -1) + 1
-        calls_by_number[call.module, counts[call.module]] = call
-    return calls_by_number
+        keyed[call.module, counts[call.module]] = call
+    return keyed
 
 
 def _around(module: str, old: Mapping[tuple[str, int], ModuleCall], new: Mapping[tuple[str, int], ModuleCall]) -> str:

@@ -89,7 +89,14 @@ class ClassResult:
         groups: dict[tuple[str, str, tuple[str, ...]], list[Failure]] = {}
         for failure in self.failures:
             groups.setdefault((failure.code, failure.module, failure.keys), []).append(failure)
-        found = [_finding(failures) for failures in groups.values()]
+        found = []
+        for failures in groups.values():
+            # failures of one cause are said once, in the words of the worst of them
+            worst = max(failures, key=lambda failure: worst_of(failure.amounts))
+            names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
+            few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+            cases = f" (in {spell_count(len(names), 'case')}: {few})" if names else ""
+            found.append(Finding(worst.code, f"{worst.sentence}{cases}", worst.keys, CATALOGUE[worst.code].remedy))
         return sorted([*found, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
 
     def __repr__(self) -> str:
@@ -113,12 +120,3 @@ class ClassResult:
             "conditions": versions,
             "isolation": isolation,
         }
-
-
-def _finding(failures: Sequence[Failure]) -> Finding:
-    """Say failures of one cause once, with the worst of them."""
-    first = max(failures, key=lambda failure: worst_of(failure.amounts))
-    names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
-    few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-    cases = f" (in {spell_count(len(names), 'case')}: {few})" if names else ""
-    return Finding(first.code, f"{first.sentence}{cases}", first.keys, CATALOGUE[first.code].remedy)

@@ -19,7 +19,9 @@ def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     generation = old.generation
     cases = list(generation.cases or architecture.cases)
     if not generation.cases and not architecture.install:
-        cases += [_publication_case(architecture, row.nickname, row.config) for row in architecture.publications]
+        for published in architecture.publications:
+            shape = architecture.input_shape(complete(architecture, published.config))
+            cases.append(Case(published.nickname.lower().replace(" ", "-"), published.config, shape))
         rows = [
             row
             for row in architecture.accepted_differences
@@ -46,11 +48,6 @@ def rows_for(architecture: Architecture, generation: str, config: Config) -> lis
     whole = complete(architecture, config)
     rows = [row for row in architecture.accepted_differences if not row.generations or generation in row.generations]
     return [row for row in rows if row.applies(whole)]
-
-
-def _publication_case(architecture: Architecture, nickname: str, config: Config) -> Case:
-    whole = complete(architecture, config)
-    return Case(nickname.lower().replace(" ", "-"), config, architecture.input_shape(whole))
 
 
 def unproven(old: OldClass, architecture: Architecture) -> Iterator[Finding]:

@@ -74,7 +74,9 @@ class _Clone:
     def __init__(self, place: str, rev: str, home: str, *, trust: bool) -> None:
         self._place, self._rev, self._path = place, rev, os.path.realpath(place)
         self._environment = _environment(self._path, home)
+        # both settings of a clone name programs that git starts, and what stands on the command line outweighs them
         self._options = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
+        # git itself refuses the clone of another user (since 2.35.2)
         if trust:
             self._options += ["-c", f"safe.directory={self._path}"]
 
@@ -100,6 +102,7 @@ class _Clone:
         entries = [_entry(line) for line in listing.split(b"\0") if line]
         if len(entries) > MOST_FILES:
             raise self._refusal(f"{self._rev} has more than {MOST_FILES} files", "name another --rev")
+        # 100644 and 100755 are files; 120000 is a link, whose content is the name of another file
         python = {path: id_ for mode, id_, path in entries if mode.startswith("100") and path.endswith(".py")}
         roots = (f"{PROJECT}/", f"{UPSTREAM_FOLDER}{UPSTREAM}/")
         mine = {path.removeprefix(UPSTREAM_FOLDER): id_ for path, id_ in python.items() if path.startswith(roots)}
@@ -120,6 +123,7 @@ class _Clone:
         """Read the files that are there and of a sane size; each content must have the id that names it."""
         if not ids:
             return {}
+        # sizes first: what is too large is not printed into our memory at all
         _, listing = self._git("cat-file", "--batch-check", lines=ids.values())
         sizes = [line.split() for line in listing.decode().splitlines()]
         good = {row[0] for row in sizes if len(row) == 3 and row[1] == "blob" and int(row[2]) <= LARGEST_FILE}
@@ -151,6 +155,7 @@ def _foreign_owner(place: str) -> str:
     """Return the part of a clone that another user owns; empty where there is none, or no such notion."""
     if not hasattr(os, "geteuid"):
         return ""
+    # under sudo git takes the user who called it for the owner, too
     mine = {os.geteuid(), int(os.environ["SUDO_UID"]) if os.environ.get("SUDO_UID", "").isdigit() else os.geteuid()}
     for path in (place, os.path.join(place, ".git")):
         if os.path.lexists(path) and os.lstat(path).st_uid not in mine and os.stat(path).st_uid not in mine:
@@ -160,7 +165,9 @@ def _foreign_owner(place: str) -> str:
 
 def _environment(path: str, folder: str) -> dict[str, str]:
     """Build git's environment from nothing: no configuration but the clone's, no network, no prompts, no hooks."""
+    # git runs inside the clone: an entry like `.` would find a program that lies there
     absolute = [entry for entry in os.environ.get("PATH", os.defpath).split(os.pathsep) if os.path.isabs(entry)]
+    # without the first nothing starts on Windows; a git of one's own may find its libraries by the second
     taken_over = {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
     return {
         **taken_over,
@@ -169,12 +176,16 @@ def _environment(path: str, folder: str) -> dict[str, str]:
         "LC_ALL": "C",
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_CONFIG_GLOBAL": os.devnull,
+        # a folder inside somebody's repository is not that repository
         "GIT_CEILING_DIRECTORIES": os.path.dirname(path),
+        # a partial clone would fetch what it lacks; an older git knows the second of these alone
         "GIT_NO_LAZY_FETCH": "1",
         "GIT_ALLOW_PROTOCOL": "none",
+        # refs/replace and grafts show one object under the name of another
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_GRAFT_FILE": os.devnull,
         "GIT_TERMINAL_PROMPT": "0",
+        # reading writes nothing into a stranger's clone, not even a fresher index
         "GIT_OPTIONAL_LOCKS": "0",
     }
 
@@ -192,16 +203,13 @@ def _blobs_in(stream: bytes) -> dict[str, bytes]:
     while (end := stream.find(b"\n", place)) >= 0:
         words = stream[place:end].decode().split()
         place = end + 1
+        # of an object that is not there one line says so, and no content follows
         if len(words) != 3:
             continue
         content = stream[place : place + int(words[2])]
         place += len(content) + 1
-        if _id_of(content, words[0]) == words[0]:
+        # a repository of the newer object format names contents by SHA-256, with the same header before them
+        sha256 = hashlib.sha256(b"blob %d\0" % len(content) + content)
+        if words[0] in (blob_id(content), sha256.hexdigest()):
             found[words[0]] = content
     return found
-
-
-def _id_of(content: bytes, like: str) -> str:
-    if len(like) == 40:
-        return blob_id(content)
-    return hashlib.sha256(b"blob %d\0" % len(content) + content).hexdigest()

@@ -129,7 +129,9 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
     """
     trees: dict[str, OldTree] = {}
     if wanted.clone:
-        rows = {architecture: wanted.rev or _revision(architecture) for architecture in architectures}
+        # what only upstream has is in no state before the monorepo
+        usual = {True: REVISION, False: UPSTREAM_REVISION}
+        rows = {architecture: wanted.rev or usual[has_source(architecture)] for architecture in architectures}
         trees = {rev: from_git(wanted.clone, rev, trust=wanted.trust) for rev in dict.fromkeys(rows.values())}
         return {architecture.name: _class_in(architecture, trees[rev]) for architecture, rev in rows.items()}
     if wanted.rev:
@@ -138,12 +140,14 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
     for architecture in architectures:
         version = wanted.wheel or newest_with_source(architecture).releases[-1].wheel
         tree = trees[version] = trees.get(version) or from_wheel(version)
-        found[architecture.name] = _proven(_class_in(architecture, tree), architecture)
+        old = found[architecture.name] = _class_in(architecture, tree)
+        released = {release.wheel for generation in architecture.generations for release in generation.releases}
+        # a release never changes: other files than those recorded for its version are damage, or somebody's doing
+        if old.revision in released and not old.proven:
+            message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
+            message += f" ({list_few(old.strange)})"
+            raise SourceUnavailable(message, fix="remove it from the cache and run again", code="VC606")
     return found
-
-
-def _revision(architecture: Architecture) -> str:
-    return REVISION if has_source(architecture) else UPSTREAM_REVISION
 
 
 def _class_in(architecture: Architecture, tree: OldTree) -> OldClass:
@@ -152,6 +156,7 @@ def _class_in(architecture: Architecture, tree: OldTree) -> OldClass:
         return old_class(architecture.generations[-1], architecture.generations[-1].releases[-1], tree)
     generations = [generation for generation in architecture.generations if not generation.is_frozen]
     states = [(generation, release) for generation in generations for release in generation.releases]
+    # newest first: a class that did not change between two releases is the newer one's
     found = next((state for state in reversed(states) if tree.holds(state[1].sources)), states[-1])
     return old_class(found[0], found[1], tree)
 
@@ -204,14 +209,3 @@ def list_few(paths: Sequence[str]) -> str:
     'a, b, c, ...'
     """
     return ", ".join(map(printable, paths[:3])) + (", ..." if len(paths) > 3 else "")
-
-
-def _proven(old: OldClass, architecture: Architecture) -> OldClass:
-    """Refuse a wheel whose files are not those recorded for its version."""
-    for generation in architecture.generations:
-        for release in generation.releases:
-            if release.wheel == old.revision and not old.proven:
-                message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
-                message += f" ({list_few(old.strange)})"
-                raise SourceUnavailable(message, fix="remove it from the cache and run again", code="VC606")
-    return old

@@ -39,6 +39,7 @@ def run_program(
         It cannot be started.
     """
     pipe = subprocess.PIPE
+    # a session of its own makes it the leader of a group, by which all that it starts can be ended
     process = subprocess.Popen(
         command, stdin=pipe, stdout=pipe, stderr=pipe, cwd=cwd, env=env, start_new_session=os.name == "posix"
     )

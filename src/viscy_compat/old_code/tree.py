@@ -168,6 +168,7 @@ class OldTree:
         try:
             text = decode_source(self.contents[path])
             ast.parse(text)
+        # source that is nested too deeply makes ast.parse raise one of the last two
         except (ValueError, LookupError, SyntaxError, RecursionError, MemoryError) as error:
             raise SourceUnavailable(f"{path} is not Python source ({error})", where=self.place) from error
         return text
@@ -210,12 +211,14 @@ def _imports(path: str, text: str) -> Iterator[str]:
     parts = path.removesuffix(".py").removesuffix("/__init__").split("/")
     package = parts if path.endswith("/__init__.py") else parts[:-1]
     yield from (".".join(parts[:end]) for end in range(1, len(parts)))
+    # everywhere, not at the top alone: an import in a function runs in a worker without our being asked again
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
             yield from _with_packages(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*base, *filter(None, [node.module])])
+            # `from package import name` takes a module of that name, where there is one
             yield from _with_packages([module, *(f"{module}.{alias.name}" for alias in node.names)])
 
 

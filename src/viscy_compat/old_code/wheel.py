@@ -43,6 +43,7 @@ def from_wheel(release: str) -> OldTree:
         This interpreter has no pip.
     """
     path = Path(release) if release.endswith(".whl") else _wheel(release)
+    # a wheel's file is called name-version-python-abi-platform.whl
     version = path.name.split("-")[1] if path.name.count("-") >= 2 else release
     sizes, contents = _unzip(path)
     return OldTree(
@@ -72,16 +73,13 @@ def _wheel(version: str) -> Path:
     if not version or not set(version) <= _LETTERS or not version[0].isdigit():
         raise UsageError(f"{printable(version)!r} is no version", where="--wheel", fix="for example --wheel 0.4.0")
     folder = cache_folder() / "wheels"
-    found = sorted(folder.glob(f"{PROJECT}-{version}-*.whl"))
-    return found[0] if found else _download(version, folder)
-
-
-def _download(version: str, folder: Path) -> Path:
-    requirement = f"{PROJECT}=={version}"
+    if found := sorted(folder.glob(f"{PROJECT}-{version}-*.whl")):
+        return found[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # beside its place, so that it appears there whole: an interrupted download leaves no half of a wheel
         with tempfile.TemporaryDirectory(dir=folder) as fresh:
-            _pip(requirement, fresh)
+            _pip(f"{PROJECT}=={version}", fresh)
             wheel = next(Path(fresh).glob("*.whl"))
             return wheel.replace(folder / wheel.name)
     except OSError as error:
@@ -103,17 +101,15 @@ def _pip(requirement: str, folder: str) -> None:
     words = done.err.decode(errors="replace")
     if "No module named pip" in words:
         raise lacking("fetching a release", "pip", "gate")
-    if done.exit_code:
-        raise _unavailable(requirement, _reason(words))
-
-
-def _reason(words: str) -> str:
-    """Word the two causes that people meet; pip prints the same last line for both."""
+    if not done.exit_code:
+        return
+    # people meet two causes, and pip prints the same last line for both
+    reason = "pip could not download it"
     if "from versions: none" in words or "NewConnectionError" in words or "Retrying" in words or "Max retries" in words:
-        return "no package index within reach"
-    return (
-        "no such release on the package index" if "No matching distribution" in words else "pip could not download it"
-    )
+        reason = "no package index within reach"
+    elif "No matching distribution" in words:
+        reason = "no such release on the package index"
+    raise _unavailable(requirement, reason)
 
 
 def _unavailable(requirement: str, reason: str) -> SourceUnavailable:

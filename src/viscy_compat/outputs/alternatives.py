@@ -39,7 +39,11 @@ def judge_alternative(found: Discrepancies, label: str, what: str, emulated: Ite
     projection = found.projection(label)
     if not residual:
         return Alternative(what, "excluded", size=size)
-    spread = max(projection.spread, _by_chance(found, label, emulated), LEAST_SPREAD * residual / size)
+    # how far noise of the residual's size lies in this direction by chance: the root mean square over what was emulated
+    noises = [noise for noise in emulated if found.length(noise)]
+    parts = [found.projection(label, noise).coefficient * residual / found.length(noise) for noise in noises]
+    chance = sqrt(sum(part * part for part in parts) / max(1, len(parts)))
+    spread = max(projection.spread, chance, LEAST_SPREAD * residual / size)
     coefficient = projection.coefficient
     if coefficient >= _HALF and coefficient >= CERTAIN * spread:
         answer = "fits"
@@ -48,16 +52,6 @@ def judge_alternative(found: Discrepancies, label: str, what: str, emulated: Ite
     else:
         answer = "undecided"
     return Alternative(what, answer, coefficient=coefficient, spread=spread, size=size)  # type: ignore[arg-type]
-
-
-def _by_chance(found: Discrepancies, label: str, emulated: Iterable[str]) -> float:
-    """Return how far emulated noise of the size of the residual lies in this direction."""
-    squares = [
-        (found.projection(label, noise).coefficient * found.length() / found.length(noise)) ** 2
-        for noise in emulated
-        if found.length(noise)
-    ]
-    return sqrt(sum(squares) / len(squares)) if squares else 0.0
 
 
 def name_alteration(change: Mapping[str, Any]) -> str:

@@ -133,6 +133,7 @@ def _misshapen() -> WorkerFailed:
 def _forward(answer: Mapping[str, Any], path: str) -> Forward:
     error = answer.get("error")
     if error:
+        # torch lists every key below the first line of what load_state_dict raises
         first = str(error["message"]).strip().partition("\n")[0][:200]
         said = printable(f"{error['type']}: {first}" if first else str(error["type"]))
         return Forward(error=said, stage=str(error["stage"]))
@@ -165,5 +166,5 @@ def _products(piece: Any, size: int) -> Products:
     matrix = [[float(number) for number in row] for row in piece]
     if len(matrix) != size or any(len(row) != size for row in matrix):
         raise ValueError
-    # outputs that are no numbers are as far away as can be
+    # outputs that are no numbers are as far away as can be; not infinitely far, since inf - inf is NaN
     return [[number if isfinite(number) else 1e300 for number in row] for row in matrix]

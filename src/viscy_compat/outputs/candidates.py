@@ -94,12 +94,18 @@ def _possible(
 ) -> list[Mapping[str, Any]]:
     """Return the combinations that have the layout of the file, and give outputs of these shapes."""
     footprint = architecture.footprint(config)
-    return [
-        combination
-        for combination in islice(combinations, _MOST_TRIED)
-        if _has_footprint(architecture, combination, footprint)
-        and _gives(architecture, combination, input_shape, shapes)
-    ]
+    possible = []
+    for combination in islice(combinations, _MOST_TRIED):
+        try:
+            # candidates of two arguments may exclude each other, and give no model or one of another layout
+            has_layout = architecture.footprint(combination) == footprint
+        except Unbuildable:
+            continue
+        outcome = architecture.outcome(combination, input_shape)
+        given = all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())
+        if has_layout and outcome.runs and given:
+            possible.append(combination)
+    return possible
 
 
 def _as_fed(
@@ -129,21 +135,3 @@ def _combinations(config: Mapping[str, Any], rows: list[Undetermined]) -> Iterat
         if repr(combination) not in spellings:
             spellings.add(repr(combination))
             yield combination
-
-
-def _has_footprint(architecture: Architecture, config: Mapping[str, Any], footprint: Any) -> bool:
-    """Whether a combination still has the layout of the file: candidates of two arguments may exclude each other."""
-    try:
-        return bool(architecture.footprint(config) == footprint)
-    except Unbuildable:
-        return False
-
-
-def _gives(
-    architecture: Architecture,
-    config: Mapping[str, Any],
-    input_shape: tuple[int, ...],
-    shapes: Mapping[str, tuple[int, ...]],
-) -> bool:
-    outcome = architecture.outcome(config, input_shape)
-    return outcome.runs and all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())

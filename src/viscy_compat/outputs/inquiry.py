@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -85,9 +85,7 @@ class Inquiry:
     def judge(self, tell: Callable[[str], None]) -> Agreement:
         """Find out everything; see `viscy_compat.outputs.expectation.Expectation.judge`."""
         candidates = self._candidates()
-        runs = [self._run_candidate("candidate 0", candidates.configs[0])]
-        self._announce(tell, runs[0].forward, candidates)
-        runs += [self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)]
+        runs = self._run_all(candidates, tell)
         survivors = [run for run in runs if not run.excluded]
         if not survivors:
             self._refuse_input(runs[0])
@@ -103,16 +101,15 @@ class Inquiry:
         found = comparison.differences
         rows = tuple(judge_alternative(found, label, what, self.emulated) for label, what in changes.items())
         fates = tuple(self._fate(run, best, candidates.names, found, precision) for run in runs)
+        outputs, inner = _output_names(best.forward), self.bench.inner_names(best.forward)
+        known = {*outputs, *(f"{INNER}{name}" for name in inner)}
         agreement = Agreement(
             file=self.bench.user.path,
             precision=precision,
             distance=found.length(),
-            outputs=(
-                *_agreements(comparison),
-                *(OutputAgreement(name, left_out=why) for name, why in left_out.items()),
-            ),
-            missing=tuple(name for name in _output_names(best.forward) if name not in self.bench.user.tensors),
-            extra=self._extra(best.forward),
+            outputs=_agreements(comparison, left_out),
+            missing=tuple(name for name in outputs if name not in self.bench.user.tensors),
+            extra=tuple(name for name in self.bench.user.tensors if name not in known),
             candidates=fates if candidates.names else (),
             alterations=(*rows, *untried(best.forward.alterations, exact=precision.name == "bytes")),
         )
@@ -140,25 +137,25 @@ class Inquiry:
         shapes = {name: spec.shape for name, spec in user.tensors.items() if name in self.architecture.outputs}
         return find_candidates(self.architecture, config, self.identity.undetermined, user.input_shape, shapes)
 
+    def _run_all(self, candidates: Candidates, tell: Callable[[str], None]) -> list[CandidateRun]:
+        """Run every configuration, and say after the first one how long it takes, where it takes long."""
+        first = self._run_candidate("candidate 0", candidates.configs[0])
+        # every pass costs about as much as the first one
+        seconds = first.forward.seconds
+        passes = len(candidates.configs) - 1 + _EMULATIONS + len(first.forward.alterations) + int(first.forward.draws)
+        if passes * seconds > _LONG:
+            tell(f"up to {passes} forward passes of {seconds:.1f} s each: about {passes * seconds:.0f} s")
+        return [
+            first,
+            *(self._run_candidate(f"candidate {i}", config) for i, config in enumerate(candidates.configs[1:], 1)),
+        ]
+
     def _run_candidate(self, label: str, config: Mapping[str, Any]) -> CandidateRun:
         forward = self._run(label, config, enumerate_alterations=True)
         if forward.error:
             return CandidateRun(label, config, forward, forward.error)
-        return CandidateRun(label, config, forward, self._other_shape(forward))
-
-    def _refuse_input(self, run: CandidateRun) -> None:
-        """Say in the words of the shape rule why a model that was built did not run on the input, where the rule knows."""
-        # what was not built has a configuration that the rule may not understand
-        if run.forward.stage != "forward":
-            return
-        user, config = self.bench.user, complete(self.architecture, run.config)
-        why = self.architecture.refusal(config, user.input_shape)
-        if why:
-            taken = "x".join(map(str, self.architecture.input_shape(config)))
-            raise UsageError(why, where=user.path, fix=f"save an input that the model takes, such as {taken}")
-
-    def _other_shape(self, forward: Forward) -> str:
         tensors, names = self.bench.user.tensors, _output_names(forward)
+        # an output that the class gives in another configuration, and not in this one, excludes this one
         wanted = [name for name in tensors if name in self.architecture.outputs or name in names]
         if not wanted:
             raise UsageError(
@@ -170,8 +167,20 @@ class Inquiry:
         for name in wanted:
             shape = forward.shapes.get(name)
             if shape != tensors[name].shape:
-                return f"{printable(name)} is {shape or 'not there'}, and {tensors[name].shape} was expected"
-        return ""
+                why = f"{printable(name)} is {shape or 'not there'}, and {tensors[name].shape} was expected"
+                return CandidateRun(label, config, forward, why)
+        return CandidateRun(label, config, forward)
+
+    def _refuse_input(self, run: CandidateRun) -> None:
+        """Say in the words of the shape rule why a model that was built did not run on the input, where the rule knows."""
+        # what was not built has a configuration that the rule may not understand
+        if run.forward.stage != "forward":
+            return
+        user, config = self.bench.user, complete(self.architecture, run.config)
+        why = self.architecture.refusal(config, user.input_shape)
+        if why:
+            taken = "x".join(map(str, self.architecture.input_shape(config)))
+            raise UsageError(why, where=user.path, fix=f"save an input that the model takes, such as {taken}")
 
     def _run(self, label: str, config: Mapping[str, Any], **options: Any) -> Forward:
         config = self.architecture.for_worker(config)
@@ -206,10 +215,12 @@ class Inquiry:
         wanted = [name for name in user.tensors if name in names]
         if not run.forward.draws:
             return tuple(wanted), {}
+        # a second pass under another seed shows which outputs hang on the drawn numbers, and by how much
         self._run("other seed", run.config, seed=(user.seed or 0) + 1)
         found = self._compare([run.label, "other seed"], wanted).differences
         random = [name for name in wanted if found.length_of(name, "other seed")]
         apart = [name for name in random if found.length_of(name) > SEEDED_ALIKE]
+        # torch's CPU generator draws the same from a seed on every machine: a difference is then one of the model
         if user.device.startswith("cpu") and user.seed is not None and user.precision in ("", "float32"):
             apart = []
         kept = tuple(name for name in wanted if name not in apart)
@@ -223,11 +234,6 @@ class Inquiry:
         said = "depends on random numbers, and it was not made on the CPU with the stated seed"
         return kept, dict.fromkeys(apart, said)
 
-    def _extra(self, forward: Forward) -> tuple[str, ...]:
-        inner = {f"{INNER}{name}" for name in self.bench.inner_names(forward)}
-        names = _output_names(forward)
-        return tuple(name for name in self.bench.user.tensors if name not in names and name not in inner)
-
     # --- precisions and alternatives -------------------------------------------------------------------------------
 
     def _precision(self, best: CandidateRun, compared: Sequence[str]) -> tuple[Precision, bool]:
@@ -237,7 +243,7 @@ class Inquiry:
             return Precision("bytes"), True
 
         def emulate(name: str) -> Discrepancies:
-            # what cannot be run in a precision, or not on this processor, is not precisions by it: its noise is none
+            # what cannot be run in a precision, or not on this processor, is not explained by it: its noise is none
             if self._run(name, best.config, precision=name).error:
                 self._run(name, best.config)
             self.emulated.append(name)
@@ -287,7 +293,7 @@ class Inquiry:
         )
         if not holds:
             begins = self._beginning(best)
-            said = f"{_what_differs(agreement)}; {_why_unexplained(agreement.precision)}"
+            said = _say_difference(agreement)
             said += f"; the difference begins in {begins}" if begins else ""
             said += f"; they go the way of {figures}" if figures else ""
             return agreement._replace(refusal=said, code="VC350", begins=begins)
@@ -307,27 +313,24 @@ class Inquiry:
             precisions = left
         return ""
 
-    def _announce(self, tell: Callable[[str], None], first: Forward, candidates: Candidates) -> None:
-        """Say how long it takes, where it takes long: every pass costs about as much as the first one."""
-        passes = len(candidates.configs) - 1 + _EMULATIONS + len(first.alterations) + int(first.draws)
-        seconds = passes * first.seconds
-        if seconds > _LONG:
-            tell(f"up to {passes} forward passes of {first.seconds:.1f} s each: about {seconds:.0f} s")
-
 
 def _output_names(forward: Forward) -> list[str]:
     return [name for name in forward.shapes if not name.startswith(INNER)]
 
 
-def _agreements(comparison: Comparison) -> Iterator[OutputAgreement]:
-    for name, equal in comparison.equal.items():
-        yield OutputAgreement(
+def _agreements(comparison: Comparison, left_out: Mapping[str, str]) -> tuple[OutputAgreement, ...]:
+    """Return a row for each output that was compared, and for each that was not, with the reason."""
+    rows = [
+        OutputAgreement(
             name,
             equal=equal,
             largest=comparison.largest[name],
             scale=comparison.scale[name],
             distance=comparison.differences.length_of(name),
         )
+        for name, equal in comparison.equal.items()
+    ]
+    return (*rows, *(OutputAgreement(name, left_out=why) for name, why in left_out.items()))
 
 
 def _settle(
@@ -351,17 +354,15 @@ def _not_run(candidates: Candidates) -> str:
     return f"; {more} these shapes, and none of them was run: state what is known" if candidates.passed_over else ""
 
 
-def _what_differs(agreement: Agreement) -> str:
-    compared = [row for row in agreement.outputs if not row.left_out]
-    worst = max(compared, key=lambda row: row.distance)
-    return (
+def _say_difference(agreement: Agreement) -> str:
+    """Say which output differs most, and why the nearest precision does not explain it: by its size or its pattern."""
+    worst = max((row for row in agreement.outputs if not row.left_out), key=lambda row: row.distance)
+    what = (
         f"{worst.name} differs from what was expected by up to {worst.largest:.3g} (values up to {worst.scale:.3g}; "
         f"relative L2 over all outputs {agreement.distance:.2g})"
     )
-
-
-def _why_unexplained(precision: Precision) -> str:
-    name = f"{precision.name}, as stated," if precision.stated else f"no precision explains that: {precision.name}"
-    if precision.ratio > precision.bound:
-        return f"{name} explains {precision.noise:.2g}, and this is {precision.ratio:.3g} of it (bound {precision.bound:g})"
-    return f"{name} explains the size, and its pattern is another one (likeness {precision.likeness:.2f})"
+    near = agreement.precision
+    name = f"{near.name}, as stated," if near.stated else f"no precision explains that: {near.name}"
+    if near.ratio > near.bound:
+        return f"{what}; {name} explains {near.noise:.2g}, and this is {near.ratio:.3g} of it (bound {near.bound:g})"
+    return f"{what}; {name} explains the size, and its pattern is another one (likeness {near.likeness:.2f})"

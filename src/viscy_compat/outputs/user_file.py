@@ -26,6 +26,7 @@ _REAL: Final = (*FLOATS, "bool", "uint8", "int8", "int16", "int32", "int64")
 
 _MAKING: Final = ("device", "seed", "torch", "timm", "monai", "cudnn")
 _LONGEST: Final = 100
+"""Characters of a metadata value that a report quotes: versions are shorter, and a stranger's text need not be quoted whole."""
 
 _SPELLINGS: Final[Mapping[str, str]] = {
     "fp32": "float32",
@@ -174,6 +175,7 @@ def read_precision(text: str, where: str) -> str:
 def _seed(text: str, path: str) -> int | None:
     if not text:
         return None
+    # torch.manual_seed takes 64 bits; 18 digits are always fewer
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise UsageError(f"its metadata gives the seed {printable(text[:40])!r}", where=path, fix="save a whole number")
     return int(text)

@@ -12,7 +12,7 @@ from typing import Any
 
 from viscy_compat.architectures import find, migrated_names
 from viscy_compat.architectures.architecture import Architecture, Case
-from viscy_compat.comparison.amounts import Amount, measure
+from viscy_compat.comparison.amounts import measure
 from viscy_compat.comparison.cases import compare
 from viscy_compat.comparison.evidence import KEPT, SIDES, Evidence
 from viscy_compat.comparison.failures import UNDECIDED, Failure
@@ -26,7 +26,7 @@ from viscy_compat.old_code.cases import cases_of, old_arguments, rows_for, unpro
 from viscy_compat.old_code.origin import OldClass, Wanted, has_source, resolve, strange_files
 from viscy_compat.references import records
 from viscy_compat.references.agreement import judge_by_reference
-from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Raised, Run, WorkerAnswer, name_outputs
+from viscy_compat.workers.answers import REPORT, ClassDescription, Mode, Pass, Run, WorkerAnswer, name_outputs
 from viscy_compat.workers.candidate import PACKAGE, Candidate, read_candidate
 from viscy_compat.workers.sides import Pair, Progress, Setup, Sides, sides, source_name
 from viscy_compat.workers.worker import Device, Worker, WorkerLimits
@@ -118,11 +118,13 @@ def verify(
         olds = resolve([row for row in chosen if wanted.clone or has_source(row)], wanted)
         olds = {name: _as_recorded_files(name, old) for name, old in olds.items()}
     except SourceUnavailable as error:
+        # whoever names a source wants that one; and references, recorded on a CPU, say nothing of a GPU's last bits
         if error.code != "VC601" or wanted.clone or wheel or device == "cuda":
             raise
         tell(f"falling back to the recorded references: {error}")
         return _against_references(chosen, package, setup, seed, tell, because=error, accepted=allow_recorded)
     evidence = Evidence(os.fspath(save_evidence) if save_evidence else "")
+    # a frozen state is in no release: without a source that is named, what was recorded of it is the old side
     newest = [] if wanted.clone or wheel else [row for row in chosen if row.generations[-1].is_frozen]
     frozen = [row for row in chosen if row in newest or not (wanted.clone or has_source(row))]
     run = [row for row in chosen if row not in frozen]
@@ -177,6 +179,7 @@ def _against_references(
         f"{package.title} against the recorded references ({why} what was recorded: layouts, and numbers by samples)"
     )
     results: list[ClassResult] = []
+    # nobody asked for references: what they say is no proof, however well it agrees
     floor = 0 if accepted else 2
     try:
         _as_recorded(chosen, package, setup, tell, results)
@@ -213,7 +216,7 @@ class Verification:
         tell: Progress,
         device: Device = "cpu",
     ) -> None:
-        # where a pass cannot be repeated, numbers tell how far it is
+        # CUDA has no deterministic algorithm for some passes: where a pass cannot be repeated, numbers say how far it is
         self.placing = {"place": device, "samples": _SAMPLES} if device == "cuda" else {}
         self.chosen, self.olds, self.package, self.seed = chosen, olds, package, seed
         self.evidence, self.tell = evidence, tell
@@ -226,6 +229,7 @@ class Verification:
 
     def results(self, setup: Setup) -> list[ClassResult]:
         """Compare class by class on one pair of workers, or several classes at once on several pairs."""
+        # a job is a process, and a pair of workers is two of them
         pairs = 1 if setup.pair else min(max(1, setup.jobs // 2), len(self.chosen))
         is_whole = False
         with ThreadPoolExecutor(pairs) as pool:
@@ -249,8 +253,12 @@ class Verification:
         old = self.olds[architecture.name]
         descriptions = both.describe(architecture, old)
         origin = Origin(old.kind, old.revision, blobs=old.source.blobs, proven=old.proven, conditions=both.conditions)
-        notes = tuple(_notes(old, architecture))
-        result = ClassResult(architecture.name, old.generation.name, origin, 0, notes=notes)
+        notes = [*unproven(old, architecture)]
+        newest = architecture.generations[-1].name
+        if old.generation.name != newest:
+            message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
+            notes.insert(0, Finding("VC609", message, fix=CATALOGUE["VC609"].remedy))
+        result = ClassResult(architecture.name, old.generation.name, origin, 0, notes=tuple(notes))
         if descriptions[1].error:
             message = (
                 f"{self.package.target(architecture)} cannot be imported ({printable(str(descriptions[1].error))})"
@@ -267,7 +275,10 @@ class Verification:
         result: ClassResult,
     ) -> ClassResult:
         cases = cases_of(architecture, old)
-        failures = list(_signatures(descriptions, old, architecture))
+        failures: list[Failure] = []
+        # the constructor of an older generation differs, which its own finding says
+        if old.generation.name == architecture.generations[-1].name:
+            failures += signature_failures(descriptions[0].signature, descriptions[1].signature)
         accepted: dict[str, None] = {}
         runs = [self._runs(architecture, old, case) for case in cases]
         computed = 0
@@ -319,6 +330,7 @@ class Verification:
         self, both: Sides, architecture: Architecture, old: OldClass, failures: Sequence[Failure]
     ) -> Iterator[Failure]:
         """Name the module where the models part, and how far, for failures of a forward pass, and keep the tensors."""
+        # by name: several failures of one case need one more run of it
         asked = {f.case.name: f.case for f in failures if f.code in KEPT and f.case}
         with tempfile.TemporaryDirectory(prefix="viscy-compat-") as folder:
             evidence = self.evidence if self.evidence.folder else Evidence(folder)
@@ -336,41 +348,21 @@ class Verification:
                 yield _with_module(failure, traces[about.name], evidence, architecture) if about else failure
 
 
-def _signatures(
-    descriptions: tuple[ClassDescription, ClassDescription], old: OldClass, architecture: Architecture
-) -> Iterator[Failure]:
-    """Compare constructors; those of an older generation differ, which its own finding says."""
-    if old.generation.name == architecture.generations[-1].name:
-        yield from signature_failures(descriptions[0].signature, descriptions[1].signature)
-
-
-def _notes(old: OldClass, architecture: Architecture) -> Iterator[Finding]:
-    newest = architecture.generations[-1].name
-    if old.generation.name != newest:
-        message = f"{old.title} holds generation {old.generation.name} of {architecture.name}; today's is {newest}"
-        yield Finding("VC609", message, fix=CATALOGUE["VC609"].remedy)
-    yield from unproven(old, architecture)
-
-
 def _with_module(
     failure: Failure, answers: tuple[WorkerAnswer, WorkerAnswer], evidence: Evidence, architecture: Architecture
 ) -> Failure:
-    modes: list[Mode] = ["train"] if failure.mode == "train" else ["eval"]
-    found = [parting_module(answers[0].calls.get(mode, ()), answers[1].calls.get(mode, ())) for mode in modes]
+    mode: Mode = "train" if failure.mode == "train" else "eval"
+    module = parting_module(answers[0].calls.get(mode, ()), answers[1].calls.get(mode, ()))
+    # the other codes are about what a pass leaves behind, and outputs may be equal there
     if failure.code != "VC501" or failure.case is None:
-        return replace(failure, module=next(filter(None, found), ""))
+        return replace(failure, module=module)
     old, new = (evidence.place(architecture.name, failure.case, side) for side in SIDES)
-    amounts = _with_names(measure(old, new, modes[0]), answers[0].passes.get(modes[0]), architecture)
-    return replace(failure, module=next(filter(None, found), ""), amounts=amounts)
-
-
-def _with_names(
-    amounts: Sequence[Amount], outcome: Pass | Raised | None, architecture: Architecture
-) -> tuple[Amount, ...]:
-    """Call outputs what the class calls them; a worker knows places alone."""
-    outputs = outcome.outputs if isinstance(outcome, Pass) else ()
-    names = {output.name: name for name, output in name_outputs(outputs, architecture.outputs).items()}
-    return tuple(replace(amount, output=names.get(amount.output, amount.output)) for amount in amounts)
+    # outputs are called what the class calls them; a worker knows their places alone
+    ran = answers[0].passes.get(mode)
+    outputs = name_outputs(ran.outputs, architecture.outputs) if isinstance(ran, Pass) else {}
+    names = {output.name: name for name, output in outputs.items()}
+    amounts = [replace(row, output=names.get(row.output, row.output)) for row in measure(old, new, mode)]
+    return replace(failure, module=module, amounts=tuple(amounts))
 
 
 def _headline(olds: Iterable[OldClass], package: Candidate, frozen: Sequence[Architecture]) -> str:

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from math import sqrt
+from math import isnan, sqrt
 from sys import byteorder
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -75,7 +75,10 @@ class OldClassProver:
             old = stack.enter_context(Worker("old", python=self.legacy_python))
             new = stack.enter_context(Worker("candidate"))
             self.candidate.prepare(new)
-            here, there = _source_weights(chosen, folder), target_weights(finished, folder)
+            # under the old class's own names; what it does not register (a loss, a metric) it would not load
+            keys = {name: chosen.keys[name] for name in chosen.plan.source.layout if name in chosen.order}
+            here = _as_they_are(chosen.checkpoint, keys, os.path.join(folder, "old.safetensors"))
+            there = target_weights(finished, folder)
             for config in configurations(chosen):
                 found = self._old_class(architecture, generation, config)
                 old.source(found.title, root=found.target.partition(".")[0], files=found.source.files, pretrained=False)
@@ -182,6 +185,7 @@ def _verdicts(
         )
     before, after = (open_checkpoint(str(run.options["save"])) for run in runs)
     verdicts = {}
+    # by place, not by name: today's class may return another type, and its fields other names
     for (name, mine), theirs in zip(name_outputs(old.outputs, architecture.outputs).items(), new.outputs, strict=True):
         if mine.digest == theirs.digest and mine.shape == theirs.shape:
             verdicts[name] = "equal, byte for byte"
@@ -199,20 +203,16 @@ def _compare_normalised(name: str, old: Checkpoint, new: Checkpoint, old_key: st
     ):
         raise PlanRefused(f"the proof failed: {name} has another shape in the new class")
     width = _saved_tensor(old, old_key).spec.shape[-1]
-    mine, theirs = _values(old, old_key), _unit_rows(_values(new, new_key), width)
-    worst = max((abs(one - other) for one, other in zip(mine, theirs, strict=True)), default=0.0)
-    # not `>`: a NaN is no agreement
+    mine, theirs = _values(old, old_key), _values(new, new_key)
+    rows = (theirs[start : start + width] for start in range(0, len(theirs), width))
+    # a vector of zeros stays one, as torch.nn.functional.normalize leaves it
+    lengths = [sqrt(sum(value * value for value in row)) or 1.0 for row in rows]
+    differences = [abs(mine[k] - theirs[k] / lengths[k // width]) for k in range(len(mine))]
+    # a NaN is no agreement, and the largest of several does not show one
+    worst = next((size for size in differences if isnan(size)), max(differences, default=0.0))
     if not worst <= NORMALISED:
         raise PlanRefused(f"the proof failed: {name}, normalised, differs by {worst:.3g}")
     return f"equal once brought to length 1 (largest difference {worst:.2g})"
-
-
-def _unit_rows(values: array[float], width: int) -> Iterator[float]:
-    for start in range(0, len(values), width):
-        row = values[start : start + width]
-        # a vector of zeros stays one, as torch.nn.functional.normalize leaves it
-        length = sqrt(sum(value * value for value in row)) or 1.0
-        yield from (value / length for value in row)
 
 
 def _saved_tensor(checkpoint: Checkpoint, key: str) -> StoredTensor:
@@ -234,22 +234,16 @@ def _values(checkpoint: Checkpoint, key: str) -> array[float]:
     return values
 
 
-def _source_weights(chosen: FilePlan, folder: str) -> str:
-    """Write the source's weights under the old class's names, for its worker."""
-    side = PlanEnd({name: spec for name, spec in chosen.plan.source.layout.items() if name in chosen.order})
-    keys = {name: chosen.keys[name] for name in side.layout}
-    return _as_they_are(chosen.checkpoint, keys, side, os.path.join(folder, "old.safetensors"))
-
-
 def target_weights(finished: NewFile, folder: str) -> str:
     """Write the new file's weights under bare names, for the candidate's worker."""
     found = open_checkpoint(finished.path, state_dict=finished.site)
     keys = {key.removeprefix(finished.prefix): key for key in found.tensors}
-    side = PlanEnd({name: found.tensors[key].spec for name, key in keys.items()})
-    return _as_they_are(found, keys, side, os.path.join(folder, "new.safetensors"))
+    return _as_they_are(found, keys, os.path.join(folder, "new.safetensors"))
 
 
-def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], side: PlanEnd, out: str) -> str:
+def _as_they_are(checkpoint: Checkpoint, keys: Mapping[str, str], out: str) -> str:
+    """Write the tensors of some keys under other names, without an operation between: what a worker loads."""
+    side = PlanEnd({name: checkpoint.tensors[key].spec for name, key in keys.items()})
     plan = plan_of(side, side, identity_rows(side.layout))
     weights = OutputSet(checkpoint, keys=keys, plan=plan)
     write(Job(weights, out=out, format="safetensors", if_exists="overwrite"), lambda path: None)

@@ -82,6 +82,7 @@ def compare_recorded(
     if old or new.error:
         return refusals(old, new.error, case, rows, ran=False)
     failures = list(layout_failures(record.layout, new.layout, case))
+    # samples are taken by the places of a layout: of another one they would be of other tensors
     if not failures:
         failures += _weights(record, new, case)
     if failures and never_ran(_as_raised(outcome) for outcome in record.passes.values()):
@@ -135,6 +136,7 @@ def _pass_failures(
     far = [
         (name, row, mine)
         for (name, mine), row in called
+        # a record keeps the beginning of a digest; equal bytes need no samples, and NaN is far from itself
         if not mine.digest.startswith(row.digest) and _far(row, mine.samples)
     ]
     if far:
@@ -157,30 +159,28 @@ def _without_chaos(
         return
     nudged = replace(run, options={**run.options, "nudge": True})
     again = package.check(worker, read_answer(worker.request(nudged.to_json()), "candidate", nudged))
+    why = (
+        "other last bits of the input alone move them as far, so that the record of another processor says nothing here"
+    )
     for failure in judgement.failures:
-        yield _as_empty(failure) if _is_chaotic(failure, answer, again, names) else failure
+        chaotic = _is_chaotic(failure, answer, again, names)
+        empty = replace(failure, code="VC505", message=f"{failure.message}, but {why}", amounts=())
+        yield empty if chaotic else failure
 
 
 def _is_chaotic(failure: Failure, answer: WorkerAnswer, again: WorkerAnswer, names: Sequence[str]) -> bool:
     """Whether every output that is far from the record moves about as far by itself."""
     passes = [side.passes.get(cast("Mode", failure.mode)) for side in (answer, again)]
     first, second = (name_outputs(one.outputs, names) if isinstance(one, Pass) else {} for one in passes)
-    return bool(failure.amounts) and all(
-        amount.output in second and _moves_alike(amount, first[amount.output], second[amount.output])
-        for amount in failure.amounts
-    )
-
-
-def _moves_alike(amount: Amount, one: WorkerOutput, other: WorkerOutput) -> bool:
-    moved = max((abs(a - b) for a, b in zip(one.samples, other.samples, strict=True)), default=0.0)
-    return moved > TOLERANCE * one.norm and amount.largest <= _ALIKE * moved
-
-
-def _as_empty(failure: Failure) -> Failure:
-    why = (
-        "other last bits of the input alone move them as far, so that the record of another processor says nothing here"
-    )
-    return replace(failure, code="VC505", message=f"{failure.message}, but {why}", amounts=())
+    for amount in failure.amounts:
+        if amount.output not in second:
+            return False
+        one, other = first[amount.output], second[amount.output]
+        moved = max((abs(a - b) for a, b in zip(one.samples, other.samples, strict=True)), default=0.0)
+        # what does not move by itself, or moves much less than it is away, is away for another reason
+        if moved <= TOLERANCE * one.norm or amount.largest > _ALIKE * moved:
+            return False
+    return bool(failure.amounts)
 
 
 def _amount(name: str, row: TensorRecord, mine: WorkerOutput) -> Amount:

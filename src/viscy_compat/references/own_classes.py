@@ -15,7 +15,7 @@ from typing import Any
 
 from viscy_compat.architectures.architecture import Case
 from viscy_compat.comparison.failures import Failure
-from viscy_compat.comparison.parting import parting_module
+from viscy_compat.comparison.parting import calls_by_number, parting_module
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.findings import Report
@@ -186,14 +186,13 @@ def _case_of_row(name: str, row: Any, where: str) -> tuple[Case, Mapping[str, An
         raise UsageError("is no case", where=where, fix=fix)
     more = row.get("tensors", {})
     shapes = [row.get("input"), *(more.values() if isinstance(more, Mapping) else [None])]
-    if set(row) - _FIELDS or not all(map(_is_shape, shapes)):
+    # not isinstance: true is an int, and no size
+    are_shapes = all(
+        isinstance(shape, list) and shape and all(type(size) is int and size > 0 for size in shape) for shape in shapes
+    )
+    if set(row) - _FIELDS or not are_shapes:
         raise UsageError("is no case", where=where, fix=fix)
     return Case(name, row.get("config", {}), tuple(row["input"])), more
-
-
-def _is_shape(value: Any) -> bool:
-    # not isinstance: true is an int, and no size
-    return isinstance(value, list) and bool(value) and all(type(size) is int and size > 0 for size in value)
 
 
 def _run(target: str, case: Case, tensors: Mapping[str, Any], report: Sequence[str] = (*REPORT, "modules")) -> Run:
@@ -224,7 +223,17 @@ def reference_of(
     if description.error:
         message = f"{target} cannot be imported ({printable(str(description.error))})"
         raise WorkerFailed(message, where="--class", code="VC312")
-    cases = tuple(_record_case(worker, package, target, generation, case, more) for case, more in asked)
+    cases = []
+    for case, more in asked:
+        run = _run(target, case, more)
+        answer = package.check(worker, read_answer(worker.request(run.to_json()), "candidate", run))
+        if answer.error:
+            message = f"{target} raises {printable(str(answer.error))}"
+            raise WorkerFailed(
+                message, where=f"case {case.name}", fix="a case must be one that can be built", code="VC504"
+            )
+        found = case_record(case, generation, {"tensors": dict(more)} if more else {}, answer)
+        cases.append(replace(found, modules=answer.felt.get("eval", ())))
     sources = {generation: package_blobs(description.file, package.name)}
     signatures = {generation: tuple(map(str, description.signature))}
     name = target.replace(":", ".")
@@ -234,20 +243,8 @@ def reference_of(
         recipe=recipe_of(worker),
         sources=sources,
         signatures=signatures,
-        cases=cases,
+        cases=tuple(cases),
     )
-
-
-def _record_case(
-    worker: Worker, package: Candidate, target: str, generation: str, case: Case, more: Mapping[str, Any]
-) -> RecordedCase:
-    run = _run(target, case, more)
-    answer = package.check(worker, read_answer(worker.request(run.to_json()), "candidate", run))
-    if answer.error:
-        message = f"{target} raises {printable(str(answer.error))}"
-        raise WorkerFailed(message, where=f"case {case.name}", fix="a case must be one that can be built", code="VC504")
-    found = case_record(case, generation, {"tensors": dict(more)} if more else {}, answer)
-    return replace(found, modules=answer.felt.get("eval", ()))
 
 
 def _signature(was: Sequence[str], now: Sequence[str]) -> Iterator[Failure]:
@@ -269,6 +266,7 @@ def _compare_case(worker: Worker, package: Candidate, target: str, record: Recor
     answer = package.check(worker, read_answer(worker.request(run.to_json()), "candidate", run))
     failures = compare_recorded(record, answer, case).failures
     blame = ""
+    # a second run, only where it is needed: it reports what every module is given and gives
     if record.modules and any(row.code == "VC506" and row.mode for row in failures):
         traced = _run(target, case, tensors, ("eval", "modules"))
         felt = read_answer(worker.request(traced.to_json()), "candidate", traced).felt.get("eval", ())
@@ -278,16 +276,10 @@ def _compare_case(worker: Worker, package: Candidate, target: str, record: Recor
 
 def _calls(old: Sequence[ModuleNumbers], new: Sequence[ModuleNumbers]) -> tuple[list[ModuleCall], list[ModuleCall]]:
     """Turn numbers into calls that `parting_module` understands: near is the same, far is not."""
-    seen: dict[str, int] = {}
-    theirs: dict[tuple[str, int], ModuleNumbers] = {}
-    for row in old:
-        seen[row.module] = seen.get(row.module, -1) + 1
-        theirs[row.module, seen[row.module]] = row
-    seen.clear()
+    theirs = calls_by_number(old)
     calls = []
-    for row in new:
-        seen[row.module] = seen.get(row.module, -1) + 1
-        was = theirs.get((row.module, seen[row.module]))
+    for key, row in calls_by_number(new).items():
+        was = theirs.get(key)
         near = [_near(was.given, row.given), _near(was.returned, row.returned)] if was else [False, False]
         calls.append(ModuleCall(row.module, row.type, *("same" if same else "other" for same in near)))
     return [ModuleCall(row.module, row.type, "same", "same") for row in old], calls

@@ -262,7 +262,11 @@ class Recorder:
             description = _describe(self.worker, label, old)
             signatures[label] = tuple(map(str, description.signature))
             cases += self._cases(architecture, label, old)
-        sources = {label: _recorded_blobs(old) for label, old in there.items()}
+        # the files that count: a wheel may have empty __init__.py files that the history lacks
+        sources = {
+            label: {path: old.source.blobs[path] for path in sorted(old.release.sources) if path in old.source.blobs}
+            for label, old in there.items()
+        }
         recipe = recipe_of(self.worker)
         reference = Reference(
             name=architecture.name,
@@ -343,11 +347,6 @@ def package_blobs(file: str, package: str) -> dict[str, str]:
         raise WorkerFailed(message, where="--candidate", fix="name a folder that holds the package", code="VC604")
     files = sorted(top.rglob("*.py"))
     return {path.relative_to(top.parent).as_posix(): blob_id(path.read_bytes()) for path in files}
-
-
-def _recorded_blobs(old: OldClass) -> dict[str, str]:
-    """Return the ids of the files that count; a wheel may have empty ``__init__.py`` files that the history lacks."""
-    return {path: old.source.blobs[path] for path in sorted(old.release.sources) if path in old.source.blobs}
 
 
 def _label(release: Release) -> str:

@@ -233,6 +233,7 @@ def store(reference: Reference, root: Path) -> bool:
     if path.is_file() and path.read_text(encoding="utf-8") == text:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)
+    # by our own number, so that two recordings at once do not write into one file
     fresh = path.with_suffix(f".{os.getpid()}.part")
     fresh.write_text(text, encoding="utf-8")
     fresh.replace(path)
@@ -272,7 +273,10 @@ def _case_row(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any
     }
     if case.refusal:
         return {**facts, "refusal": [case.refusal.stage, case.refusal.type]}
-    ids = [_block(rows, blocks) for rows in _runs(case.weights)]
+    ids = []
+    for rows in _runs(case.weights):
+        ids.append(short(hashlib.sha256(json.dumps(rows).encode()).hexdigest()))
+        blocks.setdefault(ids[-1], rows)
     passes = {mode: _outcome_row(outcome) for mode, outcome in case.passes.items()}
     modules = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
     more = {"modules": modules} if modules else {}
@@ -283,12 +287,6 @@ def _runs(rows: Iterable[TensorRecord]) -> Iterator[list[Any]]:
     """Cut the weights into runs of one part of the model; parts that many cases share are written once."""
     for _, run in groupby(rows, lambda row: row.name.split(".")[:2]):
         yield [_tensor_row(row) for row in run]
-
-
-def _block(rows: list[Any], blocks: dict[str, list[Any]]) -> str:
-    name = hashlib.sha256(json.dumps(rows).encode()).hexdigest()[:_SHORT]
-    blocks.setdefault(name, rows)
-    return name
 
 
 def _outcome_row(outcome: RecordedPass | RecordedRefusal) -> Any:
@@ -309,29 +307,26 @@ def _as_json(value: Any) -> Any:
 
 
 def _digest(document: Mapping[str, Any]) -> str:
+    # sorted, so that the order of a file's lines does not count: whatever else was edited by hand does
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def _render(value: Any, margin: str = "") -> str:
     """Write JSON with a line for what is short, and an item a line for what is not."""
     flat = json.dumps(value, ensure_ascii=True)
-    if not isinstance(value, (dict, list)) or (len(flat) <= _WIDEST and _shallow(value)):
+    if not isinstance(value, (dict, list)):
         return flat
+    if len(flat) <= _WIDEST:
+        # what reads well in one line: no objects in lists, and no lists of rows
+        items = list(value.values() if isinstance(value, dict) else value)
+        parts = [part for item in items if isinstance(item, list) for part in item]
+        if not any(isinstance(item, dict) for item in items) and not any(isinstance(p, (dict, list)) for p in parts):
+            return flat
     inner = margin + " "
     if isinstance(value, dict):
         items = [f"{inner}{json.dumps(name)}: {_render(item, inner)}" for name, item in value.items()]
         return "{\n" + ",\n".join(items) + f"\n{margin}}}"
     return "[\n" + ",\n".join(inner + _render(item, inner) for item in value) + f"\n{margin}]"
-
-
-def _shallow(value: Any) -> bool:
-    """Whether a value reads well in one line: no objects in lists, and no lists of rows."""
-    items = value.values() if isinstance(value, dict) else value
-    return not any(isinstance(item, dict) or (isinstance(item, list) and not _scalars(item)) for item in items)
-
-
-def _scalars(items: list[Any]) -> bool:
-    return not any(isinstance(item, (dict, list)) for item in items)
 
 
 # --- from text ---------------------------------------------------------------------------------------------------
