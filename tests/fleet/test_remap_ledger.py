@@ -17,6 +17,16 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
 
+PATIENT = """
+import sys
+from viscy_compat.cli import main
+from viscy_compat.fleet import in_order
+if __name__ == "__main__":
+    in_order.PATIENCE = 300
+    sys.exit(main())
+"""
+"""The command on a machine however slow: no process is killed before it has ended by itself."""
+
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
@@ -189,15 +199,17 @@ def test_ctrl_c_leaves_whole_files_alone_and_a_later_run_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     ledger, out = many(tmp_path, 60), tmp_path / "out"
-    command = [sys.executable, "-m", "viscy_compat", "remap", "--from-ledger", str(ledger), "-o", f"{out}/"]
-    words = [*command, "--jobs", "2", "--format", "jsonl"]
-    run = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    words = ["--from-ledger", str(ledger), "-o", f"{out}/", "--jobs", "2", "--format", "jsonl"]
+    command = [sys.executable, "-c", PATIENT, "remap", *words]
+    pipe = subprocess.PIPE
+    # read byte by byte, and with room for some rows alone: the run cannot come to its end before the signal
+    run = subprocess.Popen(command, stdout=pipe, stderr=pipe, bufsize=0, pipesize=4096, start_new_session=True)
     assert run.stdout is not None
     assert run.stdout.readline()
     # what Ctrl-C sends goes to the whole group, the workers too
     os.killpg(run.pid, signal.SIGINT)
-    _, said = run.communicate(timeout=30)
-    assert (run.returncode, said) == (130, "viscy-compat: interrupted\n"), said
+    _, said = run.communicate()
+    assert (run.returncode, said) == (130, b"viscy-compat: interrupted\n"), said
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.safetensors")}
     assert 0 < len(stamps) < 60

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from viscy_compat.fleet.judging import AuditQuestion, judge_shard
+from viscy_compat.fleet.target import Target
 
 
 def double(number: int) -> int:
@@ -28,12 +32,23 @@ def die_the_first_time(path: str) -> int:
     return 1
 
 
+def die_of_one(question: AuditQuestion, targets: Sequence[Target]) -> list[bytes]:
+    """End as the system ends a process, with one file in hand."""
+    if any(target.path.endswith("epoch=5.ckpt") for target in targets):
+        os._exit(9)
+    return judge_shard(question, targets)
+
+
+def die_of_all(question: AuditQuestion, targets: Sequence[Target]) -> list[bytes]:
+    os._exit(9)
+
+
 def work_long(folder: str) -> int:
     """Something that takes long and leaves a file behind unless it is cleaned up, which all but one do slowly."""
     place = Path(folder) / f"{os.getpid()}.tmp"
     try:
         place.touch()
-        time.sleep(60)
+        time.sleep(3600)
     finally:
         try:
             (Path(folder) / "first").mkdir()
@@ -47,7 +62,7 @@ def ignore_ends(folder: str) -> int:
     """Something that does not end when it is asked to."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     Path(folder, f"{os.getpid()}.tmp").touch()
-    time.sleep(60)
+    time.sleep(3600)
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Work on the items of a list in several processes: answers come in its order, and whoever stops waits a second at most."""
+"""Work on the items of a list in several processes: answers come in its order, and whoever stops waits for clean ends."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import FrameType
 from typing import Any, Final, NoReturn, TypeVar
 
-from viscy_compat.fleet.engines import PATIENCE, begin_worker, held_interrupts, usable_cores
+from viscy_compat.fleet.engines import begin_worker, held_interrupts, usable_cores
 
 Task = TypeVar("Task")
 TaskAnswer = TypeVar("TaskAnswer")
@@ -21,6 +21,9 @@ _FEW: Final = 4
 """Files up to which one process is as quick: starting another takes as long as writing one of 100 MB."""
 _WAITING: Final = 3
 """Items for each process that are handed over before their answers are asked for."""
+PATIENCE: Final = 3.0
+"""Seconds in which a process that was asked to end must have ended: it takes milliseconds, but for a disc that hangs or a
+crowded machine, and one that is killed leaves half a file behind."""
 
 
 def answers_in_order(
@@ -131,6 +134,9 @@ class _Processes:
         for process in processes:
             process.join(max(until - time.monotonic(), 0))
             process.kill()
+        for process in processes:
+            # what it held locked is free once it is gone
+            process.join(PATIENCE)
         if manager is not None:
             # one that is still closing its pipes when Python ends has a traceback printed (3.11)
             manager.join(PATIENCE)
@@ -163,8 +169,8 @@ def _end(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def _do(work: Callable[[Task], TaskAnswer], item: Task) -> TaskAnswer:
-    _Hand.full = True
     try:
+        _Hand.full = True
         return work(item)
     except KeyboardInterrupt:
         os._exit(128 + signal.SIGTERM)

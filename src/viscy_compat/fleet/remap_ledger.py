@@ -17,6 +17,7 @@ from viscy_compat.fleet.target import freshness, target_of
 from viscy_compat.named import NamedTuple
 from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_append
 from viscy_compat.rewrite.choosing import RemapRequest
+from viscy_compat.rewrite.output import sweep
 from viscy_compat.rewrite.remapping import Wish, fulfil
 from viscy_compat.version import __version__
 
@@ -101,6 +102,7 @@ def remap_ledger(
     common, count = _shared_folder(ledger)
     if not count:
         raise UsageError("nothing in this ledger is remappable", where=ledger, fix="viscy-compat audit says what is")
+    places = set[str]()
     try:
         os.makedirs(folder, exist_ok=True)
         before = _record_of(folder)
@@ -108,7 +110,6 @@ def remap_ledger(
         open_to_append(record).close()
         tasks = (
             RemapTask(row, out=_place_for(row.file, common, folder, places), request=request, wish=wish, record=record)
-            for places in [set[str]()]
             for row in _remappable_in(ledger)
         )
         yield from answers_in_order(
@@ -124,6 +125,10 @@ def remap_ledger(
         raise OutputRefused(
             problem.reason, where=os.path.join(folder, RECORD), fix="choose another folder"
         ) from problem
+    finally:
+        # a process that did not end when it was asked to was killed, and left what it had in hand
+        for place in {os.path.dirname(place) for place in places}:
+            sweep(place)
 
 
 def _remappable_in(ledger: str) -> Iterator[AuditRow]:

@@ -44,11 +44,25 @@ class Output:
 
     def __init__(self, path: str, if_exists: IfExists, inputs: tuple[FileFacts, ...]) -> None:
         self.path, self._if_exists, self._inputs = path, if_exists, inputs
-        self.temporary, self._descriptor = _locked_file(path, _mode_beside(inputs))
-        if if_exists == "back up":
-            _become_like(self._descriptor, path)
+        self.temporary, self._descriptor = "", -1
         self._disc: DiscSync | None = None
         self.position = 0
+
+    def begin(self) -> None:
+        """Make the temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
+        folder, name = os.path.split(self.path)
+        flags, mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), _mode_beside(self._inputs)
+        while True:
+            # noted before the file is there: an interrupt may come the very moment it is.
+            # A name holds 255 bytes and a character up to four of them; ours adds 35
+            self.temporary = os.path.join(folder, f".{name[:48]}.{os.urandom(8).hex()}{ENDING}")
+            self._descriptor = os.open(self.temporary, flags, mode)
+            if _lock(self._descriptor) is not False and os.fstat(self._descriptor).st_nlink:
+                break
+            os.close(self._descriptor)
+            self._descriptor = -1
+        if self._if_exists == "back up":
+            _become_like(self._descriptor, self.path)
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -110,12 +124,14 @@ class Output:
 
     def close(self) -> None:
         """Remove the temporary file, where it is still there, and let go of the lock."""
-        with suppress(FileNotFoundError):
+        # where it was never made, what kept it from that is being said
+        with suppress(FileNotFoundError if self._descriptor >= 0 else OSError):
             os.unlink(self.temporary)
         if self._disc is not None:
             self._forget()
             self._disc.stop()
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
 
     def _forget(self) -> None:
         """Let go of what the disc has not yet got of a file that nobody will see: the thread would wait for it."""
@@ -157,6 +173,7 @@ def open_output(path: str, if_exists: IfExists, *, inputs: tuple[FileFacts, ...]
     with _explain(path):
         output = Output(path, if_exists, inputs)
         try:
+            output.begin()
             yield output
         finally:
             output.close()
@@ -242,18 +259,6 @@ def _become_like(descriptor: int, path: str) -> None:
         os.fchown(descriptor, status.st_uid, status.st_gid)
     # after the owner: a change of owner takes bits away
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
-
-
-def _locked_file(path: str, mode: int) -> tuple[str, int]:
-    """Make a temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
-    folder, name = os.path.split(path)
-    while True:
-        # a name holds 255 bytes and a character up to four of them; ours adds 35
-        temporary = os.path.join(folder, f".{name[:48]}.{os.urandom(8).hex()}{ENDING}")
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), mode)
-        if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink:
-            return temporary, descriptor
-        os.close(descriptor)
 
 
 def _swept(path: str) -> bool:

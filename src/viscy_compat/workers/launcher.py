@@ -25,7 +25,7 @@ from types import FrameType
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID = 0x00020000, 0x10000000, 0x20000000
 MS_NOSUID, MS_NODEV, MS_NOEXEC = 2, 4, 8
-_PATIENCE = 3.0
+_PATIENCE = 10.0
 """Seconds for which the sweep goes on: what it kills may have started more; the parent waits as long."""
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -20,6 +20,8 @@ _CHUNK = 1 << 16
 _TICK = 100
 """Milliseconds between two looks at whether a worker is still wanted."""
 _LAST_WORDS = 8192
+_PATIENCE = 5.0
+"""Seconds for a thread to see that a worker is not wanted, or has ended: a look or two, but on a crowded machine."""
 _UNREAD = 4
 """How many times the bytes of the longest answer may wait to be read."""
 
@@ -65,21 +67,21 @@ class Pipes:
 
     def last_words(self) -> list[str]:
         """Return the last lines that the worker printed, once it has ended."""
-        self._threads[2].join(timeout=1)
+        self._threads[2].join(timeout=_PATIENCE)
         return self._said.decode(errors="replace").strip().splitlines()
 
     def hang_up(self) -> None:
         """Close the worker's standard input: the sign that nobody wants it any more."""
         self._unwanted.set()
         self._requests.put(None)
-        self._threads[0].join(timeout=1)
+        self._threads[0].join(timeout=_PATIENCE)
         self._close(self._process.stdin, self._threads[0])
 
     def close(self) -> None:
         """Let go of the pipes, whoever holds their other ends."""
         self._unwanted.set()
         for thread, pipe in zip(self._threads[1:], (self._process.stdout, self._process.stderr), strict=True):
-            thread.join(timeout=1)
+            thread.join(timeout=_PATIENCE)
             self._close(pipe, thread)
 
     def _close(self, pipe: IO[bytes] | None, thread: threading.Thread) -> None:

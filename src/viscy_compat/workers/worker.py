@@ -47,8 +47,8 @@ _ABOUT_IT = ("built environment", *(["everything it starts ends with it"] if sys
 """What the parent knows of the isolation of a worker, since it does it."""
 
 _LONGEST = 300
-_PATIENCE = 3.0
-"""Seconds in which a process that was told to end must have ended."""
+_PATIENCE = 10.0
+"""Seconds in which a process that was told to end must have ended: it takes milliseconds, but on a crowded machine."""
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ class Worker:
 
     def _death(self) -> WorkerFailed:
         with _Ignoring():
-            self._process.wait(timeout=5)
+            self._process.wait(timeout=_PATIENCE)
         code = self._process.poll()
         if code is None:
             return self._failure("closed its answers and went on")
