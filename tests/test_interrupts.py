@@ -1,4 +1,4 @@
-"""Ctrl-C and the other signals to end: within a second, with what is known, nothing left behind. No torch is imported."""
+"""Ctrl-C and the other signals to end: at once, with what is known, nothing left behind. No torch is imported."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import pytest
 
 from support.stand_in import STUCK, stand_in, stuck
 from viscy_compat import cli
+from viscy_compat import interrupts as interrupts_module
 from viscy_compat.architectures import find
 from viscy_compat.errors import Interrupted
 from viscy_compat.findings import Report
@@ -28,7 +29,16 @@ from viscy_compat.workers.candidate import Candidate
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals as Unix has them")
 
-PATIENCE = 1.0
+PROGRAM = """
+import sys
+from viscy_compat import interrupts
+from viscy_compat.cli import main
+from viscy_compat.workers import pipes, worker
+interrupts._ECHO = worker._PATIENCE = pipes._PATIENCE = 3600
+sys.exit(main())
+"""
+"""The command on a machine however slow; an end that waits for the end of a patience takes an hour instead of seconds."""
+HANG = 600
 CASES = len(find("BetaVaeMonai").cases)
 OLD = "--wheel made_up-9.9.9-py3-none-any.whl"
 """A made-up release: what its class does is said by a stand-in."""
@@ -63,28 +73,28 @@ def place(tmp_path: Path) -> Place:
 
 def started(place: Place, words: str) -> subprocess.Popen[str]:
     environment = {**os.environ, "TMPDIR": str(place.temporary), "PYTHONUNBUFFERED": "1"}
-    command = [sys.executable, "-m", "viscy_compat", *words.split()]
+    command = [sys.executable, "-c", PROGRAM, *words.split()]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=place.folder, env=environment, stdout=pipe, stderr=pipe, text=True)
 
 
+def wait_until_stuck(place: Place, process: subprocess.Popen[str]) -> None:
+    until = time.monotonic() + HANG
+    while not place.marker.exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
 def ended_by(place: Place, words: str, number: int) -> tuple[int, str, str]:
-    """Start a command, send it a signal once a worker is stuck, and return what it left within the patience."""
+    """Start a command, send it a signal once a worker is stuck, and return what it left."""
     process = started(place, words)
     try:
-        until = time.monotonic() + 30
-        while not place.marker.exists() and process.poll() is None and time.monotonic() < until:
-            time.sleep(0.02)
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.2)
+        wait_until_stuck(place, process)
         process.send_signal(number)
-        begun = time.monotonic()
-        process.wait(timeout=20)
-        took = time.monotonic() - begun
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=HANG)
     finally:
         process.kill()
-    assert took < PATIENCE, took
     assert "Traceback" not in err
     assert err.splitlines()[-1] == "viscy-compat: interrupted"
     assert list(place.temporary.iterdir()) == []
@@ -108,7 +118,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_ctrl_c_ends_a_command_within_a_second_with_what_is_known(place: Place, name: str) -> None:
+def test_ctrl_c_ends_a_command_at_once_with_what_is_known(place: Place, name: str) -> None:
     words, known = COMMANDS[name]
     code, out, _ = ended_by(place, f"{words} --format json --output json:known.json", signal.SIGINT)
     assert code == 130
@@ -140,25 +150,36 @@ def test_the_gate_says_of_what_it_has_not_come_to_that_it_is_undecided(place: Pl
 def test_two_signals_of_one_key_are_one(place: Place) -> None:
     """A terminal sends Ctrl-C to a whole group, and a wrapper may pass it on once more."""
     process = started(place, COMMANDS["verify from a source"][0])
-    while not place.marker.exists():
-        time.sleep(0.02)
-    time.sleep(0.2)
+    wait_until_stuck(place, process)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=HANG)
     assert (process.returncode, "known by then" in out, "Traceback" in err) == (130, True, False)
 
 
 class TestInterrupts:
     """The handler itself."""
 
-    def test_the_first_signal_raises_and_is_remembered(self) -> None:
+    def test_the_first_signal_raises_and_is_remembered(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now = iter([100.0, 100.5])
+        monkeypatch.setattr(interrupts_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
         with Interrupts() as interrupts:
             assert interrupts.exit_code == 130
             with pytest.raises(KeyboardInterrupt):
                 os.kill(os.getpid(), signal.SIGTERM)
             assert interrupts.exit_code == 143
             os.kill(os.getpid(), signal.SIGTERM)
+        assert list(now) == []
+
+    def test_a_signal_that_comes_later_ends_the_process(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        now, ends = iter([100.0, 100.6]), list[int]()
+        monkeypatch.setattr(interrupts_module, "time", SimpleNamespace(monotonic=lambda: next(now)))
+        monkeypatch.setattr(os, "_exit", ends.append)
+        with Interrupts():
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        assert ends == [130]
 
     def test_what_was_set_before_is_set_again_and_what_is_ignored_stays_so(self) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

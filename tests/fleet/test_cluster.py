@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.assembly import state, zipped
-from support.servers import free_port
+from support.servers import deaf_port, free_port
 from viscy_compat.errors import UsageError
 from viscy_compat.fleet.cluster import cluster
 
@@ -136,5 +136,5 @@ def test_a_place_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
     monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", "1s")
-    with pytest.raises(UsageError, match="there is no Dask scheduler"):
-        cluster(f"dask://127.0.0.1:{free_port()}")
+    with deaf_port() as port, pytest.raises(UsageError, match="there is no Dask scheduler"):
+        cluster(f"dask://127.0.0.1:{port}")

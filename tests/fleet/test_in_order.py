@@ -83,10 +83,10 @@ def test_an_end_leaves_nothing_behind_though_one_process_ends_while_another_clea
 def test_what_does_not_end_when_asked_to_is_killed(busy: Busy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_order, "PATIENCE", 0.1)
     pool = busy(chores.ignore_ends)
-    processes, manager = list(pool._pool._processes.values()), pool._pool._executor_manager_thread
+    processes = list(pool._pool._processes.values())
+    manager: Any = pool._pool._executor_manager_thread
     pool.close(at_once=True)
     # both wait for the processes, and only one of them learns how each ended
-    assert manager is not None
     manager.join()
     assert [process.exitcode for process in processes] == [-signal.SIGKILL] * 2
 

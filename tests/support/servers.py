@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from socket import AF_INET, SOCK_STREAM, socket
@@ -17,20 +19,38 @@ NGINX = shutil.which("nginx") or next((place for place in ("/usr/sbin/nginx",) i
 
 
 def free_port() -> int:
+    """Return a port that was free a moment ago; for servers that can be told nothing but a number."""
     with socket(AF_INET, SOCK_STREAM) as taken:
         taken.bind(("127.0.0.1", 0))
         return int(taken.getsockname()[1])
 
 
 @contextmanager
+def deaf_port() -> Iterator[int]:
+    """Hold a port at which nobody listens, so that nobody else can begin to."""
+    with socket(AF_INET, SOCK_STREAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
+@contextmanager
 def nginx(folder: Path, place: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder with nginx; yields its address, and its log: a line a request with status and bytes."""
-    port, log = free_port(), place / "requests.log"
+    from grp import getgrgid
+    from pwd import getpwuid
+
+    # nginx takes the socket over as it would at an upgrade of its own: nobody waits for it, nobody else gets the port
+    listening = socket(AF_INET, SOCK_STREAM)
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    # its child may read what this process may
+    user = f"user {getpwuid(os.getuid()).pw_name} {getgrgid(os.getgid()).gr_name};" if os.getuid() == 0 else ""
+    port, log = int(listening.getsockname()[1]), place / "requests.log"
     temporary = "\n".join(
         f"{kind}_temp_path {place}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     (place / "nginx.conf").write_text(f"""
-daemon off; master_process off; pid {place}/pid; error_log {place}/errors.log;
+daemon off; worker_processes 1; {user} pid {place}/pid; error_log {place}/errors.log;
 events {{}}
 http {{
   log_format row '$status $body_bytes_sent $http_range $request_uri';
@@ -50,23 +70,36 @@ http {{
 }}
 """)
     words = [str(NGINX), "-c", str(place / "nginx.conf"), "-e", str(place / "errors.log"), "-p", str(place)]
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    server = subprocess.Popen(
+        words,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "NGINX": f"{listening.fileno()};"},
+        pass_fds=[listening.fileno()],
+    )
+    listening.close()
     try:
-        _wait_for(port)
         yield f"http://127.0.0.1:{port}", log
     finally:
-        server.kill()
+        # asked, so that it ends its child
+        server.terminate()
         server.wait()
 
 
-def _wait_for(port: int) -> None:
-    end = time.monotonic() + 20
-    while time.monotonic() < end:
-        with socket(AF_INET, SOCK_STREAM) as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    raise TimeoutError("the server did not start")
+def requests_in(log: Path, address: str, name: str) -> list[list[str]]:
+    """The requests for a file: nginx writes them in their order, and a last one of ours shows that it wrote them all."""
+    mark = f"/mark-{os.urandom(8).hex()}"
+    connection = HTTPConnection(address.removeprefix("http://"))
+    connection.request("GET", mark)
+    connection.getresponse().read()
+    connection.close()
+    rows: list[list[str]] = []
+    until = time.monotonic() + 600
+    while not any(row[-1] == mark for row in rows):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+        rows = [line.split(" ") for line in log.read_text().splitlines()]
+    return [row for row in rows if row[-1].startswith(name)]
 
 
 Answer = Callable[[BaseHTTPRequestHandler, int, int, int], None]
