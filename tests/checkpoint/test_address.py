@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from support.layouts import hollow
+from support.assembly import zipped
+from support.files import several_state_dicts
+from support.layouts import hollow, layout_of
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address, resolve_address, select_set
+from viscy_compat.cli import main
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import TensorSpec
+from viscy_compat.layout import TensorSpec, printable
 
 NAMES = {
     "state_dict": ["model.w", "ema.model.w", "ema.model.b"],
@@ -55,6 +60,79 @@ def test_what_could_mean_several_or_none_is_refused(text: str) -> None:
 def test_the_top_of_a_file_is_an_empty_path() -> None:
     assert str(resolve_address("", [""], lambda _: ["w"], "f")) == ""
     assert str(Address("", "")) == ":"
+
+
+ODD_NAMES = [
+    "",
+    ".",
+    "..",
+    " ",
+    "#",
+    "#2",
+    ":",
+    "a:",
+    "a.",
+    ".a",
+    "a..b",
+    "a#2",
+    "a\nb",
+    "\t",
+    "-x",
+    "state_dict.",
+    "'",
+]
+
+
+def found_in(path: Path, *flags: str, command: str = "check", capsys: pytest.CaptureFixture[str]) -> tuple[int, Any]:
+    code = main([command, str(path), *flags, "--format", "json"])
+    (result,) = json.loads(capsys.readouterr().out)["results"]
+    return code, result
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_every_entry_has_an_address_that_means_it_in_every_command(
+    tmp_path: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = layout_of("Unet2d", num_blocks=1, num_filters=(2, 2))
+    other = {"w": TensorSpec((7,)), "b": TensorSpec((7,))}
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(zipped(*several_state_dicts({name: layout, "other": other})))
+    code, both = found_in(path, capsys=capsys)
+    addresses = [row["state_dict"] for row in both["sets"]]
+    assert (code, len(set(addresses))) == (2 if both["verdict"] == "unknown" else 0, 2)
+    assert "" not in addresses, "the top is no state dict"
+    (address,) = (address for address in addresses if address != "other")
+    for text in (address, printable(address)):
+        code, found = found_in(path, f"--state-dict={text}", capsys=capsys)
+        assert (code, found["verdict"], found["tensors"]) == (0, "compatible", len(layout))
+        code, found = found_in(path, f"--state-dict={text}", command="inspect", capsys=capsys)
+        assert (code, len(found["tensors"])) == (0, len(layout))
+        assert main(["diff", str(path), str(path), f"--state-dict={text}", "-q"]) == 0
+    new = tmp_path / "new.ckpt"
+    assert main(["remap", str(path), f"--state-dict={address}", "-o", str(new), "-q"]) == 0
+    capsys.readouterr()
+    code, found = found_in(new, capsys=capsys)
+    assert (code, found["verdict"], found["tensors"]) == (0, "compatible", len(layout))
+
+
+@pytest.mark.parametrize("more", [(), ("--weights-only",)])
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_the_only_entry_keeps_its_name_when_it_is_written(
+    tmp_path: Path, name: str, more: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    layout = layout_of("Unet2d", num_blocks=1, num_filters=(2, 2))
+    path, new = tmp_path / "a.ckpt", tmp_path / "new.ckpt"
+    path.write_bytes(zipped(*several_state_dicts({name: layout})))
+    assert main(["remap", str(path), "-o", str(new), "-q", *more]) == 0
+    site = open_checkpoint(str(path)).site
+    assert open_checkpoint(str(new)).site == site
+    assert open_checkpoint(str(path)).entries == {}
+
+
+def test_an_empty_name_is_not_the_top(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(zipped(*several_state_dicts({"": {"w": TensorSpec((3,))}})))
+    assert open_checkpoint(str(path)).site == open_checkpoint(str(path), state_dict="").site == "."
 
 
 def test_a_safetensors_file_has_sets_below_prefixes(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from support.assembly import FLOATS, LONGS, lightning, mapping, storage, tensor, zipped
@@ -29,14 +29,29 @@ def torch_file(path: Path, sizes: list[int], *, wrapped: bool = False) -> None:
 
 def torch_file_of(path: Path, layout: Layout, top: Callable[[bytes], bytes] = bytes) -> Path:
     """Write a torch zip with these tensors, each of a storage of its own; ``top`` makes the file of the state dict."""
+    state, data = _state_dict(layout, 0)
+    path.write_bytes(zipped(top(state), data))
+    return path
+
+
+def several_state_dicts(layouts: Mapping[str, Layout]) -> tuple[bytes, dict[str, bytes]]:
+    """Return the pickle and the storages of a file whose entries are state dicts."""
+    entries: dict[str, bytes] = {}
+    data: dict[str, bytes] = {}
+    for name, layout in layouts.items():
+        entries[name], held = _state_dict(layout, len(data))
+        data.update(held)
+    return mapping(entries), data
+
+
+def _state_dict(layout: Layout, first: int) -> tuple[bytes, dict[str, bytes]]:
     entries, data = {}, {}
-    for place, (name, spec) in enumerate(layout.items()):
+    for place, (name, spec) in enumerate(layout.items(), first):
         held = storage(str(place), LONGS if spec.dtype == "int64" else FLOATS, spec.elements)
         steps = itertools.accumulate((1, *reversed(spec.shape[1:])), operator.mul)
         entries[name] = tensor(spec.shape, tuple(steps)[len(spec.shape) - 1 :: -1] if spec.shape else (), of=held)
         data[str(place)] = floats(place, spec.elements * (2 if spec.dtype == "int64" else 1))
-    path.write_bytes(zipped(top(mapping(entries)), data))
-    return path
+    return mapping(entries), data
 
 
 def floats(seed: int, size: int) -> bytes:

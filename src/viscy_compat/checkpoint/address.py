@@ -1,8 +1,9 @@
 """Addresses: one text that says which set of weights in a file is meant, `PATH` or `PATH:PREFIX`.
 
-`PATH` is the dotted path of a state dict in the file, empty for the top. `PREFIX` is what the names of the set begin
-with in that state dict, with its dot; it may be empty (the names that stand at the top of a state dict which holds
-other sets below prefixes). The path of a state dict always counts as it is, before anything is split at a colon.
+`PATH` is the dotted path of a state dict in the file, empty for the top, a dot for an entry whose name is empty. `PREFIX` is
+what the names of the set begin with in that state dict, with its dot; it may be empty (the names that stand at the top of a
+state dict which holds other sets below prefixes). The path of a state dict always counts as it is, before anything is split
+at a colon.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import chain
 from viscy_compat.annotations import Callable, Iterable, Iterator
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 
 _LISTED = 12
@@ -80,6 +82,9 @@ def resolve_address(text: str, paths: list[str], names_of: NamesAt, where: str) 
     """
     if text in paths:
         return Address(text)
+    spelled = [path for path in paths if text == printable(path)]
+    if len(spelled) == 1:  # a control character, as reports print it
+        return Address(spelled[0])
     # cut at a colon first: what is written out counts before what it could be short for
     cut = (_below(path, text[len(path) + 1 :], names_of) for path in paths if text.startswith(f"{path}:"))
     matches = list(dict.fromkeys(chain.from_iterable(cut))) or list(dict.fromkeys(_complete(text, paths, names_of)))
@@ -97,6 +102,8 @@ def _complete(text: str, paths: list[str], names_of: NamesAt) -> Iterator[Addres
     """Yield what a text could be short for: the end of a path, or a prefix with a dot for the colon, or without path."""
     bare = text.strip(".")
     for path in paths:
+        if not text and path == ".":  # as long as the top of the file is no state dict
+            yield Address(path)
         if bare and (path == bare or path.endswith(f".{bare}")):
             yield Address(path)
         elif bare and path and bare.startswith(f"{path}."):

@@ -114,7 +114,7 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         wrapper=_wrapper(entries.tensors, site, version if type(version) is str else ""),
         site=site.path,
         sites=sites_with_counts(sites),
-        entries={key: value for key, value in top.items() if site.path and key != site.path.partition(".")[0]},
+        entries={key: value for key, value in top.items() if site.path and key != site.entry},
         # `hparams`: what Lightning 0.7 called them
         hyper_parameters=top.get("hyper_parameters", top.get("hparams")),
         globals=uses,

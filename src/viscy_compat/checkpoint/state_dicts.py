@@ -41,12 +41,16 @@ _USUAL: Final = ("state_dict", "model_state_dict")
 
 
 class Site(NamedTuple):
-    """A place that holds weights: its dotted path, its node, and whether that is a module."""
+    """A place that holds weights: its dotted path, its node, whether that is a module, and the entry at the top it is in.
+
+    The path of the top is empty, and that of an entry whose name is empty a dot.
+    """
 
     path: str
     node: Node
     is_module: bool
     tensors: int
+    entry: str = ""
 
 
 def sites_of(root: Node) -> list[Site]:
@@ -73,10 +77,10 @@ def _sites(root: Node) -> Iterator[Site]:
     """Look into dictionaries, breadth first; each node and each shared state is looked at once."""
     visited = {id(root)}
     states = _ModuleStates()
-    queue: list[tuple[str, Node, int]] = [("", root, 0)]
-    for path, node, depth in queue:
+    queue: list[tuple[str, Node, str, int]] = [("", root, "", 0)]
+    for path, node, entry, depth in queue:
         if states.module_of(node) is not None:
-            yield Site(path, node, True, 0)
+            yield Site(path, node, is_module=True, tensors=0, entry=entry)
             continue
         mapping = mapping_of(node) if states.is_new(node) else None
         if mapping is None or {"state", "param_groups"} <= mapping.keys():
@@ -85,12 +89,14 @@ def _sites(root: Node) -> Iterator[Site]:
         # a third: state dicts may hold numbers beside tensors, and trainers hold a tensor or two among
         # numbers
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
-            yield Site(path, node, False, tensors)
+            yield Site(path, node, is_module=False, tensors=tensors, entry=entry)
         for key, value in mapping.items() if depth < _DEPTH else ():
             is_candidate = key not in _NO_WEIGHTS and len(key) <= _NAME
             if is_candidate and type(value) in (Dict, Call) and id(value) not in visited and not is_tensor(value):
                 visited.add(id(value))
-                queue.append((f"{path}.{key}" if path else key, value, depth + 1))
+                # the empty path is that of the top
+                below = f"{path}.{key}" if depth else key or "."
+                queue.append((below, value, entry if depth else key, depth + 1))
     yield from _averages(root, states)
 
 
@@ -100,7 +106,8 @@ def _averages(root: Node, states: _ModuleStates) -> Iterator[Site]:
         held = (mapping_of(callback) or {}).get(_AVERAGE) if states.is_new(callback) else None
         entries = mapping_of(held) if len(name) <= _NAME and states.is_new(held) else None
         if tensors := sum(is_tensor(value) for value in (entries or {}).values()):
-            yield Site(f"callbacks.{name}.{_AVERAGE}", held, False, tensors)
+            path = f"callbacks.{name}.{_AVERAGE}"
+            yield Site(path, held, is_module=False, tensors=tensors, entry="callbacks")
 
 
 class _ModuleStates:

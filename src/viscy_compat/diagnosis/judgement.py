@@ -139,7 +139,9 @@ _LOADABLE = ("compatible", "remappable")
 def _ask_which_set(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     """Say that a file holds several sets, and that nobody can know which one is meant: all are listed."""
     question = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
-    findings = causes.most_severe_first((question, *checkpoint.findings))
+    # VC448 says which one was read: here none counts before another
+    rest = (finding for finding in checkpoint.findings if finding.code != "VC448")
+    findings = causes.most_severe_first((question, *rest))
     result = CheckResult(
         checkpoint.path,
         verdict="unreadable" if causes.forbid_loading(findings) else "unknown",

@@ -447,7 +447,7 @@ def kind_of(path: str, checkpoint: Checkpoint, if_exists: IfExists) -> OutputFor
 
 def left_behind(checkpoint: Checkpoint, job: Job, fates: tuple[Fate, ...] = ()) -> tuple[str, ...]:
     """Return what the source holds besides its sets of weights and the new file does not, by name."""
-    entries = [name for name in checkpoint.entries if name != checkpoint.site.partition(".")[0]]
+    entries = [*checkpoint.entries]
     if job.format == "torch" and not becomes_plain(checkpoint):
         stays = KEPT_ENTRIES if checkpoint.wrapper.kind == "lightning" else ()
         entries = [name for name in entries if job.weights_only and name not in stays]

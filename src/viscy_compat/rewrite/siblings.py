@@ -118,7 +118,8 @@ def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
     if path is not None:
         return path
     # a number that tells two places of one path apart is gone with the other one
-    is_numbered = checkpoint.site.rpartition("#")[2].isdigit()
+    same, _, number = checkpoint.site.rpartition("#")
+    is_numbered = same in paths and number.isdigit()
     return "state_dict" if is_numbered or (choice is not None and _has_rivals(choice)) else checkpoint.site
 
 

@@ -228,12 +228,14 @@ def _lean_root(checkpoint: Checkpoint, state: OutputStateDict) -> Node:
     """Return a root that holds the state dict where it shall be, and what Lightning needs, and nothing else."""
     if not state.site:
         return state.place
-    first, _, rest = state.site.partition(".")
-    if rest:
+    first, *rest = state.site.split(".")
+    # an empty name among others stands for no entry: such dots belong to the name of one
+    if rest and all((first, *rest)):
         node = state.place
-        for name in reversed(rest.split(".")):
+        for name in reversed(rest):
             node = Dict([name, node])
         return Dict([first, node])
+    first = "" if state.site == "." else state.site
     if checkpoint.wrapper.kind != "lightning":
         return Dict([first, state.place])
     entries = entries_of(checkpoint.root) or []
