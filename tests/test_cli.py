@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import sys
+
 import pytest
 
 from viscy_compat import __version__
@@ -44,3 +47,15 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([command, "--help"])
     assert stopped.value.code == 0
     assert "--format" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("argv", "frozen"), [(["explain", "VC101"], False), (None, True)])
+def test_only_a_process_that_ends_leaves_what_it_loaded_out_of_the_search_for_circles(
+    argv: list[str] | None, frozen: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["viscy-compat", "explain", "VC101"])
+    calls: list[None] = []
+    monkeypatch.setattr(gc, "freeze", lambda: calls.append(None))
+    assert main(argv) == 0
+    assert "VC101" in capsys.readouterr().out
+    assert bool(calls) is frozen

@@ -39,7 +39,12 @@ def main(argv: list[str] | None = None) -> int:
     if words[0] == "--version":
         say(f"viscy-compat {__version__}")
         return 0
-    return _run(words[0], words[1:])
+    try:
+        return _run(words[0], words[1:])
+    finally:
+        if argv is None:
+            # the process ends now, and would look through all that it has loaded for circles first: an eighth of a short command
+            gc.freeze()
 
 
 def _run(command: str, words: list[str]) -> int:

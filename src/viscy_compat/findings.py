@@ -54,7 +54,7 @@ class Code(NamedTuple):
 
 
 class Catalogue(Mapping[str, Code]):
-    """Every finding code, read from ``catalogue.txt`` when the first one is looked up: most files need none.
+    """Every finding code, out of ``catalogue.txt``: each is taken apart when it is looked up, since a file needs a few.
 
     Examples
     --------
@@ -62,21 +62,26 @@ class Catalogue(Mapping[str, Code]):
     ('error', True, False)
     """
 
-    __slots__ = ("_codes",)
+    __slots__ = ("_codes", "_records")
 
     def __init__(self) -> None:
         self._codes: dict[str, Code] = {}
+        self._records: dict[str, str] = {}
 
-    def _read(self) -> dict[str, Code]:
-        if not self._codes:
+    def _read(self) -> dict[str, str]:
+        """Return the text of each code's record."""
+        if not self._records:
             # the loader of this module reads the file that lies beside it, in a zip archive too
             path = os.path.join(os.path.dirname(__file__), "catalogue.txt")
             text: bytes = __loader__.get_data(path)  # type: ignore[name-defined]
-            self._codes.update((code.id, code) for code in _codes_of(text.decode("utf-8").replace("\r\n", "\n")))
-        return self._codes
+            records = ("\n" + text.decode("utf-8").replace("\r\n", "\n")).split("\nid: ")[1:]
+            self._records.update((record.partition("\n")[0], record) for record in records)
+        return self._records
 
     def __getitem__(self, code: str) -> Code:
-        return self._read()[code]
+        if code not in self._codes:
+            self._codes[code] = _code_in(self._read()[code])
+        return self._codes[code]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -85,12 +90,12 @@ class Catalogue(Mapping[str, Code]):
         return len(self._read())
 
 
-def _codes_of(text: str) -> Iterator[Code]:
-    for block in text.replace("\n  ", " ").split("\n\n"):
-        fields: dict[str, Any] = dict(line.split(": ", 1) for line in block.strip().split("\n") if line[0] != "#")
-        flags = fields.pop("yes", "").split(", ")
-        if fields:
-            yield Code(**fields, predictions="predictions" in flags, remap_cures="remap_cures" in flags)
+def _code_in(record: str) -> Code:
+    """Return the code of a record, which begins with the code itself and may have comments after a blank line."""
+    lines = record.partition("\n\n")[0].strip().replace("\n  ", " ").split("\n")
+    fields: dict[str, Any] = dict(line.split(": ", 1) for line in lines[1:])
+    flags = fields.pop("yes", "").split(", ")
+    return Code(lines[0], **fields, predictions="predictions" in flags, remap_cures="remap_cures" in flags)
 
 
 CATALOGUE = Catalogue()

@@ -74,10 +74,11 @@ def decode_record(data: bytes, limits: Limits, where: str) -> DecodedPickle:
 def _root_of(archive: ZipArchive) -> str:
     """Return the folder that holds everything, with its slash; only it may hold ``data.pkl``."""
     names = archive.entries
-    roots = {name.partition("/")[0] for name in names}
-    pickles = [name for name in names if name.rpartition("/")[2] == "data.pkl" and name.count("/") == 1]
+    pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
     root = pickles[0].removesuffix("data.pkl") if len(pickles) == 1 else ""
-    if len(roots) == 1 and root and f"{root}constants.pkl" not in names:
+    outside = [name for name in names if not name.startswith(root)]
+    # the folder itself may be an entry, without its slash
+    if root and all(name == root[:-1] for name in outside) and f"{root}constants.pkl" not in names:
         return root
     from viscy_compat.checkpoint.foreign import other_archive
 

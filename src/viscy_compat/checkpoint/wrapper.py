@@ -162,7 +162,8 @@ def common_prefixes(keys: list[str]) -> list[str]:
     prefixes = [""]
     while len(prefixes) <= _NESTING:
         longer = [prefixes[-1] + part for part in _PREFIXES]
-        counts = [(sum(key.startswith(prefix) for key in keys), prefix) for prefix in longer]
+        # a list and no generator: this is done for every name of every file, and takes half of the time so
+        counts = [(len([None for key in keys if key.startswith(prefix)]), prefix) for prefix in longer]
         count, prefix = max(counts, key=lambda pair: pair[0])
         if 2 * count <= len(keys):
             break

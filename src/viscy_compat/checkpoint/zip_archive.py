@@ -246,18 +246,53 @@ def _within(path: str, limits: Limits, count: int, size: int) -> None:
 
 def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, size: int) -> dict[str, ZipEntry]:
     directory = source.read(start, size)
-    rows = []
-    place = 0
-    for _ in range(count):
-        if place + CENTRAL.size > size:
-            _refuse_archive(source.path, "the directory is shorter than its entries")
-        row, place = _central_entry(source.path, directory, place)
-        rows.append(row)
-    if place != size:
-        _refuse_archive(source.path, "the directory is longer than its entries")
-    _refuse_ambiguous_names(source.path, [row[0] for row in rows])
+    rows = _plain_rows(directory)
+    if rows is None or len(rows) != count:
+        rows, place = [], 0
+        for _ in range(count):
+            if place + CENTRAL.size > size:
+                _refuse_archive(source.path, "the directory is shorter than its entries")
+            row, place = _central_entry(source.path, directory, place)
+            rows.append(row)
+        if place != size:
+            _refuse_archive(source.path, "the directory is longer than its entries")
+    names = [row[0] for row in rows]
+    _refuse_ambiguous_names(source.path, names)
     limits = _limits_of(source.path, rows, start)
-    return {row[0]: ZipEntry(*row, limits[row[1]]) for row in rows}
+    return {name: ZipEntry._make((*row, limits[row[1]])) for name, row in zip(names, rows, strict=True)}
+
+
+_PLAIN = "<4s4xHH4xIIIHIH6xI"
+"""As `CENTRAL` without versions, time and attributes; the lengths of extra field and comment are one number, and that of the
+name stands at byte 28."""
+
+
+def _plain_rows(directory: bytes) -> list[_EntryRow] | None:
+    """Return the rows of a directory as torch writes it; None where a field of any entry needs a second look.
+
+    The names of storages differ in a number: those of equal length make entries of equal size, unpacked in one go.
+    """
+    rows: list[_EntryRow] = []
+    place, end, whole = 0, len(directory), memoryview(directory)
+    while place + CENTRAL.size < end:
+        length, before = int.from_bytes(directory[place + 28 : place + 30], "little"), len(rows)
+        entry = struct.Struct(f"{_PLAIN}{length}s")
+        run = whole[place : end - (end - place) % entry.size]
+        for signature, flags, method, crc, size, nbytes, name_size, more, disk, header, name in entry.iter_unpack(run):
+            if signature != b"PK\x01\x02" or name_size != length:
+                break
+            if more or disk or method or size != nbytes or flags & _UNSUPPORTED_FLAGS or not name.isascii():
+                return None
+            rows.append((str(name, "ascii"), header, size, nbytes, crc, False, flags))
+        if len(rows) == before:
+            return None
+        place += entry.size * (len(rows) - before)
+    names = "/".join(["", *[row[0] for row in rows], ""])
+    return None if place != end or any(part in names for part in _NOT_PLAIN) else rows
+
+
+_NOT_PLAIN = ("\0", "\\", "//", "/./", "/../")
+"""What names that `_decode_name` refuses hold, with a slash before and after each; that of a folder may hold it, too."""
 
 
 def _refuse_ambiguous_names(path: str, names: list[str]) -> None:
