@@ -1,6 +1,7 @@
 """Formats, outputs, quietness, pipes and relative paths behave the same in every command, as a user runs it.
 
-A table of commands against a table of flags, each pair a process of its own; no pair imports torch.
+A table of commands against a table of flags, each pair a process of its own; no pair imports torch. What they run is counted
+under one flag.
 """
 
 from __future__ import annotations
@@ -93,6 +94,7 @@ def test_the_table_has_every_command() -> None:
     assert {row.command for row in ROWS} == set(COMMANDS)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_what_is_printed_is_what_is_written_to_a_relative_path(place: Path, row: Row, format: str) -> None:
@@ -128,6 +130,7 @@ def test_quiet_prints_no_progress_and_no_more_than_the_whole_report(place: Path,
     assert quiet.stdout.strip() or row.code == 0
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_colours_change_nothing_but_colours(place: Path, row: Row) -> None:
     coloured = typed(place, row.words, "--color", "always")
@@ -135,6 +138,7 @@ def test_colours_change_nothing_but_colours(place: Path, row: Row) -> None:
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured.stdout) == typed(place, row.words).stdout
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_a_reader_that_has_left_changes_neither_the_exit_code_nor_the_files(place: Path, row: Row) -> None:
     reader, writer = os.pipe()
@@ -150,6 +154,7 @@ def test_a_reader_that_has_left_changes_neither_the_exit_code_nor_the_files(plac
     (place / "left.json").unlink()
 
 
+@pytest.mark.uncounted
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_a_disc_that_is_full_is_one_line(place: Path, row: Row) -> None:
@@ -161,6 +166,7 @@ def test_a_disc_that_is_full_is_one_line(place: Path, row: Row) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_an_output_that_cannot_be_is_refused_before_any_work(place: Path, row: Row) -> None:
     for output, said in (
@@ -174,6 +180,7 @@ def test_an_output_that_cannot_be_is_refused_before_any_work(place: Path, row: R
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)
 def test_stdout_that_is_closed_or_knows_ascii_alone_is_no_error(place: Path, row: Row) -> None:
     shell = 'exec "$@" >&-'
@@ -184,6 +191,7 @@ def test_stdout_that_is_closed_or_knows_ascii_alone_is_no_error(place: Path, row
     assert (poor.returncode, poor.stderr) == (row.code, "")
 
 
+@pytest.mark.uncounted
 def test_head_always_gives_the_exit_code_of_the_check(place: Path) -> None:
     """What ``check FILE | head -1`` ends with does not depend on which of the two is quicker."""
     for wait in ("", "sleep 1; "):
@@ -200,6 +208,7 @@ INTERPRETERS: Sequence[str] = (
 )
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("words", INTERPRETERS)
 def test_an_interpreter_is_found_by_a_relative_path_by_its_name_and_under_home(place: Path, words: str) -> None:
     environment = {**os.environ, "PATH": f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}", "HOME": str(place)}
@@ -209,6 +218,7 @@ def test_an_interpreter_is_found_by_a_relative_path_by_its_name_and_under_home(p
         assert (done.returncode, "cannot be started" in done.stderr) == (1, False), done.stderr
 
 
+@pytest.mark.uncounted
 def test_an_interpreter_that_is_not_there_is_one_line(place: Path) -> None:
     done = typed(place, INTERPRETERS[0], "--candidate-python", "no/python", "-q")
     assert done.returncode == 2
