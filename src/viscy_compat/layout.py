@@ -48,10 +48,10 @@ def packed_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     (12, 4, 1)
     """
     strides, step = [], 1
-    for size in reversed(shape):
+    for size in shape[:0:-1]:
         strides.append(step)
-        step *= max(size, 1)
-    return tuple(reversed(strides))
+        step *= size or 1
+    return (step, *strides[::-1]) if shape else ()
 
 
 class Mismatch(NamedTuple):

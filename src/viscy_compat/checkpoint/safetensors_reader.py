@@ -95,9 +95,10 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
     >>> parse_json(b'{"a": 1} ', "x")
     {'a': 1}
     """
-    if raw.count(b"[") + raw.count(b"{") > most:
+    # nothing stands more often in a text than it has bytes
+    if len(raw) > most and raw.count(b"[") + raw.count(b"{") > most:
         _refuse_header(path, "it nests or repeats without end", code)
-    if raw.count(b":") > 2 * most or raw.count(b",") > 8 * most:
+    if len(raw) > most and (raw.count(b":") > 2 * most or raw.count(b",") > 8 * most):
         _refuse_header(path, "it repeats without end", code)
     try:
         text = str(raw, "utf-8")
@@ -144,6 +145,8 @@ def _tensors(
     tensors: dict[str, StoredTensor] = {}
     unreadable: list[UnreadableTensor] = []
     ranges: list[tuple[int, int]] = []
+    # most tensors of a model have the dtype and the shape of another one
+    known: dict[tuple[str, tuple[int, ...]], tuple[TensorSpec, int, tuple[int, ...]]] = {}
     for key, row in header.items():
         name, shape, begin, end = _parse_row(path, key, row, limits)
         ranges.append((begin, end))
@@ -151,8 +154,20 @@ def _tensors(
         if dtype is None:
             unreadable.append(UnreadableTensor(key, "VC452", f"an unknown dtype ({ascii(name[:40])[1:-1]})"))
             continue
-        storage = Storage(key, source.facts, start=start + begin, size=end - begin, dtype=dtype)
-        tensors[key] = _stored_tensor(path, key, TensorSpec(shape, dtype), storage)
+        facts = known.get((dtype, shape))
+        if facts is None:
+            spec = TensorSpec(shape, dtype)
+            facts = known[dtype, shape] = spec, spec.elements * ITEMSIZES[dtype], packed_strides(shape)
+        spec, needed, stride = facts
+        if needed != end - begin:
+            raise UnreadableCheckpoint(
+                f"{key[:80]!a}: {spec} needs {needed} bytes, and its offsets give it {end - begin}",
+                where=path,
+                fix="fetch the file again; no writer of checkpoints makes such a file",
+                code="VC451",
+            )
+        storage = Storage(key, source.facts, start=start + begin, size=needed, dtype=dtype)
+        tensors[key] = StoredTensor(key, spec, storage, stride=stride)
     _refuse_holes(path, ranges, source.size - start)
     return tensors, tuple(unreadable)
 
@@ -181,18 +196,6 @@ def _counts(value: Any) -> bool:
         if type(item) is not int or not 0 <= item < BOUND:
             return False
     return True
-
-
-def _stored_tensor(path: str, key: str, spec: TensorSpec, storage: Storage) -> StoredTensor:
-    size_in_bytes = spec.elements * ITEMSIZES[spec.dtype]
-    if size_in_bytes != storage.size:
-        raise UnreadableCheckpoint(
-            f"{key[:80]!a}: {spec} needs {size_in_bytes} bytes, and its offsets give it {storage.size}",
-            where=path,
-            fix="fetch the file again; no writer of checkpoints makes such a file",
-            code="VC451",
-        )
-    return StoredTensor(key, spec, storage, stride=packed_strides(spec.shape))
 
 
 def _refuse_holes(path: str, ranges: list[tuple[int, int]], size: int) -> None:

@@ -159,8 +159,8 @@ def common_prefixes(keys: list[str]) -> list[str]:
     >>> common_prefixes(["module.model.w", "module.model.b", "n_averaged"])
     ['', 'module.', 'module.model.']
     """
-    prefixes = [""]
-    while len(prefixes) <= _NESTING:
+    prefixes, text = [""], "\n".join(keys)
+    while len(prefixes) <= _NESTING and any(part in text for part in _PREFIXES):
         longer = [prefixes[-1] + part for part in _PREFIXES]
         # a list and no generator: this is done for every name of every file, and takes half of the time so
         counts = [(len([None for key in keys if key.startswith(prefix)]), prefix) for prefix in longer]

@@ -243,10 +243,13 @@ def about_choices(inference: Inference, knowledge: Knowledge) -> list[Finding]:
     for row in inference.undetermined:
         if row.changes_predictions:
             means = f"; {abouts[row.name]}" if abouts[row.name] else ""
-            # four alternatives show what is at stake; the argument to state is named in any case
-            candidates = list(dict.fromkeys(map(settings, row.candidates)))
+            # four alternatives show what is at stake; the argument to state is named in any case, and there may be hundreds
+            candidates: dict[str, None] = {}
+            for option in row.candidates:
+                if len(candidates) <= 4:
+                    candidates[settings(option)] = None
             more = "; ..." if len(candidates) > 4 or not row.complete else ""
-            differ = f"Predictions differ between {'; '.join(candidates[:4])}{more}"
+            differ = f"Predictions differ between {'; '.join([*candidates][:4])}{more}"
             fix = f"state it: --set {row.name}=VALUE, or --config FILE.yml"
             findings.append(Finding("VC302", f"{row.name} is not known: {row.why}{means}. {differ}", fix=fix))
     return findings + _about_the_rest(inference, knowledge)
