@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 import pytest
 
 from support.assembly import Record, archive, mapping, pickled, records, storage, tensor
-from viscy_compat.checkpoint import open_checkpoint, zeros
+from viscy_compat.checkpoint import open_checkpoint, tensor_bytes, zeros
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, with_limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.zeros import absence_of_weights
+from viscy_compat.cli import main
 from viscy_compat.errors import UnreadableCheckpoint, UsageError
 
 BYTES = bytes(range(240))
@@ -41,7 +43,8 @@ def test_every_view_of_a_compressed_storage_has_the_bytes_of_the_stored_one(tmp_
     assert packed["v3"] == BYTES[12:20]
 
 
-def test_a_compressed_storage_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def unpackings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that grows whenever something is unpacked."""
     unpacked: list[int] = []
     make = zlib.decompressobj
 
@@ -50,8 +53,49 @@ def test_a_compressed_storage_is_unpacked_once(tmp_path: Path, monkeypatch: pyte
         return make(bits)
 
     monkeypatch.setattr(zlib, "decompressobj", counted)
+    return unpacked
+
+
+def test_a_compressed_storage_is_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unpacked = unpackings(monkeypatch)
     assert len(read(written(tmp_path / "packed.ckpt", method=8))) == VIEWS
     assert len(unpacked) == 1
+
+
+@pytest.mark.parametrize("command", ["diff FILE FILE", "remap FILE --against FILE -o new.ckpt --force"])
+def test_more_views_unpack_a_storage_no_more_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    counts = []
+    for views in (3, 30):
+        # each is the whole of the storage
+        held = storage("0", elements=len(BYTES) // 4)
+        whole = tensor((len(BYTES) // 4,), (1,), of=held)
+        rows = records(pickled(mapping({f"v{place}": whole for place in range(views)})), {"0": BYTES})
+        rows = [row._replace(method=8) if row.name.endswith("data/0") else row for row in rows]
+        file = tmp_path / f"{views}.ckpt"
+        file.write_bytes(archive(rows))
+        monkeypatch.chdir(tmp_path)
+        with monkeypatch.context() as patch:
+            unpacked = unpackings(patch)
+            assert main(command.replace("FILE", file.name).split()) == 0
+        counts.append(len(unpacked))
+    assert counts[0] == counts[1]
+
+
+def test_storages_that_are_unpacked_leave_room_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensor_bytes, "_UNPACKED", 2)
+    views = {
+        f"v{place}.{part}": tensor((2,), (1,), part, of=storage(str(place), elements=4))
+        for part in range(2)
+        for place in range(5)
+    }
+    data = {str(place): struct.pack("<4f", *range(place, place + 4)) for place in range(5)}
+    rows = [row._replace(method=8) if "/data/" in row.name else row for row in records(pickled(mapping(views)), data)]
+    (tmp_path / "packed.ckpt").write_bytes(archive(rows))
+    found = read(tmp_path / "packed.ckpt")
+    assert found["v4.1"] == struct.pack("<2f", 5, 6)
+    assert found["v0.0"] == struct.pack("<2f", 0, 1)
 
 
 def test_what_was_unpacked_is_gone_afterwards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

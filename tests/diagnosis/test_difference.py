@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from support.assembly import mapping, storage, tensor, zipped
 from support.layouts import hollow
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.cli import main
+from viscy_compat.diagnosis import difference
 from viscy_compat.diagnosis.difference import _are_equal, diff
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
@@ -55,6 +61,32 @@ def test_a_file_that_cannot_be_read_is_one_line_and_exit_2(tmp_path: Path, capsy
         diff(file, tmp_path / "page.ckpt")
     assert main(["diff", str(tmp_path / "page.ckpt"), str(file)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@given(st.data())
+def test_tensors_that_overlap_differ_where_their_own_bytes_do(data: st.DataObject) -> None:
+    """Whatever the storages, the views and the length of a stretch, as if each tensor were compared by itself."""
+    sides = [bytearray(64), bytearray(64)]
+    for place in data.draw(st.lists(st.integers(0, 63), max_size=4)):
+        sides[1][place] = 1
+    views: dict[str, bytes] = {}
+    for number in range(6):
+        offset, step = data.draw(st.integers(0, 15)), data.draw(st.integers(1, 3))
+        size = data.draw(st.integers(0, (15 - offset) // step + 1))
+        views[str(number)] = tensor((size,), (step,), offset, of=storage("0", elements=16))
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(difference, "_STRETCH", data.draw(st.sampled_from([1, 5, 16, 64])))
+        for name, raw in zip("ab", sides, strict=True):
+            Path(folder, name).write_bytes(zipped(mapping(views), {"0": bytes(raw)}))
+        files = [open_checkpoint(os.path.join(folder, name)) for name in "ab"]
+        with TensorReader(files[0]) as mine, TensorReader(files[1]) as theirs:
+            wanted = [
+                name
+                for name in files[0].tensors
+                if mine.digest(files[0].tensors[name]) != theirs.digest(files[1].tensors[name])
+            ]
+        (pair,) = diff(os.path.join(folder, "a"), os.path.join(folder, "b")).results
+    assert list(pair.numbers) == wanted
 
 
 @given(st.lists(st.binary(max_size=4)), st.lists(st.binary(max_size=4)))

@@ -35,7 +35,7 @@ class TensorReader:
     ``with TensorReader(checkpoint) as reader: digest = reader.digest(checkpoint.tensors[key])``
     """
 
-    __slots__ = ("_access", "_sources", "_unpacked_storages", "_verifies", "checkpoint")
+    __slots__ = ("_access", "_inflated", "_sources", "_unpacked_storages", "_verifies", "checkpoint")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class TensorReader:
         self._verifies = crcs == "verify"
         self._sources: dict[FileFacts, ByteSource] = {}
         self._unpacked_storages: dict[Storage, ByteSource] = {}
+        self._inflated: set[Storage] = set()
 
     def __enter__(self) -> TensorReader:
         return self
@@ -155,7 +156,9 @@ class TensorReader:
         size = max(size - size % 16, 16)
         if not tensor.nbytes:
             return iter(())
-        if tensor.contiguous and (first, tensor.nbytes) == (0, storage.nbytes):
+        # a second tensor that is the whole of a compressed storage takes what is on the disc from then on
+        if tensor.contiguous and (first, tensor.nbytes) == (0, storage.nbytes) and storage not in self._inflated:
+            self._inflated.update((storage,) if storage.compressed else ())
             return self.storage_chunks(storage, size=size)
         source, start = self._place_of(storage)
         if tensor.contiguous:
@@ -171,6 +174,9 @@ class TensorReader:
         if not storage.compressed:
             return self.source(storage.file), self.locate(storage)
         if storage not in self._unpacked_storages:
+            if len(self._unpacked_storages) >= _UNPACKED:
+                # tensors mostly look into one storage after the other
+                self._unpacked_storages.pop(next(iter(self._unpacked_storages))).close()
             self._unpacked_storages[storage] = self._inflate_to_disc(storage)
         return self._unpacked_storages[storage], 0
 
@@ -206,6 +212,8 @@ _HELD = 64 << 20
 """Bytes of a strided tensor that are held at once: those of the models here have a few, and a hostile one any number."""
 _OPEN = 400
 """Files that are open at once: Linux allows a process 1024 descriptors, and others need some."""
+_UNPACKED = 200
+"""Storages that are on the disc unpacked at once: with `_OPEN`, well below what a process may have open."""
 _FORMATS: dict[int, Literal["B", "H", "I", "Q"]] = {1: "B", 2: "H", 4: "I", 8: "Q"}
 """Unsigned, by size: the order of bytes is turned round without reading a number, so that a NaN stays what it is."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
+from operator import itemgetter
 
-from viscy_compat.annotations import Any, Iterator
+from viscy_compat.annotations import Any, Iterator, Mapping
 from viscy_compat.checkpoint import open_checkpoint
-from viscy_compat.checkpoint.facts import Checkpoint, StoredTensor, View
+from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, View
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
@@ -136,10 +138,8 @@ def diff(
     common = [name for name, spec in layouts[0].items() if layouts[1].get(name) == spec]
     mine, theirs = _tensors_of_view(here, views[0]), _tensors_of_view(there, views[1])
     with TensorReader(here) as reader, TensorReader(there) as other_reader:
-        # of a tensor no more is read than up to the first difference
-        numbers = [
-            name for name in common if not _are_equal(reader.chunks(mine[name]), other_reader.chunks(theirs[name]))
-        ]
+        pairs = {name: (mine[name], theirs[name]) for name in common}
+        numbers = [*_apart(pairs, (reader, other_reader))]
     pair = FilePair(
         file=here.path,
         other=there.path,
@@ -156,16 +156,97 @@ def _tensors_of_view(checkpoint: Checkpoint, view: View) -> dict[str, StoredTens
     return {name: checkpoint.tensors[key] for name, key in view.keys.items() if key in checkpoint.tensors}
 
 
+def _apart(
+    pairs: Mapping[str, tuple[StoredTensor, StoredTensor]], readers: tuple[TensorReader, TensorReader]
+) -> Iterator[str]:
+    """Yield the names of tensors whose bytes differ; of each pair no more is read than up to the first difference.
+
+    Where tensors overlap in a storage, the two storages are compared once, and their tensors by where those differ.
+    """
+    looked_at: dict[Storage, int] = {}
+    for mine, _ in pairs.values():
+        looked_at[mine.storage] = looked_at.get(mine.storage, 0) + mine.nbytes
+    known: dict[tuple[Storage, Storage], list[tuple[int, int]]] = {}
+    for name, (mine, theirs) in pairs.items():
+        differ = None
+        if looked_at[mine.storage] > mine.storage.nbytes and _lie_alike(mine, theirs):
+            both = (mine.storage, theirs.storage)
+            if both not in known:
+                streams = (reader.storage_chunks(storage) for reader, storage in zip(readers, both, strict=True))
+                known[both] = [*stretches_apart(*streams)]
+            differ = _differ_within(known[both], mine)
+        if differ or (differ is None and not _are_equal(readers[0].chunks(mine), readers[1].chunks(theirs))):
+            yield name
+
+
+def _lie_alike(mine: StoredTensor, theirs: StoredTensor) -> bool:
+    """Say whether two tensors look at the same places of storages of the same size."""
+    sides = [(one.offset, one.stride, one.storage.nbytes, one.storage.byte_order) for one in (mine, theirs)]
+    return sides[0] == sides[1]
+
+
+def _differ_within(stretches: list[tuple[int, int]], tensor: StoredTensor) -> bool | None:
+    """Say whether a tensor lies across a difference of two storages; None where only its own bytes tell."""
+    steps = zip(tensor.spec.shape, tensor.stride, strict=True)
+    first = tensor.offset * tensor.itemsize
+    end = first + tensor.itemsize * (1 + sum((size - 1) * step for size, step in steps))
+    place = bisect_left(stretches, first, key=itemgetter(1))
+    if not tensor.nbytes or place == len(stretches) or stretches[place][0] >= end:
+        return False
+    # a stretch begins and ends with bytes that differ; what a strided tensor leaves out, and what lies within one, may not
+    begin, last = stretches[place]
+    return True if tensor.contiguous and (begin >= first or last < end) else None
+
+
+def stretches_apart(mine: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[tuple[int, int]]:
+    """Yield where two streams of the same length differ: the first and the last byte of each stretch, at most `_STRETCH` long.
+
+    Examples
+    --------
+    >>> list(stretches_apart(iter([b"abcd", b"ef"]), iter([b"ab_", b"d_f"])))
+    [(2, 2), (4, 4)]
+    """
+    count = 0
+    for left, right in _in_step(mine, theirs):
+        for start in range(0, len(left), _STRETCH) if left != right else ():
+            one, other = left[start : start + _STRETCH], right[start : start + _STRETCH]
+            if one != other:
+                begin, after = _equal_start(one, other), _equal_start(one[::-1], other[::-1])
+                yield count + start + begin, count + start + len(one) - 1 - after
+        count += len(left)
+
+
+_STRETCH = 1 << 16
+"""Bytes that are told apart by the first and the last one that differ: a tensor within them is compared by itself."""
+
+
+def _equal_start(left: bytes, right: bytes) -> int:
+    """Return how many bytes two texts that differ have in common, by halves: Python compares a byte at a time slowly."""
+    low, high = 0, len(left)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if left[low:middle] == right[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
 def _are_equal(mine: Iterator[bytes], theirs: Iterator[bytes]) -> bool:
-    """Compare two streams whose pieces need not end at the same places."""
+    return all(left == right for left, right in _in_step(mine, theirs))
+
+
+def _in_step(mine: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the pieces of two streams so that both sides of a pair are as long; where one ends early, its side is shorter."""
     # an empty piece would be read as the end
     sides = [filter(None, mine), filter(None, theirs)]
     left = right = b""
     while True:
         left, right = left or next(sides[0], b""), right or next(sides[1], b"")
         size = min(len(left), len(right))
-        if left[:size] != right[:size]:
-            return False
         if not size:
-            return left == right
+            if left or right:
+                yield left, right
+            return
+        yield left[:size], right[:size]
         left, right = left[size:], right[size:]

@@ -130,13 +130,17 @@ class WrittenFile(NamedTuple):
 
 
 class _Record(NamedTuple):
-    """One record of a torch zip file to be written; `extent` is where the source has its bytes as they are."""
+    """One record of a torch zip file to be written; `extent` is where the source has its bytes as they are.
+
+    ``storage`` is that of the source of which it is a copy.
+    """
 
     name: str
     nbytes: int
     chunks: Callable[[TensorReader], Iterator[bytes]]
     crc: int | None = None
     extent: Extent | None = None
+    storage: Storage | None = None
 
 
 def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
@@ -405,6 +409,7 @@ def _kept_record(name: str, storage: Storage) -> _Record:
         chunks=partial(_storage_chunks, storage),
         crc=storage.crc,
         extent=extent_of_storage(storage),
+        storage=storage,
     )
 
 
@@ -442,7 +447,8 @@ def _compare(job: Job, states: list[OutputStateDict], records: list[_Record], pa
         new_file = open_checkpoint(path, limits=job.limits, state_dict=None if plain_output(job) else state.site)
         if list(new_file.tensors) != [tensor.name for tensor in state.tensors]:
             raise _differs(job.out, "its tensors have other names")
-        checks += _tensor_checks(job, state.tensors, new_file, whole_records)
+        copies = {record.name: record.storage for record in records}
+        checks += _tensor_checks(job, _not_in_copies(state.tensors, new_file, copies), new_file, whole_records)
     checks += _record_checks(records, new_file, whole_records)
     SharedWork(checks).run(partial(_compare_all, job, new_file), threads=_threads(_total(checks)))
 
@@ -460,8 +466,25 @@ class _Check(NamedTuple):
     extents: tuple[Extent, Extent] | None = None
 
 
+def _not_in_copies(
+    tensors: list[TargetTensor], new_file: Checkpoint, copies: Mapping[str, Storage | None]
+) -> Iterator[TargetTensor]:
+    """Yield the tensors but for those that look at a copy of a record as they looked at the source's.
+
+    That record is compared as a whole, once, however many tensors look into it.
+    """
+    for tensor in tensors:
+        mine, theirs = new_file.tensors[tensor.name], tensor.same_as
+        if (
+            theirs is None
+            or copies.get(mine.storage.name) is not theirs.storage
+            or (mine.spec, mine.stride, mine.offset) != (theirs.spec, theirs.stride, theirs.offset)
+        ):
+            yield tensor
+
+
 def _tensor_checks(
-    job: Job, tensors: list[TargetTensor], new_file: Checkpoint, whole_records: set[str]
+    job: Job, tensors: Iterable[TargetTensor], new_file: Checkpoint, whole_records: set[str]
 ) -> Iterator[_Check]:
     """Yield every tensor, and note the records that one is the whole of."""
     for tensor in tensors:
