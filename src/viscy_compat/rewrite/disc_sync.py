@@ -21,10 +21,10 @@ class DiscSync:
         Waits until the disc has what was written so far; may raise OSError.
     """
 
-    __slots__ = ("_behind", "_error", "_stopped", "_sync", "_thread", "_wanted")
+    __slots__ = ("_behind", "_error", "_stopped", "_sync", "_thread", "_wanted", "_written")
 
     def __init__(self, sync: Callable[[], None]) -> None:
-        self._sync, self._behind, self._stopped = sync, 0, False
+        self._sync, self._behind, self._stopped, self._written = sync, 0, False, False
         self._error: OSError | None = None
         self._wanted = Event()
         self._thread = Thread(target=self._run, daemon=True)
@@ -40,31 +40,40 @@ class DiscSync:
             self._behind = 0
             self._wanted.set()
 
+    def begin_last_round(self) -> None:
+        """Let the thread bring to the disc what is left, and end; nothing may be written any more."""
+        self._written = True
+        self._wanted.set()
+
     def finish(self) -> None:
-        """Wait for the round under way, end the thread, and raise what the disc refused in any round.
+        """Wait until the disc has everything, and raise what it refused in any round.
 
         Raises
         ------
         OSError
             The system tells an error of the disc once only, so it may have been told in an earlier round.
         """
-        self.stop()
+        self.begin_last_round()
+        self._thread.join()
         if self._error is not None:
             raise self._error
 
     def stop(self) -> None:
-        """End the thread."""
+        """End the thread after the round under way, whatever the disc has."""
         self._stopped = True
         self._wanted.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while self._error is None:
+        while self._error is None and not self._stopped:
             self._wanted.wait()
             self._wanted.clear()
-            if self._stopped:
-                return
+            # asked before the round: what is said during one calls for another
+            is_last = self._written
             try:
-                self._sync()
+                if not self._stopped:
+                    self._sync()
             except OSError as error:
                 self._error = error
+            if is_last:
+                return

@@ -97,12 +97,18 @@ class Output:
 
         self._disc = DiscSync(partial(os.fsync, self._descriptor))
 
+    def begin_sync(self) -> None:
+        """Where a thread brings the file to the disc, let it do the rest; nothing may be written any more."""
+        if self._disc is not None:
+            self._disc.begin_last_round()
+
     def sync(self) -> None:
         """Wait until the disc has everything."""
-        if self._disc is not None:
-            self._disc.finish()
-            self._disc = None
-        os.fsync(self._descriptor)
+        if self._disc is None:
+            os.fsync(self._descriptor)
+            return
+        self._disc.finish()
+        self._disc = None
 
     def commit(self) -> None:
         """Put the file in its place, in one step.

@@ -173,9 +173,11 @@ def write(job: Job, recheck: Callable[[str], None]) -> WrittenFile:
             refuse_changed_fills(part.plan, stored_tensors(part.checkpoint, part.keys), reader)
         with open_output(job.out, job.if_exists, inputs=job.weights.checkpoint.files) as output:
             records, admission = _write_file(job, states, output, reader)
-            output.sync()
-            # after the disc has it, and before it takes its place: what is checked is what will be there
+            # what is rechecked is in memory, whatever the disc still waits for; every byte is read once more when it has it
+            output.begin_sync()
             recheck(output.temporary)
+            output.sync()
+            # before it takes its place: what is compared is what will be there
             _compare(job, states, records, output.temporary)
             # last: the source may have been written to while it was copied and compared
             for file in job.weights.checkpoint.files:
