@@ -118,7 +118,7 @@ def test_two_models_in_one_state_dict_are_listed_and_one_is_asked_for(pair: tupl
     extra = {"loss.weight": TensorSpec((2,))} if pair[0] else {}
     result = judged(tmp_path, {**under(pair[0], SMALL), **under(pair[1], SMALL), **extra})
     assert (result.verdict, result.exit_code, result.state_dict) == ("unknown", 2, None)
-    assert [finding.code for finding in result.findings] == ["VC320"]
+    assert [finding.code for finding in result.findings] == ["VC320", *["VC106"] * len(extra)]
     assert addresses(result) == [f":{prefix}" for prefix in pair]
     assert [(row.class_name, row.generation, row.tensors) for row in result.sets] == 2 * [
         ("BetaVaeMonai", "v0.4", len(SMALL))

@@ -63,6 +63,42 @@ def test_joint_encoders_and_a_classifier_are_told_apart(tmp_path: Path) -> None:
     assert "2 tensors (9228 bytes) stand outside 'encoder.'" in outside.message
 
 
+@pytest.mark.parametrize("averages", [{"ema": GENERATOR}, {}])
+def test_what_belongs_to_no_set_is_listed_with_its_size(tmp_path: Path, averages: dict[str, Layout]) -> None:
+    head = {"0.weight": TensorSpec((4, 8)), "0.bias": TensorSpec((4,))}
+    loose = {**below(head=head), "centre": TensorSpec((1, 4))}
+    parts = {**below(model=GENERATOR, **averages, discriminator=DISCRIMINATOR), **loose}
+    (result,) = vc.check(str(hollow(tmp_path / "a.safetensors", parts))).results
+    (rest,) = [finding for finding in result.findings if finding.code == "VC106"]
+    assert rest.message.startswith("3 tensors (160 bytes) belong to none of these sets of weights")
+    assert set(rest.keys) == {*loose}
+    (result,) = vc.check(str(tmp_path / "a.safetensors"), state_dict=":model.").results
+    assert "VC106" not in [finding.code for finding in result.findings]
+
+
+@pytest.mark.torch
+def test_a_part_of_a_module_takes_no_optimizer_along_that_counts_all_of_it(tmp_path: Path) -> None:
+    """A GAN has two, and neither is about the averages; `remap` keeps them where it keeps the whole module."""
+    torch = pytest.importorskip("torch")
+    spec = layout_of("Unet2d", num_blocks=2)
+    tensors = {name: torch.zeros(row.shape, dtype=getattr(torch, row.dtype)) for name, row in spec.items()}
+    names = [name for name in spec if not name.endswith(("_mean", "_var", "_tracked"))]
+    groups = [{"params": [*range(len(names))], "lr": 1e-3}]
+    optimizer = {"state": {0: {"exp_avg": tensors[names[0]]}}, "param_groups": groups}
+    state = {f"{part}.{name}": tensor.clone() for part in ("generator", "ema") for name, tensor in tensors.items()}
+    path = tmp_path / "gan.ckpt"
+    held = {"pytorch-lightning_version": "2.5.0", "state_dict": state, "optimizer_states": [optimizer, optimizer]}
+    torch.save(held, path)
+    stated = {"residual": False, "task": "reg"}
+    (result,) = vc.remap(str(path), str(tmp_path / "part.ckpt"), state_dict="ema.", config=stated).results
+    assert result.left_behind == ("optimizer_states",)
+    assert sorted(torch.load(tmp_path / "part.ckpt")) == ["pytorch-lightning_version", "state_dict"]
+    whole = {**held, "state_dict": {f"model.{name}": tensor for name, tensor in tensors.items()}}
+    torch.save(whole, path)
+    vc.remap(str(path), str(tmp_path / "whole.ckpt"), config=stated)
+    assert "optimizer_states" in torch.load(tmp_path / "whole.ckpt")
+
+
 def test_a_stranger_is_listed_by_its_parts_with_their_sizes(tmp_path: Path) -> None:
     layers = {f"backbone.layer.{index}.weight": TensorSpec((64, 64)) for index in range(12)}
     (result,) = vc.check(

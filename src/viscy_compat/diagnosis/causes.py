@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from viscy_compat.annotations import Any, Iterable, Mapping
+from viscy_compat.annotations import TYPE_CHECKING, Any, Iterable, Mapping
 from viscy_compat.architectures.inference import Contradiction, Inference, Nearest
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
@@ -13,6 +13,9 @@ from viscy_compat.findings import CATALOGUE, Finding
 from viscy_compat.layout import fold, printable, quote_path, spell_count
 from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, spell
+
+if TYPE_CHECKING:
+    from viscy_compat.diagnosis.weight_set import SetChoice
 
 _SEVERITIES = ("error", "warning", "note")
 """The order in which findings are told."""
@@ -223,6 +226,21 @@ def about_several_sets(checkpoint: Checkpoint, addresses: list[str]) -> Finding:
         keys=tuple(map(repr, addresses)),
         fix="choose one with --state-dict ADDRESS (in Python: state_dict=ADDRESS)",
     )
+
+
+def about_the_rest(checkpoint: Checkpoint, choice: SetChoice) -> list[Finding]:
+    """Say which tensors of a state dict are of none of its sets of weights, and how large they are."""
+    if len(choice.sets) < 2:
+        return []
+    from viscy_compat.diagnosis.several import in_no_set
+
+    rest = in_no_set(checkpoint, choice)
+    if not rest:
+        return []
+    count, held = spell_count(len(rest), "tensor"), _megabytes(sum(checkpoint.beside[key].nbytes for key in rest))
+    belongs, them = ("belongs", "it") if len(rest) == 1 else ("belong", "them")
+    message = f"{count} ({held}) {belongs} to none of these sets of weights; a remap of one of them leaves {them} out"
+    return [Finding("VC106", message, keys=tuple(fold(rest)))]
 
 
 def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:

@@ -85,6 +85,7 @@ def _of_known_class(
     unmade = () if plan else unmade_by(layout_of(checkpoint, view), inference)
     findings = (
         *causes.about_container(checkpoint, view),
+        *causes.about_the_rest(checkpoint, choice),
         *refusals,
         *config.ignored,
         *causes.about_statements(inference, config.refuted, config.knowledge),
@@ -141,7 +142,7 @@ def _ask_which_set(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     question = causes.about_several_sets(checkpoint, [row.address for row in choice.sets])
     # VC448 says which one was read: here none counts before another
     rest = (finding for finding in checkpoint.findings if finding.code != "VC448")
-    findings = causes.most_severe_first((question, *rest))
+    findings = causes.most_severe_first((question, *causes.about_the_rest(checkpoint, choice), *rest))
     result = CheckResult(
         checkpoint.path,
         verdict="unreadable" if causes.forbid_loading(findings) else "unknown",

@@ -313,6 +313,15 @@ def _same(mine: StoredTensor, theirs: StoredTensor) -> bool | None:
     return mine.storage.crc == theirs.storage.crc
 
 
+def in_no_set(checkpoint: Checkpoint, choice: SetChoice) -> tuple[str, ...]:
+    """Name the tensors of a state dict that belong to none of its sets; none where there is one set, or one was asked for."""
+    here = [row for row in choice.sets if row.checkpoint.site == checkpoint.site]
+    if checkpoint.stated or len(here) < 2:
+        return ()
+    taken = {key for row in here for key in row.view.keys.values()}
+    return tuple(key for key in checkpoint.beside if key not in taken)
+
+
 def facts_of_several(choice: SetChoice) -> tuple[WeightsFacts, ...]:
     """Return what a report says about each set of a file, the judged one first."""
     pick = choice.pick or (choice.sets[0] if choice.sets else None)

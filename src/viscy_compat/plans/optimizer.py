@@ -147,11 +147,20 @@ def _replacements_by_name(optimizer: Mapping[str, Node], moves: Moves) -> Iterat
 def optimizers_of(checkpoint: Checkpoint) -> Iterator[dict[str, Node]]:
     """Yield the state of every optimizer in a checkpoint."""
     for entry in checkpoint.entries.values():
-        # Lightning keeps a list of optimizers, plain scripts one under a name of their own
-        for node in entry if type(entry) is list else [entry]:
-            mapping = mapping_of(node)
-            if mapping is not None and "state" in mapping and type(mapping.get("param_groups")) is list:
-                yield mapping
+        yield from _optimizers_in(entry)
+
+
+def entries_with_optimizers(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Name the entries that hold the state of optimizers."""
+    return tuple(name for name, entry in checkpoint.entries.items() if any(_optimizers_in(entry)))
+
+
+def _optimizers_in(entry: Node) -> Iterator[dict[str, Node]]:
+    # Lightning keeps a list of optimizers, plain scripts one under a name of their own
+    for node in entry if type(entry) is list else [entry]:
+        mapping = mapping_of(node)
+        if mapping is not None and "state" in mapping and type(mapping.get("param_groups")) is list:
+            yield mapping
 
 
 def parameters_of(layout: Layout, stored: Mapping[str, StoredTensor]) -> list[str]:

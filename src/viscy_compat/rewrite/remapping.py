@@ -20,7 +20,7 @@ from viscy_compat.layout import differences, fold, quote_path
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Cast, Drop, Fill, Rename
 from viscy_compat.plans.drops import changing_drops
-from viscy_compat.plans.optimizer import reindex
+from viscy_compat.plans.optimizer import entries_with_optimizers, reindex
 from viscy_compat.plans.plan import Plan
 from viscy_compat.plans.plan_file import dumps, plan_id
 from viscy_compat.rewrite.admission import Admission
@@ -473,6 +473,9 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     site = usual_site(checkpoint, chosen.choice) if edits and scope == "chosen" else checkpoint.site
     prefix = _prefix(chosen, scope, edits=edits)
     stored = stored_tensors(checkpoint, chosen.keys)
+    # optimizers of a state dict count the parameters of all that stands in it: of one part they say nothing
+    is_part = scope == "chosen" and len(checkpoint.beside) > len(checkpoint.tensors)
+    stale = entries_with_optimizers(checkpoint) if follows and is_part else ()
     return Job(
         OutputSet(
             checkpoint,
@@ -490,7 +493,7 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
         replacements={
             **(
                 reindex(checkpoint, plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix)
-                if follows
+                if follows and not stale
                 else {}
             ),
             **_new_class_path(checkpoint, wish, edits=edits),
@@ -498,7 +501,7 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
         metadata=provenance(chosen, question),
         limits=question.limits,
         siblings=tuple(fate.part for fate in fates if fate.part) if edits else (),
-        removed=left_sites(fates, checkpoint, site) if edits else (),
+        removed=(*left_sites(fates, checkpoint, site), *stale) if edits else (),
     )
 
 
