@@ -143,12 +143,10 @@ def find(name: str) -> Architecture:
         if row.name == wanted:
             found: Architecture = import_module(f"{__name__}.{row.file}").ARCHITECTURE
             return found
-    raise UsageError(f"no class {printable(name)!r} is known", fix=_nearest_class(name))
-
-
-def _nearest_class(name: str) -> str:
+    # imported here: who names a class that there is needs none of it
     from difflib import get_close_matches
 
     lower = {row.name.lower(): row.name for row in CLASSES}
     near = get_close_matches(name.rpartition(".")[2].lower(), lower, n=1)
-    return f"did you mean {lower[near[0]]}?" if near else f"the known classes are {', '.join(class_names())}"
+    fix = f"did you mean {lower[near[0]]}?" if near else f"the known classes are {', '.join(class_names())}"
+    raise UsageError(f"no class {printable(name)!r} is known", fix=fix)

@@ -358,10 +358,17 @@ def renames(layout: Layout, moved: Mapping[str, str]) -> tuple[Operation, ...]:
     a.w b.w
     ab.w ab.w
     """
-    return tuple(Rename(name, _name_after(name, moved)) for name in layout)
+    return tuple(Rename(name, name_after(name, moved)) for name in layout)
 
 
-def _name_after(name: str, moved: Mapping[str, str]) -> str:
+def name_after(name: str, moved: Mapping[str, str]) -> str:
+    """Return what a tensor is called once the names in ``moved`` are the other ones; itself where it lies below none.
+
+    Examples
+    --------
+    >>> name_after("a.w", {"a": "b"}), name_after("ab.w", {"a": "b"})
+    ('b.w', 'ab.w')
+    """
     for old, new in moved.items():
         if name == old or name.startswith(f"{old}."):
             return new + name[len(old) :]

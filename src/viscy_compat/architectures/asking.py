@@ -165,26 +165,27 @@ def _exact_neighbours(
         ]
         changes.sort(key=lambda change: sum(_distance(_before(config, fed, name), change[name]) for name in change))
         for change in changes[:_MOST_TRIED]:
-            if (
-                len(found) < _MOST_NEARBY
-                and not any(change.items() >= one.items() for one in found)
-                and _is_exact(architecture, config, fed, change)
-            ):
+            # one that holds another is no news: the other alone is enough
+            if len(found) == _MOST_NEARBY or any(change.items() >= one.items() for one in found):
+                continue
+            changed = {**config, **{name: value for name, value in change.items() if name != "input"}}
+            # where no input was stated, the one that a configuration is made for changes with it
+            shape = change.get("input", fed) or architecture.input_shape(changed)
+            if architecture.outcome(changed, shape).exact:
                 found.append(change)
                 yield change
 
 
-def _is_exact(
-    architecture: Architecture, config: Config, fed: tuple[int, ...] | None, change: Mapping[str, Any]
-) -> bool:
-    changed = {**config, **{name: value for name, value in change.items() if name != "input"}}
-    shape = change.get("input", fed) or architecture.input_shape(changed)
-    return architecture.outcome(changed, shape).exact
-
-
 def _neighbours(architecture: Architecture, config: Config, fed: tuple[int, ...] | None) -> dict[str, list[Any]]:
     """Return, for the input and for each argument that has numbers, a few other values, the nearest first."""
-    choices: dict[str, list[Any]] = {"input": _other_inputs(fed)} if fed else {}
+    choices: dict[str, list[Any]] = {}
+    if fed:
+        # another depth, other sides, or a square of them
+        inputs = {
+            (*fed[:axis], size, *fed[axis + 1 :]) for axis in range(2, len(fed)) for size in _other_sizes(fed[axis])
+        }
+        inputs |= {(*fed[:-2], size, size) for size in (*_other_sizes(fed[-1]), fed[-1], fed[-2])}
+        choices["input"] = sorted(inputs - {fed}, key=lambda other: _distance(fed, other))[:_MOST_INPUTS]
     for argument in architecture.arguments:
         now = config[argument.name]
         # a default of None or () follows from other arguments, which are asked for themselves; a value in another
@@ -192,28 +193,24 @@ def _neighbours(architecture: Architecture, config: Config, fed: tuple[int, ...]
         derived = now is None or now == () or not is_a_value(argument.values(config), now)
         if argument.effect == "predictions" and not derived and not isinstance(argument.values(config), Choice):
             values = [value for value in _others(argument.values(config), now) if value != now]
-            choices[argument.name] = sorted(values, key=lambda value: _distance(now, value))[:24]
+            choices[argument.name] = sorted(values, key=lambda value: _distance(now, value))[:_MOST_VALUES]
     return choices
 
 
-def _other_inputs(fed: tuple[int, ...]) -> list[Any]:
-    """Return inputs with another depth, other sides, or a square of them."""
-    found = [(*fed[:axis], size, *fed[axis + 1 :]) for axis in range(2, len(fed)) for size in _other_sizes(fed[axis])]
-    squares = [(*fed[:-2], size, size) for size in (*_other_sizes(fed[-1]), fed[-1], fed[-2])]
-    return sorted({*found, *squares} - {fed}, key=lambda other: _distance(fed, other))[:40]
+_MOST_INPUTS, _MOST_VALUES = 40, 24
+"""Inputs, and values of one argument, that are combined with those of another: pairs of them are what takes the time."""
 
 
 def _others(domain: Domain, now: Any) -> Iterator[Any]:
     if isinstance(domain, Integers):
         yield from _other_sizes(now)
     elif isinstance(domain, TupleOf) and all(isinstance(item, Integers | Choice) for item in domain.domains):
-        sizes = [_sizes_of(item, size) for item, size in zip(domain.domains, now, strict=True)]
+        sizes = [
+            list(item.values) if isinstance(item, Choice) else _other_sizes(size)
+            for item, size in zip(domain.domains, now, strict=True)
+        ]
         yield from ((*now[:axis], size, *now[axis + 1 :]) for axis in range(len(now)) for size in sizes[axis])
         yield from ((*now[:-2], size, size) for size in (*sizes[-1], now[-1]))
-
-
-def _sizes_of(domain: Domain, now: Any) -> list[Any]:
-    return list(domain.values) if isinstance(domain, Choice) else _other_sizes(now)
 
 
 def _other_sizes(now: int) -> list[int]:

@@ -185,7 +185,12 @@ def resnet_3d(backbone: str, name: str, in_channels: int) -> Entries:
         for index in range(count):
             block = f"{name}.layer{stage + 1}.{index}"
             outputs = planes * expansion
-            yield from _bottleneck(block, planes, inputs, 3) if kind.bottleneck else _basic(block, planes, inputs)
+            if kind.bottleneck:
+                yield from _bottleneck(block, planes, inputs, 3)
+            # the basic block of the shallow ones: two convolutions of one width
+            for place, width in () if kind.bottleneck else ((1, inputs), (2, planes)):
+                yield from convolution(f"{block}.conv{place}", planes, width, (3, 3, 3), bias=False)
+                yield from batch_norm(f"{block}.bn{place}", planes)
             if index == 0 and kind.projects and (stage > 0 or inputs != outputs):
                 yield from _shortcut(f"{block}.downsample", outputs, inputs, 3)
             inputs = outputs
@@ -230,13 +235,6 @@ def _bottleneck(name: str, planes: int, inputs: int, dims: int) -> Entries:
     yield from batch_norm(f"{name}.bn2", planes)
     yield from convolution(f"{name}.conv3", 4 * planes, planes, (1,) * dims, bias=False)
     yield from batch_norm(f"{name}.bn3", 4 * planes)
-
-
-def _basic(name: str, planes: int, inputs: int) -> Entries:
-    yield from convolution(f"{name}.conv1", planes, inputs, (3, 3, 3), bias=False)
-    yield from batch_norm(f"{name}.bn1", planes)
-    yield from convolution(f"{name}.conv2", planes, planes, (3, 3, 3), bias=False)
-    yield from batch_norm(f"{name}.bn2", planes)
 
 
 def _shortcut(name: str, outputs: int, inputs: int, dims: int) -> Entries:

@@ -90,17 +90,25 @@ def decoder_widths(config: Config) -> tuple[int, ...]:
     return (first, *halved, depth * config["in_channels"] * 4 * config["head_expansion_ratio"])
 
 
-def _no_map(config: Config, reduction: int) -> str:
-    height, width = config["input_spatial_size"]
-    rows, columns = (stride * reduction for stride in config["stem_stride"][1:])
-    return f"an input of {height} x {width} leaves no map: it needs at least {rows} x {columns}"
-
-
-def _shown_widths(widths: tuple[int, ...], blocks: int, pre_conv: bool) -> tuple[int, ...]:
-    """Return the widths that tensors show: without convolutions in the stages, the last one or all are hidden."""
-    if blocks:
-        return widths
-    return widths[:-1] if pre_conv else ()
+def _stem_and_map(config: Config) -> tuple[int, int, int]:
+    """Return the stem's width, and height and width of the last map; raises `Unbuildable` for what can never run."""
+    backbone = backbone_of(config)
+    if config["upsample_mode"] not in ("deconv", "pixelshuffle"):
+        raise Unbuildable(f"upsample_mode={config['upsample_mode']!r} is neither 'deconv' nor 'pixelshuffle'")
+    if config["decoder_stages"] > _MOST_STAGES:
+        raise Unbuildable(f"decoder_stages={config['decoder_stages']} is beyond the {_MOST_STAGES} that are known here")
+    stem = stems.stem_width(config, backbone.first)
+    height, width = built_map(config)
+    if min(height, width) < 1:
+        given = " x ".join(map(str, config["input_spatial_size"]))
+        needed = " x ".join(str(stride * backbone.reduction) for stride in config["stem_stride"][1:])
+        raise Unbuildable(f"an input of {given} leaves no map: it needs at least {needed}")
+    # the decoder gives each place of its first map a part of the latent vector, and takes the map for a square
+    if config["latent_dim"] < height**2:
+        raise Unbuildable(
+            f"latent_dim={config['latent_dim']} is less than {height} x {height}, the decoder's first map"
+        )
+    return stem, height, width
 
 
 def _decoder(footprint: VaeFootprint) -> Entries:
@@ -109,33 +117,26 @@ def _decoder(footprint: VaeFootprint) -> Entries:
     yield from convolution("decoder.latent_proj", BACKBONES_2D[footprint.backbone].last, channels, (1, 1))
     for index, inputs in enumerate(footprint.widths[: None if not footprint.conv_blocks else -1]):
         outputs = footprint.widths[index + 1] if footprint.conv_blocks else 0
-        stage = f"decoder.decoder_stages.{index}"
-        yield from (
-            _deconv(stage, outputs, inputs, footprint)
-            if footprint.deconv
-            else _shuffle(stage, outputs, inputs, footprint)
-        )
+        yield from _decoder_stage(f"decoder.decoder_stages.{index}", outputs, inputs, footprint)
     middle = 4 * footprint.in_channels * footprint.expansion
     kernel = (3, 3, 3)
     yield from block("decoder.head.conv.0", middle, middle // 4, kernel, ConvolutionTraits(batch=False))
     yield from convolution("decoder.head.conv.1", 4 * footprint.in_channels, middle, (1, 1, 1))
 
 
-def _deconv(name: str, outputs: int, inputs: int, footprint: VaeFootprint) -> Entries:
-    yield from transposed(f"{name}.upsample.conv", outputs, inputs, (footprint.scale, footprint.scale), bias=False)
-    yield from residual_unit(f"{name}.conv.0", Residual(outputs, outputs, (3, 3)), ConvolutionTraits(footprint.batch))
-    yield from convolution(f"{name}.conv.1", outputs, outputs, (1, 1))
-
-
-def _shuffle(name: str, outputs: int, inputs: int, footprint: VaeFootprint) -> Entries:
-    folded = footprint.scale**2
+def _decoder_stage(name: str, outputs: int, inputs: int, footprint: VaeFootprint) -> Entries:
+    traits, scale = ConvolutionTraits(footprint.batch), footprint.scale
+    if footprint.deconv:
+        yield from transposed(f"{name}.upsample.conv", outputs, inputs, (scale, scale), bias=False)
+        yield from residual_unit(f"{name}.conv.0", Residual(outputs, outputs, (3, 3)), traits)
+        yield from convolution(f"{name}.conv.1", outputs, outputs, (1, 1))
+        return
+    # a pixel shuffle folds scale * scale channels into one
+    width = inputs // scale**2
     if footprint.pre_conv:
-        yield from convolution(f"{name}.upsample.pixelshuffle.conv_block", inputs // folded * folded, inputs, (3, 3))
-    width = inputs // folded
+        yield from convolution(f"{name}.upsample.pixelshuffle.conv_block", width * scale**2, inputs, (3, 3))
     for index in range(footprint.conv_blocks):
-        yield from residual_unit(
-            f"{name}.conv.{index}", Residual(outputs, width, (3, 3)), ConvolutionTraits(footprint.batch)
-        )
+        yield from residual_unit(f"{name}.conv.{index}", Residual(outputs, width, (3, 3)), traits)
         width = outputs
 
 
@@ -230,14 +231,6 @@ def input_map(config: Config, shape: tuple[int, ...]) -> tuple[int, int]:
     return rows // reduction, columns // reduction
 
 
-def _wrong_map(config: Config, shape: tuple[int, ...]) -> str:
-    built, given = built_map(config), input_map(config, shape)
-    if min(given) >= 1 and given[0] * given[1] == built[0] * built[1]:
-        return ""
-    size = " x ".join(map(str, config["input_spatial_size"]))
-    return f"the backbone's map is {given[0]} x {given[1]}, input_spatial_size={size} asks for {built[0]} x {built[1]}"
-
-
 def _wrong_width(config: Config) -> str:
     """Say where the channels of the decoder do not fit each other; they do unless there are too many stages."""
     if config["upsample_mode"] == "deconv":
@@ -258,12 +251,6 @@ def _wrong_width(config: Config) -> str:
     depth = config["out_stack_depth"] + 2
     needed = depth * config["in_channels"] * 4 * config["head_expansion_ratio"]
     return "" if actual == needed else f"the head needs {needed} channels, the decoder gives {actual}"
-
-
-def _one_pixel(config: Config, footprint: VaeFootprint) -> str:
-    """Say that an instance norm refuses a map of one pixel, in train and in eval mode."""
-    refused = config["norm_name"] == "instance" and footprint.conv_blocks and footprint.side * footprint.scale == 1
-    return "the decoder's instance norms refuse a map of 1 x 1" if refused else ""
 
 
 def _joint_strides(config: Config, stated: Config) -> Iterator[Config]:
@@ -470,33 +457,23 @@ class BetaVae25D(stems.StemmedArchitecture):
 
     def footprint(self, config: Config) -> VaeFootprint:
         """Return what the layout shows; raises `Unbuildable` for what can never run."""
-        backbone = backbone_of(config)
-        if config["upsample_mode"] not in ("deconv", "pixelshuffle"):
-            raise Unbuildable(f"upsample_mode={config['upsample_mode']!r} is neither 'deconv' nor 'pixelshuffle'")
-        if config["decoder_stages"] > _MOST_STAGES:
-            raise Unbuildable(
-                f"decoder_stages={config['decoder_stages']} is beyond the {_MOST_STAGES} that are known here"
-            )
-        stem = stems.stem_width(config, backbone.first)
-        height, width = built_map(config)
-        if min(height, width) < 1:
-            raise Unbuildable(_no_map(config, backbone.reduction))
-        if config["latent_dim"] < height**2:
-            raise Unbuildable(
-                f"latent_dim={config['latent_dim']} is less than {height} x {height}, the decoder's first map"
-            )
+        stem, height, width = _stem_and_map(config)
         deconv = config["upsample_mode"] == "deconv"
         pre_conv = not deconv and config["upsample_pre_conv"] == "default"
+        # a stage that upsamples by a transposed convolution has one residual unit, whatever is stated
         blocks = 1 if deconv else config["conv_blocks"]
+        # without convolutions in the stages no tensor has the last width, or any of them
+        widths = decoder_widths(config)
+        shown = widths if blocks else widths[:-1] if pre_conv else ()
         return VaeFootprint(
             backbone=config["backbone"],
             in_channels=config["in_channels"],
             kernel=config["stem_kernel_size"],
             stem=stem,
-            flat=backbone.last * height * width,
+            flat=BACKBONES_2D[config["backbone"]].last * height * width,
             side=height,
             latent_dim=config["latent_dim"],
-            widths=_shown_widths(decoder_widths(config), blocks, pre_conv),
+            widths=shown,
             scale=2 if config["decoder_stages"] or not blocks else 1,
             deconv=deconv,
             pre_conv=pre_conv,
@@ -584,8 +561,20 @@ class BetaVae25D(stems.StemmedArchitecture):
 
         ConvNeXt halves three times rounding down, ResNet four times rounding up.
         """
-        why = super().refusal(config, shape) or _wrong_map(config, shape) or _wrong_width(config)
-        return why or _one_pixel(config, self.footprint(config))
+        if why := super().refusal(config, shape):
+            return why
+        built, given = built_map(config), input_map(config, shape)
+        # the area, not the sides: what counts is how many features reach the latent layers
+        if min(given) < 1 or given[0] * given[1] != built[0] * built[1]:
+            size = " x ".join(map(str, config["input_spatial_size"]))
+            wanted = f"input_spatial_size={size} asks for {built[0]} x {built[1]}"
+            return f"the backbone's map is {given[0]} x {given[1]}, {wanted}"
+        why, footprint = _wrong_width(config), self.footprint(config)
+        instance = config["norm_name"] == "instance" and footprint.conv_blocks
+        # in eval mode too: an instance norm has no running statistics to fall back on
+        if not why and instance and footprint.side * footprint.scale == 1:
+            return "the decoder's instance norms refuse a map of 1 x 1"
+        return why
 
     def output_shapes(self, config: Config, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return what comes out; the reconstruction is square, ``side * 2 ** (decoder_stages + 2)``."""

@@ -126,13 +126,6 @@ def _axes(value: Any, dims: int) -> tuple[int, ...]:
     return (value,) * dims if isinstance(value, int) else tuple(value)
 
 
-def _inter(config: Config) -> tuple[int, ...]:
-    """Return the widths of the intermediate blocks; there are no more of them than dilations."""
-    inter = tuple(config["inter_channels"] or ())
-    dilations = config["inter_dilations"] or (1,) * len(inter)
-    return inter[: len(dilations)]
-
-
 def _refuse_contradictions(config: Config) -> None:
     """Refuse what does not belong together; everything after may count on it."""
     dims, channels, strides = config["spatial_dims"], config["channels"], config["strides"]
@@ -284,13 +277,6 @@ def _between(bag: Bag, first: int, kernel: Shape, ways: Iterator[int]) -> Iterat
                 yield (*widths, width), units, left
 
 
-def _shown_activation(weights: int) -> str | tuple[str, dict[str, int]]:
-    """Return the activation that has so many weights; which one without any is not shown."""
-    if weights > 1:
-        return "PRELU", {"num_parameters": weights}
-    return "PRELU" if weights else "RELU"
-
-
 def _widths(layout: Layout, pattern: str) -> tuple[int, ...]:
     """Return the output widths of numbered convolutions, from 0 on."""
     numbers = range(count(layout, *_parts(pattern)))
@@ -308,18 +294,21 @@ def _kernel_of(layout: Layout, pattern: str, layers: int, ranks: tuple[int, ...]
     return next((shape for shape in shapes if len(shape) in ranks), ())
 
 
-def _intermediates(layout: Layout) -> tuple[tuple[int, ...], int]:
-    """Return the widths of the intermediate blocks, and their residual units (0 for plain blocks)."""
-    units = count(layout, *_parts("model.intermediate.inter_0.conv.unit{}."))
-    return _widths(layout, f"model.intermediate.inter_{{}}.{'conv.unit0.' if units else ''}"), units
-
-
-def _shown_strides(layout: Layout, layers: int, kernel: tuple[int, ...], units: int) -> list[tuple[int, ...]]:
-    """Return 2 for each layer but those whose shortcut shows that they do not stride."""
+def _shown_sides(
+    layout: Layout, layers: int, encoded: int, kernel: tuple[int, ...], units: int
+) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
+    """Return the sides of an input and strides of layers that a layout allows: 2 unless a shortcut shows that there is none."""
     shortcuts = (
         anchor(layout, f"model.encode.encode_{index}.residual.weight", len(kernel) + 2) for index in range(layers)
     )
-    return [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
+    strides = [(2 if not units or shortcut[2:] == kernel else 1,) * len(kernel) for shortcut in shortcuts]
+    flat = first_size(layout, "model.decodeL.bias", "model.decodeL.weight", default=1)
+    aspect = _most_cubic(max(1, flat // max(1, encoded)), len(kernel))
+    sides = _sides_before(aspect, strides)
+    if max(sides) >= 1 << 63:
+        # so many layers cannot all halve: no size counts the places of such an image
+        return aspect, [(1,) * len(kernel)] * layers
+    return sides, strides
 
 
 def _one_or_each(sizes: tuple[int, ...]) -> int | tuple[int, ...]:
@@ -368,8 +357,13 @@ def _strides_to_try(config: Config, stated: Config, footprint: MonaiFootprint) -
         return
     yield tuple(config["strides"])
     hidden = _hides_stride(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
-    layers = zip(footprint.strided, hidden, strict=True)
-    steps = [_steps(strided, unseen, footprint, "in_shape" in stated) for strided, unseen in layers]
+    steps: list[tuple[Any, ...]] = []
+    for strided, unseen in zip(footprint.strided, hidden, strict=True):
+        # alike along all axes; what strides visibly may stride by any number, and halving is the usual one
+        alike = (2, 1) if unseen else (2, 3, 4) if strided else (1,)
+        per_axis = "in_shape" in stated and (unseen or strided)
+        each = product((2, 1), repeat=len(footprint.kernel)) if per_axis else ()
+        steps.append((*alike, *(step for step in each if len(set(step)) > 1)))
     # a stated shape excludes nearly all of them, so that more may be tried
     most = _MOST_ALTERNATIVES**2 if "in_shape" in stated else _MOST_ALTERNATIVES
     yield from (strides for strides in islice(product(*steps), most) if strides != config["strides"])
@@ -395,24 +389,11 @@ def _strides_between(
             yield tuple(_one_or_each(step) if place == layer else fixed for place, fixed in enumerate(least))
 
 
-def _steps(strided: bool, hidden: bool, footprint: MonaiFootprint, per_axis: bool) -> tuple[Any, ...]:
-    """Return the strides that a layer could have: alike along all axes, and where it helps one for each axis."""
-    alike: tuple[Any, ...] = (2, 1) if hidden else ((2, 3, 4) if strided else (1,))
-    if not per_axis or not (hidden or strided):
-        return alike
-    return (*alike, *(steps for steps in product((2, 1), repeat=len(footprint.kernel)) if len(set(steps)) > 1))
-
-
 def _shows_strides(config: Config) -> bool:
     """Whether every layer shows that it does not stride."""
     footprint = ARCHITECTURE.footprint(config)
     hidden = _hides_stride(footprint.res_units, footprint.kernel, (footprint.in_channels, *footprint.channels))
     return not any(hidden) and not any(footprint.strided)
-
-
-def _is_one_pixel(config: Config) -> bool:
-    """Whether the last map is one pixel, which has one aspect."""
-    return ARCHITECTURE.footprint(config).area == 1
 
 
 def _shapes(config: Config, stated: Config) -> Iterator[Config]:
@@ -463,14 +444,6 @@ def _refusal(config: Config, footprint: MonaiFootprint, shape: tuple[int, ...]) 
     return f"a PReLU with {count} weights refuses a map of {others[0]} channels" if count > 1 and others else ""
 
 
-def _unread(footprint: MonaiFootprint, strides: Sequence[tuple[int, ...]], shape: tuple[int, ...]) -> Iterator[Loss]:
-    for axis, size in enumerate(shape[2:]):
-        lost = unread(size, footprint, [stride[axis] for stride in strides], axis)
-        if lost:
-            detail = f"{len(lost)} of {size} places along side {axis + 1} are never read"
-            yield Loss("pixels", detail, axis + 2, lost)
-
-
 def unread(size: int, footprint: MonaiFootprint, strides: Sequence[int], axis: int) -> tuple[int, ...]:
     """Return the places along one axis that no layer reads, from the last layer back to the input.
 
@@ -484,23 +457,16 @@ def unread(size: int, footprint: MonaiFootprint, strides: Sequence[int], axis: i
     for index in reversed(range(len(strides))):
         if not footprint.traits.batch:
             needed = set(range(sizes[index + 1]))
-        needed = _places_read(
-            needed, sizes[index : index + 2], strides[index], (footprint.kernel[axis] // 2, footprint.res_units)
-        )
+        # the first convolution of a layer strides; those of its further units reach half a kernel to either side
+        half, stride = footprint.kernel[axis] // 2, strides[index]
+        spread = half * max(0, footprint.res_units - 1)
+        wide = {place + step for place in needed for step in range(-spread, spread + 1)} & set(range(sizes[index + 1]))
+        needed = {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[index]))
     return tuple(place for place in range(size) if place not in needed)
 
 
-def _places_read(needed: set[int], sizes: Sequence[int], stride: int, reach: tuple[int, int]) -> set[int]:
-    """Return the inputs of one layer that its needed outputs depend on; ``reach`` is half a kernel, and its units."""
-    half, units = reach
-    spread = half * max(0, units - 1)
-    wide = {place + step for place in needed for step in range(-spread, spread + 1)} & set(range(sizes[1]))
-    return {place * stride + step for place in wide for step in range(-half, half + 1)} & set(range(sizes[0]))
-
-
-def _strides(config: Config) -> Domain:
-    mixed = ((1, 2), (2, 1)) if config["spatial_dims"] == 2 else ((1, 2, 2), (2, 1, 1))
-    return TupleOf((Choice((1, 2, 3, *mixed)),) * len(config["channels"]))
+_MIXED_STRIDES = {2: ((1, 2), (2, 1)), 3: ((1, 2, 2), (2, 1, 1))}
+"""Strides that differ along the axes, as for stacks that have fewer slices than rows."""
 
 
 def _kernels(config: Config) -> Domain:
@@ -556,7 +522,14 @@ class BetaVaeMonai(Architecture):
         Argument("out_channels", REQUIRED, Integers(1, 3)),
         Argument("latent_size", REQUIRED, Integers(1, 32)),
         Argument("channels", REQUIRED, Repeated(Integers(2, 12), 1, 4)),
-        Argument("strides", REQUIRED, _strides, about="they say in which layers the image is halved"),
+        Argument(
+            "strides",
+            REQUIRED,
+            lambda config: TupleOf(
+                (Choice((1, 2, 3, *_MIXED_STRIDES.get(config["spatial_dims"], ()))),) * len(config["channels"])
+            ),
+            about="they say in which layers the image is halved",
+        ),
         Argument("kernel_size", 3, _kernels),
         Argument("up_kernel_size", 3, _kernels),
         Argument("num_res_units", 0, Integers(0, 3)),
@@ -633,7 +606,8 @@ class BetaVaeMonai(Architecture):
             "the last map shows its area, not its aspect",
             _shapes,
             complete=False,
-            certain=_is_one_pixel,
+            # a last map of one pixel has one aspect
+            certain=lambda config: prod(final_size(config["in_shape"][1:], layer_strides(config))) == 1,
         ),
         Ambiguity(
             "in_shape",
@@ -683,7 +657,9 @@ class BetaVaeMonai(Architecture):
         dims, channels, strides = config["spatial_dims"], tuple(config["channels"]), layer_strides(config)
         kernel, up_kernel = _axes(config["kernel_size"], dims), _axes(config["up_kernel_size"], dims)
         units = max(0, config["num_res_units"])
-        inter = _inter(config)
+        inter = tuple(config["inter_channels"] or ())
+        # MONAI zips the widths of the blocks between with their dilations: there are no more of them than of these
+        inter = inter[: len(config["inter_dilations"] or inter)]
         return MonaiFootprint(
             in_channels=config["in_shape"][0],
             out_channels=config["out_channels"],
@@ -734,15 +710,13 @@ class BetaVaeMonai(Architecture):
         if not shape:
             return
         kernel, rank = shape[2:], len(shape)
-        inter, inter_units = _intermediates(layout)
-        strides = _shown_strides(layout, len(channels), kernel, units)
-        flat = first_size(layout, "model.decodeL.bias", "model.decodeL.weight", default=1)
-        aspect = _most_cubic(max(1, flat // max(1, (*channels, *inter)[-1])), len(kernel))
-        sides = _sides_before(aspect, strides)
-        if max(sides) >= 1 << 63:
-            # so many layers cannot all halve: no size counts the places of such an image
-            strides = [(1,) * len(kernel)] * len(channels)
-            sides = aspect
+        # blocks between without residual units are plain ones
+        inter_units = count(layout, *_parts("model.intermediate.inter_0.conv.unit{}."))
+        inter = _widths(layout, f"model.intermediate.inter_{{}}.{'conv.unit0.' if inter_units else ''}")
+        sides, strides = _shown_sides(layout, len(channels), (*channels, *inter)[-1], kernel, units)
+        slopes_shown = first_size(layout, f"model.encode.encode_0.{ended}.A.weight", default=0)
+        # of the activations a PReLU alone has weights; which one of the others a model has, no tensor says
+        act = "PRELU" if slopes_shown == 1 else ("PRELU", {"num_parameters": slopes_shown}) if slopes_shown else "RELU"
         up = _kernel_of(layout, "model.decode.decode_{}.conv.conv.weight", len(channels), (rank,)) or shape
         last, first = f"model.decode.decode_{len(channels) - 1}.conv.conv", "model.encode.encode_0"
         inputs = anchor(layout, f"{first}.{unit}.weight", rank) or (1, 1)
@@ -758,7 +732,7 @@ class BetaVaeMonai(Architecture):
             "up_kernel_size": _one_or_each(up[2:]),
             "num_res_units": units,
             "norm": "batch" if f"{first}.{ended}.N.weight" in layout else "instance",
-            "act": _shown_activation(first_size(layout, f"{first}.{ended}.A.weight", default=0)),
+            "act": act,
             "bias": f"{first}.{unit}.bias" in layout or "model.decode.decode_0.conv.conv.bias" in layout,
             "inter_channels": inter or None,
             **({"num_inter_units": inter_units} if inter else {}),
@@ -805,7 +779,12 @@ class BetaVaeMonai(Architecture):
 
     def losses(self, config: Config, shape: tuple[int, ...], outputs: Mapping[str, tuple[int, ...]]) -> Iterable[Loss]:
         """Yield the places that no layer reads, and the sides that come back with another length."""
-        yield from _unread(self.footprint(config), layer_strides(config), shape)
+        footprint, strides = self.footprint(config), layer_strides(config)
+        for axis, size in enumerate(shape[2:]):
+            lost = unread(size, footprint, [stride[axis] for stride in strides], axis)
+            if lost:
+                detail = f"{len(lost)} of {size} places along side {axis + 1} are never read"
+                yield Loss("pixels", detail, axis + 2, lost)
         for axis, (side, after) in enumerate(zip(shape, outputs["recon_x"], strict=True)):
             if axis > 1 and side != after:
                 yield Loss("rounding", f"side {axis - 1} of {side} comes back as {after}", axis)

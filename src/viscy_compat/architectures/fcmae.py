@@ -88,13 +88,6 @@ def _check_stages(blocks: tuple[int, ...], dims: tuple[int, ...]) -> None:
         raise Unbuildable(f"dims={dims}: each must be twice the one before, and the first even")
 
 
-def _check_decoder(blocks: int, last: int) -> None:
-    if blocks < 1:
-        raise Unbuildable("decoder_conv_blocks=0 leaves no layer before the next pixel shuffle")
-    if last % 4:
-        raise Unbuildable(f"the {last} channels before the head cannot feed a pixel shuffle by 2")
-
-
 def _without_head(footprint: MaskedFootprint) -> Entries:
     width = footprint.dims[0]
     yield from convolution("encoder.stem.conv3d", footprint.stem, footprint.in_channels, footprint.kernel)
@@ -129,10 +122,6 @@ def _stems(layout: Layout, width: int) -> list[tuple[int, ...]]:
     flat = anchor(layout, "encoder.stem.conv2d.weight", 4) or (width, 1, 4, 4)
     # the default depth first; 7 is the deepest stem that was published
     return [(slabs, flat[1], depth, *flat[2:]) for depth in (5, 1, 2, 3, 4, 6, 7)]
-
-
-def _blocks_of(layout: Layout, stage: int) -> int:
-    return count(layout, *parts(f"encoder.stages.{stage}.blocks.{{}}.layernorm"))
 
 
 def _arguments_with_head(head: tuple[int, int], stem: tuple[int, ...], last: int) -> dict[str, Any]:
@@ -177,11 +166,6 @@ def _joint_depths(config: Config, stated: Config) -> Iterator[Config]:
 def _dims(config: Config) -> Domain:
     stages = range(len(config["encoder_blocks"]))
     return Choice(tuple(tuple(first << stage for stage in stages) for first in (8, 16, 24, 48, 96)))
-
-
-def _depth_domain(config: Config) -> Domain:
-    kernel = config["stem_kernel_size"][0]
-    return Integers(kernel, min(24, kernel * config["dims"][0]))
 
 
 _STACK = TupleOf((Integers(1, 5), Integers(1, 5), Integers(1, 5)))
@@ -258,7 +242,14 @@ class FullyConvolutionalMAE(ConvnextUnet):
         Argument("dims", (96, 192, 384, 768), _dims),
         Argument("encoder_drop_path_rate", 0.0, Floats(0.0, 0.9), "training"),
         Argument("stem_kernel_size", (5, 4, 4), _STACK),
-        Argument("in_stack_depth", 5, _depth_domain),
+        # each slab of slices has a channel of the stem at least
+        Argument(
+            "in_stack_depth",
+            5,
+            lambda config: Integers(
+                config["stem_kernel_size"][0], min(24, config["stem_kernel_size"][0] * config["dims"][0])
+            ),
+        ),
         Argument("decoder_conv_blocks", 1, Integers(1, 3)),
         Argument("pretraining", True, Choice((True, False)), about=_ABOUT_PRETRAINING),
         Argument("head_conv", False, Choice((False, True))),
@@ -428,8 +419,11 @@ class FullyConvolutionalMAE(ConvnextUnet):
                 f"in_stack_depth={config['in_stack_depth']} is less than the depth {kernel[0]} of the stem"
             )
         last = last_width(config)
-        if len(dims) > 1:
-            _check_decoder(config["decoder_conv_blocks"], last)
+        # with a single stage there is no decoder, and nothing to shuffle
+        if len(dims) > 1 and config["decoder_conv_blocks"] < 1:
+            raise Unbuildable("decoder_conv_blocks=0 leaves no layer before the next pixel shuffle")
+        if len(dims) > 1 and last % 4:
+            raise Unbuildable(f"the {last} channels before the head cannot feed a pixel shuffle by 2")
         expansion = config["head_conv_expansion_ratio"]
         return MaskedFootprint(
             in_channels=config["in_channels"],
@@ -469,7 +463,9 @@ class FullyConvolutionalMAE(ConvnextUnet):
         for stem in _stems(layout, width):
             yield {
                 "in_channels": stem[1],
-                "encoder_blocks": tuple(_blocks_of(layout, stage) for stage in range(stages)),
+                "encoder_blocks": tuple(
+                    count(layout, *parts(f"encoder.stages.{stage}.blocks.{{}}.layernorm")) for stage in range(stages)
+                ),
                 "dims": tuple(width << stage for stage in range(stages)),
                 "stem_kernel_size": stem[2:],
                 "decoder_conv_blocks": count(layout, *parts("decoder.decoder_stages.0.conv.blocks.{}.conv_dw")) or 1,

@@ -245,22 +245,18 @@ def evidence(architecture: Architecture, layout: Layout, config: Config) -> tupl
 
 
 def _exact_match(architecture: Architecture, layout: Layout) -> tuple[Generation, dict[str, Any], Layout] | None:
-    for generation, config, expected in _layouts_to_try(architecture, layout):
-        # the length first: it is cheap, and batch counters may lack but nothing may be over
-        if len(expected) >= len(layout) and (expected == layout or _same_shapes(expected, layout)):
-            return generation, config, expected
-    return None
-
-
-def _layouts_to_try(architecture: Architecture, layout: Layout) -> Iterator[tuple[Generation, dict[str, Any], Layout]]:
-    """Yield what each candidate would look like in each generation, newest first."""
     for candidate in architecture.candidates(layout):
         config = complete(architecture, candidate)
+        # newest first: two states may have one layout, and today's needs no remap
         for generation in reversed(architecture.generations):
             try:
-                yield generation, config, generation.layout(config)
+                expected = generation.layout(config)
             except Unbuildable:
                 continue
+            # the length first: it is cheap, and batch counters may lack but nothing may be over
+            if len(expected) >= len(layout) and (expected == layout or _same_shapes(expected, layout)):
+                return generation, config, expected
+    return None
 
 
 def _same_shapes(expected: Layout, layout: Layout) -> bool:
@@ -385,7 +381,14 @@ class _Choices:
         found: list[Config] = []
         releases = [release for release in self.generation.releases if release.fits(stated)]
         # the release whose defaults the file has is likeliest; equal ones stay in the order in which they are listed
-        releases.sort(key=lambda release: -self._defaults_met(release.signature.arguments))
+        releases.sort(
+            key=lambda release: (
+                -sum(
+                    name in self.config and self.config[name] == default
+                    for name, default in release.signature.arguments
+                )
+            )
+        )
         for fixed in (release.constants for release in releases):
             for option in ambiguity.values(self.config, {**stated, **fixed}):
                 agrees = all(
@@ -394,9 +397,6 @@ class _Choices:
                 if agrees and option not in found and self.fits(option):
                     found.append(option)
         return found
-
-    def _defaults_met(self, arguments: tuple[tuple[str, Any], ...]) -> int:
-        return sum(name in self.config and self.config[name] == default for name, default in arguments)
 
     def _concerned(self, ambiguity: Ambiguity) -> list[str]:
         """Return the stated arguments that an ambiguity is about."""
@@ -568,21 +568,18 @@ def _improve(architecture: Architecture, generation: Generation, layout: Layout,
         before = best.apart
         for argument in architecture.arguments:
             for value in _proposals(argument, best, layout) if best.apart > 1 else ():
-                best = min(best, _attempt(generation, layout, best, {argument.name: value}), key=lambda one: one.apart)
+                config = {**best.config, argument.name: value}
+                try:
+                    expected = generation.layout(config)
+                except Unbuildable:
+                    continue
+                # of two that are as near the first stays: a change must help
+                best = min(best, _Attempt(config, expected, _apart(layout, expected)), key=lambda one: one.apart)
         # nothing helped in a whole round, or no argument can: one tensor apart is a tensor, not a
         # configuration
         if best.apart in (before, 0, 1):
             break
     return best
-
-
-def _attempt(generation: Generation, layout: Layout, best: _Attempt, change: Config) -> _Attempt:
-    config = {**best.config, **change}
-    try:
-        expected = generation.layout(config)
-    except Unbuildable:
-        return best
-    return _Attempt(config, expected, _apart(layout, expected))
 
 
 def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
@@ -600,20 +597,17 @@ def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
     return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]
 
 
-def _lacks_a_layer(part: str, found: Differences, expected: Layout) -> bool:
-    """Whether a module that stands at the top lacks a layer with all that it has; a single tensor may have been lost."""
-    layers: dict[str, list[str]] = {}
-    for name in expected:
-        if name.startswith(part):
-            layers.setdefault(name.rpartition(".")[0], []).append(name)
-    return any({*found.missing}.issuperset(layer) for layer in layers.values())
-
-
 def _custom(architecture: Architecture, found: Differences, expected: Layout) -> str:
     """Say which argument was a module of the user's own: one with other tensors, or with none."""
-    names = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped))
+    names, missing = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped)), {*found.missing}
     for part, sentence in architecture.custom:
         absent = {name for name in expected if part in name} or {""}
-        if any(part in name for name in names) or absent <= {*found.missing} or _lacks_a_layer(part, found, expected):
+        # a layer that lacks with all that it has was never there; a single tensor may have been lost
+        layers: dict[str, list[str]] = {}
+        for name in expected:
+            if name.startswith(part):
+                layers.setdefault(name.rpartition(".")[0], []).append(name)
+        lacks_a_layer = any(missing.issuperset(layer) for layer in layers.values())
+        if any(part in name for name in names) or absent <= missing or lacks_a_layer:
             return sentence
     return ""

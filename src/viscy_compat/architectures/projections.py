@@ -8,10 +8,8 @@ Source: ``dynaclr.engine.ContrastiveModule`` and ``viscy_models.components.heads
 from __future__ import annotations
 
 from viscy_compat.annotations import Callable
-from viscy_compat.architectures.architecture import Architecture, Config, Generation, freeze
+from viscy_compat.architectures.architecture import Architecture, Config, Generation, freeze, renames
 from viscy_compat.architectures.vocabulary import PROJECTION_PLACES, Entries
-from viscy_compat.layout import Layout
-from viscy_compat.operations import Operation, Rename
 
 ACTIVATION = (
     "projections (not embeddings) depend on the activation between the layers of the projection, which is not in the "
@@ -61,23 +59,11 @@ def _generation(
     tensors: Callable[[Config, str, tuple[int, ...]], Entries],
     today: str,
 ) -> Generation:
+    pairs = zip(places, PROJECTION_PLACES, strict=True)
+    moves = {f"projection.backbone.{before}": f"{today}.{now}" for before, now in pairs}
     return freeze(name, architecture)._replace(
         written_by="upstream's dynaclr from v0.5.0a1 on with projection=MLP" + (", dropout" if places[2] > 3 else ""),
         layout=lambda config: dict(tensors(config, "projection.backbone", places)),
-        to_today=lambda layout: _projection_renames(layout, places, today),
+        to_today=lambda layout: renames(layout, moves),
         loses=(ACTIVATION,),
     )
-
-
-def _projection_renames(layout: Layout, places: tuple[int, ...], today: str) -> tuple[Operation, ...]:
-    """Return the rows from a form to today's: the layers of the projection move, the rest stays."""
-    moves = {
-        f"projection.backbone.{before}.": f"{today}.{now}."
-        for before, now in zip(places, PROJECTION_PLACES, strict=True)
-    }
-    return tuple(Rename(name, _name_in_today(name, moves)) for name in layout)
-
-
-def _name_in_today(name: str, moves: dict[str, str]) -> str:
-    found = next((before for before in moves if name.startswith(before)), "")
-    return moves[found] + name[len(found) :] if found else name

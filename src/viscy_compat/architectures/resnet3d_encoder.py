@@ -58,11 +58,6 @@ _LAST = ("projection.3.weight", "projection.3.bias", *LAST_LAYERS)
 """What has the width of the projection in any generation, today's name first."""
 
 
-def _has_other_width(config: Config) -> bool:
-    backbone = config["backbone"]
-    return backbone in RESNETS_3D and config["embedding_dim"] != RESNETS_3D[backbone].width
-
-
 class ResNet3dEncoder(Architecture):
     """Everything that is known about ResNet3dEncoder."""
 
@@ -95,7 +90,9 @@ class ResNet3dEncoder(Architecture):
     accepted_differences = (
         AcceptedDifference(
             id="resnet3d-embedding-dim",
-            applies=_has_other_width,
+            applies=lambda config: (
+                config["backbone"] in RESNETS_3D and config["embedding_dim"] != RESNETS_3D[config["backbone"]].width
+            ),
             reason="The head is fed with the backbone's width; any other embedding_dim built and failed in forward.",
             example=Case("resnet50-default-embedding", {"backbone": "resnet50"}, (2, 1, 8, 16, 16)),
         ),

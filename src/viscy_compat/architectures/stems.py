@@ -6,7 +6,7 @@ channels; so ``od`` must divide the width that the backbone expects. Measured: 0
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Iterable, Iterator, Mapping, Sequence
+from viscy_compat.annotations import Any, Iterable, Iterator, Mapping
 from viscy_compat.architectures.architecture import Architecture, Axis, Config, Integers, TupleOf
 from viscy_compat.architectures.backbones import SAME_AS_RESNET50
 from viscy_compat.architectures.outcome import Loss
@@ -173,25 +173,16 @@ def joint_strides(
     """
     kernel: tuple[int, int, int] = config["stem_kernel_size"]
     slices = windows(config["in_stack_depth"], kernel[0], config["stem_stride"][0])
-    deep = _deep_strides(slices, kernel[0], stated)
-    # a stride like the kernel reads every pixel once, and is what the published models have
+    given: Any = stated.get("in_stack_depth")
+    # a stride like the kernel reads every pixel once, and is what the published models have; a stated depth may need one
+    # that nobody would try
+    deep = [kernel[0], *range(1, 9), *(strides_for(slices, given, kernel[0]) if "in_stack_depth" in stated else ())]
     tried = [(depth, *side) for side in (kernel[1:], *sides) for depth in deep]
     for stride in [stated["stem_stride"]] if "stem_stride" in stated else dict.fromkeys(tried):
-        for depth in _depths_to_try(depths(slices, kernel[0], stride[0]), stated):
-            yield {"stem_stride": stride, "in_stack_depth": depth}
-
-
-def _deep_strides(slices: int, kernel: int, stated: Config) -> list[int]:
-    """Return the strides in z to try, that of the kernel first; all that fit where the depth is stated."""
-    fitting = strides_for(slices, stated["in_stack_depth"], kernel) if "in_stack_depth" in stated else range(0)
-    return [kernel, *range(1, 9), *fitting]
-
-
-def _depths_to_try(fitting: range, stated: Config) -> Sequence[int]:
-    if "in_stack_depth" in stated:
-        return (stated["in_stack_depth"],)
-    # with the stride open, one depth for each keeps the list short: that which reads every slice
-    return fitting if "stem_stride" in stated else fitting[:1]
+        fitting = depths(slices, kernel[0], stride[0])
+        # with the stride open, one depth for each keeps the list short: that which reads every slice
+        chosen = [given] if "in_stack_depth" in stated else fitting if "stem_stride" in stated else fitting[:1]
+        yield from ({"stem_stride": stride, "in_stack_depth": depth} for depth in chosen)
 
 
 def remaining_depths(config: Config, stated: Config) -> Iterator[dict[str, Any]]:

@@ -63,11 +63,11 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     for one in _with_this_bag(architecture, bag_of(layout.values())):
         if all(one.layout != other.layout for other in found):
             found.append(one)
-    # the tree first: a file can be sorted, but nobody moves a layer to another module by chance
-    for told in (_same_structure, _same_order):
-        telling = [one for one in found if told(layout, one.layout)]
-        found = telling or found
-    return found
+    # the tree first: a file can be sorted, but nobody moves a layer to another module by chance; then the order of shapes
+    tree = _skeleton(layout)
+    found = [one for one in found if _skeleton(one.layout) == tree] or found
+    shapes = [spec.shape for spec in layout.values() if spec.shape]
+    return [one for one in found if [spec.shape for spec in one.layout.values() if spec.shape] == shapes] or found
 
 
 def classes_alike(layout: Layout) -> list[str]:
@@ -107,11 +107,6 @@ def _with_this_bag(architecture: Architecture, bag: Bag) -> Iterator[Alike]:
                 break
 
 
-def _same_structure(layout: Layout, expected: Layout) -> bool:
-    """Whether two layouts are the same tree of modules, whatever these are called."""
-    return _skeleton(layout) == _skeleton(expected)
-
-
 def _skeleton(layout: Layout) -> Hashable:
     """Return the tree of modules without names and order; a module with one child is that child."""
     tree: dict[str, Any] = {}
@@ -133,9 +128,3 @@ def _bare(node: dict[str, Any] | tuple[int, ...]) -> Hashable:
     # a Sequential around one layer, or none, is a matter of taste
     children = [_bare(child) for child in node.values()]
     return children[0] if len(children) == 1 else frozenset(Counter(children).items())
-
-
-def _same_order(layout: Layout, expected: Layout) -> bool:
-    """Whether the shapes of two layouts follow each other in the same order."""
-    here, there = ([spec.shape for spec in each.values() if spec.shape] for each in (layout, expected))
-    return here == there

@@ -24,6 +24,7 @@ from viscy_compat.architectures.architecture import (
     Repeated,
     TupleOf,
     as_settled,
+    name_after,
 )
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution, linear, norm, transposed
@@ -494,14 +495,15 @@ _FIRST_NAMES = (
 )
 """What the attributes were called, in the order of ``state_dict()``: a parameter of the model itself comes first."""
 
-_MOVES = (
-    ("_time_embedder", "t_embedding"),
-    ("_cond_inconv", "cond_inconv"),
-    ("bottleneck.img_pos_embed", "img_pos_embed"),
-    ("bottleneck.img_embedding", "img_embedding"),
-    ("bottleneck.blocks", "mids"),
-    ("bottleneck.proj_out", "img_proj_out"),
-)
+_MOVES = {
+    "_time_embedder": "t_embedding",
+    "_cond_inconv": "cond_inconv",
+    "bottleneck.img_pos_embed": "img_pos_embed",
+    "bottleneck.img_embedding": "img_embedding",
+    "bottleneck.blocks": "mids",
+    "bottleneck.proj_out": "img_proj_out",
+}
+"""What was not in a level, by today's names."""
 
 
 def layout_before(architecture: VitUnet, config: Config) -> Layout:
@@ -526,9 +528,9 @@ def to_today(layout: Layout) -> tuple[Operation, ...]:
 
 
 def _name_before(name: str, levels: int) -> str:
-    for now, before in _MOVES:
-        if name == now or name.startswith(f"{now}."):
-            return before + name[len(now) :]
+    moved = name_after(name, _MOVES)
+    if moved != name:
+        return moved
     first, _, rest = name.partition(".")
     number, _, inner = rest.partition(".")
     if first == "_downsamples":
@@ -541,9 +543,9 @@ def _name_before(name: str, levels: int) -> str:
 
 
 def _name_today(name: str, levels: int) -> str:
-    for now, before in _MOVES:
-        if name == before or name.startswith(f"{before}."):
-            return now + name[len(before) :]
+    moved = name_after(name, {before: now for now, before in _MOVES.items()})
+    if moved != name:
+        return moved
     first, _, rest = name.partition(".")
     key, _, inner = rest.partition(".")
     if first == "downs":
