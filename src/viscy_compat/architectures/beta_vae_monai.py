@@ -478,11 +478,6 @@ def _inter_channels(config: Config) -> Domain:
     return Choice((None, (last,), (last + 2, last), (last + 1,)))
 
 
-def _dilations(config: Config) -> Domain:
-    count = len(config["inter_channels"] or ())
-    return Choice((None, (1,) * count, (2,) * count) if count else (None,))
-
-
 _ABOUT_SIGMOID = "true puts a sigmoid behind the reconstruction, false returns it as it is"
 _ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", None, ("LEAKYRELU", {"negative_slope": 0.3}))
 
@@ -536,7 +531,15 @@ class BetaVaeMonai(Architecture):
         Argument("use_sigmoid", False, Choice((False, True)), about=_ABOUT_SIGMOID),
         Argument("norm", "instance", Choice(("batch", "instance"))),
         Argument("inter_channels", None, _inter_channels, keyword=True),
-        Argument("inter_dilations", None, _dilations, keyword=True),
+        Argument(
+            "inter_dilations",
+            None,
+            # one for each block between; without such blocks nothing reads them
+            lambda config: Choice(
+                (None, *((step,) * len(config["inter_channels"]) for step in (1, 2) if config["inter_channels"]))
+            ),
+            keyword=True,
+        ),
         Argument("num_inter_units", 2, Integers(0, 3), keyword=True),
         Argument("act", "PRELU", Choice(_ACTIVATIONS), keyword=True),
         Argument("dropout", None, Choice((None, 0.1, 0.5)), "training", keyword=True),

@@ -71,7 +71,14 @@ def model_states(folder: str, *, path: str) -> str:
 
 def in_pieces(path: str, what: str) -> UnreadableCheckpoint:
     """Return the error for a DeepSpeed checkpoint in pieces, with DeepSpeed's own command that puts them together."""
-    folder = _with_latest(path)
+    # the program wants the folder with the file `latest`: of a file or a save, the one above
+    folder = path if os.path.isdir(path) else os.path.dirname(path) or "."
+    place = path.rstrip("/" + os.sep) or path
+    for _ in range(3):
+        if os.path.isdir(place) and (_latest(place) or os.path.isfile(os.path.join(place, "zero_to_fp32.py"))):
+            folder = place
+            break
+        place = os.path.dirname(place) or "."
     script = os.path.join(folder, "zero_to_fp32.py")
     program = f"python {quote_path(script)}" if os.path.isfile(script) else "python -m deepspeed.utils.zero_to_fp32"
     out = "fp32" if folder == "." else f"{folder.rstrip('/' + os.sep) or folder}.fp32"
@@ -81,16 +88,6 @@ def in_pieces(path: str, what: str) -> UnreadableCheckpoint:
         fix=f"make one file of it: {program} {quote_path(folder)} {quote_path(out)}",
         code="VC472",
     )
-
-
-def _with_latest(path: str) -> str:
-    """Return the folder with the file ``latest``, which DeepSpeed's program wants: of a file or a save, the one above."""
-    place = path.rstrip("/" + os.sep) or path
-    for _ in range(3):
-        if os.path.isdir(place) and (_latest(place) or os.path.isfile(os.path.join(place, "zero_to_fp32.py"))):
-            return place
-        place = os.path.dirname(place) or "."
-    return path if os.path.isdir(path) else os.path.dirname(path) or "."
 
 
 def _latest(folder: str) -> str:

@@ -40,8 +40,7 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
         with ByteSource(place) as source:
             shards[name] = read_safetensors(source, limits)
             source.verify_unchanged()
-    chunks = _chunks_by_key(shards, folder)
-    tensors = {key: _whole_tensor(key, parts, folder) for key, parts in chunks.items()}
+    tensors = _whole_tensors(shards, folder)
     unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
     return Checkpoint(
         path=folder,
@@ -82,24 +81,24 @@ def offsets_in(metadata: Mapping[str, str], where: str) -> dict[str, tuple[int, 
     return {key: tuple(place) for key, place in offsets.items()}
 
 
-def _chunks_by_key(shards: Mapping[str, Checkpoint], folder: str) -> dict[str, list[Chunk]]:
+def _whole_tensors(shards: Mapping[str, Checkpoint], folder: str) -> dict[str, StoredTensor]:
+    """Return the tensors that the parts make up: what is in one piece as it is, others over the storages of their pieces."""
     chunks: dict[str, list[Chunk]] = {}
     for name, shard in shards.items():
         offsets = offsets_in(shard.metadata, os.path.join(folder, name))
         for key, tensor in shard.tensors.items():
             chunks.setdefault(key, []).append(Chunk(offsets.get(key, (0,) * len(tensor.spec.shape)), tensor))
-    return chunks
-
-
-def _whole_tensor(key: str, chunks: list[Chunk], folder: str) -> StoredTensor:
-    first = chunks[0].tensor
-    shape = tuple(max(ends) for ends in zip(*(_ends(chunk, folder, key) for chunk in chunks), strict=True))
-    spec = TensorSpec(shape, first.spec.dtype)
-    refuse_gaps(spec, tuple(chunks), where=folder, key=key)
-    if len(chunks) == 1:
-        return first
-    storage = ChunkedStorage(key, first.storage.file, spec, tuple(chunks))
-    return StoredTensor(key, spec, storage, stride=packed_strides(shape))
+    tensors = {}
+    for key, parts in chunks.items():
+        first = parts[0].tensor
+        # the whole shape is stated nowhere: along each axis it reaches as far as the last part does
+        shape = tuple(max(ends) for ends in zip(*(_ends(part, folder, key) for part in parts), strict=True))
+        spec = TensorSpec(shape, first.spec.dtype)
+        refuse_gaps(spec, tuple(parts), where=folder, key=key)
+        storage = ChunkedStorage(key, first.storage.file, spec, tuple(parts))
+        whole = StoredTensor(key, spec, storage, stride=packed_strides(shape))
+        tensors[key] = first if len(parts) == 1 else whole
+    return tensors
 
 
 def _ends(chunk: Chunk, folder: str, key: str) -> tuple[int, ...]:

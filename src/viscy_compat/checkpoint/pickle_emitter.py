@@ -127,16 +127,12 @@ class _Emitter:
             self.parts.append(opcode)
             self._remember(node)
 
-    def _list(self, node: list[Node]) -> _Steps:
-        self.parts.append(b"]")
+    def _list_or_dict(self, node: list[Node] | Dict) -> _Steps:
+        self.parts.append(b"}" if type(node) is Dict else b"]")
         # before its items: a list may hold itself
         self._remember(node)
-        yield from self._batches(node, b"e")
-
-    def _dict(self, node: Dict) -> _Steps:
-        self.parts.append(b"}")
-        self._remember(node)
-        yield from self._batches(node.entries, b"u")
+        items = node.entries if isinstance(node, Dict) else node
+        yield from self._batches(items, b"u" if type(node) is Dict else b"e")
 
     def _tuple(self, node: tuple[Node, ...]) -> _Steps:
         if not node:
@@ -252,9 +248,9 @@ _LEAVES: dict[type, Callable[[Any], bytes]] = {
 }
 
 _CONTAINERS: dict[type, Callable[[_Emitter, Any], _Steps]] = {
-    list: _Emitter._list,
+    list: _Emitter._list_or_dict,
     tuple: _Emitter._tuple,
-    Dict: _Emitter._dict,
+    Dict: _Emitter._list_or_dict,
     Items: _Emitter._items,
     Global: _Emitter._global,
     Persistent: _Emitter._persistent,

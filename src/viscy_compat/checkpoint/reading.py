@@ -61,7 +61,9 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
         from viscy_compat.checkpoint.torch_zip import read_torch_zip
 
         return read_torch_zip(source, limits, address)
-    if _is_pickle(head):
+    # a pickle of protocol 2 to 5, or torch's magic number in protocol 0 or 1
+    is_binary = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2
+    if is_binary or head.startswith((b"L119547037146038801333356L\n", b"I119547037146038801333356\n")):
         return _read_pickle(source, head, limits, address)
     if head.lstrip(b" \t\r\n")[:1] == b"{" and source.path.endswith(".json"):
         from viscy_compat.checkpoint.sharded import read_sharded
@@ -147,10 +149,3 @@ def _under_path(checkpoint: Checkpoint, path: str) -> Checkpoint:
     checkpoint.path = path
     checkpoint.select = None if select is None else lambda address: _under_path(select(address), path)
     return checkpoint
-
-
-def _is_pickle(head: bytes) -> bool:
-    """Say whether a file begins like a pickle of protocol 2 to 5, or like torch's magic number in protocol 0 or 1."""
-    return (head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2) or head.startswith(
-        (b"L119547037146038801333356L\n", b"I119547037146038801333356\n")
-    )

@@ -72,7 +72,18 @@ def refuse_tar_too(path: str, head: bytes) -> None:
     UnreadableCheckpoint
         VC464.
     """
-    if len(head) >= _BLOCK and _states_its_sum(head[:_BLOCK]):
+    block = head[:_BLOCK]
+    if len(block) < _BLOCK:
+        return
+    field = block[_SUM].partition(b"\0")[0].strip()
+    try:
+        # octal digits; where the first bit is set, a number as it is (GNU's way for large ones)
+        sum_on_file = int(field or b"0", 8) if block[148] < 0x80 else int.from_bytes(block[149:156], "big")
+    except ValueError:
+        return
+    # some programs add the bytes up as signed ones, and tarfile takes either sum
+    rest = block[:148] + b" " * 8 + block[156:]
+    if sum_on_file in (sum(rest), sum(rest) - sum(256 for byte in rest if byte > 127)):
         raise UnreadableCheckpoint(
             "by its first block this is a tar archive too, and torch.load takes it for one",
             where=path,
@@ -85,18 +96,6 @@ _BLOCK: Final = 512
 """Bytes of a header in a tar archive."""
 _SUM: Final = slice(148, 156)
 """The field with the sum of a tar header's bytes; for the sum it counts as eight spaces."""
-
-
-def _states_its_sum(block: bytes) -> bool:
-    """Say whether the field of a tar header that holds the sum of its bytes does: as signed ones or unsigned ones."""
-    field = block[_SUM].partition(b"\0")[0].strip()
-    try:
-        sum_on_file = int(field or b"0", 8) if block[148] < 0x80 else int.from_bytes(block[149:156], "big")
-    except ValueError:
-        return False
-    rest = block[:148] + b" " * 8 + block[156:]
-    negative = sum(256 for byte in rest if byte > 127)
-    return sum_on_file in (sum(rest), sum(rest) - negative)
 
 
 def _ends_like_a_zip(source: ByteSource) -> bool:

@@ -30,27 +30,24 @@ def tensors_beside_a_gap(tensors: Iterable[StoredTensor]) -> list[str]:
     for storage, row in by_storage.items():
         # tied weights are one place, however many names they have
         places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in row}.values()
-        union, end = 0, 0
-        for first, last in sorted(map(_span, places)):
+        union, end, most = 0, 0, 0
+        for first, last, used in sorted(map(_span, places)):
             union += max(last - max(first, end), 0)
             end = max(end, last)
-        if min(union, sum(map(_distinct, places))) < storage.nbytes:
+            most += used
+        if min(union, most) < storage.nbytes:
             keys += (tensor.key for tensor in row)
     return keys
 
 
-def _span(tensor: StoredTensor) -> tuple[int, int]:
-    """Return the first byte of a tensor in its storage, and the one after its last."""
+def _span(tensor: StoredTensor) -> tuple[int, int, int]:
+    """Return the first byte of a tensor in its storage, the one after its last, and how many it uses at most."""
     first = tensor.offset * tensor.itemsize
     if 0 in tensor.spec.shape:
-        return first, first
-    reach = sum((size - 1) * step for size, step in zip(tensor.spec.shape, tensor.stride, strict=True))
-    return first, first + (reach + 1) * tensor.itemsize
-
-
-def _distinct(tensor: StoredTensor) -> int:
-    """Return how many bytes a tensor uses at most: along a stride of 0 an element is used again."""
-    count = tensor.itemsize
+        return first, first, 0
+    reach, used = 0, tensor.itemsize
     for size, step in zip(tensor.spec.shape, tensor.stride, strict=True):
-        count *= size if step else min(size, 1)
-    return count
+        reach += (size - 1) * step
+        # along a stride of 0 an element is used again
+        used *= size if step else 1
+    return first, first + (reach + 1) * tensor.itemsize, used

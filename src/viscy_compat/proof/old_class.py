@@ -161,15 +161,6 @@ def _ask(worker: Worker, run: Run) -> WorkerAnswer:
     return read_answer(worker.request(run.to_json()), worker.side, run)
 
 
-def _pass_of(answer: WorkerAnswer) -> Pass:
-    """Return the forward pass; what was raised instead is a refusal."""
-    found = answer.error or answer.passes.get("eval")
-    if isinstance(found, Pass):
-        return found
-    reason = found if isinstance(found, Raised) else "no answer"
-    raise PlanRefused(f"the proof failed: {reason}", fix="state the configuration: --set NAME=VALUE")
-
-
 def _verdicts(
     answers: list[WorkerAnswer],
     runs: tuple[Run, Run],
@@ -178,7 +169,15 @@ def _verdicts(
     chosen: FilePlan,
 ) -> dict[str, str]:
     """Say of each output how old and new agree."""
-    old, new = map(_pass_of, answers)
+    passes: list[Pass] = []
+    for answer in answers:
+        ran = answer.error or answer.passes.get("eval")
+        # a class that does not run under a configuration was not trained under it: more must be known
+        if not isinstance(ran, Pass):
+            reason = ran if isinstance(ran, Raised) else "no answer"
+            raise PlanRefused(f"the proof failed: {reason}", fix="state the configuration: --set NAME=VALUE")
+        passes.append(ran)
+    old, new = passes
     if not old.outputs or len(old.outputs) != len(new.outputs):
         raise PlanRefused(
             f"the proof failed: {spell_count(len(old.outputs), 'output')} of the old class, {len(new.outputs)} of the new one"

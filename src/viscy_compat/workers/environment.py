@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import tomllib
@@ -17,6 +18,7 @@ from viscy_compat.workers.answers import Raised
 CODE = "VC342"
 _QUOTED = re.compile(r"'([^']+)'")
 _BOUND = re.compile(r"(>=|<=|==|!=|~=|>|<)\s*([\d.]+)")
+_SIGNS = {">=": operator.ge, "~=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
 _ABOVE = 4
 """How many folders above the package its project may be (``packages/NAME/src``)."""
 
@@ -85,18 +87,11 @@ def _wrong_python(place: CandidatePlace) -> str:
     """Return what the project asks of Python, where the interpreter does not have it."""
     project = _project(place.folder)
     wanted = str(_project_table(project).get("requires-python", "")) if project else ""
-    met = all(
-        _meets(version_numbers(place.version), sign, version_numbers(bound)) for sign, bound in _BOUND.findall(wanted)
-    )
+    version = version_numbers(place.version)
+    # == and != may hold a star, which is not read here: a wrong refusal would be worse than none
+    bounds = [(_SIGNS[sign], version_numbers(bound)) for sign, bound in _BOUND.findall(wanted) if sign in _SIGNS]
+    met = all(compare(version, bound) for compare, bound in bounds)
     return "" if met or not place.version else wanted
-
-
-def _meets(version: tuple[int, ...], sign: str, bound: tuple[int, ...]) -> bool:
-    if sign in (">=", "~="):
-        return version >= bound
-    if sign in ("<=", ">"):
-        return (version <= bound) is (sign == "<=")
-    return version < bound if sign == "<" else True
 
 
 def _project(folder: str) -> Path | None:

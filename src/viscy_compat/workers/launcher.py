@@ -76,7 +76,14 @@ def _run_first(command: list[str], writer: int, *, apart: bool) -> None:
         _libc.mount(b"proc", b"/proc", b"proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, None)
     child = os.fork()
     if child == 0:
-        _execute(command)
+        # asked for anew: a fork does not inherit it
+        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        try:
+            os.execv(command[0], command)
+        except OSError as error:
+            os.write(2, f"cannot be started: {error.strerror}\n".encode())
+        # what a shell answers where it finds no program
+        os._exit(127)
     _let_go_of_answers()
     while True:
         # what lost its own parent ends here, too
@@ -84,15 +91,6 @@ def _run_first(command: list[str], writer: int, *, apart: bool) -> None:
         if ended == child:
             os.write(writer, str(status).encode())
             os._exit(0)
-
-
-def _execute(command: list[str]) -> None:
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    try:
-        os.execv(command[0], command)
-    except OSError as error:
-        os.write(2, f"cannot be started: {error.strerror}\n".encode())
-    os._exit(127)
 
 
 def _let_go_of_answers() -> None:
@@ -113,6 +111,7 @@ def _wait(first: int) -> None:
     """Wait until the first process ends, or the parent hangs up."""
     poller = select.poll()
     poller.register(0, 0)
+    # where there is no such call, the end is looked for twenty times a second
     ends = os.pidfd_open(first) if hasattr(os, "pidfd_open") else -1
     if ends >= 0:
         poller.register(ends, select.POLLIN)
@@ -157,6 +156,7 @@ def _end_like(status: int) -> None:
     if os.WIFSIGNALED(status):
         import resource
 
+        # the command has left its core already, if it was to leave one
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         number = os.WTERMSIG(status)
         with contextlib.suppress(OSError):

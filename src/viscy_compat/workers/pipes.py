@@ -94,6 +94,7 @@ class Pipes:
 
     def _write(self) -> None:
         pipe: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+        # a worker that reads nothing must not hold this thread; Windows has no poll, and there it may
         if hasattr(select, "poll"):
             os.set_blocking(pipe.fileno(), False)
         while (line := self._requests.get()) is not None:

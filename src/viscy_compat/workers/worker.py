@@ -232,14 +232,22 @@ class Worker:
 
     def _read_conditions(self, answer: Mapping[str, Any]) -> Conditions:
         try:
-            return _conditions(answer)
+            texts = {name: _word(answer[name]) for name in ("python", "torch", "timm", "monai", "cpu")}
+            isolation, threads = answer["isolation"], answer["threads"]
+            if not isinstance(isolation, list) or type(threads) is not int:
+                raise TypeError
+            return Conditions(**texts, threads=threads, isolation=(*map(_word, isolation), *_ABOUT_IT))
         except (KeyError, TypeError, ValueError) as error:
             raise self._failure("did not say under what conditions it computes") from error
 
     def _launch(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
         try:
-            _must_run(self.python)
+            # on Linux the launcher is what is started, and would start: the errors of its command are raised here
+            if not os.path.exists(self.python):
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+            if os.path.isdir(self.python) or not os.access(self.python, os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             return subprocess.Popen(
                 [*_launcher(self._folder), self.python, "-I", str(PROGRAM)],
                 stdin=pipe,
@@ -322,7 +330,10 @@ class Worker:
         code = self._process.poll()
         if code is None:
             return self._failure("closed its answers and went on")
-        how = f"was ended by signal {-code} ({_signal(-code)})" if code < 0 else f"ended with exit code {code}"
+        # real-time signals have no names, but for the first and the last one
+        names = {row.value: row.name for row in signal.Signals}
+        name = names.get(-code, "unknown")
+        how = f"was ended by signal {-code} ({name})" if code < 0 else f"ended with exit code {code}"
         words = self._pipes.last_words()
         return self._failure(how + (f", last words: {printable(words[-1])[:200]}" if words else ""))
 
@@ -399,14 +410,6 @@ def _launcher(folder: str) -> list[str]:
     return [sys.executable, "-I", "-S", str(LAUNCHER), folder] if sys.platform == "linux" else []
 
 
-def _must_run(path: str) -> None:
-    """Raise the `OSError` of starting a program that is not there or is none."""
-    if not os.path.exists(path):
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-    if os.path.isdir(path) or not os.access(path, os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a process with everything that it started: asked first, since the launcher sweeps, and then made to."""
     if process.poll() is not None:
@@ -422,15 +425,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
             process.kill()
     with _Ignoring():
         process.wait(timeout=_PATIENCE)
-
-
-def _conditions(answer: Mapping[str, Any]) -> Conditions:
-    names = ("python", "torch", "timm", "monai", "cpu")
-    texts = {name: _word(answer[name]) for name in names}
-    isolation = answer["isolation"]
-    if not isinstance(isolation, list) or type(answer["threads"]) is not int:
-        raise TypeError
-    return Conditions(**texts, threads=answer["threads"], isolation=(*map(_word, isolation), *_ABOUT_IT))
 
 
 def _word(value: Any) -> str:
@@ -457,10 +451,3 @@ def _environment(folder: str, device: Device) -> dict[str, str]:
         quiet["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
         kept.update({name: os.environ[name] for name in ("CUDA_VISIBLE_DEVICES",) if name in os.environ})
     return {"PATH": os.defpath, **kept, **one, **homes, **quiet}
-
-
-def _signal(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "unknown"

@@ -47,6 +47,7 @@ class Confinement:
         """Enter namespaces for the network and for mounts; a process with threads could not do so any more."""
         if not sys.platform.startswith("linux"):
             return
+        # some containers allow the one and not the other: no network is worth most
         for flags in (CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWIPC, CLONE_NEWNET):
             if _unshare(CLONE_NEWUSER | flags):
                 self.network, self.mounts = True, bool(flags & CLONE_NEWNS)
@@ -58,8 +59,15 @@ class Confinement:
             return
         if self.mounts and _read_only_but(folder):
             self.layers.append("mount namespace")
-        _give_up_capabilities()
-        _libc().prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+        libc = _libc()
+        # what the user namespace gave, for this process and for any program that it might still start; the kernel has 41
+        # kinds, and numbers behind the last one are refused without harm
+        for capability in range(64):
+            libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+        if hasattr(libc, "capset"):
+            libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))
+        # Landlock takes an ordinary user only with this: no program may give it rights that it does not have
+        libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
         if _landlock(folder):
             self.layers.append("Landlock")
 
@@ -108,6 +116,7 @@ def _unshare(flags: int) -> bool:
 def _read_only_but(folder: str) -> bool:
     """Make all mounts read-only in this namespace, but for a folder, which becomes a mount of its own."""
     libc, path = _libc(), os.fsencode(folder)
+    # else what is mounted here would be mounted outside, too
     libc.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None)
     if libc.mount(path, path, None, MS_BIND, None) != 0:
         return False
@@ -124,15 +133,6 @@ def _set_mount(path: bytes, flags: int, *, attributes: int = 0, clear: int = 0) 
     return done == 0
 
 
-def _give_up_capabilities() -> None:
-    """Give up what the user namespace gave, for this process and for any program that it might still start."""
-    libc = _libc()
-    for capability in range(64):
-        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    if hasattr(libc, "capset"):
-        libc.capset(struct.pack("=Ii", _CAPABILITY_VERSION, 0), bytes(24))
-
-
 # --- Landlock ----------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +142,8 @@ def _landlock(folder: str) -> bool:
     version: int = libc.syscall(SYS_LANDLOCK_CREATE, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return False
+    # rights came with versions: 2 moves between folders, 3 truncation, 4 TCP, 6 abstract sockets and signals; a kernel
+    # refuses those that it does not know
     handled = EXECUTE | WRITE_FILE | CHANGES | (REFER if version >= 2 else 0) | (TRUNCATE if version >= 3 else 0)
     network, scope = (3 if version >= 4 else 0), (3 if version >= 6 else 0)
     attributes = struct.pack("=QQQ", handled, network, scope)[: 24 if version >= 6 else 16 if version >= 4 else 8]

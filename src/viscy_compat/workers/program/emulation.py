@@ -6,6 +6,7 @@ user expects: no tensor travels.
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import time
 from typing import Any, Callable, Iterator
@@ -52,18 +53,17 @@ class Rounding(TorchDispatchMode):
             return function(*args, **kwargs)
         if self.name == "float32" or self.name in HALVES:
             wide = torch.float64 if self.name == "float32" else torch.float32
-            widened = [_as(wide, value) for value in args]
+            floats = [isinstance(value, torch.Tensor) and value.is_floating_point() for value in args]
+            widened = [value.to(wide) if is_float else value for value, is_float in zip(args, floats)]
             return function(*widened, **kwargs).to(args[1].dtype)
         if kind == "convolution":
+            # ATen's arguments: input, weight, bias, stride, padding, dilation, transposed, output padding, groups
             depthwise = args[8] > 1 and args[8] == args[0].shape[1]
             return function(*(args if depthwise else _round_to_tf32(args, (0, 1))), **kwargs)
         if self.name == "tf32-all":
+            # addmm and baddbmm begin with what is added to the product
             args = _round_to_tf32(args, (1, 2) if kind in ("addmm", "baddbmm") else (0, 1))
         return function(*args, **kwargs)
-
-
-def _as(dtype: Any, value: Any) -> Any:
-    return value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
 
 
 def _round_to_tf32(args: Any, places: Any) -> Any:
@@ -74,6 +74,7 @@ def _to_tf32(tensor: Any) -> Any:
     """Round float32 to the 10 bits of TF32, nearest even."""
     if tensor.dtype != torch.float32:
         return tensor
+    # 13 of the 23 bits go: half a step less one is added, and one more where the last bit that stays is odd
     bits = tensor.contiguous().view(torch.int32)
     return ((bits + 0xFFF + ((bits >> 13) & 1)) & ~0x1FFF).view(torch.float32)
 
@@ -104,7 +105,8 @@ class _OtherGelu(TorchDispatchMode):
 
 def alterations(module: Any, channels: int) -> Iterator[Json]:
     """Name small changes that migrations really make and that no layout shows, as far as the model has the place for them."""
-    for (kind, eps), count in _eps_of(module).items():
+    with_eps = [part for part in module.modules() if isinstance(getattr(part, "eps", None), float)]
+    for (kind, eps), count in collections.Counter((type(part).__name__, part.eps) for part in with_eps).items():
         # torch has 1e-5, timm's ConvNeXt 1e-6, TensorFlow's batch norm 1e-3
         usual = (1e-6, 1e-5, 1e-3) if "Batch" in kind else (1e-6, 1e-5)
         for other in [value for value in usual if value != eps]:
@@ -122,16 +124,6 @@ def alterations(module: Any, channels: int) -> Iterator[Json]:
     moving = sum(getattr(part, "running_mean", None) is not None for part in module.modules())
     if moving:
         yield {"kind": "momentum", "modules": moving}
-
-
-def _eps_of(module: Any) -> dict[tuple[str, float], int]:
-    """Count the modules of each type and eps."""
-    found: dict[tuple[str, float], int] = {}
-    for part in module.modules():
-        eps = getattr(part, "eps", None)
-        if isinstance(eps, float):
-            found[type(part).__name__, eps] = found.get((type(part).__name__, eps), 0) + 1
-    return found
 
 
 def _spread(names: list[Any]) -> list[Any]:
@@ -177,6 +169,7 @@ def altered(module: Any, change: Json) -> Iterator[None]:
 
 def _exchange(layer: Any) -> None:
     """Exchange the first two output channels of a layer."""
+    # a transposed convolution has its weight the other way round: inputs first
     axis = 1 if "Transpose" in type(layer).__name__ else 0
     order = torch.arange(layer.weight.shape[axis])
     order[:2] = torch.tensor([1, 0]) if len(order) > 1 else 0
@@ -245,8 +238,13 @@ class Gallery:
                 handle.remove()
         # what the class calls its outputs, in their order: a tuple has places alone
         names, tensors = list(request.get("names", ())), dict(self.named(returned))
-        called = zip([*names, *list(tensors)[len(names) :]], tensors.values())
-        return {name: _storable(tensor) for name, tensor in called}, inner, drawn
+        outputs = {}
+        for name, tensor in zip([*names, *list(tensors)[len(names) :]], tensors.values()):
+            plain = tensor.detach().cpu()
+            # halves and booleans are compared as numbers
+            is_number = plain.is_floating_point() or plain.dtype == torch.bool
+            outputs[name] = (plain.float() if is_number else plain).clone().contiguous()
+        return outputs, inner, drawn
 
     def compare(self, request: Json) -> Json:
         """Answer with inner products of differences, piece by piece.
@@ -283,21 +281,13 @@ class Gallery:
             rows /= scale
             pieces.append((rows @ rows.T).tolist())
         difference = (wide - first.double()).abs()
+        # bytes, not numbers: torch.equal takes 0.0 for -0.0, and no NaN for another one
+        views = (tensor.contiguous().view(torch.uint8) for tensor in (alike[0], expected))
         return {
             "shape": list(base.shape),
-            "equal": _bytes_equal(alike[0], expected),
+            "equal": alike[0].dtype == expected.dtype and bool(torch.equal(*views)),
             "largest": float(difference.max()) if len(difference) else 0.0,
             "scale": float(wide.abs().max()) if len(wide) else 0.0,
             "finite": bool(torch.isfinite(wide).all()),
             "pieces": pieces,
         }
-
-
-def _storable(tensor: Any) -> Any:
-    wide = tensor.detach().cpu()
-    return (wide.float() if wide.is_floating_point() or wide.dtype == torch.bool else wide).clone().contiguous()
-
-
-def _bytes_equal(one: Any, other: Any) -> bool:
-    same = one.dtype == other.dtype and one.shape == other.shape
-    return same and bool(torch.equal(one.contiguous().view(torch.uint8), other.contiguous().view(torch.uint8)))

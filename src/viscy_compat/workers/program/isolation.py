@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 from .confinement import Confinement
@@ -43,10 +42,14 @@ class Isolation:
         if self._request.get("namespace", True):
             self._confinement.enter()
         sys.addaudithook(self._audit)
-        self._limits = list(self._limit_all())
+        for name, key in (("RLIMIT_DATA", "memory"), ("RLIMIT_FSIZE", "file"), ("RLIMIT_CORE", "core")):
+            # what the platform has no limit for is not said to be limited
+            if key in self._request and _limit(name, int(self._request[key])):
+                self._limits.append(f"{key} limit {self._request[key]}")
 
     def seal(self) -> list[str]:
         """Give up everything else, and say what is in force."""
+        # what the import of the stack made stays: the collector need not walk it again and again
         gc.freeze()
         sys.dont_write_bytecode = True
         self._confinement.seal(self._folder)
@@ -62,12 +65,6 @@ class Isolation:
         if self._sealed and event.startswith(_PROCESSES):
             raise PermissionError(f"{event} is refused in this worker")
 
-    def _limit_all(self) -> Iterator[str]:
-        """Set the limits that the platform has, and say which are in force."""
-        for name, key in (("RLIMIT_DATA", "memory"), ("RLIMIT_FSIZE", "file"), ("RLIMIT_CORE", "core")):
-            if key in self._request and _limit(name, int(self._request[key])):
-                yield f"{key} limit {self._request[key]}"
-
 
 def _limit(name: str, value: int) -> bool:
     try:
@@ -78,6 +75,7 @@ def _limit(name: str, value: int) -> bool:
     if kind is None:
         return False
     hard = resource.getrlimit(kind)[1]
+    # a lower one is in force already, and nobody but root may raise it
     if hard != resource.RLIM_INFINITY and hard < value:
         return True
     try:

@@ -108,15 +108,6 @@ class Session:
         self.module.load_state_dict(self.filled, strict=True)
         self.module.to(self.place)
 
-    def _restore(self) -> None:
-        """Bring the buffers back to their filled values: a pass in train mode moves them."""
-        import torch
-
-        with torch.no_grad():
-            for name, buffer in self.module.named_buffers():
-                if name in self.filled and not self.meta:
-                    buffer.copy_(self.filled[name])
-
     def _input(self) -> Any:
         if self.request.get("inputs"):
             from safetensors.torch import load_file
@@ -137,7 +128,13 @@ class Session:
         return values.to(self.place)
 
     def _call(self, mode: str, x: Any) -> Any:
-        self._restore()
+        import torch
+
+        # a pass in train mode moves the buffers: each pass begins with the filled values
+        with torch.no_grad():
+            for name, buffer in self.module.named_buffers():
+                if name in self.filled and not self.meta:
+                    buffer.copy_(self.filled[name])
         self.module.train(mode == "train")
         set_seed(int(self.request.get("seed", 0)))
         more = {name: self._tensor(name, shape) for name, shape in self.request.get("tensors", {}).items()}
@@ -215,6 +212,7 @@ class Session:
         """Say of each index behind the channels how steep the outputs are there; nothing where that cannot be told."""
         import torch
 
+        # what cannot be told here is none of the pass's faults: nothing is answered in its place
         with Guard("backward"):
             x = self._input().requires_grad_(True)
             # only the way back to the input is gone, not those to the weights

@@ -75,24 +75,20 @@ def fill_like(name: str, tensor: Any) -> Any:
         return tensor
     values = torch.empty(tensor.numel(), dtype=torch.float32)
     if tensor.dim() < 2 and last not in ("bias", "running_mean"):
-        _near_one(values, name)
+        # an odd factor (2 ** 32 by the golden ratio) permutes the ranks of a power of two: all values are different
+        bits = max(1, (values.numel() - 1).bit_length())
+        ranks = torch.arange(values.numel(), dtype=torch.int64) * 0x9E3779B1 + number_of(name) % (1 << bits)
+        values = (ranks % (1 << bits)).to(torch.float32) * 2.0 ** -(bits + 1) + 0.75
     else:
         pool.fill(values, name, _spread(tensor, last))
     return values.reshape(tensor.shape).to(tensor.dtype)
-
-
-def _near_one(flat: Any, name: str) -> None:
-    import torch
-
-    bits = max(1, (flat.numel() - 1).bit_length())
-    ranks = torch.arange(flat.numel(), dtype=torch.int64) * 0x9E3779B1 + number_of(name) % (1 << bits)
-    flat.copy_((ranks % (1 << bits)).to(torch.float32) * 2.0 ** -(bits + 1) + 0.75)
 
 
 def _spread(tensor: Any, last: str) -> float:
     """Return a power of two, so that scaling keeps different values different."""
     if tensor.dim() < 2:
         return 0.125
+    # uniform in (-s, s) has the variance s * s / 3, and that of a sum of fan_in products is to be about one
     fan_in = max(1, tensor.numel() // max(1, tensor.shape[0]))
     return float(2.0 ** round(math.log2(math.sqrt(3.0 / fan_in))))
 
