@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from viscy_compat.cli import main
+from viscy_compat.outputs import expectation
+from viscy_compat.outputs.expectation import Expectation
+from viscy_compat.workers.candidate import Candidate
 
 pytestmark = pytest.mark.torch
 
@@ -63,3 +66,26 @@ def test_outputs_settle_renames_in_the_precision_in_which_they_were_made(
     for mine, theirs in (("mu", "second"), ("logvar", "first")):
         key = next(key for key in written if f".{mine}." in key and key.endswith("weight"))
         assert written[key].equal(given[key.replace(f".{mine}.", f".{theirs}.")])
+
+
+def test_a_signal_while_the_worker_starts_ends_it(fork: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+
+    class Starting:
+        def __init__(self, side: str, **options: Any) -> None:
+            steps.append("started")
+
+        def __enter__(self) -> Starting:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            steps.append("ended")
+
+    class Hit(Candidate):
+        def prepare(self, worker: Any) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(expectation, "Worker", Starting)
+    with pytest.raises(KeyboardInterrupt), Expectation(str(fork / "io.safetensors"), candidate=Hit()):
+        steps.append("not reached")
+    assert steps == ["started", "ended"]

@@ -70,9 +70,12 @@ class Expectation:
         self._best = ""
 
     def __enter__(self) -> Expectation:
-        self._folder = self._stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
-        self._worker = self._stack.enter_context(Worker("candidate", cache=1))
-        self.candidate.prepare(self._worker)
+        # whatever comes in between, a signal too: without this nothing would end the worker that has begun
+        with ExitStack() as stack:
+            self._folder = stack.enter_context(TemporaryDirectory(prefix="viscy-compat-"))
+            self._worker = stack.enter_context(Worker("candidate", cache=1))
+            self.candidate.prepare(self._worker)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
