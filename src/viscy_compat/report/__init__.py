@@ -71,6 +71,7 @@ def emit(report: Report[Result], arguments: Namespace) -> int:
     for piece in pieces(report, arguments.format, style_for(arguments)):
         say(piece, end="")
         has_text |= bool(piece)
+    # a quiet report of what went well is empty: then not even a line is printed
     if has_text:
         say("")
     return write_outputs(report, arguments)
@@ -84,6 +85,7 @@ def chosen_findings(report: Report[Result], arguments: Namespace) -> Report[Resu
     UsageError
         Where they name no code.
     """
+    # commands without findings have neither flag
     select, ignore = getattr(arguments, "select", ()), getattr(arguments, "ignore", ())
     if not select and not ignore:
         return report
@@ -108,6 +110,7 @@ def emit_each(command: str, results: Iterable[Result], arguments: Namespace, *, 
     is_kept = not as_they_come or bool(arguments.output)
     try:
         for result in results:
+            # what is not kept still counts
             code = max(code, result.exit_code)
             if is_kept:
                 so_far.append(result)
@@ -162,8 +165,12 @@ def write_outputs(report: Report[Result], arguments: Namespace) -> int:
     targets = outputs_of(arguments)
     for format, path in targets:
         _write_report(path, pieces(report, format, Style(verbose=True)))
-    if "github" in (arguments.format, *(format for format, _ in targets)):
-        _add_job_summary(report)
+    summary_file = os.environ.get("GITHUB_STEP_SUMMARY", "")
+    if summary_file and "github" in (arguments.format, *(format for format, _ in targets)):
+        from viscy_compat.report.github import summary
+
+        # added to: a step may run several commands
+        _write_report(summary_file, [summary(report)], mode="a")
     return report.exit_code
 
 
@@ -182,28 +189,22 @@ def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
 
 def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
-    colors = arguments.color == "always" or (arguments.color == "auto" and _colors_by_default())
+    # NO_COLOR goes before FORCE_COLOR: who sets both cannot read colours; empty, either counts as not set
+    wanted = not os.environ.get("NO_COLOR") and (bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal())
+    colors = arguments.color == "always" or (arguments.color == "auto" and wanted)
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        # a pipe, a stdout that was closed, or one of a notebook: where tables are laid out all the same
+        columns = 100
     # a longer line is hard to read, however wide the screen is
-    width = min(_terminal_width(), 120)
+    width = min(columns, 120)
     return Style(colors, arguments.verbose, quiet=arguments.quiet, width=width, terminal=_on_a_terminal())
-
-
-def _colors_by_default() -> bool:
-    if os.environ.get("NO_COLOR"):
-        return False
-    return bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal()
 
 
 def _on_a_terminal() -> bool:
     """Whether a person looks on; Python has no stdout where it was closed before the start (``>&-``)."""
     return sys.stdout is not None and sys.stdout.isatty()
-
-
-def _terminal_width() -> int:
-    try:
-        return os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError, AttributeError):
-        return 100
 
 
 def _target(output: str, formats: Sequence[str]) -> tuple[str, str]:
@@ -229,18 +230,11 @@ def _refuse_early(path: str) -> None:
         )
 
 
-def _add_job_summary(report: Report[Result]) -> None:
-    path = os.environ.get("GITHUB_STEP_SUMMARY", "")
-    if path:
-        from viscy_compat.report.github import summary
-
-        _write_report(path, [summary(report)], mode="a")
-
-
 def _write_report(path: str, texts: Iterable[str], *, mode: Literal["w", "a"] = "w") -> None:
     """Write a report: whole or not at all, but for a summary, which it is added to."""
 
     def write(place: str) -> None:
+        # names in a file may be lone surrogates, which have no UTF-8
         with open(place, mode, encoding="utf-8", errors="backslashreplace") as file:
             file.writelines(texts)
             file.write("\n")
@@ -265,6 +259,7 @@ def write_whole(path: str, write: Callable[[str], None], *, replaces: bool = Tru
     OutputRefused
         Where it cannot be written.
     """
+    # to replace a link or a device would put a plain file in its place
     replaceable = replaces and not os.path.islink(path) and (os.path.isfile(path) or not os.path.exists(path))
     place = f"{path}.{os.getpid()}.viscy-compat-tmp" if replaceable else path
     try:

@@ -16,7 +16,7 @@ from viscy_compat.fleet.row import AuditRow
 from viscy_compat.report import FORMATS, write_whole
 from viscy_compat.report import pieces as report_pieces
 from viscy_compat.report.runners import spelled_out
-from viscy_compat.report.terminal import Style
+from viscy_compat.report.terminal import Style, separated
 from viscy_compat.version import __version__
 
 AUDIT_FORMATS: Final = (*FORMATS, "csv", "parquet")
@@ -57,9 +57,9 @@ def pieces(outcome: AuditOutcome, format: str, style: Style) -> Iterator[str]:
     elif format == "json":
         yield from _json(outcome)
     elif format == "jsonl":
-        yield from _separated("\n", (json_line(row) for row in outcome.rows()))
+        yield from separated("\n", (json_line(row) for row in outcome.rows()))
     elif format == "csv":
-        yield from _separated("\n", _csv(outcome))
+        yield from separated("\n", _csv(outcome))
     elif format == "html":
         from viscy_compat.report.audit_page import page
 
@@ -95,18 +95,12 @@ def json_line(row: AuditRow) -> str:
     return spelled_out(json.dumps(row.to_dict()), r"\u0023")
 
 
-def _separated(separator: str, texts: Iterator[str]) -> Iterator[str]:
-    yield next(texts, "")
-    for text in texts:
-        yield separator + text
-
-
 def _json(outcome: AuditOutcome) -> Iterator[str]:
     head = {"schema": 1, "tool": {"name": "viscy-compat", "version": __version__, "command": "audit"}}
     if outcome.interrupted:
         head["interrupted"] = True
     yield json.dumps(head, indent=2).removesuffix("\n}") + ',\n  "results": [\n'
-    yield from _separated(",\n", (f"    {json_line(row)}" for row in outcome.rows()))
+    yield from separated(",\n", (f"    {json_line(row)}" for row in outcome.rows()))
     tail: dict[str, Any] = {"summary": [row.to_dict() for row in outcome.tally.rows()]}
     if outcome.aside:
         tail["aside"] = [row._asdict() for row in outcome.aside]
@@ -142,6 +136,7 @@ def write_parquet(outcome: AuditOutcome, place: str) -> None:
     except ImportError as error:
         raise lacking("--format parquet", "pyarrow", "parquet") from error
     kinds = {name: arrow.int64() for name in _NUMBERS} | {"needs": arrow.list_(arrow.string())}
+    # inodes of some file systems need all 64 bits
     kinds |= {"codes": arrow.list_(arrow.string()), "inode": arrow.uint64()}
     schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
     rows = outcome.rows()
@@ -153,6 +148,7 @@ def write_parquet(outcome: AuditOutcome, place: str) -> None:
 def _parquet_row(row: AuditRow) -> dict[str, Any]:
     told = row.to_dict()
     record: dict[str, Any] = {name: told.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
+    # text in Parquet is UTF-8, and a name on a disc may be any bytes
     record.update(needs=list(row.needs), codes=list(row.codes), file=row.file.encode("utf-8", "replace").decode())
     return record
 

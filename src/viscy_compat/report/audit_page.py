@@ -7,9 +7,7 @@ and nothing from anywhere else. Nothing that a file can have named is ever marku
 from __future__ import annotations
 
 import json
-from base64 import b64encode
 from collections.abc import Iterator
-from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from typing import Any, Final
@@ -17,6 +15,7 @@ from typing import Any, Final
 from viscy_compat.fleet.outcome import AuditOutcome
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.layout import printable, spell_count
+from viscy_compat.report.script import policy_digest
 from viscy_compat.report.terminal import size
 from viscy_compat.version import __version__
 
@@ -26,7 +25,7 @@ _FIELDS: Final = ("kind", "file", "class", "needs", "codes", "size", "message", 
 def page(outcome: AuditOutcome) -> Iterator[str]:
     """Yield the page in pieces."""
     script, style = _resource("audit_page.js"), _resource("audit_page.css")
-    allowed = f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'"
+    allowed = f"default-src 'none'; script-src '{policy_digest(script)}'; style-src '{policy_digest(style)}'"
     tally = outcome.tally
     title = f"{spell_count(tally.files, 'checkpoint')}, {size(tally.bytes)}"
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -93,7 +92,3 @@ def _data(row: AuditRow) -> str:
 
 def _resource(name: str) -> str:
     return files("viscy_compat.report").joinpath(name).read_text(encoding="utf-8").strip()
-
-
-def _digest(text: str) -> str:
-    return f"sha256-{b64encode(sha256(text.encode()).digest()).decode()}"

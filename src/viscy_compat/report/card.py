@@ -51,6 +51,7 @@ def source_digest(source: str, card: str, if_exists: IfExists) -> str:
         Where the card cannot be written.
     """
     refuse_target(card, if_exists, ())
+    # a source that has an address is read in pieces, and never as a whole
     return digest_of(source) if os.path.exists(source) else "not taken: the source is no local file"
 
 
@@ -76,6 +77,7 @@ def digest_of(path: str) -> str:
     state = hashlib.sha256()
     if os.path.isdir(path):
         for folder, folders, files in os.walk(path):
+            # os.walk has the order of the disc, which is another one after a copy
             folders.sort()
             for file in sorted(files):
                 place = os.path.join(folder, file)
@@ -112,7 +114,7 @@ def _identity(result: RemapResult) -> Iterator[str]:
     rows = [
         [
             code(name),
-            code(value_of(_list_of_tuple(value)) if sources.get(name) != "not known" else "..."),
+            code(value_of(value) if sources.get(name) != "not known" else "..."),
             text(sources.get(name, "-")),
         ]
         for name, value in dict(target.config or {}).items()
@@ -120,10 +122,6 @@ def _identity(result: RemapResult) -> Iterator[str]:
     if rows:
         yield "## Configuration"
         yield table(["argument", "value", "from"], rows)
-
-
-def _list_of_tuple(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def _load_part(result: RemapResult) -> Iterator[str]:

@@ -15,6 +15,7 @@ from viscy_compat.findings import Result
 from viscy_compat.layout import TensorSpec, spell_count
 from viscy_compat.report.remainder import remainder, words_in
 from viscy_compat.report.terminal import size
+from viscy_compat.report.text_check import container
 from viscy_compat.stated import spell
 
 Data = Mapping[str, Any]
@@ -24,6 +25,7 @@ PYTHON, SHELL = "load it in Python", "next command"
 
 def contents_of(result: Result, command: str, data: Data) -> Exhibits:
     """Return what a document shows of a result, with nothing of its JSON lost."""
+    # results of the gate and of maps say themselves what a document shows
     if isinstance(result, Exhibitor):
         own = result.exhibits()
         return own._replace(facts=own.facts or laid_out(data).facts) if own.maps else own
@@ -95,9 +97,14 @@ def _spell_config(config: Data) -> str:
 
 def _check(result: Result, data: Data) -> Exhibits:
     architecture = data.get("architecture") or {}
+    # a file that could not be read has no format, and nothing is said of it here
+    weights = (
+        container(data["format"], data.get("wrapper") or {}, data["tensors"], data["bytes"])
+        if data.get("format")
+        else ""
+    )
     return Exhibits(
-        sentence="; ".join(filter(None, (_identity(architecture), _container(data))))
-        + ("." if data.get("format") else ""),
+        sentence="; ".join(filter(None, (_identity(architecture), weights))) + ("." if weights else ""),
         pastes=_pastes(data),
         tables=tuple(filter(None, (_configuration(architecture), _open_table(architecture), _sets(data)))),
         facts=_facts({"class": architecture.get("target"), "seen": architecture.get("evidence")}),
@@ -111,10 +118,16 @@ def _remap(result: Result, data: Data) -> Exhibits:
     done = f"Written to {place}: {spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}." if place else ""
     planned = "A total plan exists; nothing was written." if plan is not None else "Nothing was written."
     identity = _identity(architecture)
+    rows: tuple[tuple[str], ...] = ()
+    if plan is not None:
+        from viscy_compat.report.text_remap import change_lines
+
+        rows = tuple((line,) for line in (*plan.prefix_rows, *change_lines(plan)))
+    changes = Table("changes", ("change",), rows) if rows else None
     return Exhibits(
         sentence=" ".join(filter(None, (identity and f"{identity}.", done or planned))),
         pastes=_pastes(data),
-        tables=tuple(filter(None, (_changes(plan), _configuration(architecture), _open_table(architecture)))),
+        tables=tuple(filter(None, (changes, _configuration(architecture), _open_table(architecture)))),
     )
 
 
@@ -184,19 +197,17 @@ def _explain(result: Result, data: Data) -> Exhibits:
 def _diff(result: Result, data: Data) -> Exhibits:
     same = data["tensors"] - len(data["other_numbers"])
     count = spell_count(data["tensors"], "tensor")
-    names = (f"{file} ({form}{', below ' * bool(prefix)}{prefix})" for file, form, prefix in _both_files(data))
+    sides = zip((data["file"], data["other"]), data["formats"], data["prefixes"], strict=True)
+    names = (f"{file} ({form}{', below ' * bool(prefix)}{prefix})" for file, form, prefix in sides)
     sentence = f"{' and '.join(names)}: {count} of the same name, shape and dtype, {same} of them the same bytes."
     return Exhibits(sentence=sentence)
-
-
-def _both_files(data: Data) -> Iterator[tuple[str, str, str]]:
-    return zip((data["file"], data["other"]), data["formats"], data["prefixes"], strict=True)
 
 
 def _verify(result: Result, data: Data) -> Exhibits:
     source = data["source"]
     old = {"git": "commit", "wheel": "wheel viscy", "recorded": "the recorded references of"}[source["kind"]]
     proven = ", proven by git blob ids" if source["proven"] and source["blobs"] else ""
+    # by exit code
     went = ("equal", f"{spell_count(len(data['failures']), 'difference')}", "undecided")[result.exit_code]
     cases = spell_count(data["configurations"], "case")
     sentence = f"Generation {data['generation']}, {cases} compared with {old} {source['revision']}{proven}: {went}."
@@ -268,16 +279,6 @@ def _identity(architecture: Data) -> str:
     if not architecture.get("class"):
         return ""
     return f"{architecture['class']}, generation {architecture['generation']} (written by {architecture['written_by']})"
-
-
-def _container(data: Data) -> str:
-    if not data.get("format"):
-        return ""
-    wrapper = data.get("wrapper") or {}
-    by = f", saved by {wrapper['kind'].capitalize()}" if wrapper.get("kind") == "lightning" else ""
-    version = f" {wrapper['version']}" if by and wrapper.get("version") else ""
-    prefix = f" under {wrapper['prefix']}*" if wrapper.get("prefix") else ""
-    return f"{spell_count(data['tensors'], 'tensor')}, {size(data['bytes'])}, {data['format']}{by}{version}{prefix}"
 
 
 def _pastes(data: Data) -> tuple[Paste, ...]:
@@ -358,15 +359,6 @@ def _sets(data: Data) -> Table | None:
     return Table("sets of weights", ("address", "what", "tensors", "role", "layout", "numbers", "judged"), rows)
 
 
-def _changes(plan: Any) -> Table | None:
-    if plan is None:
-        return None
-    from viscy_compat.report.text_remap import change_lines
-
-    rows = tuple((line,) for line in (*plan.prefix_rows, *change_lines(plan)))
-    return Table("changes", ("change",), rows) if rows else None
-
-
 # --- trees -----------------------------------------------------------------------------------------------------------
 
 _MOST = 2000
@@ -384,6 +376,7 @@ def _expected_tensors(architecture: Data) -> tuple[Branch, ...]:
     if generation is None:
         return ()
     layout = generation.layout({name: _as_tuple(value) for name, value in architecture["config"].items()})
+    # classes have float32, and int64 for counters
     tensors = {name: (spec, spec.elements * (8 if spec.dtype == "int64" else 4)) for name, spec in layout.items()}
     counts = f"{spell_count(len(tensors), 'tensor')} of {entry.name} {generation.name} in this configuration"
     return (Branch("the tree of tensors", counts, _branches(tensors)),)

@@ -45,6 +45,7 @@ def drawing(chart: Map) -> str:
     outcomes = list(dict.fromkeys(name for row in chart.outcomes for name in row))
     lines = caption(chart, _LETTERS).splitlines()
     top = _TOP + size * len(chart.rows) + 30
+    # one line for each outcome, and one for each of the caption
     height = top + _LEGEND * (len(outcomes) + len(lines))
     width = max(_LEFT + size * len(chart.columns) + 10, 700 if lines else 360)
     parts = [
@@ -53,8 +54,7 @@ def drawing(chart: Map) -> str:
         *_scales(chart, size),
         *_rectangles(chart, outcomes, size),
         *_mark(chart, size),
-        *_legend(outcomes, top + _LEGEND),
-        *_legend_lines(lines, top + _LEGEND * (len(outcomes) + 1)),
+        *_legend(outcomes, lines, top + _LEGEND),
         "</svg>",
     ]
     return "".join(parts)
@@ -113,6 +113,7 @@ def _scales(chart: Map, size: int) -> Iterator[str]:
     longest = max(map(len, chart.columns), default=1)
     for index in range(0, len(chart.columns), max(1, -(-7 * (longest + 1) // size))):
         yield f'<text x="{_LEFT + size * index}" y="{_TOP - 6}">{_svg_text(chart.columns[index])}</text>'
+    # a line of the page's 11 pixel letters needs 12: with smaller squares some names are left out
     for index in range(0, len(chart.rows), -(-12 // size)):
         middle = _TOP + size * (len(chart.rows) - 1 - index) + size // 2 + 4
         yield f'<text x="{_LEFT - 6}" y="{middle}" text-anchor="end">{_svg_text(chart.rows[index])}</text>'
@@ -153,16 +154,14 @@ def _mark(chart: Map, size: int) -> Iterator[str]:
             yield f'<circle cx="{x}" cy="{y}" r="{size}" fill="none" stroke="{color}" stroke-width="{stroke}"/>'
 
 
-def _legend_lines(lines: list[str], top: int) -> Iterator[str]:
-    for index, line in enumerate(lines):
-        yield f'<text x="0" y="{top + _LEGEND * index - 3}">{_svg_text(line)}</text>'
-
-
-def _legend(outcomes: list[str], top: int) -> Iterator[str]:
+def _legend(outcomes: list[str], lines: list[str], top: int) -> Iterator[str]:
+    """Draw what each colour means, and below it what all cells have in common."""
     for index, name in enumerate(outcomes):
         y = top + _LEGEND * index
         yield _rectangle((_LEFT, y - 14, 14, 14), color_of(name, outcomes), name)
         yield f'<text x="{_LEFT + 20}" y="{y - 3}">{_svg_text(name)}</text>'
+    for index, line in enumerate(lines, len(outcomes)):
+        yield f'<text x="0" y="{top + _LEGEND * index - 3}">{_svg_text(line)}</text>'
 
 
 def _svg_text(words: str) -> str:

@@ -38,6 +38,7 @@ def summary(report: Report[Result]) -> str:
     whole = ""
     for piece in markdown(report, Style()):
         whole += piece
+        # no letter has less than a byte: the rest of a long report need not even be made
         if len(whole) >= SUMMARY_BYTES:
             break
     if len(whole.encode()) < SUMMARY_BYTES:
@@ -74,6 +75,7 @@ def _annotations(page: Page) -> Iterator[str]:
     for section in page.sections:
         for message in section.messages:
             counts[message.severity] += 1
+            # the last place is for the line that says how many more there are
             if counts[message.severity] < SHOWN:
                 yield _annotation(section, message)
         if section.is_answer and not section.exit_code:
@@ -91,11 +93,8 @@ def _annotation(section: Section, message: Message) -> str:
     attributes = [f"title={attribute(printable(title))}"]
     if section.file:
         attributes.insert(0, f"file={attribute(printable(section.file))}")
-    return f"::{COMMANDS[message.severity]} {','.join(attributes)}::{data(_message_text(message))}"
-
-
-def _message_text(message: Message) -> str:
     keys, more = first_of(message.keys, limit=KEYS)
     names = ", ".join(map(printable, keys)) + (f" and {more} more" if more else "")
     lines = [message.message, names, f"Fix: {message.fix}" if message.fix else ""]
-    return "\n".join(printable(line) for line in lines if line)
+    words = "\n".join(printable(line) for line in lines if line)
+    return f"::{COMMANDS[message.severity]} {','.join(attributes)}::{data(words)}"

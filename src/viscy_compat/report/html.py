@@ -11,7 +11,7 @@ from html import escape
 from itertools import chain
 
 from viscy_compat import __version__
-from viscy_compat.exhibits import Branch, Exhibits, Fact, Paste, Table
+from viscy_compat.exhibits import Branch, Exhibits, Paste, Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.python_words import call_of, in_python
@@ -100,6 +100,7 @@ def _body(page: Page) -> Iterator[str]:
     for number, part in sections.where(lambda heading: bool(heading.exit_code)):
         yield f"{_section(part, number, alone=alone, fold=False)}\n"
     count = sum(not heading.exit_code for heading in sections.headings)
+    # a list is what was asked for: none of it is folded away
     together = count > TOGETHER and not page.is_list
     yield f"<details><summary>{count} that hold</summary>" if together else ""
     for number, part in sections.where(lambda heading: not heading.exit_code):
@@ -214,12 +215,9 @@ def _exhibits(exhibits: Exhibits) -> Iterator[str]:
         branches = f'<ul class="tree">{"".join(map(_branch, tree.branches))}</ul>'
         yield _fold(f"{tree.name}: {tree.detail}", branches)
     if exhibits.facts:
-        facts = f"<dl>{''.join(map(_fact, exhibits.facts))}</dl>"
+        rows = "".join(f"<dt>{text(fact.name)}</dt><dd>{text(fact.value)}</dd>" for fact in exhibits.facts)
+        facts = f"<dl>{rows}</dl>"
         yield facts if len(exhibits.facts) <= LONG and exhibits.sentence else _fold("facts", facts)
-
-
-def _fact(fact: Fact) -> str:
-    return f"<dt>{text(fact.name)}</dt><dd>{text(fact.value)}</dd>"
 
 
 def _branch(branch: Branch) -> str:
@@ -257,16 +255,14 @@ def _cell(words: str, place: str) -> str:
 def _grid(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     caption = f"<caption>{text(title)}</caption>" if title else ""
     cells = [list(row) for row in rows]
-    kinds = [name for name, holds in (("matrix", _is_matrix(cells)), ("long", len(cells) > LONG)) if holds]
+    rest = [cell for row in cells for cell in row[1:]]
+    # of marks and dashes alone behind the first column, its headings may stand upright on a phone
+    is_matrix = bool(rest) and all(cell == "-" or 'class="word"' in cell for cell in rest)
+    kinds = [name for name, holds in (("matrix", is_matrix), ("long", len(cells) > LONG)) if holds]
     heads = "".join(f'<th scope="col">{text(column)}</th>' for column in columns)
     lines = "".join(
         f'<tr><th scope="row">{row[0]}</th>{"".join(f"<td>{cell}</td>" for cell in row[1:])}</tr>' for row in cells
     )
     table = f'<table class="{" ".join(kinds)}">{caption}<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    # a table wider than a phone is scrolled, by the keyboard too: hence the tabindex
     return f'<div class="wide" tabindex="0" role="group" aria-label="{text(title)}">{table}</div>'
-
-
-def _is_matrix(cells: list[list[str]]) -> bool:
-    """Whether every cell behind the first column is a mark or a dash: the headings may then stand upright on a phone."""
-    rest = [cell for row in cells for cell in row[1:]]
-    return bool(rest) and all(cell == "-" or 'class="word"' in cell for cell in rest)

@@ -14,6 +14,7 @@ _MARK = r"\u0023"
 
 def pieces(report: Report[Result], style: Style) -> Iterator[str]:
     """Yield the object of the contract, indented, result by result: ``dumps(report.to_dict(), indent=2)`` to the letter."""
+    # results one by one: those of thousands of files are never one string
     frame = report.without_results().to_dict()
     aside = {name: frame.pop(name) for name in ("aside",) if name in frame}
     yield spelled_out(dumps(frame, indent=2).removesuffix("[]\n}"), _MARK)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from xml.sax.saxutils import escape, quoteattr
 
-from viscy_compat.exhibits import Paste, Table
+from viscy_compat.exhibits import Table
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
 from viscy_compat.report.page import Message, Page, Section, page_of
@@ -62,33 +62,27 @@ def _testcase(section: Section) -> str:
     attributes = {"name": section.title, "classname": f"viscy_compat.{section.group}", "time": "0"}
     if not section.exit_code:
         return _open("testcase", attributes, closed=True)
-    return f"{_open('testcase', attributes)}\n{_outcome(section)}\n</testcase>"
+    # a test case fails in one way: the first error names it, and its text has all of them
+    first = next(message for message in section.messages if message.severity == "error")
+    name = "failure" if section.exit_code == 1 else "error"
+    inner = _open(name, {"type": first.code or section.verdict, "message": first.message})
+    return f"{_open('testcase', attributes)}\n{inner}{_body(_lines(section.messages))}</{name}>\n</testcase>"
 
 
 def facts_of(section: Section) -> list[str]:
     """Return what a section shows besides findings, a line each."""
     exhibits = section.exhibits
     notes = [] if section.exit_code else _lines(section.messages)
-    lines = [exhibits.sentence, section.lead, *notes, *map(_pasted, exhibits.pastes)]
+    lines = [exhibits.sentence, section.lead, *notes]
+    # a whole script is printed by other formats
+    lines += [f"{paste.label}: {paste.code}" for paste in exhibits.pastes if "\n" not in paste.code]
     lines += [f"{fact.name}: {fact.value}" for fact in exhibits.facts]
     lines += [f"{table.title}: {'; '.join(_cells(table, row))}" for table in exhibits.tables for row in table.rows]
     return [line for line in lines if line]
 
 
-def _pasted(paste: Paste) -> str:
-    """Return what is to be pasted in a line; a whole script is printed by other formats."""
-    return f"{paste.label}: {paste.code}" if "\n" not in paste.code else ""
-
-
 def _cells(table: Table, row: tuple[str, ...]) -> list[str]:
     return [f"{column} {cell}" for column, cell in zip(table.columns, row, strict=True)]
-
-
-def _outcome(section: Section) -> str:
-    first = next(message for message in section.messages if message.severity == "error")
-    name = "failure" if section.exit_code == 1 else "error"
-    attributes = {"type": first.code or section.verdict, "message": first.message}
-    return f"{_open(name, attributes)}{_body(_lines(section.messages))}</{name}>"
 
 
 def _lines(messages: tuple[Message, ...]) -> list[str]:

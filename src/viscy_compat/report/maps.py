@@ -36,6 +36,7 @@ def map_of(architecture: Architecture, asked: Config) -> Map:
     outcomes = tuple(
         tuple(outcome_name(architecture, cell, architecture.input_shape(cell)) for cell in row) for row in grid
     )
+    # an argument that is the same in all four corners hangs on neither axis
     corners = [row[place] for row in (grid[0], grid[-1]) for place in (0, -1)]
     fixed = [name for name in config if all(corner[name] == config[name] for corner in corners)]
     places = ((column, row) for row, column in product(range(len(y.ticks)), range(len(x.ticks))))
@@ -82,21 +83,17 @@ def draw(architecture: Architecture, asked: Config, path: str, *, beside: Config
     maps = tuple(map_of(architecture, config) for config in (asked, *([{**asked, **beside}] if beside else [])))
     try:
         if ending == "html":
-            _draw_page(maps, path)
+            from viscy_compat.report.html import pieces
+            from viscy_compat.report.terminal import Style
+
+            page = "".join(pieces(Report("explore", [Shown(maps)]), Style(verbose=True)))
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(page)
         else:
             _draw_picture(maps, path, ending)
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=path, fix="choose another place") from error
     return Shown(maps, path)
-
-
-def _draw_page(maps: tuple[Map, ...], path: str) -> None:
-    from viscy_compat.report.html import pieces
-    from viscy_compat.report.terminal import Style
-
-    page = "".join(pieces(Report("explore", [Shown(maps)]), Style(verbose=True)))
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(page)
 
 
 class Shown(NamedTuple):
@@ -153,6 +150,7 @@ def _draw_picture(maps: Sequence[Map], path: str, ending: str) -> None:
         cells = [[names.index(name) for name in row] for row in chart.outcomes]
         colors = ListedColormap(list(COLORS.values()))
         axes.pcolormesh(cells, cmap=colors, vmin=-0.5, vmax=len(names) - 0.5, edgecolors="white", linewidth=0.2)
+        # a dozen names fit below a picture of this width, and sixteen beside it
         every = max(1, len(chart.columns) // 12)
         axes.set_xticks([place + 0.5 for place in range(0, len(chart.columns), every)], chart.columns[::every])
         some = max(1, len(chart.rows) // 16)
@@ -165,6 +163,8 @@ def _draw_picture(maps: Sequence[Map], path: str, ending: str) -> None:
     outcomes_met = {name for chart in maps for row in chart.outcomes for name in row}
     patches = [Patch(color=color, label=name) for name, color in COLORS.items() if name in outcomes_met]
     figure.legend(handles=patches, loc="outside right upper", frameon=False)
+    # matplotlib writes the day into both, and makes ids of SVG from random numbers unless it is given a salt
     dates = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    # type 42 and no outlines: what is written in the picture stays text that can be searched
     with rc_context({"svg.hashsalt": "viscy-compat", "pdf.fonttype": 42, "svg.fonttype": "none"}):
         figure.savefig(path, dpi=150, format=ending, metadata=dates.get(ending))

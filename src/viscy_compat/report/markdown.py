@@ -51,6 +51,7 @@ def text(words: str) -> str:
     'a\\*b \\<c\\> @&#8203;you'
     """
     line = printable(words).strip().translate(_SPECIAL)
+    # GitHub makes links of addresses by itself, whatever stands around them
     line = line.replace("://", ":&#8203;//").replace("www.", "www&#46;")
     # what begins a line could make it a list, a rule or a heading
     number = len(line) - len(line.lstrip("0123456789"))
@@ -70,6 +71,7 @@ def code(words: str) -> str:
     if "`" not in line:
         # spaces at both ends would be taken off, unless there is nothing else
         return f"` {line} `" if line[0] == line[-1] == " " and line.strip() else f"`{line}`"
+    # a span ends at as many backticks as it begins with: one more than it holds
     fence = "`" * (1 + max(len(run) for run in _backticks(line)))
     return f"{fence} {line} {fence}"
 

@@ -125,6 +125,7 @@ def page_of(report: Report[Result]) -> Page:
 
 def _word(report: Report[Result]) -> str:
     """Return the word that a page begins with: the worst verdict of `check`, what `remap` did, or that of the exit code."""
+    # `holds` would leave open whether a file was written
     if report.command == "remap" and not report.exit_code:
         return "written" if any(getattr(result, "written", None) for result in report.results) else "planned"
     return (report.verdict if report.command == "check" else None) or WORDS[report.exit_code]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from viscy_compat.exhibits import Branch, Exhibits, Fact, Table, laid_out
+from viscy_compat.exhibits import Branch, Exhibits, Fact, laid_out
 from viscy_compat.layout import printable
 from viscy_compat.report.terminal import MARGIN, Style, sentence_lines
 
@@ -27,15 +27,19 @@ def remainder(data: Mapping[str, Any], words: str, titles: Collection[str] = ())
     """
     whole = laid_out(data)
     tables = (table for table in whole.tables if table.title not in titles)
-    return Exhibits(
-        facts=tuple(fact for fact in whole.facts if not _is_said(fact, words)),
-        tables=tuple(table for table in tables if not _are_said(table, words)),
-    )
+    unsaid = []
+    for table in tables:
+        cells = (Fact(*cell) for row in table.rows for cell in zip(table.columns, row, strict=True))
+        # one cell that is missing shows the whole table: its row says what the cell is about
+        if not all(_is_said(cell, words) for cell in cells):
+            unsaid.append(table)
+    return Exhibits(facts=tuple(fact for fact in whole.facts if not _is_said(fact, words)), tables=tuple(unsaid))
 
 
 def _is_said(fact: Fact, words: str) -> bool:
     name = fact.name.rpartition(".")[2]
     name = _COUNTED_AS.get(name, name)
+    # texts write lists without blanks, and JSON has true where people read yes
     values = {fact.value, fact.value.replace(", ", ","), {"yes": "true", "no": "false"}.get(fact.value, fact.value)}
     names = (name, name.removesuffix("s")) if fact.value == "1" else (name,)
     if fact.value == "-" or any(
@@ -43,11 +47,6 @@ def _is_said(fact: Fact, words: str) -> bool:
     ):
         return True
     return any(len(value) > _TOO_SHORT and value in words for value in values - {"true", "false"})
-
-
-def _are_said(table: Table, words: str) -> bool:
-    cells = ((column, cell) for row in table.rows for column, cell in zip(table.columns, row, strict=True))
-    return all(_is_said(Fact(column, cell), words) for column, cell in cells)
 
 
 def words_in(exhibits: Exhibits) -> Iterator[str]:

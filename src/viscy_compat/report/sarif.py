@@ -71,6 +71,9 @@ def _rule(entry: Code) -> dict[str, Any]:
 
 
 def _result(section: Section, message: Message) -> dict[str, Any]:
+    # what stays the same from run to run; the fix and the places may be put in other words
+    parts = "\0".join((section.group, section.title, message.code, message.message, *message.keys))
+    fingerprint = sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
     rule = {"ruleId": message.code, "ruleIndex": list(CATALOGUE).index(message.code)} if message.code else {}
     fix = f" Fix: {message.fix}" if message.fix else ""
     return {
@@ -78,7 +81,7 @@ def _result(section: Section, message: Message) -> dict[str, Any]:
         "level": message.severity,
         "message": {"text": printable(f"{section.title}: {message.message}{fix}")},
         "locations": [_location(section, message)],
-        "partialFingerprints": {"finding/v1": _fingerprint(section, message)},
+        "partialFingerprints": {"finding/v1": fingerprint},
     }
 
 
@@ -90,8 +93,3 @@ def _location(section: Section, message: Message) -> dict[str, Any]:
     address = quote(section.file.encode("utf-8", "surrogatepass"), safe="/._-~")
     place = {"physicalLocation": {"artifactLocation": {"uri": address}}}
     return {**place, **({"logicalLocations": keys} if keys else {})}
-
-
-def _fingerprint(section: Section, message: Message) -> str:
-    parts = "\0".join((section.group, section.title, message.code, message.message, *message.keys))
-    return sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()

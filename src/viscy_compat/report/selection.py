@@ -39,6 +39,7 @@ def _result_in(result: Result, selection: Selection) -> Result:
     nested = getattr(result, "check", None)
     if not ignored and not (nested and _codes_outside(nested.findings, selection)):
         return result
+    # renderers ask whether a result has exhibits: a wrapper that has the method without them would say yes
     return (_ExhibitorInSelection if isinstance(result, Exhibitor) else _ResultInSelection)(result, selection)
 
 

@@ -94,6 +94,7 @@ class Remark(Protocol):
 def finding_lines(finding: Remark, style: Style) -> Iterator[str]:
     """Yield a finding: its code and sentence, the names that it is about, and the fix."""
     label = f"{finding.severity} {finding.code}".rstrip()
+    # broken before it is painted: the codes of colours have no width on the screen
     first, *rest = sentence_lines(f"{label}: {printable(finding.message)}", style, first=MARGIN)
     yield MARGIN + style.tint(finding.severity, label) + first[len(MARGIN) + len(label) :]
     yield from rest
@@ -224,6 +225,7 @@ def _blocks(widths: Sequence[int], style: Style) -> list[list[int]]:
     blocks, room = [[0]], style.width - widths[0]
     for place in range(1, len(widths)):
         room -= widths[place] + len(MARGIN)
+        # a part has two columns at least, however wide they are: the first alone says nothing
         if style.terminal and room < 0 and len(blocks[-1]) > 1:
             blocks.append([0])
             room = style.width - widths[0] - widths[place] - len(MARGIN)

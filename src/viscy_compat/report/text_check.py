@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import TYPE_CHECKING, Iterator, Sequence
-from viscy_compat.findings import EXIT_CODES, Aside, Report, Result
+from viscy_compat.annotations import TYPE_CHECKING, Iterator, Mapping, Sequence
+from viscy_compat.findings import EXIT_CODES, Report, Result
 from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.terminal import (
     MARGIN,
@@ -36,7 +36,11 @@ def paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
         yield "\n".join(lines)
     yield from (paragraph(result, style) for result in visible if not _brief(result, style))
     if report.aside and not style.quiet:
-        yield "\n".join(line for row in report.aside for line in _aside(row, style))
+        lines = []
+        for row in report.aside:
+            first, *rest = sentence_lines(f"aside {printable(row.file)}: {printable(row.what)}", style)
+            lines += [first.replace("aside", style.paint("aside", "dim"), 1), *rest]
+        yield "\n".join(lines)
     if len(results) > 1:
         yield summary(report, style)
 
@@ -44,13 +48,6 @@ def paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
 def paragraph(result: CheckResult, style: Style) -> str:
     """Return what is said of one file."""
     return "\n".join(_file_lines(result, style))
-
-
-def _aside(row: Aside, style: Style) -> Iterator[str]:
-    """Yield what a file is that was passed over."""
-    first, *rest = sentence_lines(f"aside {printable(row.file)}: {printable(row.what)}", style)
-    yield first.replace("aside", style.paint("aside", "dim"), 1)
-    yield from rest
 
 
 def summary(report: Report[Result], style: Style) -> str:
@@ -77,7 +74,8 @@ def _file_lines(result: CheckResult, style: Style) -> Iterator[str]:
     if result.against:
         yield from labelled_lines("against", printable(result.against), style)
     if result.format:
-        yield from sentence_lines(_container(result), style, first=MARGIN)
+        weights = container(result.format, result.wrapper, result.tensors, result.bytes)
+        yield from sentence_lines(printable(weights), style, first=MARGIN)
     if len(result.sets) > 1:
         yield from set_lines(result.sets, style)
     if result.expect:
@@ -85,6 +83,7 @@ def _file_lines(result: CheckResult, style: Style) -> Iterator[str]:
 
         yield from agreement_lines(result.expect, style)
     for finding in result.findings:
+        # a note that changes nothing about loading would stand between the reader and what does
         if style.verbose or finding.severity != "note" or finding.fix or result.exit_code:
             yield from finding_lines(finding, style)
     if result.ignored:
@@ -100,18 +99,17 @@ def identity_lines(identity: Identity, style: Style) -> Iterator[str]:
     heading = f"{identity.class_name}, generation {identity.generation} (written by {identity.written_by})"
     yield from sentence_lines(heading, style, first=MARGIN)
     sources = identity.sources
-    settings = {name: "..." if sources.get(name) == "not known" else value for name, value in identity.config.items()}
-    yield from lay_out((f"{name}={_spell_value(value)}" for name, value in settings.items()), style)
+    # what nobody knows is left to fill in: a value that merely fits would be pasted as if it were known
+    values = {
+        name: "..." if sources.get(name) == "not known" else spell(value) for name, value in identity.config.items()
+    }
+    yield from lay_out((f"{name}={value}" for name, value in values.items()), style)
     for source, names in arguments_by_source(identity).items():
         if style.verbose or source not in ("weights", "assumed", "follows", "not known"):
             yield from labelled_lines("from", f"{printable(source)}: {', '.join(names)}", style)
     if style.verbose:
         yield from labelled_lines("class", identity.target, style)
         yield from (line for trace in identity.evidence for line in labelled_lines("seen", printable(trace), style))
-
-
-def _spell_value(value: object) -> str:
-    return "..." if value == "..." else spell(value)
 
 
 def arguments_by_source(identity: Identity) -> dict[str, list[str]]:
@@ -122,11 +120,18 @@ def arguments_by_source(identity: Identity) -> dict[str, list[str]]:
     return names
 
 
-def _container(result: CheckResult) -> str:
-    by = f", saved by {result.wrapper['kind'].capitalize()}" if result.wrapper.get("kind") == "lightning" else ""
-    version = f" {printable(result.wrapper['version'])}" if by and result.wrapper.get("version") else ""
-    prefix = f" under {printable(result.wrapper['prefix'])}*" if result.wrapper.get("prefix") else ""
-    return f"{spell_count(result.tensors, 'tensor')}, {size(result.bytes)}, {result.format}{by}{version}{prefix}"
+def container(format: str, wrapper: Mapping[str, str], tensors: int, nbytes: int) -> str:
+    """Say what a file holds, how it is written, and by whom; what stands in the file is not escaped yet.
+
+    Examples
+    --------
+    >>> container("torch-zip", {"kind": "lightning", "version": "2.6.6", "prefix": "model."}, 2, 900)
+    '2 tensors, 900 bytes, torch-zip, saved by Lightning 2.6.6 under model.*'
+    """
+    by = f", saved by {wrapper['kind'].capitalize()}" if wrapper.get("kind") == "lightning" else ""
+    version = f" {wrapper['version']}" if by and wrapper.get("version") else ""
+    prefix = f" under {wrapper['prefix']}*" if wrapper.get("prefix") else ""
+    return f"{spell_count(tensors, 'tensor')}, {size(nbytes)}, {format}{by}{version}{prefix}"
 
 
 def set_lines(sets: Sequence[WeightsFacts], style: Style) -> Iterator[str]:

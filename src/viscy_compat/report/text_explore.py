@@ -7,39 +7,41 @@ from typing import TYPE_CHECKING, Any
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
+from viscy_compat.report.contents import answer_verdict
 from viscy_compat.report.terminal import MARGIN, Style, finding_lines, labelled_lines, lay_out, sentence_lines
 from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.exploring.exploration import BrokenLaw, Exploration, WaiverReview
+    from viscy_compat.exploring.exploration import BrokenLaw, Exploration
 
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each answer."""
-    paragraphs = [_answer_lines(result, style) for result in report.results if not (style.quiet and _holds(result))]
+    # quiet: a hunt that found nothing is left out; an answer or a map is what was asked for
+    visible = [
+        result
+        for result in report.results
+        if not style.quiet or result.exit_code or hasattr(result, "nearby") or hasattr(result, "maps")
+    ]
+    paragraphs = [_answer_lines(result, style) for result in visible]
     headline = ["\n".join(sentence_lines(report.headline, style, rest=""))] if report.headline else []
     return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
 
 
-def _holds(result: Any) -> bool:
-    """Whether a hunt found nothing; an answer or a map is what was asked for."""
-    return not result.exit_code and not hasattr(result, "nearby") and not hasattr(result, "maps")
-
-
 def _answer_lines(result: Any, style: Style) -> Iterator[str]:
+    # by what they have: the records themselves are imported by whoever made them
     if hasattr(result, "nearby"):
-        return _answer(result, style)
-    if hasattr(result, "maps"):
-        return iter([f"{style.heading(result.title)}: map written to {printable(result.path)}"])
-    return _review_lines(result, style) if hasattr(result, "waivers") else _hunt(result, style)
-
-
-def _review_lines(result: WaiverReview, style: Style) -> Iterator[str]:
-    verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
-    yield f"{style.heading(result.title)}: {verdict}"
-    for finding in result.findings:
-        yield from finding_lines(finding, style)
+        yield from _answer(result, style)
+    elif hasattr(result, "maps"):
+        yield f"{style.heading(result.title)}: map written to {printable(result.path)}"
+    elif hasattr(result, "waivers"):
+        verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
+        yield f"{style.heading(result.title)}: {verdict}"
+        for finding in result.findings:
+            yield from finding_lines(finding, style)
+    else:
+        yield from _hunt(result, style)
 
 
 def _hunt(result: Exploration, style: Style) -> Iterator[str]:
@@ -69,7 +71,7 @@ def _law_lines(row: BrokenLaw, style: Style) -> Iterator[str]:
 
 def _answer(answer: Answer, style: Style) -> Iterator[str]:
     outcome = answer.outcome
-    verdict = style.verdict("exact" if outcome.exact else "error", verdict_of(answer))
+    verdict = style.verdict("exact" if outcome.exact else "error", answer_verdict(answer.to_dict()))
     yield f"{style.heading(answer.title)}: {verdict}"
     yield from lay_out((f"{name}={spell(value)}" for name, value in answer.config.items()), style)
     yield from labelled_lines("input", spell(answer.input), style)
@@ -85,21 +87,3 @@ def _answer(answer: Answer, style: Style) -> Iterator[str]:
         yield f"{MARGIN}exact nearby:"
     for row in answer.nearby:
         yield from lay_out((f"{name}={spell(value)}" for name, value in row.items()), style, margin=MARGIN * 2)
-
-
-def verdict_of(answer: Answer) -> str:
-    """Say in a few words what a configuration does.
-
-    Examples
-    --------
-    >>> from viscy_compat.architectures import find
-    >>> from viscy_compat.architectures.asking import ask
-    >>> verdict_of(ask(find("BetaVae25D"), {}))
-    'exact'
-    """
-    outcome = answer.outcome
-    if not outcome.builds:
-        return "does not build"
-    if not outcome.runs:
-        return "builds, but does not run"
-    return "exact" if outcome.exact else "runs, but not exactly"

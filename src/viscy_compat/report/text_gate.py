@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
-from viscy_compat.report.page import Section, page_of
+from viscy_compat.report.page import page_of
 from viscy_compat.report.terminal import Style, finding_lines, sentence_lines, table_lines
 
 _ALWAYS = ("waivers", "waived")
@@ -19,19 +17,11 @@ def render(report: Report[Result], style: Style) -> str:
     blocks = ["\n".join(sentence_lines(printable(page.headline), style, rest=""))]
     tables = [table for table in page.exhibits.tables if not style.quiet or table.title in _ALWAYS]
     blocks += ["\n".join(table_lines(table.columns, table.rows, style)) for table in tables]
-    worth = [section for section in page.sections if section.exit_code or _is_worth_saying(section, style)]
-    blocks += ["\n".join(_stage_lines(section, style)) for section in worth]
+    for section in page.sections:
+        # of what blocks nothing, what nobody judges (VC341) is named, however quiet the report is
+        if section.exit_code or any(style.verbose or message.code == "VC341" for message in section.messages):
+            lines = (line for message in section.messages for line in finding_lines(message, style))
+            blocks.append("\n".join([f"{style.heading(section.title)}: {section.verdict}", *lines]))
     verdict = {0: "open", 1: "blocked", 2: "undecided: blocked"}[page.exit_code]
     blocks.append(f"{style.verdict(page.verdict, f'{report.command}: {verdict}')}. {page.sentence}")
     return "\n\n".join(block for block in blocks if block)
-
-
-def _is_worth_saying(section: Section, style: Style) -> bool:
-    """Whether a section that blocks nothing is shown: what nobody judges is named, however quiet the report is."""
-    return any(style.verbose or message.code == "VC341" for message in section.messages)
-
-
-def _stage_lines(section: Section, style: Style) -> Iterator[str]:
-    yield f"{style.heading(section.title)}: {section.verdict}"
-    for message in section.messages:
-        yield from finding_lines(message, style)

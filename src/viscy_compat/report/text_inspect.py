@@ -130,6 +130,7 @@ def _rest(result: Inspection, style: Style) -> Iterator[str]:
             yield ""
             yield MARGIN + style.paint(title, "bold")
             for line in shorten(lines, style, _ENTRIES):
+                # what a file would run is what its reader must see first
                 first, *more = sentence_lines(line, style, first=MARGIN * 2, rest=MARGIN * 4)
                 yield first.replace(_ROLES["call"], style.tint("error", _ROLES["call"]))
                 yield from more
@@ -149,6 +150,7 @@ def _entries_of(value: Any, style: Style) -> list[str]:
 
 def _cut_to_width(value: Any, style: Style) -> str:
     text = printable(value if type(value) is str else repr(value))
+    # a value may be megabytes long, and a line of a terminal is not
     room = 4096 if style.verbose else max(style.width - 24, 40)
     return text if len(text) <= room else f"{text[:room]} ..."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
@@ -32,13 +32,14 @@ _CHANGES = 10
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each file."""
-    visible = [result for result in report.results if not (style.quiet and _went_well(result))]  # type: ignore[arg-type]
-    return "\n\n".join("\n".join(_result_lines(result, style)) for result in visible)  # type: ignore[arg-type]
-
-
-def _went_well(result: RemapResult) -> bool:
-    """Whether a file was written and nothing about it needs attention; a plan alone is what was asked for."""
-    return result.written is not None and all(finding.severity == "note" for finding in result.findings)
+    results: Sequence[RemapResult] = report.results  # type: ignore[assignment]
+    # quiet: a file that was written, and needs no attention; a plan alone is what was asked for
+    visible = [
+        result
+        for result in results
+        if not (style.quiet and result.written and all(finding.severity == "note" for finding in result.findings))
+    ]
+    return "\n\n".join("\n".join(_result_lines(result, style)) for result in visible)
 
 
 def _result_lines(result: RemapResult, style: Style) -> Iterator[str]:
@@ -136,13 +137,8 @@ def _change(row: Operation) -> tuple[str, str]:
         return row.source, f"-> {', '.join(row.targets)} (cut along axis {row.axis})"
     if isinstance(row, Concat):
         return ", ".join(row.sources), f"-> {row.target} (joined along axis {row.axis})"
-    return row.source, f"-> {row.target}{_new_shape(row)}"
-
-
-def _new_shape(row: Operation) -> str:
-    if isinstance(row, Reshape):
-        return f" as {row.shape}"
-    return f" with axes {row.axes}" if isinstance(row, Transpose) else ""
+    shape = f" as {row.shape}" if isinstance(row, Reshape) else ""
+    return row.source, f"-> {row.target}{f' with axes {row.axes}' if isinstance(row, Transpose) else shape}"
 
 
 def _ground_lines(result: RemapResult, style: Style) -> Iterator[str]:

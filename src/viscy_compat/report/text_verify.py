@@ -23,13 +23,15 @@ def render(report: Report[Result], style: Style) -> str:
         [line for result in visible for line in _class(result, width, style)],
         [*_conditions(rows[0])] if rows and not style.quiet else [],
     ]
-    sentences = ["\n".join(line for text in lines for line in _wrap(text, style)) for lines in blocks]
+    sentences = []
+    for lines in blocks:
+        wrapped: list[str] = []
+        for text in lines:
+            # what is one sentence is broken; lines of findings and colours stay as they are
+            is_set = "\x1b" in text or text.startswith(MARGIN)
+            wrapped += [text] if is_set else sentence_lines(text, style)
+        sentences.append("\n".join(wrapped))
     return "\n\n".join(block for block in (*sentences, _last_line(report, rows, style)) if block)
-
-
-def _wrap(text: str, style: Style) -> list[str]:
-    """Break what is one sentence; lines of findings and colours stay as they are."""
-    return [text] if "\x1b" in text or text.startswith(MARGIN) else sentence_lines(text, style)
 
 
 def _class(result: Result, width: int, style: Style) -> Iterator[str]:

@@ -82,6 +82,7 @@ class _Folding:
         """Group numbered children that hold the same, in the order of the first of each group."""
         groups: dict[object, list[str]] = {}
         for name, child in bough.children.items():
+            # names say something: only numbers are folded
             alike = self._content(child) if name.isdigit() else name
             groups.setdefault(alike, []).append(name)
         return list(groups.values())
