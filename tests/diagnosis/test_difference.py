@@ -17,7 +17,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import difference
-from viscy_compat.diagnosis.difference import _are_equal, diff
+from viscy_compat.diagnosis.difference import diff
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
 from viscy_compat.rewrite.remapping import remap
@@ -87,13 +87,6 @@ def test_tensors_that_overlap_differ_where_their_own_bytes_do(data: st.DataObjec
             ]
         (pair,) = diff(os.path.join(folder, "a"), os.path.join(folder, "b")).results
     assert list(pair.numbers) == wanted
-
-
-@given(st.lists(st.binary(max_size=4)), st.lists(st.binary(max_size=4)))
-def test_streams_are_equal_where_their_bytes_are_whatever_the_pieces(mine: list[bytes], theirs: list[bytes]) -> None:
-    assert _are_equal(iter(mine), iter(theirs)) is (b"".join(mine) == b"".join(theirs))
-    whole = b"".join(mine)
-    assert _are_equal(iter(mine), (whole[place : place + 1] for place in range(len(whole))))
 
 
 def test_check_against_asks_for_the_layout_of_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

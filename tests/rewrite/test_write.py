@@ -55,7 +55,6 @@ from viscy_compat.rewrite.write import (
     WrittenFile,
     becomes_plain,
     plain_output,
-    same_bytes,
     write,
 )
 
@@ -523,17 +522,6 @@ def test_large_tensors_are_compared_in_slices_by_two_threads(tmp_path: Path, mon
 
 def flip_element(content: bytes, element: int, path: str) -> None:
     flip(Path(path), Path(path).read_bytes().index(content) + 4 * element)
-
-
-def test_streams_are_the_same_however_they_are_cut() -> None:
-    whole = [b"abcdef"]
-    for other in ([b"a", b"bcde", b"f"], [b"abc", b"def"], [b"abcdef"]):
-        assert same_bytes(iter(whole), iter(other))
-        assert same_bytes(iter(other), iter(whole))
-    for other in ([b"abc", b"deg"], [b"abcde"], [b"abcdef", b"g"], []):
-        assert not same_bytes(iter(whole), iter(other))
-        assert not same_bytes(iter(other), iter(whole))
-    assert same_bytes(iter(()), iter(()))
 
 
 LOST = call(name("types", "SimpleNamespace"))

@@ -15,6 +15,7 @@ from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.findings import Finding, Report, html_of, line_of
 from viscy_compat.layout import Differences, Mismatch, differences, fold, spell_count
 from viscy_compat.named import NamedTuple
+from viscy_compat.plans.streams import in_step, same_bytes
 
 
 class FilePair(NamedTuple):
@@ -175,7 +176,7 @@ def _apart(
                 streams = (reader.storage_chunks(storage) for reader, storage in zip(readers, both, strict=True))
                 known[both] = [*stretches_apart(*streams)]
             differ = _differ_within(known[both], mine)
-        if differ or (differ is None and not _are_equal(readers[0].chunks(mine), readers[1].chunks(theirs))):
+        if differ or (differ is None and not same_bytes(readers[0].chunks(mine), readers[1].chunks(theirs))):
             yield name
 
 
@@ -207,7 +208,7 @@ def stretches_apart(mine: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[
     [(2, 2), (4, 4)]
     """
     count = 0
-    for left, right in _in_step(mine, theirs):
+    for left, right in in_step(mine, theirs):
         for start in range(0, len(left), _STRETCH) if left != right else ():
             one, other = left[start : start + _STRETCH], right[start : start + _STRETCH]
             if one != other:
@@ -230,23 +231,3 @@ def _equal_start(left: bytes, right: bytes) -> int:
         else:
             high = middle
     return low
-
-
-def _are_equal(mine: Iterator[bytes], theirs: Iterator[bytes]) -> bool:
-    return all(left == right for left, right in _in_step(mine, theirs))
-
-
-def _in_step(mine: Iterator[bytes], theirs: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the pieces of two streams so that both sides of a pair are as long; where one ends early, its side is shorter."""
-    # an empty piece would be read as the end
-    sides = [filter(None, mine), filter(None, theirs)]
-    left = right = b""
-    while True:
-        left, right = left or next(sides[0], b""), right or next(sides[1], b"")
-        size = min(len(left), len(right))
-        if not size:
-            if left or right:
-                yield left, right
-            return
-        yield left[:size], right[:size]
-        left, right = left[size:], right[size:]

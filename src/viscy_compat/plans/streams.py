@@ -189,6 +189,40 @@ def _interleave(reader: TensorReader, parts: tuple[StoredTensor, ...], axis: int
             yield from stream.take(part.nbytes // rows)
 
 
+def same_bytes(first: Iterator[bytes], second: Iterator[bytes]) -> bool:
+    """Say whether two streams hold the same bytes, however they are cut into pieces.
+
+    Examples
+    --------
+    >>> same_bytes(iter((b"ab", b"c")), iter((b"a", b"bc"))), same_bytes(iter((b"ab",)), iter((b"a",)))
+    (True, False)
+    """
+    return all(left == right for left, right in in_step(first, second))
+
+
+def in_step(first: Iterator[bytes], second: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the pieces of two streams so that both sides of a pair are as long; where one ends early, its side is shorter.
+
+    Examples
+    --------
+    >>> list(in_step(iter((b"ab", b"c")), iter((b"a", b"bc"))))
+    [(b'a', b'a'), (b'b', b'b'), (b'c', b'c')]
+    """
+    # an empty piece would be read as the end
+    sides = [filter(None, first), filter(None, second)]
+    left = right = b""
+    while True:
+        left, right = left or next(sides[0], b""), right or next(sides[1], b"")
+        size = min(len(left), len(right))
+        if not size:
+            if left or right:
+                yield left, right
+            return
+        # nearly all pieces are as long: Python copies no bytes for a slice that is all of them
+        yield left[:size], right[:size]
+        left, right = left[size:], right[size:]
+
+
 class Pieces:
     """A stream of bytes in pieces, taken in lengths of the taker's choice; nothing is copied but at the cuts."""
 

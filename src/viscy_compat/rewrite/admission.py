@@ -31,7 +31,7 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.rewrite.conversion import PlainForm, plain_form
 
 _LARGEST_BITS: Final = 2039
-"""Longer integers need an opcode that torch's default does not read."""
+"""Of an integer in LONG1, which counts its bytes in one (255), less the sign; torch's default does not read LONG4."""
 
 _LEAVES: Final = (str, float, bool, type(None))
 
@@ -171,6 +171,7 @@ class _Walk:
     def _simplify(self, node: Node) -> Node:
         now = self._replacements.get(id(node), node)
         form: PlainForm | None = plain_form(now)
+        # --keep-classes: what is said to change is not changed
         if form is None or (form.form and self._keep_classes):
             return now
         if form.form:
@@ -212,10 +213,8 @@ def _at_fault(node: Node) -> tuple[str, ...]:
         return (f"builtins.{node.kind}",)
     if kind is Persistent:
         return () if type(node.id) is tuple and node.id[:1] == ("storage",) else ("a persistent id that is no storage",)
-    return _at_fault_in_call(node) if kind is Call else ()
-
-
-def _at_fault_in_call(node: Call) -> tuple[str, ...]:
+    if kind is not Call:
+        return ()
     path = todays_name(node.function.path) if type(node.function) is Global else "what another call returns"
     # torch._weights_only_unpickler takes NEWOBJ and BUILD for few classes only, and REDUCE for admitted functions
     usual = node.kind == "reduce" or (node.kind == "newobj" and path in GIVEN_ATTRIBUTES)

@@ -27,6 +27,7 @@ def check_against(
     UnreadableCheckpoint
         Where the other file cannot be read.
     """
+    # first: a fault of the other file is no verdict on each of these
     open_checkpoint(other, limits=limits)
     for path in paths:
         try:
@@ -53,6 +54,7 @@ def _verdict(question: RemapRequest) -> CheckResult:
     elif not findings:
         verdict, following = "compatible", ""
     elif refusal:
+        # why no remap leads there belongs to what keeps the file from loading
         findings[0] = findings[0]._replace(fix=refusal)
     return CheckResult(
         file=checkpoint.path,

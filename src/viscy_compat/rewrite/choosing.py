@@ -182,6 +182,7 @@ def _from_file(question: RemapRequest) -> FilePlan:
     view = _fitting_view(row, plan, question.path)
     keys = sources_of_view(row.checkpoint, view).keys
     plan = with_effects(plan, view.outside)
+    # the prefix that the plan names may be another one than the set was found below
     pick = row._replace(view=view)
     sets = tuple(pick if each is row else each for each in choice.sets)
     choice_made = choice._replace(pick=pick, sets=sets)
@@ -262,6 +263,7 @@ def _to_class(
 
     checkpoint = diagnosis.checkpoint
     _refuse_unreadable(checkpoint)
+    # what is dropped has no place in the class, and must not stand in the way of what has
     lean = checkpoint.without(keys_of(question.drops, checkpoint))
     view, config = find_meaning(lean, question.class_name, question.statements, question.hints)
     checkpoint, view = with_dropped(checkpoint, lean, lean, view)
@@ -321,6 +323,7 @@ def _back(question: RemapRequest) -> FilePlan | NoPlan:
         try:
             file_plan = _plan_back_to(diagnosis, generation)
         except (PlanRefused, Unbuildable) as error:
+            # an older state that could not even be built in this configuration explains nothing
             refusals += [error] if isinstance(error, PlanRefused) else []
         else:
             if file_plan is not None:

@@ -39,6 +39,7 @@ def with_class_path(checkpoint: Checkpoint, path: str) -> Mapping[int, Node]:
         raise UsageError(
             "the hyper-parameters name no class path to replace", where=checkpoint.path, fix="leave --class-path out"
         )
+    # a loss or an encoder may stand at any depth, and one node at several places
     parts = {id(part): part for part in walk(node) if "class_path" in (entries_of(part) or [])[::2]}
     renewed = {place: _with_entry(part, "class_path") for place, part in parts.items() if part is not node}
     return {**renewed, id(node): _with_entry(node, KEY, path)}

@@ -47,20 +47,19 @@ def _encode(data: bytes) -> Call:
     return Call(Global("_codecs", "encode"), (data.decode("latin-1"), "latin1"))
 
 
-def _path(node: Call) -> PlainForm | None:
-    """Return the text of a path: a change, since code may have used it as a path."""
+def _text(node: Call) -> PlainForm | None:
+    """Return the text that a path or a version is: a change, since code may have used it as more than a text."""
     parts = node.args if type(node.args) is tuple else ()
-    if not node.function.module.startswith("pathlib") or not parts or any(type(part) is not str for part in parts):
+    if not parts or any(type(part) is not str for part in parts):
+        return None
+    if node.function.name == "TorchVersion":
+        return PlainForm(parts[0], "text") if len(parts) == 1 else None
+    if not node.function.module.startswith("pathlib"):
         return None
     joint = "\\" if "Windows" in node.function.name else "/"
+    # pathlib pickles a path as its parts, the root first, which ends with a slash already
     root, rest = parts[0], joint.join(parts[1:])
     return PlainForm(root + ("" if root.endswith(joint) or not rest else joint) + rest, "text")
-
-
-def _version_text(node: Call) -> PlainForm | None:
-    """Return a version as the text that it is."""
-    args = node.args if type(node.args) is tuple else ()
-    return PlainForm(args[0], "text") if len(args) == 1 and type(args[0]) is str else None
 
 
 def _dictionary(node: Call) -> PlainForm | None:
@@ -118,8 +117,7 @@ _DICTIONARIES: Final = ("collections", "lightning", "lightning_fabric", "pytorch
 """Packages whose dictionaries hold nothing that a plain one does not: a class of somebody else's may."""
 
 _CALLS: Final[dict[str, Callable[[Call], PlainForm | None]]] = {
-    **dict.fromkeys(("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath"), _path),
-    "TorchVersion": _version_text,
+    **dict.fromkeys(("Path", "PosixPath", "WindowsPath", "PurePosixPath", "PureWindowsPath", "TorchVersion"), _text),
     "AttributeDict": _dictionary,
     "defaultdict": _dictionary,
     "OrderedDict": _under_own_name,

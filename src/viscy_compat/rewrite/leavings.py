@@ -17,10 +17,15 @@ _KEEP = "--keep-classes keeps them as they were; torch.load and Lightning then n
 
 def about_admission(admission: Admission, out: str, *, keep_classes: bool) -> Iterator[Finding]:
     """Say what a new file lacks, or has in another form, or why ``torch.load`` does not read it by default."""
-    if keep_classes:
-        yield from _about_kept_classes(admission, out)
-        return
     omissions, simplifications = admission.omissions, admission.simplifications
+    if keep_classes:
+        names = tuple(dict.fromkeys((*admission.root, *(name for row in omissions for name in row.names))))
+        if names:
+            message = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
+            calls = (f"torch.load({out!r}, weights_only=False)", f"load_from_checkpoint({out!r}, weights_only=False)")
+            fix = f"if you trust the file: {' or '.join(calls)}, or Trainer.fit(..., weights_only=False)"
+            yield Finding("VC332", f"{message} {_some(names)}", keys=names, fix=fix)
+        return
     if omissions:
         names = tuple(dict.fromkeys(name for row in omissions for name in row.names))
         message = f"{_count(len(omissions))} left out, since torch.load's default (weights_only=True) refuses"
@@ -41,16 +46,6 @@ def about_drops(operations: Iterable[Operation]) -> Iterator[Finding]:
             f"changes predictions: {spell_count(len(names), 'tensor', 'that computes is', 'that compute are')} dropped"
         )
         yield Finding("VC124", message, keys=tuple(fold(names)), fix="compare outputs: --expect IO.safetensors")
-
-
-def _about_kept_classes(admission: Admission, out: str) -> Iterator[Finding]:
-    """Say that torch's default refuses the new file, and which calls read it."""
-    names = tuple(dict.fromkeys((*admission.root, *(name for row in admission.omissions for name in row.names))))
-    if names:
-        message = "torch.load's default (weights_only=True) refuses the new file, and so does Lightning's: it names"
-        calls = (f"torch.load({out!r}, weights_only=False)", f"load_from_checkpoint({out!r}, weights_only=False)")
-        fix = f"if you trust the file: {' or '.join(calls)}, or Trainer.fit(..., weights_only=False)"
-        yield Finding("VC332", f"{message} {_some(names)}", keys=names, fix=fix)
 
 
 def _count(count: int) -> str:

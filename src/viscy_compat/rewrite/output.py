@@ -51,12 +51,17 @@ class Output:
     def begin(self) -> None:
         """Make the temporary file beside the target and lock it; a sweeping run may take it away before the lock."""
         folder, name = os.path.split(self.path)
-        flags, mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), _mode_beside(self._inputs)
+        flags, mode = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666
+        for file in self._inputs:
+            # who may not read what it is made of may not read the new file; the umask takes from that
+            with suppress(OSError):
+                mode &= os.stat(file.path).st_mode
         while True:
             # noted before the file is there: an interrupt may come the very moment it is.
             # A name holds 255 bytes and a character up to four of them; ours adds 35
             self.temporary = os.path.join(folder, f".{name[:48]}.{os.urandom(8).hex()}{ENDING}")
-            self._descriptor = os.open(self.temporary, flags, mode)
+            # whoever writes it reads it again
+            self._descriptor = os.open(self.temporary, flags, mode | 0o600)
             if _lock(self._descriptor) is not False and os.fstat(self._descriptor).st_nlink:
                 break
             os.close(self._descriptor)
@@ -77,8 +82,13 @@ class Output:
         """Write bytes to their place; several threads may, where the system has ``pwrite``."""
         nbytes = len(data)
         while data:
+            if hasattr(os, "pwrite"):
+                count = os.pwrite(self._descriptor, data, position)
+            else:
+                # Windows; there one thread writes alone
+                os.lseek(self._descriptor, position, os.SEEK_SET)
+                count = os.write(self._descriptor, data)
             # the system may take less than it is given
-            count = _write_at(self._descriptor, data, position)
             data, position = data[count:], position + count
         if self._disc is not None:
             self._disc.count(nbytes)
@@ -134,16 +144,13 @@ class Output:
         with suppress(FileNotFoundError if self._descriptor >= 0 else OSError):
             os.unlink(self.temporary)
         if self._disc is not None:
-            self._forget()
+            # nobody will see the file, and the thread would wait for what the disc has not yet got of it
+            with suppress(OSError):
+                if os.fstat(self._descriptor).st_nlink == 0:
+                    os.ftruncate(self._descriptor, 0)
             self._disc.stop()
         if self._descriptor >= 0:
             os.close(self._descriptor)
-
-    def _forget(self) -> None:
-        """Let go of what the disc has not yet got of a file that nobody will see: the thread would wait for it."""
-        with suppress(OSError):
-            if os.fstat(self._descriptor).st_nlink == 0:
-                os.ftruncate(self._descriptor, 0)
 
     def _take_free_place(self) -> None:
         try:
@@ -205,7 +212,10 @@ def refuse_target(path: str, if_exists: IfExists, inputs: Iterable[FileFacts] = 
     if not stat.S_ISREG(status.st_mode):
         raise _no_file(path, status.st_mode)
     if if_exists == "back up":
-        _refuse_backup(path, status)
+        backup = _status(path + BACKUP)
+        # a hard link to the file itself is what a killed run left: it is no other file
+        if backup is not None and (backup.st_dev, backup.st_ino) != (status.st_dev, status.st_ino):
+            raise OutputRefused("the backup exists, and is never overwritten", where=path + BACKUP, fix="move it away")
         return
     if any((file.device, file.inode) == (status.st_dev, status.st_ino) for file in inputs):
         raise OutputRefused(
@@ -244,16 +254,6 @@ def _remedy(error: OSError) -> str:
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return "choose a folder that you may write to"
     return "choose another place"
-
-
-def _mode_beside(inputs: Iterable[FileFacts]) -> int:
-    """Return who may read a new file: nobody who may not read what it was made of; the umask takes from that."""
-    mode = 0o666
-    for file in inputs:
-        with suppress(OSError):
-            mode &= os.stat(file.path).st_mode
-    # whoever writes it reads it again
-    return mode | 0o600
 
 
 def _become_like(descriptor: int, path: str) -> None:
@@ -319,13 +319,6 @@ def _exists(path: str) -> OutputRefused:
     return OutputRefused("the file exists", where=path, fix="choose another name, or --force to replace it")
 
 
-def _refuse_backup(path: str, status: os.stat_result) -> None:
-    """Refuse where the backup is another file; a hard link to the file itself is what a killed run left."""
-    backup = _status(path + BACKUP)
-    if backup is not None and (backup.st_dev, backup.st_ino) != (status.st_dev, status.st_ino):
-        raise OutputRefused("the backup exists, and is never overwritten", where=path + BACKUP, fix="move it away")
-
-
 def _link(path: str, backup: str) -> None:
     """Give a file a second name; where the file system has no hard links, the first one goes."""
     try:
@@ -347,10 +340,3 @@ def _sync_folder(path: str) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _write_at(descriptor: int, data: bytes | memoryview, position: int) -> int:
-    if hasattr(os, "pwrite"):
-        return os.pwrite(descriptor, data, position)
-    os.lseek(descriptor, position, os.SEEK_SET)
-    return os.write(descriptor, data)

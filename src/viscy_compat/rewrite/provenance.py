@@ -43,6 +43,7 @@ def provenance(file_plan: FilePlan, question: RemapRequest) -> dict[str, str]:
         "version": __version__,
         "changes_predictions": dumps(drops) if drops else "",
     }
+    # what an earlier remap recorded was about another file
     others = {key: value for key, value in file_plan.checkpoint.metadata.items() if not key.startswith("viscy_compat.")}
     return {"format": "pt", **others, **{f"viscy_compat.{name}": value for name, value in record.items() if value}}
 
@@ -54,6 +55,7 @@ def known_arguments(file_plan: FilePlan, question: RemapRequest) -> dict[str, An
         return {}
     identity = file_plan.result.identity if file_plan.result else None
     config, sources = dict(target.config), identity.sources if identity else None
+    # a plan out of a file comes without a verdict: what the target's weights show is found here
     if sources is None:
         by_weights = infer(find(target.class_name), target.layout)
         if by_weights is None:

@@ -413,19 +413,16 @@ def _write_output(
     if not wish.out and prover is None:
         return None, None, {}
     if not wish.out:
-        return None, None, _proven_aside(file_plan, question, prover)
+        from tempfile import TemporaryDirectory
+
+        # a plan is proven by a file that is thrown away
+        with TemporaryDirectory(prefix="viscy-compat-") as folder:
+            aside = Wish(os.path.join(folder, "proven.safetensors"))
+            return None, None, _write_output(file_plan, question, aside, prover)[2]
     proof: dict[str, Any] = {}
     job = _job(file_plan, question, wish)
     written = write(job, lambda path: proof.update(_recheck(file_plan, question, job, path, prover)))
     return job, written, proof
-
-
-def _proven_aside(chosen: FilePlan, question: RemapRequest, prover: Prover | None) -> dict[str, Any]:
-    """Write a file that is thrown away, so that a plan can be proven before anything is written."""
-    from tempfile import TemporaryDirectory
-
-    with TemporaryDirectory(prefix="viscy-compat-") as folder:
-        return _write_output(chosen, question, Wish(os.path.join(folder, "proven.safetensors")), prover)[2]
 
 
 def kind_of(path: str, checkpoint: Checkpoint, if_exists: IfExists) -> OutputFormat:
@@ -468,36 +465,23 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     edits = format_ == "torch" and not becomes_plain(checkpoint)
     if edits and (wish.keep_classes or not wish.weights_only):
         _refuse_to_copy_calls(checkpoint)
-    follows = edits and not wish.weights_only
+    if wish.class_path and not edits:
+        message = "--class-path is about hyper-parameters, which the output does not hold"
+        raise UsageError(message, where=wish.out, fix="write a .ckpt")
     scope, fates = scope_of(wish.sets, checkpoint, chosen.choice), _fates(chosen, wish)
     site = usual_site(checkpoint, chosen.choice) if edits and scope == "chosen" else checkpoint.site
     prefix = _prefix(chosen, scope, edits=edits)
-    stored = stored_tensors(checkpoint, chosen.keys)
     # optimizers of a state dict count the parameters of all that stands in it: of one part they say nothing
     is_part = scope == "chosen" and len(checkpoint.beside) > len(checkpoint.tensors)
-    stale = entries_with_optimizers(checkpoint) if follows and is_part else ()
+    stale = entries_with_optimizers(checkpoint) if edits and not wish.weights_only and is_part else ()
     return Job(
-        OutputSet(
-            checkpoint,
-            keys=chosen.keys,
-            plan=plan,
-            prefix=prefix,
-            source_prefix=chosen.prefix,
-            site=site,
-        ),
+        OutputSet(checkpoint, keys=chosen.keys, plan=plan, prefix=prefix, source_prefix=chosen.prefix, site=site),
         out=wish.out,
         format=format_,
         if_exists=wish.if_exists,
         weights_only=wish.weights_only,
         keep_classes=wish.keep_classes,
-        replacements={
-            **(
-                reindex(checkpoint, plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix)
-                if follows and not stale
-                else {}
-            ),
-            **_new_class_path(checkpoint, wish, edits=edits),
-        },
+        replacements=_new_nodes(chosen, wish, prefix, follows=not wish.weights_only and not stale) if edits else {},
         metadata=provenance(chosen, question),
         limits=question.limits,
         siblings=tuple(fate.part for fate in fates if fate.part) if edits else (),
@@ -505,17 +489,15 @@ def _job(chosen: FilePlan, question: RemapRequest, wish: Wish) -> Job:
     )
 
 
-def _new_class_path(checkpoint: Checkpoint, wish: Wish, *, edits: bool) -> Mapping[int, Node]:
-    """Return the node that names a new class path, where one is wished for; only a Lightning file can hold it."""
-    if not wish.class_path:
-        return {}
-    if not edits:
-        raise UsageError(
-            "--class-path is about hyper-parameters, which the output does not hold",
-            where=wish.out,
-            fix="write a .ckpt",
-        )
-    return with_class_path(checkpoint, wish.class_path)
+def _new_nodes(chosen: FilePlan, wish: Wish, prefix: str, *, follows: bool) -> dict[int, Node]:
+    """Return what takes the place of nodes outside the state dicts, by ``id``: optimizer state, and a class path."""
+    checkpoint, nodes = chosen.checkpoint, dict[int, Node]()
+    if follows:
+        stored = stored_tensors(checkpoint, chosen.keys)
+        nodes.update(reindex(checkpoint, chosen.plan, stored, order=chosen.order, keys=chosen.keys, prefix=prefix))
+    if wish.class_path:
+        nodes.update(with_class_path(checkpoint, wish.class_path))
+    return nodes
 
 
 def _prefix(chosen: FilePlan, scope: Scope, *, edits: bool) -> str:
@@ -524,6 +506,7 @@ def _prefix(chosen: FilePlan, scope: Scope, *, edits: bool) -> str:
     A set that stands where Lightning loads gets the prefix of what stood there; one among others in a state dict keeps
     its own.
     """
+    # a part of a state dict, or one that no loader takes by itself
     elsewhere = chosen.checkpoint.base is not None or chosen.checkpoint.site != usual_site(
         chosen.checkpoint, chosen.choice
     )

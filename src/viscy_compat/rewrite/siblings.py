@@ -75,6 +75,7 @@ def fates_of(choice: SetChoice | None, plan: Plan, prefix: str, *, scope: Scope,
 
 def _fate(row: WeightSet, pick: WeightSet, plan: Plan, prefix: str) -> Fate:
     """Return what becomes of a set in an output that holds all of them."""
+    # in one state dict two sets with one prefix would have the same names
     within = row.checkpoint.site == pick.checkpoint.site
     if within and row.view.prefix == pick.view.prefix:
         return Fate(row, "left out", "in the new file its names would be those of the chosen set")
@@ -88,6 +89,7 @@ def _fate(row: WeightSet, pick: WeightSet, plan: Plan, prefix: str) -> Fate:
         own = known_plan(row.checkpoint, row.view, row.inference)
     except PlanRefused as error:
         return Fate(row, "left out", f"{row.inference.generation.name} has no plan to today's layout: {error.message}")
+    # a state dict that is written anew has to have all its sets written
     if not own.changes and not within:
         return Fate(row, "kept", "it has today's layout")
     return Fate(row, outcome="migrated", why="by the plan of its own layout", part=_part(row, own, out))
@@ -119,18 +121,15 @@ def usual_site(checkpoint: Checkpoint, choice: SetChoice | None) -> str:
         return path
     # a number that tells two places of one path apart is gone with the other one
     same, _, number = checkpoint.site.rpartition("#")
-    is_numbered = same in paths and number.isdigit()
-    return "state_dict" if is_numbered or (choice is not None and _has_rivals(choice)) else checkpoint.site
-
-
-def _has_rivals(choice: SetChoice) -> bool:
-    """Say whether another state dict holds what could be meant as well as the chosen set."""
-    pick = choice.pick
-    return pick is not None and any(
-        (row.inference or row.likely) and not is_copy(row, pick)
-        for row in choice.sets
-        if row.checkpoint.site != pick.checkpoint.site
-    )
+    if same in paths and number.isdigit():
+        return "state_dict"
+    pick = choice.pick if choice else None
+    if choice is None or pick is None:
+        return checkpoint.site
+    elsewhere = (row for row in choice.sets if row.checkpoint.site != pick.checkpoint.site)
+    # rivals of the chosen set: what could be meant as well, and is not the same bytes
+    rivals = (row for row in elsewhere if (row.inference or row.likely) and not is_copy(row, pick))
+    return "state_dict" if any(rivals) else checkpoint.site
 
 
 def left_sites(fates: Iterable[Fate], checkpoint: Checkpoint, site: str) -> tuple[str, ...]:

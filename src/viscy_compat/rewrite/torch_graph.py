@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import count
+
 from viscy_compat.annotations import Callable, Iterable, Iterator, Mapping, Sequence
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Checkpoint, Storage
@@ -43,7 +45,7 @@ class TorchContents(NamedTuple):
 
 def plain_contents(tensors: Iterable[TargetTensor]) -> TorchContents:
     """Return a plain state dict; tensors that share a storage in the source share it in the output."""
-    graph = _Graph(iter(map(str, range(1 << 62))))
+    graph = _Graph(map(str, count()))
     by_storage: dict[int, Persistent] = {}
     entries: list[Node] = []
     for tensor in tensors:
@@ -97,7 +99,7 @@ def edited_contents(
     """
     prefix = checkpoint.pickle_name.removesuffix("data.pkl") + "data/"
     keys_in_use = {name.removeprefix(prefix) for name in checkpoint.records}
-    graph = _Graph(key for key in map(str, range(1 << 62)) if key not in keys_in_use)
+    graph = _Graph(key for key in map(str, count()) if key not in keys_in_use)
     replaced = dict(replacements)
     for state in states:
         entries: list[Node] = []
@@ -136,6 +138,7 @@ class _Graph:
         key = next(self._keys)
         self.storages[key] = content
         kind = STORAGE_CLASSES.get(dtype)
+        # torch has a storage class for each of its older dtypes, and none for float8 or uint16
         if kind is None:
             return Persistent(("storage", Global("torch.storage", "UntypedStorage"), key, "cpu", nbytes))
         return Persistent(("storage", Global("torch", kind), key, "cpu", elements))
@@ -163,6 +166,7 @@ def _rebuilt(storage: Persistent, tensor: TargetTensor, offset: int, stride: tup
 
 def _state_dict(origin: Node, entries: list[Node], module_path: ModulePath) -> Node:
     """Return a dictionary of the kind of the one found, with other entries."""
+    # a plain dict, as scripts save; state_dict() gives an OrderedDict with attributes
     if type(origin) is not Call:
         return Dict(entries)
     state = Call(Global("collections", "OrderedDict"), ())

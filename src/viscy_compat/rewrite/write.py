@@ -24,7 +24,7 @@ from viscy_compat.layout import printable
 from viscy_compat.named import NamedTuple
 from viscy_compat.operations import Rename, targets_of
 from viscy_compat.plans.plan import Plan
-from viscy_compat.plans.streams import PIECE, TargetTensor, refuse_changed_fills, target_tensors
+from viscy_compat.plans.streams import PIECE, TargetTensor, refuse_changed_fills, same_bytes, target_tensors
 from viscy_compat.rewrite.admission import Admission
 from viscy_compat.rewrite.copies import BLOCK, Extent, Portion, copy_portions, extent_of_storage, extent_of_tensor
 from viscy_compat.rewrite.output import IfExists, Output, open_output
@@ -212,21 +212,20 @@ def _state(job: Job, site: str, parts: list[OutputSet], tensors: list[TargetTens
     adds = site not in [known.path for known in first.sites]
     place = first.state_node if adds or site == first.site else select_set(first, site).state_node
     tensors_there = [tensor for part in parts for tensor in (tensors if part == job.weights else _tensors_of(part))]
+    maps = [_module_path(part) for part in parts]
+
+    def first_answer(path: str) -> str | None:
+        # a module belongs to one of the sets: the maps of the others have no answer for it
+        return next((answer for one in maps if (answer := one(path)) is not None), None)
+
     return OutputStateDict(
         site,
         place=place,
         origin=first.state_node,
         tensors=tensors_there,
-        module_path=_first_answer([_module_path(part) for part in parts]),
+        module_path=maps[0] if len(maps) == 1 else first_answer,
         adds=adds,
     )
-
-
-def _first_answer(maps: list[Callable[[str], str | None]]) -> Callable[[str], str | None]:
-    def module_path(path: str) -> str | None:
-        return next((found for one in maps if (found := one(path)) is not None), None)
-
-    return maps[0] if len(maps) == 1 else module_path
 
 
 def tied_names(tensors: Sequence[TargetTensor]) -> dict[str, str]:
@@ -300,14 +299,18 @@ def _write_safetensors(job: Job, tensors: list[TargetTensor], output: Output) ->
     output.write(header)
     portions = []
     for name in order_of_bytes(layout):
-        portions.append(_portion_of(by_name[name], output.position))
-        output.skip(by_name[name].nbytes)
+        tensor = by_name[name]
+        # no CRC is needed: a safetensors file has no room for any
+        portions.append(
+            Portion(output.position, tensor.nbytes, tensor.chunks, extent=_extent_of(tensor), needs_crc=False)
+        )
+        output.skip(tensor.nbytes)
     copy_portions(portions, output, job.weights.checkpoint, threads=_threads(_total(tensors)))
 
 
-def _portion_of(tensor: TargetTensor, position: int) -> Portion:
-    extent = extent_of_tensor(tensor.same_as) if tensor.same_as is not None else None
-    return Portion(position, tensor.nbytes, tensor.chunks, extent=extent, needs_crc=False)
+def _extent_of(tensor: TargetTensor) -> Extent | None:
+    """Return where the source has the very bytes of a tensor in one piece; None where they are made, or put together."""
+    return extent_of_tensor(tensor.same_as) if tensor.same_as is not None else None
 
 
 def verify_partly_read(tensors: list[TargetTensor], reader: TensorReader) -> None:
@@ -408,7 +411,7 @@ def _kept_record(name: str, storage: Storage) -> _Record:
     return _Record(
         name,
         nbytes=storage.nbytes,
-        chunks=partial(_storage_chunks, storage),
+        chunks=partial(TensorReader.storage_chunks, storage=storage, size=PIECE),
         crc=storage.crc,
         extent=extent_of_storage(storage),
         storage=storage,
@@ -494,9 +497,13 @@ def _tensor_checks(
         if mine.spec != tensor.spec:
             raise _differs(job.out, printable(tensor.name))
         whole_records.update((mine.storage.name,) if _is_whole(mine) else ())
-        check = _Check(tensor.name, nbytes=tensor.nbytes, source=tensor.chunks, output=partial(_tensor_chunks, mine))
-        extent = extent_of_tensor(tensor.same_as) if tensor.same_as is not None else None
-        yield from _in_slices(check, extent, extent_of_tensor(mine))
+        check = _Check(
+            tensor.name,
+            nbytes=tensor.nbytes,
+            source=tensor.chunks,
+            output=partial(TensorReader.chunks, tensor=mine, size=PIECE),
+        )
+        yield from _in_slices(check, _extent_of(tensor), extent_of_tensor(mine))
 
 
 def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: set[str]) -> Iterator[_Check]:
@@ -505,7 +512,10 @@ def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: 
         if record.name not in whole_records:
             mine = new_file.records[record.name]
             check = _Check(
-                record.name, nbytes=record.nbytes, source=record.chunks, output=partial(_storage_chunks, mine)
+                record.name,
+                nbytes=record.nbytes,
+                source=record.chunks,
+                output=partial(TensorReader.storage_chunks, storage=mine, size=PIECE),
             )
             yield from _in_slices(check, record.extent, extent_of_storage(mine))
 
@@ -517,14 +527,6 @@ def _in_slices(check: _Check, extent: Extent | None, mine: Extent | None) -> Ite
         return
     for pair in zip(extent.slices(), mine.slices(), strict=True):
         yield check._replace(nbytes=pair[0].nbytes, extents=pair)
-
-
-def _tensor_chunks(tensor: StoredTensor, reader: TensorReader) -> Iterator[bytes]:
-    return reader.chunks(tensor, size=PIECE)
-
-
-def _storage_chunks(storage: Storage, reader: TensorReader) -> Iterator[bytes]:
-    return reader.storage_chunks(storage, size=PIECE)
 
 
 def _compare_all(job: Job, new_file: Checkpoint, work: SharedWork[_Check]) -> None:
@@ -563,26 +565,6 @@ def becomes_plain(checkpoint: Checkpoint) -> bool:
     """
     big = any(storage.byte_order == "big" for storage in checkpoint.storages.values())
     return checkpoint.format != "torch-zip" or checkpoint.wrapper.kind == "module" or big
-
-
-def same_bytes(first: Iterator[bytes], second: Iterator[bytes]) -> bool:
-    """Say whether two streams hold the same bytes, however they are cut into pieces.
-
-    Examples
-    --------
-    >>> same_bytes(iter((b"ab", b"c")), iter((b"a", b"bc"))), same_bytes(iter((b"ab",)), iter((b"a",)))
-    (True, False)
-    """
-    mine = theirs = b""
-    while True:
-        mine = mine or next(first, b"")
-        theirs = theirs or next(second, b"")
-        length = min(len(mine), len(theirs))
-        if not length:
-            return mine == theirs
-        if (mine if len(mine) == length else mine[:length]) != (theirs if len(theirs) == length else theirs[:length]):
-            return False
-        mine, theirs = mine[length:], theirs[length:]
 
 
 def _differs(out: str, what: str) -> UnreadableCheckpoint:
