@@ -10,7 +10,7 @@ import pytest
 from support.packages import installed
 from viscy_compat.commands import COMMANDS
 from viscy_compat.errors import UsageError
-from viscy_compat.readiness import EXTRAS, PARTS, Readiness, examine, requirements_of
+from viscy_compat.readiness import EXTRAS, PARTS, Readiness, Requirement, examine, requirements_of
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 
@@ -119,3 +119,9 @@ def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
     with installed(tmp_path, NEW):
         examine(("check",), quick=True)
         assert not os.path.exists(os.environ["VISCY_COMPAT_CACHE"])
+
+
+def test_a_release_is_not_older_than_the_same_one_spelled_with_more_zeros() -> None:
+    assert not Requirement("torch", "2.0.0", "2.0").outdated
+    assert not Requirement("torch", "2.0", "2.0.0+cu130").outdated
+    assert Requirement("torch", "2.10", "2.9.1").outdated

@@ -77,6 +77,7 @@ def _compose(path: str, above: tuple[str, ...], read: list[str]) -> Any:
         return document
     document_so_far: dict[str, Any] = {}
     for name in _bases(document.pop("base", None), path):
+        # a path in a configuration is meant from where that lies
         part = _compose(os.path.join(os.path.dirname(path), name), (*above, real), read)
         document_so_far = _merge(document_so_far, part) if isinstance(part, dict) else document_so_far
     return _merge(document_so_far, document)

@@ -113,8 +113,14 @@ def laid_out(data: Mapping[str, Any]) -> Exhibits:
     """
     leaves = list(_leaves({name: value for name, value in data.items() if name not in LAID_OUT_ELSEWHERE}))
     facts = tuple(Fact(name, spoken(value)) for name, value in leaves if not _is_records(value))
-    tables = tuple(_table_of_records(name, value) for name, value in leaves if _is_records(value))
-    return Exhibits(facts, tables)
+    tables = []
+    for title, records in leaves:
+        if _is_records(records):
+            # records may have different fields: a table has them all, in the order in which they come up
+            columns = tuple(dict.fromkeys(name for record in records for name in record))
+            rows = tuple(tuple(spoken(record.get(name)) for name in columns) for record in records)
+            tables.append(Table(title, columns, rows))
+    return Exhibits(facts, tuple(tables))
 
 
 def spoken(value: object) -> str:
@@ -156,9 +162,3 @@ def _leaves(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _is_records(value: object) -> TypeGuard[Sequence[Mapping[str, Any]]]:
     return isinstance(value, list | tuple) and bool(value) and all(isinstance(item, Mapping) for item in value)
-
-
-def _table_of_records(title: str, records: Sequence[Mapping[str, Any]]) -> Table:
-    columns = tuple(dict.fromkeys(name for record in records for name in record))
-    rows = tuple(tuple(spoken(record.get(name)) for name in columns) for record in records)
-    return Table(title, columns, rows)

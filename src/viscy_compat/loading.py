@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from viscy_compat.architectures import find
-from viscy_compat.architectures.inference import Undetermined
 from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.address_flags import flag
+from viscy_compat.diagnosis.causes import settings
 from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
 from viscy_compat.layout import quote_path
 from viscy_compat.plans.streams import target_tensors
@@ -107,6 +107,7 @@ def load_model(
     identity = choice.result.identity if choice.result else None
     if identity is None:
         raise PlanRefused("no class was recognised", where=choice.checkpoint.path, fix="state it: class_name=...")
+    # before torch is imported: who must state something first does not wait for that
     _refuse_open_choices(identity, choice.checkpoint.path)
     architecture = find(identity.class_name)
     build = _import(identity.target, architecture.install)
@@ -142,30 +143,26 @@ def _refuse_open_choices(identity: Identity, path: str) -> None:
     """Refuse to guess what would change predictions; say what else was assumed."""
     rows = identity.undetermined.values()
     unknown = [row for row in rows if row.changes_predictions]
+    abouts = {argument.name: argument.about for argument in find(identity.class_name).arguments}
+    meanings = []
+    for row in unknown:
+        # six candidates can be told apart in a line; the class's documentation has the others
+        candidates = ", or ".join(dict.fromkeys(map(settings, row.candidates[:6])))
+        more = ", or others" if len(row.candidates) > 6 or not row.complete else ""
+        about = f"; {abouts[row.name]}" if abouts[row.name] else ""
+        meanings.append(f"{row.name}: {row.why}{about}; candidates: {candidates}{more}")
     if unknown:
         raise UsageError(
             f"the weights do not tell {' and '.join(row.name for row in unknown)}, and predictions depend on it: "
-            + "; ".join(f"{row.name}: {_meaning(row, identity)}" for row in unknown),
+            + "; ".join(meanings),
             where=path,
             fix=f"state it: config={{{', '.join(f'{row.name!r}: ...' for row in unknown)}}}",
         )
     assumed = [f"{row.name}={spell(row.assumed)}" for row in rows]
     if assumed:
         text = ", ".join(assumed)
+        # level 4: the line of the user's that called load_model, through the wrapper of the public functions
         warnings.warn(f"{path}: assumed, and no prediction depends on it: {text}", stacklevel=4)
-
-
-def _meaning(row: Undetermined, identity: Identity) -> str:
-    """Say why the weights do not tell an argument, what its values do, and which ones fit."""
-    arguments = find(identity.class_name).arguments
-    about = next(argument.about for argument in arguments if argument.name == row.name)
-    candidates = ", or ".join(dict.fromkeys(map(_settings, row.candidates[:6])))
-    more = ", or others" if len(row.candidates) > 6 or not row.complete else ""
-    return f"{row.why}{f'; {about}' if about else ''}; candidates: {candidates}{more}"
-
-
-def _settings(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={spell(value)}" for name, value in values.items())
 
 
 def _tensors(choice: FilePlan, *, maps_file: bool = False) -> dict[str, torch.Tensor]:
@@ -175,6 +172,7 @@ def _tensors(choice: FilePlan, *, maps_file: bool = False) -> dict[str, torch.Te
 
     with TensorReader(choice.checkpoint) as reader:
         tensors = read_tensors(targets, reader, maps_file=maps_file)
+        # reading a part of a storage verifies nothing: its CRC is that of the whole
         verify_partly_read(targets, reader)
     return tensors
 

@@ -19,7 +19,8 @@ from viscy_compat.diagnosis.sets import choose_set, facts_of
 from viscy_compat.diagnosis.zoo import ZooEntry
 from viscy_compat.diagnosis.zoo import zoo as list_published
 from viscy_compat.errors import UnreadableCheckpoint, UsageError
-from viscy_compat.findings import CATALOGUE, Code, Explanation, Report
+from viscy_compat.findings import CATALOGUE, Explanation, Report
+from viscy_compat.stated import with_tuples
 
 
 def inspect(
@@ -92,12 +93,8 @@ def ask(
     >>> answer.outcome.exact, answer.outcome.outputs["recon_x"], dict(answer.nearby[0])
     (False, (2, 2, 16, 512, 512), {'decoder_stages': 3})
     """
-    stated = {name: _as_tuple(value) for name, value in {**(config or {}), **arguments}.items()}
+    stated = {name: with_tuples(value) for name, value in {**(config or {}), **arguments}.items()}
     return Report("explore", [asking.ask(find(class_name), stated, None if input is None else tuple(input))])
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
 
 
 def zoo(*words: str) -> Report[ZooEntry]:
@@ -134,13 +131,11 @@ def explain(*codes: str) -> Report[Explanation]:
 
 def explanations_of(codes: Iterable[str]) -> Iterator[Explanation]:
     """Yield the entries of the catalogue that are asked for; without a code a line of each."""
-    entries = [_entry_of(code) for code in codes]
+    entries = []
+    for code in codes:
+        entry = CATALOGUE.get(code.upper())
+        if entry is None:
+            raise UsageError(f"there is no finding code {code!r}", fix="viscy-compat explain lists them all")
+        entries.append(entry)
     for entry in entries or CATALOGUE.values():
         yield Explanation(entry, shortened=not entries)
-
-
-def _entry_of(code: str) -> Code:
-    entry = CATALOGUE.get(code.upper())
-    if entry is None:
-        raise UsageError(f"there is no finding code {code!r}", fix="viscy-compat explain lists them all")
-    return entry

@@ -95,12 +95,7 @@ def in_python(words: str) -> str:
     if "--" not in words and "viscy-compat " not in words:
         return words
     whole = call_of(words) if words.startswith(_WHOLE) else None
-    return whole or re.sub(f"{_COMMAND}|{_FLAG}", _spoken, words).replace("} config={", ", ")
-
-
-def _spoken(match: re.Match[str]) -> str:
-    command = match["quoted"] or match["bare"]
-    return (call_of(command) or match[0]) if command else _keyword(match)
+    return whole or re.sub(f"{_COMMAND}|{_FLAG}", _keyword, words).replace("} config={", ", ")
 
 
 def call_of(command: str) -> str | None:
@@ -135,6 +130,7 @@ def call_of(command: str) -> str | None:
             out = [_literal(value)]
         else:
             _add(keywords, flag, value)
+    # two files are two calls, which a line that is to be pasted cannot say
     if len(places) != 1 if function in _OF_ONE_FILE else not places:
         return None
     spelled = [f"{name}={_spell_keyword(value)}" for name, value in keywords.items()]
@@ -173,6 +169,10 @@ def _value(text: str) -> str:
 
 
 def _keyword(match: re.Match[str]) -> str:
+    """Return the call that stands for a whole command, or the keyword that stands for a flag."""
+    command = match["quoted"] or match["bare"]
+    if command:
+        return call_of(command) or match[0]
     flag, setting, value, word = match.group("flag", "setting", "value", "word")
     name = _KEYWORDS.get(flag, flag.replace("-", "_"))
     if flag in _COMMANDS_ALONE:

@@ -24,6 +24,7 @@ from viscy_compat.named import NamedTuple
 from viscy_compat.old_code.programs import run_program
 from viscy_compat.old_code.wheel import cache_folder
 from viscy_compat.version import __version__
+from viscy_compat.waivers import version_numbers
 
 DISTRIBUTION = "viscy-compat"
 EXTRAS: Mapping[str, tuple[str, ...]] = {
@@ -80,7 +81,7 @@ class Requirement(NamedTuple):
     @property
     def outdated(self) -> bool:
         """Whether it is here, and older than the least version."""
-        return self.found is not None and _numbers(self.found) < _numbers(self.least)
+        return self.found is not None and version_numbers(self.found) < version_numbers(self.least)
 
 
 class Readiness(NamedTuple):
@@ -201,16 +202,12 @@ def _version_of(package: str) -> str | None:
         return None
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    """Return the numbers that a version begins with: enough to compare with the least one, which is a release."""
-    release = re.match(r"[\d.]*", version)
-    return tuple(int(part) for part in release[0].split(".") if part) if release else ()
-
-
 def _import_failures(requirements: Iterable[Requirement]) -> dict[str, str]:
     """Import what is installed in a process of its own, and say of each package that fails how it does."""
     names = {
-        row.package: _import_name(row.package) for row in requirements if row.found is not None and not row.outdated
+        row.package: IMPORT_NAMES.get(row.package, row.package.replace("-", "_"))
+        for row in requirements
+        if row.found is not None and not row.outdated
     }
     if not names:
         return {}
@@ -225,10 +222,6 @@ def _import_failures(requirements: Iterable[Requirement]) -> dict[str, str]:
     return {package: failed[name] for package, name in names.items() if name in failed}
 
 
-def _import_name(package: str) -> str:
-    return IMPORT_NAMES.get(package, package.replace("-", "_"))
-
-
 def _judge_extras(
     title: str,
     extras: tuple[str, ...],
@@ -238,25 +231,21 @@ def _judge_extras(
 ) -> Readiness:
     requirements = tuple(sorted({row for extra in extras for row in known[extra]}))
     missing = [row.package for row in requirements if row.found is None]
-    reasons, findings = [], [*_about_broken_packages(requirements, extras, failed)]
+    reasons, findings = [], []
+    for row in requirements:
+        # too old before broken: what is too old was not even imported
+        if row.outdated:
+            message = f"{row.package} is {row.found}, and {row.least} or newer is needed"
+            findings.append(Finding("VC396", message, fix=_install(extras)))
+        elif row.package in failed:
+            message = f"{row.package} {row.found} cannot be imported: {failed[row.package]}"
+            findings.append(Finding("VC397", message, fix="install it again, for this Python and this machine"))
     if missing:
         reasons.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
         # an extra that nobody has installed is not broken, whatever else there is of what it needs
         findings = [Finding("VC395", reasons[0], fix=_install(extras)), *findings] if must else []
     reasons += [finding.message for finding in findings if finding.code != "VC395"]
     return Readiness(title, extras, requirements=requirements, reasons=tuple(reasons), findings=tuple(findings))
-
-
-def _about_broken_packages(
-    requirements: Iterable[Requirement], extras: Sequence[str], failed: Mapping[str, str]
-) -> Iterator[Finding]:
-    for row in requirements:
-        if row.outdated:
-            message = f"{row.package} is {row.found}, and {row.least} or newer is needed"
-            yield Finding("VC396", message, fix=_install(extras))
-        elif row.package in failed:
-            message = f"{row.package} {row.found} cannot be imported: {failed[row.package]}"
-            yield Finding("VC397", message, fix="install it again, for this Python and this machine")
 
 
 def _install(extras: Sequence[str]) -> str:
@@ -288,6 +277,7 @@ def _surroundings() -> Surroundings:
 def _unwritable(folder: str) -> str:
     """Say what keeps a folder from being written, or from being made; nothing where that works."""
     place = folder
+    # the cache is made when it is first needed: what counts is the nearest folder that is there
     while not os.path.lexists(place) and os.path.dirname(place) != place:
         place = os.path.dirname(place)
     if not os.path.isdir(place):

@@ -115,6 +115,7 @@ class Knowledge(NamedTuple):
 
     def without(self, names: Iterable[str]) -> Knowledge:
         """Return what is left once everything is dropped that a source of one of these names states."""
+        # a source that is wrong in one argument is of another model: the rest of it may be wrong too
         sources = {self.values[name].origin for name in names if name in self.values} - {SETTING, ARGUMENT}
         rest = {name: fact for name, fact in self.values.items() if fact.binding or fact.origin not in sources}
         return self._replace(values=rest)
@@ -229,14 +230,12 @@ def spell(value: Any) -> str:
     if type(value) is int and value.bit_length() > _PRINTED_BITS:
         return "a-number-beyond-2048-bits"
     text = printable(str(value))
-    return repr(text) if isinstance(value, str) and _reads_otherwise(text) else text
-
-
-def _reads_otherwise(text: str) -> bool:
-    """Whether a text would be read as something else than itself without quotes."""
-    if set(text) & set(",([{'\"") or text.lower() in _WORDS:
-        return True
-    return text[:1] in "+-.0123456789" and not isinstance(_number_or_text(text), str)
+    if not isinstance(value, str):
+        return text
+    # what would be read as something else than itself is put in quotes
+    looks_like_more = bool(set(text) & set(",([{'\"")) or text.lower() in _WORDS
+    looks_like_more |= text[:1] in "+-.0123456789" and not isinstance(_number_or_text(text), str)
+    return repr(text) if looks_like_more else text
 
 
 def statements_in(document: Any, origin: str) -> Iterator[Statement]:
@@ -296,6 +295,7 @@ def _statements_at(node: Mapping[str, Any], place: str, given: set[int], *, orig
         yield Statement(origin, plain_arguments(node[key]), name, f"{place}.{key}".lstrip("."))
     flat = id(node) not in given and not (name and below) and _FLAT.issuperset(filter(None, place.split(".")))
     if "_target_" in node or flat:
+        # words of Hydra's own (_target_, _partial_, _convert_) are no arguments
         others = {key: value for key, value in node.items() if key[:1] != "_" and key not in below}
         if arguments := plain_arguments(others):
             yield Statement(origin, arguments, name, place)
@@ -327,22 +327,26 @@ def _argument(value: Any) -> Any:
             waiting.extend(item[:_MOST_ITEMS])
         elif isinstance(item, dict) and item is not value:
             return Unread("a list of dictionaries")
-        elif isinstance(item, str):
-            problem = problem or _expression_in(item)
-        elif not (item is None or isinstance(item, bool | int | float | dict)):
+        elif isinstance(item, str) and problem is None:
+            # interpolations of OmegaConf, and expressions of MONAI, are no values before somebody evaluates them
+            if "${" in item:
+                problem = Unread(f"the interpolation {item[:60]}")
+            elif item[:1] in ("@", "$", "%") and len(item) > 1:
+                problem = Unread(f"the expression {item[:60]}")
+        elif not (item is None or isinstance(item, bool | int | float | str | dict)):
             return Unread(f"a {type(item).__name__}")
-    return problem or _with_tuples(value)
+    return problem or with_tuples(value)
 
 
-def _expression_in(text: str) -> Unread | None:
-    """Return what a text stands for where it is no value: interpolations of OmegaConf, expressions of MONAI."""
-    if "${" in text:
-        return Unread(f"the interpolation {text[:60]}")
-    return Unread(f"the expression {text[:60]}") if text[:1] in ("@", "$", "%") and len(text) > 1 else None
+def with_tuples(value: Any) -> Any:
+    """Return a value with tuples for lists, at any depth: JSON and YAML have lists where constructors take tuples.
 
-
-def _with_tuples(value: Any) -> Any:
-    return tuple(map(_with_tuples, value)) if isinstance(value, list | tuple) else value
+    Examples
+    --------
+    >>> with_tuples([5, [4, 4]]), with_tuples("abc")
+    ((5, (4, 4)), 'abc')
+    """
+    return tuple(map(with_tuples, value)) if isinstance(value, list | tuple) else value
 
 
 def _literal(text: str) -> Any:
@@ -352,7 +356,7 @@ def _literal(text: str) -> Any:
 
     for read in (literal_eval, loads):
         try:
-            return _within_bounds(_with_tuples(read(text)), text)
+            return _within_bounds(with_tuples(read(text)), text)
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
     inner = text[1:-1] if text[0] + text[-1] in ("()", "[]") else ""

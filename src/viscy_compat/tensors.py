@@ -79,6 +79,7 @@ def _map(readings: Sequence[_Reading], reader: TensorReader) -> None:
         if extent is None or id(extent.storage) in storages_in_maps:
             continue
         file, start = extent.storage.file, reader.locate(extent.storage) + extent.first
+        # torch reads numbers at addresses that are a multiple of their size
         if start % itemsize == 0:
             storages_in_maps.add(id(extent.storage))
             if file not in maps:
@@ -94,7 +95,13 @@ def _read_all(work: SharedWork[_Reading], reader: TensorReader) -> None:
             if reading.extent is not None:
                 _read_extent(reading.extent, own, reading.memory, scratch)
             elif reading.memory is not None:
-                _read_chunks(reading.target, own, reading.memory)
+                place = 0
+                # cast, joined or cut: its bytes are made piece by piece, and no storage has a CRC of them
+                for chunk in reading.target.chunks(own):
+                    reading.memory[place : place + len(chunk)] = chunk
+                    place += len(chunk)
+                if place != reading.target.nbytes:
+                    raise AssertionError(f"{reading.target.name} has {reading.target.nbytes} bytes, and {place} came")
 
 
 def _read_extent(extent: Extent, reader: TensorReader, memory: memoryview | None, scratch: memoryview) -> None:
@@ -110,12 +117,3 @@ def _read_extent(extent: Extent, reader: TensorReader, memory: memoryview | None
         crc = crc32(block, crc) if verifies else 0
     if verifies and crc != extent.storage.crc:
         raise damaged_storage(extent.storage)
-
-
-def _read_chunks(target: TargetTensor, reader: TensorReader, memory: memoryview) -> None:
-    place = 0
-    for chunk in target.chunks(reader):
-        memory[place : place + len(chunk)] = chunk
-        place += len(chunk)
-    if place != target.nbytes:
-        raise AssertionError(f"{target.name} has {target.nbytes} bytes, and {place} came")

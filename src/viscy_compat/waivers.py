@@ -132,7 +132,10 @@ def read_configuration(
     UsageError
         The file cannot be read, has a key that means nothing, or a row is not what a row must be.
     """
-    day = today or _today()
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    # reproducible builds state the day; twelve digits of seconds are beyond what a date can be
+    now = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() and len(epoch) < 12 else datetime.now(UTC)
+    day = today or now.date()
     for name in [os.fspath(path)] if path is not None else _places(near):
         document = _document(name)
         table = _our_table(document, pyproject=os.path.basename(name) == "pyproject.toml", where=name)
@@ -214,15 +217,6 @@ _MOST_BYTES = 1 << 20
 """A table of accepted differences, or a pyproject.toml, is a few kilobytes."""
 
 
-def _today() -> date:
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    return (
-        datetime.fromtimestamp(int(epoch), UTC).date()
-        if epoch.isdigit() and len(epoch) < 12
-        else datetime.now(UTC).date()
-    )
-
-
 def _document(name: str) -> Mapping[str, Any]:
     import tomllib
 
@@ -235,19 +229,15 @@ def _document(name: str) -> Mapping[str, Any]:
 def _places(near: Sequence[str]) -> Iterator[str]:
     """Give every file that could be the configuration, those of the folders themselves first."""
     for start in near:
-        for folder in _upwards(os.path.abspath(start)):
-            yield from (place for name in NAMES if os.path.isfile(place := _short_path(folder, name)))
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    yield folder
-    while not os.path.exists(os.path.join(folder, ".git")) and folder != os.path.dirname(folder):
-        folder = os.path.dirname(folder)
-        yield folder
-
-
-def _short_path(folder: str, name: str) -> str:
-    return name if folder == os.getcwd() else os.path.join(folder, name)
+        folder, below = os.path.abspath(start), ""
+        # up to the root of the clone: what lies above it is another project's
+        while folder != below and not (below and os.path.exists(os.path.join(below, ".git"))):
+            for name in NAMES:
+                # in the current folder by its bare name, as the user would call it
+                place = name if folder == os.getcwd() else os.path.join(folder, name)
+                if os.path.isfile(place):
+                    yield place
+            folder, below = os.path.dirname(folder), folder
 
 
 def _our_table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> Mapping[str, Any]:
@@ -257,7 +247,9 @@ def _our_table(document: Mapping[str, Any], *, pyproject: bool, where: str) -> M
     tools = document.get("tool", {})
     tools = tools if isinstance(tools, Mapping) else {}
     for name in tools:
-        if name != "viscy-compat" and _suggest(_letters(name), ["viscycompat"], 0.9).startswith("did"):
+        letters = "".join(char for char in name.lower() if char.isalnum())
+        # tables of other tools are theirs; what is nearly our name is a mistake that would go unseen
+        if name != "viscy-compat" and _suggest(letters, ["viscycompat"], 0.9).startswith("did"):
             raise UsageError(f"[tool.{name}] means nothing", where=where, fix="write [tool.viscy-compat]")
     table = tools.get("viscy-compat", {})
     if not isinstance(table, Mapping):
@@ -279,10 +271,6 @@ def _suggest(name: str, names: Iterable[str], likeness: float = 0.6) -> str:
     return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"
 
 
-def _letters(name: str) -> str:
-    return "".join(char for char in name.lower() if char.isalnum())
-
-
 def _configuration(table: Mapping[str, Any], version: str, day: date, where: str) -> Configuration:
     rows = table.get("accepted", {})
     if not isinstance(rows, Mapping):
@@ -300,7 +288,7 @@ def _list_of_names(table: Mapping[str, Any], key: str, where: str) -> tuple[str,
 
 
 def _waiver(name: str, row: Any, version: str, today: date, where: str) -> Waiver:
-    complaint = _complaint(row) or _about_nothing(row)
+    complaint = _complaint(row)
     if complaint:
         raise UsageError(complaint, where=where, fix="a row has class, code (or law), reason and expires")
     expires = row["expires"]
@@ -328,12 +316,10 @@ def _complaint(row: Any) -> str:
     if absent:
         return f"lacks {', '.join(absent)}"
     given = [name for name in _CHOICE if isinstance(row.get(name), str) and row[name]]
-    return "" if len(given) == 1 else "needs either code or law"
-
-
-def _about_nothing(row: Mapping[str, Any]) -> str:
-    """Complain about a row whose code or law does not exist: it would cover nothing for good."""
+    if len(given) != 1:
+        return "needs either code or law"
     code, law = row.get("code"), row.get("law")
+    # what does not exist would be covered for good
     if code and code not in CATALOGUE:
         return f"is about {code}, and there is no such code (viscy-compat explain lists them)"
     return (

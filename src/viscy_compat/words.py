@@ -111,6 +111,7 @@ class PlainWords:
             word = words[place]
             place += 1
             if word[:1] != "-":
+                # argparse takes one row of files; a second one behind an option it refuses
                 if files and place - 1 != end_of_files:
                     raise _NotPlain
                 files.append(word)
@@ -126,6 +127,8 @@ class PlainWords:
             if not equals:
                 text = words[place] if place < len(words) else "-"
                 place += 1
+                # a value that looks like an option: argparse knows negative numbers, and says what is
+                # missing
                 if text[:1] == "-":
                     raise _NotPlain
             value = _convert(row, text)

@@ -63,6 +63,7 @@ def run(arguments: Namespace) -> int:
         raise refuse_binary_on_a_terminal()
     policy = _policy(arguments)
     links: Links = "follow" if arguments.follow else "stay"
+    # a list on stdin can be read once, and is needed twice
     paths = list(expand_lists(arguments.paths))
     question = _question(arguments, rooms_of(paths, links))
     aside: list[Aside] = []

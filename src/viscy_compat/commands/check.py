@@ -64,40 +64,37 @@ def add_statements(parser: ArgumentParser) -> None:
 
 def statements_of(arguments: Namespace) -> tuple[Statement, ...]:
     """Return what the user states: ``--set`` outweighs configurations, and a later one those before it."""
-    # reversed: the first statement counts, and the user means the later file
-    configs = [statement for path in reversed(arguments.config) for statement in _read_config(path)]
+    configs: list[Statement] = []
+    if arguments.config:
+        from viscy_compat.config_files import read_config
+
+        # reversed: the first statement counts, and the user means the later file
+        configs = [statement for path in reversed(arguments.config) for statement in read_config(path)]
     settings = parse_settings(arguments.set)
     return (Statement(SETTING, settings), *configs) if settings else tuple(configs)
-
-
-def _read_config(path: str) -> tuple[Statement, ...]:
-    from viscy_compat.config_files import read_config
-
-    return read_config(path)
 
 
 def run(arguments: Namespace) -> int:
     """Check every file; ``--format jsonl`` prints each result as it comes."""
     selection = selection_of(arguments.select, arguments.ignore)
     aside: list[Aside] = []
-    results = _against(arguments) if arguments.against is not None else _check_results(arguments, aside)
+    if arguments.against is not None:
+        results = _against(arguments)
+    else:
+        results = check_paths(
+            arguments.paths,
+            class_name=arguments.class_name,
+            statements=statements_of(arguments),
+            state_dict=arguments.state_dict,
+            limits=arguments.limit,
+            aside=aside,
+            strict=arguments.strict,
+            depth="every byte" if arguments.thorough else "verdict",
+        )
     # not None: an empty name, of an unset variable, is refused rather than passed over
     if arguments.expect is not None or arguments.expect_precision:
         results = _with_expectation(results, statements_of(arguments), arguments)
     return emit_each("check", (_with(selection, result) for result in results), arguments, aside=aside)
-
-
-def _check_results(arguments: Namespace, aside: list[Aside]) -> Iterator[CheckResult]:
-    return check_paths(
-        arguments.paths,
-        class_name=arguments.class_name,
-        statements=statements_of(arguments),
-        state_dict=arguments.state_dict,
-        limits=arguments.limit,
-        aside=aside,
-        strict=arguments.strict,
-        depth="every byte" if arguments.thorough else "verdict",
-    )
 
 
 def _against(arguments: Namespace) -> Iterator[CheckResult]:

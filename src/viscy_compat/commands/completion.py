@@ -28,16 +28,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Print the script."""
-    script = CompletionScript(arguments.shell, script_for(arguments.shell, _whole_parser()))
-    return emit(Report("completion", [script]), arguments)
-
-
-def _whole_parser() -> ArgumentParser:
-    """Return the parser of the program: one parser below it for each command."""
     from argparse import ArgumentParser
 
     parser = ArgumentParser(prog="viscy-compat", description="old VisCy checkpoints")
     below = parser.add_subparsers(dest="command")
+    # the parser of the whole program is made for this alone: a run builds that of its own command
     for name, summary in COMMANDS.items():
         declare_arguments(below.add_parser(name, help=summary), import_module(f"viscy_compat.commands.{name}"))
-    return parser
+    script = CompletionScript(arguments.shell, script_for(arguments.shell, parser))
+    return emit(Report("completion", [script]), arguments)

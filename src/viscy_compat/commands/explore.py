@@ -85,6 +85,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _waivers(arguments: Namespace) -> tuple[Waiver, ...]:
+    # a project's rows lie beside its code, wherever the command is typed
     folder = [arguments.candidate] if os.path.isdir(arguments.candidate) else []
     found = read_configuration(arguments.waivers, near=[*folder, "."]).waivers
     refuse_strange(found)

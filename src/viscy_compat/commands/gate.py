@@ -49,8 +49,10 @@ def run(arguments: Namespace) -> int:
         progress=teller(arguments, "gate"),
         names=configuration.names,
         references=own_references(arguments.references) if arguments.references else (),
+        # an interpreter that was named is to import the package, and not be passed over
         reads=kinds == ("static",) and not arguments.candidate_python,
     )
+    # only where everything ran can a waiver be called unused
     whole = len(kinds) == 2 and not arguments.classes
     stages = tuple(stage for stage in stages_of(kinds) if not stage.strangers or setting.strangers)
     return emit(gate(setting, stages, configuration.waivers, whole=whole), arguments)

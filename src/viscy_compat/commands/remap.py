@@ -129,14 +129,24 @@ def _with_card(question: RemapRequest, wish: Wish, arguments: Namespace) -> Rema
     from viscy_compat.report.card import source_digest, with_card
 
     if_exists: IfExists = "overwrite" if arguments.force else "refuse"
+    # before the remap: --in-place replaces what the card is about
     digest = source_digest(arguments.path, arguments.card, if_exists)
     return with_card(_remap_file(question, wish, arguments), digest, arguments.card, if_exists)
 
 
 def _remap_file(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
-    if arguments.expect:
-        return _remap_with_expectation(question, wish, arguments)
-    return fulfil(question, wish, prover=_prover(arguments))
+    if not arguments.expect:
+        return fulfil(question, wish, prover=_prover(arguments))
+    from viscy_compat.commands.sources import teller
+    from viscy_compat.outputs.expectation import Expectation, remap_expecting
+
+    with Expectation(
+        arguments.expect,
+        class_name=arguments.class_name or "",
+        precision=arguments.expect_precision,
+        tell=teller(arguments, "remap"),
+    ) as expectation:
+        return remap_expecting(question, wish, expectation)
 
 
 def _run_ledger(arguments: Namespace) -> int:
@@ -152,6 +162,7 @@ def _run_ledger(arguments: Namespace) -> int:
     single = [flag for flag, name in _OF_ONE_FILE.items() if getattr(arguments, name)]
     if single:
         raise UsageError(f"{single[0]} is for one file, and a ledger has many", fix="viscy-compat remap FILE -o OUT")
+    # a file of that name would be in the way of the folder
     if not arguments.out or (os.path.lexists(arguments.out) and not os.path.isdir(arguments.out)):
         raise UsageError("--from-ledger needs the folder that new files go into", fix="add -o FOLDER/")
     request = RemapRequest(
@@ -239,19 +250,6 @@ def _prover(arguments: Namespace) -> Prover | None:
     return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
 
 
-def _remap_with_expectation(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
-    from viscy_compat.commands.sources import teller
-    from viscy_compat.outputs.expectation import Expectation, remap_expecting
-
-    with Expectation(
-        arguments.expect,
-        class_name=arguments.class_name or "",
-        precision=arguments.expect_precision,
-        tell=teller(arguments, "remap"),
-    ) as expectation:
-        return remap_expecting(question, wish, expectation)
-
-
 def _refuse_empty_names(arguments: Namespace) -> None:
     """Refuse an empty file name, which an unset variable of a shell gives: nobody means to leave the flag out."""
     for flag, name in _FILES.items():
@@ -274,14 +272,10 @@ _FILES = {
 def _wish(arguments: Namespace) -> Wish:
     existing: IfExists = "back up" if arguments.in_place else "overwrite" if arguments.force else "refuse"
     out = arguments.path if arguments.in_place else arguments.out or ""
-    if arguments.weights_only and not out:
-        raise UsageError("--weights-only says how to write, and nothing is written", fix="add -o OUT or --in-place")
-    if arguments.class_path and not out:
-        raise UsageError("--class-path says how to write, and nothing is written", fix="add -o OUT or --in-place")
-    if arguments.sets and not out:
-        raise UsageError("--sets says how to write, and nothing is written", fix="add -o OUT or --in-place")
-    if arguments.keep_classes and not out:
-        raise UsageError("--keep-classes says how to write, and nothing is written", fix="add -o OUT or --in-place")
+    for name in ("weights_only", "class_path", "sets", "keep_classes"):
+        if getattr(arguments, name) and not out:
+            flag = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{flag} says how to write, and nothing is written", fix="add -o OUT or --in-place")
     return Wish(
         out,
         existing,

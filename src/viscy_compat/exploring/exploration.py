@@ -214,8 +214,11 @@ class Settings:
             derandomize=self.seed is None,
             database=None if self.seed is None else DirectoryBasedExampleDatabase(cache_folder() / "examples"),
             phases=phases,
+            # the first broken law is shrunk; the others are looked for without it
             report_multiple_bugs=False,
             print_blob=False,
+            # building a model is slow, and a filter that refuses much is what it is: neither is a fault
+            # of the test
             suppress_health_check=list(HealthCheck),
         )
 

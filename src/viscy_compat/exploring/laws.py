@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from viscy_compat.architectures.architecture import Architecture, Case, Config, Generation, complete
 from viscy_compat.architectures.inference import infer
@@ -105,6 +105,7 @@ class Subject:
 
     def seen(self, drawn: DrawnCase) -> tuple[WorkerAnswer, WorkerAnswer]:
         """Ask both sides all that the building laws want to know, once a case."""
+        # laws of one kind meet the same case one after the other
         if self._last is None or self._last[0] != drawn:
             assert self.old
             assert self.both
@@ -264,6 +265,7 @@ def members(subject: Subject, drawn: DrawnCase) -> None:
     if not subject.outcome(pair).runs:
         return
     size = prod(pair.input[1:])
+    # the first stack is the same in both batches, and the second another one
     first = arrays.noise(size, 1)
     one, other = (subject.compute(pair, first + arrays.noise(size, seed)) for seed in (2, 3))
     for name, (shape, numbers) in one.items():
@@ -280,6 +282,7 @@ def every_slice(subject: Subject, drawn: DrawnCase) -> None:
     slopes = subject.answer(drawn._replace(input=(1, *drawn.input[1:])), ("slopes",)).slopes
     for axis in range(2, len(drawn.input)):
         unread = {index for loss in rule.losses if loss.axis == axis for index in loss.unread}
+        # where a derivative shows an influence there is one: only the others are measured
         doubtful = _without_slope(slopes[axis - 2]) if slopes else [*range(drawn.input[axis])]
         idle, is_rectified = _without_influence(subject, drawn, axis, doubtful)
         # behind a rectifier that gives nothing, what is read shows no influence either
@@ -313,14 +316,10 @@ def _without_influence(subject: Subject, drawn: DrawnCase, axis: int, doubtful: 
         outputs = subject.compute(drawn._replace(input=(len(indices) + 1, *shape)), numbers)
         chosen = [row for name, row in outputs.items() if name not in DRAWS_A_SAMPLE] or [*outputs.values()]
         idle |= {index for member, index in enumerate(indices, 1) if not any(_differs(*row, member) for row in chosen)}
-        is_rectified |= any(_has_twins(*row) for row in chosen)
+        # a number that stands twice in the output for the first member: those of a rectifier are zeros
+        firsts = [values[: prod(form[1:])] for form, values in chosen]
+        is_rectified |= any(len(set(first)) < len(first) for first in firsts)
     return idle, is_rectified
-
-
-def _has_twins(shape: tuple[int, ...], numbers: array[float]) -> bool:
-    """Whether a number stands twice in the output for the first member of a batch."""
-    size = prod(shape[1:])
-    return len(set(numbers[:size])) < size
 
 
 def _perturb(base: array[float], other: array[float], shape: tuple[int, ...], axis: int, index: int) -> array[float]:
@@ -377,6 +376,7 @@ def _layout_in(generation: Generation, architecture: Architecture, config: Confi
     except Unbuildable:
         if not generation.cases:
             return {}
+        # any of them, and for one configuration always the same
         case = generation.cases[len(repr(config)) % len(generation.cases)]
         config = complete(architecture, case.config)
         layout = generation.layout(config)
@@ -402,20 +402,17 @@ def _hold_the_same(first: Path, second: Path) -> bool:
     sides = [open_checkpoint(str(path)).tensors for path in (first, second)]
     if [tensor.spec for tensor in sides[0].values()] != [sides[1][name].spec for name in sides[0] if name in sides[1]]:
         return False
+    if len(sides[0]) != len(sides[1]):
+        return False
     with first.open("rb") as one, second.open("rb") as other:
-        return len(sides[0]) == len(sides[1]) and all(
-            _have_the_same_bytes(
-                (one, tensor.storage.start), (other, sides[1][name].storage.start), tensor.storage.size
-            )
-            for name, tensor in sides[0].items()
-        )
-
-
-def _have_the_same_bytes(first: tuple[BinaryIO, int], second: tuple[BinaryIO, int], size: int) -> bool:
-    for file, start in (first, second):
-        file.seek(start)
-    counts = (min(_BLOCK, size - place) for place in range(0, size, _BLOCK))
-    return all(first[0].read(count) == second[0].read(count) for count in counts)
+        for name, tensor in sides[0].items():
+            one.seek(tensor.storage.start)
+            other.seek(sides[1][name].storage.start)
+            for place in range(0, tensor.storage.size, _BLOCK):
+                count = min(_BLOCK, tensor.storage.size - place)
+                if one.read(count) != other.read(count):
+                    return False
+    return True
 
 
 class Law(NamedTuple):

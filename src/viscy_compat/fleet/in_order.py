@@ -70,7 +70,8 @@ def answers_in_order(
     try:
         for item, answer in items:
             waiting.append((item, answer, pool.submit(item) if answer is None else None))
-            while len(waiting) > _WAITING * jobs or (waiting and _is_ready(waiting[0][2])):
+            # no more is handed over than keeps the processes busy, and what is ready waits for nobody
+            while len(waiting) > _WAITING * jobs or (waiting and (not (first := waiting[0][2]) or first.done())):
                 yield next_answer()
         while waiting:
             yield next_answer()
@@ -82,10 +83,6 @@ def answers_in_order(
 def _known(answer: TaskAnswer | None) -> TaskAnswer:
     assert answer is not None, "what has no answer is handed over"
     return answer
-
-
-def _is_ready(future: Future[Any] | None) -> bool:
-    return future is None or future.done()
 
 
 def _try_alone(

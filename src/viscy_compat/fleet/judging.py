@@ -73,23 +73,20 @@ def judge_target(question: AuditQuestion, target: Target, options: str) -> Audit
     was_enabled = gc.isenabled()
     gc.disable()
     try:
-        return _judge_target(question, target, options)
+        diagnosis = diagnose(
+            target.path,
+            class_name=question.class_name,
+            statements=question.statements,
+            state_dict=question.state_dict,
+            limits=question.limits,
+            # of what is stated for all files, something may not be about this one
+            alone=False,
+            depth=question.depth,
+        )
+        return row_of(diagnosis, target, options)
     finally:
         if was_enabled:
             gc.enable()
-
-
-def _judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
-    diagnosis = diagnose(
-        target.path,
-        class_name=question.class_name,
-        statements=question.statements,
-        state_dict=question.state_dict,
-        limits=question.limits,
-        alone=False,
-        depth=question.depth,
-    )
-    return row_of(diagnosis, target, options)
 
 
 def from_anywhere(target: Target) -> Target:

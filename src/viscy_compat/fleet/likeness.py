@@ -73,13 +73,19 @@ class Likeness:
         key, words = _key_of(target), tuple(shlex.split(row.next))
         size = sum(len(part) for _, _, part in trace.reads)
         alone = trace.reads and all(path == target.path for path, _, _ in trace.reads)
-        if key is None or not alone or size > _MOST_READ or not _speaks_of_no_path(row, words, target.path):
+        if key is None or not alone or size > _MOST_READ:
+            return
+        own = {target.path, target_beside(target.path)}
+        others = [row.message, row.foreign, *(word for word in words if word not in own)]
+        # a row that names its file elsewhere than in the next command would name the wrong one of a copy
+        if _spell(words, target.path, target.path) != row.next or any(target.path in text for text in others):
             return
         digest = blake2b()
         for _, _, part in trace.reads:
             digest.update(part)
         places = tuple((start, len(part)) for _, start, part in trace.reads)
         self._answers[key] = _KeptRow(row, words, places, digest.digest())
+        # the oldest first: copies lie beside each other, and come soon after the first
         while len(self._answers) > _MOST:
             self._answers.popitem(last=False)
 
@@ -91,12 +97,6 @@ def _key_of(target: Target) -> tuple[object, ...] | None:
     if ending is None or name.endswith("data.pkl") or target.mark or not target.size:
         return None
     return target.size, ending, target.named, next(beside(target.path), None) is not None
-
-
-def _speaks_of_no_path(row: AuditRow, words: tuple[str, ...], path: str) -> bool:
-    own = {path, target_beside(path)}
-    others = [row.message, row.foreign, *(word for word in words if word not in own)]
-    return _spell(words, path, path) == row.next and not any(path in text for text in others)
 
 
 def _spell(words: tuple[str, ...], old: str, new: str) -> str:

@@ -256,6 +256,7 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
     if not is_address(row.file) and target_of(row.file, named=row.named) != row.target:
         message, fix = "the file is not the one that the audit saw", "run the audit again"
         return LedgerRemap(row.file, "changed", code="VC402", message=message, fix=fix)
+    # the folders of the old files are made anew below the one for the new ones
     os.makedirs(os.path.dirname(out), exist_ok=True)
     try:
         result = fulfil(request._replace(path=row.file), wish._replace(out=out))

@@ -81,6 +81,7 @@ def row_of(diagnosis: Diagnosis, target: Target, options: str) -> AuditRow:
         codes[finding.code] = codes.get(finding.code, 0) + 1
     errors = [finding.message for finding in result.findings if finding.severity == "error"]
     open_arguments = identity.undetermined.items() if identity else ()
+    # only reading tells the size and version of what lies behind an address
     if is_address(target.path) and not isinstance(diagnosis, Unreadable):
         facts = diagnosis.checkpoint.files[0]
         target = target._replace(size=facts.size, mark=facts.version)

@@ -42,6 +42,7 @@ class Tally:
         self.files += 1
         self.bytes += row.size
         for group, value in _memberships(row):
+            # what is counted already goes on under its name; only new values become others
             key = (group, value if (group, value) in self._rows or len(self._rows) < _MOST_VALUES else "others")
             files, total, examples = self._rows.get(key, (0, 0, ()))
             if len(examples) < _EXAMPLES:

@@ -37,6 +37,7 @@ def target_of(path: str, *, named: bool) -> Target:
     if stat.S_ISDIR(status.st_mode):
         size, mark = _content(path)
         return Target(path, named, size=size, modified_ns=status.st_mtime_ns, inode=status.st_ino, mark=mark)
+    # an index stays as it is while a shard beside it changes
     mark = _content(os.path.dirname(path) or ".")[1] if path.lower().endswith(".index.json") else ""
     return Target(path, named, size=status.st_size, modified_ns=status.st_mtime_ns, inode=status.st_ino, mark=mark)
 

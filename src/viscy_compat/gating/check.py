@@ -85,7 +85,8 @@ def complaint_about(path: str, architecture: Architecture, generation: Generatio
     result = diagnose(path).result
     today = list(layout.items()) == list(architecture.layout(config).items())
     verdict = "compatible" if today else "remappable"
-    names = _generations_with(architecture, layout, case)
+    # generations that have this very layout: a file cannot tell them apart
+    names = [row.name for row in architecture.generations if _layout_in(row, config) == list(layout.items())]
     if result.verdict != verdict or _class_and_generation(result) not in {(architecture.name, name) for name in names}:
         seen = _class_and_generation(result)
         identity_words = f"{result.verdict}{f' as {seen[0]} {seen[1]}' if seen else ''}"
@@ -107,12 +108,6 @@ def _complaints(
     hollow(path, record.layout)
     yield from complaint_about(path, architecture, generation, case)
     os.remove(path)
-
-
-def _generations_with(architecture: Architecture, layout: Layout, case: Case) -> list[str]:
-    """Name the generations that have this very layout: a file cannot tell them apart."""
-    config = complete(architecture, case.config)
-    return [row.name for row in architecture.generations if _layout_in(row, config) == list(layout.items())]
 
 
 def _layout_in(generation: Generation, config: Config) -> list[tuple[str, TensorSpec]]:

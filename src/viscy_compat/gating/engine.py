@@ -40,6 +40,7 @@ def gate(
     try:
         with Workshop(setting) as workshop:
             for stage in stages:
+                # every stage looks for the old code: what keeps it away would be told by each of them
                 fresh = (_say_once(stage, result, causes) for result in results_of(stage, workshop))
                 results += [waive(result, waivers) for result in fresh]
     except KeyboardInterrupt as stop:

@@ -99,6 +99,7 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
     package = _package(workshop)
     for architecture in setting.classes:
         absent = list(_absent_names(setting, package, _names_of(architecture)))
+        # a class that cannot be imported has no constructor to compare
         changes = [] if absent else list(_signature_changes(package, architecture))
         yield StageResult(NAME, architecture.name, (*absent, *changes))
     names = PROMISED if setting.names is None else setting.names
@@ -146,15 +147,12 @@ def _absent_names(setting: Setting, package: Package, names: Sequence[str]) -> I
 
 def _signature_changes(package: Package, architecture: Architecture) -> Iterator[Finding]:
     old = parameters(architecture.generations[-1].releases[-1].signature)
-    new = package.signature(architecture)
-    for failure in signature_failures(old, _with_computed_defaults(new, old)) if new is not None else ():
-        yield Finding(failure.code, failure.message, failure.keys, CATALOGUE[failure.code].remedy)
-
-
-def _with_computed_defaults(new: Sequence[Parameter], old: Sequence[Parameter]) -> list[Parameter]:
-    """Take a default that only running the code would tell for the old one: nothing is known against it."""
     before = {row.name: row for row in old}
-    return [before.get(row.name, row) if row.default == COMPUTED else row for row in new]
+    new = package.signature(architecture)
+    # a default that only running the code would tell is taken for the old one: nothing is known against it
+    rows = [before.get(row.name, row) if row.default == COMPUTED else row for row in new or ()]
+    for failure in signature_failures(old, rows) if new is not None else ():
+        yield Finding(failure.code, failure.message, failure.keys, CATALOGUE[failure.code].remedy)
 
 
 def _beyond_judgement(setting: Setting, package: Package) -> Iterator[Finding]:

@@ -103,6 +103,7 @@ def _on_to_own(workshop: Workshop, architecture: Architecture, case: Case, new: 
         The renames cannot be told from names and structure.
     """
     own = workshop.setting.own(architecture.name)
+    # what a project recorded of its own is newer than what the architecture file knows
     layouts = [record.layout for record in own.cases if record.name == case.name] if own else []
     if not layouts:
         return new
@@ -171,6 +172,7 @@ def _compare_outputs(
     if isinstance(found, Raised):
         yield Finding("VC504", f"{where}: with the remapped file the candidate raises {printable(str(found))}")
         return
+    # no outputs on both sides would be equal, and prove nothing
     if not old.outputs or len(old.outputs) != len(found.outputs):
         counts = f"{spell_count(len(old.outputs), 'output')} of the old class, {len(found.outputs)} of the candidate"
         yield Finding("VC507", f"{where}: {counts}", fix="return what the old class returned")

@@ -162,6 +162,7 @@ def _value(default: ast.expr | None) -> object:
     if default is None:
         return None
     try:
+        # names and calls are not run here: that is what the other way is for
         return ast.literal_eval(default)
     except ValueError:
         return COMPUTED

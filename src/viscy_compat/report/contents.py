@@ -16,7 +16,7 @@ from viscy_compat.layout import TensorSpec, spell_count
 from viscy_compat.report.remainder import remainder, words_in
 from viscy_compat.report.terminal import size
 from viscy_compat.report.text_check import container
-from viscy_compat.stated import spell
+from viscy_compat.stated import spell, with_tuples
 
 Data = Mapping[str, Any]
 
@@ -81,11 +81,7 @@ def value_of(value: Any) -> str:
     >>> value_of([5, 4, 4]), value_of(None), value_of("convnext_tiny")
     ('5,4,4', 'none', 'convnext_tiny')
     """
-    return spell(_as_tuple(value)) if not isinstance(value, Mapping) else _spell_config(value)
-
-
-def _as_tuple(value: Any) -> Any:
-    return tuple(map(_as_tuple, value)) if isinstance(value, list | tuple) else value
+    return spell(with_tuples(value)) if not isinstance(value, Mapping) else _spell_config(value)
 
 
 def _spell_config(config: Data) -> str:
@@ -375,7 +371,7 @@ def _expected_tensors(architecture: Data) -> tuple[Branch, ...]:
     generation = next((row for row in entry.generations if row.name == architecture["generation"]), None)
     if generation is None:
         return ()
-    layout = generation.layout({name: _as_tuple(value) for name, value in architecture["config"].items()})
+    layout = generation.layout({name: with_tuples(value) for name, value in architecture["config"].items()})
     # classes have float32, and int64 for counters
     tensors = {name: (spec, spec.elements * (8 if spec.dtype == "int64" else 4)) for name, spec in layout.items()}
     counts = f"{spell_count(len(tensors), 'tensor')} of {entry.name} {generation.name} in this configuration"
