@@ -5,8 +5,9 @@ prints milliseconds of CPU for each reading. Files of a temporary folder: 342 MB
 safetensors, and a tiny one. Rivals: torch.load(mmap, meta, weights_only), picklescan, safetensors' safe_open.
 
 --growth audits 1,000, 10,000 and 100,000 hard links of the trained file with `viscy-compat audit`, and prints the time a
-file; --race compares 10,000 of them on all cores with torch.load of 500 in one process, its import not counted. Links share
-their bytes: the disc is not measured, and all but the first are copies of a file that was judged.
+file. --race compares 10,000 of them on all cores with torch.load of 500 in one process, its import not counted. Links share
+their bytes: the disc is not measured, and all but the first are copies of a file that was judged, which measures remembering.
+So the same is run where nothing is remembered (`unremembered.py`), neither copies nor what a layout stands for.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from alternation import apart
 
 READINGS = 15
 COPY = "viscy-compat, a copy of a file that was judged"
+ALONE = "viscy-compat, nothing remembered"
+UNREMEMBERED = Path(__file__).with_name("unremembered.py")
 TORCH = "torch.load(mmap, meta, weights_only)"
 
 HEAD = """
@@ -31,15 +34,19 @@ import sys, time
 path, count = sys.argv[1], int(sys.argv[2])
 def measure(read):
     for _ in range(3): read()
-    start = time.process_time()
+    begin, start = time.perf_counter(), time.process_time()
     for _ in range(count): read()
-    print(1000 * (time.process_time() - start) / count)
+    print(1000 * (time.process_time() - start) / count, time.perf_counter() - begin)
 """
-PROGRAMS = {
-    "viscy-compat": "from viscy_compat.fleet.judging import AuditQuestion, judge_target\n"
+OURS = (
+    "from viscy_compat.fleet.judging import AuditQuestion, judge_target\n"
     "from viscy_compat.fleet.row import line_of\n"
     "from viscy_compat.fleet.target import target_of\n"
-    "measure(lambda: line_of(judge_target(AuditQuestion(), target_of(path, named=True), '')))",
+    "measure(lambda: line_of(judge_target(AuditQuestion(), target_of(path, named=True), '')))"
+)
+PROGRAMS = {
+    "viscy-compat": OURS,
+    ALONE: f"sys.path.insert(0, {str(UNREMEMBERED.parent)!r})\nimport unremembered\n{OURS}",
     COPY: "from viscy_compat.fleet.judging import AuditQuestion, judge_shard\n"
     "from viscy_compat.fleet.target import target_of\n"
     "measure(lambda: judge_shard(AuditQuestion(), [target_of(path, named=True)]))",
@@ -52,19 +59,22 @@ PROGRAMS = {
 RIVALS = {
     "342 MB trained": (
         "viscy-compat",
+        ALONE,
         COPY,
         "torch.load(mmap, meta, weights_only)",
         "picklescan",
     ),
     "114 MB weights": (
         "viscy-compat",
+        ALONE,
         COPY,
         "torch.load(mmap, meta, weights_only)",
         "picklescan",
     ),
-    "114 MB safetensors": ("viscy-compat", COPY, "safe_open"),
+    "114 MB safetensors": ("viscy-compat", ALONE, COPY, "safe_open"),
     "tiny": (
         "viscy-compat",
+        ALONE,
         COPY,
         "torch.load(mmap, meta, weights_only)",
         "picklescan",
@@ -95,11 +105,13 @@ def make_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def once(name: str, path: Path, count: int) -> float:
-    """Return milliseconds of CPU a file for one contender, in a process of its own."""
+def once(name: str, path: Path, count: int) -> tuple[float, float]:
+    """Return milliseconds of CPU a file for one contender, in a process of its own, and seconds for all files."""
     words = [sys.executable, "-c", HEAD + PROGRAMS[name], str(path), str(count)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return float(subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout)
+    printed = subprocess.run(words, capture_output=True, text=True, check=True, env=environment).stdout
+    each, wall = map(float, printed.split())
+    return each, wall
 
 
 def compare(title: str, path: Path, rounds: int) -> str:
@@ -108,7 +120,7 @@ def compare(title: str, path: Path, rounds: int) -> str:
     figures: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(rounds):
         for name in names:
-            figures[name].append(once(name, path, READINGS))
+            figures[name].append(once(name, path, READINGS)[0])
     ours = figures[names[0]]
     rows = [f"| {title} | ms of CPU a file | viscy-compat is | rounds |", "|---|---|---|---|"]
     for name in names:
@@ -138,11 +150,13 @@ def links(folder: Path, source: Path, count: int) -> Path:
     return folder
 
 
-def audit(folder: Path, place: Path) -> tuple[float, float]:
+PROGRAM = (str(Path(sys.executable).parent / "viscy-compat"),)
+
+
+def audit(folder: Path, place: Path, program: tuple[str, ...] = PROGRAM) -> tuple[float, float]:
     """Audit a folder with a new ledger on all cores; return seconds and seconds of CPU."""
     before, start = os.times(), time.perf_counter()
-    program = Path(sys.executable).parent / "viscy-compat"
-    words = [str(program), "audit", str(folder), "--ledger", str(place), "--fresh", "-q"]
+    words = [*program, "audit", str(folder), "--ledger", str(place), "--fresh", "-q"]
     subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
@@ -167,11 +181,22 @@ def main() -> int:
                 wall, cpu = audit(links(folder / str(count), files["342 MB trained"], count), folder / f"{count}.jsonl")
                 print(f"{count:>7,} files: {wall:.1f} s, {1000 * cpu / count:.2f} ms of CPU a file", flush=True)
         if arguments.race:
-            many = links(folder / "race", files["342 MB trained"], 10_000)
-            torch = once(TORCH, files["342 MB trained"], 500) * 500 / 1000
-            wall, _ = audit(many, folder / "race.jsonl")
-            print(f"10,000 files, audit on all cores: {wall:.1f} s; 500 with torch.load in one process: {torch:.1f} s")
+            print(race(files["342 MB trained"], folder))
     return 0
+
+
+def race(source: Path, folder: Path) -> str:
+    """Audit 10,000 links with and without memory, let torch read 500 in one process, and return a table of seconds."""
+    many = links(folder / "race", source, 10_000)
+    each, wall = once(TORCH, source, 500)
+    alone = (sys.executable, str(UNREMEMBERED))
+    runs = {
+        f"500 with {TORCH}, one process": (wall, each * 500 / 1000),
+        "10,000 links, audit on all cores": audit(many, folder / "race.jsonl"),
+        "the same, nothing remembered": audit(many, folder / "alone.jsonl", alone),
+    }
+    rows = [f"| {name} | {wall:.1f} s | {cpu:.1f} s |" for name, (wall, cpu) in runs.items()]
+    return "\n".join(["| race | wall | CPU |", "|---|---|---|", *rows])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,26 @@
+"""`viscy-compat` that remembers nothing from one file to the next: python tools/bench/unremembered.py audit FOLDER ...
+
+An audit remembers what it found out about a layout, and copies of a file that it judged. What it costs where no file is
+like another one is measured with this: worker processes import the program that they are started by, and so this, too.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from viscy_compat.architectures.inference import RecentAnswers
+from viscy_compat.cli import main
+from viscy_compat.fleet.likeness import Likeness
+
+
+def forget(target: type, name: str, instead: Any) -> None:
+    """Put another function in the place of one that remembers."""
+    setattr(target, name, instead)
+
+
+forget(RecentAnswers, "answer", lambda _, question, find: find())
+forget(Likeness, "remember", lambda *_: None)
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
