@@ -84,7 +84,8 @@ def checkpoint_of(file: DecodedFile, limits: Limits, address: str | None) -> Che
 def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str | None) -> Checkpoint:
     """Return what the file holds at an address, or at the usual place; `Checkpoint.select` comes back here."""
     path, pickle = file.path or file.source.path, file.pickle
-    _refuse_other_states(pickle.root, path)
+    top = mapping_of(pickle.root) or {}
+    _refuse_other_states(top, pickle.root, path)
     if not sites:
         raise _without_weights(pickle.root, path)
     site = usual(sites, path)
@@ -97,7 +98,6 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         site, below = next(each for each in sites if each.path == chosen.path), chosen.prefix
     entries = _sort_entries(entries_at(site, limits, path), Rebuilder(file.storages, limits))
     _refuse_unusable(entries, limits, path, pickle.root)
-    top = mapping_of(pickle.root) or {}
     uses = uses_of(pickle.globals, pickle.computed)
     version = top.get(_LIGHTNING)
     versions = {**file.versions, "pickle": str(pickle.protocol)}
@@ -136,9 +136,8 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
     return whole if below is None else whole.below(below)
 
 
-def _refuse_other_states(root: Node, path: str) -> None:
+def _refuse_other_states(top: Mapping[str, Node], root: Node, path: str) -> None:
     """Refuse the state of an optimizer or a generator; what Lightning saves with weights in it is neither."""
-    top = mapping_of(root) or {}
     # names with a dot are those of tensors; what is looked for has none, but for an optimizer's or a rank's own entries
     has_marks = {"state", "param_groups"} <= top.keys() or {"module", "param_shapes"} <= top.keys()
     if (_LIGHTNING in top and "state_dict" in top) or (not has_marks and any("." in key for key in top)):

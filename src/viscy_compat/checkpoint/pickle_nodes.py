@@ -47,19 +47,15 @@ Use = Literal["named", "newobj", "called"]
 class Global:
     """A module-level name that an unpickler would import: ``GLOBAL``, ``STACK_GLOBAL`` or ``INST``.
 
-    A pickle's globals are interned: one object for each name. ``use`` is the most that the pickle does with it.
+    A pickle's globals are interned: one object for each name. ``use`` is the most that the pickle does with it; ``path`` is
+    the module and the name, joined by a dot (it is asked for by each tensor, and so no property).
     """
 
-    __slots__ = ("module", "name", "use")
+    __slots__ = ("module", "name", "path", "use")
 
     def __init__(self, module: str, name: str) -> None:
-        self.module, self.name = module, name
+        self.module, self.name, self.path = module, name, f"{module}.{name}"
         self.use: Use = "named"
-
-    @property
-    def path(self) -> str:
-        """The module and the name, joined by a dot."""
-        return f"{self.module}.{self.name}"
 
     def __repr__(self) -> str:
         return f"Global({self.module!r}, {self.name!r})"
@@ -146,7 +142,7 @@ def is_global(node: Node, path: str) -> bool:
     >>> is_global(Global("collections", "OrderedDict"), "collections.OrderedDict")
     True
     """
-    return type(node) is Global and f"{node.module}.{node.name}" == path
+    return type(node) is Global and node.path == path
 
 
 def entries_of(node: Node) -> list[Node] | None:

@@ -11,6 +11,7 @@ from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTenso
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent
 from viscy_compat.layout import TensorSpec
+from viscy_compat.named import NamedTuple
 
 _STORAGE_MODULES: Final = ("torch", "torch.storage", "torch.cuda")
 """Where releases of torch had their storage classes; those of other modules are somebody else's."""
@@ -129,7 +130,7 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     identity = node.id
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         _refuse_tensor("VC440", "a persistent id that is not torch's")
-    _, kind, key, location, elements = identity[:5]
+    kind, key, location, elements = identity[1:5]
     dtype = storage_dtype(kind)
     if dtype is None:
         _refuse_tensor(
@@ -138,6 +139,14 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     if type(key) is not str or not is_count(elements):
         _refuse_tensor("VC440", "a storage without a key or a size")
     return key, dtype, elements, location if type(location) is str else ""
+
+
+class _Extent(NamedTuple):
+    """Shape and dtype, the elements from the first to the last one in the storage, and the bytes of all of them."""
+
+    spec: TensorSpec
+    reach: int
+    nbytes: int
 
 
 class Rebuilder:
@@ -151,11 +160,12 @@ class Rebuilder:
         Rank of a tensor.
     """
 
-    __slots__ = ("_limits", "_storages")
+    __slots__ = ("_known", "_limits", "_storages")
 
     def __init__(self, storages: dict[int, StorageView | NotExact], limits: Limits) -> None:
         self._storages = storages
         self._limits = limits
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...], str], _Extent] = {}
 
     def entry(self, key: str, node: Node) -> StoredTensor | UnreadableTensor | None:
         """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
@@ -165,7 +175,7 @@ class Rebuilder:
             return None
         # no tensor: a plain value, or the extra state of a module, whatever made it
         path = node.function.path if type(node.function) is Global else ""
-        if path in _VALUES or (key.rpartition(".")[2] == _EXTRA_STATE and path not in TENSOR_FUNCTIONS):
+        if path not in TENSOR_FUNCTIONS and (path in _VALUES or key.rpartition(".")[2] == _EXTRA_STATE):
             return None
         try:
             return self._any_tensor(key, node)
@@ -204,29 +214,23 @@ class Rebuilder:
         offset += view.first
         # `_rebuild_tensor`, of torch before 0.4, does not know of gradients
         grad = arity > 4 and args[4] is True
-        tensor = StoredTensor(
-            key, TensorSpec(shape, dtype), view.storage, stride=stride, offset=offset, requires_grad=grad, node=node
-        )
-        self._check_bounds(tensor)
-        return tensor
-
-    def _check_bounds(self, tensor: StoredTensor) -> None:
-        """Compare what a tensor needs with what its storage holds, before anything is read."""
-        shape, stride, itemsize, holds = tensor.spec.shape, tensor.stride, tensor.itemsize, tensor.storage.nbytes
-        if 0 in shape:
-            return
-        last, elements = tensor.offset, 1
-        for size, step in zip(shape, stride, strict=True):
-            last += (size - 1) * step
-            elements *= size
-        if (last + 1) * itemsize > holds:
-            _refuse_tensor(
-                "VC440",
-                f"shape {shape} with stride {stride} needs {(last + 1) * itemsize} bytes, but its storage has {holds}",
-            )
+        spec, reach, nbytes = self._known.get((shape, stride, dtype)) or self._extent_of(shape, stride, dtype)
+        # what the tensor needs is compared with what its storage holds before anything is read
+        needs, holds = (offset + reach) * ITEMSIZES[dtype], view.storage.nbytes
+        if nbytes and needs > holds:
+            what = f"shape {shape} with stride {stride} needs {needs} bytes, but its storage has {holds}"
+            _refuse_tensor("VC440", what)
         # strides of 0 make a tensor of any size of one element: it would be written out in full
-        if elements * itemsize > holds + self._limits.expansion:
-            _refuse_limit(self._limits, "expansion", elements * itemsize - holds, f"shape {shape} is expanded")
+        if nbytes > holds + self._limits.expansion:
+            _refuse_limit(self._limits, "expansion", nbytes - holds, f"shape {shape} is expanded")
+        return StoredTensor(key, spec, view.storage, stride=stride, offset=offset, requires_grad=grad, node=node)
+
+    def _extent_of(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: str) -> _Extent:
+        """Return what all tensors of a shape have in common; most have that of another one."""
+        spec = TensorSpec(shape, dtype)
+        reach = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+        extent = _Extent(spec, reach=reach, nbytes=spec.elements * ITEMSIZES[dtype])
+        return self._known.setdefault((shape, stride, dtype), extent)
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:

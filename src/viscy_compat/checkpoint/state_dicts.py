@@ -85,14 +85,15 @@ def _sites(root: Node) -> Iterator[Site]:
         mapping = mapping_of(node) if states.is_new(node) else None
         if mapping is None or {"state", "param_groups"} <= mapping.keys():
             continue  # no dictionary, or the state of an optimizer, whatever its name is
-        tensors = sum(is_tensor(value) for value in mapping.values())
+        others = {key: value for key, value in mapping.items() if not is_tensor(value)}
+        tensors = len(mapping) - len(others)
         # a third: state dicts may hold numbers beside tensors, and trainers hold a tensor or two among
         # numbers
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
             yield Site(path, node, is_module=False, tensors=tensors, entry=entry)
-        for key, value in mapping.items() if depth < _DEPTH else ():
+        for key, value in others.items() if depth < _DEPTH else ():
             is_candidate = key not in _NO_WEIGHTS and len(key) <= _NAME
-            if is_candidate and type(value) in (Dict, Call) and id(value) not in visited and not is_tensor(value):
+            if is_candidate and type(value) in (Dict, Call) and id(value) not in visited:
                 visited.add(id(value))
                 # the empty path is that of the top
                 below = f"{path}.{key}" if depth else key or "."

@@ -361,7 +361,7 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
     message += f"; the hyper-parameters name {architecture}" if architecture else ""
     tops: dict[str, list[int]] = {}
     for name, key in view.keys.items():
-        tops.setdefault(name.split(".")[0], []).append(checkpoint.tensors[key].nbytes)
+        tops.setdefault(name.partition(".")[0], []).append(checkpoint.tensors[key].nbytes)
     first = list(tops)[:12]
     if len(tops) > 1:
         parts = (f"{top}.* {spell_count(len(tops[top]), 'tensor')}, {_megabytes(sum(tops[top]))}" for top in first)

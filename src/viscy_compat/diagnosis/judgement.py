@@ -51,16 +51,21 @@ def judge(
 
 def _stranger(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that is of no known class as it stands: its weights may be parametrised."""
-    # parametrised weights first: as they stand they look like a class with the wrong tensors
-    return _of_parametrised_class(checkpoint, class_name, choice) or _not_recognised(checkpoint, class_name, choice)
-
-
-def _of_parametrised_class(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger | None:
-    """Judge a file of a known class whose weights are parametrised; None where it is none."""
-    from viscy_compat.diagnosis import computed_weights
     from viscy_compat.diagnosis.several import views_to_try
 
-    whole = computed_weights.recognise_baked(checkpoint, views_to_try(checkpoint, class_name), class_name)
+    views = views_to_try(checkpoint, class_name)
+    # parametrised weights first: as they stand they look like a class with the wrong tensors
+    baked = _of_parametrised_class(checkpoint, views, class_name, choice)
+    return baked or _not_recognised(checkpoint, views, class_name, choice)
+
+
+def _of_parametrised_class(
+    checkpoint: Checkpoint, views: list[View], class_name: str, choice: SetChoice
+) -> Stranger | None:
+    """Judge a file of a known class whose weights are parametrised; None where it is none."""
+    from viscy_compat.diagnosis import computed_weights
+
+    whole = computed_weights.recognise_baked(checkpoint, views, class_name)
     if whole is None:
         return None
     findings = (*causes.about_container(checkpoint, whole.view), *computed_weights.about_parts(whole.parts))
@@ -156,13 +161,11 @@ def _ask_which_set(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
     return Unreadable(result)
 
 
-def _not_recognised(checkpoint: Checkpoint, class_name: str, choice: SetChoice) -> Stranger:
+def _not_recognised(checkpoint: Checkpoint, views: list[View], class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
     from viscy_compat.diagnosis import computed_weights
-    from viscy_compat.diagnosis.several import views_to_try
     from viscy_compat.plans.parametrisations import find_parametrisations
 
-    views = views_to_try(checkpoint, class_name)
     pairs = [(view, nearest(layout_of(checkpoint, view), class_name)) for view in views]
     near = min(
         ((view, near) for view, near in pairs if near), key=lambda pair: distance(pair[1].differences), default=None
