@@ -6,17 +6,22 @@ import inspect as python_inspect
 import re
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import viscy_compat as vc
+from support.assembly import mapping, tensor, zipped
 from support.layouts import hollow
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
-from viscy_compat.findings import CATALOGUE
-from viscy_compat.python_words import call_of, in_python
+from viscy_compat.comparison.failures import Failure
+from viscy_compat.comparison.results import ClassResult, Origin
+from viscy_compat.findings import CATALOGUE, Finding, Report
+from viscy_compat.python_words import call_of, in_python, speak_python
+from viscy_compat.references.recording import ReferenceResult
 
 
 @pytest.mark.parametrize(
@@ -106,3 +111,40 @@ def test_what_a_refused_remap_found_speaks_python_too(old: Path) -> None:
     (result,) = vc.remap(old).results
     assert result.check is not None
     assert "--" not in "\n".join(finding.fix for finding in (*result.findings, *result.check.findings))
+
+
+def test_what_inspect_finds_speaks_python_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    state = mapping({"w": tensor((2, 3), (3, 1))})
+    twice = tmp_path / "twice.ckpt"
+    twice.write_bytes(zipped(mapping({"a": state, "b": state})))
+    (tmp_path / "wide.ckpt").write_bytes(zipped(mapping({"k" * 5000: tensor((2, 3), (3, 1))})))
+    for file, flag, keyword in ((twice, "--state-dict", "state_dict="), (tmp_path / "wide.ckpt", "--limit", "--limit")):
+        main(["inspect", str(file)])
+        assert flag in "".join(capsys.readouterr())
+        report = vc.inspect(file)
+        for shown in (fixes(report), str(report), report._repr_html_()):
+            assert keyword in shown
+            assert "the command's the command's" not in unescape(shown)
+            assert flag not in unescape(shown).replace("the command's --limit", "")
+
+
+@pytest.mark.parametrize("code", ["VC605", "VC601", "VC604"])
+def test_what_verify_finds_speaks_python_too(code: str) -> None:
+    origin = Origin("recorded", "v0.4", {}, proven=False)
+    note = Finding("VC503", "a note", fix="state --seed N")
+    result = ClassResult("BetaVaeMonai", "v0.4", origin, 1, (Failure(code, "one"),), notes=(note,))
+    said = fixes(Report("verify", [result]))
+    assert "--" in said
+    report = Report("verify", [result])
+    speak_python(report)
+    assert "--" not in fixes(report)
+    assert "seed=N" in fixes(report)
+    assert report.results[0] == result
+
+
+def test_what_record_finds_is_a_call() -> None:
+    reference: Any = SimpleNamespace(name="BetaVaeMonai", generation="v0.4")
+    report = Report("record", [ReferenceResult(reference, "f.json", changed=True, checked=True, size=1)])
+    assert fixes(report) == "viscy-compat record"
+    speak_python(report)
+    assert fixes(report) == "viscy_compat.record()"

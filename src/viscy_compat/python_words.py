@@ -10,6 +10,7 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from viscy_compat.checkpoint.inspection import Inspection
 from viscy_compat.errors import UsageError
 from viscy_compat.stated import parse_value
 
@@ -67,6 +68,8 @@ _COMMANDS_ALONE: Final = {
 """Flags of what only commands do."""
 
 _FUNCTIONS: Final = {"audit", "check", "explain", "inspect", "record", "remap", "verify", "zoo"}
+_OF_NOTHING: Final = {"record", "verify"}
+"""Functions that take everything where nothing is named."""
 _OF_ONE_FILE: Final = {"check", "inspect", "remap"}
 _WHOLE: Final = tuple(f"viscy-compat {name} " for name in sorted(_OF_ONE_FILE))
 _PLACEHOLDER: Final = re.compile(r"[A-Z][A-Z_-]*(\.\w+)?")
@@ -77,7 +80,8 @@ _TEXT: Final = r"(?:'[^']*'|[^\s'\";]*[^\s'\";,.])"
 # behind a command prose may go on: only what is a flag, or looks like a file or a placeholder, belongs to it
 _WORDS: Final = rf"(?: (?:{_SWITCH}|(?:-o|--[a-z-]+) {_TEXT}|--[a-z-]+|'[^']*'|[A-Z][\w.-]*|[^\s'\";]*[./]{_TEXT}))*"
 _COMMAND: Final = rf"'(?P<quoted>viscy-compat [^']*)'|(?P<bare>viscy-compat [a-z]+{_WORDS})"
-_FLAG: Final = r"--(?P<flag>[a-z][a-z-]*)(?: (?:(?P<setting>\w+)=(?P<value>[^\s;]*[^\s;,])|(?P<word>[A-Z][\w.:-]*)))?"
+_OBJECT: Final = r"(?:(?P<setting>\w+)=(?P<value>[^\s;]*[^\s;,])|(?P<word>[A-Z][\w.:-]*))"
+_FLAG: Final = rf"(?<!the command's )--(?P<flag>[a-z][a-z-]*)(?: {_OBJECT})?"
 
 
 def in_python(words: str) -> str:
@@ -91,6 +95,8 @@ def in_python(words: str) -> str:
     'run viscy_compat.remap(FILE, class_name=CLASS); force=True replaces it'
     >>> in_python("viscy-compat explain lists them; viscy-compat gate --static")
     'viscy-compat explain lists them; viscy-compat gate --static'
+    >>> in_python(in_python("or --expect IO.safetensors"))  # a page says again what a report says
+    "or the command's --expect IO.safetensors"
     """
     if "--" not in words and "viscy-compat " not in words:
         return words
@@ -130,8 +136,9 @@ def call_of(command: str) -> str | None:
             out = [_literal(value)]
         else:
             _add(keywords, flag, value)
+    whole = function in _OF_NOTHING and not keywords
     # two files are two calls, which a line that is to be pasted cannot say
-    if len(places) != 1 if function in _OF_ONE_FILE else not places:
+    if len(places) != 1 if function in _OF_ONE_FILE else not (places or whole):
         return None
     spelled = [f"{name}={_spell_keyword(value)}" for name, value in keywords.items()]
     return f"viscy_compat.{function}({', '.join([*places, *out, *spelled])})"
@@ -194,6 +201,14 @@ def speak_python(report: Report[Result]) -> None:
 
 
 def _in_words(result: Any) -> Any:
+    if hasattr(result, "wording"):  # its findings are made when they are asked for
+        return replace(result, wording=in_python)
+    if isinstance(result, Inspection):
+        if result.error is not None:
+            result.error.reword(in_python)
+        if result.checkpoint is not None:
+            result.checkpoint.findings = _mend_spaces(result.checkpoint.findings)
+        return result
     if hasattr(result, "_replace"):
         changes = {"findings": _mend_spaces(result.findings)} if "findings" in result._fields else {}
         if getattr(result, "check", None) is not None:

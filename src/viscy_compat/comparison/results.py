@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -60,6 +60,8 @@ class ClassResult:
         The accepted differences that were used.
     notes : tuple[Finding, ...]
         Findings that are no failures.
+    wording : Callable[[str], str]
+        In whose words remedies are said: `viscy_compat.python_words.in_python` for those who called a function.
     """
 
     name: str
@@ -69,6 +71,7 @@ class ClassResult:
     failures: tuple[Failure, ...] = ()
     accepted: tuple[str, ...] = ()
     notes: tuple[Finding, ...] = field(default=())
+    wording: Callable[[str], str] = field(default=str, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -96,8 +99,10 @@ class ClassResult:
             names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
             few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
             cases = f" (in {spell_count(len(names), 'case')}: {few})" if names else ""
-            found.append(Finding(worst.code, f"{worst.sentence}{cases}", worst.keys, CATALOGUE[worst.code].remedy))
-        return sorted([*found, *self.notes], key=lambda finding: CATALOGUE[finding.code].severity)
+            remedy = self.wording(CATALOGUE[worst.code].remedy)
+            found.append(Finding(worst.code, f"{worst.sentence}{cases}", worst.keys, remedy))
+        notes = (note._replace(fix=self.wording(note.fix)) for note in self.notes)
+        return sorted([*found, *notes], key=lambda finding: CATALOGUE[finding.code].severity)
 
     def __repr__(self) -> str:
         return line_of(self, f"{self.generation}, {spell_count(self.configurations, 'case')}")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ class ReferenceResult:
         Its bytes.
     left_out : tuple[str, ...]
         Releases that no source within reach has; their cases were kept as they were.
+    wording : Callable[[str], str]
+        In whose words remedies are said, as in `viscy_compat.comparison.results.ClassResult`.
     """
 
     reference: Reference
@@ -75,6 +77,7 @@ class ReferenceResult:
     checked: bool
     size: int
     left_out: tuple[str, ...] = ()
+    wording: Callable[[str], str] = field(default=str, compare=False, repr=False)
 
     @property
     def title(self) -> str:
@@ -91,7 +94,8 @@ class ReferenceResult:
         """The change, where there must be none."""
         if not self.exit_code:
             return ()
-        return (Finding("VC607", f"{self.title}: recording it now gives another file", (), "viscy-compat record"),)
+        message = f"{self.title}: recording it now gives another file"
+        return (Finding("VC607", message, fix=self.wording("viscy-compat record")),)
 
     def __repr__(self) -> str:
         return line_of(self)
