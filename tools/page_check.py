@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+PATIENCE = 300
+"""Seconds after which scrolling is taken to bring nothing; on a crowded machine an event takes some."""
 
 
 def browser() -> str | None:
@@ -47,10 +49,12 @@ class Tab:
         self._file = os.fdopen(self._in, "rb")
         self._count, self._session = 0, ""
         self.said: list[str] = []
+        self._loaded: set[str] = set()
         target = self.ask("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.ask("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
         self.ask("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
         self.ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
@@ -90,7 +94,15 @@ class Tab:
         message: dict[str, Any] = json.loads(b"".join(parts))
         if message.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded"):
             self.said.append(json.dumps(message["params"])[:500])
+        if message.get("method") == "Page.lifecycleEvent" and message["params"]["name"] == "load":
+            self._loaded.add(message["params"]["loaderId"])
         return message
+
+    def open(self, address: str) -> None:
+        """Go to a page, and wait until it is loaded."""
+        loader = self.ask("Page.navigate", url=address)["loaderId"]
+        while loader not in self._loaded:
+            self._next()
 
     def run(self, expression: str) -> Any:
         """Return the value of an expression of JavaScript in the page."""
@@ -112,9 +124,11 @@ SORT = """new Promise(done => {
   requestAnimationFrame(() => setTimeout(() => done((performance.now() - start) / 1000)));
 })"""
 END = """new Promise(done => {
-  const view = document.getElementById("view");
+  const view = document.getElementById("view"), count = () => document.querySelectorAll("#rows tr").length;
+  const before = count(), end = performance.now() + PATIENCE;
   view.scrollTop = view.scrollHeight;
-  setTimeout(() => done(document.querySelectorAll("#rows tr").length), 300);
+  const look = () => count() > before || performance.now() > end ? done(count()) : setTimeout(look, 20);
+  look();
 })"""
 
 
@@ -122,16 +136,14 @@ def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
     """Open a page, filter it, and return what was seen."""
     with Tab(width) as tab:
         start = time.monotonic()
-        tab.ask("Page.navigate", url=page.resolve().as_uri())
-        while not tab.run("document.readyState === 'complete' && !!document.querySelector('#rows tr')"):
-            time.sleep(0.02)
-            if time.monotonic() - start > 30:
-                raise RuntimeError("no rows within half a minute")
+        tab.open(page.resolve().as_uri())
+        if not tab.run("!!document.querySelector('#rows tr')"):
+            raise RuntimeError("no rows once the page is loaded")
         loaded = time.monotonic() - start
         return {
             "loaded": round(loaded, 3),
             "rows": tab.run("document.querySelectorAll('#rows tr').length"),
-            "after_scrolling": tab.run(END),
+            "after_scrolling": tab.run(END.replace("PATIENCE", str(1000 * PATIENCE))),
             "count": tab.run("document.getElementById('count').value"),
             "filtering": round(tab.run(FILTER.replace("WORDS", json.dumps(text))), 3),
             "filtered": tab.run("document.getElementById('count').value"),

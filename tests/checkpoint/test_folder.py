@@ -44,7 +44,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(weights(), folder / "full.pt")
     words = [sys.executable, program.__file__]
     ranks = [subprocess.Popen([*words, str(rank), str(folder)], stderr=subprocess.PIPE, text=True) for rank in (0, 1)]
-    errors = [rank.communicate(timeout=120)[1] for rank in ranks]
+    errors = [rank.communicate(timeout=1200)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], errors
     one_process(folder)
     return folder

@@ -35,7 +35,9 @@ def test_every_cell_prints_what_is_stored(tmp_path: Path, monkeypatch: pytest.Mo
     wanted = printed(stored)
     assert all(wanted)
     # the kernel sends what is printed in as many messages as its timer makes of it: a cell's words are what counts
-    client = NotebookClient(stored, timeout=600, coalesce_streams=True, resources={"metadata": {"path": str(tmp_path)}})
+    client = NotebookClient(
+        stored, timeout=3600, coalesce_streams=True, resources={"metadata": {"path": str(tmp_path)}}
+    )
     client.execute()
     assert printed(stored) == wanted
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.assembly import state, zipped
-from support.servers import deaf_port, free_port
+from support.servers import begins_to_listen, deaf_port, free_port
 from viscy_compat.errors import UsageError
 from viscy_compat.fleet.cluster import cluster
 
@@ -51,22 +51,23 @@ def ledger_of(place: Path) -> list[str]:
 def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.Popen[bytes]]]]:
     """A scheduler with two workers; yields the variables of the document, and the processes of the workers."""
     pytest.importorskip("distributed")
-    variables = environment(tmp_path, HOST="127.0.0.1", PORT=free_port(), MODELS=tmp_path / "models")
     processes: list[subprocess.Popen[bytes]] = []
 
-    def start(line: str) -> None:
-        processes.append(
-            subprocess.Popen(
-                f"exec {line}",
-                shell=True,
-                cwd=tmp_path,
-                env=variables,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-        )
+    def start(line: str) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        process = subprocess.Popen(f"exec {line}", shell=True, cwd=tmp_path, env=variables, stdout=quiet, stderr=quiet)
+        processes.append(process)
+        return process
 
-    start(line_with("dask scheduler"))
+    for port in (free_port() for _ in range(5)):
+        variables = environment(tmp_path, HOST="127.0.0.1", PORT=port, MODELS=tmp_path / "models")
+        # a command that comes before the scheduler listens is told after a while that there is none
+        if begins_to_listen(start(line_with("dask scheduler")), port):
+            break
+        # somebody else was quicker to take the port
+        processes.clear()
+    else:
+        pytest.fail("no scheduler begins to listen")
     start(line_with("dask worker"))
     start(line_with("dask worker"))
     yield variables, processes[1:]
@@ -86,7 +87,7 @@ def test_a_worker_of_dask_that_is_killed_costs_no_file(
     while audit.poll() is None and not (ledger.exists() and ledger.read_bytes().count(b"\n") > 100):
         time.sleep(0.02)
     workers[0].kill()
-    out, said = audit.communicate(timeout=120)
+    out, said = audit.communicate(timeout=1200)
     assert audit.returncode == 2, said
     assert "Traceback" not in said
     assert ledger_of(tmp_path) == files
@@ -104,7 +105,7 @@ def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
         env=variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
     )
     assert done.returncode == 2, done.stderr
     assert ledger_of(tmp_path) == files
@@ -116,7 +117,7 @@ def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
         env=variables,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=1200,
     )
     assert again.stdout == done.stdout
     assert "1,203 known from an earlier run" in again.stderr

@@ -79,7 +79,7 @@ HONEST = (HONEST_LIGHTNING, HONEST_STREAM, HONEST_SAFETENSORS)
 
 def watched(program: str, folder: Path, *paths: Path) -> list[list[list[str]]]:
     command = [sys.executable, "-c", program, *map(str, paths)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 

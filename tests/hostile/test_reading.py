@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hostile.generator import GROUPS, Hostile
+from support.pace import slowness
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspect_checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
@@ -44,8 +45,9 @@ def test_a_hostile_file_gets_its_code(tmp_path: Path, case: Hostile) -> None:
     path.write_bytes(case.content)
     started = time.process_time()
     stopped, found = errors_of(path)
-    # The law is two seconds of the real command (test_command.py); here a loaded machine gets some room.
-    assert time.process_time() - started < 12
+    took = time.process_time() - started
+    # The law is two seconds of the real command (test_command.py); here each line that runs is counted, too.
+    assert took < 12 or took < 12 * slowness()
     if case.found:
         assert case.code in found
         assert not stopped

@@ -76,17 +76,19 @@ def in_a_child(work: Callable[[], None]) -> int:
 def test_killed_at_a_hundred_random_moments_fifty_for_each_format(place: Place) -> None:
     started = time.monotonic()
     os.waitpid(in_a_child(place.run), 0)
-    usual = time.monotonic() - started
+    span = time.monotonic() - started
     assert place.holds()
     chance = random.Random(0)
     seen = set()
     for _ in range(50):
         place.out.unlink(missing_ok=True)
         child = in_a_child(place.run)
-        time.sleep(chance.uniform(0, 1.1 * usual))
+        time.sleep(chance.uniform(0, 1.1 * span))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         assert place.holds()
+        # a machine that becomes crowded, or idle, moves the moments along
+        span *= 0.9 if place.out.exists() else 1.1
         seen.add(tuple(name.endswith(ENDING) for name in place.left()))
     assert len(seen) > 1
     place.out.unlink(missing_ok=True)

@@ -51,7 +51,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def seen(page: Path, width: int, text: str) -> dict[str, Any]:
     words = [sys.executable, str(CHECK), str(page), "--width", str(width), "--text", text]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=1200)
     if done.returncode == 2 and "no browser here" in done.stderr:
         pytest.skip("no browser here")
     assert done.returncode == 0, done.stderr

@@ -204,7 +204,7 @@ def test_what_the_disc_refuses_while_a_file_grows_is_said_in_the_end(
         with open_output(str(tmp_path / "new"), "refuse") as output:
             output.settle()
             output.write(b"new")
-            assert told.wait(60)
+            assert told.wait(600)
             output.sync()
             output.commit()
 

@@ -30,14 +30,14 @@ def test_where_one_thread_fails_the_others_stop_and_the_error_is_raised_here() -
             if item == 0:
                 failed.set()
                 raise ValueError("the first one")
-            failed.wait(60)
+            failed.wait(600)
             taken.append(item)
 
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     with pytest.raises(ValueError, match="the first one"):
         SharedWork(range(100_000)).run(work_once, threads=2)
     assert len(taken) < 100_000
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= before
 
 
 def test_an_interrupted_wait_ends_the_threads_first(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_an_interrupted_wait_ends_the_threads_first(monkeypatch: pytest.MonkeyPa
     def interrupted_once(thread: threading.Thread) -> None:
         calls.append(thread)
         if len(calls) == 1:
-            started.wait(60)
+            started.wait(600)
             raise KeyboardInterrupt
         join(thread)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 OPTIONS = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run")
-PATIENCE = 60
-"""Seconds that any one answer of the browser may take; on two busy cores Pyodide needs some twenty."""
+PATIENCE = 600
+"""Seconds that any one answer of the browser may take: Pyodide needs some twenty on two busy cores, and more on crowded ones."""
 
 
 def program() -> str | None:
@@ -67,7 +67,7 @@ class Browser:
     def __init__(self, profile: Path, *, width: int = 1280, height: int = 900) -> None:
         self.said: list[str] = []
         self.fetched: list[str] = []
-        self._number = self._loaded = 0
+        self._number, self._loaded = 0, set[str]()
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         # Chromium reads commands from descriptor 3 and writes answers to 4; both pipes are first moved out of the way
@@ -89,6 +89,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "DOM"):
             self.ask(f"{domain}.enable")
+        self.ask("Page.setLifecycleEventsEnabled", enabled=True)
         self.ask("Target.setAutoAttach", autoAttach=True, waitForDebuggerOnStart=False, flatten=True)
 
     def __enter__(self) -> Browser:
@@ -135,8 +136,8 @@ class Browser:
         elif event.get("method") == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.said.append(str(details.get("exception", {}).get("description", details["text"])))
-        elif event.get("method") == "Page.loadEventFired":
-            self._loaded += 1
+        elif event.get("method") == "Page.lifecycleEvent" and parameters["name"] == "load":
+            self._loaded.add(parameters["loaderId"])
         elif event.get("method") == "Network.requestWillBeSent":
             self.fetched.append(parameters["request"]["url"])
         elif event.get("method") == "Target.attachedToTarget":
@@ -151,9 +152,8 @@ class Browser:
 
     def open(self, address: str) -> None:
         """Go to a page, and wait until it is loaded."""
-        before = self._loaded
-        self.ask("Page.navigate", url=address)
-        while self._loaded == before:
+        loader = self.ask("Page.navigate", url=address)["loaderId"]
+        while loader not in self._loaded:
             self._note(self._next())
 
     def value(self, expression: str) -> Any:

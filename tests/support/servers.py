@@ -25,6 +25,16 @@ def free_port() -> int:
         return int(taken.getsockname()[1])
 
 
+def begins_to_listen(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Wait until somebody listens at a port: whether that is before the server has ended."""
+    while server.poll() is None:
+        with socket(AF_INET, SOCK_STREAM) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.02)
+    return False
+
+
 @contextmanager
 def deaf_port() -> Iterator[int]:
     """Hold a port at which nobody listens, so that nobody else can begin to."""
