@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,14 @@ from hypothesis import HealthCheck, settings
 from support.uncounted import counting_paused
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# what people set for themselves, or a workflow for its steps, is no part of a test that does not set it
+for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_STEP_SUMMARY", "NO_COLOR", "SOURCE_DATE_EPOCH", "SUDO_UID"):
+    os.environ.pop(name, None)
+for name in ("VISCY_COMPAT_REPO", "VISCY_COMPAT_SLURM", "VISCY_COMPAT_TIMEOUT"):
+    os.environ.pop(name, None)
+# the servers of the tests are on the loopback, which the proxy of a machine may not know
+for name in ("no_proxy", "NO_PROXY"):
+    os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
 
 settings.register_profile(
     "ci", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
@@ -39,6 +48,17 @@ REPEATS = (
     "viscy_models/",
 )
 """Tests of what other tests run one by one, in every case, at random or as a user does, and of what is not counted at all."""
+
+
+FRESH_SEED = 67280421310721
+"""What torch starts from where nobody gave it a seed."""
+
+
+@pytest.fixture(autouse=True)
+def numbers_as_in_a_fresh_process() -> None:
+    """Draw alike whichever tests ran before in the same process: which those are, the spreading over processes decides."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(FRESH_SEED)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
