@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from support.assembly import row, safetensors, state, tensor, zipped
-from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.checkpoint import open_checkpoint, safetensors_reader
 from viscy_compat.checkpoint.dtypes import SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.safetensors_reader import parse_json
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
@@ -162,3 +166,30 @@ def test_a_name_that_stands_twice_is_refused_however_colons_are_set(text: str) -
 @pytest.mark.parametrize("text", ['{"a":":"}', '{"a" : {"b":1}}', '{"a":[{"b":1},{"b":2}]}', '{"a\\":":{"b":":\\":"}}'])
 def test_colons_in_texts_and_lists_are_no_second_names(text: str) -> None:
     assert parse_json(text.encode(), "a") == json.loads(text)
+
+
+_TEXTS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+).map(json.dumps)
+
+
+@given(
+    text=_TEXTS | st.text(alphabet='{}[]",:1e-. \ntN', max_size=8), tail=st.sampled_from(("", " \n", "\x0b", "x", "{}"))
+)
+@example(text="[" * 5000, tail="")
+@example(text='{"a": NaN}', tail="")
+@example(text=' {"a": 1}', tail="")
+def test_a_header_is_parsed_as_json_parses_it_with_its_scanner_and_without(text: str, tail: str) -> None:
+    def said(parse: Callable[[str], object]) -> str:
+        try:
+            return repr(parse(text + tail))
+        except (ValueError, RecursionError) as error:
+            return f"{type(error).__name__}: {error}" if isinstance(error, ValueError) else "RecursionError"
+
+    expected = said(lambda whole: json.loads(whole, parse_constant=safetensors_reader._refuse_constant))
+    assert said(safetensors_reader._loads) == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "_json", None)
+        assert said(safetensors_reader._loads) == expected

@@ -6,8 +6,6 @@ without holes and without overlaps.
 
 from __future__ import annotations
 
-import json
-
 from viscy_compat.annotations import Any, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, SAFETENSORS_DTYPES
@@ -102,13 +100,15 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
         _refuse_header(path, "it repeats without end", code)
     try:
         text = str(raw, "utf-8")
-        value: Any = json.loads(text, parse_constant=_refuse_constant)
+        value = _loads(text)
         # The parser keeps the last of two equal names. A name stands before each colon of an object, so as many names
         # as colons right behind a quote mean that there are none; only where the counts differ, objects are built pair
         # by pair, which takes twice as long.
         colons, rows = raw.count(b":"), value.values() if type(value) is dict else ()
         if colons != raw.count(b'":') or colons != len(rows) + sum(len(row) for row in rows if type(row) is dict):
-            value = json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
+            from json import loads
+
+            value = loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
         raise UnreadableCheckpoint(
@@ -117,6 +117,22 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
     if type(value) is not dict:
         _refuse_header(path, "the header is no JSON object", code)
     return value
+
+
+def _loads(text: str) -> Any:
+    """Return what `json.loads` returns: importing it, with `re` for it, is a seventh of the whole of `check`."""
+    try:
+        from _json import make_scanner
+
+        value, end = make_scanner(_Scanning)(text, 0)  # type: ignore[arg-type]
+        if not text[end:].strip(" \t\n\r"):
+            return value
+    except (ImportError, AttributeError, StopIteration, ValueError):
+        # a Python that has no such scanner, or a text that is no JSON: `json` says why it is none
+        pass
+    from json import loads
+
+    return loads(text, parse_constant=_refuse_constant)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,6 +144,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number")
+
+
+class _Scanning:
+    """What `json` hands to its scanner in C, which reads all that it reads."""
+
+    strict = True
+    object_hook = object_pairs_hook = None
+    parse_float, parse_int, parse_constant = float, int, staticmethod(_refuse_constant)
 
 
 def _metadata(path: str, value: Any) -> dict[str, str]:
