@@ -62,11 +62,11 @@ from .backbones import ROOM, BackboneMemory
 from .digests import tensors_in
 from .guard import BadRequest, Guard, Json
 from .isolation import Isolation
-from .models import ModelCache
+from .models import BuiltModel, ModelCache, release_memory
 from .session import Session
 from .sources import Source
 from .stack import import_stack, start_gpu
-from .values import set_seed
+from .values import filled_tensors, set_seed
 
 
 class Desk:
@@ -82,6 +82,7 @@ class Desk:
         self._sources: dict[str, Source] = {}
         self._models = ModelCache(capacity)
         self._backbones = BackboneMemory()
+        self._class_name = ""
 
     def answer(self, request: Json) -> Json:
         """Answer one request; a worker that cannot says why."""
@@ -162,7 +163,7 @@ class Desk:
         source = self._source_of(request)
         guard = Guard("build")
         with guard:
-            model = self._models.model_for({**request, "report": []}, source)
+            model = self._model_for({**request, "report": []}, source)
             guard.stage = "forward"
             with source:
                 kept: Json = self._gallery.run(model.module, request)
@@ -177,11 +178,21 @@ class Desk:
             raise BadRequest(f"no such source: {request['source']!r}")
         return self._sources[request["source"]]
 
+    def _model_for(self, request: Json, source: Source) -> BuiltModel:
+        """Return a model; where another class comes, what was remembered for the last one goes, for they share little."""
+        name = request["class"].rpartition(".")[2]
+        if name != self._class_name:
+            self._class_name = name
+            for memory in (self._models, self._backbones.built, filled_tensors):
+                memory.clear()
+            release_memory()
+        return self._models.model_for(request, source)
+
     def _run(self, request: Json) -> Json:
         source = self._source_of(request)
         guard = Guard("build")
         with guard:
-            model = self._models.model_for(request, source)
+            model = self._model_for(request, source)
         if guard.error:
             return {"error": guard.error}
         with source:

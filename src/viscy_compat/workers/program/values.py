@@ -124,6 +124,11 @@ class FilledTensors:
         self.made: OrderedDict[Any, Any] = OrderedDict()
         self.size = 0
 
+    def clear(self) -> None:
+        """Forget all."""
+        self.made.clear()
+        self.size = 0
+
     def of(self, name: str, like: Any) -> Any:
         """Return the filled tensor of a name, of the shape and dtype of another one."""
         if not like.is_floating_point():
