@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from typing import Any
 from xml.etree.ElementTree import fromstring
 
 import pytest
@@ -16,6 +18,7 @@ from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
 from viscy_compat.gating.check import hollow
+from viscy_compat.layout import TensorSpec
 from viscy_compat.report import FORMATS, render
 from viscy_compat.report.terminal import Style
 
@@ -129,3 +132,25 @@ def test_the_page_of_a_script_holds_it_to_copy(capsys: pytest.CaptureFixture[str
     assert f"```\n{script['text'].strip()}\n```" in script["markdown"]
     for format in ("html", "markdown", "junit", "github"):
         assert "lines that completes the command line in bash." in script[format]
+
+
+@pytest.mark.parametrize("command", ["check", "inspect"])
+def test_what_is_said_of_a_file_is_looked_for_in_what_is_said_of_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """Of thousands of files, looking in the text of all would take the square of the time."""
+    looked_in: list[int] = []
+
+    def measured(data: Any, words: str, style: Any) -> Iterator[str]:
+        looked_in.append(len(words))
+        return iter(())
+
+    monkeypatch.setattr("viscy_compat.report.remainder.remainder_lines", measured)
+    monkeypatch.chdir(tmp_path)
+    names = [f"{place}.safetensors" for place in range(8)]
+    for name in names:
+        hollow(name, {"w": TensorSpec((3,))})
+    main([command, "-v", *names[:2]])
+    few = sum(looked_in)
+    main([command, "-v", *names])
+    assert sum(looked_in) - few == 4 * few

@@ -28,8 +28,8 @@ def _remainders(report: Report[Result], module: Any, style: Style) -> Iterator[s
     """Yield, for each result, what its JSON holds and the text has not said: who wants everything gets it."""
     from viscy_compat.report.remainder import remainder_lines
 
-    # of thousands of files, what is said of one says nothing about the others
-    text = "" if report.command == "check" else module.render(report, style)
+    # of thousands of files, what is said of one says nothing about the others, and each would be looked for in all of it
+    text = "" if hasattr(module, "paragraph") else module.render(report, style)
     for result in report.results:
         # a sentence may be broken anywhere, and still says what it says
         words = " ".join((text or module.paragraph(result, style)).split())

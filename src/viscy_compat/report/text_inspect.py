@@ -32,7 +32,12 @@ _NAME_WIDTH = 60
 
 def render(report: Report[Result], style: Style) -> str:
     """Return a section for each file."""
-    return "\n\n".join("\n".join(_inspection_lines(result, style)) for result in report.results)  # type: ignore[arg-type]
+    return "\n\n".join(paragraph(result, style) for result in report.results)  # type: ignore[arg-type]
+
+
+def paragraph(result: Inspection, style: Style) -> str:
+    """Return what is said of one file."""
+    return "\n".join(_inspection_lines(result, style))
 
 
 def _inspection_lines(result: Inspection, style: Style) -> Iterator[str]:
