@@ -100,9 +100,9 @@ def _stem_and_map(config: Config) -> tuple[int, int, int]:
     stem = stems.stem_width(config, backbone.first)
     height, width = built_map(config)
     if min(height, width) < 1:
-        given = " x ".join(map(str, config["input_spatial_size"]))
-        needed = " x ".join(str(stride * backbone.reduction) for stride in config["stem_stride"][1:])
-        raise Unbuildable(f"an input of {given} leaves no map: it needs at least {needed}")
+        size = " x ".join(map(str, config["input_spatial_size"]))
+        least = " x ".join(str(stride * backbone.reduction) for stride in config["stem_stride"][1:])
+        raise Unbuildable(f"an input of {size} leaves no map: it needs at least {least}")
     # the decoder gives each place of its first map a part of the latent vector, and takes the map for a square
     if config["latent_dim"] < height**2:
         raise Unbuildable(
@@ -257,24 +257,20 @@ def _joint_strides(config: Config, stated: Config) -> Iterator[Config]:
     """Yield stem strides with the depth and the input size that go with them."""
     height, width = built_map(config)
     reduction = BACKBONES_2D[config["backbone"]].reduction
-    sides = (
-        _sides_for((height, width), stated["input_spatial_size"], reduction) if "input_spatial_size" in stated else None
-    )
-    for joint in stems.joint_strides(config, stated, sides) if sides else stems.joint_strides(config, stated):
+    found: list[tuple[int, int]] = []
+    if "input_spatial_size" in stated:
+        # the strides in xy that round the stated size down to the built map, equal ones first
+        rows_to_try, columns_to_try = (
+            range(side // ((count + 1) * reduction) + 1, side // (count * reduction) + 1)
+            for side, count in zip(stated["input_spatial_size"], (height, width), strict=True)
+        )
+        # cut before it is sorted: a large input has more pairs than anybody would look at
+        found = list(islice(product(rows_to_try, columns_to_try), _MOST_SIDES))
+        found.sort(key=lambda side: abs(side[0] - side[1]))
+    for joint in stems.joint_strides(config, stated, found) if found else stems.joint_strides(config, stated):
         _, rows, columns = joint["stem_stride"]
         size = (height * rows * reduction, width * columns * reduction)
         yield {**joint, "input_spatial_size": stated.get("input_spatial_size", size)}
-
-
-def _sides_for(built: tuple[int, int], size: tuple[int, int], reduction: int) -> list[tuple[int, int]]:
-    """Return the strides in xy that round a size down to the built map, equal ones first."""
-    rows, columns = (
-        range(side // ((count + 1) * reduction) + 1, side // (count * reduction) + 1)
-        for side, count in zip(size, built, strict=True)
-    )
-    # cut before it is sorted: a large input has more pairs than anybody would look at
-    found = islice(product(rows, columns), _MOST_SIDES)
-    return sorted(found, key=lambda side: abs(side[0] - side[1]))
 
 
 def _sizes(config: Config, stated: Config) -> Iterator[Config]:
@@ -567,8 +563,8 @@ class BetaVae25D(stems.StemmedArchitecture):
         # the area, not the sides: what counts is how many features reach the latent layers
         if min(given) < 1 or given[0] * given[1] != built[0] * built[1]:
             size = " x ".join(map(str, config["input_spatial_size"]))
-            wanted = f"input_spatial_size={size} asks for {built[0]} x {built[1]}"
-            return f"the backbone's map is {given[0]} x {given[1]}, {wanted}"
+            asks = f"input_spatial_size={size} asks for {built[0]} x {built[1]}"
+            return f"the backbone's map is {given[0]} x {given[1]}, {asks}"
         why, footprint = _wrong_width(config), self.footprint(config)
         instance = config["norm_name"] == "instance" and footprint.conv_blocks
         # in eval mode too: an instance norm has no running statistics to fall back on

@@ -473,11 +473,6 @@ def _kernels(config: Config) -> Domain:
     return Choice((1, 3, 5, (3, 5) if config["spatial_dims"] == 2 else (1, 3, 3)))
 
 
-def _inter_channels(config: Config) -> Domain:
-    last = config["channels"][-1]
-    return Choice((None, (last,), (last + 2, last), (last + 1,)))
-
-
 _ABOUT_SIGMOID = "true puts a sigmoid behind the reconstruction, false returns it as it is"
 _ACTIVATIONS = ("PRELU", "RELU", "LEAKYRELU", "ELU", "GELU", "TANH", None, ("LEAKYRELU", {"negative_slope": 0.3}))
 
@@ -530,7 +525,15 @@ class BetaVaeMonai(Architecture):
         Argument("num_res_units", 0, Integers(0, 3)),
         Argument("use_sigmoid", False, Choice((False, True)), about=_ABOUT_SIGMOID),
         Argument("norm", "instance", Choice(("batch", "instance"))),
-        Argument("inter_channels", None, _inter_channels, keyword=True),
+        Argument(
+            "inter_channels",
+            None,
+            # the last one does not run: the decoder expects the width of the encoder's last map
+            lambda config: Choice(
+                (None, *(tuple(config["channels"][-1] + more for more in each) for each in ((0,), (2, 0), (1,))))
+            ),
+            keyword=True,
+        ),
         Argument(
             "inter_dilations",
             None,

@@ -60,11 +60,13 @@ def rows_from_v02(layout: Layout) -> tuple[Operation, ...]:
     """Return the rows from v0.2 to today: the second linear layer moves, two batch norms become the identity."""
     hidden = anchor(layout, "projection.0.bias", 1)[0]
     outputs = anchor(layout, "projection.2.bias", 1)[0]
+    # today's head has a batch norm behind each linear layer, so that the second one stands a place further
     moved = [Rename(name, name.replace("projection.2.", "projection.3.")) for name in layout]
     return (*moved, *_neutral_batch_norm("projection.1", hidden), *_neutral_batch_norm("projection.4", outputs))
 
 
 def _neutral_batch_norm(name: str, width: int) -> Iterator[Fill]:
+    # the norm divides by the root of variance and eps, and a variance of 1 is what it is filled with
     weight = (1 + _BATCH_NORM_EPS) ** 0.5
     for part, value in (("weight", weight), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)):
         yield Fill(f"{name}.{part}", (width,), dtype="float32", value=value, reason=_NEUTRAL)
@@ -84,6 +86,7 @@ def _with_projection(footprint: ContrastiveFootprint, name: str, places: tuple[i
 
 def _configuration(backbone: str, stem: tuple[int, ...], hidden: int, outputs: int) -> dict[str, Any]:
     """Return a configuration for the shape of the stem's weight and the widths of the projection."""
+    # the stem's slices are laid side by side as channels: together they are what the backbone begins with
     slices = max(1, BACKBONES_2D[backbone].first // max(1, stem[0]))
     kernel = stem[2:]
     return {
@@ -105,6 +108,7 @@ _LAST = (*(f"projection.{place}" for place in ("3.weight", "2.weight", "3.bias",
 
 
 def _v02(config: Config) -> dict[str, Any]:
+    # the hidden width was three times the output, and a stride that was given had no effect (see `constants`)
     kept = {name: config[name] for name in ("backbone", "in_channels", "in_stack_depth", "stem_kernel_size")}
     return {**kept, "embedding_len": config["projection_dim"]}
 
@@ -198,6 +202,7 @@ _CASES_V02 = (
     ),
 )
 
+# what the published checkpoints were trained with, by the files that `source` names below
 _DENV = {"backbone": "convnext_tiny", "in_channels": 2, "in_stack_depth": 30, "projection_dim": 32}
 _MICROGLIA = {
     "backbone": "convnext_tiny",
@@ -336,6 +341,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
                 cases=_CASES_V02,
                 unit_length=("projection",),
             ),
+            # not last, although upstream wrote them later: the last one is what the migrated class builds
             *mlp_generations(self, lambda config, *head: _with_projection(self.footprint(config), *head)),
             Generation(
                 name="v0.3",
@@ -430,6 +436,7 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         length = translated.pop("embedding_len", None)
         if "stem_stride" in translated and (length is not None or generation == "v0.2"):
             translated["stem_stride"] = Unread("an argument that v0.2 took and did not use")
+        # what is no number (an interpolation, a reference) says nothing of either width
         if isinstance(length, int):
             translated.update(embedding_dim=3 * length, projection_dim=length)
         return translated

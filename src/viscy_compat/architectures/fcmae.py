@@ -90,6 +90,7 @@ def _check_stages(blocks: tuple[int, ...], dims: tuple[int, ...]) -> None:
 
 def _without_head(footprint: MaskedFootprint) -> Entries:
     width = footprint.dims[0]
+    # both are there whatever is fed: the second is for a single slice, the first for stacks
     yield from convolution("encoder.stem.conv3d", footprint.stem, footprint.in_channels, footprint.kernel)
     yield from convolution("encoder.stem.conv2d", width, footprint.in_channels, footprint.kernel[1:])
     yield from norm("encoder.stem.norm", width)
@@ -172,12 +173,6 @@ _STACK = TupleOf((Integers(1, 5), Integers(1, 5), Integers(1, 5)))
 _ABOUT_PRETRAINING = "true makes forward return a pair, the prediction and the mask, false the prediction alone"
 
 
-def _with_plain_head(config: Config) -> dict[str, Any]:
-    """Return the arguments of the class before v0.1.0, whose head always had convolutions and a pool."""
-    kept = {name: value for name, value in config.items() if not name.startswith("head_conv")}
-    return {**kept, "head_expansion_ratio": config["head_conv_expansion_ratio"]}
-
-
 _FULL = {"in_channels": 1, "out_channels": 2, "decoder_conv_blocks": 2, "pretraining": False}
 _VSCYTO2D = {**_FULL, "stem_kernel_size": (1, 2, 2), "in_stack_depth": 1}
 _VSCYTO3D = {**_FULL, "in_stack_depth": 15}
@@ -220,6 +215,7 @@ _CASES_V010A = (
 
 
 def _stages_do_not_fit(config: Config) -> bool:
+    # by the constructor's own rule, so that the two cannot part
     try:
         _check_stages(tuple(config["encoder_blocks"]), tuple(config["dims"]))
     except Unbuildable:
@@ -377,9 +373,14 @@ class FullyConvolutionalMAE(ConvnextUnet):
                 "viscy/unet/networks/Unet22D.py": "a215ff0e8808077f0f562158e744f1664d0703fe",
                 "viscy/unet/networks/fcmae.py": "5134590689394b086849f916970503fdf868b1df",
             },
+            # the expansion stood sixth, and the three arguments about the head's convolutions did not exist
             signature=Signature((*rows[:5], ("head_expansion_ratio", 4), *rows[5:9])),
             constants={"head_conv": True, "head_conv_pool": True},
-            old_config=_with_plain_head,
+            # before v0.1.0 the head always had convolutions and a pool
+            old_config=lambda config: {
+                **{name: value for name, value in config.items() if not name.startswith("head_conv")},
+                "head_expansion_ratio": config["head_conv_expansion_ratio"],
+            },
         )
         sources = {
             "viscy/unet/networks/unext2.py": "c2403fc9bd5a5517311bc19391c75eecc0c365d9",
@@ -413,6 +414,7 @@ class FullyConvolutionalMAE(ConvnextUnet):
         blocks, dims = tuple(config["encoder_blocks"]), tuple(config["dims"])
         kernel = tuple(config["stem_kernel_size"])
         _check_stages(blocks, dims)
+        # slices behind the last whole kernel are never read, so that any depth builds that has one slab
         slabs = config["in_stack_depth"] // kernel[0]
         if not slabs:
             raise Unbuildable(

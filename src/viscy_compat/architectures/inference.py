@@ -353,7 +353,11 @@ class _Choices:
             options = self._options(ambiguity, self.stated)
         self.config.update(options[0])
         already = any(entry.name == ambiguity.name for entry in self.undetermined)
-        if ambiguity.name in self.stated or already or (len(options) < 2 and self._is_only(ambiguity)):
+        # the one value that was found is the only one where all there are were tried: each release had it at one value
+        fixed = all(ambiguity.name in release.constants for release in self.generation.releases)
+        is_whole = ambiguity.complete or ambiguity.effect != "predictions" or fixed
+        only = len(options) < 2 and (is_whole or ambiguity.certain(self.config))
+        if ambiguity.name in self.stated or already or only:
             return
         assumed = self.config[ambiguity.name]
         entry = Undetermined(
@@ -365,16 +369,6 @@ class _Choices:
             complete=ambiguity.complete,
         )
         self.undetermined.append(entry)
-
-    def _is_only(self, ambiguity: Ambiguity) -> bool:
-        """Whether the one value that was found to fit is the only one, as far as predictions go.
-
-        It is where each release of the generation had it at one value: then all values there are were tried.
-        """
-        if ambiguity.complete or ambiguity.effect != "predictions":
-            return True
-        fixed = all(ambiguity.name in release.constants for release in self.generation.releases)
-        return fixed or ambiguity.certain(self.config)
 
     def _options(self, ambiguity: Ambiguity, stated: Config) -> list[Config]:
         """Return the joint values that fit, over all releases of the generation that could be meant."""

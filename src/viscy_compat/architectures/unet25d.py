@@ -151,6 +151,7 @@ class Unet25d(PlainUnet):
     @cached_property
     def generations(self) -> tuple[Generation, ...]:
         """One state, the same in all releases."""
+        # the first is the id of an empty file
         sources = {
             "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
             "viscy/unet/networks/Unet25D.py": "8a34042d75d9978fcc848d44e7a4b4f068f74b31",
@@ -187,6 +188,7 @@ class Unet25d(PlainUnet):
     def tensors(self, footprint: Unet25dFootprint) -> Entries:
         """Yield the blocks down, the way through the bottom, the blocks up, the skip connections, and the end."""
         *widths, deepest = footprint.widths
+        # one kernel over all slices that go, at the bottom and in every skip connection
         through, layers = (footprint.fewer + 1, 1, 1), footprint.layers
         for level, (inputs, outputs) in enumerate(pairwise((footprint.in_channels, *widths))):
             yield from conv_block(
@@ -194,6 +196,7 @@ class Unet25d(PlainUnet):
             )
         yield from convolution("bottom_transition_block", deepest, widths[-1], through)
         for step, (deep, shallow) in enumerate(pairwise(footprint.widths[::-1])):
+            # slice by slice on the way up: the slices were mixed on the way down
             kernel = (1, *footprint.kernel)
             yield from conv_block(f"up_conv_block_{step}", shallow, deep + shallow, kernel, layers, norms=True)
         for level, width in enumerate(widths):
@@ -209,6 +212,7 @@ class Unet25d(PlainUnet):
         yield {
             "in_channels": first[1],
             "out_channels": first_size(layout, *parts("terminal_block.Conv3d_0"), default=1),
+            # the kernel that takes slices away is as deep as those that go, and one
             "in_stack_depth": (anchor(layout, "bottom_transition_block.weight", 5) or (1, 1, 5))[2],
             "out_stack_depth": 1,
             "xy_kernel_size": (anchor(layout, "up_conv_block_0.Conv3d_0.weight", 5) or first)[3:],
@@ -229,6 +233,7 @@ class Unet25d(PlainUnet):
         kernels = sorted({shape[3:] for shape in shapes if shape[2] == 3}, reverse=True)
         depths = sorted({shape[2] for shape in shapes if shape[3:] == (1, 1)})
         for kernel, depth, blocks in product(kernels, depths, range(1, min(total, MOST_LEVELS))):
+            # 3: through the bottom, and two at the end; 3 for each block: two of size 1, and its skip connection
             layers, rest = divmod(total - 3 - 3 * blocks, 2 * blocks)
             if rest or layers < 1:
                 continue
@@ -255,6 +260,7 @@ class Unet25d(PlainUnet):
     def refusal(self, config: Config, shape: tuple[int, ...]) -> str:
         """Say why an input is not taken: sides are multiples of ``2 ** num_blocks``, and a slice must be left."""
         fewer = self.footprint(config).fewer
+        # any depth runs of which a slice is left: the depths of the constructor count by their difference alone
         why = super().refusal(config, shape)
         if why or shape[2] > fewer:
             return why

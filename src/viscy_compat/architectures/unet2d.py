@@ -60,6 +60,7 @@ class Unet2d(PlainUnet):
         Argument("out_channels", 1, Integers(1, 3)),
         Argument("kernel_size", (3, 3), ODD_KERNEL),
         Argument("residual", False, Choice((False, True)), about=ABOUT_RESIDUAL),
+        # the constructor cuts it down to an integer: below 1 nothing is ever dropped, in train mode neither
         Argument("dropout", 0.2, Floats(0.0, 0.5), "nothing"),
         Argument("num_blocks", 4, Integers(1, 4)),
         Argument("num_block_layers", 2, Integers(1, 3)),
@@ -113,6 +114,7 @@ class Unet2d(PlainUnet):
     @cached_property
     def generations(self) -> tuple[Generation, ...]:
         """One state, the same in all releases."""
+        # the first is the id of an empty file
         sources = {
             "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
             "viscy/unet/networks/Unet2D.py": "0edd95362f9e570ef1483efe487da42a613fb37c",
@@ -144,8 +146,10 @@ class Unet2d(PlainUnet):
         kernel, layers, widths = footprint.kernel, footprint.layers, footprint.widths
         levels = (footprint.in_channels, *widths)
         for level, (inputs, outputs) in enumerate(pairwise(levels)):
+            # the bottom is a block like the others, and has a name of its own
             name = f"down_conv_block_{level}" if level < len(levels) - 2 else "bottom_transition_block"
             yield from conv_block(name, outputs, inputs, kernel, layers, norms=True)
+        # each takes what comes from below and, beside it, what the block down of its level gave
         for step, (deep, shallow) in enumerate(pairwise(widths[::-1])):
             yield from conv_block(f"up_conv_block_{step}", shallow, deep + shallow, kernel, layers, norms=True)
         yield from conv_block("terminal_block", footprint.out_channels, widths[0], kernel, 1, norms=False)

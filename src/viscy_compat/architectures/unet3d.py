@@ -132,10 +132,17 @@ class Unet3d(Architecture):
 
     def candidates(self, layout: Layout) -> Iterator[Config]:
         """Yield the configuration that the anchors show, of either state."""
-        depth = count(layout, *parts("_downsamples.{}"))
         if "conv_out.bias" in layout or "conv_out.weight" in layout:
-            yield {**self._first_state(layout)}
+            # the first state, in which each level holds the next: its depth is how often one is within another
+            name, depth = "net_recurse", 0
+            while f"{name}.conv_down.weight" in layout or f"{name}.bn0.weight" in layout:
+                name, depth = f"{name}.sub_u", depth + 1
+            width = first_size(layout, *parts("net_recurse.sub_2conv_more.conv1"), default=32)
+            first = anchor(layout, "net_recurse.sub_2conv_more.conv1.weight", 5) or (width, 1)
+            outputs = first_size(layout, *parts("conv_out"), default=1)
+            yield {"in_channels": first[1], "out_channels": outputs, "depth": depth, "mult_chan": width}
             return
+        depth = count(layout, *parts("_downsamples.{}"))
         width = first_size(layout, *parts("inconv"), default=32)
         yield {
             "in_channels": (anchor(layout, "inconv.weight", 5) or (width, 1))[1],
@@ -143,15 +150,6 @@ class Unet3d(Architecture):
             "depth": depth,
             "mult_chan": width,
         }
-
-    def _first_state(self, layout: Layout) -> Config:
-        name, depth = "net_recurse", 0
-        while f"{name}.conv_down.weight" in layout or f"{name}.bn0.weight" in layout:
-            name, depth = f"{name}.sub_u", depth + 1
-        width = first_size(layout, *parts("net_recurse.sub_2conv_more.conv1"), default=32)
-        first = anchor(layout, "net_recurse.sub_2conv_more.conv1.weight", 5) or (width, 1)
-        outputs = first_size(layout, *parts("conv_out"), default=1)
-        return {"in_channels": first[1], "out_channels": outputs, "depth": depth, "mult_chan": width}
 
     def sketches(self, bag: Bag) -> Iterator[Config]:
         """Yield the configurations whose levels follow from each other in the shapes of a bag."""

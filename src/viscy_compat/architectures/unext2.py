@@ -81,6 +81,7 @@ def _kind(config: Config) -> ConvNext:
 
 
 def _blocks(config: Config) -> int:
+    # a stage that neither widens before the shuffle nor convolves behind it has no tensor at all
     if config["decoder_conv_blocks"] < 1 and not config["decoder_upsample_pre_conv"]:
         raise Unbuildable("decoder_conv_blocks=0 leaves no layer before the next pixel shuffle")
     return int(config["decoder_conv_blocks"])
@@ -88,9 +89,11 @@ def _blocks(config: Config) -> int:
 
 def _stem_channels(config: Config, width: int) -> int:
     depth, kernel = config["in_stack_depth"], config["stem_kernel_size"][0]
+    # the stem strides by its own depth in z: each slab gives a part of the encoder's channels
     slabs = depth // kernel
     if depth % kernel or not slabs:
         raise Unbuildable(f"in_stack_depth={depth} is no multiple of the stem kernel's depth {kernel}")
+    # rounded down: what several depths give alike (`_depths`)
     channels = width // slabs
     if not channels or width % channels:
         raise Unbuildable(f"{slabs} slabs cannot share out the {width} channels of the encoder")
@@ -98,6 +101,7 @@ def _stem_channels(config: Config, width: int) -> int:
 
 
 def _without_head(footprint: UNeXt2Footprint) -> Entries:
+    # from the deepest map up to the second, which is joined to the first; then what the head needs
     widths = (*CONVNEXTS[footprint.backbone].widths[:0:-1], footprint.last)
     yield from backbone_2d(footprint.backbone, "encoder_stages", features_only=True)
     yield from convolution("stem.conv", footprint.stem, footprint.in_channels, footprint.kernel)
@@ -166,6 +170,7 @@ _CASES_V010A = (
 
 
 def _cannot_share(config: Config) -> bool:
+    # backbones and depths that are refused for another reason are not this row's business
     depth, kernel = config["in_stack_depth"], config["stem_kernel_size"][0]
     kind = CONVNEXTS.get(config["backbone"])
     if kind is None or depth % kernel or depth < kernel:
@@ -306,6 +311,7 @@ class UNeXt2(ConvnextUnet):
     @cached_property
     def generations(self) -> tuple[Generation, ...]:
         """The state before v0.1.0, when the class was Unet21d, and the one since."""
+        # Unet21d gave one slice where nothing was said, and had no default that follows the input
         rows = tuple((row.name, 1 if row.name == "out_stack_depth" else row.default) for row in self.arguments)
         unet21d = Release(
             wheel="",
@@ -410,6 +416,7 @@ class UNeXt2(ConvnextUnet):
 
     def input_shape(self, config: Config) -> tuple[int, ...]:
         """Return a batch of two with the depth of the configuration and the smallest sides that run."""
+        # the stem strides like its kernel, and what it leaves is halved three times
         sides = (8 * side for side in config["stem_kernel_size"][1:])
         return (2, config["in_channels"], config["in_stack_depth"], *sides)
 

@@ -445,13 +445,6 @@ def _size_candidates(config: Config, stated: Config) -> Iterator[Config]:
             yield {"input_spatial_size": size}
 
 
-def _head_candidates(config: Config, stated: Config) -> Iterator[Config]:
-    """Yield heads and their widths whose product is the width that shows."""
-    for heads, width in _heads(config["num_heads"] * config["dim_head"]):
-        if stated.get("num_heads", heads) == heads and stated.get("dim_head", width) == width:
-            yield {"num_heads": heads, "dim_head": width}
-
-
 VIT_AMBIGUITIES = (
     Ambiguity(
         "input_spatial_size",
@@ -461,7 +454,17 @@ VIT_AMBIGUITIES = (
         complete=False,
         certain=lambda config: prod(token_grid(config)) == 1,
     ),
-    Ambiguity("num_heads", "predictions", "the weights show the width of all heads together", _head_candidates),
+    Ambiguity(
+        "num_heads",
+        "predictions",
+        "the weights show the width of all heads together",
+        # any two numbers whose product is that width
+        lambda config, stated: (
+            {"num_heads": heads, "dim_head": width}
+            for heads, width in _heads(config["num_heads"] * config["dim_head"])
+            if stated.get("num_heads", heads) == heads and stated.get("dim_head", width) == width
+        ),
+    ),
     Ambiguity("dim_head", "predictions", "see num_heads", as_settled("dim_head")),
 )
 VIT_ANCHORS = (

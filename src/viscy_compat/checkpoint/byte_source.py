@@ -89,6 +89,7 @@ class ByteSource:
                 fix="the download was probably cut: fetch it again",
                 code="VC403",
             )
+        # what was kept answers whole or in part, and the rest is read
         for first, piece in self._kept:
             if first <= start and start + length <= first + len(piece):
                 return piece[start - first : start - first + length]
@@ -131,6 +132,7 @@ class ByteSource:
 
         What was kept is not looked at: this is for long runs, read once, into memory that is used again and again.
         """
+        # not every system has preadv; what lies outside is refused by `read`, in its words
         if start < 0 or start + len(memory) > self.size or not hasattr(os, "preadv"):
             memory[:] = self.read(start, len(memory))
             return
@@ -149,6 +151,7 @@ class ByteSource:
 
     def verify_unchanged(self) -> None:
         """Raise VC402 where the file is no longer what it was when it was opened."""
+        # of the open file: one that took its place under the same name is another file, and not what was read
         if self._look() != self.facts:
             raise changed_file(self.path)
 
@@ -157,6 +160,7 @@ class ByteSource:
             part = _read_at(self._descriptor, length, start)
         except OSError as error:
             raise self._failure(start, error) from error
+        # nothing where the size promised something: it was cut meanwhile
         if not part:
             raise changed_file(self.path)
         self.bytes_read += len(part)
@@ -272,6 +276,7 @@ def unopened_path(path: str, reason: str) -> UnreadableCheckpoint:
 
 
 def _read_at(descriptor: int, length: int, start: int) -> bytes:
+    # Windows has no pread
     if hasattr(os, "pread"):
         return os.pread(descriptor, length, start)
     os.lseek(descriptor, start, os.SEEK_SET)

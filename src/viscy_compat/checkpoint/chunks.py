@@ -62,6 +62,7 @@ class ChunkedStorage(Storage):
         read : Callable[[StoredTensor], Iterator[bytes]]
             Gives the packed elements of a tensor.
         """
+        # what FSDP and DDP save is split along the first axis alone: whole runs, in order
         if all(_is_slab(chunk, self.shape) for chunk in self.chunks):
             for chunk in sorted(self.chunks, key=lambda chunk: chunk.offsets):
                 yield from read(chunk.tensor)
@@ -111,6 +112,7 @@ def _overlap(shape: _Sizes, chunks: list[Chunk]) -> bool:
         return any(
             before.offsets[0] + before.tensor.spec.shape[0] > after.offsets[0] for before, after in pairwise(slabs)
         )
+    # nobody shards a tensor so finely in two directions: refused, not looked at for minutes
     if len(chunks) ** 2 > _PAIRS:
         return True
     return any(first.overlaps(second) for first, second in combinations(chunks, 2))

@@ -90,6 +90,7 @@ class _FolderReader:
 
     def __init__(self, folder: str, limits: Limits) -> None:
         self.folder, self.limits = folder, limits
+        # for all parts together, each of which is a small pickle
         self.left = 4 * limits.opcodes
         self.sources: dict[str, ByteSource] = {}
         self.storages: dict[int, StorageView | NotExact] = {}
@@ -335,6 +336,7 @@ def _add_part(
 def _refuse_overlaps(entries: dict[str, _MetadataEntry], folder: str) -> None:
     """Refuse parts that share bytes: each was written once."""
     ends: dict[str, int] = {}
+    # by file and start, as the fields of a part are ordered
     for part in sorted(part for entry in entries.values() for part in entry.parts.values()):
         if part.start < ends.get(part.name, 0):
             raise gap(folder, f"two parts share bytes of {part.name[:80]!a}")

@@ -167,6 +167,7 @@ def optimizers_of(checkpoint: Checkpoint) -> list[OptimizerFacts]:
     optimizers: list[OptimizerFacts] = []
     for name in _OPTIMIZERS:
         node: Node = checkpoint.entries.get(name)
+        # Lightning keeps a list, of one for nearly all models; scripts save the state itself
         states: Node = node if type(node) in (list, tuple) else [node]
         optimizers.extend(_optimizer_facts(state) for state in states[:100] if mapping_of(state) is not None)
     return optimizers
@@ -177,6 +178,7 @@ def _optimizer_facts(node: Node) -> OptimizerFacts:
     state = parts.get("state")
     entries = getattr(state, "entries", None) or []
     slots: dict[str, None] = {}
+    # every parameter has the same slots, but for those that never got a gradient: the first twenty show them
     for value in entries[1:40:2]:
         slots.update(dict.fromkeys(mapping_of(value) or {}))
     groups = plain(parts.get("param_groups"), most=5_000)
@@ -197,5 +199,6 @@ def _bytes_below(root: Node) -> int:
                 key, dtype, elements, _ = storage_id(node)
             except NotExact:
                 continue
+            # by the storage's key: moments that share one are counted once
             sizes[key] = elements * STORAGE_ITEMSIZES[dtype]
     return sum(sizes.values())

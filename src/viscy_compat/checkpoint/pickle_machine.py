@@ -457,7 +457,13 @@ class _Machine:
         text = self.line().strip()
         if len(text) < 2 or text[:1] not in (b"'", b'"') or text[-1:] != text[:1]:
             raise BrokenPickle("a string has no quotes")
-        self.push_string(_undo_escapes(text[1:-1]))
+        # those of a Python 2 string literal: the pickle module of Python 3 undoes them by this function too
+        from codecs import escape_decode
+
+        try:
+            self.push_string(escape_decode(text[1:-1])[0])
+        except ValueError as error:
+            raise BrokenPickle("a string has a broken escape") from error
 
     def binary_string(self) -> None:
         self.push_string(self.take_counted(_I32, 4))
@@ -713,22 +719,6 @@ def _pairs_only(entries: list[Node]) -> list[Node]:
     if len(entries) % 2:
         raise BrokenPickle("a key has no value")
     return entries
-
-
-def _undo_escapes(text: bytes) -> bytes:
-    r"""Undo the escapes of a Python 2 string literal.
-
-    Examples
-    --------
-    >>> _undo_escapes(rb"a\x41\n")
-    b'aA\n'
-    """
-    from codecs import escape_decode
-
-    try:
-        return escape_decode(text)[0]
-    except ValueError as error:
-        raise BrokenPickle("a string has a broken escape") from error
 
 
 _OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}

@@ -24,10 +24,12 @@ def read_sharded(source: ByteSource, limits: Limits, read: ReadCheckpoint) -> Ch
     shards = _shards_of(source, limits)
     checkpoints = {name: _read_shard(path, name, read) for name in shards}
     kinds = {"safetensors" if shard.format == "safetensors" else "torch" for shard in checkpoints.values()}
+    # no writer mixes them, and a reader of either kind would leave half of the tensors out
     if len(kinds) != 1:
         raise broken_index(path, "its shards are of two kinds")
     tensors = _join_shards(path, shards, checkpoints)
     unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
+    # VC44x are about one file's own state dicts and tensors; of the latter is said below what concerns the whole
     findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
     globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
     return Checkpoint(
@@ -90,6 +92,7 @@ def _join_shards(
             if key in places:
                 _clash(path, f"{key[:80]!a} is in the shards {places[key]!a} and {name!a}")
             places[key] = name
+    # loaders open the files that the index names, and look for a key where it says
     by_index = {key: name for name, keys in shards.items() for key in keys}
     if places != by_index:
         key = min(places.keys() ^ by_index.keys() or {key for key in places if places[key] != by_index[key]})

@@ -47,11 +47,11 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
     end = max((view.storage.start + view.storage.size for view in storages.values()), default=keys.end)
     # the facts about the machine are unpickled too: what they mention counts like what the object mentions
     names = tuple({name.path: name for name in (*main.globals, *machine.globals)}.values())
-    computed = machine.computed or main.computed
+    calls_results = machine.computed or main.computed
     file = DecodedFile(
         source=source,
         format="torch-legacy",
-        pickle=main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=computed),
+        pickle=main._replace(globals=names, dropped=main.dropped + machine.dropped, computed=calls_results),
         storages={id(node): _view_of(node, storages) for node in main.persistents},
         records={},
         versions={"archive": str(_PROTOCOL)},

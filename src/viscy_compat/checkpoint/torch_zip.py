@@ -16,6 +16,7 @@ from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 _SMALL: Final = 4096
+"""Bytes of a record that holds a word or a number."""
 _MOST_METADATA: Final = 1 << 16
 """Bytes of the record of a remap: a configuration and a few digests, about one kilobyte."""
 _RECORDS: Final = ("byteorder", "version", ".format_version", ".storage_alignment", "viscy_compat.json")
@@ -39,7 +40,6 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> Decoded
     pickle = decode_record(archive.pickle(pickle_name, limits), limits, where)
     records = _records(archive, _byte_order(archive, root))
     storages = storages_of(pickle, records, root + "data/")
-    _forget_sums_never_made(storages)
     return DecodedFile(
         source=source,
         format="torch-zip",
@@ -155,18 +155,14 @@ def start_in_file(window: ByteWindow, storage: Storage) -> None:
 def storages_of(pickle: DecodedPickle, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
     """Return what each persistent id stands for; the first one that names a record decides its element type."""
     views: dict[str, StorageView] = {}
-    return {id(node): _storage_of(node, records, folder, views) for node in pickle.persistents}
-
-
-def _forget_sums_never_made(storages: dict[int, StorageView | NotExact]) -> None:
-    """Take a CRC of 0 for none where every storage has it: torch leaves room for bytes that are filled in later.
-
-    That is ``torch.serialization.skip_data``; no bytes have the sum 0 but by an accident of one in four billion.
-    """
+    storages = {id(node): _storage_of(node, records, folder, views) for node in pickle.persistents}
+    # A CRC of 0 is none where every storage has it: torch leaves room for bytes that are filled in later
+    # (`torch.serialization.skip_data`); no bytes have the sum 0 but by an accident of one in four billion.
     with_bytes = [view.storage for view in storages.values() if type(view) is StorageView and view.storage.nbytes]
     if not any(storage.crc for storage in with_bytes):
         for storage in with_bytes:
             storage.crc = None
+    return storages
 
 
 def _storage_of(

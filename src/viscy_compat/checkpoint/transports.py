@@ -161,6 +161,7 @@ class _Http:
 async def _body(answer: Any, length: int, where: str) -> bytes:
     """Return the body of an answer, which has as many bytes as it says; no more are taken than were asked for."""
     parts, left = [], length
+    # a byte more is asked for than there should be: one that comes is a lie
     while left >= 0 and (part := await answer.content.read(min(left + 1, 1 << 20))):
         parts.append(part)
         left -= len(part)
@@ -243,6 +244,7 @@ class _S3:
         try:
             try:
                 return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+            # without credentials a bucket may still be public: asked once as anybody, and from then on
             except self._anonymous:
                 self._files = self._system(anon=True, config_kwargs=self._settings)
                 return _wait_for(self._files.loop, self._piece(start, length, version), self._where)

@@ -31,10 +31,10 @@ def tensors_beside_a_gap(tensors: Iterable[StoredTensor]) -> list[str]:
         # tied weights are one place, however many names they have
         places = {(tensor.offset, tensor.spec, tensor.stride): tensor for tensor in row}.values()
         union, end, most = 0, 0, 0
-        for first, last, used in sorted(map(_span, places)):
+        for first, last, size in sorted(map(_span, places)):
             union += max(last - max(first, end), 0)
             end = max(end, last)
-            most += used
+            most += size
         if min(union, most) < storage.nbytes:
             keys += (tensor.key for tensor in row)
     return keys
@@ -45,9 +45,9 @@ def _span(tensor: StoredTensor) -> tuple[int, int, int]:
     first = tensor.offset * tensor.itemsize
     if 0 in tensor.spec.shape:
         return first, first, 0
-    reach, used = 0, tensor.itemsize
+    reach, most = 0, tensor.itemsize
     for size, step in zip(tensor.spec.shape, tensor.stride, strict=True):
         reach += (size - 1) * step
         # along a stride of 0 an element is used again
-        used *= size if step else 1
-    return first, first + (reach + 1) * tensor.itemsize, used
+        most *= size if step else 1
+    return first, first + (reach + 1) * tensor.itemsize, most

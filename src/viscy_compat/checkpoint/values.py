@@ -114,7 +114,12 @@ class _ValueReader:
         if path.startswith("numpy") and name in _NUMPY:
             return self._numpy(node, name, depth)
         if path.startswith("omegaconf."):
-            return self._omegaconf(node, depth)
+            # a container keeps what it holds in `_content`, a leaf in `_val`; interpolations are not resolved
+            fields = _attributes(node.state) or {}
+            content = fields.get("_content", fields.get("_val", ABSENT))
+            if type(content) is str and ("${" in content or content == "???"):
+                return Unread(f"the interpolation {content}" if "${" in content else "a missing value of OmegaConf")
+            return Unread("an object of OmegaConf") if content is ABSENT else self.value(content, depth - 1)
         if path == "torch.Size" and args:
             return self.value(args[0], depth - 1)
         # an enumeration of texts, which pickles as its class called with the value
@@ -132,14 +137,6 @@ class _ValueReader:
         if fields is None or "_modules" in fields:
             return Unread(f"an object of {path}" if path else "what a call returns")
         return {name: self.value(item, depth - 1) for name, item in fields.items()}
-
-    def _omegaconf(self, node: Call, depth: int) -> Any:
-        """Return what a container or a leaf of OmegaConf holds; interpolations are not resolved."""
-        fields = _attributes(node.state) or {}
-        content = fields.get("_content", fields.get("_val", ABSENT))
-        if type(content) is str and ("${" in content or content == "???"):
-            return Unread(f"the interpolation {content}" if "${" in content else "a missing value of OmegaConf")
-        return Unread("an object of OmegaConf") if content is ABSENT else self.value(content, depth - 1)
 
     def _numpy(self, node: Call, name: str, depth: int) -> Any:
         args = _arguments(node)

@@ -178,6 +178,7 @@ def _about_packed_state_dict(places: list[_PlacedNode], path: str) -> NotWeights
     """Find a state dict in a tuple or list, which no address of ours leads to."""
     for place in places:
         tensors = sum(map(is_tensor, _mapping(place).values()))
+        # a third, as for the state dicts that an address leads to
         if place.path and tensors and 3 * tensors >= len(_mapping(place)):
             what = f"a {_kind_of(places[0].node)}, in which {place.path} is a state dict of {spell_count(tensors, 'tensor')}"
             fix = f"save that alone: {_save_line(path, place.path)}"
@@ -256,6 +257,7 @@ def _about_anything(root: Node, path: str) -> NotWeights:
         return NotWeights(what, "save model.state_dict()", where=path, role=role)
     if type(root) is Call and any(is_global(root.function, name) for name in _ARRAYS):
         return NotWeights("one numpy array, without a name", "save model.state_dict()", where=path, role="instead")
+    # an object that is no module: a trainer, a sampler, a whole run
     if type(root) is Call:
         name = root.function.path if type(root.function) is Global else "an unknown class"
         what = f"an object of {name[:80]!a}"[:120]

@@ -64,15 +64,11 @@ def names_without_wrappers(keys: Iterable[str]) -> dict[str, str]:
     # one look at all of them: most files have none, and each name is a call otherwise
     if "module." not in text and "_orig_mod." not in text:
         return dict(zip(raw, raw, strict=True))
-    names = {_without_frameworks(key): key for key in raw}
+    names = {}
+    for key in raw:
+        *parents, last = key.split(".") if "module." in key or "_orig_mod." in key else [key]
+        names[".".join([*(part for part in parents if part not in _FRAMEWORKS), last])] = key
     return names if len(names) == len(raw) else {key: key for key in raw}
-
-
-def _without_frameworks(key: str) -> str:
-    if "module." not in key and "_orig_mod." not in key:
-        return key
-    *parents, name = key.split(".")
-    return ".".join([*(part for part in parents if part not in _FRAMEWORKS), name])
 
 
 def view_below(
@@ -183,8 +179,15 @@ def _views_below(raw: list[str], prefix: str) -> list[View]:
     inner = _inner_wrappers(list(keys))
     if not inner:
         return [plain]
+    # the innermost first: what stands in front of it is still what its path says
     innermost_first = sorted(inner, key=len, reverse=True)
-    names = {_take_out(name, innermost_first): key for name, key in keys.items()}
+    names = {}
+    for name, key in keys.items():
+        bare = name
+        for path in innermost_first:
+            if bare.startswith(path):
+                bare = path[:-1].rpartition(".")[0] + "." + bare[len(path) :]
+        names[bare] = key
     return [View(prefix, names, outside, inner), plain] if len(names) == len(keys) else [plain]
 
 
@@ -205,11 +208,3 @@ def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
 def _is_only_child(inner: str, names: list[str]) -> bool:
     parent = inner[:-1].rpartition(".")[0] + "."
     return all(name.startswith(inner) for name in names if name.startswith(parent))
-
-
-def _take_out(name: str, innermost_first: list[str]) -> str:
-    for path in innermost_first:
-        if name.startswith(path):
-            parent = path[:-1].rpartition(".")[0] + "."
-            name = parent + name[len(path) :]
-    return name

@@ -258,7 +258,13 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
             _refuse_archive(source.path, "the directory is longer than its entries")
     names = [row[0] for row in rows]
     _refuse_ambiguous_names(source.path, names)
-    limits = _limits_of(source.path, rows, start)
+    # an entry may reach to the local header of the next one, and the last one to the directory: they may not overlap
+    limits: dict[int, int] = {}
+    in_order = sorted(rows, key=lambda row: row[1])
+    for row, limit in zip(in_order, [*(row[1] for row in in_order[1:]), start], strict=True):
+        if row[1] + LOCAL.size + len(row[0]) + row[2] > limit:
+            _refuse_overlap(source.path, row[0])
+        limits[row[1]] = limit
     return {name: ZipEntry._make((*row, limits[row[1]])) for name, row in zip(names, rows, strict=True)}
 
 
@@ -372,18 +378,6 @@ def _zip64_values(path: str, extra: bytes, values: list[int]) -> list[int]:
             return [next(wide, FULL) if value == FULL else value for value in values]
         place += 4 + length
     return values
-
-
-def _limits_of(path: str, rows: list[_EntryRow], directory: int) -> dict[int, int]:
-    """Return where the entry after each local header starts; entries may not overlap."""
-    rows_in_order = sorted(rows, key=lambda row: row[1])
-    limits: dict[int, int] = {}
-    starts = [row[1] for row in rows_in_order[1:]] + [directory]
-    for row, limit in zip(rows_in_order, starts, strict=True):
-        if row[1] + LOCAL.size + len(row[0]) + row[2] > limit:
-            _refuse_overlap(path, row[0])
-        limits[row[1]] = limit
-    return limits
 
 
 def _inflate(data: bytes, entry: ZipEntry, path: str) -> bytes:

@@ -92,7 +92,13 @@ class ZipWriter:
     def finish(self) -> None:
         """Write the directory and the end records."""
         start, count = self._output.position, len(self._entries)
-        self._output.write(b"".join(map(_central, self._entries)))
+        for entry in self._entries:
+            # what does not fit into 32 bits stands in the extra field, in the order of the fields that it is missing from
+            wide = struct.pack("<QQ", entry.size, entry.size) if entry.size >= FULL else b""
+            wide += struct.pack("<Q", entry.header) if entry.header >= FULL else b""
+            extra = struct.pack("<HH", 1, len(wide)) + wide if wide else b""
+            fields = (_VERSION, *_shared_fields(entry, extra), 0, 0, 0, 0, min(entry.header, FULL))
+            self._output.write(CENTRAL.pack(b"PK\x01\x02", *fields) + entry.name + extra)
         stop = self._output.position
         size, few = stop - start, min(count, COUNTLESS)
         self._output.write(
@@ -100,14 +106,6 @@ class ZipWriter:
             + LOCATOR.pack(b"PK\x06\x07", 0, stop, 1)
             + END.pack(b"PK\x05\x06", 0, 0, few, few, min(size, FULL), min(start, FULL), 0)
         )
-
-
-def _central(entry: _WrittenEntry) -> bytes:
-    sizes = struct.pack("<QQ", entry.size, entry.size) if entry.size >= FULL else b""
-    place = struct.pack("<Q", entry.header) if entry.header >= FULL else b""
-    extra = struct.pack("<HH", 1, len(sizes + place)) + sizes + place if sizes or place else b""
-    row = CENTRAL.pack(b"PK\x01\x02", _VERSION, *_shared_fields(entry, extra), 0, 0, 0, 0, min(entry.header, FULL))
-    return row + entry.name + extra
 
 
 def _shared_fields(entry: _WrittenEntry, extra: bytes) -> tuple[int, ...]:

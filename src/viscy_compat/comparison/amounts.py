@@ -68,6 +68,7 @@ def measure(old: str | os.PathLike[str], new: str | os.PathLike[str], mode: str)
         Which of the two.
     """
     ours, theirs = (arrays.read_arrays(Path(path), prefix=f"{mode}/") for path in (old, new))
+    # outputs of other names or sizes are a finding of their own, and cannot be subtracted
     names = [name for name in ours if name in theirs and len(ours[name][1]) == len(theirs[name][1])]
     found = (_amount(name.partition("/")[2], ours[name][1], theirs[name][1]) for name in names)
     return tuple(amount for amount in found if amount.largest)

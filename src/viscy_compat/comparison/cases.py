@@ -34,6 +34,7 @@ def compare(
         return refusals(old.error, new.error, case, rows, ran=False)
     failures = list(layout_failures(old.layout, new.layout, case))
     failures += _initial_failures(old, new, case)
+    # nobody can have trained it, so that no checkpoint depends on what differs
     if failures and never_ran(old.passes.values()):
         return Judgement((free(failures, case),))
     if {failure.code for failure in failures} & {"VC111", "VC211", "VC212"}:
@@ -88,6 +89,7 @@ def refusals(
     """
     if old and new and old.kind == new.kind:
         return Judgement()
+    # the first row that names this side, this stage and this error; its id says in a report why it is wanted
     for row in rows:
         refusal = old if row.side == "old-refuses" else new
         if refusal and refusal.kind == (row.stage, row.error):

@@ -53,6 +53,7 @@ class Evidence:
 
     def note(self, name: str, failures: Iterable[Failure]) -> None:
         """Write the failures beside their tensors."""
+        # one file a case, whatever number of codes it failed by
         cases: dict[str, list[Failure]] = {}
         for failure in failures if self.folder else ():
             if failure.case:

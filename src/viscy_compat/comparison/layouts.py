@@ -33,10 +33,10 @@ def layout_failures(old: Layout, new: Layout, case: Case | None) -> Iterator[Fai
     # by default DeepDiff calls two dictionaries with few common names one changed value
     found = DeepDiff(_spec_rows(old), _spec_rows(new), view="tree", threshold_to_diff_deeper=0)
     gone, come = (_names(found, f"dictionary_item_{kind}") for kind in ("removed", "added"))
-    said = [f"{spell_count(len(gone), 'tensor', 'is', 'are')} missing ({_first_names(fold(gone))})"] * bool(gone)
-    said += [f"{len(come)} {'is' if len(come) == 1 else 'are'} new ({_first_names(fold(come))})"] * bool(come)
-    if said:
-        yield Failure("VC111", ", ".join(said), case, tuple(fold([*gone, *come])))
+    parts = [f"{spell_count(len(gone), 'tensor', 'is', 'are')} missing ({_first_names(fold(gone))})"] * bool(gone)
+    parts += [f"{len(come)} {'is' if len(come) == 1 else 'are'} new ({_first_names(fold(come))})"] * bool(come)
+    if parts:
+        yield Failure("VC111", ", ".join(parts), case, tuple(fold([*gone, *come])))
     # a path is the name of a tensor, then what of it changed
     paths = [(*row.path(output_format="list"), row) for row in found.get("values_changed", ())]
     for code, what in (("VC211", "shape"), ("VC212", "dtype")):

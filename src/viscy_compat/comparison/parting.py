@@ -39,11 +39,11 @@ def parting_module(old: Sequence[ModuleCall], new: Sequence[ModuleCall]) -> str:
 def calls_by_number(calls: Sequence[SomeCall]) -> dict[tuple[str, int], SomeCall]:
     """Key calls, or their numbers, by module and by how often it had been called before: shared layers run several times."""
     counts: dict[str, int] = {}
-    keyed = {}
+    by_key = {}
     for call in calls:
         counts[call.module] = counts.get(call.module, -1) + 1
-        keyed[call.module, counts[call.module]] = call
-    return keyed
+        by_key[call.module, counts[call.module]] = call
+    return by_key
 
 
 def _around(module: str, old: Mapping[tuple[str, int], ModuleCall], new: Mapping[tuple[str, int], ModuleCall]) -> str:

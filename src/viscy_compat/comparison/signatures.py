@@ -21,6 +21,7 @@ def signature_failures(old: Sequence[Parameter], new: Sequence[Parameter]) -> It
     known = [row for row in new if not row.kind.startswith("VAR_")]
     for place, was in enumerate(row for row in old if not row.kind.startswith("VAR_")):
         now = known[place] if place < len(known) else None
+        # the place counts as well as the name: old calls give arguments by place, old configurations by name
         if (
             now is None
             or (now.name, now.kind, now.optional) != (was.name, was.kind, was.optional)

@@ -19,9 +19,9 @@ def cases_of(architecture: Architecture, old: OldClass) -> tuple[Case, ...]:
     generation = old.generation
     cases = list(generation.cases or architecture.cases)
     if not generation.cases and not architecture.install:
-        for published in architecture.publications:
-            shape = architecture.input_shape(complete(architecture, published.config))
-            cases.append(Case(published.nickname.lower().replace(" ", "-"), published.config, shape))
+        for publication in architecture.publications:
+            shape = architecture.input_shape(complete(architecture, publication.config))
+            cases.append(Case(publication.nickname.lower().replace(" ", "-"), publication.config, shape))
         rows = [
             row
             for row in architecture.accepted_differences

@@ -141,9 +141,9 @@ def resolve(architectures: Iterable[Architecture], wanted: Wanted) -> dict[str, 
         version = wanted.wheel or newest_with_source(architecture).releases[-1].wheel
         tree = trees[version] = trees.get(version) or from_wheel(version)
         old = found[architecture.name] = _class_in(architecture, tree)
-        released = {release.wheel for generation in architecture.generations for release in generation.releases}
+        wheels = {release.wheel for generation in architecture.generations for release in generation.releases}
         # a release never changes: other files than those recorded for its version are damage, or somebody's doing
-        if old.revision in released and not old.proven:
+        if old.revision in wheels and not old.proven:
             message = f"{old.title} does not hold the recorded files of {architecture.name}, and no others"
             message += f" ({list_few(old.strange)})"
             raise SourceUnavailable(message, fix="remove it from the cache and run again", code="VC606")

@@ -140,12 +140,10 @@ class OldTree:
                 found = list(_imports(path, paths[path]))
                 names.update(found)
                 wanted.extend(map(self._path, found))
-        unread = tuple(path for path in self.unread if _module_at(path) in names and not self._stands_behind(path))
+        # byte code beside its source is not looked at: Python takes the source, and only a `__pycache__` comes before it
+        behind = {path for path in self.unread if path.endswith(".pyc") and path[:-1] in self.contents}
+        unread = tuple(path for path in self.unread if path not in behind and _module_at(path) in names)
         return OldSource(paths, {path: self.blobs[path] for path in sorted(paths)}, unread)
-
-    def _stands_behind(self, path: str) -> bool:
-        """Whether Python takes the source beside byte code instead; only a ``__pycache__`` may come before it."""
-        return path.endswith(".pyc") and path[:-1] in self.contents
 
     def _path(self, module: str, *, required: bool = False) -> str:
         stem = module.replace(".", "/")

@@ -153,18 +153,17 @@ def _comparison(rows: Mapping[str, Any], names: Sequence[str], labels: Sequence[
             raise UsageError(
                 f"{printable(name)} holds NaN or infinity", where=path, fix="save outputs that are numbers"
             )
-    outputs = {name: [_products(piece, len(labels)) for piece in rows[name]["pieces"]] for name in names}
+    outputs: dict[str, list[Products]] = {name: [] for name in names}
+    for name in names:
+        for piece in rows[name]["pieces"]:
+            matrix = [[float(number) for number in row] for row in piece]
+            if len(matrix) != len(labels) or any(len(row) != len(labels) for row in matrix):
+                raise ValueError
+            # outputs that are no numbers are as far away as can be; not infinitely far, since inf - inf is NaN
+            outputs[name].append([[number if isfinite(number) else 1e300 for number in row] for row in matrix])
     return Comparison(
         differences=Discrepancies(tuple(labels[1:]), outputs),
         equal={name: bool(rows[name]["equal"]) for name in names},
         largest={name: float(rows[name]["largest"]) for name in names},
         scale={name: float(rows[name]["scale"]) for name in names},
     )
-
-
-def _products(piece: Any, size: int) -> Products:
-    matrix = [[float(number) for number in row] for row in piece]
-    if len(matrix) != size or any(len(row) != size for row in matrix):
-        raise ValueError
-    # outputs that are no numbers are as far away as can be; not infinitely far, since inf - inf is NaN
-    return [[number if isfinite(number) else 1e300 for number in row] for row in matrix]

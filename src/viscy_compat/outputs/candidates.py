@@ -102,8 +102,8 @@ def _possible(
         except Unbuildable:
             continue
         outcome = architecture.outcome(combination, input_shape)
-        given = all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())
-        if has_layout and outcome.runs and given:
+        agrees = all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())
+        if has_layout and outcome.runs and agrees:
             possible.append(combination)
     return possible
 

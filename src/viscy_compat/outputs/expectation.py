@@ -83,6 +83,7 @@ class Expectation:
 
     def settles(self, chosen: FilePlan) -> bool:
         """Say whether a candidate plan gives the expected outputs, in whatever precision explains them."""
+        # by what a plan says: the search comes back to one that it has asked about, and each answer costs forward passes
         identity = plan_id(chosen.plan)
         if identity not in self._settled:
             self._settled[identity] = self._inquiry(chosen, self._weights(chosen)).holds()
@@ -148,10 +149,12 @@ def remap_expecting(request: RemapRequest, wish: Wish, expectation: Expectation)
         Where the outputs are not those of the model, and whatever `viscy_compat.rewrite.remapping.fulfil` raises.
     """
     chosen = choose(request, trial=expectation.settles)
+    # nothing to hold the outputs against: the refusal is that of an ordinary remap
     if isinstance(chosen, NoPlan):
         return fulfil(request, wish)
     agreement = expectation.judge(chosen)
     refuse(agreement)
+    # a plan file, or a file to be alike, says itself what the configuration is
     known = request if request.plan or request.against else _with_settled(request, agreement)
     result = fulfil(known, wish, prover=expectation, trial=expectation.settles)
     return result._replace(expect=agreement, findings=(*result.findings, *findings_about(agreement)))
@@ -171,6 +174,7 @@ def check_expecting(result: CheckResult, request: RemapRequest, expectation: Exp
         finding = Finding(error.code or "VC350", error.message, fix=error.fix)
         return result._replace(expect=refused, findings=(*result.findings, finding))
     if agreement.settled:
+        # judged anew with what the outputs settle: findings about what the weights leave open would be stale
         known = _with_settled(request, agreement)
         found = diagnose(
             request.path,

@@ -231,10 +231,16 @@ class Verification:
         """Compare class by class on one pair of workers, or several classes at once on several pairs."""
         # a job is a process, and a pair of workers is two of them
         pairs = 1 if setup.pair else min(max(1, setup.jobs // 2), len(self.chosen))
+
+        def judge_share(number: int) -> None:
+            with sides(setup, self.package) as both:
+                for architecture in self.chosen[number::pairs]:
+                    self._found[architecture.name] = self.judge(both, architecture)
+
         is_whole = False
         with ThreadPoolExecutor(pairs) as pool:
             try:
-                for share in [pool.submit(self._share, setup, self.chosen[k::pairs]) for k in range(pairs)]:
+                for share in [pool.submit(judge_share, number) for number in range(pairs)]:
                     share.result()
                 is_whole = True
             finally:
@@ -242,11 +248,6 @@ class Verification:
                 if not is_whole:
                     setup.crew.end()
         return self.known
-
-    def _share(self, setup: Setup, share: Sequence[Architecture]) -> None:
-        with sides(setup, self.package) as both:
-            for architecture in share:
-                self._found[architecture.name] = self.judge(both, architecture)
 
     def judge(self, both: Sides, architecture: Architecture) -> ClassResult:
         """Compare one class on two workers."""

@@ -99,6 +99,7 @@ def package_of(target: str, candidate: str | None = None) -> Candidate:
     if not colon or not all(part.isidentifier() for part in parts):
         fix = "for example --class torchvision.models:ResNet"
         raise UsageError(f"{printable(target)!r} is no class", where="--class", fix=fix)
+    # a name, not a folder: the package that is installed
     if candidate in (None, parts[0]):
         return Candidate(parts[0])
     folder = os.path.abspath(candidate or "")
@@ -120,6 +121,7 @@ def read_cases(path: str | os.PathLike[str]) -> tuple[tuple[Case, Mapping[str, A
         found = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"cannot be read ({printable(str(error))})", where=where) from error
+    # a record without a case would be held by every candidate
     if not found:
         raise UsageError("has no case", where=where, fix="write a table for each: [small] with config and input")
     return tuple(_case_of_row(name, row, f"{where}: {name}") for name, row in found.items())
@@ -289,5 +291,6 @@ def _near(old: Sequence[float], new: Sequence[float]) -> bool:
     """Whether numbers are those recorded: root mean square and elements of each tensor, within the tolerance of it."""
     if len(old) != len(new):
         return False
+    # of the largest: an element near zero may be off by more than its own size
     scale = max((abs(value) for value in old), default=0.0)
     return all(abs(was - now) <= TOLERANCE * scale for was, now in zip(old, new, strict=True))

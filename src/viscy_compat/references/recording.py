@@ -160,6 +160,7 @@ def record(
     tell = progress or (lambda line: None)
     chosen = [find(name) for name in (classes or migrated_names())]
     _refuse_early(chosen, generation, root, check=check)
+    # one worker for both: whose code it runs is told by the source that it is given, and a candidate needs no second one
     with Worker("old", python=candidate_python if candidate else legacy_python, cache=1, limits=limits) as worker:
         if candidate and generation:
             frozen = Frozen(worker, read_candidate(candidate))
@@ -214,7 +215,7 @@ def keep(draft: Draft, root: Path, *, check: bool, tell: Progress) -> ReferenceR
         return None
     text, path = records.write(reference), root / reference.path
     before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    # what is the same keeps its date
+    # what is the same keeps its date: git and make look at that first
     if text != before and not check:
         try:
             records.store(reference, root)
@@ -238,6 +239,7 @@ def _with_unreached(draft: Draft, root: Path) -> Reference:
     if not draft.left_out or not (root / reference.path).is_file():
         return reference
     before = records.read(reference.name, reference.generation, root=root)
+    # without a clone only wheels are within reach: what a clone gave earlier must not be lost by recording again
     older = [case for case in before.cases if case.release in draft.left_out]
     sources = {name: before.sources[name] for name in draft.left_out if name in before.sources}
     signatures = {name: before.signatures[name] for name in draft.left_out if name in before.signatures}
@@ -258,6 +260,7 @@ class Recorder:
 
     def draft(self, architecture: Architecture, generation: Generation) -> Draft:
         """Run every case of one generation, under each of its releases."""
+        # every release of a generation, although they have one layout: constants and defaults may differ
         olds = [(release, self._old(generation, release)) for release in generation.releases]
         there = {_label(release): old for release, old in olds if old}
         cases: list[RecordedCase] = []
@@ -345,6 +348,7 @@ class Frozen:
 def package_blobs(file: str, package: str) -> dict[str, str]:
     """Return the git blob ids of all files of the package that a class's file lies in."""
     name = package.partition(".")[0]
+    # the innermost folder of that name: a clone may be called like the package in it
     top = next((folder for folder in Path(file).parents if folder.name == name), None)
     if top is None:
         message = f"{printable(file)} lies in no folder {name}, so its files cannot be recorded"

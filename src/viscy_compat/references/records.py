@@ -63,6 +63,10 @@ class RecordedRefusal:
     stage: str
     type: str
 
+    def to_row(self) -> dict[str, Any]:
+        """Return it as a reference has it, of a case or of a pass."""
+        return {"refusal": [self.stage, self.type]}
+
 
 @dataclass(frozen=True)
 class RecordedPass:
@@ -72,6 +76,11 @@ class RecordedPass:
     outputs: tuple[TensorRecord, ...]
     generator: str
     buffers: str
+
+    def to_row(self) -> dict[str, Any]:
+        """Return it as a reference has it."""
+        outputs = [_tensor_row(row) for row in self.outputs]
+        return {"type": self.type, "generator": self.generator, "buffers": self.buffers, "outputs": outputs}
 
 
 @dataclass(frozen=True)
@@ -272,12 +281,12 @@ def _case_row(case: RecordedCase, blocks: dict[str, list[Any]]) -> dict[str, Any
         "input": list(case.input),
     }
     if case.refusal:
-        return {**facts, "refusal": [case.refusal.stage, case.refusal.type]}
+        return {**facts, **case.refusal.to_row()}
     ids = []
     for rows in _runs(case.weights):
         ids.append(short(hashlib.sha256(json.dumps(rows).encode()).hexdigest()))
         blocks.setdefault(ids[-1], rows)
-    passes = {mode: _outcome_row(outcome) for mode, outcome in case.passes.items()}
+    passes = {mode: outcome.to_row() for mode, outcome in case.passes.items()}
     modules = [[row.module, row.type, list(row.given), list(row.returned)] for row in case.modules]
     more = {"modules": modules} if modules else {}
     return {**facts, "weights": ids, "generator": case.generator, "passes": passes, **more}
@@ -287,13 +296,6 @@ def _runs(rows: Iterable[TensorRecord]) -> Iterator[list[Any]]:
     """Cut the weights into runs of one part of the model; parts that many cases share are written once."""
     for _, run in groupby(rows, lambda row: row.name.split(".")[:2]):
         yield [_tensor_row(row) for row in run]
-
-
-def _outcome_row(outcome: RecordedPass | RecordedRefusal) -> Any:
-    if isinstance(outcome, RecordedRefusal):
-        return {"refusal": [outcome.stage, outcome.type]}
-    outputs = [_tensor_row(row) for row in outcome.outputs]
-    return {"type": outcome.type, "generator": outcome.generator, "buffers": outcome.buffers, "outputs": outputs}
 
 
 def _tensor_row(row: TensorRecord) -> list[Any]:
@@ -348,6 +350,12 @@ def _reference(document: Mapping[str, Any]) -> Reference:
 
 def _recorded_case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecord]]) -> RecordedCase:
     refusal = RecordedRefusal(*row["refusal"]) if "refusal" in row else None
+    passes: dict[str, RecordedPass | RecordedRefusal] = {}
+    for mode, ran in row.get("passes", {}).items():
+        if "refusal" in ran:
+            passes[mode] = RecordedRefusal(*ran["refusal"])
+        else:
+            passes[mode] = RecordedPass(ran["type"], tuple(map(_row, ran["outputs"])), ran["generator"], ran["buffers"])
     return RecordedCase(
         name=row["name"],
         release=row["release"],
@@ -357,16 +365,9 @@ def _recorded_case(row: Mapping[str, Any], blocks: Mapping[str, list[TensorRecor
         refusal=refusal,
         weights=tuple(tensor for name in row.get("weights", ()) for tensor in blocks[name]),
         generator=row.get("generator", ""),
-        passes={mode: _recorded_pass(outcome) for mode, outcome in row.get("passes", {}).items()},
+        passes=passes,
         modules=tuple(ModuleNumbers(name, kind, tuple(a), tuple(b)) for name, kind, a, b in row.get("modules", ())),
     )
-
-
-def _recorded_pass(row: Mapping[str, Any]) -> RecordedPass | RecordedRefusal:
-    if "refusal" in row:
-        return RecordedRefusal(*row["refusal"])
-    outputs = tuple(_row(output) for output in row["outputs"])
-    return RecordedPass(row["type"], outputs, row["generator"], row["buffers"])
 
 
 def _row(fields: list[Any]) -> TensorRecord:

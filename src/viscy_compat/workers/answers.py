@@ -187,7 +187,9 @@ def read_answer(json: Mapping[str, Any], side: str, run: Run) -> WorkerAnswer:
         Where the answer leaves out what was asked for, or is not shaped as it must be.
     """
     with _Shaped(side):
+        # on the device "meta" shapes are followed, and no number is computed that could be digested
         answer = _answer(json, computed=run.options.get("device") != "meta")
+        # a model that was not built, or not loaded, has nothing more to say
         if not answer.error:
             _whole(answer, json, run)
         return answer
@@ -243,6 +245,7 @@ def _whole(answer: WorkerAnswer, json: Mapping[str, Any], run: Run) -> None:
         raise _Misshapen(f"{len(initial.digests)} initial weights of {len(answer.layout)} tensors")
     if initial and run.options.get("samples") and len(initial.samples) != len(initial.digests):
         raise _Misshapen("without samples")
+    # one for each place along each axis behind the channels
     if answer.slopes and [*map(len, answer.slopes)] != [*run.input[2:]]:
         raise _Misshapen("slopes of another input")
     if initial and run.options.get("norms") and len(initial.norms) != len(initial.digests):
@@ -264,6 +267,7 @@ def _answer(json: Mapping[str, Any], *, computed: bool) -> WorkerAnswer:
 
 def _layout(rows: Any) -> Layout:
     layout = {_safe_text(name): TensorSpec(_shape(shape), _safe_text(dtype)) for name, shape, dtype in _list(rows)}
+    # a dictionary keeps the last of them, and the first would go uncompared
     if len(layout) != len(rows):
         raise _Misshapen("two tensors of one name")
     return layout

@@ -70,6 +70,7 @@ class Candidate:
             raise WorkerFailed(message, where="--candidate", fix="name a folder or an installed package", code="VC604")
         if found.error:
             raise import_failure(found.error, self._place(worker))
+        # an installed package of that name, or one that a .pth names, may have come first; links are looked through
         if self.folder and not os.path.realpath(found.file).startswith(os.path.realpath(self.folder) + os.sep):
             message = f"asked for {self.title}, but {printable(found.file)} was imported"
             raise WorkerFailed(message, where="--candidate", code="VC604")
@@ -121,6 +122,7 @@ def read_candidate(asked: str = PACKAGE) -> Candidate:
     >>> read_candidate("viscy_models").folder
     ''
     """
+    # a folder before a name: one that is called like a package is what lies here
     if _holds_package(asked):
         return Candidate(PACKAGE, os.path.abspath(asked))
     near = _near(asked)

@@ -79,6 +79,7 @@ class Sides:
             The old class cannot be imported.
         """
         name = source_name(architecture, old)
+        # the files of a class are sent once, however many cases it has
         if name not in self._named:
             root = old.generation.module.partition(".")[0]
             self._old.source(name, root=root, files=old.source.files, pretrained=False)

@@ -181,7 +181,16 @@ class Worker:
     def conditions(self) -> Conditions:
         """The conditions under which it computes; waits for the import of the stack."""
         if self._conditions is None:
-            self._conditions = self._read_conditions(self._next(self.limits.start))
+            answer = self._next(self.limits.start)
+            try:
+                texts = {name: _word(answer[name]) for name in ("python", "torch", "timm", "monai", "cpu")}
+                isolation, threads = answer["isolation"], answer["threads"]
+                if not isinstance(isolation, list) or type(threads) is not int:
+                    raise TypeError
+                layers = (*map(_word, isolation), *_ABOUT_IT)
+            except (KeyError, TypeError, ValueError) as error:
+                raise self._failure("did not say under what conditions it computes") from error
+            self._conditions = Conditions(**texts, threads=threads, isolation=layers)
         return self._conditions
 
     def source(
@@ -229,16 +238,6 @@ class Worker:
         _end(self._process)
         self._pipes.close()
         shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _read_conditions(self, answer: Mapping[str, Any]) -> Conditions:
-        try:
-            texts = {name: _word(answer[name]) for name in ("python", "torch", "timm", "monai", "cpu")}
-            isolation, threads = answer["isolation"], answer["threads"]
-            if not isinstance(isolation, list) or type(threads) is not int:
-                raise TypeError
-            return Conditions(**texts, threads=threads, isolation=(*map(_word, isolation), *_ABOUT_IT))
-        except (KeyError, TypeError, ValueError) as error:
-            raise self._failure("did not say under what conditions it computes") from error
 
     def _launch(self) -> subprocess.Popen[bytes]:
         pipe = subprocess.PIPE
