@@ -56,6 +56,7 @@ def test_our_strict_reader_agrees_and_every_entry_is_aligned(tmp_path: Path) -> 
 def test_more_than_4_gib_in_an_entry_and_before_one(tmp_path: Path) -> None:
     size = (1 << 32) + 12_345
     output = Output(str(tmp_path / "large.zip"), "refuse", ())
+    output.begin()
     writer = ZipWriter(output)
     writer.reserve("archive/data/0", size, crc=0)  # room that nobody fills is a hole, which costs nothing
     output.write_at(writer.reserve("archive/data/1", 5, crc=zlib.crc32(b"after")), b"after")
