@@ -119,9 +119,9 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
     if head[4:8] == b"ftyp":
         return _foreign_file(path, "a video", "give a checkpoint file")
     if head[:1] == b"\x08" and (b"onnx" in text or b"pytorch" in text or b"\x12" in head[2:3]):
-        return _foreign_file(
-            path, "an ONNX model", "it holds no state dict: give the checkpoint that it was exported from"
-        )
+        # torch.onnx.export multiplies a batch norm into the kernel before it, which keeps its name
+        fix = "it holds no state dict, and a kernel in it may have other numbers: give the checkpoint that was exported"
+        return _foreign_file(path, "an ONNX model", fix)
     if not head.strip(b"\0"):
         return _foreign_file(
             path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
@@ -203,8 +203,7 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     """
     last = {name.rpartition("/")[2] for name in names}
     if "constants.pkl" in last:
-        fix = "it is a program with weights: load it with torch.jit.load where you trust it, and save its state_dict()"
-        return _foreign_file(path, "a TorchScript archive", fix)
+        return _torchscript(path, names)
     if len(pickles) > 1 or (pickles and len({name.partition("/")[0] for name in names}) > 1):
         return UnreadableCheckpoint(
             "the archive has several roots, and readers differ in which one they take",
@@ -213,9 +212,8 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
             code="VC415",
         )
     if "archive_format" in last or any(name.endswith(".json") and "/models/" in name for name in names):
-        return _foreign_file(
-            path, "a torch.export archive", "it holds no state dict: give the checkpoint it was exported from"
-        )
+        fix = "where you trust it, torch.export.load(FILE).state_dict has the names of the class: save that"
+        return _foreign_file(path, "a torch.export archive", f"{fix} with torch.save")
     if "config.json" in last and "model.weights.h5" in last:
         return _foreign_file(path, "a Keras model", "no VisCy model was saved like this: give the original checkpoint")
     if names and all(name.endswith(".npy") for name in names):
@@ -227,6 +225,17 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     return _foreign_file(
         path, "a zip archive without a checkpoint in it", "unpack it first; torch.save writes 'data.pkl'"
     )
+
+
+def _torchscript(path: str, names: list[str]) -> UnreadableCheckpoint:
+    """Say whether a state dict is left in a program: ``torch.jit.freeze`` moves each weight into the constants."""
+    has_weights = any("/data/" in name for name in names)
+    if not has_weights and any("/constants/" in name for name in names):
+        fix = "no state dict is left in it, its weights are constants: give the checkpoint that it was made from"
+        return _foreign_file(path, "a frozen TorchScript archive", fix)
+    load = "it is a program with weights: load it with torch.jit.load where you trust it, and save its state_dict()"
+    buffers = "without the buffers that the class makes with persistent=False, which a program keeps"
+    return _foreign_file(path, "a TorchScript archive", f"{load} {buffers}")
 
 
 def _foreign_file(path: str, what: str, fix: str) -> UnreadableCheckpoint:

@@ -1,0 +1,64 @@
+"""What is said of programs that hold weights: whether, and how, a state dict can be had from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.assembly import Record, archive, pickled
+from viscy_compat.checkpoint import open_checkpoint
+from viscy_compat.errors import UnreadableCheckpoint
+
+PROGRAM = [Record("m/data.pkl", pickled(b"N")), Record("m/constants.pkl", b""), Record("m/code/a.py", b"")]
+
+
+def said(path: Path) -> str:
+    with pytest.raises(UnreadableCheckpoint) as caught:
+        open_checkpoint(str(path))
+    assert caught.value.code == "VC406"
+    return f"{caught.value.message}; {caught.value.fix}"
+
+
+@pytest.mark.parametrize(
+    ("records", "opening", "advice"),
+    [
+        (["m/data/0"], "this is a TorchScript archive", "save its state_dict() without the buffers"),
+        (["m/data/0", "m/constants/0"], "this is a TorchScript archive", "save its state_dict() without the buffers"),
+        (["m/constants/0"], "this is a frozen TorchScript archive", "no state dict is left in it"),
+    ],
+)
+def test_a_frozen_program_is_told_from_one_with_a_state_dict(
+    tmp_path: Path, records: list[str], opening: str, advice: str
+) -> None:
+    path = tmp_path / "a.pt"
+    path.write_bytes(archive([*PROGRAM, *(Record(name, bytes(4)) for name in records)]))
+    message = said(path)
+    assert message.startswith(opening), message
+    assert advice in message, message
+
+
+@pytest.mark.torch
+def test_programs_that_torch_writes_hold_what_is_said_of_them(tmp_path: Path) -> None:
+    import torch
+    from torch import nn
+
+    class Model(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(1, 1, 1)
+            self.register_buffer("scale", torch.ones(1), persistent=False)
+
+        def forward(self, x: Any) -> Any:
+            return self.conv(x) * self.scale
+
+    model = Model().eval()
+    program = torch.jit.trace(model, torch.ones(1, 1, 2, 2))
+    program.save(tmp_path / "whole.pt")
+    torch.jit.freeze(program).save(tmp_path / "frozen.pt")
+    messages = {name: said(tmp_path / name) for name in ("whole.pt", "frozen.pt")}
+    assert messages["whole.pt"].startswith("this is a TorchScript archive"), messages
+    assert messages["frozen.pt"].startswith("this is a frozen TorchScript archive"), messages
+    assert torch.jit.load(tmp_path / "whole.pt").state_dict().keys() - model.state_dict().keys() == {"scale"}
+    assert not torch.jit.load(tmp_path / "frozen.pt").state_dict()
