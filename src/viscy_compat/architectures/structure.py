@@ -63,6 +63,8 @@ def alike(architecture: Architecture, layout: Layout) -> list[Alike]:
     for one in _with_this_bag(architecture, bag_of(layout.values())):
         if all(one.layout != other.layout for other in found):
             found.append(one)
+    if len(found) < 2:
+        return found
     # the tree first: a file can be sorted, but nobody moves a layer to another module by chance; then the order of shapes
     tree = _skeleton(layout)
     found = [one for one in found if _skeleton(one.layout) == tree] or found
