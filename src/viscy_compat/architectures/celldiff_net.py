@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import cached_property
-from viscy_compat.architectures.architecture import Generation, Publication, freeze
+from viscy_compat.architectures.architecture import Publication
 from viscy_compat.architectures.volume_unet import (
     DYNACELL_MARKERS,
     INSTALL,
@@ -11,8 +10,6 @@ from viscy_compat.architectures.volume_unet import (
     VIT_ANCHORS,
     VIT_AXES,
     VitUnet,
-    layout_before,
-    to_today,
     vit_arguments,
     vit_cases,
 )
@@ -44,16 +41,6 @@ class CELLDiffNet(VitUnet):
         for marker in DYNACELL_MARKERS
     )
     map_axes = VIT_AXES
-
-    @cached_property
-    def generations(self) -> tuple[Generation, ...]:
-        """The state of a branch for three days, whose levels had other names, and the one of every release."""
-        first = freeze("v0.5a", self)._replace(
-            written_by="development versions from 2026-03-27 (ff9910cc) to 2026-03-30",
-            layout=lambda config: layout_before(self, config),
-            to_today=to_today,
-        )
-        return first, freeze("v0.5", self)._replace(written_by="upstream's viscy-models from v0.5.0a1 on")
 
     def companions(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return the shapes of the condition, which has one channel, and of the timesteps."""

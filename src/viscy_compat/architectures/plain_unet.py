@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Iterator, Sequence
-from viscy_compat.architectures.architecture import Architecture, Choice, Config, Domain, Integers, TupleOf
+from viscy_compat.annotations import Any, Iterator, Mapping, Sequence, cached_property
+from viscy_compat.architectures.architecture import (
+    Architecture,
+    Choice,
+    Config,
+    Domain,
+    Generation,
+    Integers,
+    TupleOf,
+    last_release,
+)
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
 from viscy_compat.architectures.vocabulary import Entries, batch_norm, convolution
 from viscy_compat.errors import Unbuildable
@@ -29,6 +38,24 @@ class PlainUnet(Architecture):
     outputs = ("output",)
     kernel_argument: str
     """The argument that has the kernel in height and width."""
+    old_module: str
+    """Where the old class was."""
+    old_files: Mapping[str, str]
+    """The files of the old class, with their git blob ids."""
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """One state, the same in all releases."""
+        return (
+            Generation(
+                name="v0.1",
+                module=self.old_module,
+                qualname=self.name,
+                written_by="v0.1.0a0 to v0.4.1",
+                releases=(last_release(self.arguments, self.old_files, old_config=with_listed_filters),),
+                layout=self.layout,
+            ),
+        )
 
     def check(self, config: Config) -> tuple[int, int]:
         """Refuse what has no levels, not a width for each, or an even kernel; return the kernel.

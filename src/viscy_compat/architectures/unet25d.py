@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 
-from viscy_compat.annotations import Any, Iterator, cached_property
+from viscy_compat.annotations import Any, Iterator
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
@@ -14,10 +14,8 @@ from viscy_compat.architectures.architecture import (
     Choice,
     Config,
     Floats,
-    Generation,
     Integers,
     as_settled,
-    last_release,
 )
 from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.plain_unet import (
@@ -33,7 +31,6 @@ from viscy_compat.architectures.plain_unet import (
     has_even_side,
     has_no_levels,
     level_widths,
-    with_listed_filters,
 )
 from viscy_compat.architectures.vocabulary import Entries, convolution
 from viscy_compat.errors import Unbuildable
@@ -69,12 +66,22 @@ def _depths(config: Config, stated: Config) -> Iterator[Config]:
         yield {"in_stack_depth": depth + fewer, "out_stack_depth": depth}
 
 
+_OLD_FILES = {
+    # the id of an empty file
+    "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "viscy/unet/networks/Unet25D.py": "8a34042d75d9978fcc848d44e7a4b4f068f74b31",
+    "viscy/unet/networks/layers/ConvBlock3D.py": "893c612efee8aae92c70c353bc274f522de81478",
+}
+
+
 class Unet25d(PlainUnet):
     """Everything that is known about Unet25d."""
 
     name = "Unet25d"
     target = "viscy_models.unet.Unet25d"
     kernel_argument = "xy_kernel_size"
+    old_module = "viscy.unet.networks.Unet25D"
+    old_files = _OLD_FILES
     arguments = (
         Argument("in_channels", 1, Integers(1, 3)),
         Argument("out_channels", 1, Integers(1, 3)),
@@ -147,26 +154,6 @@ class Unet25d(PlainUnet):
         "terminal_block.Conv3d_0.bias",
         "terminal_block.batch_norm_0.weight",
     )
-
-    @cached_property
-    def generations(self) -> tuple[Generation, ...]:
-        """One state, the same in all releases."""
-        # the first is the id of an empty file
-        sources = {
-            "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-            "viscy/unet/networks/Unet25D.py": "8a34042d75d9978fcc848d44e7a4b4f068f74b31",
-            "viscy/unet/networks/layers/ConvBlock3D.py": "893c612efee8aae92c70c353bc274f522de81478",
-        }
-        return (
-            Generation(
-                name="v0.1",
-                module="viscy.unet.networks.Unet25D",
-                qualname="Unet25d",
-                written_by="v0.1.0a0 to v0.4.1",
-                releases=(last_release(self.arguments, sources, old_config=with_listed_filters),),
-                layout=self.layout,
-            ),
-        )
 
     def footprint(self, config: Config) -> Unet25dFootprint:
         """Return what the layout shows; raises `Unbuildable` for what the constructor refuses."""

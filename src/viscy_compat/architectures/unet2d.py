@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise, product
 
-from viscy_compat.annotations import Any, Iterator, cached_property
+from viscy_compat.annotations import Any, Iterator
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     AcceptedDifference,
@@ -14,9 +14,7 @@ from viscy_compat.architectures.architecture import (
     Config,
     Defect,
     Floats,
-    Generation,
     Integers,
-    last_release,
 )
 from viscy_compat.architectures.bags import Bag, count_of_rank, of_rank
 from viscy_compat.architectures.plain_unet import (
@@ -32,7 +30,6 @@ from viscy_compat.architectures.plain_unet import (
     has_even_side,
     has_no_levels,
     level_widths,
-    with_listed_filters,
 )
 from viscy_compat.architectures.vocabulary import Entries
 from viscy_compat.layout import Layout
@@ -49,12 +46,22 @@ class Unet2dFootprint(NamedTuple):
     layers: int
 
 
+_OLD_FILES = {
+    # the id of an empty file
+    "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
+    "viscy/unet/networks/Unet2D.py": "0edd95362f9e570ef1483efe487da42a613fb37c",
+    "viscy/unet/networks/layers/ConvBlock2D.py": "114777a798977a953bac8bd50732a9e38b18c32e",
+}
+
+
 class Unet2d(PlainUnet):
     """Everything that is known about Unet2d."""
 
     name = "Unet2d"
     target = "viscy_models.unet.Unet2d"
     kernel_argument = "kernel_size"
+    old_module = "viscy.unet.networks.Unet2D"
+    old_files = _OLD_FILES
     arguments = (
         Argument("in_channels", 1, Integers(1, 3)),
         Argument("out_channels", 1, Integers(1, 3)),
@@ -110,26 +117,6 @@ class Unet2d(PlainUnet):
         "bottom_transition_block.Conv2d_0.bias",
         "terminal_block.Conv2d_0.bias",
     )
-
-    @cached_property
-    def generations(self) -> tuple[Generation, ...]:
-        """One state, the same in all releases."""
-        # the first is the id of an empty file
-        sources = {
-            "viscy/unet/networks/layers/__init__.py": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391",
-            "viscy/unet/networks/Unet2D.py": "0edd95362f9e570ef1483efe487da42a613fb37c",
-            "viscy/unet/networks/layers/ConvBlock2D.py": "114777a798977a953bac8bd50732a9e38b18c32e",
-        }
-        return (
-            Generation(
-                name="v0.1",
-                module="viscy.unet.networks.Unet2D",
-                qualname="Unet2d",
-                written_by="v0.1.0a0 to v0.4.1",
-                releases=(last_release(self.arguments, sources, old_config=with_listed_filters),),
-                layout=self.layout,
-            ),
-        )
 
     def footprint(self, config: Config) -> Unet2dFootprint:
         """Return what the layout shows; raises `Unbuildable` for what the constructor refuses."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import cached_property
-from viscy_compat.architectures.architecture import Argument, Case, Generation, Integers, freeze
+from viscy_compat.architectures.architecture import Argument, Case, Integers
 from viscy_compat.architectures.volume_unet import (
     INSTALL,
     VIT_AMBIGUITIES,
     VIT_ANCHORS,
     VIT_AXES,
     VitUnet,
-    layout_before,
-    to_today,
     vit_arguments,
     vit_cases,
 )
@@ -29,16 +26,6 @@ class UNetViT3D(VitUnet):
     ambiguities = VIT_AMBIGUITIES
     anchors = VIT_ANCHORS
     map_axes = VIT_AXES
-
-    @cached_property
-    def generations(self) -> tuple[Generation, ...]:
-        """The state of a branch for three days, whose levels had other names, and the one of every release."""
-        first = freeze("v0.5a", self)._replace(
-            written_by="development versions from 2026-03-27 (ff9910cc) to 2026-03-30",
-            layout=lambda config: layout_before(self, config),
-            to_today=to_today,
-        )
-        return first, freeze("v0.5", self)._replace(written_by="upstream's viscy-models from v0.5.0a1 on")
 
 
 ARCHITECTURE = UNetViT3D()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise, product
 from math import prod
 
-from viscy_compat.annotations import Any, Iterator, Sequence
+from viscy_compat.annotations import Any, Iterator, Sequence, cached_property
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
 from viscy_compat.architectures.architecture import (
     Ambiguity,
@@ -20,10 +20,12 @@ from viscy_compat.architectures.architecture import (
     Choice,
     Config,
     Floats,
+    Generation,
     Integers,
     Repeated,
     TupleOf,
     as_settled,
+    freeze,
     name_after,
 )
 from viscy_compat.architectures.bags import Bag, Shape, TooManyWays, of_rank
@@ -173,6 +175,16 @@ class VitUnet(Architecture):
     lists = ("input_spatial_size", "dims", "num_res_block")
     timesteps: bool
     """Whether forward takes a condition and timesteps too."""
+
+    @cached_property
+    def generations(self) -> tuple[Generation, ...]:
+        """The state of a branch for three days, whose levels had other names, and the one of every release."""
+        first = freeze("v0.5a", self)._replace(
+            written_by="development versions from 2026-03-27 (ff9910cc) to 2026-03-30",
+            layout=lambda config: layout_before(self, config),
+            to_today=to_today,
+        )
+        return first, freeze("v0.5", self)._replace(written_by="upstream's viscy-models from v0.5.0a1 on")
 
     def levels(self, config: Config) -> Levels:
         """Return the convolutional part of a configuration."""

@@ -197,7 +197,7 @@ def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[Gl
     if classes:
         yield Finding("VC431", f"loading this file the ordinary way would import {_list_some(classes)}", classes)
     yield from unreadable_findings(entries.unreadable)
-    # a checksum of the pickle vouches for strides and offsets; of folders every part is an archive with one
+    # a checksum of the pickle vouches for strides and offsets
     if not file.checked and not file.path:
         yield from _gap_findings(entries.tensors)
     if file.trailing:
