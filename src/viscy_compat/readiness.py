@@ -54,7 +54,7 @@ PARTS: Mapping[str, tuple[str, ...]] = {
 IMPORT_NAMES = {"pyyaml": "yaml", "gitpython": "git"}
 """Import names that are not that of the distribution with underscores."""
 
-_SECONDS = 120.0
+_SECONDS = 300.0
 """For all imports together: torch, timm and MONAI take seven on a quick disc, and ten times that on a cold one."""
 
 _IMPORT = """

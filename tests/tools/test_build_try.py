@@ -284,8 +284,11 @@ def test_a_file_that_changes_is_a_sentence(page: Page, small: Path) -> None:
 
 
 def test_a_run_can_be_stopped_and_the_page_goes_on(page: Page, small: Path) -> None:
+    # pressed the moment it appears, which is before any answer can be heard
+    page.browser.value("""const stop = document.getElementById('stop');
+        const press = (_, watch) => { watch.disconnect(); stop.click(); };
+        new MutationObserver(press).observe(stop, {attributeFilter: ['hidden']});""")
     page.browser.choose("#files", [small])
-    page.browser.value("document.getElementById('stop').click()")
     assert "it was stopped" in page.browser.wait("document.querySelector('.run').querySelector('.error')?.textContent")
     answer = page.choose([small])
     assert '"compatible"' in answer.json

@@ -17,8 +17,8 @@ from viscy_compat.layout import printable
 from viscy_compat.old_code.programs import run_program
 from viscy_compat.old_code.tree import LARGEST_FILE, MOST_FILES, PROJECT, OldTree
 
-_SECONDS = 180
-"""For one download: a wheel has 430 KB, and pip tries twice for ten seconds each where nothing answers."""
+_SECONDS = 300
+"""For one download: a wheel has 430 KB, and pip tries four times for twenty seconds each where nothing answers."""
 
 _DATA = re.compile(r"^[^/]+\.data/(?:purelib|platlib)/")
 """Folders of a wheel whose files pip puts into site-packages, beside those of the package itself."""
@@ -92,7 +92,7 @@ def _wheel(version: str) -> Path:
 def _pip(requirement: str, folder: str) -> None:
     """Download one wheel without its dependencies, with the index that pip is configured for."""
     options = ["--no-deps", "--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
-    patience = ["--timeout", "10", "--retries", "1"]
+    patience = ["--timeout", "20", "--retries", "3"]
     command = [sys.executable, "-m", "pip", "download", *options, *patience, "--dest", folder, requirement]
     try:
         done = run_program(command, seconds=_SECONDS)
