@@ -41,6 +41,32 @@ def test_an_unknown_flag_gets_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert capsys.readouterr().err == line
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "audit . --ledger",
+        "audit . --on",
+        "audit . --allow",
+        "check . --as",
+        "remap a.ckpt --class-path",
+        "remap a.ckpt --repo",
+        "verify --rev",
+        "verify --wheel",
+        "verify --candidate-python",
+        "verify --save-evidence",
+        "gate --waivers",
+        "gate --references",
+    ],
+)
+@pytest.mark.parametrize("is_one_word", [True, False])
+def test_an_option_of_an_unset_variable_is_refused(
+    words: str, is_one_word: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    *before, option = words.split()
+    assert main([*before, *([f"{option}="] if is_one_word else [option, ""])]) == 2
+    assert capsys.readouterr().err == f"viscy-compat: {option} names nothing; is a variable of the shell unset?\n"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:

@@ -8,7 +8,7 @@ from io import TextIOWrapper
 
 from viscy_compat.annotations import Any, import_module
 from viscy_compat.commands import COMMANDS, declare_arguments
-from viscy_compat.errors import CompatError, Interrupted
+from viscy_compat.errors import CompatError, Interrupted, UsageError
 from viscy_compat.interrupts import Interrupts
 from viscy_compat.layout import printable
 from viscy_compat.report import emit_interrupted, outputs_of, say
@@ -18,6 +18,12 @@ from viscy_compat.words import PlainWords
 _GARBAGE = 1_000_000
 """Objects that are made before Python looks for circles among them: the largest file that the limits allow has fewer, so that
 a command about one file ends before; of thousands of files each is gone with its own."""
+
+_NAMING = (
+    *("--allow", "--as", "--candidate-python", "--class-path", "--ledger", "--legacy-python", "--on", "--references"),
+    *("--repo", "--rev", "--save-evidence", "--waivers", "--wheel"),
+)
+"""Options that do without a value what nobody means who gives an empty one; others see to that themselves."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,6 +75,7 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
     """Run a command to its end, or until it is interrupted: then print what is known, and give the signal's code."""
     arguments = None
     try:
+        _refuse_empty_names(words)
         module = import_module(f"viscy_compat.commands.{command}")
         arguments = _read_words(command, module, words)
         outputs_of(arguments)
@@ -83,6 +90,13 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
             emit_interrupted(stop.report, arguments)
         say("viscy-compat: interrupted", to="stderr")
         return interrupts.exit_code
+
+
+def _refuse_empty_names(words: list[str]) -> None:
+    for place, word in enumerate(words, 1):
+        name, equals, text = word.partition("=")
+        if name in _NAMING and "" in ([text] if equals else words[place : place + 1]):
+            raise UsageError(f"{name} names nothing", fix="is a variable of the shell unset?")
 
 
 def _read_words(command: str, module: Any, words: list[str]) -> Any:

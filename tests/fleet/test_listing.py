@@ -30,6 +30,14 @@ def test_what_is_no_list_is_refused_and_its_twin_is_read(tmp_path: Path) -> None
     assert list(expand_lists(["x", f"@{tmp_path / 'list'}"])) == ["x", "a", "b"]
 
 
+def test_blank_lines_and_the_mark_of_windows_are_no_paths(tmp_path: Path) -> None:
+    (tmp_path / "list").write_bytes(b"\xef\xbb\xbfa.ckpt\r\n   \r\n\t\n\n c .ckpt \n\xef\xbb\xbfd")
+    assert list(expand_lists([f"@{tmp_path / 'list'}"])) == ["a.ckpt", " c .ckpt ", "\ufeffd"]
+    (tmp_path / "list").write_bytes("a.ckpt\n".encode("utf-16"))
+    with pytest.raises(UsageError, match="written in UTF-16"):
+        list(expand_lists([f"@{tmp_path / 'list'}"]))
+
+
 def test_an_empty_path_is_refused() -> None:
     with pytest.raises(UsageError, match="an empty path was given"):
         list(expand_lists(["a", ""]))

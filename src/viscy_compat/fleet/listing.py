@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
@@ -25,6 +26,8 @@ _MOST_LINE = 1 << 16
 def expand_lists(paths: Iterable[str]) -> Iterator[str]:
     """Yield paths, with ``-`` replaced by the lines of stdin and ``@FILE`` by those of a file; NUL may end lines too.
 
+    Lines that hold nothing but blanks are passed over, as is the mark that Windows puts in front of UTF-8.
+
     Raises
     ------
     UsageError
@@ -43,11 +46,14 @@ def expand_lists(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
-    rest = b""
+    rest, is_first = b"", True
     while block := _read_block(file, name):
-        text = rest + block
+        text = rest + (block.removeprefix(BOM_UTF8) if is_first else block)
         # no path is empty, and a terabyte of zeros would never end
         strange = "this is no list of paths" if b"\0\0" in text else ""
+        if is_first and text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            strange = "this list is written in UTF-16, as older PowerShells do; UTF-8 is read"
+        is_first = False
         *lines, rest = text.replace(b"\0", b"\n").split(b"\n")
         if len(rest) >= _MOST_LINE:
             strange = f"a line has more than {_MOST_LINE} bytes"
@@ -58,7 +64,8 @@ def _lines(file: IO[bytes], name: str) -> Iterator[str]:
 
 
 def _path_in(line: bytes) -> str:
-    return os.fsdecode(line.rstrip(b"\r"))
+    # blanks in front of a name and behind it may belong to it
+    return os.fsdecode(line.rstrip(b"\r")) if line.strip() else ""
 
 
 def _read_block(file: IO[bytes], name: str) -> bytes:
