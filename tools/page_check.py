@@ -131,6 +131,11 @@ END = """new Promise(done => {
   look();
 })"""
 
+PRINT = """(() => {
+  dispatchEvent(new Event("beforeprint"));
+  return [document.querySelectorAll("#rows tr").length, document.getElementById("unprinted").textContent];
+})()"""
+
 
 def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
     """Open a page, filter it, and return what was seen."""
@@ -144,6 +149,7 @@ def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
             "loaded": round(loaded, 3),
             "rows": tab.run("document.querySelectorAll('#rows tr').length"),
             "after_scrolling": tab.run(END.replace("PATIENCE", str(1000 * PATIENCE))),
+            "printed": tab.run(PRINT),
             "count": tab.run("document.getElementById('count').value"),
             "filtering": round(tab.run(FILTER.replace("WORDS", json.dumps(text))), 3),
             "filtered": tab.run("document.getElementById('count').value"),

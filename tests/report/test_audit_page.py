@@ -66,6 +66,10 @@ def test_ten_thousand_rows_stand_there_and_filter(page: Path) -> None:
     # only what is in view are elements, and scrolling brings more
     assert found["rows"] == 100
     assert found["after_scrolling"] > 100
+    # ten thousand rows on paper took a browser more than two minutes
+    printed, said = found["printed"]
+    assert printed == 1_000
+    assert said.startswith("The first 1,000 of 10,001 files follow, in the order of the page; 9,001 are not printed.")
     matching = [number for number in range(10_000) if f"epoch={number}".startswith("epoch=77") and number % 3 == 1]
     assert found["filtered"] == f"{len(matching)} of 10,001"
     assert f"epoch={matching[0]}.ckpt" in found["first"]
@@ -92,3 +96,9 @@ def test_the_page_asks_for_nothing_and_holds_the_summary(page: Path) -> None:
     assert "http" not in text.replace("http-equiv", "")
     assert "<td>remappable</td><td>3,333</td>" in text
     assert text.count("<script") == 2
+
+
+def test_a_short_list_is_printed_whole_and_nothing_is_said_to_be_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "audit.html"
+    path.write_text("".join(pieces(outcome(150), "html", Style())))
+    assert seen(path, 1200, "")["printed"] == [151, ""]

@@ -3,6 +3,7 @@
 const rows = JSON.parse(document.getElementById("data").textContent);
 const [KIND, FILE, CLASS, NEEDS, CODES, SIZE, MESSAGE, NEXT, FACTS] = [0, 1, 2, 3, 4, 5, 6, 7, 8];
 const PAGE = 100; // rows that are added at once when the end of the table comes into view
+const PRINTED = 1000; // rows on paper: some seventy pages, which a browser sets in seconds
 const texts = rows.map((row) => row.join("\u0000").toLowerCase());
 const byId = (id) => document.getElementById(id);
 const body = byId("rows");
@@ -84,9 +85,15 @@ byId("view").addEventListener("scroll", () => {
   const view = byId("view");
   if (view.scrollTop + 2 * view.clientHeight > view.scrollHeight) more();
 });
-// paper has no end to scroll to
+// paper has no end to scroll to, and a browser sets rows into pages slowly: what is left out is said
 addEventListener("beforeprint", () => {
-  while (shown < found.length) more();
+  while (shown < Math.min(found.length, PRINTED)) more();
+  while (shown > PRINTED) { body.lastElementChild.remove(); shown -= 1; }
+  const [all, rest] = [found.length, found.length - shown].map((count) => count.toLocaleString("en"));
+  byId("unprinted").textContent = found.length > shown
+    ? `The first ${shown.toLocaleString("en")} of ${all} files follow, in the order of the page; ${rest} are not printed. `
+      + "Find or choose fewer before printing, or have all of them with --output csv:FILE."
+    : "";
 });
 for (const button of document.querySelectorAll("[data-by]")) {
   button.addEventListener("click", () => sortBy(Number(button.dataset.by), button));

@@ -52,6 +52,7 @@ _CONTROLS: Final = """<form id="filter" role="search">
 <label>Finding <select id="code"><option value="">all</option></select></label>
 <output id="count" for="text kind class code"></output>
 </form>
+<p id="unprinted"></p>
 <div id="view" tabindex="0" aria-label="files"><table><thead><tr>
 <th scope="col"><button type="button" data-by="0">verdict</button></th>
 <th scope="col"><button type="button" data-by="1">file</button></th>
