@@ -85,9 +85,9 @@ def built_map(config: Config) -> tuple[int, int]:
 def decoder_widths(config: Config) -> tuple[int, ...]:
     """Return the widths of the decoder's maps: halved from stage to stage, then what the head needs."""
     first = BACKBONES_2D[config["backbone"]].last
-    halved = (first // 2 ** (stage + 1) for stage in range(config["decoder_stages"] - 1))
+    halves = (first // 2 ** (stage + 1) for stage in range(config["decoder_stages"] - 1))
     depth = config["out_stack_depth"] + 2
-    return (first, *halved, depth * config["in_channels"] * 4 * config["head_expansion_ratio"])
+    return (first, *halves, depth * config["in_channels"] * 4 * config["head_expansion_ratio"])
 
 
 def _stem_and_map(config: Config) -> tuple[int, int, int]:
@@ -460,7 +460,7 @@ class BetaVae25D(stems.StemmedArchitecture):
         blocks = 1 if deconv else config["conv_blocks"]
         # without convolutions in the stages no tensor has the last width, or any of them
         widths = decoder_widths(config)
-        shown = widths if blocks else widths[:-1] if pre_conv else ()
+        visible = widths if blocks else widths[:-1] if pre_conv else ()
         return VaeFootprint(
             backbone=config["backbone"],
             in_channels=config["in_channels"],
@@ -469,7 +469,7 @@ class BetaVae25D(stems.StemmedArchitecture):
             flat=BACKBONES_2D[config["backbone"]].last * height * width,
             side=height,
             latent_dim=config["latent_dim"],
-            widths=shown,
+            widths=visible,
             scale=2 if config["decoder_stages"] or not blocks else 1,
             deconv=deconv,
             pre_conv=pre_conv,

@@ -214,8 +214,8 @@ def _layers(bag: Bag, kernel: Shape, up: Shape, units: int, ways: Iterator[int])
 
     convolutions: Bag = Counter({shape: count for shape, count in bag.items() if len(shape) > 2})
     for inputs, channels, strided, rest in _downward(convolutions, kernel, up, units, ways):
-        refined = [(width, width, *kernel) for width in channels[:-1]] if units else []
-        left = taken(rest, *refined)
+        squares = [(width, width, *kernel) for width in channels[:-1]] if units else []
+        left = taken(rest, *squares)
         for inter, inter_units, last in _between(left, channels[-1], kernel, ways) if left is not None else ():
             encoded = (*channels, *inter)[-1]
             for outputs in sorted({shape[1] for shape in last if shape[2:] == up}):
@@ -383,9 +383,9 @@ def _strides_between(
     for last in aspects(footprint.area, len(sides))[:_MOST_ALTERNATIVES]:
         for layer in free:
             others = prod(least) // least[layer]
-            reduced = tuple(-(-side // others) for side in sides)
+            smaller = tuple(-(-side // others) for side in sides)
             # a stride rounds up, so that the least one that is enough is taken
-            step = tuple(-(-side // end) for side, end in zip(reduced, last, strict=True))
+            step = tuple(-(-side // end) for side, end in zip(smaller, last, strict=True))
             yield tuple(_one_or_each(step) if place == layer else fixed for place, fixed in enumerate(least))
 
 

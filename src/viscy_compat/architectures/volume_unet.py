@@ -417,10 +417,10 @@ def _block_counts(bag: Bag, dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
     downs = Counter(pairwise(dims))
     total = {width: bag[width, 2 * width, *_KERNEL] - downs[2 * width, width] for width in dims[:-1]}
     for blocks in product(*(range(1, total[width] + 1) for width in dims[:-1])):
-        summed = Counter[int]()
+        sums = Counter[int]()
         for width, repeats in zip(dims[:-1], blocks, strict=True):
-            summed[width] += repeats
-        if summed == total:
+            sums[width] += repeats
+        if sums == total:
             yield blocks
 
 
@@ -543,9 +543,9 @@ def to_today(layout: Layout) -> tuple[Operation, ...]:
 
 
 def _name_before(name: str, levels: int) -> str:
-    moved = name_after(name, _MOVES)
-    if moved != name:
-        return moved
+    elsewhere = name_after(name, _MOVES)
+    if elsewhere != name:
+        return elsewhere
     first, _, rest = name.partition(".")
     number, _, inner = rest.partition(".")
     if first == "_downsamples":
@@ -558,9 +558,9 @@ def _name_before(name: str, levels: int) -> str:
 
 
 def _name_today(name: str, levels: int) -> str:
-    moved = name_after(name, {before: now for now, before in _MOVES.items()})
-    if moved != name:
-        return moved
+    elsewhere = name_after(name, {before: now for now, before in _MOVES.items()})
+    if elsewhere != name:
+        return elsewhere
     first, _, rest = name.partition(".")
     key, _, inner = rest.partition(".")
     if first == "downs":

@@ -106,12 +106,12 @@ class _Http:
 
     async def _ask(self, place: str, headers: dict[str, str], start: int, length: int, version: str) -> Piece | None:
         """Return an answer; None where another try may have one."""
-        asked = {**headers, "Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
+        wanted_headers = {**headers, "Range": f"bytes={start}-{start + length - 1}", "Accept-Encoding": "identity"}
         if version.startswith('"'):
-            asked["If-Match"] = version
+            wanted_headers["If-Match"] = version
         session = await self._files.set_session()
         limit = self._aiohttp.ClientTimeout(total=seconds_of_patience(), connect=_CONNECT)
-        async with session.get(place, headers=asked, timeout=limit, max_redirects=_HOPS) as answer:
+        async with session.get(place, headers=wanted_headers, timeout=limit, max_redirects=_HOPS) as answer:
             # everybody on the way from https to http could read and change it
             if self._address.startswith("https://") and answer.url.scheme != "https":
                 raise UnreadableCheckpoint(
@@ -127,19 +127,19 @@ class _Http:
             return await self._piece_of(answer, length, version)
 
     async def _piece_of(self, answer: Any, length: int, version: str) -> Piece:
-        status, told = answer.status, answer.headers
+        status, headers = answer.status, answer.headers
         # behind a redirection each server has marks of its own; those of the first one decide
-        mark = told.get("ETag") or told.get("Last-Modified", "")
+        mark = headers.get("ETag") or headers.get("Last-Modified", "")
         if status == 412:
             raise changed_file(self._where)
-        if status == 416 and (empty := _EMPTY.fullmatch(told.get("Content-Range", ""))):
+        if status == 416 and (empty := _EMPTY.fullmatch(headers.get("Content-Range", ""))):
             return Piece(b"", 0, int(empty[1]), version or mark)
         if status == 200:
             return await self._whole(answer, length, mark)
         if status != 206:
             _refuse(self._where, status, answer.reason)
-        row = _RANGE.fullmatch(told.get("Content-Range", ""))
-        if row is None or told.get("Content-Encoding", "identity") != "identity":
+        row = _RANGE.fullmatch(headers.get("Content-Range", ""))
+        if row is None or headers.get("Content-Encoding", "identity") != "identity":
             raise _lie(self._where, "it does not say which part of the file its answer is")
         first, last, total = map(int, row.groups())
         data = await _body(answer, min(length, last - first + 1), self._where)
@@ -259,8 +259,8 @@ class _S3:
         more = {"IfMatch": version} if version else {}
         if self._version:
             more["VersionId"] = self._version
-        asked = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={start}-{start + length - 1}", **more}
-        answer = await self._files._call_s3("get_object", **asked)
+        question = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={start}-{start + length - 1}", **more}
+        answer = await self._files._call_s3("get_object", **question)
         mark = answer.get("ETag", "")
         row = _RANGE.fullmatch(answer.get("ContentRange", ""))
         async with answer["Body"] as body:
@@ -271,8 +271,8 @@ class _S3:
 
     def _problem(self, error: Exception) -> UnreadableCheckpoint:
         """Return what an error of boto means; its words may hold the address of a service, and no secret is printed."""
-        told = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
-        code = str(told.get("Error", {}).get("Code", ""))
+        response = getattr(error, "response", None) or getattr(error.__cause__, "response", None) or {}
+        code = str(response.get("Error", {}).get("Code", ""))
         if code in ("PreconditionFailed", "412"):
             return changed_file(self._where)
         if code in ("InvalidRange", "416"):

@@ -41,8 +41,8 @@ def compare(
         # weights are filled by name and shape: other names mean other weights, and the outputs would say nothing
         return Judgement(tuple(failures))
     judgements = [_modes(old, new, mode, case, rows, names) for mode in MODES]
-    used = tuple(name for judgement in judgements for name in judgement.accepted)
-    return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), used)
+    ids = tuple(name for judgement in judgements for name in judgement.accepted)
+    return Judgement((*failures, *(f for judgement in judgements for f in judgement.failures)), ids)
 
 
 def never_ran(passes: Iterable[object]) -> bool:
@@ -174,11 +174,11 @@ def _by_distance(old: Pass, new: Pass, mode: Mode, case: Case, unrepeatable: str
         for mine, theirs in zip(ours.samples, other.samples, strict=True)
     ]
     farthest = max(distances, default=0.0)
-    told = f"in {mode} mode nothing repeats on this device ({printable(unrepeatable)})"
+    opening = f"in {mode} mode nothing repeats on this device ({printable(unrepeatable)})"
     # the largest of several does not show one that is no number
     if not all(distance <= FAR for distance in distances):
-        return Failure("VC501", f"{told}, and the outputs are {farthest:.2g} apart", case, mode=mode)
-    return Failure("VC354", f"{told}: compared by distance, {farthest:.2g}", case, mode=mode)
+        return Failure("VC501", f"{opening}, and the outputs are {farthest:.2g} apart", case, mode=mode)
+    return Failure("VC354", f"{opening}: compared by distance, {farthest:.2g}", case, mode=mode)
 
 
 def _form(result: Pass) -> tuple[Any, ...]:

@@ -108,10 +108,10 @@ def configurations(chosen: FilePlan) -> list[dict[str, Any]]:
     rows = [row for row in identity.undetermined.values() if row.changes_predictions] if identity else []
     found = [base]
     for row in rows:
-        seen = {repr(base.get(row.name))}
+        spellings = {repr(base.get(row.name))}
         for candidate in row.candidates:
-            if repr(candidate.get(row.name)) not in seen:
-                seen.add(repr(candidate.get(row.name)))
+            if repr(candidate.get(row.name)) not in spellings:
+                spellings.add(repr(candidate.get(row.name)))
                 found.append({**base, **candidate})
     return found[:MOST]
 

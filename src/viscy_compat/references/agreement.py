@@ -146,14 +146,14 @@ def _pass_failures(
 
 
 def _without_chaos(
-    worker: Worker, package: Candidate, told: tuple[Run, WorkerAnswer, Judgement], names: Sequence[str]
+    worker: Worker, package: Candidate, trial: tuple[Run, WorkerAnswer, Judgement], names: Sequence[str]
 ) -> Iterator[Failure]:
     """Ask again with other last bits of the input where outputs are far from the record: some passes hang on nothing else.
 
     Fifty batch norms over two numbers each, in train mode, make of one rounding an output of the other sign. What another
     processor made of such a pass says nothing.
     """
-    run, answer, judgement = told
+    run, answer, judgement = trial
     if not any(failure.amounts for failure in judgement.failures):
         yield from judgement.failures
         return
@@ -207,16 +207,16 @@ def judge_by_reference(
     runs = [run_of(record, package.target(architecture), architecture) for record in reference.cases]
     for run in runs:
         worker.send(run.to_json())
-    told: list[tuple[Run, WorkerAnswer, Judgement]] = []
+    trials: list[tuple[Run, WorkerAnswer, Judgement]] = []
     used: dict[str, None] = {}
     for record, run in zip(reference.cases, runs, strict=True):
         case = record.case
         rows = rows_for(architecture, reference.generation, case.config)
         answer = package.check(worker, read_answer(worker.receive(), "candidate", run))
         judgement = compare_recorded(record, answer, case, rows, architecture.outputs)
-        told.append((run, answer, judgement))
+        trials.append((run, answer, judgement))
         used.update(dict.fromkeys(judgement.accepted))
-    failures = [failure for asked in told for failure in _without_chaos(worker, package, asked, architecture.outputs)]
+    failures = [failure for trial in trials for failure in _without_chaos(worker, package, trial, architecture.outputs)]
     count = len(reference.cases)
     difference = spell_count(len(failures), "difference") if failures else "no differences"
     tell(f"{architecture.name}: {spell_count(count, 'case')}, {difference}")

@@ -54,8 +54,8 @@ class Rounding(TorchDispatchMode):
         if self.name == "float32" or self.name in HALVES:
             wide = torch.float64 if self.name == "float32" else torch.float32
             floats = [isinstance(value, torch.Tensor) and value.is_floating_point() for value in args]
-            widened = [value.to(wide) if is_float else value for value, is_float in zip(args, floats)]
-            return function(*widened, **kwargs).to(args[1].dtype)
+            wide_args = [value.to(wide) if is_float else value for value, is_float in zip(args, floats)]
+            return function(*wide_args, **kwargs).to(args[1].dtype)
         if kind == "convolution":
             # ATen's arguments: input, weight, bias, stride, padding, dilation, transposed, output padding, groups
             depthwise = args[8] > 1 and args[8] == args[0].shape[1]
@@ -201,15 +201,15 @@ class Gallery:
         change = request.get("alteration")
         if change and change["kind"] == "input":
             x = x[:, [1, 0, *range(2, x.shape[1])]]
-        begun = time.perf_counter()
+        start = time.perf_counter()
         with altered(module, change):
             outputs, inner, drawn = self._pass(module, x, request)
-        seconds = time.perf_counter() - begun
+        seconds = time.perf_counter() - start
         held = {**outputs, **{f"modules/{name}": tensor for name, tensor in inner.items()}}
         self.held[request["label"]] = held
-        told = {name: [list(tensor.shape), str(tensor.dtype)[len("torch.") :]] for name, tensor in held.items()}
+        shapes = {name: [list(tensor.shape), str(tensor.dtype)[len("torch.") :]] for name, tensor in held.items()}
         finite = bool(torch.isfinite(x).all())
-        answer = {"outputs": told, "draws": drawn, "seconds": seconds, "finite": finite}
+        answer = {"outputs": shapes, "draws": drawn, "seconds": seconds, "finite": finite}
         if request.get("list"):
             answer["alterations"] = list(alterations(module, x.shape[1] if x.dim() > 1 else 1))
         return answer
