@@ -131,8 +131,14 @@ def fold(names: Iterable[str]) -> list[str]:
     """
     groups: dict[tuple[str, ...], list[tuple[int, ...]]] = {}
     for name in names:
-        template, indices = _template(name)
-        groups.setdefault(template, []).append(indices)
+        parts = name.split(".") if "{" not in name else []
+        numbers = [part for part in parts if _is_index(part)]
+        # names come from strangers: one with braces, the mark or very many indices is left as it is
+        if not numbers or len(numbers) > _MOST_INDICES or _INDEX in parts:
+            groups.setdefault((name,), []).append(())
+            continue
+        template = tuple(_INDEX if _is_index(part) else part for part in parts)
+        groups.setdefault(template, []).append(tuple(map(int, numbers)))
     return [
         ".".join(_choice_text(next(choices)) if part == _INDEX else part for part in template)
         for template, indices in groups.items()
@@ -218,18 +224,6 @@ _INDEX = "\0"
 
 _MOST_INDICES = 12
 """Indices of one name that are folded: the deepest class has four."""
-
-
-def _template(name: str) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Split a name into its parts, indices replaced by a mark, and the indices themselves.
-
-    Names come from strangers: one with braces, the mark or very many indices is left as it is.
-    """
-    parts = name.split(".") if "{" not in name else []
-    indices = [part for part in parts if _is_index(part)]
-    if not indices or len(indices) > _MOST_INDICES or _INDEX in parts:
-        return (name,), ()
-    return tuple(_INDEX if _is_index(part) else part for part in parts), tuple(map(int, indices))
 
 
 def _is_index(part: str) -> bool:

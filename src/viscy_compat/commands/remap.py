@@ -136,7 +136,14 @@ def _with_card(question: RemapRequest, wish: Wish, arguments: Namespace) -> Rema
 
 def _remap_file(question: RemapRequest, wish: Wish, arguments: Namespace) -> RemapResult:
     if not arguments.expect:
-        return fulfil(question, wish, prover=_prover(arguments))
+        prover: Prover | None = None
+        if arguments.prove:
+            if arguments.reverse or arguments.plan or arguments.against:
+                raise UsageError("--prove is for plans out of the class's history", fix="use --expect IO.safetensors")
+            from viscy_compat.proof.old_class import OldClassProver
+
+            prover = OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
+        return fulfil(question, wish, prover=prover)
     from viscy_compat.commands.sources import teller
     from viscy_compat.outputs.expectation import Expectation, remap_expecting
 
@@ -238,16 +245,6 @@ def _refuse_shared_paths(arguments: Namespace) -> None:
 
 _INPUTS = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".json")
 """A second file that exists and ends like this is a second job; anything else is an output without its -o."""
-
-
-def _prover(arguments: Namespace) -> Prover | None:
-    if not arguments.prove:
-        return None
-    if arguments.reverse or arguments.plan or arguments.against:
-        raise UsageError("--prove is for plans out of the class's history", fix="use --expect IO.safetensors")
-    from viscy_compat.proof.old_class import OldClassProver
-
-    return OldClassProver(repo=arguments.repo, legacy_python=arguments.legacy_python)
 
 
 def _refuse_empty_names(arguments: Namespace) -> None:

@@ -62,7 +62,24 @@ def about_parts(parts: Iterable[ParametrisedModule]) -> list[Finding]:
     kinds: dict[Parametrisation, list[ParametrisedModule]] = {}
     for part in parts:
         kinds.setdefault(part.kind, []).append(part)
-    return [_about_kind(kind, members) for kind, members in kinds.items()]
+    drop = "'viscy-compat remap --drop NAME' leaves tensors out, and changes predictions"
+    findings = []
+    for kind, members in kinds.items():
+        modules = in_short(dict.fromkeys(part.module or "the model itself" for part in members))
+        names = tuple(fold(name for part in members for name in part.tensors))
+        formula = {
+            "weights": f"what it computes with is {kind.formula}, and no plain weight is in the file",
+            "adapter": f"what it computes with is {kind.formula}",
+            "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
+            "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
+        }[kind.family]
+        message = f"{kind.name} on {spell_count(len(members), 'module')} ({modules}): {formula}"
+        # one call as an example: a model of a hundred modules would fill screens with those that differ in the name
+        calls = len({part.call for part in members})
+        more = f" (and so for {calls - 1} more)" if calls > 1 else ""
+        fix = f"{members[0].remedy}{more}; {drop}"
+        findings.append(Finding(_CODES[kind.family], message, keys=names, fix=fix))
+    return findings
 
 
 def about_slopes(unexpected: Iterable[str], layout: View, checkpoint: Checkpoint) -> list[Finding]:
@@ -112,21 +129,3 @@ def about_dropped(checkpoint: Checkpoint) -> list[Finding]:
     count = spell_count(len(names), "tensor")
     message = f"a remap left {count} out that {compute} something (--drop): it changes predictions"
     return [Finding("VC125", message, keys=tuple(names), fix="compare its outputs with those of the source")]
-
-
-def _about_kind(kind: Parametrisation, parts: list[ParametrisedModule]) -> Finding:
-    modules = in_short(dict.fromkeys(part.module or "the model itself" for part in parts))
-    count = spell_count(len(parts), "module")
-    names = tuple(fold(name for part in parts for name in part.tensors))
-    formula = {
-        "weights": f"what it computes with is {kind.formula}, and no plain weight is in the file",
-        "adapter": f"what it computes with is {kind.formula}",
-        "quantised": f"the numbers are {kind.formula}; no plain float weight stands for them",
-        "slopes": f"{kind.formula}; the class has no such argument, or another value of it",
-    }[kind.family]
-    drop = "'viscy-compat remap --drop NAME' leaves tensors out, and changes predictions"
-    # one call as an example: a model of a hundred modules would fill screens with the others, which differ in the name
-    calls = len({part.call for part in parts})
-    more = f" (and so for {calls - 1} more)" if calls > 1 else ""
-    fix = f"{parts[0].remedy}{more}; {drop}"
-    return Finding(_CODES[kind.family], f"{kind.name} on {count} ({modules}): {formula}", keys=names, fix=fix)

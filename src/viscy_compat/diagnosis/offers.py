@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from viscy_compat.annotations import Final, Iterable, Iterator
-from viscy_compat.architectures.architecture import REQUIRED, Publication, complete
+from viscy_compat.architectures.architecture import REQUIRED, complete
 from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import Unbuildable
@@ -45,10 +45,18 @@ def about_offers(
 def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) -> Iterator[Finding]:
     """Offer the published checkpoints of the same layout, those of the same file name first."""
     file = os.path.basename(path)
-    alike = [row for row in inference.architecture.publications if _same_layout(row, inference)]
+    architecture, alike = inference.architecture, []
+    for row in architecture.publications:
+        try:
+            footprint = architecture.footprint(complete(architecture, row.config))
+        except Unbuildable:
+            continue
+        own = architecture.footprint(inference.config)
+        if row.generation == inference.generation.name and footprint == own:
+            alike.append(row)
     # a file may have been renamed, so that its name only sorts; the layout must be the same
     for row in sorted(alike, key=lambda row: row.file != file):
-        config = complete(inference.architecture, row.config)
+        config = complete(architecture, row.config)
         values = [f"{name}={spell(config[name])}" for name in names]
         likeness = "the layout and the file name are those" if row.file == file else "the layout is that"
         message = f"{likeness} of {row.nickname} ({row.file}), which has {' '.join(values)}"
@@ -57,16 +65,6 @@ def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) 
 
 def _as_flags(values: Iterable[str]) -> str:
     return " ".join(f"--set {quote_path(value)}" for value in values)
-
-
-def _same_layout(row: Publication, inference: Inference) -> bool:
-    try:
-        footprint = inference.architecture.footprint(complete(inference.architecture, row.config))
-    except Unbuildable:
-        return False
-    return row.generation == inference.generation.name and footprint == inference.architecture.footprint(
-        inference.config
-    )
 
 
 def _defaults(inference: Inference, knowledge: Knowledge, names: Iterable[str]) -> Iterator[Finding]:

@@ -35,7 +35,11 @@ def choose_among(checkpoint: Checkpoint, class_name: str = "") -> SetChoice:
         pick = candidates[0] if len(candidates) == 1 and candidates[0].inference else None
         return SetChoice(pick, "it is the only set of a known class in this file" if pick else "", everything)
     exact = [row for row in here if checkpoint.base is not None and row.address == checkpoint.address]
-    within = exact or [row for row in here if _is_within(row, checkpoint)]
+    within = exact or here
+    if checkpoint.base is not None and not exact:
+        # of a part that was asked for: what is wholly in it; and at the top what no prefix stands in front of
+        inside = [row for row in here if all(key in checkpoint.tensors for key in row.view.keys.values())]
+        within = [row for row in inside if checkpoint.base != "" or not row.view.prefix]
     pick, why = _within(within)
     return SetChoice(pick, _why(checkpoint) if pick and not why and len(everything) > 1 else why, everything)
 
@@ -59,13 +63,6 @@ def _told_apart(rows: list[WeightSet]) -> list[WeightSet]:
         else row
         for row in rows
     ]
-
-
-def _is_within(row: WeightSet, checkpoint: Checkpoint) -> bool:
-    if checkpoint.base is None:
-        return True
-    inside = all(key in checkpoint.tensors for key in row.view.keys.values())
-    return inside and (checkpoint.base != "" or not row.view.prefix)
 
 
 def _within(sets: list[WeightSet]) -> tuple[WeightSet | None, str]:

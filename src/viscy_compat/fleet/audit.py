@@ -105,16 +105,14 @@ class Audit:
                 self._write(batch, future.result())
             else:
                 doubtful.append(batch)
-        if doubtful:
-            self._judge_singly(doubtful)
-
-    def _judge_singly(self, doubtful: list[_Batch]) -> None:
-        """Judge each file of shards that got no answer alone: the one that ends its process is then known."""
+        if not doubtful:
+            return
         self._engine.renew()
         for future in list(self._waiting):
             # what was in other processes of the same pool went down with it, or is given up with it
             if not (future.done() and not future.cancelled() and future.exception() is None):
                 doubtful.append(self._waiting.pop(future))
+        # each file alone: the one that ends its process is then known
         for batch in doubtful:
             self._write(batch, [self._judge_alone(target) for target in batch.targets])
 

@@ -49,21 +49,21 @@ def judge_shard(question: AuditQuestion, targets: Sequence[Target]) -> list[byte
     """
     options = question.mark
     likeness = _likenesses.setdefault((*question.rooms, options), Likeness())
+    lines = []
     with Rooms(question.rooms):
-        return [line_of(_judge(question, Target(*target), options, likeness)) for target in targets]
+        # a scheduler may hand on plain tuples
+        for target in (Target(*each) for each in targets):
+            row = likeness.find(target)
+            if row is None:
+                with ReadTrace() as trace:
+                    row = judge_target(question, target, options)
+                likeness.remember(target, row, trace)
+            lines.append(line_of(row))
+    return lines
 
 
 _likenesses: dict[tuple[str, ...], Likeness] = {}
 """What this process remembers, for each question that it was asked."""
-
-
-def _judge(question: AuditQuestion, target: Target, options: str, likeness: Likeness) -> AuditRow:
-    row = likeness.find(target)
-    if row is None:
-        with ReadTrace() as trace:
-            row = judge_target(question, target, options)
-        likeness.remember(target, row, trace)
-    return row
 
 
 def judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:

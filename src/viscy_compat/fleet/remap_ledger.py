@@ -117,7 +117,14 @@ def remap_ledger(
             remap_and_record,
             jobs=jobs_for(jobs, count),
             recall=lambda task: _earlier_answer(task, _record_of(folder)),
-            despair=_answer_of_the_dead,
+            # not recorded: a later run tries again
+            despair=lambda task, how: LedgerRemap(
+                task.row.file,
+                "refused",
+                code="VC360",
+                message=f"the process that remapped it ended without an answer ({how})",
+                fix="--jobs 1 says more",
+            ),
         )
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
@@ -169,20 +176,18 @@ def _record_of(folder: str) -> dict[str, LedgerRemap]:
     if not os.path.lexists(path):
         return {}
     with open_file(path, "choose another folder", error=OutputRefused) as file:
-        rows = filter(None, map(_answer_in, lines_of(file, MOST_LINE, path)))
-        return {row.file: row for row in rows}
-
-
-def _answer_in(line: bytes) -> LedgerRemap | None:
-    """Return the answer that a line of the record holds; None where it is no such line."""
-    try:
-        fields = json.loads(line)
-        row = LedgerRemap(**{name: value for name, value in fields.items() if name != "schema"})
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        return None
-    pattern = LedgerRemap("", "written")
-    sound = all(type(value) is type(usual) for value, usual in zip(row, pattern, strict=True))
-    return row if sound and row.fortune in get_args(Fortune) else None
+        rows: dict[str, LedgerRemap] = {}
+        for line in lines_of(file, MOST_LINE, path):
+            try:
+                fields = json.loads(line)
+                row = LedgerRemap(**{name: value for name, value in fields.items() if name != "schema"})
+            except (ValueError, TypeError, AttributeError, RecursionError):
+                continue
+            # whatever a line says is held against the kinds of a row of ours: the folder is the user's
+            pairs = zip(row, LedgerRemap("", "written"), strict=True)
+            if all(type(value) is type(usual) for value, usual in pairs) and row.fortune in get_args(Fortune):
+                rows[row.file] = row
+        return rows
 
 
 def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
@@ -243,12 +248,6 @@ def _write_down(answer: LedgerRemap, path: str) -> None:
 def _answer_of_written(row: AuditRow, out: str, mark: str) -> LedgerRemap:
     status = os.stat(out)
     return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
-
-
-def _answer_of_the_dead(task: RemapTask, how: str) -> LedgerRemap:
-    """Return the answer for a file that ends the process that remaps it; it is not recorded: a later run tries again."""
-    message = f"the process that remapped it ended without an answer ({how})"
-    return LedgerRemap(task.row.file, "refused", code="VC360", message=message, fix="--jobs 1 says more")
 
 
 def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Final
 
 from viscy_compat.fleet.row import AuditRow
@@ -41,7 +40,15 @@ class Tally:
         """Count one file."""
         self.files += 1
         self.bytes += row.size
-        for group, value in _memberships(row):
+        pairs = [("verdict", row.kind)]
+        # of what is no checkpoint there is nothing else to count
+        if not row.foreign:
+            if row.class_name:
+                pairs += [("class", row.class_name), ("generation", f"{row.class_name} {row.generation}")]
+            if row.needs:
+                pairs.append(("to be stated", ", ".join(row.needs)))
+            pairs += [("finding", code) for code in row.codes]
+        for group, value in pairs:
             # what is counted already goes on under its name; only new values become others
             key = (group, value if (group, value) in self._rows or len(self._rows) < _MOST_VALUES else "others")
             files, total, examples = self._rows.get(key, (0, 0, ()))
@@ -57,16 +64,3 @@ class Tally:
     def count(self, group: str, value: str) -> int:
         """Return how many files have a value."""
         return self._rows.get((group, value), (0, 0, ()))[0]
-
-
-def _memberships(row: AuditRow) -> Iterator[tuple[str, str]]:
-    yield "verdict", row.kind
-    if row.foreign:
-        return
-    if row.class_name:
-        yield "class", row.class_name
-        yield "generation", f"{row.class_name} {row.generation}"
-    if row.needs:
-        yield "to be stated", ", ".join(row.needs)
-    for code in row.codes:
-        yield "finding", code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUnavailable
@@ -128,21 +128,16 @@ def waive(result: StageResult, waivers: Sequence[Waiver]) -> StageResult:
     """Move the errors that a row accepts out of the findings; rows that have expired accept nothing."""
     rest, waived = [], list(result.waived)
     for finding in result.findings:
-        row = None if result.undecided else _row_for(finding, result.subject, waivers)
+        # a row may be about the code, or about the law of explore that a finding names as its key
+        about = (finding.code, *finding.keys) if finding.code == "VC510" else (finding.code,)
+        rows = (row for row in waivers if not row.expired and any(row.covers(result.subject, one) for one in about))
+        # what could not be decided is accepted by nobody, and only errors need it
+        row = next(rows, None) if finding.severity == "error" and not result.undecided else None
         if row is None:
             rest.append(finding)
         else:
             waived.append(WaivedFinding(row, finding))
     return replace(result, findings=tuple(rest), waived=tuple(waived))
-
-
-def _row_for(finding: Finding, subject: str, waivers: Iterable[Waiver]) -> Waiver | None:
-    if finding.severity != "error":
-        return None
-    # a row may be about the code, or about the law of explore that a finding names as its key
-    about = (finding.code, *finding.keys) if finding.code == "VC510" else (finding.code,)
-    rows = (row for row in waivers if not row.expired and any(row.covers(subject, one) for one in about))
-    return next(rows, None)
 
 
 def _undecided_result(stage: str, name: str, why: str) -> StageResult:

@@ -6,9 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.errors import Interrupted, UsageError, lacking
-from viscy_compat.exhibits import Map
+from viscy_compat.errors import Interrupted, lacking
 from viscy_compat.findings import Finding
 from viscy_compat.gating.stage import StageResult, Workshop
 from viscy_compat.report.maps import map_of
@@ -60,7 +58,9 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
         yield from map(_stage_result, stop.report.results)
         raise
     for architecture, result in zip(classes, report.results, strict=True):
-        yield replace(_stage_result(result), maps=_maps(architecture))  # type: ignore[arg-type]
+        # a class without an argument about sizes has nothing to draw
+        maps = (map_of(architecture, {}),) if architecture.map_axes else ()
+        yield replace(_stage_result(result), maps=maps)  # type: ignore[arg-type]
 
 
 def _stage_result(result: Exploration) -> StageResult:
@@ -72,11 +72,3 @@ def _stage_result(result: Exploration) -> StageResult:
     if undecided:
         findings = (Finding("VC620", f"{result.name}: nothing was drawn"),)
     return StageResult(NAME, result.name, findings, undecided=undecided, details=details)
-
-
-def _maps(architecture: Architecture) -> tuple[Map, ...]:
-    """Draw a class that has sizes to draw; the others say that they have none."""
-    try:
-        return (map_of(architecture, {}),)
-    except UsageError:
-        return ()

@@ -103,8 +103,16 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
         changes = [] if absent else list(_signature_changes(package, architecture))
         yield StageResult(NAME, architecture.name, (*absent, *changes))
     names = PROMISED if setting.names is None else setting.names
-    findings = (*_absent_names(setting, package, names), *_beyond_judgement(setting, package))
-    yield StageResult(NAME, "", findings, details={"names": list(names)})
+    findings = [*_absent_names(setting, package, names)]
+    tree = package.tree()
+    judged_ones = {*migrated_names(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
+    # a class that the package exports and no stage looks at would pass unseen
+    beyond = [name for name in (tree.classes() if tree else ()) if name not in judged_ones]
+    if beyond:
+        findings.append(
+            Finding("VC341", f"exported and not judged: {', '.join(beyond)}", fix=CATALOGUE["VC341"].remedy)
+        )
+    yield StageResult(NAME, "", tuple(findings), details={"names": list(names)})
 
 
 def parameters(signature: Signature) -> tuple[Parameter, ...]:
@@ -153,12 +161,3 @@ def _signature_changes(package: Package, architecture: Architecture) -> Iterator
     rows = [before.get(row.name, row) if row.default == COMPUTED else row for row in new or ()]
     for failure in signature_failures(old, rows) if new is not None else ():
         yield Finding(failure.code, failure.message, failure.keys, CATALOGUE[failure.code].remedy)
-
-
-def _beyond_judgement(setting: Setting, package: Package) -> Iterator[Finding]:
-    tree = package.tree()
-    judged_ones = {*migrated_names(), *(row.name.rpartition(".")[2] for row in setting.strangers)}
-    names = [name for name in (tree.classes() if tree else ()) if name not in judged_ones]
-    if names:
-        message = f"exported and not judged: {', '.join(names)}"
-        yield Finding("VC341", message, fix=CATALOGUE["VC341"].remedy)

@@ -7,7 +7,6 @@ import importlib.util
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import TypeGuard
 
 from viscy_compat.errors import WorkerFailed
 from viscy_compat.workers.answers import Parameter
@@ -68,9 +67,15 @@ class SourceTree:
     def _exports(self, module: str) -> list[str]:
         """Return what ``__all__`` lists, additions included, else every name without an underscore."""
         tree = self._module(module)
-        listed = [row for row in (tree.body if tree else ()) if _lists_exports(row)]
+        listed: list[ast.expr] = []
+        for row in tree.body if tree else ():
+            targets = (
+                row.targets if isinstance(row, ast.Assign) else [row.target] if isinstance(row, ast.AugAssign) else []
+            )
+            if isinstance(row, (ast.Assign, ast.AugAssign)) and isinstance(targets[0], ast.Name):
+                listed += [row.value] if targets[0].id == "__all__" else []
         if listed:
-            return [name for row in listed for name in _strings(row.value)]
+            return [name for value in listed for name in _strings(value)]
         return [name for name in self._definitions(module) if not name.startswith("_")]
 
     def _definitions(self, module: str) -> dict[str, Found | tuple[str, str]]:
@@ -83,15 +88,13 @@ class SourceTree:
             elif isinstance(row, (ast.Assign, ast.AnnAssign)):
                 found.update(dict.fromkeys(_names(row), row))
             elif isinstance(row, ast.ImportFrom):
-                found.update(self._re_exports(module, row))
+                package = module if self._file(module).name == "__init__.py" else module.rpartition(".")[0]
+                base = package.split(".")[: len(package.split(".")) - row.level + 1] if row.level else []
+                source = ".".join([*base, *filter(None, [row.module])])
+                # what comes from elsewhere is not this package's to keep
+                if source.partition(".")[0] == self.root:
+                    found.update({alias.asname or alias.name: (source, alias.name) for alias in row.names})
         return found
-
-    def _re_exports(self, module: str, row: ast.ImportFrom) -> Iterator[tuple[str, tuple[str, str]]]:
-        package = module if self._file(module).name == "__init__.py" else module.rpartition(".")[0]
-        base = package.split(".")[: len(package.split(".")) - row.level + 1] if row.level else []
-        source = ".".join([*base, *filter(None, [row.module])])
-        if source.partition(".")[0] == self.root:
-            yield from ((alias.asname or alias.name, (source, alias.name)) for alias in row.names)
 
     def _file(self, module: str) -> Path:
         parts = module.split(".")[1:]
@@ -125,11 +128,6 @@ def tree_of(root: str, folder: str) -> SourceTree:
         message = f"there is no package {root} in this environment"
         raise WorkerFailed(message, where="--candidate", fix="name a folder that holds one", code="VC604")
     return SourceTree(root, Path(places[0]))
-
-
-def _lists_exports(row: ast.stmt) -> TypeGuard[ast.Assign | ast.AugAssign]:
-    target = row.targets[0] if isinstance(row, ast.Assign) else row.target if isinstance(row, ast.AugAssign) else None
-    return isinstance(target, ast.Name) and target.id == "__all__"
 
 
 def _strings(value: ast.expr) -> list[str]:

@@ -292,8 +292,10 @@ def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Ma
         if (change := change_between(problem.source[pair.source], problem.target[pair.target])) is not None
     ]
     undecided = list(outcome.groups)
-    # a square matrix looks the same turned: where others are turned, nobody can see whether it is
-    squares = _doubtful(problem.source, matches)
+    # a square matrix looks the same turned: where others are turned, nobody can see whether it is; 1 x 1 is the same
+    is_turned = any(pair.change == "transpose" for pair in matches)
+    shapes = {pair.source: problem.source[pair.source].shape for pair in matches if is_turned}
+    squares = [pair for pair in matches if len(shape := shapes.get(pair.source, ())) == 2 and shape[0] == shape[1] > 1]
     if squares:
         names = tuple(pair.source for pair in squares), tuple(pair.target for pair in squares)
         undecided.append(
@@ -306,11 +308,3 @@ def _conclude(problem: _Problem, outcome: SearchResult, order: OrderState) -> Ma
         )
     pairs = [pair for pair in matches if pair not in squares]
     return conclude(problem.source, problem.target, pairs, undecided=undecided, drops=problem.drops, order=order)
-
-
-def _doubtful(source: Layout, matches: Sequence[Match]) -> list[Match]:
-    """List the square matrices whose orientation cannot be seen, where that of others has changed."""
-    if not any(pair.change == "transpose" for pair in matches):
-        return []
-    # 1 x 1 is the same either way
-    return [pair for pair in matches if len(shape := source[pair.source].shape) == 2 and shape[0] == shape[1] > 1]

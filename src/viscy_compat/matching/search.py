@@ -261,8 +261,13 @@ def _several(context: Context, mine: list[int], theirs: list[int], theory: Theor
         alike = one.node.name is None and one.node.inside == other.node.inside
         if not (even or (anchored and alike) or _named_alike(context, here, there, pair, alike)):
             continue
-        if pair.ground == "numbering in order" and not _same_sequence(context, one, other, sequences):
-            continue
+        if pair.ground == "numbering in order":
+            key = (words_of(one.label), words_of(other.label))
+            if key not in sequences:
+                sequences[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
+            # all that is numbered beside the two must follow in the same sequence of profiles
+            if not sequences[key]:
+                continue
         if _rises(context, one, other) and not _is_claimed(context, one, other):
             yield Pairing(mine[pair.here], theirs[pair.there], pair.ground)
 
@@ -276,14 +281,6 @@ def _named_alike(context: Context, here: list[Unit], there: list[Unit], pair: Pa
         return False
     mine, theirs = {unit.label for unit in here}, {unit.label for unit in there}
     return theirs <= mine or (context.is_open and mine <= theirs)
-
-
-def _same_sequence(context: Context, one: Unit, other: Unit, sequences: dict[tuple[Words, Words], bool]) -> bool:
-    """Whether everything that is numbered beside the two units follows in the same sequence of profiles."""
-    key = (words_of(one.label), words_of(other.label))
-    if key not in sequences:
-        sequences[key] = _sequence(context.here, key[0]) == _sequence(context.there, key[1])
-    return sequences[key]
 
 
 def _sequence(units: Sequence[Unit], words: Words) -> list[int]:

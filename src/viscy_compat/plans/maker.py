@@ -73,21 +73,15 @@ class Route(NamedTuple):
     def plan(self, rows: Iterable[Operation]) -> Plan:
         """Return the plan of which rows are those of the model's tensors; `PlanRefused` where it is not total."""
         loses = self.inference.generation.loses if self.inference else ()
-        rows = (*with_casts(rows, self.source.layout, self.target.layout), *self._drops())
+        every: list[Operation] = list(with_casts(rows, self.source.layout, self.target.layout))
+        every += [Drop(name, OUTSIDE) for name in self.outside if name not in self.dropped]
+        # what the user takes out may compute: then the plan says so
         if self.dropped:
-            from viscy_compat.plans.drops import losses_of
+            from viscy_compat.plans.drops import drop_of, losses_of
 
-            loses = (*loses, *losses_of(rows))
-        return plan_of(self.source, self.target, rows, loses=loses)
-
-    def _drops(self) -> Iterator[Drop]:
-        for name in self.outside:
-            if name not in self.dropped:
-                yield Drop(name, OUTSIDE)
-                continue
-            from viscy_compat.plans.drops import drop_of
-
-            yield drop_of(name, self.source.layout[name])
+            every += [drop_of(name, self.source.layout[name]) for name in self.outside if name in self.dropped]
+            loses = (*loses, *losses_of(every))
+        return plan_of(self.source, self.target, every, loses=loses)
 
 
 class InferredPlan(NamedTuple):
@@ -293,16 +287,16 @@ def _plan_of_matching(route: Route, matching: Matching) -> Plan:
         return route.plan(rows)
     later = rows_to_today(route.there, route.inference)
     moves = {row.source: row.target for row in later if isinstance(row, Rename)}
-    return route.plan([*(_moved_on(row, moves) for row in rows), *(row for row in later if isinstance(row, Fill))])
-
-
-def _moved_on(row: Operation, moves: Mapping[str, str]) -> Operation:
-    """Return a row with the names that its targets have today; one that has none there keeps its own."""
-    if isinstance(row, Drop):
-        return row
-    if isinstance(row, Split):
-        return row._replace(targets=tuple(moves.get(name, name) for name in row.targets))
-    return cast("Operation", row._replace(target=moves.get(row.target, row.target)))
+    moved: list[Operation] = []
+    for row in rows:
+        # a name of the generation goes on to what it is today; one that has none there keeps its own
+        if isinstance(row, Drop):
+            moved.append(row)
+        elif isinstance(row, Split):
+            moved.append(row._replace(targets=tuple(moves.get(name, name) for name in row.targets)))
+        else:
+            moved.append(cast("Operation", row._replace(target=moves.get(row.target, row.target))))
+    return route.plan([*moved, *(row for row in later if isinstance(row, Fill))])
 
 
 def _refuse_parametrisations(route: Route, where: str) -> None:

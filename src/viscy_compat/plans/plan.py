@@ -178,11 +178,21 @@ def leftovers_of(rows: Iterable[Operation], source: Layout, target: Layout) -> t
     (('a', '(2,) float32 does not fit (3,) float32'),)
     """
     rows = tuple(rows)
-    miscounts = [
+    leftovers = [
         *_miscounts([name for row in rows for name in sources_of(row)], source, "source", "takes"),
         *_miscounts([name for row in rows for name in targets_of(row)], target, "target", "gives"),
     ]
-    return (*miscounts, *(pair for row in rows for pair in _misfits(row, source, target)))
+    for row in rows:
+        # that a source is missing was said already
+        if any(name not in source for name in sources_of(row)):
+            continue
+        result = result_of(row, source)
+        if isinstance(result, str):
+            leftovers.append(((sources_of(row) or targets_of(row))[0], result))
+            continue
+        unlike = [(name, spec) for name, spec in result.items() if name in target and target[name] != spec]
+        leftovers += [(name, f"{spec} does not fit {target[name]}") for name, spec in unlike]
+    return tuple(leftovers)
 
 
 def list_leftovers(leftovers: Iterable[tuple[str, str]]) -> str:
@@ -223,7 +233,15 @@ def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tup
     >>> with_casts([Rename("w", "w")], {"w": TensorSpec((2,), "float16")}, {"w": TensorSpec((2,))})
     (Cast(source='w', target='w', dtype='float32'),)
     """
-    return tuple(_cast(row, source, target) for row in rows)
+    fitting: list[Operation] = []
+    for row in rows:
+        # what one of the layouts lacks is a leftover, which `plan_of` tells
+        if isinstance(row, Rename) and row.source in source and row.target in target:
+            is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
+            fitting.append(Cast(row.source, row.target) if is_narrow else row)
+        else:
+            fitting.append(row)
+    return tuple(fitting)
 
 
 def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:
@@ -355,26 +373,6 @@ def _miscounts(names: list[str], layout: Layout, side: str, verb: str) -> Iterab
             yield name, f"{side}|no operation {verb} it"
         elif counts[name] > 1:
             yield name, f"{side}|{counts[name]} operations name it"
-
-
-def _misfits(row: Operation, source: Layout, target: Layout) -> Iterable[tuple[str, str]]:
-    # `_miscounts` has said already that there is no such tensor
-    if any(name not in source for name in sources_of(row)):
-        return
-    result = result_of(row, source)
-    if isinstance(result, str):
-        yield (sources_of(row) or targets_of(row))[0], result
-        return
-    for name, spec in result.items():
-        if name in target and target[name] != spec:
-            yield name, f"{spec} does not fit {target[name]}"
-
-
-def _cast(row: Operation, source: Layout, target: Layout) -> Operation:
-    if not isinstance(row, Rename) or row.source not in source or row.target not in target:
-        return row
-    is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
-    return Cast(row.source, row.target) if is_narrow else row
 
 
 def _result_of_one(row: Rename | Cast | Reshape | Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:

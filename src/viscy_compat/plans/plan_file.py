@@ -204,22 +204,19 @@ def _operations(rows: list[Any], source: Layout, target: Layout) -> Iterator[Ope
         op = str(row.get("op")) if isinstance(row, dict) else ""
         if op not in _FORMATS:
             raise _Malformed(f"{what}: 'op' must be one of {', '.join(_FORMATS)}")
+        form = _FORMATS[op]
+        needed = [name for name in form.values if name not in form.optional]
+        fields = _fields(row, what, "op", *form.names, *needed, optional=form.optional)
+        patterns: list[str] = []
+        for name in form.names:
+            where = f"{what}: '{name}'"
+            patterns += _texts(fields[name], where) if name.endswith("s") else [_string(fields[name], where)]
+        values = {name: read(fields[name], f"{what}: '{name}'") for name, read in form.values.items() if name in fields}
         try:
-            yield from _read_row(row, what, _FORMATS[op], there if op == "fill" else here)
+            rows_of_names = unfold_row(tuple(patterns), there if op == "fill" else here)
         except ValueError as error:
             raise _Malformed(f"{what}: {error}") from error
-
-
-def _read_row(data: dict[str, Any], what: str, form: _RowFormat, index: NameIndex) -> Iterator[Operation]:
-    """Return the operations that one row of a plan file stands for."""
-    needed = [name for name in form.values if name not in form.optional]
-    fields = _fields(data, what, "op", *form.names, *needed, optional=form.optional)
-    patterns: list[str] = []
-    for name in form.names:
-        where = f"{what}: '{name}'"
-        patterns += _texts(fields[name], where) if name.endswith("s") else [_string(fields[name], where)]
-    values = {name: read(fields[name], f"{what}: '{name}'") for name, read in form.values.items() if name in fields}
-    return (form.kind(**form.fields_of(names), **values) for names in unfold_row(tuple(patterns), index))
+        yield from (form.kind(**form.fields_of(names), **values) for names in rows_of_names)
 
 
 def _fields(data: Any, what: str, *required: str, optional: tuple[str, ...] = ()) -> dict[str, Any]:

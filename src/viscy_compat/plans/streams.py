@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import struct
 
-from viscy_compat.annotations import Callable, Iterable, Iterator, Mapping
+from viscy_compat.annotations import Callable, Iterator, Mapping
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.facts import StoredTensor
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
-from viscy_compat.operations import Cast, Concat, Drop, Fill, Operation, Rename, Reshape, Split, Transpose
+from viscy_compat.operations import Cast, Concat, Drop, Fill, Rename, Reshape, Split, Transpose
 from viscy_compat.plans.halves import float32_of_bfloat16, float32_of_float16
 from viscy_compat.plans.plan import Plan, list_leftovers
 
@@ -51,16 +51,19 @@ def target_tensors(plan: Plan, stored: Mapping[str, StoredTensor]) -> list[Targe
     stored : Mapping[str, StoredTensor]
         The tensors of the file under the names that the plan has for them.
     """
-    tensors = {tensor.name: tensor for row in plan.operations for tensor in _tensors_of_row(row, plan, stored)}
+    tensors: dict[str, TargetTensor] = {}
+    for row in plan.operations:
+        if isinstance(row, Split):
+            whole = stored[row.source]
+            offset = whole.offset
+            for name, size in zip(row.targets, row.sizes, strict=True):
+                spec = plan.target.layout[name]
+                tensors[name] = _seen_as(name, spec, whole, _other_view(whole, spec, whole.stride, offset))
+                # offsets and strides count elements, not bytes
+                offset += size * whole.stride[row.axis]
+        elif not isinstance(row, Drop):
+            tensors[row.target] = _tensor_of_row(row, plan.target.layout[row.target], stored)
     return [tensors[name] for name in plan.target.layout]
-
-
-def _tensors_of_row(row: Operation, plan: Plan, stored: Mapping[str, StoredTensor]) -> Iterable[TargetTensor]:
-    if isinstance(row, Drop):
-        return ()
-    if isinstance(row, Split):
-        return _split(row, plan, stored[row.source])
-    return (_tensor_of_row(row, plan.target.layout[row.target], stored),)
 
 
 def _tensor_of_row(
@@ -92,15 +95,6 @@ def _tensor_of_row(
 def _seen_as(name: str, spec: TensorSpec, whole: StoredTensor, view: StoredTensor) -> TargetTensor:
     """Return a tensor whose bytes are those of a view of a stored one."""
     return TargetTensor(name, spec=spec, parts=(whole,), chunks=lambda reader: reader.chunks(view, size=PIECE))
-
-
-def _split(row: Split, plan: Plan, whole: StoredTensor) -> Iterator[TargetTensor]:
-    offset = whole.offset
-    for name, size in zip(row.targets, row.sizes, strict=True):
-        spec = plan.target.layout[name]
-        yield _seen_as(name, spec, whole, _other_view(whole, spec, whole.stride, offset))
-        # offsets and strides count elements, not bytes
-        offset += size * whole.stride[row.axis]
 
 
 def _other_view(whole: StoredTensor, spec: TensorSpec, stride: tuple[int, ...], offset: int) -> StoredTensor:

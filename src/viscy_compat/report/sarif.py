@@ -40,23 +40,19 @@ def _run(page: Page) -> dict[str, Any]:
         "semanticVersion": __version__,
         "rules": [_rule(entry) for entry in CATALOGUE.values()],
     }
+    text = printable(" ".join(filter(None, (page.sentence, page.headline))))
+    invocation = {
+        # a run that could not decide was no successful one, whatever its findings
+        "executionSuccessful": page.exit_code != 2,
+        "exitCode": page.exit_code,
+        "toolExecutionNotifications": [{"level": "error" if page.exit_code else "note", "message": {"text": text}}],
+    }
     return {
         "tool": {"driver": driver},
         "automationDetails": {"id": f"{page.title.replace(' ', '/')}/"},
-        "invocations": [_invocation(page)],
+        "invocations": [invocation],
         "columnKind": "unicodeCodePoints",
         "results": [],
-    }
-
-
-def _invocation(page: Page) -> dict[str, Any]:
-    """A run that could not decide was no successful one, whatever its findings."""
-    level = "note" if page.exit_code == 0 else "error"
-    text = " ".join(filter(None, (page.sentence, page.headline)))
-    return {
-        "executionSuccessful": page.exit_code != 2,
-        "exitCode": page.exit_code,
-        "toolExecutionNotifications": [{"level": level, "message": {"text": printable(text)}}],
     }
 
 
@@ -76,20 +72,18 @@ def _result(section: Section, message: Message) -> dict[str, Any]:
     fingerprint = sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()
     rule = {"ruleId": message.code, "ruleIndex": list(CATALOGUE).index(message.code)} if message.code else {}
     fix = f" Fix: {message.fix}" if message.fix else ""
+    keys = [{"fullyQualifiedName": printable(key), "kind": "member"} for key in message.keys[:KEYS]]
+    if section.file:
+        # a URI has ASCII alone; surrogates stand for bytes of a name that were no UTF-8
+        address = quote(section.file.encode("utf-8", "surrogatepass"), safe="/._-~")
+        location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": address}}}
+        location |= {"logicalLocations": keys} if keys else {}
+    else:
+        location = {"logicalLocations": [{"fullyQualifiedName": printable(section.title), "kind": "type"}, *keys]}
     return {
         **rule,
         "level": message.severity,
         "message": {"text": printable(f"{section.title}: {message.message}{fix}")},
-        "locations": [_location(section, message)],
+        "locations": [location],
         "partialFingerprints": {"finding/v1": fingerprint},
     }
-
-
-def _location(section: Section, message: Message) -> dict[str, Any]:
-    logical = [{"fullyQualifiedName": printable(section.title), "kind": "type"}]
-    keys = [{"fullyQualifiedName": printable(key), "kind": "member"} for key in message.keys[:KEYS]]
-    if not section.file:
-        return {"logicalLocations": logical + keys}
-    address = quote(section.file.encode("utf-8", "surrogatepass"), safe="/._-~")
-    place = {"physicalLocation": {"artifactLocation": {"uri": address}}}
-    return {**place, **({"logicalLocations": keys} if keys else {})}

@@ -23,24 +23,22 @@ def in_selection(report: Report[Result], selection: Selection) -> Report[Result]
     >>> [finding.code for finding in shown.findings], shown.results[0].to_dict()["ignored"], shown.exit_code
     (['VC105'], ['VC201'], 1)
     """
+    shown: list[Result] = []
+    for result in report.results:
+        nested = getattr(result, "check", None)
+        ignored = _codes_outside((*result.findings, *(nested.findings if nested else ())), selection)
+        # renderers ask whether a result has exhibits: a wrapper that has the method without them would say yes
+        wrapper = _ExhibitorInSelection if isinstance(result, Exhibitor) else _ResultInSelection
+        shown.append(wrapper(result, selection) if ignored else result)
     return Report(
         report.command,
-        [_result_in(result, selection) for result in report.results],
+        shown,
         headline=report.headline,
         exit_code=report.exit_code,
         exhibits=report.exhibits,
         interrupted=report.interrupted,
         aside=report.aside,
     )
-
-
-def _result_in(result: Result, selection: Selection) -> Result:
-    ignored = _codes_outside(result.findings, selection)
-    nested = getattr(result, "check", None)
-    if not ignored and not (nested and _codes_outside(nested.findings, selection)):
-        return result
-    # renderers ask whether a result has exhibits: a wrapper that has the method without them would say yes
-    return (_ExhibitorInSelection if isinstance(result, Exhibitor) else _ResultInSelection)(result, selection)
 
 
 def _codes_outside(findings: Iterable[Finding], selection: Selection) -> list[str]:

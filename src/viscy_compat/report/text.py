@@ -9,7 +9,14 @@ from viscy_compat.report.terminal import Style, separated
 
 def pieces(report: Report[Result], style: Style) -> Iterator[str]:
     """Yield the report as text, paragraph by paragraph."""
-    return separated("\n\n", map(_without_commands, _paragraphs(report, style)))
+    for piece in separated("\n\n", _paragraphs(report, style)):
+        # what knows the commands of runners is imported where there may be one: most reports hold neither sign
+        if "::" in piece or "##" in piece:
+            from viscy_compat.report.runners import without_commands
+
+            yield without_commands(piece)
+        else:
+            yield piece
 
 
 def _paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
@@ -35,12 +42,3 @@ def _remainders(report: Report[Result], module: Any, style: Style) -> Iterator[s
         words = " ".join((text or module.paragraph(result, style)).split())
         if lines := list(remainder_lines(result.to_dict(), words, style)):
             yield "\n".join([f"{style.heading(result.title)}", "  by the names in the JSON:", *lines])
-
-
-def _without_commands(text: str) -> str:
-    """Spell out what a runner would obey; what looks for it is imported where there may be something."""
-    if "::" not in text and "##" not in text:
-        return text
-    from viscy_compat.report.runners import without_commands
-
-    return without_commands(text)

@@ -13,7 +13,7 @@ from viscy_compat.stated import spell
 
 if TYPE_CHECKING:
     from viscy_compat.architectures.asking import Answer
-    from viscy_compat.exploring.exploration import BrokenLaw, Exploration
+    from viscy_compat.exploring.exploration import Exploration
 
 
 def render(report: Report[Result], style: Style) -> str:
@@ -49,24 +49,21 @@ def _hunt(result: Exploration, style: Style) -> Iterator[str]:
     verdict = style.verdict("error", "a law is broken") if result.broken else style.verdict("holds", words)
     yield f"{style.heading(result.name)}: {verdict}"
     counts = {"cases": result.cases.items(), "outcomes": sorted(result.outcomes.items())}
-    for label, pairs in counts.items():
-        yield from labelled_lines(label, "  ".join(f"{name} {count}" for name, count in pairs), style)
+    for what, pairs in counts.items():
+        yield from labelled_lines(what, "  ".join(f"{name} {count}" for name, count in pairs), style)
     if result.used:
         yield from labelled_lines("met", ", ".join(result.used), style)
     for waiver, row in result.waived:
         yield from labelled_lines("waived", f"{row.law}: {row.message}, by {printable(str(waiver))}", style)
-    for row in result.broken:
-        yield from _law_lines(row, style)
-
-
-def _law_lines(row: BrokenLaw, style: Style) -> Iterator[str]:
     label = "error VC510"
-    first, *rest = sentence_lines(f"{label}: {row.law}: {row.message}", style, first=MARGIN)
-    yield first.replace(label, style.tint("error", label), 1)
-    yield from rest
-    yield from sentence_lines(f"the law: {row.says}", style, first=MARGIN * 2)
-    yield f"{MARGIN * 2}a script that shows it:"
-    yield from (f"{MARGIN * 3}{line}" for line in row.script.splitlines())
+    for row in result.broken:
+        first, *rest = sentence_lines(f"{label}: {row.law}: {row.message}", style, first=MARGIN)
+        yield first.replace(label, style.tint("error", label), 1)
+        yield from rest
+        yield from sentence_lines(f"the law: {row.says}", style, first=MARGIN * 2)
+        # a script is pasted: its lines are not broken, however narrow the terminal
+        yield f"{MARGIN * 2}a script that shows it:"
+        yield from (f"{MARGIN * 3}{line}" for line in row.script.splitlines())
 
 
 def _answer(answer: Answer, style: Style) -> Iterator[str]:

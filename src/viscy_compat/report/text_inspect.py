@@ -37,22 +37,16 @@ def render(report: Report[Result], style: Style) -> str:
 
 def paragraph(result: Inspection, style: Style) -> str:
     """Return what is said of one file."""
-    return "\n".join(_inspection_lines(result, style))
-
-
-def _inspection_lines(result: Inspection, style: Style) -> Iterator[str]:
-    yield style.heading(result.path)
+    lines = [style.heading(result.path)]
+    # a file that could not be read has nothing but its findings
     if result.checkpoint is not None:
-        for line in _overview(result.checkpoint):
-            yield from sentence_lines(line, style, first=MARGIN)
-        if len(result.sets) > 1:
-            yield from set_lines(result.sets, style)
-        yield ""
-        yield from _tree_lines(result.checkpoint, style)
-        yield from _rest(result, style)
+        overview = _overview(result.checkpoint)
+        lines += (line for text in overview for line in sentence_lines(text, style, first=MARGIN))
+        lines += set_lines(result.sets, style) if len(result.sets) > 1 else ()
+        lines += ["", *_tree_lines(result.checkpoint, style), *_rest(result, style)]
     for finding in result.findings:
-        yield ""
-        yield from finding_lines(finding, style)
+        lines += ["", *finding_lines(finding, style)]
+    return "\n".join(lines)
 
 
 def _overview(checkpoint: Checkpoint) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from viscy_compat.findings import Report, Result
@@ -18,17 +18,16 @@ def render(report: Report[Result], style: Style) -> str:
     """Return a paragraph for each entry; short ones, unless everything was asked for."""
     if style.quiet:
         return "\n".join(result.title for result in report.results)
-    return "\n\n".join("\n".join(_entry_lines(result, style)) for result in report.results)  # type: ignore[arg-type]
-
-
-def _entry_lines(entry: ZooEntry, style: Style) -> Iterator[str]:
-    yield f"{style.heading(entry.nickname)}  {entry.file}"
-    about = f"{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
-    yield from sentence_lines(about, style, first=MARGIN)
-    yield f"{MARGIN}{spell_count(entry.tensors, 'tensor')}, {size(entry.bytes)} of weights"
-    for label, text in _labels(entry, style).items():
-        yield from labelled_lines(label, text, style)
-    yield from pasted_lines("load it", entry.python, style, language="python")
+    entries: Sequence[ZooEntry] = report.results  # type: ignore[assignment]
+    paragraphs = []
+    for entry in entries:
+        about = f"{entry.class_name}, generation {entry.generation} (written by {entry.written_by})"
+        lines = [f"{style.heading(entry.nickname)}  {entry.file}", *sentence_lines(about, style, first=MARGIN)]
+        lines.append(f"{MARGIN}{spell_count(entry.tensors, 'tensor')}, {size(entry.bytes)} of weights")
+        for label, text in _labels(entry, style).items():
+            lines += labelled_lines(label, text, style)
+        paragraphs.append("\n".join([*lines, *pasted_lines("load it", entry.python, style, language="python")]))
+    return "\n\n".join(paragraphs)
 
 
 def _labels(entry: ZooEntry, style: Style) -> dict[str, str]:

@@ -136,7 +136,13 @@ class Output:
             if self._if_exists == "back up":
                 _link(self.path, self.path + BACKUP)
             os.replace(self.temporary, self.path)
-        _sync_folder(self.path)
+        # so that the new name lasts; file systems that cannot do that say so with an error, which changes nothing
+        with suppress(OSError):
+            folder = os.open(os.path.dirname(self.path) or ".", os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
 
     def close(self) -> None:
         """Remove the temporary file, where it is still there, and let go of the lock."""
@@ -240,20 +246,15 @@ def _explain(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputRefused(f"{reason}; nothing was written", where=path, fix=_remedy(error)) from error
+        import errno
 
-
-def _remedy(error: OSError) -> str:
-    import errno
-
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "make room, or choose another disc"
-    if error.errno == errno.EFBIG:
-        return "raise the limit on file sizes (ulimit -f), or choose another disc"
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "choose a folder that you may write to"
-    return "choose another place"
+        fixes = {
+            **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room, or choose another disc"),
+            errno.EFBIG: "raise the limit on file sizes (ulimit -f), or choose another disc",
+            **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), "choose a folder that you may write to"),
+        }
+        fix = fixes.get(error.errno or 0, "choose another place")
+        raise OutputRefused(f"{error.strerror or str(error)}; nothing was written", where=path, fix=fix) from error
 
 
 def _become_like(descriptor: int, path: str) -> None:
@@ -330,13 +331,3 @@ def _link(path: str, backup: str) -> None:
             ) from None
     except OSError:
         os.rename(path, backup)
-
-
-def _sync_folder(path: str) -> None:
-    """Make the new name last; file systems that cannot do that say so with an error, which changes nothing."""
-    with suppress(OSError):
-        descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
