@@ -80,7 +80,12 @@ class Catalogue(Mapping[str, Code]):
 
     def __getitem__(self, code: str) -> Code:
         if code not in self._codes:
-            self._codes[code] = _code_in(self._read()[code])
+            # a record begins with the code itself, and may have comments after a blank line
+            lines = self._read()[code].partition("\n\n")[0].strip().replace("\n  ", " ").split("\n")
+            fields: dict[str, Any] = dict(line.split(": ", 1) for line in lines[1:])
+            flags = fields.pop("yes", "").split(", ")
+            cures = "remap_cures" in flags
+            self._codes[code] = Code(lines[0], **fields, predictions="predictions" in flags, remap_cures=cures)
         return self._codes[code]
 
     def __iter__(self) -> Iterator[str]:
@@ -88,14 +93,6 @@ class Catalogue(Mapping[str, Code]):
 
     def __len__(self) -> int:
         return len(self._read())
-
-
-def _code_in(record: str) -> Code:
-    """Return the code of a record, which begins with the code itself and may have comments after a blank line."""
-    lines = record.partition("\n\n")[0].strip().replace("\n  ", " ").split("\n")
-    fields: dict[str, Any] = dict(line.split(": ", 1) for line in lines[1:])
-    flags = fields.pop("yes", "").split(", ")
-    return Code(lines[0], **fields, predictions="predictions" in flags, remap_cures="remap_cures" in flags)
 
 
 CATALOGUE = Catalogue()

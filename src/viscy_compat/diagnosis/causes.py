@@ -185,9 +185,16 @@ def _contradiction(code: str, row: Contradiction) -> Finding:
 
 def about_layout(view: View, inference: Inference, unmade: tuple[str, ...] = ()) -> list[Finding]:
     """Say what generation, wrapper and order the names show; ``unmade`` is what no row makes of an older one."""
-    findings = []
-    if inference.generation.to_today:
-        findings.append(_about_generation(inference, unmade))
+    findings, generation = [], inference.generation
+    if generation.to_today:
+        message = f"written by {generation.written_by}: the layout of {generation.name}, not today's"
+        losses = "; ".join(generation.loses)
+        if unmade:
+            have = "has" if len(unmade) == 1 else "have"
+            message += f", and {spell_count(len(unmade), 'tensor')} of today's {have} no source"
+            findings.append(Finding("VC107", message + (f"; {losses}" if losses else ""), keys=tuple(fold(unmade))))
+        else:
+            findings.append(Finding("VC105", message + (f"; a remap loses this: {losses}" if losses else "")))
     if view.prefix or view.inner or view.lacks:
         findings.append(_about_prefix(view))
     if inference.reordered:
@@ -241,17 +248,6 @@ def about_the_rest(checkpoint: Checkpoint, choice: SetChoice) -> list[Finding]:
     belongs, them = ("belongs", "it") if len(rest) == 1 else ("belong", "them")
     message = f"{count} ({held}) {belongs} to none of these sets of weights; a remap of one of them leaves {them} out"
     return [Finding("VC106", message, keys=tuple(fold(rest)))]
-
-
-def _about_generation(inference: Inference, unmade: tuple[str, ...]) -> Finding:
-    message = f"written by {inference.generation.written_by}: the layout of {inference.generation.name}, not today's"
-    if unmade:
-        why = f"; {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
-        have = "has" if len(unmade) == 1 else "have"
-        count = f"{spell_count(len(unmade), 'tensor')} of today's {have} no source"
-        return Finding("VC107", f"{message}, and {count}{why}", keys=tuple(fold(unmade)))
-    losses = f"; a remap loses this: {'; '.join(inference.generation.loses)}" if inference.generation.loses else ""
-    return Finding("VC105", message + losses)
 
 
 def about_choices(inference: Inference, knowledge: Knowledge) -> list[Finding]:

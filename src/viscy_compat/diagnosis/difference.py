@@ -170,7 +170,9 @@ def _apart(
     known: dict[tuple[Storage, Storage], list[tuple[int, int]]] = {}
     for name, (mine, theirs) in pairs.items():
         differ = None
-        if looked_at[mine.storage] > mine.storage.nbytes and _lie_alike(mine, theirs):
+        # the same places of storages of the same size: else a difference of the storages is none of these two
+        sides = [(one.offset, one.stride, one.storage.nbytes, one.storage.byte_order) for one in (mine, theirs)]
+        if looked_at[mine.storage] > mine.storage.nbytes and sides[0] == sides[1]:
             both = (mine.storage, theirs.storage)
             if both not in known:
                 streams = (reader.storage_chunks(storage) for reader, storage in zip(readers, both, strict=True))
@@ -178,12 +180,6 @@ def _apart(
             differ = _differ_within(known[both], mine)
         if differ or (differ is None and not same_bytes(readers[0].chunks(mine), readers[1].chunks(theirs))):
             yield name
-
-
-def _lie_alike(mine: StoredTensor, theirs: StoredTensor) -> bool:
-    """Say whether two tensors look at the same places of storages of the same size."""
-    sides = [(one.offset, one.stride, one.storage.nbytes, one.storage.byte_order) for one in (mine, theirs)]
-    return sides[0] == sides[1]
 
 
 def _differ_within(stretches: list[tuple[int, int]], tensor: StoredTensor) -> bool | None:

@@ -142,7 +142,7 @@ class _Collected:
 
     def take(self, origin: str, rows: list[Statement]) -> bool:
         """Take what a source states; whether any of it is about the class."""
-        # those under the name of the class last: `_one_of` lets the better rank win
+        # those under the name of the class last: the better rank wins
         about = sorted((row for row in rows if _rank(self.architecture, row)), key=self._rank_of)
         values: dict[str, tuple[Known, int]] = {}
         for row in about:
@@ -151,7 +151,12 @@ class _Collected:
             generation = self.generation if row.origin == FILE else ""
             for name, value in self.architecture.older(row.arguments, generation).items():
                 if name in self.arguments:
-                    values[name] = self._one_of(values.get(name), Known(value, origin, row.place), self._rank_of(row))
+                    known, rank, before = Known(value, origin, row.place), self._rank_of(row), values.get(name)
+                    if before and before[1] >= rank and before[0].value != value:
+                        # one file that says two things is no source: neither is taken in silence
+                        twice = f"stated twice, at {before[0].place} and at {row.place}, with two values"
+                        known = known._replace(value=Unread(twice))
+                    values[name] = known, rank
                 elif origin in (SETTING, ARGUMENT):
                     self.foreign.append(name)
         for name, (value, _) in values.items():
@@ -160,14 +165,6 @@ class _Collected:
 
     def _rank_of(self, row: Statement) -> int:
         return _rank(self.architecture, row)
-
-    @staticmethod
-    def _one_of(before: tuple[Known, int] | None, now: Known, rank: int) -> tuple[Known, int]:
-        """Return the value of a source that states one; two values for equals are none."""
-        if before is None or before[1] < rank or before[0].value == now.value:
-            return now, rank
-        twice = Unread(f"stated twice, at {before[0].place} and at {now.place}, with two values")
-        return now._replace(value=twice), rank
 
     def _decide(self, name: str, known: Known) -> None:
         value = self._read(self.arguments[name], known)

@@ -266,18 +266,16 @@ def _elsewhere(checkpoint: Checkpoint, class_name: str, here: list[WeightSet]) -
             other = select_set(checkpoint, site.path)
         except UnreadableCheckpoint:
             continue
-        if any(tensor.spec.elements > 1 for tensor in other.tensors.values()):
-            yield from _of_known_layout(other, here) or sets_in(other, class_name)
-
-
-def _of_known_layout(other: Checkpoint, here: list[WeightSet]) -> list[WeightSet]:
-    """Return a state dict as one set where it has the layout of a set that is known already."""
-    for view in plausible_views(other):
-        layout = layout_of(other, view)
-        for row in here:
-            if not view.outside and row.layout == layout:
-                return [WeightSet(other, view=view, inference=row.inference, address=other.address)]
-    return []
+        if not any(tensor.spec.elements > 1 for tensor in other.tensors.values()):
+            continue
+        views = [view for view in plausible_views(other) if not view.outside]
+        pairs = ((view, row) for view in views for row in here if row.layout == layout_of(other, view))
+        view, row = next(pairs, (None, None))
+        # with the layout of a set that is known already it is that class again: nothing is inferred anew
+        if view is not None and row is not None:
+            yield WeightSet(other, view=view, inference=row.inference, address=other.address)
+        else:
+            yield from sets_in(other, class_name)
 
 
 def same_bytes(one: WeightSet, other: WeightSet) -> bool | None:

@@ -132,7 +132,7 @@ def waive(result: StageResult, waivers: Sequence[Waiver]) -> StageResult:
         about = (finding.code, *finding.keys) if finding.code == "VC510" else (finding.code,)
         rows = (row for row in waivers if not row.expired and any(row.covers(result.subject, one) for one in about))
         # what could not be decided is accepted by nobody, and only errors need it
-        row = next(rows, None) if finding.severity == "error" and not result.undecided else None
+        row = next(rows, None) if not result.undecided and finding.severity == "error" else None
         if row is None:
             rest.append(finding)
         else:

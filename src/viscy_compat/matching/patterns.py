@@ -201,11 +201,17 @@ def _fold_group(members: list[tuple[str, ...]], layout: NameIndex) -> Iterator[t
     if pattern is not None and set(unfold_row(pattern, layout)) == set(members):
         yield pattern
         return
-    halves = _halves(members) if len(members) > 1 else []
-    if not halves:
+    columns = list(zip(*map(_indices, members), strict=True))
+    changing = [column for column in columns if len(set(column)) > 1]
+    if not changing:
         yield from (tuple(map(escape, row)) for row in members)
-    for half in halves:
-        yield from _fold_group(half, layout)
+        return
+    groups: dict[str, list[tuple[str, ...]]] = {}
+    # the index with the fewest values gives the fewest patterns
+    for row, index in zip(members, min(changing, key=lambda column: len(set(column))), strict=True):
+        groups.setdefault(index, []).append(row)
+    for part in groups.values():
+        yield from _fold_group(part, layout)
 
 
 def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
@@ -229,17 +235,3 @@ def _pattern_of(members: list[tuple[str, ...]]) -> tuple[str, ...] | None:
 
 def _indices(row: tuple[str, ...]) -> Indices:
     return tuple(index for name in row for index in template_of(name).indices)
-
-
-def _halves(members: list[tuple[str, ...]]) -> list[list[tuple[str, ...]]]:
-    """Part rows by the value of the index that has fewest (but more than one) values."""
-    columns = list(zip(*map(_indices, members), strict=True))
-    changing = [place for place, column in enumerate(columns) if len(set(column)) > 1]
-    if not changing:
-        return []
-    # the index with the fewest values gives the fewest patterns
-    place = min(changing, key=lambda each: len(set(columns[each])))
-    groups: dict[str, list[tuple[str, ...]]] = {}
-    for row, index in zip(members, columns[place], strict=True):
-        groups.setdefault(index, []).append(row)
-    return list(groups.values())

@@ -92,7 +92,23 @@ def search(here: list[Unit], there: list[Unit], theory: Theory) -> SearchResult:
     outcome = SearchResult([], [], [])
     contexts = [Context(here, there)]
     while contexts:
-        contexts.extend(_solve(contexts.pop(), theory, outcome))
+        context = contexts.pop()
+        while context.here and context.there:
+            pairings = list(_decide(context, theory))
+            if pairings:
+                contexts.extend(_commit(context, pairings, outcome))
+            # the largest first: a module that is opened gives up what is known of its members, so small ones stay closed
+            elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
+                break
+        # what both sides still have is undecided: to pair it by order would be a guess
+        classes_there = _classes(context.there)
+        for profile, mine in _classes(context.here).items():
+            theirs = classes_there.get(profile, [])
+            if theirs and context.here[mine[0]].node.name is not None:
+                sources = tuple((context.here[index].node.name or "",) for index in mine)
+                targets = tuple((context.there[index].node.name or "",) for index in theirs)
+                why = "equal shapes, and nothing else tells them apart"
+                outcome.groups.append(UndecidedGroup(sources, targets, why))
     return outcome
 
 
@@ -119,24 +135,6 @@ def _members(node: NameTreeNode, depth: int) -> list[Unit]:
     inner = heart(node)
     members = inner.children if inner.name is None else [inner]
     return [Unit(heart(child), heart(child).path[depth:]) for child in members]
-
-
-def _solve(context: Context, theory: Theory, outcome: SearchResult) -> Iterator[Context]:
-    while context.here and context.there:
-        pairings = list(_decide(context, theory))
-        if pairings:
-            yield from _commit(context, pairings, outcome)
-        # the largest first: a module that is opened gives up what is known of its members, so small ones stay closed longest
-        elif not (_open_largest(context) or _set_aside(context, theory, outcome)):
-            break
-    # what both sides still have is undecided: to pair it by order would be a guess
-    classes_there = _classes(context.there)
-    for profile, mine in _classes(context.here).items():
-        theirs = classes_there.get(profile, [])
-        if theirs and context.here[mine[0]].node.name is not None:
-            sources = tuple((context.here[index].node.name or "",) for index in mine)
-            targets = tuple((context.there[index].node.name or "",) for index in theirs)
-            outcome.groups.append(UndecidedGroup(sources, targets, "equal shapes, and nothing else tells them apart"))
 
 
 def _decide(context: Context, theory: Theory) -> Iterator[Pairing]:

@@ -102,18 +102,13 @@ def reindex(
             raise _refusal(f"{sources_of(row)[0]!a} changes its shape")
     replacements: dict[int, Node] = {}
     for optimizer in optimizers:
-        follow = _replacements_by_name if _is_named(optimizer) else _replacements_by_position
+        # SGD without momentum has no state at all: then the groups alone tell whether it is kept by name
+        entries = entries_of(optimizer["state"]) or []
+        names = [*entries[::2], *_parameter_entries([mapping_of(group) or {} for group in optimizer["param_groups"]])]
+        is_named = bool(names) and all(type(name) is str for name in names)
+        follow = _replacements_by_name if is_named else _replacements_by_position
         replacements.update(follow(optimizer, moves))
     return replacements
-
-
-def _is_named(optimizer: Mapping[str, Node]) -> bool:
-    """Whether an optimizer's state is kept by name; one without state shows it by its groups."""
-    # SGD without momentum has no state at all: then the groups alone tell
-    entries = entries_of(optimizer["state"]) or []
-    groups = [mapping_of(group) or {} for group in optimizer["param_groups"]]
-    parameters = _parameter_entries(groups)
-    return all(type(name) is str for name in (*entries[::2], *parameters)) and bool(entries or parameters)
 
 
 def _parameter_entries(groups: Sequence[Mapping[str, Node]]) -> list[Node]:

@@ -37,9 +37,21 @@ def model_card(result: RemapResult, source_digest: str) -> str:
     source_digest : str
         The SHA-256 of the source, taken before it could be replaced.
     """
-    return (
-        "\n\n".join([*_front(result), *_identity(result), *_load_part(result), *_origin(result, source_digest)]) + "\n"
-    )
+    class_name = _target(result).class_name
+    tags = ["viscy", *([class_name] if class_name else [])]
+    kind = "safetensors" if _path(result).endswith(".safetensors") else "pytorch"
+    # texts of JSON are texts of YAML
+    front = ["---", f"library_name: {json.dumps('viscy-models')}", "tags:"]
+    front += [f"- {json.dumps(tag)}" for tag in (*tags, kind)]
+    parts = ["\n".join([*front, "# license: yours to say", "---"]), *_identity(result), "## Loading"]
+    contents = contents_of(result, "check", result.check.to_dict() if result.check else {})
+    names = [row[0] for table in contents.tables for row in table.rows if row[1:2] == ("...",)]
+    config = f", config={{{', '.join(f'{name!r}: ...' for name in names)}}}" if names else ""
+    call = f"viscy_compat.load_model({os.path.basename(_path(result))!r}{config})"
+    parts.append(f"```python\nimport viscy_compat\n\nmodel = {call}\n```")
+    if names:
+        parts.append("Three dots stand where the weights do not tell a value and predictions depend on it.")
+    return "\n\n".join([*parts, *_origin(result, source_digest)]) + "\n"
 
 
 def source_digest(source: str, card: str, if_exists: IfExists) -> str:
@@ -89,16 +101,6 @@ def digest_of(path: str) -> str:
     return state.hexdigest()
 
 
-def _front(result: RemapResult) -> Iterator[str]:
-    class_name = _target(result).class_name
-    tags = ["viscy", *([class_name] if class_name else [])]
-    kind = "safetensors" if _path(result).endswith(".safetensors") else "pytorch"
-    # texts of JSON are texts of YAML
-    lines = ["---", f"library_name: {json.dumps('viscy-models')}", "tags:", *(f"- {json.dumps(tag)}" for tag in tags)]
-    lines += [f"- {json.dumps(kind)}", "# license: yours to say", "---"]
-    yield "\n".join(lines)
-
-
 def _identity(result: RemapResult) -> Iterator[str]:
     target, new_file = _target(result), result.written
     count = f"{spell_count(new_file.tensors, 'tensor')}, {size(new_file.size)}" if new_file else ""
@@ -122,18 +124,6 @@ def _identity(result: RemapResult) -> Iterator[str]:
     if rows:
         yield "## Configuration"
         yield table(["argument", "value", "from"], rows)
-
-
-def _load_part(result: RemapResult) -> Iterator[str]:
-    yield "## Loading"
-    contents = contents_of(result, "check", result.check.to_dict() if result.check else {})
-    open_arguments = [row for table in contents.tables for row in table.rows if row[1:2] == ("...",)]
-    config = "".join(f"{name!r}: ..., " for name, *_ in open_arguments).rstrip(", ")
-    config_words = f", config={{{config}}}" if config else ""
-    call = f"viscy_compat.load_model({os.path.basename(_path(result))!r}{config_words})"
-    yield f"```python\nimport viscy_compat\n\nmodel = {call}\n```"
-    if config:
-        yield "Three dots stand where the weights do not tell a value and predictions depend on it."
 
 
 def _origin(result: RemapResult, source_digest: str) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from viscy_compat.findings import Report, Result, Severity
 from viscy_compat.layout import printable
 from viscy_compat.report.markdown import pieces as markdown
-from viscy_compat.report.page import Message, Page, Section, first_of, page_of
+from viscy_compat.report.page import Message, Section, first_of, page_of
 from viscy_compat.report.runners import spelled_out
 from viscy_compat.report.terminal import Style
 
@@ -29,7 +29,19 @@ SUMMARY_BYTES = 1024 * 1024
 def pieces(report: Report[Result], style: Style) -> Iterator[str]:
     """Yield the workflow commands."""
     page = page_of(report)
-    yield from (f"{spelled_out(line)}\n" for line in _annotations(page))
+    counts: Counter[Severity] = Counter()
+    for section in page.sections:
+        is_answer = section.is_answer and not section.exit_code
+        answer = (Message("", "note", section.exhibits.sentence),) if is_answer else ()
+        for message in (*section.messages, *answer):
+            counts[message.severity] += 1
+            # the last place is for the line that says how many more there are
+            if counts[message.severity] < SHOWN:
+                yield f"{spelled_out(_annotation(section, message))}\n"
+    for severity, count in counts.items():
+        if count >= SHOWN:
+            more = f"{count - SHOWN + 1} more of this kind; the job summary has all"
+            yield f"::{COMMANDS[severity]} title=viscy-compat::{more}\n"
     yield spelled_out(printable(f"{page.title}: {page.verdict}. {page.sentence}"))
 
 
@@ -68,24 +80,6 @@ def attribute(words: str) -> str:
     'a%3Ab%2Cc'
     """
     return data(words).replace(":", "%3A").replace(",", "%2C")
-
-
-def _annotations(page: Page) -> Iterator[str]:
-    counts: Counter[Severity] = Counter()
-    for section in page.sections:
-        for message in section.messages:
-            counts[message.severity] += 1
-            # the last place is for the line that says how many more there are
-            if counts[message.severity] < SHOWN:
-                yield _annotation(section, message)
-        if section.is_answer and not section.exit_code:
-            counts["note"] += 1
-            if counts["note"] < SHOWN:
-                yield _annotation(section, Message("", "note", section.exhibits.sentence))
-    for severity, count in counts.items():
-        if count >= SHOWN:
-            more = count - SHOWN + 1
-            yield f"::{COMMANDS[severity]} title=viscy-compat::{more} more of this kind; the job summary has all"
 
 
 def _annotation(section: Section, message: Message) -> str:

@@ -150,29 +150,25 @@ def _verdict(section: Section | Heading) -> str:
 def _section(section: Section, number: int, *, alone: bool, fold: bool) -> str:
     """Show a result; one that holds is folded to its line, unless it is the only one."""
     title = f'<h2 id="title-{number}"><code>{text(section.title)}</code> {_verdict(section)}</h2>'
-    inside = "".join(_inside(section, alone=alone))
-    if fold and not section.exhibits.maps:
+    exhibits, parts = section.exhibits, [""]
+    # what the only result is about stands in the header
+    if exhibits.sentence and not alone:
+        parts.append(f"<p>{text(exhibits.sentence)}</p>")
+    if section.lead:
+        parts.append(f"<p>{text(section.lead)}</p>")
+    pastes = exhibits.pastes or ((Paste("next", section.next),) if section.next else ())
+    parts += map(_paste, pastes)
+    # what has no code repeats the sentence, which stands in the header then
+    is_repeated = alone and bool(exhibits.sentence)
+    messages = [message for message in section.messages if message.code or not is_repeated]
+    if messages:
+        parts.append(f"<ul>{''.join(map(_item, messages))}</ul>")
+    inside = "".join([*parts, *_exhibits(exhibits)])
+    if fold and not exhibits.maps:
         inside = f"<details><summary>{title}</summary>{inside}</details>"
     else:
         inside = f"{title}{inside}"
     return f'<section id="result-{number}" aria-labelledby="title-{number}">{inside}</section>'
-
-
-def _inside(section: Section, *, alone: bool) -> Iterator[str]:
-    # what the only result is about stands in the header
-    if section.exhibits.sentence and not alone:
-        yield f"<p>{text(section.exhibits.sentence)}</p>"
-    if section.lead:
-        yield f"<p>{text(section.lead)}</p>"
-    yield from map(_paste, section.exhibits.pastes)
-    if section.next and not section.exhibits.pastes:
-        yield _paste(Paste("next", section.next))
-    # what has no code repeats the sentence, which stands in the header then
-    is_repeated = alone and bool(section.exhibits.sentence)
-    messages = [message for message in section.messages if message.code or not is_repeated]
-    if messages:
-        yield f"<ul>{''.join(map(_item, messages))}</ul>"
-    yield from _exhibits(section.exhibits)
 
 
 def _paste(paste: Paste) -> str:

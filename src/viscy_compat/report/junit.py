@@ -44,7 +44,9 @@ def _suite(page: Page, group: str, number: int) -> Iterator[str]:
     }
     output = [page.sentence, *([page.headline] if page.headline else [])]
     yield _open("testsuite", attributes)
-    yield _properties({"command": page.title, "verdict": page.verdict, "headline": page.headline})
+    properties = {"command": page.title, "verdict": page.verdict, "headline": page.headline}
+    rows = [_open("property", {"name": key, "value": text}, closed=True) for key, text in properties.items() if text]
+    yield "\n".join(["<properties>", *rows, "</properties>"])
     # the schema of Jenkins has room for what a test case printed, that of Ant only for what a whole suite did
     for _, section in page.sections.where(lambda heading: heading.group == group):
         yield _testcase(section)
@@ -92,11 +94,6 @@ def _lines(messages: tuple[Message, ...]) -> list[str]:
         lines += [f"  {key}" for key in message.keys]
         lines += [f"  Fix: {message.fix}"] if message.fix else []
     return lines
-
-
-def _properties(values: dict[str, str]) -> str:
-    rows = [_open("property", {"name": name, "value": value}, closed=True) for name, value in values.items() if value]
-    return "\n".join(["<properties>", *rows, "</properties>"])
 
 
 def _open(name: str, attributes: dict[str, str], *, closed: bool = False) -> str:

@@ -160,24 +160,20 @@ def pasted_lines(label: str, code: str, style: Style, *, language: Literal["shel
                   new.safetensors
     """
     room = style.width - len(MARGIN) - _LABEL
-    lines = [code] if not style.terminal or len(code) <= room else _break_code(code, room, language)
+    lines = [code]
+    if style.terminal and len(code) > room:
+        from re import findall
+
+        lines = [""]
+        for word in findall(_WORDS[language], code):
+            # later lines are two further in, and a shell's need room for their backslash
+            if lines[-1] and len(lines[-1]) + len(word.rstrip()) > room - 4:
+                lines[-1:] = [lines[-1].rstrip(), ""]
+            lines[-1] += word
     ends = " \\" if language == "shell" else ""
     for place, line in enumerate(lines):
         head = style.paint(f"{label:<{_LABEL}}", "dim") if not place else " " * (_LABEL + 2)
         yield f"{MARGIN}{head}{line}{ends if place < len(lines) - 1 else ''}"
-
-
-def _break_code(code: str, room: int, language: Literal["shell", "python"]) -> list[str]:
-    """Break code between words; later lines are two further in, and a shell's need room for their backslash."""
-    from re import findall
-
-    lines, line = [], ""
-    for word in findall(_WORDS[language], code):
-        if line and len(line) + len(word.rstrip()) > room - 4:
-            lines.append(line.rstrip())
-            line = ""
-        line += word
-    return [*lines, line]
 
 
 def lay_out(words: Iterable[str], style: Style, *, margin: str = MARGIN) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Iterator, import_module
+from viscy_compat.annotations import Iterator, import_module
 from viscy_compat.findings import Report, Result
 from viscy_compat.report.terminal import Style, separated
 
@@ -27,18 +27,15 @@ def _paragraphs(report: Report[Result], style: Style) -> Iterator[str]:
         yield from module.paragraphs(report, style)
     elif text := module.render(report, style):
         yield text
-    if style.verbose and report.command not in ("explain", "completion"):
-        yield from _remainders(report, module, style)
-
-
-def _remainders(report: Report[Result], module: Any, style: Style) -> Iterator[str]:
-    """Yield, for each result, what its JSON holds and the text has not said: who wants everything gets it."""
+    if not style.verbose or report.command in ("explain", "completion"):
+        return
     from viscy_compat.report.remainder import remainder_lines
 
-    # of thousands of files, what is said of one says nothing about the others, and each would be looked for in all of it
-    text = "" if hasattr(module, "paragraph") else module.render(report, style)
+    # who wants everything gets what the JSON of each result holds and the text has not said. Of thousands of files, what
+    # is said of one says nothing about the others, and each would be looked for in all of it
+    whole = "" if hasattr(module, "paragraph") else module.render(report, style)
     for result in report.results:
         # a sentence may be broken anywhere, and still says what it says
-        words = " ".join((text or module.paragraph(result, style)).split())
+        words = " ".join((whole or module.paragraph(result, style)).split())
         if lines := list(remainder_lines(result.to_dict(), words, style)):
             yield "\n".join([f"{style.heading(result.title)}", "  by the names in the JSON:", *lines])

@@ -89,29 +89,25 @@ def render(report: Report[ReportedRow], style: Style) -> str:
 
 def summary(outcome: AuditOutcome, style: Style) -> str:
     """Return the table at the end."""
-    return "\n".join(_summary_lines(outcome, style))
-
-
-def _summary_lines(outcome: AuditOutcome, style: Style) -> Iterator[str]:
-    tally = outcome.tally
-    yield ""
+    tally, lines = outcome.tally, [""]
     files = "1 file" if tally.files == 1 else f"{tally.files:,} files"
-    yield f"{'interrupted after ' if outcome.interrupted else ''}{files}, {size(tally.bytes)}"
+    lines.append(f"{'interrupted after ' if outcome.interrupted else ''}{files}, {size(tally.bytes)}")
     group, in_group, rows = "", 0, tally.rows()
     for row in rows:
         group, in_group = (row.group, 1) if row.group != group else (group, in_group + 1)
         if in_group == 1:
-            yield style.heading(row.group)
+            lines.append(style.heading(row.group))
         if in_group <= _MOST_ROWS or style.verbose:
-            yield spelled_out("\n".join(_table_row(row, style)))
+            lines.append(spelled_out("\n".join(_table_row(row, style))))
         elif in_group == _MOST_ROWS + 1:
-            yield f"  ... and {sum(each.group == group for each in rows) - _MOST_ROWS} more (-v)"
+            lines.append(f"  ... and {sum(each.group == group for each in rows) - _MOST_ROWS} more (-v)")
     if outcome.aside:
-        yield style.heading(f"passed over: {len(outcome.aside)}")
+        lines.append(style.heading(f"passed over: {len(outcome.aside)}"))
         shown = outcome.aside if style.verbose else outcome.aside[:_MOST_ROWS]
-        yield from (spelled_out(f"  {printable(each.file)}: {each.what}") for each in shown)
+        lines += [spelled_out(f"  {printable(each.file)}: {each.what}") for each in shown]
         if len(shown) < len(outcome.aside):
-            yield f"  ... and {len(outcome.aside) - len(shown)} more (-v)"
+            lines.append(f"  ... and {len(outcome.aside) - len(shown)} more (-v)")
+    return "\n".join(lines)
 
 
 def _table_row(row: TallyRow, style: Style) -> list[str]:

@@ -236,7 +236,17 @@ def sweep(folder: str) -> list[str]:
     swept = []
     with suppress(OSError), os.scandir(folder) as entries:
         names = [entry.path for entry in entries if entry.name[0] == "." and entry.name.endswith(ENDING)]
-        swept = [name for name in names if _swept(name)]
+        for name in names:
+            with suppress(OSError):
+                flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+                descriptor = os.open(name, flags)
+                try:
+                    # a run that lives holds the lock of its file
+                    if _lock(descriptor) is True:
+                        os.unlink(name)
+                        swept.append(name)
+                finally:
+                    os.close(descriptor)
     return swept
 
 
@@ -266,23 +276,6 @@ def _become_like(descriptor: int, path: str) -> None:
         os.fchown(descriptor, status.st_uid, status.st_gid)
     # after the owner: a change of owner takes bits away
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode) & 0o777)
-
-
-def _swept(path: str) -> bool:
-    """Remove a temporary file unless a living run holds its lock."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    except OSError:
-        return False
-    try:
-        dead = _lock(descriptor) is True
-        if dead:
-            os.unlink(path)
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return dead
 
 
 def _lock(descriptor: int) -> bool | None:

@@ -171,25 +171,23 @@ def _state_dict(origin: Node, entries: list[Node], module_path: ModulePath) -> N
         return Dict(entries)
     state = Call(Global("collections", "OrderedDict"), ())
     state.entries = entries
-    state.states = [_move_metadata(each, module_path) for each in origin.states or ()] or None
+    states: list[Node] = []
+    for each in origin.states or ():
+        attributes = mapping_of(each)
+        versions = mapping_of(attributes.get("_metadata")) if attributes else None
+        if attributes is None or versions is None:
+            states.append(each)
+            continue
+        # torch keeps the version of each module by its path, which goes where the module goes
+        paths = {path: module_path(path) for path in versions}
+        metadata = Call(Global("collections", "OrderedDict"), ())
+        metadata.entries = [
+            item for path, moved in paths.items() if moved is not None for item in (moved, versions[path])
+        ]
+        pairs = {**attributes, "_metadata": metadata}.items()
+        states.append(Dict([item for pair in pairs for item in pair]))
+    state.states = states or None
     return state
-
-
-def _move_metadata(state: Node, module_path: ModulePath) -> Node:
-    """Return the attributes of a state dict; those of torch hold the version of each module by its path."""
-    attributes = mapping_of(state)
-    versions = mapping_of(attributes.get("_metadata")) if attributes else None
-    if attributes is None or versions is None:
-        return state
-    entries: list[Node] = []
-    for path, facts in versions.items():
-        moved_path = module_path(path)
-        if moved_path is not None:
-            entries += (moved_path, facts)
-    metadata = Call(Global("collections", "OrderedDict"), ())
-    metadata.entries = entries
-    items = [item for name, value in attributes.items() for item in (name, metadata if name == "_metadata" else value)]
-    return Dict(items)
 
 
 def _take_out_entries(root: Node, paths: Iterable[str], replaced: Mapping[int, Node]) -> dict[int, Node]:
