@@ -37,8 +37,8 @@ class BakedSet(NamedTuple):
 def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> BakedSet | None:
     """Find the class that a file has once its parametrised weights are baked; None where it is none."""
     # last what PEFT adapted: usual wrappers are far more common, and a view costs a pass over all names
-    adapted = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
-    for view in (*views, *([adapted] if adapted.keys else ())):
+    adapter_view = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
+    for view in (*views, *([adapter_view] if adapter_view.keys else ())):
         layout = layout_of(checkpoint, view)
         parts = find_parametrisations(layout)
         plain = bake(layout, parts) if parts else {}

@@ -117,14 +117,7 @@ def remap_ledger(
             remap_and_record,
             jobs=jobs_for(jobs, count),
             recall=lambda task: _earlier_answer(task, _record_of(folder)),
-            # not recorded: a later run tries again
-            despair=lambda task, how: LedgerRemap(
-                task.row.file,
-                "refused",
-                code="VC360",
-                message=f"the process that remapped it ended without an answer ({how})",
-                fix="--jobs 1 says more",
-            ),
+            despair=_answer_of_the_dead,
         )
     except OSError as error:
         raise OutputRefused(error.strerror or str(error), where=folder, fix="choose another folder") from error
@@ -248,6 +241,12 @@ def _write_down(answer: LedgerRemap, path: str) -> None:
 def _answer_of_written(row: AuditRow, out: str, mark: str) -> LedgerRemap:
     status = os.stat(out)
     return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
+
+
+def _answer_of_the_dead(task: RemapTask, how: str) -> LedgerRemap:
+    """Return the answer for a file that ends the process that remaps it; it is not recorded: a later run tries again."""
+    message = f"the process that remapped it ended without an answer ({how})"
+    return LedgerRemap(task.row.file, "refused", code="VC360", message=message, fix="--jobs 1 says more")
 
 
 def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:

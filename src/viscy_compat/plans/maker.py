@@ -287,16 +287,16 @@ def _plan_of_matching(route: Route, matching: Matching) -> Plan:
         return route.plan(rows)
     later = rows_to_today(route.there, route.inference)
     moves = {row.source: row.target for row in later if isinstance(row, Rename)}
-    moved: list[Operation] = []
+    rows_on: list[Operation] = []
     for row in rows:
         # a name of the generation goes on to what it is today; one that has none there keeps its own
         if isinstance(row, Drop):
-            moved.append(row)
+            rows_on.append(row)
         elif isinstance(row, Split):
-            moved.append(row._replace(targets=tuple(moves.get(name, name) for name in row.targets)))
+            rows_on.append(row._replace(targets=tuple(moves.get(name, name) for name in row.targets)))
         else:
-            moved.append(cast("Operation", row._replace(target=moves.get(row.target, row.target))))
-    return route.plan([*moved, *(row for row in later if isinstance(row, Fill))])
+            rows_on.append(cast("Operation", row._replace(target=moves.get(row.target, row.target))))
+    return route.plan([*rows_on, *(row for row in later if isinstance(row, Fill))])
 
 
 def _refuse_parametrisations(route: Route, where: str) -> None:

@@ -233,15 +233,15 @@ def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tup
     >>> with_casts([Rename("w", "w")], {"w": TensorSpec((2,), "float16")}, {"w": TensorSpec((2,))})
     (Cast(source='w', target='w', dtype='float32'),)
     """
-    fitting: list[Operation] = []
+    rows_with_casts: list[Operation] = []
     for row in rows:
         # what one of the layouts lacks is a leftover, which `plan_of` tells
         if isinstance(row, Rename) and row.source in source and row.target in target:
             is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
-            fitting.append(Cast(row.source, row.target) if is_narrow else row)
+            rows_with_casts.append(Cast(row.source, row.target) if is_narrow else row)
         else:
-            fitting.append(row)
-    return tuple(fitting)
+            rows_with_casts.append(row)
+    return tuple(rows_with_casts)
 
 
 def result_of(row: Operation, source: Layout) -> dict[str, TensorSpec] | str:

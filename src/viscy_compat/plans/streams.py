@@ -85,8 +85,8 @@ def _tensor_of_row(
         )
     if isinstance(row, Transpose):
         # nothing is moved in memory: the same storage is read in the order of the other strides
-        turned = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
-        return _seen_as(row.target, spec, whole, turned)
+        other = _other_view(whole, spec, tuple(whole.stride[axis] for axis in row.axes), whole.offset)
+        return _seen_as(row.target, spec, whole, other)
     # a rename alone leaves storage and strides as they are: for another shape the elements are packed
     same = _seen_as(row.target, spec, whole, whole)
     return same._replace(same_as=whole) if isinstance(row, Rename) else same
@@ -204,17 +204,17 @@ def in_step(first: Iterator[bytes], second: Iterator[bytes]) -> Iterator[tuple[b
     """
     # an empty piece would be read as the end
     sides = [filter(None, first), filter(None, second)]
-    left = right = b""
+    mine = theirs = b""
     while True:
-        left, right = left or next(sides[0], b""), right or next(sides[1], b"")
-        size = min(len(left), len(right))
+        mine, theirs = mine or next(sides[0], b""), theirs or next(sides[1], b"")
+        size = min(len(mine), len(theirs))
         if not size:
-            if left or right:
-                yield left, right
+            if mine or theirs:
+                yield mine, theirs
             return
         # nearly all pieces are as long: Python copies no bytes for a slice that is all of them
-        yield left[:size], right[:size]
-        left, right = left[size:], right[size:]
+        yield mine[:size], theirs[:size]
+        mine, theirs = mine[size:], theirs[size:]
 
 
 class Pieces:

@@ -190,8 +190,8 @@ def outputs_of(arguments: Namespace) -> list[tuple[str, str]]:
 def style_for(arguments: Namespace) -> Style:
     """Return the style that the common flags, the environment and the terminal ask for."""
     # NO_COLOR goes before FORCE_COLOR: who sets both cannot read colours; empty, either counts as not set
-    wanted = not os.environ.get("NO_COLOR") and (bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal())
-    colors = arguments.color == "always" or (arguments.color == "auto" and wanted)
+    by_default = not os.environ.get("NO_COLOR") and (bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal())
+    colors = arguments.color == "always" or (arguments.color == "auto" and by_default)
     try:
         columns = os.get_terminal_size(sys.stdout.fileno()).columns
     except (OSError, ValueError, AttributeError):

@@ -23,16 +23,16 @@ def in_selection(report: Report[Result], selection: Selection) -> Report[Result]
     >>> [finding.code for finding in shown.findings], shown.results[0].to_dict()["ignored"], shown.exit_code
     (['VC105'], ['VC201'], 1)
     """
-    shown: list[Result] = []
+    visible_results: list[Result] = []
     for result in report.results:
         nested = getattr(result, "check", None)
         ignored = _codes_outside((*result.findings, *(nested.findings if nested else ())), selection)
         # renderers ask whether a result has exhibits: a wrapper that has the method without them would say yes
         wrapper = _ExhibitorInSelection if isinstance(result, Exhibitor) else _ResultInSelection
-        shown.append(wrapper(result, selection) if ignored else result)
+        visible_results.append(wrapper(result, selection) if ignored else result)
     return Report(
         report.command,
-        shown,
+        visible_results,
         headline=report.headline,
         exit_code=report.exit_code,
         exhibits=report.exhibits,

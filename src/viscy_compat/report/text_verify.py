@@ -25,12 +25,12 @@ def render(report: Report[Result], style: Style) -> str:
     ]
     sentences = []
     for lines in blocks:
-        wrapped: list[str] = []
+        lines_out: list[str] = []
         for text in lines:
             # what is one sentence is broken; lines of findings and colours stay as they are
             is_set = "\x1b" in text or text.startswith(MARGIN)
-            wrapped += [text] if is_set else sentence_lines(text, style)
-        sentences.append("\n".join(wrapped))
+            lines_out += [text] if is_set else sentence_lines(text, style)
+        sentences.append("\n".join(lines_out))
     return "\n\n".join(block for block in (*sentences, _last_line(report, rows, style)) if block)
 
 

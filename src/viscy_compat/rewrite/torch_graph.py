@@ -182,7 +182,7 @@ def _state_dict(origin: Node, entries: list[Node], module_path: ModulePath) -> N
         paths = {path: module_path(path) for path in versions}
         metadata = Call(Global("collections", "OrderedDict"), ())
         metadata.entries = [
-            item for path, moved in paths.items() if moved is not None for item in (moved, versions[path])
+            item for path, new_path in paths.items() if new_path is not None for item in (new_path, versions[path])
         ]
         pairs = {**attributes, "_metadata": metadata}.items()
         states.append(Dict([item for pair in pairs for item in pair]))
