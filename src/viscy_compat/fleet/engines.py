@@ -24,8 +24,8 @@ SHARD: Final = 8
 FEW: Final = 48
 """Files up to which one process is as quick: starting a worker takes as long as judging some twenty."""
 
-PATIENCE: Final = 0.6
-"""Seconds that processes have to end in; then they are left, or killed. A run shall end within one second."""
+PATIENCE: Final = 10.0
+"""Seconds for a pool to see that its processes were killed: it takes milliseconds, but on a crowded machine."""
 
 
 class Engine(Protocol):
