@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from resource import RUSAGE_CHILDREN, getrusage
 from typing import NamedTuple
 
 from viscy_compat.architectures import find
@@ -37,7 +38,7 @@ BLOCKS = 10
 that the rows of a plan fold stage by stage."""
 DTYPES = {"float32": "F32", "int64": "I64"}
 PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
-VISCY = [sys.executable, "-c", f"import sys; from viscy_compat.cli import main; main(sys.argv[1:]); {PEAK}"]
+VISCY = [sys.executable, "-c", f"import sys; from viscy_compat.cli import main; main(); {PEAK}"]
 """The command, which says at its end how much memory it took: what the system says of a child counts its parent, too."""
 
 Tensors = Iterator[tuple[str, tuple[int, ...], str]]
@@ -79,10 +80,11 @@ class Run(NamedTuple):
 
 def once(command: list[str]) -> Run:
     """Run a command."""
-    before = os.times()
+    # to the microsecond; `os.times` counts hundredths of a second, which is as much as a small input takes
+    before = getrusage(RUSAGE_CHILDREN)
     done = subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    after = getrusage(RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Run(cpu, int(done.stderr.split()[-1]) / 1024)
 
 
