@@ -135,6 +135,21 @@ def test_an_empty_name_is_not_the_top(tmp_path: Path) -> None:
     assert open_checkpoint(str(path)).site == open_checkpoint(str(path), state_dict="").site == "."
 
 
+@pytest.mark.parametrize("name", ["a.safetensors", "a:b.safetensors"])
+def test_an_address_behind_the_name_of_a_file_is_answered_with_the_option(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hollow(tmp_path / name, {"student.w": TensorSpec((2,)), "teacher.w": TensorSpec((3,))})
+    assert main(["check", f"{name}::teacher."]) == 2
+    assert f"fix: {name} --state-dict :teacher." in capsys.readouterr().out
+    assert main(["check", "b.safetensors::teacher."]) == 2
+    assert "--state-dict" not in capsys.readouterr().out
+    hollow(tmp_path / "x:y", {"w": TensorSpec((2,))})
+    assert main(["check", "x:y"]) == 2
+    assert "no such file" not in capsys.readouterr().out
+
+
 def test_a_safetensors_file_has_sets_below_prefixes(tmp_path: Path) -> None:
     path = str(hollow(tmp_path / "a.safetensors", {"student.w": TensorSpec((2,)), "teacher.w": TensorSpec((3,))}))
     found = open_checkpoint(path, state_dict="teacher")

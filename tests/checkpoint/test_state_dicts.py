@@ -15,6 +15,7 @@ from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
+from viscy_compat.diagnosis.several import role_of
 from viscy_compat.errors import UnreadableCheckpoint
 
 torch = pytest.importorskip("torch")
@@ -237,4 +238,6 @@ def test_the_average_of_a_callback_is_listed_and_scores_are_not(tmp_path: Path) 
     (tmp_path / "a.ckpt").write_bytes(zipped(lightning_file(callbacks=mapping(states)), {"0": bytes(24)}))
     checkpoint = open_checkpoint(str(tmp_path / "a.ckpt"))
     assert [(site.path, site.tensors) for site in checkpoint.sites] == [("state_dict", 1), (AVERAGE, 1)]
+    average = open_checkpoint(checkpoint.path, state_dict=AVERAGE)
+    assert (role_of(checkpoint), role_of(average)) == ("", "averaged")
     assert checkpoint.site == "state_dict"

@@ -35,6 +35,12 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
     if os.path.islink(path):
         target = os.readlink(path)
         return f"this is a link to {ascii(target)[1:-1]}, which is not there", "make the link anew, or remove it"
+    for place in (place for place, letter in enumerate(path) if letter == ":"):
+        # as addresses are written in reports: a colon more would name the prefix in a set
+        if os.path.isfile(path[:place]) and not os.path.lexists(path):
+            file, rest = quote_path(path[:place]), quote_path(path[place + 1 :]) or "''"
+            said = "no such file; a set of weights in one is named by an option, and not behind its name"
+            return said, f"{file} --state-dict {rest}"
     if any(char in path for char in "*?[") and not os.path.lexists(path):
         from glob import glob
         from itertools import islice

@@ -342,7 +342,9 @@ def _facts(row: WeightSet, pick: WeightSet | None, choice: SetChoice) -> Weights
 
 
 def role_of(checkpoint: Checkpoint) -> str:
-    """Return which of the two states of Lightning's `WeightAveraging` a state dict is; empty for others."""
+    """Return which of the two states of Lightning's averaging callbacks a state dict is; empty for others."""
+    if checkpoint.site.startswith("callbacks.") and checkpoint.site.endswith(".average_model_state"):
+        return "averaged"  # of `StochasticWeightAveraging`
     top = {site.path for site in checkpoint.sites}
     if checkpoint.wrapper.kind != "lightning" or not {"state_dict", "current_model_state"} <= top:
         return ""
