@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ for name in ("COLUMNS", "FORCE_COLOR", "GITHUB_STEP_SUMMARY", "NO_COLOR", "SOURC
     os.environ.pop(name, None)
 for name in ("VISCY_COMPAT_REPO", "VISCY_COMPAT_SLURM", "VISCY_COMPAT_TIMEOUT"):
     os.environ.pop(name, None)
+# a user of a service has no home: what was downloaded, and whether `doctor` finds a place for it, must not hang on that
+if "VISCY_COMPAT_CACHE" not in os.environ and os.name == "posix" and not os.access(os.path.expanduser("~"), os.W_OK):
+    os.environ["VISCY_COMPAT_CACHE"] = os.path.join(tempfile.gettempdir(), f"viscy-compat-cache-{os.getuid()}")
 # the servers of the tests are on the loopback, which the proxy of a machine may not know
 for name in ("no_proxy", "NO_PROXY"):
     os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1", "localhost")))
