@@ -284,7 +284,14 @@ class _Choices:
         self.undetermined: list[Undetermined] = []
         self.contradictions: list[Contradiction] = []
         spelled = architecture.spelling(stated, config)
-        self.stated = {name: value for name, value in spelled.items() if self._can_be(name, value)}
+        self.stated: dict[str, Any] = {}
+        for name, value in spelled.items():
+            argument = self.arguments.get(name)
+            if argument is not None and is_a_value(argument.values(config), value):
+                self.stated[name] = value
+            elif argument is not None:
+                why = f"{value!r} is no value that {name} takes"
+                self.contradictions.append(Contradiction({name: value}, {name: config[name]}, why))
 
     def settle(self) -> None:
         """Take what was stated, then ask each argument whether the weights leave it open."""
@@ -308,17 +315,6 @@ class _Choices:
             return self.architecture.footprint({**self.config, **change}) == self.footprint
         except Unbuildable:
             return False
-
-    def _can_be(self, name: str, value: Any) -> bool:
-        """Whether a stated value is one that its argument could have; if not, that is a contradiction."""
-        argument = self.arguments.get(name)
-        if argument is None:
-            return False
-        if is_a_value(argument.values(self.config), value):
-            return True
-        why = f"{value!r} is no value that {name} takes"
-        self.contradictions.append(Contradiction({name: value}, {name: self.config[name]}, why))
-        return False
 
     def _take(self, name: str) -> None:
         change = {name: self.stated[name]}

@@ -91,13 +91,7 @@ class Inspection:
         findings = {"findings": [finding.to_dict() for finding in self.findings]}
         if self.checkpoint is None:
             return {"file": self.path, "readable": False, **findings}
-        sets = {"sets": [row.to_dict() for row in self.sets]}
-        return {"file": self.path, "readable": True, **_facts_of(self.checkpoint), **sets, **self._crcs(), **findings}
-
-    def _crcs(self) -> dict[str, Any]:
         checkpoint = self.checkpoint
-        if checkpoint is None:
-            return {}
         records: Iterable[Storage] = (checkpoint.records or checkpoint.storages).values()
         storages = [tensor.storage for tensor in checkpoint.tensors.values() if tensor.nbytes]
         crcs = {
@@ -107,7 +101,8 @@ class Inspection:
             "verified": list(checkpoint.checked_crcs) if self.damaged is None else "all",
             "damaged": list(self.damaged or ()),
         }
-        return {"crcs": crcs}
+        more = {"sets": [row.to_dict() for row in self.sets], "crcs": crcs}
+        return {"file": self.path, "readable": True, **_facts_of(checkpoint), **more, **findings}
 
 
 def inspect_checkpoint(

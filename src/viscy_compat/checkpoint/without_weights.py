@@ -77,9 +77,17 @@ def refuse_what_is_beside(root: Node, path: str) -> None:
         Where the file as a whole is such a state.
     """
     places = [_PlacedNode("", root)]
-    error = _about_optimizer(places, path) or _about_generators(places, path) or _about_placeholders(root, path)
+    error = _about_optimizer(places, path) or _about_generators(places, path)
     if error is not None:
         raise error
+    # the file of one rank of ZeRO stage 3: a tensor of no elements stands for each weight
+    top = mapping_of(root) or {}
+    module = top.get("module") if "param_shapes" in top else None
+    tensors = [node for node in (mapping_of(module) or {}).values() if is_tensor(node)]
+    if tensors and all(map(_is_placeholder, tensors)):
+        from viscy_compat.checkpoint.deepspeed import in_pieces
+
+        raise in_pieces(path, "the weights are in flat pieces, one a rank (ZeRO stage 3)")
 
 
 def _held_mappings(root: Node) -> Iterator[_PlacedNode]:
@@ -116,19 +124,6 @@ def _about_deepspeed(places: list[_PlacedNode], path: str) -> NotWeights | None:
     if not any(marks & _mapping(place).keys() for place in places):
         return None
     return _saved_beside("one rank's part of a DeepSpeed optimizer", path, in_pieces(path, "").fix)
-
-
-def _about_placeholders(root: Node, path: str) -> UnreadableCheckpoint | None:
-    """Find the file of one rank of ZeRO stage 3: a tensor of no elements stands for each weight."""
-    top = mapping_of(root) or {}
-    if not {"module", "param_shapes"} <= top.keys():
-        return None
-    tensors = [node for node in (mapping_of(top["module"]) or {}).values() if is_tensor(node)]
-    if not tensors or not all(_is_placeholder(node) for node in tensors):
-        return None
-    from viscy_compat.checkpoint.deepspeed import in_pieces
-
-    return in_pieces(path, "the weights are in flat pieces, one a rank (ZeRO stage 3)")
 
 
 def _is_placeholder(node: Node) -> bool:
