@@ -29,7 +29,21 @@ COMMANDS = {
 
 def declare_arguments(parser: PlainWords | ArgumentParser, module: Any) -> None:
     """State the arguments that every command has, and those of one command's module."""
-    _add_common(parser, getattr(module, "FORMATS", FORMATS))
+    formats: Sequence[str] = getattr(module, "FORMATS", FORMATS)
+    parser.set_defaults(formats=formats)
+    common = parser.add_argument_group("report")
+    common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")
+    common.add_argument(
+        "--output",
+        metavar="FORMAT:PATH",
+        action="append",
+        default=[],
+        help="write the report to a file too (repeatable)",
+    )
+    common.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour the text report")
+    common.add_argument("-q", "--quiet", action="store_true", help="no progress, and only what needs attention")
+    common.add_argument("-v", "--verbose", action="store_true", help="say everything: no lists are shortened")
+    common.add_argument("--version", action="version", version=f"viscy-compat {__version__}")
     if getattr(module, "HAS_FINDINGS", True):
         _add_selection(parser)
     module.add_arguments(parser)
@@ -52,20 +66,3 @@ def _add_selection(parser: PlainWords | ArgumentParser) -> None:
         default=[],
         help="show no findings of this code; verdicts and exit codes stay",
     )
-
-
-def _add_common(parser: PlainWords | ArgumentParser, formats: Sequence[str]) -> None:
-    parser.set_defaults(formats=formats)
-    common = parser.add_argument_group("report")
-    common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")
-    common.add_argument(
-        "--output",
-        metavar="FORMAT:PATH",
-        action="append",
-        default=[],
-        help="write the report to a file too (repeatable)",
-    )
-    common.add_argument("--color", choices=("auto", "always", "never"), default="auto", help="colour the text report")
-    common.add_argument("-q", "--quiet", action="store_true", help="no progress, and only what needs attention")
-    common.add_argument("-v", "--verbose", action="store_true", help="say everything: no lists are shortened")
-    common.add_argument("--version", action="version", version=f"viscy-compat {__version__}")

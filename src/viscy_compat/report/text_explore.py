@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, cast
 
 from viscy_compat.findings import Report, Result
 from viscy_compat.layout import printable
@@ -24,24 +24,21 @@ def render(report: Report[Result], style: Style) -> str:
         for result in report.results
         if not style.quiet or result.exit_code or hasattr(result, "nearby") or hasattr(result, "maps")
     ]
-    paragraphs = [_answer_lines(result, style) for result in visible]
+    paragraphs: list[Iterable[str]] = []
+    for result in cast("list[Any]", visible):
+        # by what they have: the records themselves are imported by whoever made them
+        if hasattr(result, "nearby"):
+            paragraphs.append(_answer(result, style))
+        elif hasattr(result, "maps"):
+            paragraphs.append([f"{style.heading(result.title)}: map written to {printable(result.path)}"])
+        elif hasattr(result, "waivers"):
+            verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
+            lines = (line for finding in result.findings for line in finding_lines(finding, style))
+            paragraphs.append([f"{style.heading(result.title)}: {verdict}", *lines])
+        else:
+            paragraphs.append(_hunt(result, style))
     headline = ["\n".join(sentence_lines(report.headline, style, rest=""))] if report.headline else []
     return "\n\n".join([*headline, *("\n".join(lines) for lines in paragraphs)])
-
-
-def _answer_lines(result: Any, style: Style) -> Iterator[str]:
-    # by what they have: the records themselves are imported by whoever made them
-    if hasattr(result, "nearby"):
-        yield from _answer(result, style)
-    elif hasattr(result, "maps"):
-        yield f"{style.heading(result.title)}: map written to {printable(result.path)}"
-    elif hasattr(result, "waivers"):
-        verdict = style.verdict("error", "rows to mend") if result.findings else style.verdict("in order")
-        yield f"{style.heading(result.title)}: {verdict}"
-        for finding in result.findings:
-            yield from finding_lines(finding, style)
-    else:
-        yield from _hunt(result, style)
 
 
 def _hunt(result: Exploration, style: Style) -> Iterator[str]:
