@@ -153,6 +153,15 @@ def trained(path: Path, **hyper_parameters: bytes) -> Codes:
     return pickled_codes(path, root, data)
 
 
+def packed_again(path: Path, method: int) -> Codes:
+    """The codes of `check` on a file whose records a zip program wrote with this method: 0 stores, 8 compresses."""
+    entries, data = stored(under("model.", SMALL))
+    records = assembly.records(assembly.pickled(lightning(state_dict=mapping(entries))), data)
+    packed = assembly.archive([record._replace(method=method) for record in records])
+    (path / "a.ckpt").write_bytes(packed)
+    return {finding.code for finding in diagnose(str(path / "a.ckpt")).result.findings}
+
+
 def stored(layout: Layout) -> tuple[dict[str, bytes], dict[str, bytes]]:
     """The tensors of a layout in a pickle, by name, and their bytes (all zero), by storage."""
     entries, data = {}, {}
@@ -340,6 +349,7 @@ FILES: dict[str, tuple[Scene, Scene]] = {
         lambda path: written(path, x=A_SET, keep_classes=True),
     ),
     "VC333": (lambda path: trained(path, x=A_PATH), lambda path: trained(path, x=A_SET)),
+    "VC334": (lambda path: packed_again(path, 8), lambda path: packed_again(path, 0)),
     "VC309": (
         lambda path: configured(path, "stem_stride: '${model.stride}'"),
         lambda path: configured(path, "stem_stride: [5, 4, 4], loss: '${loss}'"),

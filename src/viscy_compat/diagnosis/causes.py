@@ -93,7 +93,7 @@ def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:
         from viscy_compat.diagnosis.computed_weights import about_dropped
 
         findings += about_dropped(checkpoint)
-    return findings + _about_torch_defaults(checkpoint)
+    return findings + _about_packed_records(checkpoint) + _about_torch_defaults(checkpoint)
 
 
 def about_outside(checkpoint: Checkpoint, view: View) -> list[Finding]:
@@ -131,6 +131,15 @@ _PLAIN_NAMES = frozenset(
     )
 )
 """Names that nearly every file has and torch's default admits: with nothing else there is no table to look into."""
+
+
+def _about_packed_records(checkpoint: Checkpoint) -> list[Finding]:
+    """Say that a zip program packed the file again: torch 2.15.0 maps packed bytes as if they were the numbers."""
+    packed = sum(storage.compressed for storage in checkpoint.storages.values())
+    if not packed:
+        return []
+    message = f"{spell_count(packed, 'tensor record', 'is', 'are')} compressed, as no torch writes them"
+    return [Finding("VC334", f"{message}: torch.load(mmap=True) reads other numbers, or refuses it")]
 
 
 def _about_torch_defaults(checkpoint: Checkpoint) -> list[Finding]:
