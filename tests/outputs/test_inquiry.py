@@ -63,6 +63,19 @@ def test_noise_of_the_right_size_and_of_another_pattern_is_refused(tmp_path: Pat
     assert "explains the size, and its pattern is another one" in found.refusal
 
 
+@pytest.mark.parametrize("size", [2e-5, 1e-4])
+def test_outputs_too_near_for_a_coarse_precision_and_too_far_for_a_fine_one_are_refused(
+    tmp_path: Path, size: float
+) -> None:
+    """An error of a migration that is smaller than noise: outputs of a GPU's TF32 are never so near."""
+    expected = {"output": add(OURS, draw("wrong", size))}
+    found = judged(tmp_path, Scripted(rounded, expected))
+    assert found.code == "VC350"
+    assert "at least 0.3 of it away from what the CPU gives" in found.refusal
+    # whoever knows that only a part of the model was computed in it may say so
+    assert not judged(tmp_path, Scripted(rounded, expected), metadata={"precision": "tf32"}).refusal
+
+
 def test_a_stated_precision_is_the_only_one_that_is_tried(tmp_path: Path) -> None:
     expected = {"output": add(OURS, noise("float16", like=0.6))}
     worker = Scripted(rounded, expected)

@@ -15,7 +15,7 @@ from viscy_compat.outputs.alternatives import HIDDEN, judge_alternative, name_al
 from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
 from viscy_compat.outputs.candidates import Candidates, find_candidates
 from viscy_compat.outputs.differences import Discrepancies
-from viscy_compat.outputs.precision import explains, find_precision
+from viscy_compat.outputs.precision import LEAST_RATIO, explains, find_precision
 from viscy_compat.outputs.user_file import INNER, refuse_unfit
 from viscy_compat.stated import spell
 
@@ -365,4 +365,7 @@ def _say_difference(agreement: Agreement) -> str:
     name = f"{near.name}, as stated," if near.stated else f"no precision explains that: {near.name}"
     if near.ratio > near.bound:
         return f"{what}; {name} explains {near.noise:.2g}, and this is {near.ratio:.3g} of it (bound {near.bound:g})"
+    if near.ratio < LEAST_RATIO:
+        least = f"outputs made in it are at least {LEAST_RATIO:g} of it away from what the CPU gives"
+        return f"{what}; {name} explains {near.noise:.2g}, and this is only {near.ratio:.2g} of it: {least}"
     return f"{what}; {name} explains the size, and its pattern is another one (likeness {near.likeness:.2f})"
