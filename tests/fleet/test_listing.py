@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import viscy_compat as vc
 from viscy_compat.errors import UsageError
-from viscy_compat.fleet.listing import expand_lists
+from viscy_compat.findings import Aside
+from viscy_compat.fleet.listing import expand_lists, targets_of
 
 
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
@@ -41,3 +44,35 @@ def test_blank_lines_and_the_mark_of_windows_are_no_paths(tmp_path: Path) -> Non
 def test_an_empty_path_is_refused() -> None:
     with pytest.raises(UsageError, match="an empty path was given"):
         list(expand_lists(["a", ""]))
+
+
+def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("given/run/a.ckpt", "given/shut/b.ckpt", "other/c.ckpt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    given = tmp_path / "given"
+    (given / "out").symlink_to(tmp_path / "other")
+    # these lead to what is looked into anyway
+    (given / "run" / "back").symlink_to("..")
+    (given / "again").symlink_to("run")
+    scan = os.scandir
+
+    def refusing(place: str) -> Any:
+        if os.path.basename(place) == "shut":
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    said = {
+        str(given / "out"): "a link to a folder out of this one, which is not followed (--follow)",
+        str(given / "shut"): "this folder cannot be listed (Permission denied)",
+    }
+    aside: list[Aside] = []
+    assert [target.path for target in targets_of([str(given)], "stay", aside)] == [str(given / "run/a.ckpt")]
+    assert {row.file: row.what for row in aside} == said
+    aside = []
+    found = [os.path.basename(target.path) for target in targets_of([str(given)], "follow", aside)]
+    assert sorted(found) == ["a.ckpt", "c.ckpt"]
+    assert [row.file for row in aside] == [str(given / "shut")]
+    report = vc.check(str(given))
+    assert [row.what for row in report.aside] == [said[str(given / "shut")]]

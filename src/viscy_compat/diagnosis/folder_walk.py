@@ -51,7 +51,12 @@ def natural(name: str) -> tuple[list[tuple[int, str]], str]:
     return [(int(part), "") if place % 2 else (0, part) for place, part in enumerate(parts)], name
 
 
-def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", "follow"] = "stay") -> Iterator[str]:
+def checkpoints_below(
+    folder: str,
+    resources: list[str],
+    links: Literal["stay", "follow"] = "stay",
+    unseen: dict[str, str] | None = None,
+) -> Iterator[str]:
     """Yield the paths to check, folder by folder in natural order; a folder's files come before those further down.
 
     Parameters
@@ -62,8 +67,11 @@ def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", 
         The files that a Mac left beside them are added.
     links : {"stay", "follow"}, optional
         Whether folders are looked into that a link leads to, each once.
+    unseen : dict[str, str], optional
+        Folders that were not looked into are added, with the reason: none for a link.
     """
-    for place, folders, names in _walk(folder, links):
+    unseen = {} if unseen is None else unseen
+    for place, folders, names in _walk(folder, links, unseen):
         # epoch=2 before epoch=10, and the same order on every machine: os.walk has that of the disk
         names.sort(key=natural)
         kind = kind_of_folder(place)
@@ -72,6 +80,9 @@ def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", 
         resources += [os.path.join(place, name) for name in (*folders, *names) if _is_resource(place, name)]
         parts = _parts_of(place, kind, names)
         folders[:] = [name for name in folders if name != _MAC_FOLDER and os.path.join(place, name) not in parts]
+        if links == "stay":
+            inner = (os.path.join(place, name) for name in folders)
+            unseen.update(dict.fromkeys(filter(os.path.islink, inner), ""))
         yield from (
             path
             for name in names
@@ -81,15 +92,21 @@ def checkpoints_below(folder: str, resources: list[str], links: Literal["stay", 
         )
 
 
-def _walk(folder: str, links: Literal["stay", "follow"]) -> Iterator[tuple[str, list[str], list[str]]]:
-    """Walk like `os.walk`, folders in natural order, through none twice."""
+def _walk(
+    folder: str, links: Literal["stay", "follow"], unseen: dict[str, str]
+) -> Iterator[tuple[str, list[str], list[str]]]:
+    """Walk like `os.walk`, folders in natural order, through none twice; what cannot be listed is added to `unseen`."""
+
+    def note(error: OSError) -> None:
+        unseen[os.fsdecode(error.filename)] = error.strerror or type(error).__name__
+
     if links == "stay":
-        for place, folders, names in os.walk(folder):
+        for place, folders, names in os.walk(folder, onerror=note):
             folders.sort(key=natural)
             yield place, folders, names
         return
     seen: set[tuple[int, int]] = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
+    for place, folders, names in os.walk(folder, onerror=note, followlinks=True):
         status = os.stat(place)
         # a link may lead to a folder above itself
         if (status.st_dev, status.st_ino) in seen:

@@ -40,7 +40,9 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
 
         resources: list[str] = []
-        checkpoints = list(checkpoints_below(path, resources))
+        unseen: dict[str, str] = {}
+        checkpoints = list(checkpoints_below(path, resources, unseen=unseen))
+        aside += (Aside(place, f"this folder cannot be listed ({why})") for place, why in unseen.items() if why)
         if not checkpoints:
             raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
         if resources:

@@ -111,14 +111,21 @@ def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
         yield target_of(path, named=True)
         return
     resources: list[str] = []
+    unseen: dict[str, str] = {}
     count = 0
     with Rooms([path] if links == "stay" else []):
-        for place in checkpoints_below(path, resources, links):
+        for place in checkpoints_below(path, resources, links, unseen):
             count += 1
             if os.path.islink(place) and leads_out(place):
                 aside.append(Aside(place, "a link out of the folder, which is not followed (--follow)"))
             else:
                 yield target_of(place, named=False)
+        for folder, why in unseen.items():
+            if why:
+                aside.append(Aside(folder, f"this folder cannot be listed ({why})"))
+            # what would lie in it: a link to the folder that was given leads back in
+            elif leads_out(os.path.join(folder, "any")):
+                aside.append(Aside(folder, "a link to a folder out of this one, which is not followed (--follow)"))
     if not count:
         aside.append(Aside(path, f"no checkpoint below this folder (looked for {', '.join(SUFFIXES)})"))
     if resources:
