@@ -141,7 +141,7 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     return key, dtype, elements, location if type(location) is str else ""
 
 
-class _Extent(NamedTuple):
+class _ShapeFacts(NamedTuple):
     """Shape and dtype, the elements from the first to the last one in the storage, and the bytes of all of them."""
 
     spec: TensorSpec
@@ -165,7 +165,7 @@ class Rebuilder:
     def __init__(self, storages: dict[int, StorageView | NotExact], limits: Limits) -> None:
         self._storages = storages
         self._limits = limits
-        self._known: dict[tuple[tuple[int, ...], tuple[int, ...], str], _Extent] = {}
+        self._known: dict[tuple[tuple[int, ...], tuple[int, ...], str], _ShapeFacts] = {}
 
     def entry(self, key: str, node: Node) -> StoredTensor | UnreadableTensor | None:
         """Read what stands under a key; None where it is no tensor and nothing that could have been one."""
@@ -214,7 +214,7 @@ class Rebuilder:
         offset += view.first
         # `_rebuild_tensor`, of torch before 0.4, does not know of gradients
         grad = arity > 4 and args[4] is True
-        spec, reach, nbytes = self._known.get((shape, stride, dtype)) or self._extent_of(shape, stride, dtype)
+        spec, reach, nbytes = self._known.get((shape, stride, dtype)) or self._facts_of_shape(shape, stride, dtype)
         # what the tensor needs is compared with what its storage holds before anything is read
         needs, holds = (offset + reach) * ITEMSIZES[dtype], view.storage.nbytes
         if nbytes and needs > holds:
@@ -225,12 +225,12 @@ class Rebuilder:
             _refuse_limit(self._limits, "expansion", nbytes - holds, f"shape {shape} is expanded")
         return StoredTensor(key, spec, view.storage, stride=stride, offset=offset, requires_grad=grad, node=node)
 
-    def _extent_of(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: str) -> _Extent:
+    def _facts_of_shape(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: str) -> _ShapeFacts:
         """Return what all tensors of a shape have in common; most have that of another one."""
         spec = TensorSpec(shape, dtype)
         reach = 1 + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
-        extent = _Extent(spec, reach=reach, nbytes=spec.elements * ITEMSIZES[dtype])
-        return self._known.setdefault((shape, stride, dtype), extent)
+        facts = _ShapeFacts(spec, reach=reach, nbytes=spec.elements * ITEMSIZES[dtype])
+        return self._known.setdefault((shape, stride, dtype), facts)
 
     def _parameter(self, key: str, node: Call) -> StoredTensor:
         if not 2 <= len(node.args) <= 4 or type(node.args[0]) is not Call or type(node.args[0].function) is not Global:
