@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,27 @@ def test_backbones_with_the_same_bytes_share_a_digest() -> None:
         known.digest = told
         memory.built[name] = KeptBackbone(None, None, 0, {head_of(flat): known})
     assert memory.digest(torch.linspace(-1, 1, 9)) == "remembered"
+
+
+@pytest.mark.torch
+def test_what_is_remembered_goes_with_its_class_and_for_a_model_that_is_larger() -> None:
+    import torch
+
+    from viscy_compat.workers.program.backbones import KeptBackbone
+    from viscy_compat.workers.program.loop import Desk
+
+    desk = Desk(0)
+    desk._backbones.room = 4000
+
+    def is_remembered_after(name: str, width: int) -> bool:
+        desk._backbones.built["a backbone"] = KeptBackbone(None, None, 0, {})
+        source: Any = nullcontext()
+        source.find = lambda name: lambda width: torch.nn.Linear(width, 1)
+        desk._model_for({"class": name, "config": {"width": width}, "report": []}, source)
+        return bool(desk._backbones.built)
+
+    classes = ("old.One", 10), ("new.One", 10), ("new.Two", 10), ("old.Two", 10), ("old.Two", 2000)
+    assert [is_remembered_after(*row) for row in classes] == [False, True, False, True, False]
 
 
 @pytest.mark.torch

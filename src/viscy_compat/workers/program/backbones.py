@@ -11,9 +11,8 @@ from typing import Any, NamedTuple
 
 from .digests import byte_count, byte_view, digest_of, have_same_bytes, head_of
 
-ROOM = 448 << 20
-"""Bytes of backbones that are remembered, the one that was used longest ago going first: a worker that compares 61 cases
-stays below 2 GB (measured: 1.86), and with 640 MB it is no quicker."""
+ROOM = 256 << 20
+"""Bytes of backbones that are remembered, the one that was used longest ago going first: two of ordinary size."""
 
 
 class BackboneMemory:

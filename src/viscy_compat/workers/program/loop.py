@@ -59,7 +59,7 @@ import threading
 from typing import Any
 
 from .backbones import ROOM, BackboneMemory
-from .digests import tensors_in
+from .digests import byte_count, tensors_in
 from .guard import BadRequest, Guard, Json
 from .isolation import Isolation
 from .models import BuiltModel, ModelCache, release_memory
@@ -183,10 +183,20 @@ class Desk:
         name = request["class"].rpartition(".")[2]
         if name != self._class_name:
             self._class_name = name
-            for memory in (self._models, self._backbones.built, filled_tensors):
-                memory.clear()
-            release_memory()
-        return self._models.model_for(request, source)
+            self._models.clear()
+            self._forget()
+        model = self._models.model_for(request, source)
+        sizes = () if request.get("device") == "meta" else map(byte_count, model.module.state_dict().values())
+        # one of the largest, its weights and what is remembered are too much side by side
+        if model.seconds and sum(sizes) > self._backbones.room:
+            self._forget()
+        return model
+
+    def _forget(self) -> None:
+        """Make room: what goes is made again where it is wanted again."""
+        self._backbones.built.clear()
+        filled_tensors.clear()
+        release_memory()
 
     def _run(self, request: Json) -> Json:
         source = self._source_of(request)

@@ -107,6 +107,9 @@ class Session:
         self._keep("weights", self.filled)
         self.module.load_state_dict(self.filled, strict=True)
         self.module.to(self.place)
+        # only buffers are filled once more, and the weights of a large model would stand here twice
+        buffers = {name for name, _ in self.module.named_buffers()}
+        self.filled = {name: tensor if name in buffers else None for name, tensor in self.filled.items()}
 
     def _input(self) -> Any:
         if self.request.get("inputs"):

@@ -118,7 +118,7 @@ def fill_state(layout: list[Json], own: Any) -> Any:
 class FilledTensors:
     """Filled tensors, remembered: cases of one class share most names and shapes. Models copy them, nothing changes them."""
 
-    room = 320 << 20  # bytes; see `backbones.ROOM`
+    room = 256 << 20  # bytes; see `backbones.ROOM`
 
     def __init__(self) -> None:
         self.made: OrderedDict[Any, Any] = OrderedDict()
