@@ -507,12 +507,13 @@ def _tensor_checks(
 
 
 def _record_checks(records: list[_Record], new_file: Checkpoint, whole_records: set[str]) -> Iterator[_Check]:
-    """Yield every record that no tensor is the whole of."""
-    for record in records:
+    """Yield every record that is not yet compared; those that a tensor is the whole of come first, by its name."""
+    tensors = {one.storage.name: name for name, one in reversed(new_file.tensors.items()) if _is_whole(one)}
+    for record in sorted(records, key=lambda record: record.name not in tensors):
         if record.name not in whole_records:
             mine = new_file.records[record.name]
             check = _Check(
-                record.name,
+                tensors.get(record.name, record.name),
                 nbytes=record.nbytes,
                 source=record.chunks,
                 output=partial(TensorReader.storage_chunks, storage=mine, size=PIECE),
