@@ -9,11 +9,15 @@ const stop = document.getElementById("stop");
 const runs = document.getElementById("runs");
 
 const STOPPED = "it was stopped";
+const LONGEST = 3 * 60_000; // milliseconds for one file: an honest one takes less than a second, and some on a crowded machine
+const TOO_LONG = "it took longer than three minutes";
 
 const waiting = new Map();
 let worker;
 let about;
 let count = 0;
+let patience; // the timer of the file that is being read
+const reading = { file: "", seen: new Set() };
 
 /** Start Python. The worker is a blob, because only such a one inherits the policy of this page. */
 function start() {
@@ -35,12 +39,32 @@ function waits(script) {
 
 function heard(message) {
   if (message.kind === "ready") return ready(message);
+  if (message.kind === "reading") return read(message);
   if (message.kind === "ended" && message.id === undefined) return broken(message.what);
   const asked = waiting.get(message.id);
   waiting.delete(message.id);
+  watch();
   if (!waiting.size) idle();
   asked?.settle(message);
   if (message.kind === "ended") restart();
+}
+
+/** Say which file of a drop is being read, and give it the time that one file has. */
+function read({ id, file }) {
+  if (!waiting.has(id)) return;
+  const { question } = waiting.get(id);
+  reading.file = file;
+  reading.seen.add(file);
+  const place = question.files.length > 1 ? ` (${reading.seen.size} of ${question.files.length})` : "";
+  status.textContent = `Reading ${file}${place} ...`;
+  watch();
+}
+
+/** Begin the time of one file anew; where nothing is read there is none. */
+function watch() {
+  clearTimeout(patience);
+  const [id] = waiting.keys();
+  if (about && id !== undefined) patience = setTimeout(() => heard({ kind: "ended", id, what: TOO_LONG, file: reading.file }), LONGEST);
 }
 
 function ready({ about: told, alone, whole, snapshot }) {
@@ -48,6 +72,7 @@ function ready({ about: told, alone, whole, snapshot }) {
   document.getElementById("versions").textContent =
     `viscy-compat ${told.version} (${told.wheel}), Pyodide ${told.pyodide}, Python ${told.python}.`;
   Object.assign(document.body.dataset, { alone: alone.toFixed(0), whole: whole.toFixed(0), snapshot });
+  watch();
   if (!waiting.size) return idle();
   const [{ name }] = waiting.values();
   status.textContent = `Reading ${name} ...`;
@@ -67,6 +92,7 @@ function broken(what) {
 /** Start Python again; what else was asked is asked anew. */
 function restart() {
   worker.terminate();
+  clearTimeout(patience);
   start();
   for (const { question } of waiting.values()) worker.postMessage(question);
 }
@@ -81,11 +107,14 @@ function end(what) {
 /** Run a command on the files of a drop, and return what the worker answers. */
 function ask(run, words) {
   const id = ++count;
+  reading.seen.clear();
   status.textContent = about ? `Reading ${run.name} ...` : `Starting Python, then reading ${run.name} ...`;
   stop.hidden = false;
   const question = { id, drop: run.drop, files: run.files, words };
   worker.postMessage(question);
-  return new Promise((settle) => waiting.set(id, { settle, question, name: run.name }));
+  const answer = new Promise((settle) => waiting.set(id, { settle, question, name: run.name }));
+  watch();
+  return answer;
 }
 
 async function take(files) {

@@ -6,6 +6,7 @@ let python;
 let answer;
 let PythonError;
 let bytesRead = 0;
+let asked; // the number of the question at hand
 let readLast = ""; // the path in the drop of the file that was read last: the one that ends Python, where one does
 
 /** Fetch a file of this folder; a host that lacks it is named, with what to do. */
@@ -26,7 +27,10 @@ function fileSystem() {
   const stream_ops = {
     ...WORKERFS.stream_ops,
     read(stream, buffer, offset, length, position) {
-      readLast = stream.node.pathInDrop;
+      if (stream.node.pathInDrop !== readLast) {
+        readLast = stream.node.pathInDrop;
+        postMessage({ kind: "reading", id: asked, file: readLast });
+      }
       try {
         const count = read(stream, buffer, offset, length, position);
         bytesRead += count;
@@ -121,6 +125,7 @@ function lastLine(error) {
 function run({ id, drop, files, words }) {
   bytesRead = 0;
   readLast = "";
+  asked = id;
   const began = performance.now();
   try {
     const folder = place(drop, files);

@@ -305,3 +305,21 @@ def test_one_part_for_itself_names_the_folder(tmp_path: Path) -> None:
         assert caught.value.code == "VC473"
     alone = parts(tmp_path / "alone", FIRST)
     assert values(open_checkpoint(str(alone / FIRST[0])), "w") == (0.0, 2.0)
+
+
+MILESTONES = b"ccollections\nCounter\n}(K\x02K\x01K\x03K\x01u\x85R"
+"""What `MultiStepLR` keeps: a Counter."""
+
+
+@pytest.mark.parametrize("form", ["an object", "flat", "in meta.pt"])
+def test_the_milestones_of_a_scheduler_keep_no_weights_from_being_read(tmp_path: Path, form: str) -> None:
+    """Distributed checkpoints hold them as an object or number by number, Lightning's in `meta.pt`; a remap names them."""
+    entry = "lr_schedulers.0.milestones"
+    objects = {"an object": {entry: MILESTONES}, "flat": {f"{entry}.2": number(1)}}.get(form, {})
+    folder = distributed(tmp_path / "c", {"state_dict.w": whole((2, 3), NUMBERS[:6])}, objects=objects)
+    if form == "in meta.pt":
+        record = mapping({"lr_schedulers": list_of(mapping({"milestones": MILESTONES})), "epoch": number(3)})
+        (folder / "meta.pt").write_bytes(zipped(record))
+    found = open_checkpoint(str(folder))
+    assert (values(found, "w"), found.findings) == (NUMBERS[:6], ())
+    assert any(name.startswith("lr_schedulers") for name in found.entries)

@@ -248,6 +248,53 @@ def test_a_file_that_ends_python_costs_its_folder_no_other_verdict(page: Page, s
     del page.browser.said[:]  # Pyodide writes where it ended
 
 
+def test_the_page_says_which_file_of_a_drop_it_reads(page: Page, small: Path) -> None:
+    files = [small]
+    for name in ("b", "c"):
+        files.append(small.with_name(f"{name}.safetensors"))
+        shutil.copy(small, files[-1])
+    page.browser.value(
+        "window.said = []; new MutationObserver(() => said.push(document.getElementById('status').textContent))"
+        ".observe(document.getElementById('status'), {childList: true}); 0"
+    )
+    page.choose(files)
+    said = page.browser.value("said.filter((line) => line.includes(' of 3)')).sort()")
+    names = sorted(path.name for path in files)
+    assert said == [f"Reading {name} ({place} of 3) ..." for place, name in enumerate(names, 1)]
+
+
+SLOW = """
+window.late = [];
+const later = setTimeout;
+window.setTimeout = (call, time, ...rest) => time >= 180000 ? -late.push(call) : later(call, time, ...rest);
+window.Worker = class extends Worker {
+  postMessage(question, ...rest) {
+    if (!question.files.some(([path]) => path === "slow.ckpt")) return super.postMessage(question, ...rest);
+    const data = { kind: "reading", id: question.id, file: "slow.ckpt" };
+    later(() => this.dispatchEvent(new MessageEvent("message", { data })));
+  }
+};
+"""
+"""A worker that never answers about one file; the timers of files are run by hand."""
+
+
+def test_a_file_that_takes_too_long_is_left_out_and_named(page: Page, small: Path) -> None:
+    (small.parent / "slow.ckpt").write_bytes(b"")
+    script = page.browser.ask("Page.addScriptToEvaluateOnNewDocument", source=SLOW)["identifier"]
+    try:
+        page.fresh()
+        page.browser.wait("document.getElementById('status').textContent == 'Ready.'")
+        page.browser.choose("#files", [small, small.parent / "slow.ckpt"])
+        page.browser.wait("document.getElementById('status').textContent.startsWith('Reading slow.ckpt (1 of 2)')")
+        page.browser.value("late.at(-1)()")
+        answer = page.shown(1)
+    finally:
+        page.browser.ask("Page.removeScriptToEvaluateOnNewDocument", identifier=script)
+        page.fresh()
+    assert "Python ended while it read slow.ckpt (it took longer than three minutes)." in answer.text
+    assert answer.json == check(small.parent, small.name)
+
+
 def test_a_file_of_gigabytes_is_read_by_slices(page: Page, tmp_path: Path) -> None:
     encoder = find("ContrastiveEncoder")
     layout = encoder.layout(complete(encoder, encoder.cases[0].config))
