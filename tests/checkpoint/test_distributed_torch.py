@@ -13,6 +13,7 @@ import pytest
 from support.assembly import call, lightning, list_of, mapping, name, number, safetensors, text, tuple_of, zipped
 from support.folders import Block, Entry, distributed, whole
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.inspection import optimizers_of as optimizer_facts_of
 from viscy_compat.checkpoint.pickle_nodes import Dict, mapping_of
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.errors import UnreadableCheckpoint
@@ -323,3 +324,16 @@ def test_the_milestones_of_a_scheduler_keep_no_weights_from_being_read(tmp_path:
     found = open_checkpoint(str(folder))
     assert (values(found, "w"), found.findings) == (NUMBERS[:6], ())
     assert any(name.startswith("lr_schedulers") for name in found.entries)
+
+
+def test_the_bytes_of_an_optimizer_are_those_of_all_its_tensors(tmp_path: Path) -> None:
+    """Each has a pickle of its own there, in which its storage is called 0."""
+    moments = {f"optimizer.state.{place}.exp_avg": whole((2, 3), NUMBERS[:6]) for place in range(3)}
+    state = {"state_dict.w": whole((2, 3), NUMBERS[:6])}
+    planner = mapping(
+        {key: tuple_of(*map(text, key.split("."))) for key in moments}
+        | {"state_dict.w": tuple_of(text("state_dict"), text("w"))}
+    )
+    folder = distributed(tmp_path / "c", {**state, **moments}, planner=planner)
+    (facts,) = optimizer_facts_of(open_checkpoint(str(folder)))
+    assert (facts.parameters, facts.slots, facts.nbytes) == (3, ("exp_avg",), 3 * 24)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from viscy_compat.annotations import Any, Iterable
 from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
-from viscy_compat.checkpoint.facts import Checkpoint, Storage, StoredTensor, WeightsFacts
+from viscy_compat.checkpoint.facts import Checkpoint, Format, Storage, StoredTensor, WeightsFacts
 from viscy_compat.checkpoint.pickle_nodes import Node, Persistent, mapping_of, walk
 from viscy_compat.checkpoint.plain import absolute_paths, plain
 from viscy_compat.checkpoint.rebuild import NotExact, storage_id
@@ -164,11 +164,12 @@ def optimizers_of(checkpoint: Checkpoint) -> list[OptimizerFacts]:
         node: Node = checkpoint.entries.get(name)
         # Lightning keeps a list, of one for nearly all models; scripts save the state itself
         states: Node = node if type(node) in (list, tuple) else [node]
-        optimizers.extend(_optimizer_facts(state) for state in states[:100] if mapping_of(state) is not None)
+        format = checkpoint.format
+        optimizers.extend(_optimizer_facts(state, format) for state in states[:100] if mapping_of(state) is not None)
     return optimizers
 
 
-def _optimizer_facts(node: Node) -> OptimizerFacts:
+def _optimizer_facts(node: Node, format: Format) -> OptimizerFacts:
     parts = mapping_of(node) or {}
     state = parts.get("state")
     entries = getattr(state, "entries", None) or []
@@ -182,10 +183,10 @@ def _optimizer_facts(node: Node) -> OptimizerFacts:
         # how many parameters a group has, in place of their numbers
         if type(group) is dict and type(group.get("params")) is list:
             group["params"] = len(group["params"])
-    return OptimizerFacts(len(entries) // 2, tuple(slots), _bytes_below(node), settings)
+    return OptimizerFacts(len(entries) // 2, tuple(slots), _bytes_below(node, format), settings)
 
 
-def _bytes_below(root: Node) -> int:
+def _bytes_below(root: Node, format: Format) -> int:
     """Return the bytes of all storages below a node, each counted once."""
     sizes: dict[str, int] = {}
     for node in walk(root, most=200_000):
@@ -194,6 +195,6 @@ def _bytes_below(root: Node) -> int:
                 key, dtype, elements, _ = storage_id(node)
             except NotExact:
                 continue
-            # by the storage's key: moments that share one are counted once
-            sizes[key] = elements * STORAGE_ITEMSIZES[dtype]
+            # by the storage's key: moments that share one are counted once; each tensor of a folder has a pickle of its own
+            sizes[f"{key} {id(node)}" if format == "distributed-torch" else key] = elements * STORAGE_ITEMSIZES[dtype]
     return sum(sizes.values())
