@@ -428,7 +428,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[object]:
     s3fs.S3FileSystem.clear_instance_cache()
     server_module = pytest.importorskip("moto.server")
     boto3 = pytest.importorskip("boto3")
-    server = server_module.ThreadedMotoServer(port=0)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
