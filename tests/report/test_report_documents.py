@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -91,6 +91,8 @@ def test_markdown_shows_hostile_words_as_words(words: str) -> None:
 
 @given(st.text(alphabet=st.sampled_from("ab`|\\*_[]()<>#~$&!@:/.- \n1"), min_size=1, max_size=12))
 def test_markdown_never_becomes_other_markup(words: str) -> None:
+    # a value of one dash says that there is none, and is left out with its table
+    assume(words != "-")
     document = render(hostile(words), "markdown", Style(verbose=True))
     assert strange_markup(document) == []
     tables = [token for token in tokens(document) if token.type == "td_open"]
