@@ -7,7 +7,7 @@ from typing import Any, get_args
 from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
-from viscy_compat.commands.idle_flags import IdleFlags, refuse_idle
+from viscy_compat.commands.idle_flags import IdleFlags, name_idle
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import EXIT_CODES, Aside, Verdict, selection_of
 from viscy_compat.fleet.audit import Audit
@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Audit what is given, print rows as they come, then the summary and the files that were asked for."""
-    refuse_idle(arguments, _IDLE)
+    name_idle("audit", arguments, _IDLE)
     if arguments.format == "parquet" and not arguments.output:
         raise refuse_binary_on_a_terminal()
     policy = _policy(arguments)

@@ -102,14 +102,14 @@ def _against(arguments: Namespace) -> Iterator[CheckResult]:
         raise UsageError(
             "--against takes the place of a class and its configuration", fix="leave --as, --set, --config out"
         )
-    if arguments.strict or arguments.thorough:
-        flag, fix = ("--strict", "leave it out") if arguments.strict else ("--thorough", "check --thorough FILE first")
-        raise UsageError(f"{flag} changes nothing beside --against, which compares names, shapes and dtypes", fix=fix)
     if not arguments.against:
         raise UsageError("--against names no file", fix="is a variable of the shell unset?")
     from viscy_compat.checkpoint.limits import with_limits
+    from viscy_compat.commands.idle_flags import IdleFlags, name_idle
     from viscy_compat.rewrite.against import check_against
 
+    why = "beside --against, which compares names, shapes and dtypes"
+    name_idle("check", arguments, [IdleFlags(("--strict", "--thorough"), lambda given: given.against, why)])
     limits = with_limits(arguments.limit)
     return check_against(arguments.paths, arguments.against, state_dict=arguments.state_dict, limits=limits)
 

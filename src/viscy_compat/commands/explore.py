@@ -12,7 +12,7 @@ import os
 from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import Architecture
-from viscy_compat.commands.idle_flags import OLD_CODE, WITHOUT_A_CLONE, IdleFlags, refuse_idle
+from viscy_compat.commands.idle_flags import OLD_CODE, WITHOUT_A_CLONE, IdleFlags, name_idle
 from viscy_compat.commands.sources import PACKAGE, add_sources, options_of, refuse_strange, teller
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
@@ -58,7 +58,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Answer a question, draw a map, or hunt."""
-    refuse_idle(arguments, _IDLE, _USUAL)
+    name_idle("explore", arguments, _IDLE, _USUAL)
     if arguments.plot:
         return _plot(arguments)
     if arguments.beside:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.architectures import find, migrated_names
-from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, refuse_idle
+from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, name_idle
 from viscy_compat.commands.sources import OLD, RUNNING, add_sources, options_of, refuse_strange, teller
 from viscy_compat.gating.engine import gate
 from viscy_compat.gating.stage import Setting, StageKind
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Run the gate and print its report."""
     # what some stage alone uses is taken whichever stages run: one line of a workflow serves --static and the whole gate
-    refuse_idle(arguments, [WITHOUT_A_CLONE])
+    name_idle("gate", arguments, [WITHOUT_A_CLONE])
     candidate = read_candidate(arguments.candidate)
     configuration = read_configuration(arguments.waivers, near=[*filter(None, [candidate.folder]), "."])
     refuse_strange(configuration.waivers)

@@ -1,12 +1,12 @@
-"""Flags that change nothing beside others: whoever types one means something by it, so it is refused and not passed over."""
+"""Flags that change nothing beside others: whoever types one means something by it, so it is not passed over in silence."""
 
 from __future__ import annotations
 
 import os
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Mapping, Sequence
-from viscy_compat.errors import UsageError
 from viscy_compat.named import NamedTuple
+from viscy_compat.report import say
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -33,37 +33,34 @@ class IdleFlags(NamedTuple):
     why: str
 
 
-def refuse_idle(arguments: Namespace, rows: Sequence[IdleFlags], usual: Mapping[str, Any] | None = None) -> None:
-    """Refuse flags that were given and change nothing.
+def name_idle(
+    command: str, arguments: Namespace, rows: Sequence[IdleFlags], usual: Mapping[str, Any] | None = None
+) -> None:
+    """Name on stderr the flags that were given and change nothing; the command goes on, as scripts rely on.
 
     Parameters
     ----------
+    command : str
+        Its name.
     arguments : Namespace
-        The words of a command, read.
+        The words of the command, read.
     rows : Sequence[IdleFlags]
         What changes nothing in this command, and when.
     usual : Mapping[str, Any], optional
         Defaults that are not empty, by flag: that value counts as not given.
-
-    Raises
-    ------
-    UsageError
-        Names the first such flag.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> row = IdleFlags(("--repo",), lambda given: not given.prove, "without --prove")
-    >>> refuse_idle(SimpleNamespace(repo=None, prove=False), [row])
-    >>> refuse_idle(SimpleNamespace(repo="VisCy", prove=False), [row])
-    Traceback (most recent call last):
-    viscy_compat.errors.UsageError: --repo changes nothing without --prove; leave it out
     """
+    named: set[str] = set()
     for row in rows:
+        idle = []
         for flag in row.flags if row.case(arguments) else ():
             value = getattr(arguments, flag.lstrip("-").replace("-", "_"))
-            if value and value != (usual or {}).get(flag):
-                raise UsageError(f"{flag} changes nothing {row.why}", fix="leave it out")
+            # one reason is enough
+            if value and value != (usual or {}).get(flag) and flag not in named:
+                idle.append(flag)
+        named.update(idle)
+        if idle:
+            verb = "changes" if len(idle) == 1 else "change"
+            say(f"viscy-compat {command}: {' and '.join(idle)} {verb} nothing {row.why}", to="stderr")
 
 
 WITHOUT_A_CLONE = IdleFlags(

@@ -7,7 +7,7 @@ candidate is frozen as a new generation. With --class and --cases any class of a
 from __future__ import annotations
 
 from viscy_compat.annotations import TYPE_CHECKING
-from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, IdleFlags, refuse_idle
+from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, IdleFlags, name_idle
 from viscy_compat.commands.sources import interpreter, teller
 from viscy_compat.errors import UsageError
 from viscy_compat.references.own_classes import record_class
@@ -67,7 +67,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Record and say what has changed."""
-    refuse_idle(arguments, _IDLE)
+    name_idle("record", arguments, _IDLE)
     if arguments.target or arguments.cases:
         if not (arguments.target and arguments.cases) or arguments.classes:
             fix = "record --class viscy_models.unet:Unet3d --cases cases.toml --candidate src"

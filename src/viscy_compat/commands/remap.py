@@ -8,7 +8,7 @@ from viscy_compat.annotations import TYPE_CHECKING
 from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.commands.check import add_expectations, add_statements, statements_of
-from viscy_compat.commands.idle_flags import IdleFlags, refuse_idle
+from viscy_compat.commands.idle_flags import IdleFlags, name_idle
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Report
 from viscy_compat.layout import quote_path
@@ -82,7 +82,7 @@ _IDLE = (
     IdleFlags(("--force",), lambda given: given.in_place, "beside --in-place, which keeps every FILE.bak"),
     IdleFlags(
         ("--force",),
-        lambda given: not (given.out or given.write_plan or given.shim),
+        lambda given: not (given.out or given.in_place or given.write_plan or given.shim),
         "where nothing is written (-o, --write-plan, --shim)",
     ),
 )
@@ -98,7 +98,7 @@ def run(arguments: Namespace) -> int:
         raise UsageError("no file was given", fix="viscy-compat remap FILE -o OUT, or --from-ledger LEDGER -o FOLDER/")
     arguments.path = public_name(arguments.path)
     _refuse_empty_names(arguments)
-    refuse_idle(arguments, _IDLE)
+    name_idle("remap", arguments, _IDLE)
     _refuse_odd_paths(arguments)
     question = RemapRequest(
         arguments.path,

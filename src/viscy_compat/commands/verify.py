@@ -7,7 +7,7 @@ eval and train mode. The old code runs in a process of its own, without network.
 from __future__ import annotations
 
 from viscy_compat.annotations import TYPE_CHECKING
-from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, IdleFlags, refuse_idle
+from viscy_compat.commands.idle_flags import WITHOUT_A_CLONE, IdleFlags, name_idle
 from viscy_compat.commands.sources import add_sources, options_of, teller
 from viscy_compat.proof.equivalence import verify
 from viscy_compat.report import emit
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Compare and print the report."""
-    refuse_idle(arguments, _IDLE)
+    name_idle("verify", arguments, _IDLE)
     progress = teller(arguments, "verify")
     evidence = arguments.save_evidence
     report = verify(

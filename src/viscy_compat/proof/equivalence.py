@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -98,15 +99,16 @@ def verify(
     CompatError
         Nothing could be decided: no source, no such class, a worker that failed.
     """
+    # whoever shows progress is a command, and names its own flags
+    if recorded and progress is None and (legacy_python or save_evidence):
+        name = "legacy_python" if legacy_python else "save_evidence"
+        # level 3: the line that called the public function, which wraps this one
+        warnings.warn(f"{name} changes nothing beside recorded=True, which runs no old code", stacklevel=3)
     chosen = [find(name) for name in (classes or migrated_names())]
     package = read_candidate(candidate)
     if jobs < 1 or seed < 0:
         raise UsageError("--jobs counts from 1 and --seed from 0")
     wanted = Wanted(os.fspath(repo) if repo else None, rev, wheel=wheel, recorded=recorded, trust=trust_repo)
-    # the gate hands its flags on to every stage, and brings its own workers
-    if recorded and pair is None and (legacy_python or save_evidence):
-        flag = "--legacy-python" if legacy_python else "--save-evidence"
-        raise UsageError(f"{flag} changes nothing beside --recorded, which runs no old code", fix="leave it out")
     limits = WorkerLimits() if timeout is None else WorkerLimits(request=timeout)
     setup = Setup(legacy_python, candidate_python, limits, jobs, device=device, pair=pair)
     if device == "cuda":
