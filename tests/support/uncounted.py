@@ -22,11 +22,16 @@ def counting_paused() -> Iterator[None]:
     counter = sys.modules["coverage"].Coverage.current() if "coverage" in sys.modules else None
     names = [name for name in os.environ if name.startswith("COVERAGE_")]
     kept = {name: os.environ.pop(name) for name in names}
+    exit_counting = os._exit
     if counter is not None:
         counter.stop()
+        # coverage's saves first, which is nothing for a child that is killed in between
+        os._exit = sys.modules[os.name]._exit
     try:
         yield
     finally:
         os.environ.update(kept)
         if counter is not None:
             counter.start()
+            # each start puts another layer around it (coverage 7.17): a thousand of them are too many to call
+            os._exit = exit_counting
