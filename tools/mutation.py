@@ -96,8 +96,8 @@ BY_HAND = (
     HandMutation(
         "its name is not brought to the disc",
         module="rewrite/output.py",
-        before="            os.fsync(descriptor)\n",
-        after="            pass\n",
+        before="os.fsync(folder)",
+        after="pass",
         tests=WRITING,
     ),
     HandMutation(
