@@ -36,3 +36,17 @@ def test_a_line_that_is_no_row_is_counted_and_its_twin_is_read(tmp_path: Path) -
     path.write_bytes(ROW + ROW.replace(b"a.ckpt", b"b.ckpt"))
     Ledger(str(path)).close()
     assert [row.file for row in latest_rows(str(path))] == ["a.ckpt", "b.ckpt"]
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_row_that_was_cut_at_any_byte_is_taken_off_and_what_is_none_stays(tmp_path: Path, rows: int) -> None:
+    path, whole = tmp_path / "ledger", ROW * rows
+    for length in range(len(ROW)):
+        path.write_bytes(whole + ROW[:length])
+        Ledger(str(path)).close()
+        assert path.read_bytes() == whole
+    for other in (b'{"a', b"{}", b'{"schema":2,'):
+        path.write_bytes(whole + other)
+        with pytest.raises(UsageError, match=f"line {rows + 1} is no row"):
+            Ledger(str(path))
+        assert path.read_bytes() == whole + other

@@ -68,6 +68,18 @@ def test_a_copy_has_the_row_that_it_would_have_alone(tmp_path: Path, judged: lis
     assert rows == [judge_target(QUESTION, target_of(str(path), named=False), QUESTION.mark) for path in (first, copy)]
 
 
+@pytest.mark.parametrize(
+    "others", [("b.pt", "a\nb.pt", "c.pt"), ("x-00001-of-00002.pt", "b.pt", "y-00002-of-00002.pt")]
+)
+def test_a_copy_has_its_own_row_whatever_the_names_are(tmp_path: Path, others: tuple[str, ...]) -> None:
+    paths = [tmp_path / name for name in ("\u202ea.pt", *others)]
+    for path in paths:
+        path.write_bytes(zipped(state()))
+    alone = [judge_target(QUESTION, target_of(str(path), named=False), QUESTION.mark) for path in paths]
+    assert rows_of(*paths) == alone
+    assert len({row.next for row in alone}) == len(paths)
+
+
 def test_another_byte_of_what_was_read_is_judged(tmp_path: Path, judged: list[str]) -> None:
     content = bytearray(zipped(state()))
     (tmp_path / "a.pt").write_bytes(content)

@@ -21,6 +21,15 @@ def test_no_path_of_a_long_list_is_cut(tmp_path: Path, end: str) -> None:
     assert list(expand_lists([f"@{tmp_path / 'list'}"])) == paths
 
 
+def test_a_list_whose_names_end_by_nul_may_hold_newlines_and_blanks(tmp_path: Path) -> None:
+    names = ["a\nb.ckpt", " c\r", "\n", os.fsdecode(b"\xff.ckpt")]
+    for end in (b"", b"\0"):
+        (tmp_path / "list").write_bytes(b"\0".join(map(os.fsencode, names)) + end)
+        assert list(expand_lists([f"@{tmp_path / 'list'}"])) == names
+    (tmp_path / "list").write_bytes(b"a\nb.ckpt\r\n")
+    assert list(expand_lists([f"@{tmp_path / 'list'}"])) == ["a", "b.ckpt"]
+
+
 def test_what_is_no_list_is_refused_and_its_twin_is_read(tmp_path: Path) -> None:
     for name, content in {"zeros": b"a\0\0b", "long": b"a" * (1 << 17), "list": b"a\0b"}.items():
         (tmp_path / name).write_bytes(content)

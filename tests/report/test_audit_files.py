@@ -71,6 +71,7 @@ def test_parquet_is_read_by_what_notebooks_use(tmp_path: Path) -> None:
     rows = parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert [row["verdict"] for row in rows] == [row.verdict for row in ROWS]
     assert (rows[0]["needs"], rows[0]["inode"], rows[1]["codes"]) == (["x", "y"], 1 << 63, ["VC403", "VC420"])
+    assert [row["file"] for row in rows[1:3]] == ["new\nline.pt", r"caf\udce9.pt"]
     assert os.listdir(tmp_path) == ["a.parquet"]
 
 

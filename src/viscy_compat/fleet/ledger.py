@@ -18,6 +18,9 @@ from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_a
 
 _TEMPORARY: Final = ".viscy-compat-tmp"
 
+_BEGINNING: Final = b'{"schema":1,'
+"""Of each row: half of one that is shorter or goes on otherwise is something else's, and stays."""
+
 MOST_LINE: Final = 1 << 20
 """Bytes of one row: its file, message and next command are a few thousand characters, escaped six bytes each."""
 
@@ -152,7 +155,7 @@ class Ledger:
             row = row_in(line) if line.endswith(b"\n") else None
             if row is not None:
                 self._note(row, place)
-            elif line.endswith(b"\n") or (not place and not line.startswith(b'{"schema":1')):
+            elif line.endswith(b"\n") or not (line.startswith(_BEGINNING) or _BEGINNING.startswith(line)):
                 raise UsageError(
                     f"line {number} is no row of an audit",
                     where=self.path,

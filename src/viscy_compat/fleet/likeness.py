@@ -18,7 +18,7 @@ from viscy_compat.diagnosis.offers import beside
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.target import Target
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import printable, quote_path
 from viscy_compat.named import NamedTuple
 
 _MOST: Final = 256
@@ -95,6 +95,9 @@ def _key_of(target: Target) -> tuple[object, ...] | None:
     name = target.path.lower()
     ending = next((ending for ending in _ENDINGS if name.endswith(ending)), None)
     if ending is None or name.endswith("data.pkl") or target.mark or not target.size:
+        return None
+    # of a shard its name tells that it is one; what is printed escaped cannot be told from what a name holds
+    if "-of-0" in name or printable(target.path) != target.path:
         return None
     return target.size, ending, target.named, next(beside(target.path), None) is not None
 

@@ -46,26 +46,29 @@ def expand_lists(paths: Iterable[str]) -> Iterator[str]:
 
 
 def _lines(file: IO[bytes], name: str) -> Iterator[str]:
-    rest, is_first = b"", True
+    rest, is_first, end = b"", True, b"\n"
     while block := _read_block(file, name):
         text = rest + (block.removeprefix(BOM_UTF8) if is_first else block)
         # no path is empty, and a terabyte of zeros would never end
         strange = "this is no list of paths" if b"\0\0" in text else ""
         if is_first and text.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
             strange = "this list is written in UTF-16, as older PowerShells do; UTF-8 is read"
+        # a name may hold a newline, which is why lists end their names by NUL; a block is longer than any name
+        if is_first and b"\0" in text:
+            end = b"\0"
         is_first = False
-        *lines, rest = text.replace(b"\0", b"\n").split(b"\n")
+        *lines, rest = text.split(end)
         if len(rest) >= _MOST_LINE:
             strange = f"a line has more than {_MOST_LINE} bytes"
         if strange:
             raise UsageError(strange, where=name, fix="one path a line is expected")
-        yield from filter(None, map(_path_in, lines))
-    yield from filter(None, [_path_in(rest)])
+        yield from (os.fsdecode(line) for line in _paths_in(lines, end))
+    yield from (os.fsdecode(line) for line in _paths_in([rest], end))
 
 
-def _path_in(line: bytes) -> str:
-    # blanks in front of a name and behind it may belong to it
-    return os.fsdecode(line.rstrip(b"\r")) if line.strip() else ""
+def _paths_in(lines: Iterable[bytes], end: bytes) -> Iterator[bytes]:
+    # blanks in front of a name and behind it may belong to it, and so does whatever stands between two NULs
+    return (line for line in lines if line) if end == b"\0" else (line.rstrip(b"\r") for line in lines if line.strip())
 
 
 def _read_block(file: IO[bytes], name: str) -> bytes:

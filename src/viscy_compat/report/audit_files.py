@@ -148,9 +148,10 @@ def write_parquet(outcome: AuditOutcome, place: str) -> None:
 def _parquet_row(row: AuditRow) -> dict[str, Any]:
     told = row.to_dict()
     record: dict[str, Any] = {name: told.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
-    # text in Parquet is UTF-8, and a name on a disc may be any bytes
-    record.update(needs=list(row.needs), codes=list(row.codes), file=row.file.encode("utf-8", "replace").decode())
-    return record
+    record.update(needs=list(row.needs), codes=list(row.codes))
+    # text in Parquet is UTF-8, and a name on a disc may be any bytes: two of them must not become one
+    texts = {name: value for name, value in record.items() if isinstance(value, str)}
+    return record | {name: text.encode("utf-8", "backslashreplace").decode() for name, text in texts.items()}
 
 
 def write_file(outcome: AuditOutcome, format: str, path: str) -> None:
