@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,6 +40,21 @@ def test_an_unknown_flag_gets_one_line(capsys: pytest.CaptureFixture[str]) -> No
     assert stopped.value.code == 2
     line = "viscy-compat: unrecognized arguments: --frobnicate; see 'viscy-compat explain --help'\n"
     assert capsys.readouterr().err == line
+
+
+@pytest.mark.parametrize("words", [["-x.ckpt"], ["a.ckpt", "-x.ckpt"], ["a.ckpt", "--config", "-x.ckpt"]])
+def test_a_file_that_begins_with_a_dash_gets_the_way_to_write_it(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["check", *words])
+    assert "./" not in capsys.readouterr().err  # there is no such file: it is an option that is not known
+    Path("-x.ckpt").write_bytes(b"")
+    with pytest.raises(SystemExit) as stopped:
+        main(["check", *words])
+    assert stopped.value.code == 2
+    assert "; a file that begins with a dash is written ./-x.ckpt; see 'viscy-compat check" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

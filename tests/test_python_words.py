@@ -20,6 +20,7 @@ from viscy_compat.cli import main
 from viscy_compat.comparison.failures import Failure
 from viscy_compat.comparison.results import ClassResult, Origin
 from viscy_compat.findings import CATALOGUE, Finding, Report
+from viscy_compat.layout import quote_path
 from viscy_compat.python_words import call_of, in_python, speak_python
 from viscy_compat.references.recording import ReferenceResult
 
@@ -63,6 +64,14 @@ def test_flags_become_keywords_and_commands_calls(flags: str, keywords: str) -> 
 )
 def test_a_command_becomes_the_call_that_does_the_same_or_stays(command: str, call: str | None) -> None:
     assert call_of(command) == call
+
+
+@pytest.mark.parametrize(
+    "path", ["a\nb'\\.ckpt", "\udcff.ckpt", "tab\té.ckpt", "a b\u202e\U0001f600", "it's $'x'.ckpt"]
+)
+def test_a_call_names_the_file_that_the_command_names_whatever_it_is_called(path: str) -> None:
+    call = call_of(f"viscy-compat remap {quote_path(path)} -o {quote_path(path + '.safetensors')}")
+    assert call == f"viscy_compat.remap({path!r}, {path + '.safetensors'!r})"
 
 
 def keywords_of_functions() -> set[str]:

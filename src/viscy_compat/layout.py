@@ -251,19 +251,41 @@ def _choice_text(indices: tuple[int, ...]) -> str:
 
 
 def quote_path(path: str) -> str:
-    """Spell a path as a shell takes it.
+    """Spell a path as a shell takes it: no command takes it for an option, and zsh not for the name of a program.
 
     Examples
     --------
-    >>> quote_path("my model.ckpt"), quote_path("epoch=48-step=18130.ckpt")
-    ("'my model.ckpt'", 'epoch=48-step=18130.ckpt')
+    >>> quote_path("my model.ckpt"), quote_path("epoch=48-step=18130.ckpt"), quote_path("-x.ckpt")
+    ("'my model.ckpt'", 'epoch=48-step=18130.ckpt', './-x.ckpt')
     """
-    text = printable(path)
-    if set(text) <= _UNQUOTED:
-        return text
-    from shlex import quote
+    return quote_word(f"./{path}" if path.startswith(("-", "=")) else path)
 
-    return quote(text)
+
+def quote_word(text: str) -> str:
+    r"""Spell one word as a shell takes it; what a terminal would act on is escaped as bash, zsh and ksh read it.
+
+    Examples
+    --------
+    >>> quote_word("head.weight"), quote_word("it's"), quote_word("")
+    ('head.weight', '\'it\'"\'"\'s\'', "''")
+    >>> print(quote_word("a\tb\udcff.ckpt"))
+    $'a\x09b\xff.ckpt'
+    """
+    if text and set(text) <= _UNQUOTED:
+        return text
+    if text.isprintable():
+        from shlex import quote
+
+        return quote(text)
+    return "$'" + "".join(f"\\{char}" if char in "'\\" else _hexadecimal(char) for char in text) + "'"
+
+
+def _hexadecimal(char: str) -> str:
+    """Escape a letter byte by byte, where it is not printable: shells do not agree on what ``\\u`` means in every locale."""
+    if char.isprintable():
+        return char
+    is_byte = "\udc80" <= char <= "\udcff"  # how Python keeps a byte of a file's name that is no UTF-8
+    return "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogateescape" if is_byte else "surrogatepass"))
 
 
 _UNQUOTED = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=+,:@%")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
-from viscy_compat.annotations import NoReturn
-from viscy_compat.layout import printable
+from viscy_compat.annotations import Any, NoReturn
+from viscy_compat.layout import printable, quote_path
 from viscy_compat.report import say
 
 
@@ -22,6 +23,12 @@ class CommandParser(ArgumentParser):
 
     def __init__(self, *, prog: str, description: str | None) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
+        self._words: tuple[str, ...] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Keep the words, for what `error` says of them."""
+        self._words = tuple(args or ())
+        return super().parse_known_args(args, namespace)
 
     def _print_message(self, message: str, file: object = None) -> None:
         if message:
@@ -29,4 +36,8 @@ class CommandParser(ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong, and where the help is; exit code 2."""
-        self.exit(2, f"viscy-compat: {printable(message)}; see '{self.prog} --help'\n")
+        # a file that begins with a dash, as `*.ckpt` may name one: argparse would take the word for an option
+        files = [word for word in self._words if word.startswith("-") and os.path.lexists(word)]
+        files = [word for word in files if word not in self._option_string_actions]
+        advice = f"; a file that begins with a dash is written {quote_path(files[0])}" if files else ""
+        self.exit(2, f"viscy-compat: {printable(message)}{advice}; see '{self.prog} --help'\n")

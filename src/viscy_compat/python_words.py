@@ -5,6 +5,7 @@ Only the way of those who call functions comes here; the words of commands stay 
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from dataclasses import replace
@@ -75,6 +76,9 @@ _WHOLE: Final = tuple(f"viscy-compat {name} " for name in sorted(_OF_ONE_FILE))
 _PLACEHOLDER: Final = re.compile(r"[A-Z][A-Z_-]*(\.\w+)?")
 """What stands for a word of the user's in our messages: FILE, OUT.safetensors."""
 
+_ESCAPED: Final = re.compile(r"(?<= )\$'((?:[^'\\]|\\.)*)'(?= |$)")
+"""A word as `quote_word` spells it where something in it is not printable."""
+
 _SWITCH: Final = rf"--(?:{'|'.join(sorted(_SWITCHES))})\b"
 _TEXT: Final = r"(?:'[^']*'|[^\s'\";]*[^\s'\";,.])"
 # behind a command prose may go on: only what is a flag, or looks like a file or a placeholder, belongs to it
@@ -115,7 +119,7 @@ def call_of(command: str) -> str | None:
     True
     """
     try:
-        _, function, *words = shlex.split(command)
+        _, function, *words = shlex.split(_ESCAPED.sub(_unescape, command))
     except ValueError:
         return None
     if function not in _FUNCTIONS:
@@ -142,6 +146,12 @@ def call_of(command: str) -> str | None:
         return None
     spelled = [f"{name}={_spell_keyword(value)}" for name, value in keywords.items()]
     return f"viscy_compat.{function}({', '.join([*places, *out, *spelled])})"
+
+
+def _unescape(word: re.Match[str]) -> str:
+    """Return a word of bash's ``$'...'``, in which a file's name that is not printable is spelled, in plain quotes."""
+    text = re.sub(r"\\(?:x(..)|(.))", lambda part: part[2] or os.fsdecode(bytes.fromhex(part[1])), word[1])
+    return shlex.quote(os.fsdecode(os.fsencode(text)))  # bytes of one letter were escaped one by one
 
 
 def _add(keywords: dict[str, Any], flag: str, value: str) -> None:

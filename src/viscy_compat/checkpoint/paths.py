@@ -6,7 +6,7 @@ import os
 import re
 
 from viscy_compat.annotations import Final
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import printable, quote_path, quote_word
 
 _ADDRESS: Final = re.compile(r"([a-z][a-z0-9+.-]+)://(.+)", re.IGNORECASE)
 """Two letters before the colon at least: one alone is a drive of Windows."""
@@ -38,7 +38,7 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
     for place in (place for place, letter in enumerate(path) if letter == ":"):
         # as addresses are written in reports: a colon more would name the prefix in a set
         if os.path.isfile(path[:place]) and not os.path.lexists(path):
-            file, rest = quote_path(path[:place]), quote_path(path[place + 1 :]) or "''"
+            file, rest = quote_path(path[:place]), quote_word(printable(path[place + 1 :]))
             said = "no such file; a set of weights in one is named by an option, and not behind its name"
             return said, f"{file} --state-dict {rest}"
     if any(char in path for char in "*?[") and not os.path.lexists(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from viscy_compat.diagnosis.weight_set import SetChoice
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import printable, quote_word
 
 
 def needed_address(choice: SetChoice) -> str | None:
@@ -21,8 +21,18 @@ def flag(address: str | None) -> str:
     """
     if address is None:
         return ""
-    text = quote_path(address) or "''"
-    return f" --state-dict={text}" if text.startswith("-") else f" --state-dict {text}"
+    return option("state-dict", address)
+
+
+def option(name: str, text: str) -> str:
+    """Spell an option of a command and its value, a name in the file as reports print it, with a space in front.
+
+    Examples
+    --------
+    >>> option("drop", "head.*"), option("hint", "-a=-b")
+    (" --drop 'head.*'", ' --hint=-a=-b')
+    """
+    return f" --{name}{'=' if text.startswith('-') else ' '}{quote_word(printable(text))}"
 
 
 def keyword(address: str | None) -> str:

@@ -17,7 +17,7 @@ from viscy_compat.diagnosis.settlement import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import quote_path, quote_word
 from viscy_compat.plans.maker import known_plan, unmade_by
 from viscy_compat.plans.plan import Plan
 from viscy_compat.stated import Statement, spell
@@ -271,7 +271,7 @@ def settings_of(config: SettledConfig) -> tuple[str, str]:
     """Spell as options what the user states and predictions depend on, and what is to be filled in."""
     values = config.knowledge.values
     stated_values = {name: values[name].value for name in config.open_names if name in values and values[name].binding}
-    settings = "".join(f" --set {quote_path(f'{name}={spell(value)}')}" for name, value in stated_values.items())
+    settings = "".join(f" --set {quote_word(f'{name}={spell(value)}')}" for name, value in stated_values.items())
     rows = config.inference.undetermined
     return settings, "".join(f" --set {row.name}=VALUE" for row in rows if row.changes_predictions)
 

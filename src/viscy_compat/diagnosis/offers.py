@@ -10,7 +10,7 @@ from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.errors import Unbuildable
 from viscy_compat.findings import Finding
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import quote_path, quote_word
 from viscy_compat.stated import Knowledge, spell
 
 
@@ -64,7 +64,7 @@ def _offers_of_published(path: str, inference: Inference, names: Iterable[str]) 
 
 
 def _as_flags(values: Iterable[str]) -> str:
-    return " ".join(f"--set {quote_path(value)}" for value in values)
+    return " ".join(f"--set {quote_word(value)}" for value in values)
 
 
 def _defaults(inference: Inference, knowledge: Knowledge, names: Iterable[str]) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from viscy_compat.diagnosis.offers import beside
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.target import Target
-from viscy_compat.layout import printable, quote_path
+from viscy_compat.layout import printable, quote_path, quote_word
 from viscy_compat.named import NamedTuple
 
 _MOST: Final = 256
@@ -105,4 +105,4 @@ def _key_of(target: Target) -> tuple[object, ...] | None:
 def _spell(words: tuple[str, ...], old: str, new: str) -> str:
     """Return the next command with another file in it."""
     names = {old: new, target_beside(old): target_beside(new)}
-    return " ".join(quote_path(names.get(word, word)) for word in words)
+    return " ".join(quote_path(names[word]) if word in names else quote_word(word) for word in words)

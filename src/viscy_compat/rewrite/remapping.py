@@ -11,7 +11,7 @@ from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
-from viscy_compat.diagnosis.address_flags import flag
+from viscy_compat.diagnosis.address_flags import flag, option
 from viscy_compat.diagnosis.causes import about_absent_weights
 from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.errors import OutputRefused, PlanRefused, UsageError
@@ -388,7 +388,8 @@ def _writing_command(question: RemapRequest, verdict: CheckResult | None) -> str
         command += f" --as {question.class_name}"
     values = (("plan", question.plan), ("against", question.against))
     lists = (*(("hint", text) for text in question.hints), *(("drop", name) for name in question.drops))
-    words = [f" --{name} {quote_path(text)}" for name, text in (*values, *lists) if text]
+    words = [f" --{name} {quote_path(path)}" for name, path in values if path]
+    words += [option(name, text) for name, text in lists if text]
     return command + " --reverse" * (question.direction == "back") + "".join(words)
 
 
