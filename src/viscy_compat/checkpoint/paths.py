@@ -26,7 +26,7 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
 
     Examples
     --------
-    >>> explain_path("*.ckpt", "No such file or directory")[0]
+    >>> explain_path("no-such-folder/*.ckpt", "No such file or directory")[0]
     'no file has a name of this pattern'
     """
     address = _ADDRESS.fullmatch(path)
