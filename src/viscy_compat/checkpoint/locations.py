@@ -13,11 +13,13 @@ def is_address(path: str) -> bool:
 
     Examples
     --------
-    >>> is_address("s3://bucket/a.ckpt"), is_address("a.ckpt"), is_address("gs://bucket/a.ckpt")
-    (True, False, False)
+    >>> is_address("s3://bucket/a.ckpt"), is_address("a.ckpt"), is_address("gs://bucket/a.ckpt"), is_address("S3://b/a")
+    (True, False, False, True)
     """
-    return path.startswith(SCHEMES)
+    return path.startswith(SCHEMES) or path[:8].lower().startswith(SCHEMES)
 
+
+_OF_A_SCHEME: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+.-")
 
 _full: dict[str, str] = {}
 """Addresses without their secrets to those that were given, so that a file can be opened once more."""
@@ -31,12 +33,15 @@ def public_name(path: str) -> str:
     >>> public_name("https://me:secret@host/b.ckpt"), full_address("https://host/b.ckpt")
     ('https://host/b.ckpt', 'https://me:secret@host/b.ckpt')
     """
-    if not is_address(path):
+    name = public = without_secrets(path)
+    if path in _full or (public == path and not is_address(path)):
         return path
-    public = without_secrets(path)
-    if public != path:
-        _full[public] = path
-    return public
+    # two files may differ in what is hidden alone (download?id=1, download?id=2), and one must not be read for the other
+    count = 1
+    while _full.setdefault(name, path) != path:
+        count += 1
+        name = f"{public}#{count}"
+    return name
 
 
 def full_address(path: str) -> str:
@@ -52,21 +57,27 @@ def name_of(address: str) -> str:
     >>> name_of("https://host/a/b.ckpt"), name_of("hf://org/repo/b.ckpt@v1")
     ('b.ckpt', 'b.ckpt')
     """
-    name = without_secrets(address).rstrip("/").rpartition("/")[2]
+    address = without_secrets(address)
+    name = address.rstrip("/").rpartition("/")[2]
     return name.rpartition("@")[0] or name if address.startswith("hf://") else name
 
 
 def beside_address(address: str, name: str) -> str:
     """Return the address of another file of the same folder and, on the hub, of the same revision.
 
+    What the one was opened with, the other is opened with too: user, password and query.
+
     Examples
     --------
     >>> beside_address("hf://org/repo/a.json@v1", "b.safetensors"), beside_address("s3://bucket/a.json", "b")
     ('hf://org/repo/b.safetensors@v1', 's3://bucket/b')
     """
-    folder, _, last = address.rpartition("/")
-    _, at, revision = last.rpartition("@") if address.startswith("hf://") else ("", "", "")
-    return f"{folder}/{name}{at}{revision if at else ''}"
+    last = address.rpartition("/")[2]
+    if address.startswith("hf://"):
+        last = last.rpartition("@")[0] or last
+    last = last.partition("#")[0]
+    front, _, back = full_address(address).rpartition(last)
+    return public_name(f"{front}{name}{back}")
 
 
 def without_secrets(path: str) -> str:
@@ -76,10 +87,21 @@ def without_secrets(path: str) -> str:
     --------
     >>> without_secrets("https://me:secret@host/a.ckpt?X-Amz-Signature=1"), without_secrets("a?b.ckpt")
     ('https://host/a.ckpt', 'a?b.ckpt')
+
+    What is no address of a kind that is read may hold them as well, and so may one whose password was not escaped:
+
+    >>> without_secrets("ftp://me:secret@host/a.ckpt"), without_secrets("HTTPS://me:sec/ret@host/a.ckpt")
+    ('ftp://host/a.ckpt', 'https://host/a.ckpt')
     """
-    if not is_address(path):
+    scheme, mark, rest = path.partition("://")
+    # one letter alone is a drive of Windows
+    if len(scheme) < 2 or not mark or not scheme[0].isalpha() or not set(scheme) <= _OF_A_SCHEME:
         return path
-    scheme, _, rest = path.partition("://")
+    # what follows a user is a password, or else the number of a port; in one that was not escaped a host does not end
+    host = rest.replace("?", "/").replace("#", "/").partition("/")[0]
+    port = "" if host.startswith("[") else host.partition(":")[2]
+    if "@" in rest and "@" not in host and port and not port.isdigit():
+        rest = rest.rpartition("@")[2]
     rest = rest.partition("?")[0].partition("#")[0]
     host, slash, name = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{name}"
+    return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{name}"

@@ -8,7 +8,7 @@ import os
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import Limits
-from viscy_compat.checkpoint.locations import is_address
+from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.checkpoint.sources import open_source
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -21,7 +21,7 @@ _WHOLE = 64 << 10
 def read_checkpoint(path: str, limits: Limits, address: str | None) -> Checkpoint:
     """Read a checkpoint of any format; see `viscy_compat.checkpoint.open_checkpoint`."""
     # A graph of a million small containers has the collector walk it again and again, for nothing: it is all in use.
-    was_enabled = gc.isenabled()
+    path, was_enabled = public_name(path), gc.isenabled()
     gc.disable()
     try:
         return _read_folder(path, limits, address) if os.path.isdir(path) else _read_file(path, limits, address)

@@ -9,7 +9,7 @@ from typing import Final
 
 from viscy_compat.checkpoint.byte_source import CHUNK, Access, ByteSource, changed_file
 from viscy_compat.checkpoint.facts import FileFacts
-from viscy_compat.checkpoint.locations import full_address, without_secrets
+from viscy_compat.checkpoint.locations import full_address, public_name
 from viscy_compat.checkpoint.transports import Piece, Transport, transport_for
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -43,11 +43,11 @@ class RemoteSource(ByteSource):
     most_at_once = _AHEAD
 
     def __init__(self, address: str, *, same_as: FileFacts | None = None, access: Access = "running") -> None:
-        self.path = without_secrets(address)
+        self.path = public_name(address)
         self.bytes_read, self._descriptor = 0, -1
         self._kept: list[tuple[int, bytes]] = []
         self._ahead = _AHEAD if access == "running" else 0
-        self._transport: Transport = transport_for(full_address(address))
+        self._transport: Transport = transport_for(full_address(self.path), self.path)
         first = self._transport.piece(0, _FIRST, "")
         self.facts = FileFacts(
             path=self.path, size=first.total, device=-1, inode=-1, modified_ns=0, version=first.version

@@ -9,7 +9,6 @@ from collections.abc import Coroutine
 from typing import Any, Final, NoReturn, Protocol
 
 from viscy_compat.checkpoint.byte_source import changed_file
-from viscy_compat.checkpoint.locations import without_secrets
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -21,8 +20,8 @@ _PAUSE: Final = 1.0
 _BUSY: Final = frozenset((429, 500, 502, 503, 504))
 _HOPS: Final = 5
 """Redirections in a row: the hub has one or two."""
-_RANGE: Final = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19})")
-_EMPTY: Final = re.compile(r"bytes \*/(\d{1,19})")
+_RANGE: Final = re.compile("bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_EMPTY: Final = re.compile(r"bytes \*/([0-9]{1,19})")
 """What a server answers (416) where a range of an empty file is asked for."""
 
 
@@ -42,20 +41,24 @@ class Transport(Protocol):
         """Return a range; `version` is what an earlier answer said, or empty."""
 
 
-def transport_for(address: str) -> Transport:
-    """Return the transport of an address.
+def transport_for(address: str, shown: str) -> Transport:
+    """Return the transport of an address, and what it is called in messages.
 
     Raises
     ------
     UnreadableCheckpoint
         VC362 for an address that names no file; VC401 where its packages are not installed.
     """
+    scheme, mark, rest = address.partition("://")
+    address = f"{scheme.lower()}{mark}{rest}"
     if address.startswith("s3://"):
-        return _S3(address)
+        return _S3(address, shown)
+    if address.startswith("hf://"):
+        return _hub(address, shown)
     if address.startswith("https://huggingface.co/"):
         # what people copy from their browser is the page about a file
         address = address.replace("/blob/", "/resolve/", 1)
-    return _hub(address) if address.startswith("hf://") else _Http(address)
+    return _Http(address, shown=shown)
 
 
 def seconds_of_patience() -> float:
@@ -72,17 +75,17 @@ def seconds_of_patience() -> float:
 class _Http:
     """Ranges by HTTP. After a redirection the place that it led to is asked, until that no longer answers."""
 
-    def __init__(self, address: str, headers: dict[str, str] | None = None, *, shown: str = "") -> None:
+    def __init__(self, address: str, headers: dict[str, str] | None = None, *, shown: str) -> None:
         try:
             import aiohttp
             import fsspec
         except ImportError as error:
-            raise _lacking(shown or address, error, "remote") from error
+            raise _lacking(shown, error, "remote") from error
         self._aiohttp: Any = aiohttp
         self._files = fsspec.filesystem("https", client_kwargs={"trust_env": True})
         self._address, self._headers = address, headers or {}
-        self._place = address
-        self._where = shown or without_secrets(address)
+        self._place, self._is_at_home = address, True
+        self._where = shown
 
     def piece(self, start: int, length: int, version: str) -> Piece:
         """Return a range; see `Transport.piece`."""
@@ -90,16 +93,19 @@ class _Http:
             return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
         except self._aiohttp.ClientError as error:
             raise _unanswered(self._where, _cause(error)) from error
+        # names of hosts that no resolver is asked for
+        except UnicodeError as error:
+            raise _unanswered(self._where, "no host can have this name") from error
 
     async def _piece(self, start: int, length: int, version: str) -> Piece:
         for attempt in range(_TRIES):
-            own = self._place == self._address
-            piece = await self._ask(self._place, self._headers if own else {}, start, length, version)
+            headers = self._headers if self._is_at_home else {}
+            piece = await self._ask(self._place, headers, start, length, version)
             if piece is not None:
                 return piece
             if self._place != self._address:
                 # what a redirection led to may have expired: the first address gives a new one
-                self._place = self._address
+                self._place, self._is_at_home = self._address, True
             else:
                 await asyncio.sleep(_PAUSE * (attempt + 1))
         raise _unanswered(self._where, "the server is busy")
@@ -123,8 +129,16 @@ class _Http:
             if answer.status in _BUSY or (answer.status in (401, 403, 410) and place != self._address):
                 return None
             if answer.history:
-                self._place = str(answer.url)
+                self._move(answer.url)
             return await self._piece_of(answer, length, version)
+
+    def _move(self, place: Any) -> None:
+        """Ask at another place from here on; on the same host as before, under the same name."""
+        first = type(place)(self._address)
+        self._is_at_home = place.origin() == first.origin()
+        if self._is_at_home and first.user is not None:
+            place = place.with_user(first.user).with_password(first.password)
+        self._place = str(place)
 
     async def _piece_of(self, answer: Any, length: int, version: str) -> Piece:
         status, headers = answer.status, answer.headers
@@ -137,11 +151,10 @@ class _Http:
         if status == 200:
             return await self._whole(answer, length, mark)
         if status != 206:
-            _refuse(self._where, status, answer.reason)
-        row = _RANGE.fullmatch(headers.get("Content-Range", ""))
-        if row is None or headers.get("Content-Encoding", "identity") != "identity":
-            raise _lie(self._where, "it does not say which part of the file its answer is")
-        first, last, total = map(int, row.groups())
+            _refuse(self._where, status)
+        if headers.get("Content-Encoding", "identity") != "identity":
+            raise _lie(self._where, "its answer is compressed, which was not asked for")
+        first, last, total = _range_of(headers.get("Content-Range", ""), self._where)
         data = await _body(answer, min(length, last - first + 1), self._where)
         return Piece(data, first, total, mark)
 
@@ -156,6 +169,15 @@ class _Http:
                 code="VC363",
             )
         return Piece(await _body(answer, size, self._where), 0, size, mark)
+
+
+def _range_of(text: str, where: str) -> tuple[int, int, int]:
+    """Return first byte, last byte and size of the file, as an answer states them."""
+    row = _RANGE.fullmatch(text)
+    first, last, total = map(int, row.groups()) if row else (0, 0, 0)
+    if not first <= last < total:
+        raise _lie(where, "it does not say which part of the file its answer is")
+    return first, last, total
 
 
 async def _body(answer: Any, length: int, where: str) -> bytes:
@@ -179,19 +201,24 @@ def _cause(error: Exception) -> str:
         "ServerDisconnectedError": "the server closed the connection",
         "TooManyRedirects": f"more than {_HOPS} redirections",
         "InvalidURL": "this is no address",
+        "InvalidUrlClientError": "this is no address",
+        "InvalidUrlRedirectClientError": "it leads to what is no address",
+        "NonHttpUrlRedirectClientError": "it leads to another kind of address",
+        "ClientResponseError": "what answers does not speak HTTP as it should",
+        "ClientConnectorCertificateError": "its certificate is not one that is trusted here",
+        "ClientHttpProxyError": "the proxy refuses to connect",
         "ClientConnectorDNSError": "no host of this name",
     }
     kind = type(error).__name__
     return names.get(kind) or getattr(system, "strerror", None) or kind
 
 
-def _hub(address: str) -> Transport:
+def _hub(address: str, where: str) -> Transport:
     """Return the transport of ``hf://ORG/REPO/FILE@REVISION`` (or ``hf://ORG/REPO@REVISION/FILE``)."""
-    where = without_secrets(address)
     try:
         from huggingface_hub import get_token, hf_hub_url
     except ImportError as error:
-        raise _lacking(address, error, "hub") from error
+        raise _lacking(where, error, "hub") from error
     kind, rest = None, address.removeprefix("hf://")
     for name, repo_type in (("datasets/", "dataset"), ("spaces/", "space"), ("models/", None)):
         if rest.startswith(name):
@@ -207,7 +234,12 @@ def _hub(address: str) -> Transport:
     owner, (repository, _, revision), path = parts[0], parts[1].partition("@"), "/".join(parts[2:])
     if not revision:
         path, _, revision = path.partition("@")
-    url = hf_hub_url(f"{owner}/{repository}", path, repo_type=kind, revision=revision or "main")
+    try:
+        url = hf_hub_url(f"{owner}/{repository}", path, repo_type=kind, revision=revision or "main")
+    except ValueError as error:
+        raise UnreadableCheckpoint(
+            "no repository can have this name", where=where, fix="hf://ORG/REPO/FILE", code="VC362"
+        ) from error
     token = get_token()
     return _Http(url, {"Authorization": f"Bearer {token}"} if token else {}, shown=where)
 
@@ -215,25 +247,30 @@ def _hub(address: str) -> Transport:
 # --- S3 ---------------------------------------------------------------------------------------------------------------
 
 
+def settings_of_s3() -> dict[str, Any]:
+    """Return what botocore is told: how long it waits, and how often it asks."""
+    patience = seconds_of_patience()
+    return {
+        "connect_timeout": min(_CONNECT, patience),
+        "read_timeout": patience,
+        "retries": {"max_attempts": 2},
+    }
+
+
 class _S3:
     """Ranges of an object, with the credentials that boto finds; without any, as anybody."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, shown: str) -> None:
         try:
             import s3fs
             from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
         except ImportError as error:
-            raise _lacking(address, error, "s3") from error
+            raise _lacking(shown, error, "s3") from error
         self._errors: tuple[type[Exception], ...] = (OSError, BotoCoreError, ClientError)
         self._anonymous: type[Exception] = NoCredentialsError
         self._system: Any = s3fs.S3FileSystem
-        self._where = without_secrets(address)
-        patience = seconds_of_patience()
-        self._settings = {
-            "connect_timeout": min(_CONNECT, patience),
-            "read_timeout": patience,
-            "retries": {"max_attempts": 2},
-        }
+        self._where = shown
+        self._settings = settings_of_s3()
         self._files = self._system(config_kwargs=self._settings)
         self._bucket, self._key, self._version = self._files.split_path(address.partition("?")[0])
         if not self._bucket or not self._key:
@@ -249,9 +286,9 @@ class _S3:
                 self._files = self._system(anon=True, config_kwargs=self._settings)
                 return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
         except FileNotFoundError:
-            _refuse(self._where, 404, "no such object")
+            _refuse(self._where, 404)
         except PermissionError:
-            _refuse(self._where, 403, "access denied")
+            _refuse(self._where, 403)
         except self._errors as error:
             raise self._problem(error) from error
 
@@ -262,12 +299,10 @@ class _S3:
         question = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={start}-{start + length - 1}", **more}
         answer = await self._files._call_s3("get_object", **question)
         mark = answer.get("ETag", "")
-        row = _RANGE.fullmatch(answer.get("ContentRange", ""))
         async with answer["Body"] as body:
-            if row is None:
-                raise _lie(self._where, "it does not say which part of the file its answer is")
+            first, _, total = _range_of(answer.get("ContentRange", ""), self._where)
             data = await body.read()
-        return Piece(data, int(row[1]), int(row[3]), mark)
+        return Piece(data, first, total, mark)
 
     def _problem(self, error: Exception) -> UnreadableCheckpoint:
         """Return what an error of boto means; its words may hold the address of a service, and no secret is printed."""
@@ -300,11 +335,10 @@ def _wait_for(loop: Any, question: Coroutine[Any, Any, Piece], where: str) -> Pi
         future.cancel()
 
 
-def _lacking(address: str, error: ImportError, extra: str) -> UnreadableCheckpoint:
+def _lacking(where: str, error: ImportError, extra: str) -> UnreadableCheckpoint:
     """Return the error for a package that is not installed; other files of the same command go on without it."""
     from viscy_compat.checkpoint.paths import explain_path
 
-    where = without_secrets(address)
     what, fetch = explain_path(where, "")
     return UnreadableCheckpoint(
         f"{what}, and {error.name}, which would read it, is not installed",
@@ -314,16 +348,19 @@ def _lacking(address: str, error: ImportError, extra: str) -> UnreadableCheckpoi
     )
 
 
-def _refuse(where: str, status: int, reason: str) -> NoReturn:
+def _refuse(where: str, status: int) -> NoReturn:
     fixes = {
         401: "log in, or give an address that needs no credentials",
         403: "the address may have expired, or needs credentials: ask for a new one, or log in",
         404: "check the address",
         410: "the address has expired: ask for a new one",
     }
-    printable = "".join(char for char in (reason or "")[:60] if char.isprintable())
+    from http import HTTPStatus
+
+    # the words of the standard: those of a server may repeat what it was asked, secrets included
+    words = next((f" {each.phrase}" for each in HTTPStatus if each == status), "")
     raise UnreadableCheckpoint(
-        f"the server refuses it ({status} {printable})".replace(" )", ")"),
+        f"the server refuses it ({status}{words})",
         where=where,
         fix=fixes.get(status, "open the address in a browser to see what it is"),
         code="VC362",

@@ -132,6 +132,7 @@ def _with_expectation(
     if not arguments.expect:
         raise UsageError("--expect names no file", fix="is a variable of the shell unset?")
     from viscy_compat.checkpoint.limits import with_limits
+    from viscy_compat.checkpoint.locations import public_name
     from viscy_compat.commands.sources import teller
     from viscy_compat.outputs.expectation import Expectation, check_expecting
     from viscy_compat.rewrite.choosing import RemapRequest
@@ -150,6 +151,6 @@ def _with_expectation(
                 statements=statements,
                 state_dict=arguments.state_dict,
                 limits=limits,
-                against=arguments.against or "",
+                against=public_name(arguments.against or ""),
             )
             yield check_expecting(result, request, expectation)

@@ -107,7 +107,7 @@ def run(arguments: Namespace) -> int:
         state_dict=arguments.state_dict,
         limits=with_limits(arguments.limit),
         plan=arguments.plan or "",
-        against=arguments.against or "",
+        against=public_name(arguments.against or ""),
         direction="back" if arguments.reverse else "forward",
         hints=tuple(arguments.hint),
         drops=tuple(arguments.drop),

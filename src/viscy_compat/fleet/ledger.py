@@ -191,7 +191,7 @@ def usual_ledger(paths: Iterable[str]) -> str:
     """
     from viscy_compat.old_code.wheel import cache_folder
 
-    names = "\0".join(path if is_address(path) else os.path.abspath(path) for path in paths)
+    names = "\0".join(without_secrets(path) if is_address(path) else os.path.abspath(path) for path in paths)
     folder = os.path.join(cache_folder(), "audits")
     try:
         os.makedirs(folder, exist_ok=True)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from typing import IO, Literal
 
 from viscy_compat.checkpoint.locations import is_address
-from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below, natural
-from viscy_compat.errors import UsageError, lacking
+from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
+from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
+from viscy_compat.fleet.distant import objects_below
 from viscy_compat.fleet.target import Target, target_of
 from viscy_compat.regular_files import Rooms, leads_out, open_file
 
@@ -107,8 +108,8 @@ def targets_of(paths: Iterable[str], links: Links, aside: list[Aside]) -> Iterat
 
 
 def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
-    if is_address(path) and path.startswith(("s3://", "hf://")) and path.endswith("/"):
-        yield from _objects_below(path, aside)
+    if path.lower().startswith(("s3://", "hf://")) and path.endswith("/"):
+        yield from objects_below(path, aside)
         return
     if is_address(path) or not os.path.isdir(path):
         yield target_of(path, named=True)
@@ -133,34 +134,6 @@ def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
         aside.append(Aside(path, f"no checkpoint below this folder (looked for {', '.join(SUFFIXES)})"))
     if resources:
         aside.append(Aside(path, f"resource files that a Mac left are skipped: {len(resources)}"))
-
-
-def _objects_below(address: str, aside: list[Aside]) -> Iterator[Target]:
-    """Yield the checkpoints below an address that ends with a slash, in natural order.
-
-    Raises
-    ------
-    UsageError
-        Where the server does not list them.
-    MissingExtra
-        Where the extra of this kind of address is not installed.
-    """
-    scheme, extra = ("s3", "s3") if address.startswith("s3://") else ("hf", "hub")
-    try:
-        import fsspec
-
-        names = fsspec.filesystem(scheme).find(address)
-    except ImportError as error:
-        raise lacking(f"{scheme}://", error.name, extra) from error
-    except (OSError, ValueError) as error:
-        what = (
-            f"it cannot be listed ({error.strerror or type(error).__name__ if isinstance(error, OSError) else error})"
-        )
-        raise UsageError(what, where=address, fix="check the address and the credentials") from error
-    checkpoints = [name for name in names if name.lower().endswith(SUFFIXES)]
-    if not checkpoints:
-        aside.append(Aside(address, "no checkpoint below this address"))
-    yield from (Target(f"{scheme}://{name}", named=False) for name in sorted(checkpoints, key=natural))
 
 
 class TargetSpool:

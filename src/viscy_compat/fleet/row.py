@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from viscy_compat.checkpoint.locations import is_address, without_secrets
+from viscy_compat.checkpoint.locations import is_address, public_name
 from viscy_compat.diagnosis import Diagnosis
 from viscy_compat.diagnosis.result import Unreadable
 from viscy_compat.findings import EXIT_CODES, Verdict
@@ -86,7 +86,7 @@ def row_of(diagnosis: Diagnosis, target: Target, options: str) -> AuditRow:
         facts = diagnosis.checkpoint.files[0]
         target = target._replace(size=facts.size, mark=facts.version)
     return AuditRow(
-        file=without_secrets(target.path),
+        file=public_name(target.path),
         verdict=result.verdict,
         size=target.size,
         modified_ns=target.modified_ns,
@@ -114,7 +114,7 @@ def _bystander(diagnosis: Diagnosis) -> str:
 def row_of_failure(target: Target, options: str, why: str) -> AuditRow:
     """Return the row of a file whose reader did not come to an answer: a fault of ours, or a machine without memory."""
     return AuditRow(
-        file=without_secrets(target.path),
+        file=public_name(target.path),
         verdict="unreadable",
         size=target.size,
         modified_ns=target.modified_ns,

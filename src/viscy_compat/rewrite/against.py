@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.checkpoint.wrapper import layout_of, views_of
 from viscy_compat.diagnosis.difference import layout_findings
 from viscy_compat.diagnosis.judgement import unreadable
@@ -27,9 +28,10 @@ def check_against(
     UnreadableCheckpoint
         Where the other file cannot be read.
     """
+    other = public_name(other)
     # first: a fault of the other file is no verdict on each of these
     open_checkpoint(other, limits=limits)
-    for path in paths:
+    for path in map(public_name, paths):
         try:
             yield _verdict(RemapRequest(path=path, against=other, state_dict=state_dict, limits=limits))
         except UnreadableCheckpoint as error:

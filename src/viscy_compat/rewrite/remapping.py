@@ -9,6 +9,7 @@ from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable, Ite
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.address import Address
 from viscy_compat.checkpoint.facts import Checkpoint
+from viscy_compat.checkpoint.locations import public_name
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.diagnosis import CheckResult, Recognised, diagnose
 from viscy_compat.diagnosis.address_flags import flag, option
@@ -290,19 +291,20 @@ def remap(
     """
     if in_place and out is not None:
         raise UsageError("an output and --in-place exclude each other", fix="give one of them")
+    source = public_name(os.fspath(path))
     question = RemapRequest(
-        os.fspath(path),
+        source,
         class_name=class_name,
         statements=config_statements(config),
         state_dict=state_dict,
         plan=_path_text(plan),
-        against=_path_text(against),
+        against=public_name(_path_text(against)),
         direction="back" if reverse else "forward",
         hints=tuple(hints),
         drops=tuple(drop),
     )
     wish = Wish(
-        os.fspath(path) if in_place else _path_text(out),
+        source if in_place else _path_text(out),
         if_exists="back up" if in_place else "overwrite" if force else "refuse",
         weights_only=weights_only,
         plan_out=_path_text(write_plan),
