@@ -41,16 +41,18 @@ class ChunkedStorage(Storage):
     ----------
     shape : tuple[int, ...]
         Of the whole tensor.
+    dtype : str
+        Of its elements.
     chunks : tuple[Chunk, ...]
         Its blocks.
     """
 
-    __slots__ = ("chunks", "shape")
+    __slots__ = ("chunks", "dtype", "shape")
 
     def __init__(self, name: str, file: FileFacts, spec: TensorSpec, chunks: tuple[Chunk, ...]) -> None:
         size = spec.elements * ITEMSIZES[spec.dtype]
-        super().__init__(name, file, start=0, size=size, dtype=spec.dtype)
-        self.shape, self.chunks = spec.shape, chunks
+        super().__init__(name, file, start=0, size=size)
+        self.shape, self.dtype, self.chunks = spec.shape, spec.dtype, chunks
         # Like packed bytes, they can only be had from the first to the last.
         self.compressed = True
 

@@ -50,7 +50,7 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
         unreadable=unreadable,
         wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
         sites=(StateDictSite("", len(tensors)),),
-        storages=_storages(shards),
+        find_storages=lambda: _storages(shards),
         findings=tuple(unreadable_findings(unreadable)),
     )
 

@@ -78,16 +78,12 @@ class Storage:
         Bytes in that file; packed ones for a compressed record.
     nbytes : int
         Bytes once unpacked; the same as `size` unless `compressed`.
-    dtype : str
-        Element type of the storage (``uint8`` for untyped ones).
     byte_order : {"little", "big"}
         Order of the bytes of each element.
     crc : int or None
         CRC-32 of the unpacked bytes as the file states it; None where the format or the file has none.
     compressed : bool
         Whether the record is deflated (torch never does; rezipped files are).
-    location : str
-        Where torch would put it (``cpu``, ``cuda:0``).
     entry : ZipEntry or None
         The zip entry, for `TensorReader.locate`; None outside of archives.
     """
@@ -96,10 +92,8 @@ class Storage:
         "byte_order",
         "compressed",
         "crc",
-        "dtype",
         "entry",
         "file",
-        "location",
         "name",
         "nbytes",
         "size",
@@ -113,15 +107,13 @@ class Storage:
         *,
         start: int,
         size: int,
-        dtype: str,
         byte_order: ByteOrder = "little",
         crc: int | None = None,
         nbytes: int | None = None,
-        location: str = "cpu",
         entry: ZipEntry | None = None,
     ) -> None:
-        self.name, self.file, self.start, self.size, self.dtype = name, file, start, size, dtype
-        self.byte_order, self.crc, self.location, self.entry = byte_order, crc, location, entry
+        self.name, self.file, self.start, self.size = name, file, start, size
+        self.byte_order, self.crc, self.entry = byte_order, crc, entry
         self.nbytes = size if nbytes is None else nbytes
         self.compressed = entry is not None and entry.deflated
 
@@ -359,8 +351,8 @@ class Checkpoint:
         Every name that the pickles mention, in order of appearance.
     versions : Mapping[str, str]
         Versions that the file states (``"pytorch-lightning"``, ``"archive"``: torch's own format, ``"pickle"``).
-    storages : Mapping[str, Storage]
-        Every storage that the file refers to by name, those of optimizer states too.
+    plain_storages : bool
+        Whether it is known, without a look at each, that the file has all of `storages` as it states them, none compressed.
     records : Mapping[str, Storage]
         Every record of a torch zip file in the order of its directory, `storages` among them; empty for others.
     pickle_name : str
@@ -384,6 +376,8 @@ class Checkpoint:
     """
 
     __slots__ = (
+        "_find_storages",
+        "_storages",
         "base",
         "beside",
         "checked_crcs",
@@ -400,6 +394,7 @@ class Checkpoint:
         "module_class",
         "path",
         "pickle_name",
+        "plain_storages",
         "records",
         "root",
         "select",
@@ -407,7 +402,6 @@ class Checkpoint:
         "sites",
         "state_node",
         "stated",
-        "storages",
         "tensors",
         "unreadable",
         "versions",
@@ -434,7 +428,8 @@ class Checkpoint:
         metadata: Mapping[str, str] = {},
         globals: tuple[GlobalUse, ...] = (),
         versions: Mapping[str, str] = {},
-        storages: Mapping[str, Storage] = {},
+        find_storages: Callable[[], Mapping[str, Storage]] = dict,
+        plain_storages: bool = False,
         records: Mapping[str, Storage] = {},
         pickle_name: str = "",
         state_node: Node = None,
@@ -454,8 +449,17 @@ class Checkpoint:
         self.stated, self.decided = stated, decided
         self.entries, self.hyper_parameters, self.metadata = entries, hyper_parameters, metadata
         self.globals, self.versions, self.dropped = globals, versions, dropped
-        self.storages, self.records, self.checked_crcs = storages, records, checked_crcs
+        self._find_storages = find_storages
+        self._storages: Mapping[str, Storage] | None = None
+        self.plain_storages, self.records, self.checked_crcs = plain_storages, records, checked_crcs
         self.root, self.pickle_name, self.state_node, self.module_class = root, pickle_name, state_node, module_class
+
+    @property
+    def storages(self) -> Mapping[str, Storage]:
+        """Every storage that the file refers to by name, those of optimizer states too; few ask for them."""
+        if self._storages is None:
+            self._storages = self._find_storages()
+        return self._storages
 
     @property
     def address(self) -> str:

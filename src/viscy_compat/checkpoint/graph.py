@@ -51,14 +51,15 @@ class DecodedFile(NamedTuple):
     """A decoded torch file: its graph, and what each persistent id in it stands for (by ``id``).
 
     ``trailing`` counts the bytes that nothing reads. ``path``, ``files`` and ``parts`` (storages by their names) are
-    those of a folder, where the source is one of many.
+    those of a folder, where the source is one of many. ``plain_storages`` is that of
+    `Checkpoint`.
     """
 
     source: ByteSource | ByteWindow
     format: Format
     pickle: DecodedPickle
-    storages: dict[int, StorageView | NotExact]
-    records: dict[str, Storage]
+    storages: Mapping[int, StorageView | NotExact]
+    records: Mapping[str, Storage]
     versions: dict[str, str]
     checked: tuple[str, ...]
     pickle_name: str = ""
@@ -67,6 +68,7 @@ class DecodedFile(NamedTuple):
     parts: Mapping[str, Storage] = {}
     trailing: int = 0
     metadata: Mapping[str, str] = {}
+    plain_storages: bool = False
 
 
 class _StateDictEntries(NamedTuple):
@@ -103,7 +105,6 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
     versions = {**file.versions, "pickle": str(pickle.protocol)}
     if type(version) is str:
         versions[_LIGHTNING.removesuffix("_version")] = version
-    storages = {view.storage.name: view.storage for view in file.storages.values() if type(view) is StorageView}
     whole = Checkpoint(
         path=path,
         format=file.format,
@@ -120,7 +121,8 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         globals=uses,
         versions=versions,
         metadata=dict(file.metadata),
-        storages={**storages, **file.parts},
+        find_storages=lambda: _storages_by_name(file),
+        plain_storages=file.plain_storages,
         records=file.records,
         pickle_name=file.pickle_name,
         state_node=site.node,
@@ -134,6 +136,11 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         select=lambda text: _read_set(file, limits, sites, text),
     )
     return whole if below is None else whole.below(below)
+
+
+def _storages_by_name(file: DecodedFile) -> dict[str, Storage]:
+    views = [view for view in file.storages.values() if type(view) is StorageView]
+    return {**{view.storage.name: view.storage for view in views}, **file.parts}
 
 
 def _refuse_other_states(top: Mapping[str, Node], root: Node, path: str) -> None:
@@ -204,7 +211,8 @@ def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[Gl
         many = f"{file.trailing} bytes follow" if file.trailing > 1 else "a byte follows"
         message = f"{many} the last storage; where bytes were inserted before it, values moved"
         yield Finding("VC492", message, fix=CATALOGUE["VC492"].remedy)
-    reasons = {view.reason for view in file.storages.values() if type(view) is NotExact and view.code == "VC442"}
+    lost = () if file.plain_storages else file.storages.values()
+    reasons = {view.reason for view in lost if type(view) is NotExact and view.code == "VC442"}
     if reasons and not any(tensor.code == "VC442" for tensor in entries.unreadable):
         yield Finding(
             "VC442", f"outside of the weights: {spell_count(len(reasons), 'storage', 'is', 'are')} not in the file"

@@ -192,7 +192,7 @@ def _bytes_below(root: Node, format: Format) -> int:
     for node in walk(root, most=200_000):
         if type(node) is Persistent:
             try:
-                key, dtype, elements, _ = storage_id(node)
+                key, dtype, elements = storage_id(node)
             except NotExact:
                 continue
             # by the storage's key: moments that share one are counted once; each tensor of a folder has a pickle of its own

@@ -5,7 +5,7 @@ The functions and their arguments are those of ``torch._utils`` (torch 1.0 to 2.
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final, NoReturn
+from viscy_compat.annotations import Final, Mapping, NoReturn
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.limits import Limits, beyond
@@ -119,8 +119,8 @@ def is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < BOUND
 
 
-def storage_id(node: Persistent) -> tuple[str, str, int, str]:
-    """Return key, element type, number of elements and location out of torch's persistent id.
+def storage_id(node: Persistent) -> tuple[str, str, int]:
+    """Return key, element type and number of elements out of torch's persistent id.
 
     Raises
     ------
@@ -130,7 +130,8 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
     identity = node.id
     if type(identity) is not tuple or len(identity) not in (5, 6) or identity[0] != "storage":
         _refuse_tensor("VC440", "a persistent id that is not torch's")
-    kind, key, location, elements = identity[1:5]
+    # between them: where torch had it (`cpu`, `cuda:0`), which says nothing about its values
+    kind, key, _, elements = identity[1:5]
     dtype = storage_dtype(kind)
     if dtype is None:
         _refuse_tensor(
@@ -138,7 +139,7 @@ def storage_id(node: Persistent) -> tuple[str, str, int, str]:
         )
     if type(key) is not str or not is_count(elements):
         _refuse_tensor("VC440", "a storage without a key or a size")
-    return key, dtype, elements, location if type(location) is str else ""
+    return key, dtype, elements
 
 
 class _ShapeFacts(NamedTuple):
@@ -154,7 +155,7 @@ class Rebuilder:
 
     Parameters
     ----------
-    storages : dict[int, StorageView | NotExact]
+    storages : Mapping[int, StorageView | NotExact]
         By ``id`` of the `Persistent` node; `NotExact` says why a storage cannot be had.
     limits : Limits
         Rank of a tensor.
@@ -162,7 +163,7 @@ class Rebuilder:
 
     __slots__ = ("_known", "_limits", "_storages")
 
-    def __init__(self, storages: dict[int, StorageView | NotExact], limits: Limits) -> None:
+    def __init__(self, storages: Mapping[int, StorageView | NotExact], limits: Limits) -> None:
         self._storages = storages
         self._limits = limits
         self._known: dict[tuple[tuple[int, ...], tuple[int, ...], str], _ShapeFacts] = {}

@@ -45,7 +45,8 @@ def read_safetensors(source: ByteSource, limits: Limits) -> Checkpoint:
         wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
         sites=(StateDictSite("", len(tensors)),),
         metadata=metadata,
-        storages={tensor.storage.name: tensor.storage for tensor in tensors.values()},
+        plain_storages=True,
+        find_storages=lambda: {tensor.storage.name: tensor.storage for tensor in tensors.values()},
         findings=tuple(unreadable_findings(unreadable)),
     )
 
@@ -190,7 +191,7 @@ def _tensors(
                 fix="fetch the file again; no writer of checkpoints makes such a file",
                 code="VC451",
             )
-        storage = Storage(key, source.facts, start=start + begin, size=needed, dtype=dtype)
+        storage = Storage(key, source.facts, start=start + begin, size=needed)
         tensors[key] = StoredTensor(key, spec, storage, stride=stride)
     _refuse_holes(path, ranges, source.size - start)
     return tensors, tuple(unreadable)

@@ -31,6 +31,10 @@ def read_sharded(source: ByteSource, limits: Limits, read: ReadCheckpoint) -> Ch
     unreadable = tuple(tensor for shard in checkpoints.values() for tensor in shard.unreadable)
     # VC44x are about one file's own state dicts and tensors; of the latter is said below what concerns the whole
     findings = [finding for shard in checkpoints.values() for finding in shard.findings if finding.code[:4] != "VC44"]
+    # now, and not when they are asked for: the graphs of the shards would be kept until then
+    storages = {
+        f"{name}/{key}": storage for name, shard in checkpoints.items() for key, storage in shard.storages.items()
+    }
     globals_ = {use.path: use for shard in checkpoints.values() for use in shard.globals}
     return Checkpoint(
         path=path,
@@ -42,9 +46,7 @@ def read_sharded(source: ByteSource, limits: Limits, read: ReadCheckpoint) -> Ch
         wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
         sites=(StateDictSite("", len(tensors)),),
         globals=tuple(globals_.values()),
-        storages={
-            f"{name}/{key}": storage for name, shard in checkpoints.items() for key, storage in shard.storages.items()
-        },
+        find_storages=lambda: storages,
         checked_crcs=tuple(record for shard in checkpoints.values() for record in shard.checked_crcs),
         findings=(*findings, *unreadable_findings(unreadable)),
     )

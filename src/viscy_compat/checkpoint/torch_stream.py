@@ -100,11 +100,10 @@ class _Pickles:
 
 
 class _Root(NamedTuple):
-    """What the pickle says about a root storage: element type, number of elements, location."""
+    """What the pickle says about a root storage: element type, number of elements."""
 
     dtype: str
     elements: int
-    location: str
 
 
 def _roots(main: DecodedPickle) -> dict[str, _Root]:
@@ -112,10 +111,10 @@ def _roots(main: DecodedPickle) -> dict[str, _Root]:
     roots: dict[str, _Root] = {}
     for node in main.persistents:
         try:
-            key, dtype, elements, location = storage_id(node)
+            key, dtype, elements = storage_id(node)
         except NotExact:
             continue
-        roots.setdefault(key, _Root(dtype, elements, location))
+        roots.setdefault(key, _Root(dtype, elements))
     return roots
 
 
@@ -139,7 +138,7 @@ def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], star
             )
         if start + 8 + size > source.size:
             raise _cut_stream(source.path)
-        storage = Storage(key, source.facts, start=start + 8, size=size, dtype=root.dtype, location=root.location)
+        storage = Storage(key, source.facts, start=start + 8, size=size)
         views[key] = StorageView(storage, root.dtype)
         start += 8 + size
     return views
@@ -148,7 +147,7 @@ def _read_storages(source: ByteSource, keys: Node, roots: dict[str, _Root], star
 def _view_of(node: Persistent, storages: dict[str, StorageView]) -> StorageView | NotExact:
     """Return what a persistent id stands for; a sixth field says which part of the root storage."""
     try:
-        key, dtype, elements, _ = storage_id(node)
+        key, dtype, elements = storage_id(node)
     except NotExact as error:
         return error
     root = storages.get(key)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final
+from viscy_compat.annotations import Final, Iterator, Mapping
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
-from viscy_compat.checkpoint.dtypes import STORAGE_ITEMSIZES
+from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
 from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
-from viscy_compat.checkpoint.pickle_nodes import Persistent
-from viscy_compat.checkpoint.rebuild import NotExact, StorageView, storage_id
+from viscy_compat.checkpoint.pickle_nodes import Global, Node, Persistent
+from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, storage_dtype, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
@@ -38,14 +38,15 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> Decoded
     archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
     pickle = decode_record(archive.pickle(pickle_name, limits), limits, where)
-    records = _records(archive, _byte_order(archive, root))
-    storages = storages_of(pickle, records, root + "data/")
+    records, folder = _RecordsOnDemand(archive, _byte_order(archive, root)), root + "data/"
+    plain = _plain_storages(pickle, archive, records, folder)
     return DecodedFile(
         source=source,
         format="torch-zip",
         pickle=pickle,
-        storages=storages,
+        storages=storages_of(pickle, records, folder) if plain is None else plain,
         records=records,
+        plain_storages=plain is not None,
         versions=_versions(archive, root),
         checked=(pickle_name,) if archive.has_crcs else (),
         pickle_name=pickle_name,
@@ -127,23 +128,41 @@ def _metadata(archive: ZipArchive, name: str) -> dict[str, str]:
     return {key: value for key, value in texts if isinstance(value, str)}
 
 
-def _records(archive: ZipArchive, order: ByteOrder) -> dict[str, Storage]:
-    has_crcs, file = archive.has_crcs, archive.source.facts
-    return {
-        name: Storage(
-            name,
-            file,
-            # the local header says where the bytes begin, and is not read before they are
-            start=-1,
-            size=entry.size,
-            dtype="uint8",
-            byte_order=order,
-            crc=entry.crc if has_crcs else None,
-            nbytes=entry.nbytes,
-            entry=entry,
-        )
-        for name, entry in archive.entries.items()
-    }
+class _RecordsOnDemand(Mapping[str, Storage]):
+    """The records of an archive, in the order of its directory; each is made when it is asked for.
+
+    A verdict asks for those of the weights, a quarter of what a trained file has.
+    """
+
+    __slots__ = ("_entries", "_file", "_has_crcs", "_made", "_order")
+
+    def __init__(self, archive: ZipArchive, order: ByteOrder) -> None:
+        self._entries, self._file, self._has_crcs = archive.entries, archive.source.facts, archive.has_crcs
+        self._order = order
+        self._made: dict[str, Storage] = {}
+
+    def __getitem__(self, name: str) -> Storage:
+        record = self._made.get(name)
+        if record is None:
+            entry = self._entries[name]
+            record = self._made[name] = Storage(
+                name,
+                self._file,
+                # the local header says where the bytes begin, and is not read before they are
+                start=-1,
+                size=entry.size,
+                byte_order=self._order,
+                crc=entry.crc if self._has_crcs else None,
+                nbytes=entry.nbytes,
+                entry=entry,
+            )
+        return record
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
 
 def start_in_file(window: ByteWindow, storage: Storage) -> None:
@@ -152,7 +171,9 @@ def start_in_file(window: ByteWindow, storage: Storage) -> None:
         storage.start = window.start + start_of(window, storage.entry)
 
 
-def storages_of(pickle: DecodedPickle, records: dict[str, Storage], folder: str) -> dict[int, StorageView | NotExact]:
+def storages_of(
+    pickle: DecodedPickle, records: Mapping[str, Storage], folder: str
+) -> dict[int, StorageView | NotExact]:
     """Return what each persistent id stands for; the first one that names a record decides its element type."""
     views: dict[str, StorageView] = {}
     storages = {id(node): _storage_of(node, records, folder, views) for node in pickle.persistents}
@@ -166,10 +187,10 @@ def storages_of(pickle: DecodedPickle, records: dict[str, Storage], folder: str)
 
 
 def _storage_of(
-    node: Persistent, records: dict[str, Storage], folder: str, views: dict[str, StorageView]
+    node: Persistent, records: Mapping[str, Storage], folder: str, views: dict[str, StorageView]
 ) -> StorageView | NotExact:
     try:
-        key, dtype, elements, location = storage_id(node)
+        key, dtype, elements = storage_id(node)
     except NotExact as error:
         return error
     view = views.get(key)
@@ -177,7 +198,6 @@ def _storage_of(
         record = records.get(folder + key)
         if record is None:
             return NotExact("VC442", f"its storage {key!a:.60} is not in the file")
-        record.dtype, record.location = "uint8" if dtype == "untyped" else dtype, location
         view = views[key] = StorageView(record, dtype)
     if dtype == "untyped":
         view = StorageView(view.storage, dtype)
@@ -186,3 +206,68 @@ def _storage_of(
     if elements * STORAGE_ITEMSIZES[dtype] != view.storage.nbytes:
         return NotExact("VC440", f"its storage states {elements} elements and holds {view.storage.nbytes} bytes")
     return view
+
+
+class _ViewsOnDemand(Mapping[int, StorageView | NotExact]):
+    """What `storages_of` returns, where every id is known to be right; each is made when it is asked for."""
+
+    __slots__ = ("_dtypes", "_folder", "_made", "_nodes", "_records")
+
+    def __init__(
+        self, pickle: DecodedPickle, records: Mapping[str, Storage], folder: str, dtypes: Mapping[Node, str]
+    ) -> None:
+        self._nodes = dict(zip(map(id, pickle.persistents), pickle.persistents, strict=True))
+        self._records, self._folder, self._dtypes = records, folder, dtypes
+        self._made: dict[str, StorageView] = {}
+
+    def __getitem__(self, node_id: int) -> StorageView:
+        _, kind, key, _, _ = self._nodes[node_id].id
+        view = self._made.get(key)
+        if view is None:
+            view = self._made[key] = StorageView(self._records[self._folder + key], self._dtypes[kind])
+        return view
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._nodes)
+
+    def __len__(self) -> int:
+        return len(self._nodes)
+
+
+_PLAIN_ID: Final = (str, Global, str, str, int)
+"""Types of the parts of torch's persistent id: a word, the class of the storage, its key, its device, its elements."""
+
+
+def _plain_storages(
+    pickle: DecodedPickle, archive: ZipArchive, records: Mapping[str, Storage], folder: str
+) -> Mapping[int, StorageView | NotExact] | None:
+    """Return what `storages_of` would; None where any id needs its look, or a storage is compressed.
+
+    A trained file has three storages for each of a verdict's tensors, and all must agree with the directory. That is asked
+    of them column by column, which takes a fifth of the time that a look at each takes.
+    """
+    ids = [node.id for node in pickle.persistents]
+    # what a column holds is hashed and compared once its types are known: nodes of a stranger could be anything
+    if {*map(type, ids)} != {tuple} or {*map(len, ids)} != {len(_PLAIN_ID)}:
+        return None
+    columns = list(zip(*ids, strict=True))
+    if any({*map(type, column)} != {kind} for column, kind in zip(columns, _PLAIN_ID, strict=True)):
+        return None
+    words, kinds, keys, _, counts = columns
+    dtypes = {kind: storage_dtype(kind) for kind in {*kinds}}
+    # untyped storages may be shared by tensors of several dtypes
+    if {*words} != {"storage"} or not {*dtypes.values()} <= ITEMSIZES.keys() or not is_count(max(counts)):
+        return None
+    entries = archive.entries
+    try:
+        held = [entries[folder + key] for key in keys]
+    except KeyError:
+        return None
+    sizes = {kind: ITEMSIZES[dtype] for kind, dtype in dtypes.items() if dtype}
+    stated = [count * sizes[kind] for count, kind in zip(counts, kinds, strict=True)]
+    if stated != [entry.nbytes for entry in held] or len({*zip(keys, kinds, strict=True)}) != len({*keys}):
+        return None
+    # where no storage has a sum, all of them lose what stands for one
+    if any(entry.deflated for entry in held) or not any(entry.crc and entry.nbytes for entry in held):
+        return None
+    return _ViewsOnDemand(pickle, records, folder, {kind: dtype for kind, dtype in dtypes.items() if dtype})

@@ -71,7 +71,7 @@ def _storages_below(folder: str, keys: list[str]) -> dict[str, Storage]:
         if os.path.basename(key) == key and os.path.isfile(place) and not os.path.islink(place):
             with ByteSource(place) as source:
                 size = source.size
-                storages[name] = Storage(name, source.facts, start=0, size=size, dtype="uint8", byte_order=order)
+                storages[name] = Storage(name, source.facts, start=0, size=size, byte_order=order)
     return storages
 
 

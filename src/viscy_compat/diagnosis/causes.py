@@ -135,7 +135,8 @@ _PLAIN_NAMES = frozenset(
 
 def _about_packed_records(checkpoint: Checkpoint) -> list[Finding]:
     """Say that a zip program packed the file again: torch 2.15.0 maps packed bytes as if they were the numbers."""
-    packed = sum(storage.compressed for storage in checkpoint.storages.values())
+    storages = () if checkpoint.plain_storages else checkpoint.storages.values()
+    packed = sum(storage.compressed for storage in storages)
     if not packed:
         return []
     message = f"{spell_count(packed, 'tensor record', 'is', 'are')} compressed, as no torch writes them"
