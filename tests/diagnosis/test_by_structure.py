@@ -133,6 +133,13 @@ def test_shapes_of_no_configuration_are_refused_and_never_the_nearest(tmp_path: 
         remapped(tmp_path, layout, "Unet2d")
 
 
+def test_a_configuration_whose_shapes_are_not_those_of_the_file_is_not_said_to_be_by_its_shapes(tmp_path: Path) -> None:
+    layout = {**layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "more": TensorSpec((17,))}
+
+    with pytest.raises(PlanRefused, match=r"without a place \(more\); compared with Unet2d with .*num_filters=4,6"):
+        remapped(tmp_path, layout, "Unet2d")
+
+
 def test_what_is_dropped_on_purpose_is_left_out_of_the_shapes(tmp_path: Path) -> None:
     whole = forked(layout_of("ContrastiveEncoder", **CONTRASTIVE))
 

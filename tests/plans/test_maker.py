@@ -238,7 +238,8 @@ def test_what_is_left_open_is_refused_with_every_alternative() -> None:
     assert caught.value.where == "a.ckpt"
     assert caught.value.message.startswith("no total plan: 2 tensors of the target undecided (mi, re)")
     assert caught.value.fix == (
-        "settle it with --hint OLD=NEW, or with outputs that you have: --expect IO.safetensors; "
+        "settle it with --hint OLD=NEW; "
+        "another configuration (--set NAME=VALUE) or another file (--against FILE) may be what it fits; "
         "--drop NAME leaves a tensor out, and changes predictions"
     )
     undecided = "undecided between ka or xu: equal shapes, and nothing else tells them apart"
@@ -253,7 +254,24 @@ def test_what_is_left_open_is_refused_with_every_alternative() -> None:
 def test_dropping_is_not_offered_where_nothing_of_the_file_is_left_over() -> None:
     with pytest.raises(PlanRefused) as caught:
         infer_plan(Route(end(ka=FLAT, xu=FLAT), end(mi=FLAT, re=FLAT)))
-    assert "--drop" not in str(caught.value)
+    assert caught.value.fix == "settle it with --hint OLD=NEW, or with outputs that you have: --expect IO.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("here", "there", "fix"),
+    [
+        (end(a=FLAT, more=WIDE), end(a=FLAT), "--drop NAME leaves a tensor out, and changes predictions"),
+        (
+            end(a=FLAT),
+            end(a=FLAT, more=WIDE),
+            "another configuration (--set NAME=VALUE) or another file (--against FILE) may be what it fits",
+        ),
+    ],
+)
+def test_no_hint_and_no_outputs_are_asked_for_where_nothing_is_undecided(here: PlanEnd, there: PlanEnd, fix: str) -> None:
+    with pytest.raises(PlanRefused) as caught:
+        infer_plan(Route(here, there))
+    assert caught.value.fix == fix
 
 
 def test_a_line_lists_six_candidates() -> None:

@@ -216,13 +216,10 @@ def infer_plan(
     if not matching.total and trial is not None:
         matching = try_alternatives(matching, lambda candidate: trial(_plan_of_matching(route, candidate)))
     if not matching.total:
-        ways = "settle it with --hint OLD=NEW, or with outputs that you have: --expect IO.safetensors"
-        # what has no place computes something, so leaving it out must be stated
-        drop = "; --drop NAME leaves a tensor out, and changes predictions" if matching.leftover_sources else ""
         raise PlanRefused(
             f"no total plan: {why_not_total(matching)}",
             where=where,
-            fix=ways + drop,
+            fix="; ".join(_ways_out(matching)),
             leftovers=tuple(_leftovers(matching)),
         )
     return InferredPlan(_plan_of_matching(route, matching), {pair.target: pair.ground for pair in matching.matches})
@@ -320,6 +317,20 @@ def _refuse_parametrisations(route: Route, where: str) -> None:
             (name, f"source|{part.kind.name}: {part.kind.formula}") for part in parts for name in part.tensors
         ),
     )
+
+
+def _ways_out(matching: Matching) -> Iterator[str]:
+    """Yield what may make a plan total: no hint and no outputs give a tensor a place that has another shape."""
+    leftovers = matching.leftover_sources or matching.leftover_targets
+    if matching.undecided:
+        # outputs choose between plans, and while something is left over there is none
+        outputs = "" if leftovers else ", or with outputs that you have: --expect IO.safetensors"
+        yield f"settle it with --hint OLD=NEW{outputs}"
+    if matching.leftover_targets:
+        yield "another configuration (--set NAME=VALUE) or another file (--against FILE) may be what it fits"
+    if matching.leftover_sources:
+        # what has no place computes something, so leaving it out must be stated
+        yield "--drop NAME leaves a tensor out, and changes predictions"
 
 
 def _leftovers(matching: Matching) -> Iterator[tuple[str, str]]:

@@ -274,7 +274,10 @@ def _to_class(
     try:
         file_plan = _infer(question, checkpoint, view, route, trial)
     except PlanRefused as error:
-        description = f"by its shapes it is {question.class_name} with {shown_settings(config.inference)}"
+        # where a tensor has no other of its shape, this is what the names come nearest to, or what is stated
+        fits = all("undecided" in reason for _, reason in error.leftovers)
+        which = "by its shapes it is" if fits else "compared with"
+        description = f"{which} {question.class_name} with {shown_settings(config.inference)}"
         message = f"{error.message}; {description}"
         raise PlanRefused(
             message, where=question.path, fix=error.fix, leftovers=error.leftovers, code=error.code
