@@ -76,6 +76,26 @@ def test_a_missing_tensor_is_the_only_difference_from_the_nearest(architecture: 
     assert tried > 100
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"),
+    [
+        ("FullyConvolutionalMAE", "encoder.stages.0.blocks.0.layernorm."),
+        ("FullyConvolutionalMAE", "encoder.stages.2.blocks.1.layernorm."),
+        ("UNeXt2", "decoder.decoder_stages.0.conv.blocks.0.conv_dw."),
+        ("BetaVae25D", "decoder.decoder_stages.1.conv.0.conv.unit0.conv."),
+        ("Unet2d", "down_conv_block_0.Conv2d_0."),
+    ],
+)
+def test_a_layer_that_is_lost_before_others_like_it_is_the_only_difference(name: str, layer: str) -> None:
+    whole = layouts(find(name))[-1 if name == "UNeXt2" else 0]
+    lost = tuple(key for key in whole if key.startswith(layer))
+    near = nearest({key: spec for key, spec in whole.items() if key not in lost})
+    assert near is not None
+    assert near.architecture.name == name
+    assert near.differences.missing == lost != ()
+    assert distance(near.differences) == len(lost)
+
+
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
 def test_a_tensor_of_another_shape_leads_to_the_class_and_is_among_the_differences(architecture: Architecture) -> None:
     tried = 0

@@ -268,7 +268,9 @@ def test_dropping_is_not_offered_where_nothing_of_the_file_is_left_over() -> Non
         ),
     ],
 )
-def test_no_hint_and_no_outputs_are_asked_for_where_nothing_is_undecided(here: PlanEnd, there: PlanEnd, fix: str) -> None:
+def test_no_hint_and_no_outputs_are_asked_for_where_nothing_is_undecided(
+    here: PlanEnd, there: PlanEnd, fix: str
+) -> None:
     with pytest.raises(PlanRefused) as caught:
         infer_plan(Route(here, there))
     assert caught.value.fix == fix

@@ -37,16 +37,20 @@ def first_size(found: Layout, *names: str, default: int) -> int:
 def count(found: Layout, *patterns: str) -> int:
     """Return how many numbers from 0 on stand in a pattern, one tensor of several being enough for each.
 
+    One number that lacks before others is counted: a layer that was lost is no end.
+
     Examples
     --------
     >>> from viscy_compat.layout import TensorSpec
-    >>> count({"a.0.w": TensorSpec(()), "a.1.b": TensorSpec(())}, "a.{}.w", "a.{}.b")
-    2
+    >>> count({"a.0.w": TensorSpec(()), "a.1.b": TensorSpec(()), "a.3.w": TensorSpec(())}, "a.{}.w", "a.{}.b")
+    4
     """
-    number = 0
-    while any(pattern.format(number) in found for pattern in patterns):
+    number = last = 0
+    while number <= last + 1:
         number += 1
-    return number
+        if any(pattern.format(number - 1) in found for pattern in patterns):
+            last = number
+    return last
 
 
 def parts(layer: str) -> tuple[str, str]:
