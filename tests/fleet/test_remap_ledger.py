@@ -87,6 +87,18 @@ def test_a_file_in_the_way_is_never_replaced(ledger: Path, tmp_path: Path, capsy
     assert taken.read_bytes()[:4] != b"mine"
 
 
+def test_a_run_that_is_refused_leaves_what_an_earlier_one_wrote_known(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, first = remap(ledger, tmp_path / "out", capsys)
+    code, others = remap(ledger, tmp_path / "out", capsys, "--set", "stem_stride=5,4,4")
+    assert (code, {row["message"] for row in others}) == (1, {"the file exists"})
+    assert remap(ledger, tmp_path / "out", capsys) == (0, first)
+    assert main(["remap", "--from-ledger", str(ledger), "-o", str(tmp_path / "out"), "--set", "stem_stride=5,4,4"]) == 1
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line.endswith("old.safetensors  the file exists; choose another name, or --force to replace it")
+
+
 def test_a_file_that_changed_since_the_audit_is_not_remapped(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -95,6 +107,17 @@ def test_a_file_that_changed_since_the_audit_is_not_remapped(
     assert code == 2
     assert [row["fortune"] for row in rows] == ["written", "changed", "written"]
     assert not (tmp_path / "out" / "b" / "epoch=1.safetensors").exists()
+
+
+def test_an_audit_ends_with_the_command_that_remaps_where_something_is_remappable(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "my ledger.jsonl"
+    main(["audit", str(tmp_path / "models"), "--ledger", str(place)])
+    *_, last = capsys.readouterr().err.splitlines()
+    assert last == f"next: viscy-compat remap --from-ledger '{place}' -o FOLDER/"
+    main(["audit", str(tmp_path / "models" / "new.safetensors"), "--ledger", str(place)])
+    assert "next:" not in capsys.readouterr().err
 
 
 def test_the_table_counts_by_what_became_of_them(

@@ -17,6 +17,7 @@ from viscy_compat.fleet.ledger import Ledger, usual_ledger
 from viscy_compat.fleet.listing import Links, TargetSpool, expand_lists, rooms_of, targets_of
 from viscy_compat.fleet.outcome import AuditOutcome, ForeignPolicy, Policy
 from viscy_compat.fleet.tally import Tally
+from viscy_compat.layout import quote_path
 from viscy_compat.report import outputs_of, say, style_for
 from viscy_compat.report.audit_files import AUDIT_FORMATS, json_line, pieces, refuse_binary_on_a_terminal, write_file
 from viscy_compat.report.audit_progress import AuditProgress
@@ -122,6 +123,8 @@ def _read_rows(
     if not arguments.quiet:
         known = f"{audit.known:,} known from an earlier run; " if audit.known else ""
         say(f"{known}ledger: {ledger.path}", to="stderr")
+        if tally.count("verdict", "remappable"):
+            say(f"next: viscy-compat remap --from-ledger {quote_path(ledger.path)} -o FOLDER/", to="stderr")
     if stop is not None:
         raise stop
     return code

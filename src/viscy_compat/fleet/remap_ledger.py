@@ -178,7 +178,9 @@ def _record_of(folder: str) -> dict[str, LedgerRemap]:
                 continue
             # whatever a line says is held against the kinds of a row of ours: the folder is the user's
             pairs = zip(row, LedgerRemap("", "written"), strict=True)
-            if all(type(value) is type(usual) for value, usual in pairs) and row.fortune in get_args(Fortune):
+            is_row = all(type(value) is type(usual) for value, usual in pairs) and row.fortune in get_args(Fortune)
+            # a row without a mark says nothing of its file, and must not stand before one that does: what was written stays so
+            if is_row and row.mark:
                 rows[row.file] = row
         return rows
 

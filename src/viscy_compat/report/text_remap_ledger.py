@@ -28,8 +28,11 @@ def remap_line(row: LedgerRemap, style: Style) -> str:
     --------
     >>> remap_line(LedgerRemap("a.ckpt", "written", "new/a.safetensors", 1_000), Style())
     'written   a.ckpt  new/a.safetensors'
+    >>> remap_line(LedgerRemap("a.ckpt", "refused", message="the file exists", fix="--force replaces it"), Style())
+    'refused   a.ckpt  the file exists; --force replaces it'
     """
-    rest = row.out if row.fortune == "written" else f"{row.code}: {row.message}"
+    reason = "; ".join(text for text in (row.message, row.fix) if text)
+    rest = row.out if row.fortune == "written" else f"{row.code}: {reason}" if row.code else reason
     word = style.tint(row.verdict if row.fortune != "written" else "written", f"{row.fortune:<8}")
     return f"{word}  {printable(row.file)}  {printable(rest)}"
 
