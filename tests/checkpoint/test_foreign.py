@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.assembly import Record, archive, pickled
+from support.assembly import Record, archive, pickled, records, state
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.errors import UnreadableCheckpoint
 
@@ -37,6 +39,40 @@ def test_a_frozen_program_is_told_from_one_with_a_state_dict(
     message = said(path)
     assert message.startswith(opening), message
     assert advice in message, message
+
+
+def with_others(path: Path, *names: str) -> UnreadableCheckpoint:
+    path.write_bytes(archive([*records(pickled(state())), *(Record(name, b"hello") for name in names)]))
+    with pytest.raises(UnreadableCheckpoint) as caught:
+        open_checkpoint(path.name)
+    assert caught.value.code == "VC415"
+    return caught.value
+
+
+@pytest.mark.skipif(shutil.which("zip") is None, reason="needs zip")
+@pytest.mark.parametrize("name", ["a b.ckpt", "-x.pt", "it's.pt"])
+def test_what_was_zipped_in_beside_a_checkpoint_is_named_and_left_out_of_a_copy(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    error = with_others(tmp_path / name, "README", "__MACOSX/._a", "__MACOSX/b/._c")
+    assert error.message.startswith("README and __MACOSX/* beside archive/, ")
+    command = error.fix.partition("leave it out of a copy: ")[2].partition("; else ")[0]
+    before = (tmp_path / name).read_bytes()
+    subprocess.run(command, shell=True, check=True, stdout=subprocess.DEVNULL)
+    assert (tmp_path / name).read_bytes() == before
+    (copy,) = tmp_path.glob("*.whole*")
+    assert [*open_checkpoint(str(copy)).tensors] == ["w"]
+
+
+@pytest.mark.parametrize("others", [["other/a.pkl"], ["other/data.pkl"], ["a", "b", "c", "d"]])
+def test_what_may_be_another_checkpoint_or_archive_is_not_offered_to_be_left_out(
+    others: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    harsh = "do not use this file: fetch it from its source again"
+    assert with_others(tmp_path / "a.ckpt", *others).fix == harsh
+    assert with_others(tmp_path / "a", "README").fix == harsh  # zip would look for a.zip
 
 
 @pytest.mark.torch

@@ -6,7 +6,7 @@ from os.path import splitext
 
 from viscy_compat.annotations import Final, Literal
 from viscy_compat.errors import UnreadableCheckpoint
-from viscy_compat.layout import quote_path
+from viscy_compat.layout import printable, quote_path, quote_word
 
 _MAGIC: Final = (
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, AnnData)", "convert it to a state dict with the tool that wrote it"),
@@ -44,6 +44,8 @@ _TENSORFLOW: Final = "no VisCy model was saved like this: give the original chec
 _TABLE_END: Final = bytes.fromhex("57fb808b247547db")
 """The last bytes of the ``.index`` of a TensorFlow checkpoint."""
 
+_MOST_NAMED: Final = 3
+"""What stands beside a checkpoint in its archive: more than a note and a folder or two is another archive."""
 _PAGE: Final = "a web page, not the file behind it"
 _FETCH: Final = (
     "open the address in a browser, or download with the link of the file itself (on a hub: /resolve/, not /blob/)"
@@ -205,12 +207,7 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     if "constants.pkl" in last:
         return _torchscript(path, names)
     if len(pickles) > 1 or (pickles and len({name.partition("/")[0] for name in names}) > 1):
-        return UnreadableCheckpoint(
-            "the archive has several roots, and readers differ in which one they take",
-            where=path,
-            fix="do not use this file: fetch it from its source again",
-            code="VC415",
-        )
+        return _several_roots(path, names, pickles)
     if "archive_format" in last or any(name.endswith(".json") and "/models/" in name for name in names):
         fix = "where you trust it, torch.export.load(FILE).state_dict has the names of the class: save that"
         return _foreign_file(path, "a torch.export archive", f"{fix} with torch.save")
@@ -225,6 +222,25 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     return _foreign_file(
         path, "a zip archive without a checkpoint in it", "unpack it first; torch.save writes 'data.pkl'"
     )
+
+
+def _several_roots(path: str, names: list[str], pickles: list[str]) -> UnreadableCheckpoint:
+    """Say what stands beside the folder of a torch file: a README that somebody zipped in is no second checkpoint."""
+    message, fix = "the archive has several roots, and readers differ in which one they take", "do not use this file: "
+    folder = pickles[0].removesuffix("data.pkl")
+    outside = [name for name in names if not name.startswith(folder)]
+    patterns = dict.fromkeys(
+        f"{root}/*" if slash else root for root, slash, _ in (name.partition("/") for name in outside)
+    )
+    stem, ending = splitext(path)
+    # zip looks for FILE.zip where FILE has no ending
+    if ending and not any(name.endswith(".pkl") for name in outside) and len(patterns) <= _MOST_NAMED:
+        message = (
+            f"{' and '.join(map(printable, patterns))} beside {folder}, and torch reads archives of one folder alone"
+        )
+        words = (quote_path(path), *map(quote_word, patterns), "--out", quote_path(f"{stem}.whole{ending}"))
+        fix = f"where you know who put that in, leave it out of a copy: zip -d {' '.join(words)}; else "
+    return UnreadableCheckpoint(message, where=path, fix=f"{fix}fetch it from its source again", code="VC415")
 
 
 def _torchscript(path: str, names: list[str]) -> UnreadableCheckpoint:
