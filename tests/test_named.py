@@ -90,3 +90,16 @@ def test_a_class_that_cannot_be_is_refused() -> None:
         make("Odd", (named.NamedTuple,), {"__annotations__": {"a": "int", "b": "int"}, "a": 1})
     with pytest.raises(TypeError, match="_fields"):
         make("Odd", (named.NamedTuple,), {"_fields": ()})
+
+
+def test_many_are_made_out_of_columns() -> None:
+    made = list(named.records_of(Quick, ["a", "b"], [(1,), ()], [None, 2]))
+    assert made == [Quick("a", (1,)), Quick("b", (), 2)]
+    assert {*map(type, made)} == {Quick}
+
+
+def test_columns_are_as_many_as_fields_and_of_one_length() -> None:
+    with pytest.raises(TypeError, match="Quick has 3 fields, not 2"):
+        named.records_of(Quick, ["a"], [()])
+    with pytest.raises(ValueError, match="shorter"):
+        list(named.records_of(Quick, ["a", "b"], [(), ()], [None]))

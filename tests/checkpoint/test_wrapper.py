@@ -119,6 +119,8 @@ def test_every_view_accounts_for_every_key_once(keys: list[str]) -> None:
         (["module.w", "module.b", "c"], ["", "module."]),
         (["_orig_mod.module.w"], ["", "_orig_mod.", "_orig_mod.module."]),
         ([], [""]),
+        (["w\nmodule.a", "module.b\nmodule.c", "x"], [""]),
+        (["w\nmodule.a", "module.b", "module.c"], ["", "module."]),
         (["model." * 12 + "w"], ["model." * depth for depth in range(9)]),
     ],
 )

@@ -143,7 +143,10 @@ class RecentAnswers:
     def answer(self, question: Hashable, find: Callable[[], AnswerT]) -> AnswerT:
         """Return what was answered before, or find it out; what was asked longest ago is forgotten."""
         answers = self._answers
-        answer = answers.pop(question) if question in answers else find()
+        # a question is a layout of hundreds of names, and each look for it goes through all of them
+        answer = answers.pop(question, answers)
+        if answer is answers:
+            answer = find()
         answers[question] = answer
         if len(answers) > self._most:
             del answers[next(iter(answers))]

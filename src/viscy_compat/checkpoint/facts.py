@@ -131,6 +131,8 @@ class StoredTensor:
         In elements.
     offset : int
         Of the first element in the storage, in elements.
+    nbytes : int
+        Bytes of all elements, packed; whoever makes a tensor of a known shape knows them, and others leave them out.
     storage : Storage
         The same object for tensors that share their bytes (tied weights, views).
     parameter : bool
@@ -141,7 +143,7 @@ class StoredTensor:
         The inert node that rebuilds it; None for safetensors.
     """
 
-    __slots__ = ("key", "node", "offset", "parameter", "requires_grad", "spec", "storage", "stride")
+    __slots__ = ("key", "nbytes", "node", "offset", "parameter", "requires_grad", "spec", "storage", "stride")
 
     def __init__(
         self,
@@ -154,19 +156,16 @@ class StoredTensor:
         parameter: bool = False,
         requires_grad: bool = False,
         node: Node = None,
+        nbytes: int | None = None,
     ) -> None:
         self.key, self.spec, self.storage, self.stride, self.offset = key, spec, storage, stride, offset
         self.parameter, self.requires_grad, self.node = parameter, requires_grad, node
+        self.nbytes = spec.elements * ITEMSIZES[spec.dtype] if nbytes is None else nbytes
 
     @property
     def itemsize(self) -> int:
         """Bytes of one element."""
         return ITEMSIZES[self.spec.dtype]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all elements, packed."""
-        return self.spec.elements * ITEMSIZES[self.spec.dtype]
 
     @property
     def contiguous(self) -> bool:
@@ -474,7 +473,7 @@ class Checkpoint:
     @property
     def tensor_bytes(self) -> int:
         """Bytes of all tensors of the state dict, each counted packed."""
-        return sum(tensor.nbytes for tensor in self.tensors.values())
+        return sum([tensor.nbytes for tensor in self.tensors.values()])
 
     def below(self, base: str | None) -> Checkpoint:
         """Return a copy that holds only what stands below a prefix; all of the state dict for None."""

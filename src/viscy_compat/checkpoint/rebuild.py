@@ -206,9 +206,10 @@ class Rebuilder:
         view = self._storages.get(id(args[0]))
         if type(view) is not StorageView:
             raise view if isinstance(view, NotExact) else NotExact("VC440", "no storage where one should be")
-        dtype = _dtype_of(args, arity, view)
+        is_plain = len(args) == 6 and view.dtype in ITEMSIZES
+        dtype = view.dtype if is_plain else _dtype_of(args, arity, view)
         shape, stride, offset = sizes_of(args[2], self._limits), sizes_of(args[3], self._limits), args[1]
-        if not is_count(offset):
+        if type(offset) is not int or not 0 <= offset < BOUND:
             _refuse_tensor("VC440", "an offset that is no number, negative, or beyond 63 bits")
         if len(shape) != len(stride):
             _refuse_tensor("VC440", f"{len(shape)} sizes and {len(stride)} strides")
@@ -224,7 +225,9 @@ class Rebuilder:
         # strides of 0 make a tensor of any size of one element: it would be written out in full
         if nbytes > holds + self._limits.expansion:
             _refuse_limit(self._limits, "expansion", nbytes - holds, f"shape {shape} is expanded")
-        return StoredTensor(key, spec, view.storage, stride=stride, offset=offset, requires_grad=grad, node=node)
+        return StoredTensor(
+            key, spec, view.storage, stride=stride, offset=offset, requires_grad=grad, node=node, nbytes=nbytes
+        )
 
     def _facts_of_shape(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: str) -> _ShapeFacts:
         """Return what all tensors of a shape have in common; most have that of another one."""

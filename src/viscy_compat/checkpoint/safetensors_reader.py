@@ -192,7 +192,7 @@ def _tensors(
                 code="VC451",
             )
         storage = Storage(key, source.facts, start=start + begin, size=needed)
-        tensors[key] = StoredTensor(key, spec, storage, stride=stride)
+        tensors[key] = StoredTensor(key, spec, storage, stride=stride, nbytes=needed)
     _refuse_holes(path, ranges, source.size - start)
     return tensors, tuple(unreadable)
 

@@ -159,22 +159,25 @@ def common_prefixes(keys: list[str]) -> list[str]:
     >>> common_prefixes(["module.model.w", "module.model.b", "n_averaged"])
     ['', 'module.', 'module.model.']
     """
-    prefixes, text = [""], "\n".join(keys)
+    prefixes, text = [""], "\n".join(["", *keys])
+    # One text with a name on each line is searched in a tenth of the time that a look at each name takes.
+    is_one_a_line = text.count("\n") == len(keys)
     while len(prefixes) <= _NESTING and any(part in text for part in _PREFIXES):
         longer = [prefixes[-1] + part for part in _PREFIXES]
-        # a list and no generator: this is done for every name of every file, and takes half of the time so
-        counts = [(len([None for key in keys if key.startswith(prefix)]), prefix) for prefix in longer]
-        count, prefix = max(counts, key=lambda pair: pair[0])
-        if 2 * count <= len(keys):
+        counts = [
+            text.count(f"\n{prefix}") if is_one_a_line else sum(key.startswith(prefix) for key in keys)
+            for prefix in longer
+        ]
+        if 2 * max(counts) <= len(keys):
             break
-        prefixes.append(prefix)
+        prefixes.append(longer[counts.index(max(counts))])
     return prefixes
 
 
 def _views_below(raw: list[str], prefix: str) -> list[View]:
     """Return the view of a prefix; where wrappers sit further in, the view without them comes first."""
     keys = {key[len(prefix) :]: key for key in raw if key.startswith(prefix)}
-    outside = tuple(key for key in raw if not key.startswith(prefix))
+    outside = tuple(key for key in raw if not key.startswith(prefix)) if len(keys) < len(raw) else ()
     plain = View(prefix, keys, outside)
     inner = _inner_wrappers(list(keys))
     if not inner:
@@ -193,6 +196,9 @@ def _views_below(raw: list[str], prefix: str) -> list[View]:
 
 def _inner_wrappers(names: list[str]) -> tuple[str, ...]:
     """Return ``parent.module.`` and ``parent._orig_mod.`` where the parent has no other child."""
+    text = "\n".join(names)
+    if ".module." not in text and "._orig_mod." not in text:
+        return ()
     candidates = [name for name in names if ".module." in name or "._orig_mod." in name]
     paths: dict[str, None] = {}
     for name in candidates:

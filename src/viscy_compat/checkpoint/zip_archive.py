@@ -14,12 +14,13 @@ import struct
 import zlib
 from itertools import pairwise
 
-from viscy_compat.annotations import Mapping, NoReturn
+from viscy_compat.annotations import Mapping, NoReturn, Sequence
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.facts import ZipEntry
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.record_names import two_alike
 from viscy_compat.errors import UnreadableCheckpoint
+from viscy_compat.named import records_of
 
 LOCAL = struct.Struct("<4sHHHHHIIIHH")
 """signature, version, flags, method, time, date, CRC-32, size, unpacked size, lengths of name and extra field"""
@@ -256,16 +257,31 @@ def _read_directory(source: ByteSource | ByteWindow, start: int, count: int, siz
             rows.append(row)
         if place != size:
             _refuse_archive(source.path, "the directory is longer than its entries")
-    names = [row[0] for row in rows]
+    if not rows:
+        return {}
+    columns = tuple(zip(*rows, strict=True))
+    names, headers, sizes = columns[:3]
     _refuse_ambiguous_names(source.path, names)
-    # an entry may reach to the local header of the next one, and the last one to the directory: they may not overlap
-    limits: dict[int, int] = {}
-    in_order = sorted(rows, key=lambda row: row[1])
-    for row, limit in zip(in_order, [*(row[1] for row in in_order[1:]), start], strict=True):
-        if row[1] + LOCAL.size + len(row[0]) + row[2] > limit:
-            _refuse_overlap(source.path, row[0])
-        limits[row[1]] = limit
-    return {name: ZipEntry._make((*row, limits[row[1]])) for name, row in zip(names, rows, strict=True)}
+    limits = _limits_of(source.path, names, headers, sizes, start)
+    return dict(zip(names, records_of(ZipEntry, *columns, limits), strict=True))
+
+
+def _limits_of(
+    path: str, names: Sequence[str], headers: Sequence[int], sizes: Sequence[int], end: int
+) -> Sequence[int]:
+    """Return where each entry must have ended: at the local header of the next one, and the last one at the directory."""
+    in_order = sorted(headers)
+    # from the last to the first, which stays: of two entries at one place, the next one is at that place, too
+    limit_at = dict(zip(reversed(in_order), (end, *reversed(in_order[1:])), strict=True))
+    limits, least = [limit_at[header] for header in headers], LOCAL.size
+    overlapping = [
+        (header, name)
+        for name, header, size, limit in zip(names, headers, sizes, limits, strict=True)
+        if header + least + len(name) + size > limit
+    ]
+    if overlapping:
+        _refuse_overlap(path, min(overlapping, key=lambda each: each[0])[1])
+    return limits
 
 
 _PLAIN = "<4s4xHH4xIIIHIH6xI"
@@ -301,7 +317,7 @@ _NOT_PLAIN = ("\0", "\\", "//", "/./", "/../")
 """What names that `_decode_name` refuses hold, with a slash before and after each; that of a folder may hold it, too."""
 
 
-def _refuse_ambiguous_names(path: str, names: list[str]) -> None:
+def _refuse_ambiguous_names(path: str, names: Sequence[str]) -> None:
     """Refuse two entries of one name, or of names that some reader takes for one."""
     twice = None
     if len(set(names)) != len(names):

@@ -12,7 +12,7 @@ from viscy_compat.checkpoint.facts import View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
-from viscy_compat.named import NamedTuple
+from viscy_compat.named import NamedTuple, records_of
 from viscy_compat.operations import (
     NARROW_FLOATS,
     Cast,
@@ -80,7 +80,7 @@ class Plan(NamedTuple):
     @property
     def changes(self) -> tuple[Operation, ...]:
         """Every operation but those that leave a tensor as it is, name included."""
-        return tuple(row for row in self.operations if not (isinstance(row, Rename) and row.source == row.target))
+        return tuple([row for row in self.operations if type(row) is not Rename or row.source != row.target])
 
     @property
     def prefix_rows(self) -> tuple[str, ...]:
@@ -222,7 +222,7 @@ def identity_rows(layout: Layout) -> tuple[Operation, ...]:
     >>> identity_rows({"w": TensorSpec((2,))})
     (Rename(source='w', target='w'),)
     """
-    return tuple(Rename(name, name) for name in layout)
+    return tuple(records_of(Rename, layout, layout))
 
 
 def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
