@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from support.assembly import lightning, number, text
+from support.files import torch_file_of
 from support.layouts import hollow
 from viscy_compat.architectures import find, inference, structure
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.inference import RecentAnswers
+from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span
 from viscy_compat.diagnosis import diagnose
 from viscy_compat.fleet import judging
 from viscy_compat.fleet.judging import AuditQuestion, judge_target
@@ -83,18 +86,53 @@ def answers(paths: list[Path], statements: tuple[Statement, ...]) -> list[tuple[
 def test_rows_are_those_of_each_file_alone(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chance = random.Random(seed)
     paths = []
-    for number in range(14):
+    for place in range(14):
         name = chance.choice(list(SMALL))
         architecture = find(name)
         layout = architecture.layout(complete(architecture, SMALL[name]))
         how = chance.choice((*CHANGES, "outside, of another shape", "renamed", "renamed, another shape"))
-        paths.append(hollow(tmp_path / f"{number}.safetensors", changed(layout, how)))
+        paths.append(hollow(tmp_path / f"{place}.safetensors", changed(layout, how)))
     statements = [chance.choice(STATEMENTS) for _ in range(2)]
     shared = [answers(paths, statement) for statement in statements]
     monkeypatch.setattr(inference, "_recent_inferences", RecentAnswers(most=0))
     monkeypatch.setattr(maker, "_recent_plans", RecentAnswers(most=0))
     monkeypatch.setattr(structure, "_recent_names", RecentAnswers(most=0))
     assert shared == [answers(paths, statement) for statement in statements]
+
+
+def test_pickles_that_share_their_weights_have_the_rows_of_each_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third run of an architecture, a file of it that calls something else, and one that lacks a storage."""
+    architecture = find("BetaVaeMonai")
+    layout = architecture.layout(complete(architecture, SMALL["BetaVaeMonai"]))
+    honest = (b"", b"")
+    changes = (honest, honest, honest, (b"_rebuild_tensor_v2\n", b"_rebuild_tensor_v9\n"), (text("9"), text("99")))
+    paths = []
+    for epoch, change in enumerate(changes):
+
+        def top(state: bytes, epoch: int = epoch, change: tuple[bytes, bytes] = change) -> bytes:
+            return lightning(state_dict=state.replace(*change, 1) if change[0] else state, epoch=number(epoch))
+
+        paths.append(torch_file_of(tmp_path / f"epoch={epoch}.ckpt", layout, top))
+    found: list[Span | None] = []
+    find_span = RecentSpans.find
+
+    def noted(self: RecentSpans, *place: Any) -> Span | None:
+        found.append(find_span(self, *place))
+        return found[-1]
+
+    monkeypatch.setattr(RecentSpans, "find", noted)
+    monkeypatch.setattr(judging, "_spans", RecentSpans())
+    question = AuditQuestion()
+    rows = [line_of(judge_target(question, target_of(str(path), named=True), "")) for path in paths]
+    assert sum(span is not None for span in found) == 1
+    verdicts = [json.loads(row)["verdict"] for row in rows]
+    assert verdicts == ["remappable", "remappable", "remappable", "unreadable", "incompatible"]
+    assert "VC442" in json.loads(rows[4])["codes"]
+    for path, row in zip(paths, rows, strict=True):
+        monkeypatch.setattr(judging, "_spans", RecentSpans())
+        assert line_of(judge_target(question, target_of(str(path), named=True), "")) == row
 
 
 def test_a_layout_is_inferred_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ safetensors, and a tiny one. Rivals: torch.load(mmap, meta, weights_only), pickl
 --growth audits 1,000, 10,000 and 100,000 hard links of the trained file with `viscy-compat audit`, and prints the time a
 file. --race compares 10,000 of them on all cores with torch.load of 500 in one process, its import not counted. Links share
 their bytes: the disc is not measured, and all but the first are copies of a file that was judged, which measures remembering.
-So the same is run where nothing is remembered (`unremembered.py`), neither copies nor what a layout stands for.
+So the same is run where nothing is remembered (`unremembered.py`), neither copies nor what a layout stands for, nor spans.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """`viscy-compat` that remembers nothing from one file to the next: python tools/bench/unremembered.py audit FOLDER ...
 
-An audit remembers what it found out about a layout, and copies of a file that it judged. What it costs where no file is
-like another one is measured with this: worker processes import the program that they are started by, and so this, too.
+An audit remembers what it found out about a layout, the spans of pickles that come again, and copies of a file that it
+judged. What it costs where no file is like another one is measured with this: worker processes import the program that they
+are started by, and so this, too.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import sys
 from typing import Any
 
 from viscy_compat.architectures.inference import RecentAnswers
+from viscy_compat.checkpoint.pickle_spans import RecentSpans
 from viscy_compat.cli import main
 from viscy_compat.fleet.likeness import Likeness
 
@@ -20,6 +22,8 @@ def forget(target: type, name: str, instead: Any) -> None:
 
 
 forget(RecentAnswers, "answer", lambda _, question, find: find())
+forget(RecentSpans, "find", lambda *_: None)
+forget(RecentSpans, "keep", lambda *_: None)
 forget(Likeness, "remember", lambda *_: None)
 
 if __name__ == "__main__":

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import struct
 from itertools import repeat
+from operator import length_hint
 
-from viscy_compat.annotations import Callable, Final, NoReturn
+from viscy_compat.annotations import TYPE_CHECKING, Callable, Final, NoReturn
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, CallKind, Dict, Global, Items, Node, Persistent
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span
+
+_SPAN: Final = 1_000
+"""Bytes from which a span is worth a comparison: ten tensors."""
 
 
 class DecodedPickle(NamedTuple):
@@ -40,7 +47,15 @@ class BrokenPickle(Exception):
     """What is wrong, without the place; `decode` adds that."""
 
 
-def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle", whole: int = 0) -> DecodedPickle:
+def decode(
+    data: bytes,
+    limits: Limits,
+    *,
+    start: int = 0,
+    where: str = "pickle",
+    whole: int = 0,
+    spans: RecentSpans | None = None,
+) -> DecodedPickle:
     r"""Decode one pickle.
 
     Parameters
@@ -55,6 +70,8 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
         What error messages call the data.
     whole : int, optional
         Bytes that there are in all, where `data` is the first part of them.
+    spans : RecentSpans or None, optional
+        What of other pickles may be taken over where it stands in this one too.
 
     Raises
     ------
@@ -69,9 +86,13 @@ def decode(data: bytes, limits: Limits, *, start: int = 0, where: str = "pickle"
     >>> decode(b"cos\nsystem\n(S'echo'\ntR.", DEFAULT_LIMITS).root.function
     Global('os', 'system')
     """
-    machine = _Machine(data, start, limits)
+    machine = _Machine(data, start, limits, spans)
     try:
         root = machine.interpret()
+    except _StoredIntoSpan:
+        if spans is not None:
+            spans.forget()
+        return decode(data, limits, start=start, where=where, whole=whole, spans=None)
     except (IndexError, KeyError) as error:
         if machine.lacks_operand():
             raise EndOfData from error
@@ -165,6 +186,10 @@ class _BeyondLimit(Exception):
     """The name of the limit, and a value that is enough."""
 
 
+class _StoredIntoSpan(Exception):
+    """A pickle stores something into a node that it shares with others."""
+
+
 _NEEDS: Final = {
     "opcodes": "more steps",
     "memo": "more memo entries",
@@ -208,11 +233,15 @@ class _Machine:
         "op",
         "persistents",
         "protocol",
+        "shared",
         "size",
+        "skipped",
+        "spans",
         "stack",
+        "starts",
     )
 
-    def __init__(self, data: bytes, start: int, limits: Limits) -> None:
+    def __init__(self, data: bytes, start: int, limits: Limits, spans: RecentSpans | None = None) -> None:
         # Operands that the data lacks read as zeros, so that running out of data is noticed in one place.
         self.data, self.size = data + bytes(16), len(data)
         self.at, self.limits = start, limits
@@ -225,6 +254,11 @@ class _Machine:
         self.computed = False
         self.protocol = 0
         self.op = 0
+        self.spans = spans
+        # where the entries of a dictionary begin, and the persistent ids before them, by the number of marks below
+        self.starts: dict[int, tuple[int, int]] = {}
+        self.shared: list[Span] = []
+        self.skipped = 0
 
     def result(self, root: Node) -> DecodedPickle:
         return DecodedPickle(
@@ -246,9 +280,10 @@ class _Machine:
         """
         data, memo, stack, below = self.data, self.memo, self.stack, self.below
         string, depth, end = self.limits.string, self.limits.depth, self.size
-        at, op = self.at, 0
+        at, op, spans = self.at, 0, self.spans
+        steps = repeat(None, self.limits.opcodes)
         try:
-            for _ in repeat(None, self.limits.opcodes):
+            for _ in steps:
                 op = data[at]
                 at += 1
                 if op > 0x5F:
@@ -287,6 +322,11 @@ class _Machine:
                     stack.append(data[at])
                     at += 1
                 elif op == 0x28:  # MARK
+                    if spans is not None and data[at] != 0x28 and stack and type(stack[-1]) in _FILLED:
+                        self.at, self.stack = at, stack
+                        if self.repeat_span(spans):
+                            at = self.at
+                            continue
                     below.append(stack)
                     stack = []
                     if len(below) > depth:
@@ -317,6 +357,8 @@ class _Machine:
                     stack.append(_I32(data, at)[0])
                     at += 4
                 elif op == 0x2E:  # STOP
+                    if self.skipped > length_hint(steps):
+                        break
                     self.stack = stack
                     return self.stop(at)
                 else:
@@ -326,6 +368,33 @@ class _Machine:
         finally:
             self.at, self.op = max(at, self.at), op
         raise _BeyondLimit("opcodes", self.size)
+
+    def repeat_span(self, spans: RecentSpans) -> bool:
+        """Do at once what the opcodes up to ``SETITEMS`` do, where they were decoded before; else note where they begin."""
+        span = spans.find(self.data, self.at, self.memo, self.limits)
+        # what a pickle holds twice is two things to an unpickler
+        if span is None or span in self.shared or len(self.below) + span.depth > self.limits.depth:
+            self.starts[len(self.below)] = self.at, len(self.persistents)
+            return False
+        for name in span.names:
+            self.intern(*name)
+        for name in span.calls:
+            self.intern(*name).use = "called"
+        self.memo.update(span.puts)
+        for index, name in span.imports.items():
+            self.memo[index] = self.intern(*name)
+        self.persistents += span.persistents
+        self.fill(list(span.entries))
+        self.shared.append(span)
+        self.starts.clear()
+        self.skipped += span.opcodes
+        self.at += len(span.data)
+        return True
+
+    def refuse_shared(self, target: Node) -> None:
+        """Refuse to store into a node that other pickles have too."""
+        if any(span.holds(target) for span in self.shared):
+            raise _StoredIntoSpan
 
     def lacks_operand(self) -> bool:
         """Say whether the opcode that failed is one whose operand the data does not hold."""
@@ -520,6 +589,8 @@ class _Machine:
 
     def extend(self, items: list[Node]) -> None:
         target = self.stack[-1]
+        if self.shared:
+            self.refuse_shared(target)
         if type(target) is list:
             target.extend(items)
         elif type(target) is Call:
@@ -539,10 +610,24 @@ class _Machine:
         self.fill([self.stack.pop(), value])
 
     def set_items(self) -> None:
-        self.fill(_pairs_only(self.pop_to_mark()))
+        entries = _pairs_only(self.pop_to_mark())
+        if self.starts and self.spans is not None:
+            self.keep_span(self.spans, entries)
+        self.fill(entries)
+
+    def keep_span(self, spans: RecentSpans, entries: list[Node]) -> None:
+        start, persistents = self.starts.pop(len(self.below), (self.at, 0))
+        if self.at - start < _SPAN:
+            return
+        span = spans.keep(self.data[start : self.at], self.memo, entries, self.persistents[persistents:], self.limits)
+        self.shared += [span] if span is not None else []
+        # no byte is looked at twice: what this one lies in is no span
+        self.starts.clear()
 
     def fill(self, entries: list[Node]) -> None:
         target = self.stack[-1]
+        if self.shared:
+            self.refuse_shared(target)
         if type(target) is Dict:
             target.entries.extend(entries)
         elif type(target) is Call:
@@ -556,6 +641,8 @@ class _Machine:
     def add_items(self) -> None:
         items = self.pop_to_mark()
         target = self.stack[-1]
+        if self.shared:
+            self.refuse_shared(target)
         if type(target) is Items and target.kind == "set":
             target.items.extend(items)
         elif type(target) is Call:
@@ -649,6 +736,8 @@ class _Machine:
     def build(self) -> None:
         state = self.stack.pop()
         target = self.stack[-1]
+        if self.shared:
+            self.refuse_shared(target)
         if type(target) is not Call:
             raise BrokenPickle("it sets the state of what is no object")
         target.states = [state] if target.states is None else _extend(target.states, [state])
@@ -720,6 +809,9 @@ def _pairs_only(entries: list[Node]) -> list[Node]:
         raise BrokenPickle("a key has no value")
     return entries
 
+
+_FILLED: Final = (Dict, Call)
+"""What ``SETITEMS`` stores into."""
 
 _OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}
 """BINPUT, BINGET and their long forms, with the bytes of their operand."""

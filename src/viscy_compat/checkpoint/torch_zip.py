@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final, Iterator, Mapping
+from viscy_compat.annotations import TYPE_CHECKING, Final, Iterator, Mapping
 from viscy_compat.checkpoint.byte_source import ByteSource, ByteWindow
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_ITEMSIZES
 from viscy_compat.checkpoint.facts import ByteOrder, Checkpoint, Storage
@@ -15,6 +15,9 @@ from viscy_compat.checkpoint.record_names import refuse_near_names
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
 
+if TYPE_CHECKING:
+    from viscy_compat.checkpoint.pickle_spans import RecentSpans
+
 _SMALL: Final = 4096
 """Bytes of a record that holds a word or a number."""
 _MOST_METADATA: Final = 1 << 16
@@ -22,13 +25,17 @@ _MOST_METADATA: Final = 1 << 16
 _RECORDS: Final = ("byteorder", "version", ".format_version", ".storage_alignment", "viscy_compat.json")
 """What is read besides the pickle; torch writes most of them next to it."""
 
+spans_in_use: Final[list[RecentSpans]] = []
+"""What is remembered of other pickles while files are judged in a row; the last one counts."""
+
 
 def read_torch_zip(source: ByteSource, limits: Limits, address: str | None) -> Checkpoint:
     """Read a torch zip file; see `viscy_compat.checkpoint.open_checkpoint`."""
-    return checkpoint_of(decode_torch_zip(source, limits), limits, address)
+    spans = spans_in_use[-1] if spans_in_use else None
+    return checkpoint_of(decode_torch_zip(source, limits, spans), limits, address)
 
 
-def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> DecodedFile:
+def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits, spans: RecentSpans | None = None) -> DecodedFile:
     """Return the graph of a torch zip file, and its storages."""
     archive = ZipArchive(source, limits)
     root = _root_of(archive)
@@ -37,7 +44,7 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> Decoded
     archive.keep({pickle_name: limits.pickle_bytes, **{root + name: _MOST_METADATA for name in _RECORDS}})
     archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
-    pickle = decode_record(archive.pickle(pickle_name, limits), limits, where)
+    pickle = decode_record(archive.pickle(pickle_name, limits), limits, where, spans)
     records, folder = _RecordsOnDemand(archive, _byte_order(archive, root)), root + "data/"
     plain = _plain_storages(pickle, archive, records, folder)
     return DecodedFile(
@@ -54,10 +61,10 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits) -> Decoded
     )
 
 
-def decode_record(data: bytes, limits: Limits, where: str) -> DecodedPickle:
+def decode_record(data: bytes, limits: Limits, where: str, spans: RecentSpans | None = None) -> DecodedPickle:
     """Decode the pickle, which fills its record: another one behind it would go unseen by some readers."""
     try:
-        pickle = decode(data, limits, where=where)
+        pickle = decode(data, limits, where=where, spans=spans)
     except EndOfData as error:
         raise UnreadableCheckpoint(
             "broken pickle: it has no end", where=where, fix="fetch the file again", code="VC420"

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from hashlib import blake2b
 
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.pickle_spans import RecentSpans
 from viscy_compat.checkpoint.sources import ReadTrace
+from viscy_compat.checkpoint.torch_zip import spans_in_use
 from viscy_compat.diagnosis import Depth, diagnose
 from viscy_compat.fleet.likeness import Likeness
 from viscy_compat.fleet.row import AuditRow, line_of, row_of
@@ -66,12 +68,17 @@ _likenesses: dict[tuple[str, ...], Likeness] = {}
 """What this process remembers, for each question that it was asked."""
 
 
+_spans = RecentSpans()
+"""What this process remembers of their pickles."""
+
+
 def judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
     """Judge one file, whatever was judged before."""
     # Some ten thousand objects are made for a file and are gone with it, none in a circle: a collector that begins
     # between two of them, while all are there, walks through them for a tenth of the time that the file takes.
     was_enabled = gc.isenabled()
     gc.disable()
+    spans_in_use.append(_spans)
     try:
         diagnosis = diagnose(
             target.path,
@@ -85,6 +92,7 @@ def judge_target(question: AuditQuestion, target: Target, options: str) -> Audit
         )
         return row_of(diagnosis, target, options)
     finally:
+        spans_in_use.pop()
         if was_enabled:
             gc.enable()
 
