@@ -49,6 +49,10 @@ class UsageError(CompatError):
     """The command line, a configuration or an argument asks for something that cannot be meant."""
 
 
+class OutputsOfAnother(UsageError):
+    """Outputs that the user has cannot be those of this model: it takes no such input, or gives none of them."""
+
+
 class MissingExtra(CompatError):
     """A command needs packages that the light core does not bring."""
 

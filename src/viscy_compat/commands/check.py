@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from os.path import isdir
+
 from viscy_compat.annotations import TYPE_CHECKING, Iterator
 from viscy_compat.diagnosis import CheckResult, check_paths
 from viscy_compat.errors import UsageError
@@ -138,6 +140,7 @@ def _with_expectation(
     from viscy_compat.rewrite.choosing import RemapRequest
 
     class_name, limits = arguments.class_name or "", with_limits(arguments.limit)
+    several = len(arguments.paths) > 1 or isdir(arguments.paths[0])
     with Expectation(
         arguments.expect,
         class_name=class_name,
@@ -153,4 +156,4 @@ def _with_expectation(
                 limits=limits,
                 against=public_name(arguments.against or ""),
             )
-            yield check_expecting(result, request, expectation)
+            yield check_expecting(result, request, expectation, among="several" if several else "one")

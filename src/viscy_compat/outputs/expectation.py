@@ -6,12 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 from viscy_compat.agreement import Agreement, Precision
 from viscy_compat.architectures import find
 from viscy_compat.diagnosis import CheckResult, diagnose
-from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.errors import OutputsOfAnother, PlanRefused, UsageError
 from viscy_compat.findings import Finding
 from viscy_compat.outputs.bench import Bench, Build
 from viscy_compat.outputs.inquiry import Inquiry
@@ -160,8 +160,16 @@ def remap_expecting(request: RemapRequest, wish: Wish, expectation: Expectation)
     return result._replace(expect=agreement, findings=(*result.findings, *findings_about(agreement)))
 
 
-def check_expecting(result: CheckResult, request: RemapRequest, expectation: Expectation) -> CheckResult:
-    """Say how the outputs agree with a file that loads, or loads once it is remapped; others stay as they are."""
+def check_expecting(
+    result: CheckResult, request: RemapRequest, expectation: Expectation, *, among: Literal["one", "several"] = "one"
+) -> CheckResult:
+    """Say how the outputs agree with a file that loads, or loads once it is remapped; others stay as they are.
+
+    Raises
+    ------
+    OutputsOfAnother
+        Where the outputs cannot be those of the class. Among several files that is an answer about this one.
+    """
     if result.verdict not in ("compatible", "remappable"):
         return result
     try:
@@ -169,9 +177,14 @@ def check_expecting(result: CheckResult, request: RemapRequest, expectation: Exp
         if isinstance(chosen, NoPlan):
             return result
         agreement = expectation.judge(chosen)
-    except PlanRefused as error:
-        refused = Agreement(expectation.user.path, Precision(""), refusal=error.message, code="VC350")
-        finding = Finding(error.code or "VC350", error.message, fix=error.fix)
+    except (PlanRefused, OutputsOfAnother) as error:
+        if isinstance(error, OutputsOfAnother) and among == "one":
+            raise
+        message, fix = error.message, error.fix
+        if isinstance(error, OutputsOfAnother):  # which of the files they are of is what is asked
+            message, fix = f"outputs of another model: {message}", ""
+        refused = Agreement(expectation.user.path, Precision(""), refusal=message, code="VC350")
+        finding = Finding(error.code or "VC350", message, fix=fix)
         return result._replace(expect=refused, findings=(*result.findings, finding))
     if agreement.settled:
         # judged anew with what the outputs settle: findings about what the weights leave open would be stale

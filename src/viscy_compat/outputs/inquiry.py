@@ -9,7 +9,7 @@ from typing import Any, Final
 from viscy_compat.agreement import Agreement, Alternative, OutputAgreement, Precision
 from viscy_compat.architectures.architecture import Architecture, complete
 from viscy_compat.diagnosis import Identity
-from viscy_compat.errors import PlanRefused, UsageError
+from viscy_compat.errors import OutputsOfAnother, PlanRefused, UsageError
 from viscy_compat.layout import printable, spell_count
 from viscy_compat.outputs.alternatives import HIDDEN, judge_alternative, name_alteration, untried
 from viscy_compat.outputs.bench import Bench, Build, Comparison, Forward
@@ -158,7 +158,7 @@ class Inquiry:
         # an output that the class gives in another configuration, and not in this one, excludes this one
         wanted = [name for name in tensors if name in self.architecture.outputs or name in names]
         if not wanted:
-            raise UsageError(
+            raise OutputsOfAnother(
                 f"no output of {self.architecture.name} is in it",
                 where=self.bench.user.path,
                 fix=f"name them {', '.join(names)}",
@@ -180,7 +180,7 @@ class Inquiry:
         why = self.architecture.refusal(config, user.input_shape)
         if why:
             taken = "x".join(map(str, self.architecture.input_shape(config)))
-            raise UsageError(why, where=user.path, fix=f"save an input that the model takes, such as {taken}")
+            raise OutputsOfAnother(why, where=user.path, fix=f"save an input that the model takes, such as {taken}")
 
     def _run(self, label: str, config: Mapping[str, Any], **options: Any) -> Forward:
         config = self.architecture.for_worker(config)
