@@ -7,7 +7,8 @@ safetensors, and a tiny one. Rivals: torch.load(mmap, meta, weights_only), pickl
 --growth audits 1,000, 10,000 and 100,000 hard links of the trained file with `viscy-compat audit`, and prints the time a
 file. --race compares 10,000 of them on all cores with torch.load of 500 in one process, its import not counted. Links share
 their bytes: the disc is not measured, and all but the first are copies of a file that was judged, which measures remembering.
-So the same is run where nothing is remembered (`unremembered.py`), neither copies nor what a layout stands for, nor spans.
+So the same is run where copies are not remembered, as if each were another run of one architecture, and where nothing is
+(`unremembered.py`): neither copies nor what a layout stands for, nor spans of pickles.
 """
 
 from __future__ import annotations
@@ -153,11 +154,12 @@ def links(folder: Path, source: Path, count: int) -> Path:
 PROGRAM = (str(Path(sys.executable).parent / "viscy-compat"),)
 
 
-def audit(folder: Path, place: Path, program: tuple[str, ...] = PROGRAM) -> tuple[float, float]:
+def audit(folder: Path, place: Path, program: tuple[str, ...] = PROGRAM, forget: str = "") -> tuple[float, float]:
     """Audit a folder with a new ledger on all cores; return seconds and seconds of CPU."""
     before, start = os.times(), time.perf_counter()
     words = [*program, "audit", str(folder), "--ledger", str(place), "--fresh", "-q"]
-    subprocess.run(words, stdout=subprocess.DEVNULL, check=False)
+    environment = {**os.environ, "VISCY_COMPAT_FORGET": forget}
+    subprocess.run(words, stdout=subprocess.DEVNULL, check=False, env=environment)
     after = os.times()
     cpu = after.children_user + after.children_system - before.children_user - before.children_system
     return time.perf_counter() - start, cpu
@@ -186,13 +188,14 @@ def main() -> int:
 
 
 def race(source: Path, folder: Path) -> str:
-    """Audit 10,000 links with and without memory, let torch read 500 in one process, and return a table of seconds."""
+    """Audit 10,000 links with all, some and no memory, let torch read 500 in one process, and return a table of seconds."""
     many = links(folder / "race", source, 10_000)
     each, wall = once(TORCH, source, 500)
     alone = (sys.executable, str(UNREMEMBERED))
     runs = {
         f"500 with {TORCH}, one process": (wall, each * 500 / 1000),
         "10,000 links, audit on all cores": audit(many, folder / "race.jsonl"),
+        "the same, copies not remembered": audit(many, folder / "alike.jsonl", alone, "copies"),
         "the same, nothing remembered": audit(many, folder / "alone.jsonl", alone),
     }
     rows = [f"| {name} | {wall:.1f} s | {cpu:.1f} s |" for name, (wall, cpu) in runs.items()]
