@@ -57,6 +57,11 @@ def test_honest_storages_are_known_without_a_look_at_each(tmp_path: Path) -> Non
         assert (held.name, held.size, held.nbytes, held.start, held.compressed) == (place, 24, 24, -1, False)
 
 
+def test_it_does_not_matter_where_a_storage_was(tmp_path: Path) -> None:
+    nowhere = identity(text("storage"), FLOATS, text("1"), b"N", number(6))
+    assert read(tmp_path, records(odd(nowhere), HELD)).plain_storages
+
+
 def test_tied_tensors_share_one_storage(tmp_path: Path) -> None:
     checkpoint = read(tmp_path, records(odd(storage("0"))))
     assert checkpoint.plain_storages
@@ -100,7 +105,6 @@ def test_a_wrong_one_outside_of_the_weights_is_found(tmp_path: Path) -> None:
 RIGHT = {
     "untyped": storage("1", UNTYPED, 24),
     "six parts": storage("1", FLOATS, 6, b"N"),
-    "a device that is no text": identity(text("storage"), FLOATS, text("1"), b"N", number(6)),
 }
 
 

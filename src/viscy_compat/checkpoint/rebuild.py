@@ -203,10 +203,14 @@ class Rebuilder:
 
     def _strided_tensor(self, key: str, node: Call, arity: int) -> StoredTensor:
         args = node.args
-        view = self._storages.get(id(args[0]))
-        if type(view) is not StorageView:
-            raise view if isinstance(view, NotExact) else NotExact("VC440", "no storage where one should be")
-        is_plain = len(args) == 6 and view.dtype in ITEMSIZES
+        try:
+            view = self._storages[id(args[0])]
+        except KeyError:
+            _refuse_tensor("VC440", "no storage where one should be")
+        if isinstance(view, NotExact):
+            raise view
+        # as nearly all are: neither a dtype of its own nor flags
+        is_plain = len(args) == arity == 6 and view.dtype in ITEMSIZES
         dtype = view.dtype if is_plain else _dtype_of(args, arity, view)
         shape, stride, offset = sizes_of(args[2], self._limits), sizes_of(args[3], self._limits), args[1]
         if type(offset) is not int or not 0 <= offset < BOUND:

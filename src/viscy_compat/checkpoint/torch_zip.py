@@ -38,8 +38,8 @@ def read_torch_zip(source: ByteSource, limits: Limits, address: str | None) -> C
 def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits, spans: RecentSpans | None = None) -> DecodedFile:
     """Return the graph of a torch zip file, and its storages."""
     archive = ZipArchive(source, limits)
-    root = _root_of(archive)
-    refuse_near_names(source.path, root, archive.entries)
+    root, others = _root_of(archive)
+    refuse_near_names(source.path, root, others)
     pickle_name = root + "data.pkl"
     archive.keep({pickle_name: limits.pickle_bytes, **{root + name: _MOST_METADATA for name in _RECORDS}})
     archive.verify_headers()
@@ -79,15 +79,22 @@ def decode_record(data: bytes, limits: Limits, where: str, spans: RecentSpans | 
     return pickle
 
 
-def _root_of(archive: ZipArchive) -> str:
-    """Return the folder that holds everything, with its slash; only it may hold ``data.pkl``."""
+def _root_of(archive: ZipArchive) -> tuple[str, list[str]]:
+    """Return the folder that holds everything, with its slash, and all names but those of its storages.
+
+    Only it may hold ``data.pkl``.
+    """
     names = archive.entries
-    pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+    # nearly all names are those of storages, in the folder of the first name: one look at each finds the few others
+    first = next(iter(names), "").partition("/")[0] + "/"
+    folder = first + "data/"
+    others = [name for name in names if not name.startswith(folder)]
+    pickles = [name for name in others if name.endswith("/data.pkl") and name.count("/") == 1]
     root = pickles[0].removesuffix("data.pkl") if len(pickles) == 1 else ""
-    outside = [name for name in names if not name.startswith(root)]
+    outside = [name for name in (others if root == first else names) if not name.startswith(root)]
     # the folder itself may be an entry, without its slash
     if root and all(name == root[:-1] for name in outside) and f"{root}constants.pkl" not in names:
-        return root
+        return root, others
     from viscy_compat.checkpoint.foreign import other_archive
 
     raise other_archive(archive.source.path, list(names), pickles)
@@ -241,8 +248,10 @@ class _ViewsOnDemand(Mapping[int, StorageView | NotExact]):
         return len(self._nodes)
 
 
-_PLAIN_ID: Final = (str, Global, str, str, int)
-"""Types of the parts of torch's persistent id: a word, the class of the storage, its key, its device, its elements."""
+_PARTS: Final = 5
+_PLAIN_TYPES: Final = {0: str, 1: Global, 2: str, 4: int}
+"""Types of the parts of torch's persistent id: a word, the class of the storage, its key, where it was (nobody asks for
+that), its elements."""
 
 
 def _plain_storages(
@@ -255,12 +264,12 @@ def _plain_storages(
     """
     ids = [node.id for node in pickle.persistents]
     # what a column holds is hashed and compared once its types are known: nodes of a stranger could be anything
-    if {*map(type, ids)} != {tuple} or {*map(len, ids)} != {len(_PLAIN_ID)}:
+    if {*map(type, ids)} != {tuple} or {*map(len, ids)} != {_PARTS}:
         return None
     columns = list(zip(*ids, strict=True))
-    if any({*map(type, column)} != {kind} for column, kind in zip(columns, _PLAIN_ID, strict=True)):
-        return None
     words, kinds, keys, _, counts = columns
+    if any({*map(type, columns[place])} != {kind} for place, kind in _PLAIN_TYPES.items()):
+        return None
     dtypes = {kind: storage_dtype(kind) for kind in {*kinds}}
     # untyped storages may be shared by tensors of several dtypes
     if {*words} != {"storage"} or not {*dtypes.values()} <= ITEMSIZES.keys() or not is_count(max(counts)):
@@ -272,7 +281,10 @@ def _plain_storages(
         return None
     sizes = {kind: ITEMSIZES[dtype] for kind, dtype in dtypes.items() if dtype}
     stated = [count * sizes[kind] for count, kind in zip(counts, kinds, strict=True)]
-    if stated != [entry.nbytes for entry in held] or len({*zip(keys, kinds, strict=True)}) != len({*keys}):
+    if stated != [entry.nbytes for entry in held]:
+        return None
+    # tied tensors name a storage twice; it has one element type
+    if len({*keys}) != len(keys) and len({*zip(keys, kinds, strict=True)}) != len({*keys}):
         return None
     # where no storage has a sum, all of them lose what stands for one
     if any(entry.deflated for entry in held) or not any(entry.crc and entry.nbytes for entry in held):
