@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import json
 from collections import OrderedDict
@@ -10,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from .digests import byte_count, byte_view, digest_of, have_same_bytes, head_of
+from .sharing import shared_copy, twin_of
 
 ROOM = 256 << 20
 """Bytes of backbones that are remembered, the one that was used longest ago going first: two of ordinary size."""
@@ -79,16 +79,18 @@ class BackboneMemory:
             return module
         self.built.move_to_end(key)
         torch.set_rng_state(self.built[key].generator)
-        return copy.deepcopy(self.built[key].module)
+        return twin_of(self.built[key].module)
 
     def _remember(self, key: str, module: Any) -> None:
         import torch
 
-        size = sum(map(byte_count, module.state_dict().values()))
+        size = sum(0 if tensor.is_meta else byte_count(tensor) for tensor in module.state_dict().values())
         if size > self.room:
             return
-        kept = copy.deepcopy(module)
-        tensors = {head_of(flat): KnownTensor(flat) for flat in map(byte_view, kept.state_dict().values())}
+        kept = twin_of(module)
+        # copies of their own: a tensor that further ones refer to is not shared again
+        flats = [byte_view(shared_copy(tensor)) for tensor in kept.state_dict().values() if not tensor.is_meta]
+        tensors = {head_of(flat): KnownTensor(flat) for flat in flats}
         self.built[key] = KeptBackbone(kept, torch.get_rng_state(), size, tensors)
         while sum(row.size for row in self.built.values()) > self.room:
             self.built.popitem(last=False)
@@ -128,10 +130,11 @@ def _key_of(name: str, arguments: Any) -> str:
     """Tell a construction by its arguments and the generator; empty where it cannot or must not be remembered."""
     import torch
 
-    if arguments.get("pretrained") or torch.empty(0).device.type != "cpu":
+    device = torch.empty(0).device.type
+    if arguments.get("pretrained") or device not in ("cpu", "meta"):
         return ""
     try:
         text = json.dumps(arguments, sort_keys=True)
     except (TypeError, ValueError):
         return ""
-    return f"{name} {text} {digest_of(torch.get_rng_state())}"
+    return f"{name} {device} {text} {digest_of(torch.get_rng_state())}"

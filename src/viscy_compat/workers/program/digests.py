@@ -8,10 +8,17 @@ from typing import Any
 
 from .guard import Json
 
+_PIECE = 1 << 19
+"""Bytes that are copied at a time, to be looked at: a processor's cache holds them."""
+
 
 def digest_of(tensor: Any) -> str:
     """Return the SHA-256 of the elements' bytes in row-major order."""
-    return hashlib.sha256(memoryview(byte_view(tensor).numpy())).hexdigest()
+    whole = hashlib.sha256()
+    for piece in byte_view(tensor).split(_PIECE):
+        # numpy may write: what is shared until then would be copied as a whole (see `sharing`)
+        whole.update(memoryview(piece.clone().numpy()))
+    return whole.hexdigest()
 
 
 def byte_view(tensor: Any) -> Any:
@@ -28,7 +35,7 @@ def byte_count(tensor: Any) -> int:
 
 def head_of(flat: Any) -> tuple[int, bytes]:
     """Return what two tensors must share to be the same: how many bytes, and the first of them."""
-    return flat.numel(), bytes(flat[:64].numpy())
+    return flat.numel(), bytes(flat[:64].clone().numpy())
 
 
 def have_same_bytes(first: Any, second: Any) -> bool:

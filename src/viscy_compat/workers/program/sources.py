@@ -83,7 +83,9 @@ class Source:
 
     def _take(self) -> dict[str, Any]:
         """Take every module below the root out of those that are imported."""
-        mine = [name for name in sys.modules if name == self.root or name.startswith(self.root + ".")]
+        # a model is built and called in here, and the stack has thousands of modules: the quick question comes first
+        alike = [name for name in sys.modules if name.startswith(self.root)]
+        mine = [name for name in alike if name[len(self.root) :][:1] in ("", ".")]
         return {name: sys.modules.pop(name) for name in mine}
 
     def find(self, dotted: str) -> Any:
