@@ -9,6 +9,9 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +27,11 @@ from viscy_compat.cli import main
 from viscy_compat.errors import WorkerFailed
 from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import Cores, OwnProcess, engine_for, usable_cores
-from viscy_compat.fleet.judging import AuditQuestion
+from viscy_compat.fleet.judging import AuditQuestion, judge_shard
 from viscy_compat.fleet.ledger import Ledger
 from viscy_compat.fleet.listing import TargetSpool
 from viscy_compat.fleet.row import AuditRow, row_in
-from viscy_compat.fleet.target import target_of
+from viscy_compat.fleet.target import Target, target_of
 
 PROGRAM = (sys.executable, "-m", "viscy_compat", "audit")
 
@@ -320,6 +323,85 @@ def test_processes_that_never_answer_are_one_error_and_not_ten_thousand_rows(
         list(Audit(AuditQuestion(), engine, ledger).rows(spool))
     engine.close(at_once=True)
     assert (tmp_path / "ledger.jsonl").read_bytes() == b""
+
+
+class Distant:
+    """An engine of other machines: what ends one shard ends no other, and files can be such that they end theirs."""
+
+    shard, window, falls_together = 100, 1_000, False
+
+    def __init__(self, problem: BaseException | None = None, deadly: tuple[str, ...] = (), tool: str = "") -> None:
+        self.problem, self.deadly, self.tool = problem, deadly, tool
+        self.handed: list[list[str]] = []
+        self.is_gone = False
+
+    def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
+        self.handed.append([os.path.basename(target.path) for target in targets])
+        future: Future[list[bytes]] = Future()
+        if isinstance(self.problem, CancelledError):
+            future.cancel()
+            future.set_running_or_notify_cancel()
+        elif self.problem and (not self.deadly or set(self.handed[-1]) & set(self.deadly)):
+            future.set_exception(self.problem)
+        elif not self.is_gone:
+            lines = judge_shard(question, targets)
+            future.set_result([line.replace(b'"0.1.0"', self.tool.encode() or b'"0.1.0"') for line in lines])
+        return future
+
+    def renew(self) -> None:
+        self.refuse_absence()
+
+    def refuse_absence(self) -> None:
+        if self.is_gone:
+            raise WorkerFailed("the scheduler is gone")
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def close(self, *, at_once: bool) -> None:
+        """Nothing is open."""
+
+
+def rows_by(engine: Distant, tmp_path: Path, count: int) -> list[AuditRow]:
+    """What an engine finds in a folder of so many files."""
+    folder = many(tmp_path / "many", count)
+    targets = (target_of(str(folder / f"epoch={number}.ckpt"), named=False) for number in range(count))
+    with TargetSpool(targets) as spool, Ledger(str(tmp_path / "ledger.jsonl")) as ledger:
+        return list(Audit(AuditQuestion(), engine, ledger).rows(spool))
+
+
+def test_a_shard_that_ends_elsewhere_is_judged_in_pieces_and_no_other_again(tmp_path: Path) -> None:
+    engine = Distant(RuntimeError("killed"), deadly=("epoch=120.ckpt",))
+    rows = rows_by(engine, tmp_path, 300)
+    assert [os.path.basename(row.file) for row in rows] == [f"epoch={number}.ckpt" for number in range(300)]
+    assert [row.file for row in rows if "VC360" in row.codes] == [rows[120].file]
+    asked = Counter(name for shard in engine.handed for name in shard)
+    assert {asked[f"epoch={number}.ckpt"] for number in (*range(100), *range(200, 300))} == {1}
+    # a shard of 100 in tens, one of these in threes, these one by one, and the one at fault once more
+    assert len(engine.handed) == 3 + 10 + 4 + 3 + 1
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        (Distant(ModuleNotFoundError("No module named 'viscy_compat'")), "a worker cannot import what it needs"),
+        (Distant(tool='"9.9"'), "the workers have viscy-compat 9.9, and this is"),
+    ],
+)
+def test_workers_of_another_installation_are_one_error(tmp_path: Path, engine: Distant, said: str) -> None:
+    with pytest.raises(WorkerFailed, match=said):
+        rows_by(engine, tmp_path, 3)
+
+
+@pytest.mark.parametrize("problem", [None, CancelledError()])
+def test_an_engine_that_is_gone_ends_the_run_whether_it_cancels_what_it_has_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, problem: BaseException | None
+) -> None:
+    monkeypatch.setattr("viscy_compat.fleet.audit._LOOK", 0.001)
+    engine = Distant(problem)
+    engine.is_gone = True
+    with pytest.raises(WorkerFailed, match="the scheduler is gone"):
+        rows_by(engine, tmp_path, 3)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")

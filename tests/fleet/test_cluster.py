@@ -15,7 +15,7 @@ import pytest
 
 from support.assembly import state, zipped
 from support.servers import begins_to_listen, deaf_port, free_port
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import UsageError, WorkerFailed
 from viscy_compat.fleet.cluster import cluster
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +49,7 @@ def ledger_of(place: Path) -> list[str]:
 
 @pytest.fixture
 def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.Popen[bytes]]]]:
-    """A scheduler with two workers; yields the variables of the document, and the processes of the workers."""
+    """A scheduler with two workers; yields the variables of the document, and the processes of all three."""
     pytest.importorskip("distributed")
     processes: list[subprocess.Popen[bytes]] = []
 
@@ -70,7 +70,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.
         pytest.fail("no scheduler begins to listen")
     start(line_with("dask worker"))
     start(line_with("dask worker"))
-    yield variables, processes[1:]
+    yield variables, processes
     for process in processes:
         process.kill()
         process.wait()
@@ -79,7 +79,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.
 def test_a_worker_of_dask_that_is_killed_costs_no_file(
     tmp_path: Path, scheduler: tuple[dict[str, str], list[subprocess.Popen[bytes]]]
 ) -> None:
-    variables, workers = scheduler
+    variables, (_, *workers) = scheduler
     files = files_in(tmp_path / "models", 1_500)
     line = line_with("audit", "dask://")
     audit = subprocess.Popen(f"exec {line}", shell=True, cwd=tmp_path, env=variables, stdout=-1, stderr=-1, text=True)
@@ -92,6 +92,24 @@ def test_a_worker_of_dask_that_is_killed_costs_no_file(
     assert "Traceback" not in said
     assert ledger_of(tmp_path) == files
     assert [line.split()[1] for line in out.splitlines() if line.startswith("unknown ")] == files
+
+
+def test_a_scheduler_that_is_gone_is_one_line(
+    scheduler: tuple[dict[str, str], list[subprocess.Popen[bytes]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables, processes = scheduler
+    monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", 1)
+    engine = cluster(f"dask://127.0.0.1:{variables['PORT']}")
+    engine.renew()
+    processes[0].kill()
+
+    def ask_until_it_notices() -> None:
+        while True:
+            engine.renew()
+
+    with pytest.raises(WorkerFailed, match="the Dask scheduler is gone"):
+        ask_until_it_notices()
+    engine.close(at_once=True)
 
 
 def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
@@ -136,6 +154,6 @@ def test_a_place_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("distributed")
-    monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", "1s")
+    monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", 1)
     with deaf_port() as port, pytest.raises(UsageError, match="there is no Dask scheduler"):
         cluster(f"dask://127.0.0.1:{port}")

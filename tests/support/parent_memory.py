@@ -24,7 +24,7 @@ from viscy_compat.fleet.target import Target
 class Synthetic:
     """An engine that answers at once, with rows as long as real ones."""
 
-    shard, window = SHARD, 8
+    shard, window, falls_together = SHARD, 8, True
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         future: Future[list[bytes]] = Future()
@@ -32,6 +32,9 @@ class Synthetic:
         return future
 
     def renew(self) -> None:
+        """Nothing."""
+
+    def refuse_absence(self) -> None:
         """Nothing."""
 
     def flush(self) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from math import isqrt
 from typing import Final
 
 from viscy_compat.errors import WorkerFailed
@@ -18,8 +19,15 @@ from viscy_compat.fleet.target import Target
 from viscy_compat.layout import quote_path
 from viscy_compat.version import __version__
 
+_LOOK: Final = 5.0
+"""Seconds after which an engine that answers nothing is asked whether it is still there: that costs nothing."""
 _DEATHS: Final = 3
 """Files that in a row end their processes, before any was answered: then it is not the files."""
+
+
+def _problem_of(future: Future[list[bytes]]) -> BaseException | None:
+    """Return why a future that is done has no answer; an engine that is gone cancels what it has."""
+    return CancelledError() if future.cancelled() else future.exception()
 
 
 class _Batch:
@@ -96,11 +104,10 @@ class Audit:
 
     def _settle(self) -> None:
         """Wait until a shard is judged, and write its rows."""
-        ready, _ = wait(self._waiting, return_when=FIRST_COMPLETED)
         doubtful = []
-        for future in ready:
+        for future in self._next_of(self._waiting):
             batch = self._waiting.pop(future)
-            if future.exception() is None:
+            if _problem_of(future) is None:
                 self._answers += 1
                 self._write(batch, future.result())
             else:
@@ -108,22 +115,56 @@ class Audit:
         if not doubtful:
             return
         self._engine.renew()
-        for future in list(self._waiting):
+        for future in list(self._waiting) if self._engine.falls_together else ():
             # what was in other processes of the same pool went down with it, or is given up with it
-            if not (future.done() and not future.cancelled() and future.exception() is None):
+            if not (future.done() and _problem_of(future) is None):
                 doubtful.append(self._waiting.pop(future))
-        # each file alone: the one that ends its process is then known
         for batch in doubtful:
-            self._write(batch, [self._judge_alone(target) for target in batch.targets])
+            self._write(batch, self._judge_again(batch.targets))
+
+    def _next_of(self, futures: Iterable[Future[list[bytes]]]) -> set[Future[list[bytes]]]:
+        """Return those that are done, one at least, as long as there is somebody who can do them."""
+        while True:
+            ready, _ = wait(futures, timeout=_LOOK, return_when=FIRST_COMPLETED)
+            if ready:
+                return ready
+            self._engine.refuse_absence()
+
+    def _judge_again(self, targets: Sequence[Target]) -> list[bytes]:
+        """Judge in smaller and smaller pieces what did not come to an answer: the file that ends its process is then known."""
+        if self._engine.falls_together or len(targets) == 1:
+            return [self._judge_alone(target) for target in targets]
+        # a thousand files alone would be a thousand jobs: the root is the fewest in two steps
+        size = isqrt(len(targets))
+        pieces = [targets[place : place + size] for place in range(0, len(targets), size)]
+        futures = [self._engine.submit(self._question, piece) for piece in pieces]
+        self._engine.flush()
+        waiting = set(futures)
+        while waiting:
+            waiting -= self._next_of(waiting)
+        lines: list[bytes] = []
+        for piece, future in zip(pieces, futures, strict=True):
+            if _problem_of(future) is None:
+                self._answers += 1
+                lines += future.result()
+            else:
+                self._engine.renew()
+                lines += self._judge_again(piece)
+        return lines
 
     def _judge_alone(self, target: Target) -> bytes:
         future = self._engine.submit(self._question, [target])
         self._engine.flush()
-        wait([future])
-        problem = future.exception()
+        self._next_of([future])
+        problem = _problem_of(future)
         if problem is None:
             self._answers += 1
             return future.result()[0]
+        if isinstance(problem, ImportError):
+            raise WorkerFailed(
+                f"a worker cannot import what it needs ({problem})",
+                fix="install the same version of viscy-compat wherever files are read",
+            ) from problem
         self._deaths += 1
         # an installation that cannot read at all would say of each file that its process died
         if self._deaths >= _DEATHS and not self._answers:
@@ -138,7 +179,12 @@ class Audit:
         batch.places = array("q")
         for line in lines:
             row = row_in(line)
-            assert row is not None, "a worker answers with rows"
+            if row is None or row.tool != __version__:
+                version = row.tool if row else "another version"
+                raise WorkerFailed(
+                    f"the workers have viscy-compat {version}, and this is {__version__}",
+                    fix="install the same version of viscy-compat wherever files are read",
+                )
             batch.places.append(self._ledger.append(line, row))
 
     def _rows_without_gap(self) -> Iterator[AuditRow]:

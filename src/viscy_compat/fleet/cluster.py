@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import Any, Final
 
-from viscy_compat.errors import UsageError, lacking
+from viscy_compat.errors import UsageError, WorkerFailed, lacking
 from viscy_compat.fleet.judging import AuditQuestion, judge_shard
 from viscy_compat.fleet.target import Target
 
@@ -19,13 +20,14 @@ _SHARD_OF_SLURM: Final = 1_000
 """Files of one job of an array: some ten seconds, against as many that a scheduler takes to start one."""
 _LOOK: Final = 0.2
 """Seconds between two looks at the jobs, as files on a shared disc say how they stand."""
-_PATIENCE: Final = "10s"
+_PATIENCE: Final = 10
+"""Seconds for a scheduler to answer."""
 
 
 class Dask:
     """Judges in the workers of a Dask scheduler; a shard whose worker dies goes to another one."""
 
-    shard, window = _SHARD_OF_DASK, 1_000
+    shard, window, falls_together = _SHARD_OF_DASK, 1_000, False
 
     def __init__(self, address: str) -> None:
         try:
@@ -39,6 +41,8 @@ class Dask:
             fix = "start one: dask scheduler, and dask worker tcp://HOST:8786 on each machine"
             raise UsageError("there is no Dask scheduler", where=f"dask://{address}", fix=fix) from error
         self._pool = self._client.get_executor(pure=False)
+        self._where = f"dask://{address}"
+        _silence("distributed", "tornado", "asyncio")
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged."""
@@ -46,15 +50,32 @@ class Dask:
         return future
 
     def renew(self) -> None:
-        """A scheduler goes on by itself."""
+        """Go on where the scheduler is still there; it starts nothing anew itself."""
+        # a connection that broke is tried again for as long as the first one was
+        until = time.monotonic() + 2 * _PATIENCE
+        while self._client.status == "connecting" and time.monotonic() < until:
+            time.sleep(_LOOK)
+        self.refuse_absence()
+
+    def refuse_absence(self) -> None:
+        """Raise `WorkerFailed` where the scheduler is gone."""
+        if self._client.status not in ("running", "connecting"):
+            raise WorkerFailed(
+                "the Dask scheduler is gone",
+                where=self._where,
+                fix="start it anew, and run the same audit once more: it goes on from its ledger",
+            )
 
     def flush(self) -> None:
         """Nothing is held back."""
 
     def close(self, *, at_once: bool) -> None:
         """Leave the scheduler to whoever started it, without what nobody waits for any more."""
-        self._pool.shutdown(wait=not at_once)
-        self._client.close(timeout=1 if at_once else 10)
+        # a scheduler that is gone, or goes meanwhile, is told nothing
+        with suppress(RuntimeError, OSError):
+            if self._client.status == "running":
+                self._pool.shutdown(wait=not at_once)
+            self._client.close(timeout=1 if at_once else 10)
 
 
 class Slurm:
@@ -64,7 +85,7 @@ class Slurm:
     jobs on this machine.
     """
 
-    shard, window = _SHARD_OF_SLURM, 1 << 30
+    shard, window, falls_together = _SHARD_OF_SLURM, 1 << 30, False
 
     def __init__(self, settings: str) -> None:
         try:
@@ -98,6 +119,9 @@ class Slurm:
     def renew(self) -> None:
         """Each job has a process of its own."""
 
+    def refuse_absence(self) -> None:
+        """Whoever waits for a queue cannot know how long it is."""
+
     def flush(self) -> None:
         """Hand in what was held as one array."""
         if self._held:
@@ -127,6 +151,15 @@ class Slurm:
                 else:
                     future.set_exception(problem)
             time.sleep(_LOOK)
+
+
+def _silence(*packages: str) -> None:
+    """Have packages log nothing: what goes wrong is said here, in one line, and a traceback of theirs tells users nothing."""
+    import logging
+
+    for name in logging.root.manager.loggerDict:
+        if name.partition(".")[0] in packages:
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def _slurm_options(text: str) -> dict[str, Any]:

@@ -29,16 +29,23 @@ PATIENCE: Final = 10.0
 
 
 class Engine(Protocol):
-    """Something that judges shards."""
+    """Something that judges shards.
+
+    ``falls_together`` says whether the end of one process takes down what all others have in hand.
+    """
 
     shard: int
     window: int
+    falls_together: bool
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged."""
 
     def renew(self) -> None:
         """Go on after a worker died."""
+
+    def refuse_absence(self) -> None:
+        """Raise `WorkerFailed` where nobody will answer any more."""
 
     def flush(self) -> None:
         """Learn that no more shards come."""
@@ -50,7 +57,7 @@ class Engine(Protocol):
 class OwnProcess:
     """Judges here, in a thread, so that a signal is noticed meanwhile."""
 
-    shard, window = SHARD, 2
+    shard, window, falls_together = SHARD, 2, True
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1)
@@ -61,6 +68,9 @@ class OwnProcess:
 
     def renew(self) -> None:
         """There is nothing to renew."""
+
+    def refuse_absence(self) -> None:
+        """A thread is always there."""
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -73,7 +83,7 @@ class OwnProcess:
 class Cores:
     """Judges in processes of this machine; one that dies takes only its own file with it."""
 
-    shard = SHARD
+    shard, falls_together = SHARD, True
 
     def __init__(self, jobs: int) -> None:
         self.window = 3 * jobs
@@ -93,6 +103,9 @@ class Cores:
         """Start new processes: the pool ends as a whole when one of them dies."""
         self.close(at_once=True)
         self._pool = _pool(self._jobs)
+
+    def refuse_absence(self) -> None:
+        """A pool says itself when one of its processes ends."""
 
     def flush(self) -> None:
         """Nothing is held back."""
