@@ -100,11 +100,6 @@ class Plan(NamedTuple):
         inner = zip(fold(source.inner), (f"{parent}." if parent else "" for parent in parents), strict=True)
         return (*front, *(f"{path}* -> {parent}*" for path, parent in inner))
 
-    @property
-    def pure(self) -> bool:
-        """Whether every target tensor has the very bytes of a source tensor, so that equality is exact."""
-        return all(isinstance(row, Rename | Drop) for row in self.operations)
-
     def count(self, kind: type) -> int:
         """Count the changes of one kind of operation.
 

@@ -7,7 +7,7 @@ layout, or of no known class, is kept as it is. Each sibling keeps its own prefi
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Iterable, Literal, Mapping
+from viscy_compat.annotations import Any, Iterable, Literal
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.diagnosis.several import is_copy
 from viscy_compat.diagnosis.weight_set import SetChoice, WeightSet
@@ -141,11 +141,3 @@ def left_sites(fates: Iterable[Fate], checkpoint: Checkpoint, site: str) -> tupl
     if "current_model_state" in sites_gone:
         sites_gone.update(_COUNTERS)
     return tuple(sorted(sites_gone))
-
-
-def addresses_by_fate(fates: Iterable[Fate]) -> Mapping[str, tuple[str, ...]]:
-    """Return the addresses of sets by what becomes of them."""
-    addresses: dict[str, tuple[str, ...]] = {}
-    for fate in fates:
-        addresses[fate.outcome] = (*addresses.get(fate.outcome, ()), fate.row.address)
-    return addresses
