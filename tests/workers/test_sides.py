@@ -95,6 +95,33 @@ def test_a_run_takes_the_pair_that_there_is_and_its_crew_can_end_it(stubs: list[
         assert all(one.is_over for one in stubs)
 
 
+@pytest.mark.parametrize("shared", [True, False])
+def test_an_interrupt_does_not_wait_for_a_worker_that_is_still_starting(shared: bool, stubs: list[Stub]) -> None:
+    with Pair(Setup(), Told()) as pair:
+        setup = Setup(pair=pair if shared else None)
+
+        class Interrupted(Candidate):
+            def prepare(self, worker: Worker) -> None:
+                # what waits here for the import of the stack is told that there will be no answer
+                setup.crew.end()
+                assert [one.is_over for one in stubs] == [True, True]
+                raise KeyboardInterrupt
+
+        if shared:
+            pair._package = Interrupted()
+        with pytest.raises(KeyboardInterrupt), sides(setup, Interrupted()):
+            pass
+
+
+def test_what_one_run_ended_is_started_anew_for_the_next(stubs: list[Stub]) -> None:
+    with Pair(Setup(), Told()) as pair:
+        for count in (2, 4):
+            setup = Setup(pair=pair)
+            with sides(setup, Told()):
+                setup.crew.end()
+            assert len(stubs) == count
+
+
 def test_a_run_without_a_pair_has_workers_of_its_own_and_ends_them_whatever_happens(stubs: list[Stub]) -> None:
     with suppress(KeyboardInterrupt), sides(Setup(), Told()):
         raise KeyboardInterrupt

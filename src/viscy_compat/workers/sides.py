@@ -135,7 +135,7 @@ class Pair:
     def __init__(
         self, setup: Setup, package: Candidate, candidate: Worker | None = None, old: Worker | None = None
     ) -> None:
-        self._setup, self._package = setup, package
+        self._setup, self._package, self._crew = setup, package, setup.crew
         given: dict[Side, Worker | None] = {"candidate": candidate, "old": old}
         self._workers = {side: worker for side, worker in given.items() if worker}
         self._prepared: Worker | None = None
@@ -174,6 +174,12 @@ class Pair:
             self._prepared = worker
         return worker
 
+    def join(self, crew: Crew) -> None:
+        """Let a crew end both workers from now on, those that are started later too."""
+        self._crew = crew
+        for worker in self._workers.values():
+            crew.add(worker)
+
     def sides(self) -> Sides:
         """Return both, for whoever compares them."""
         # both import the stack at the same time
@@ -187,6 +193,8 @@ class Pair:
             setup = self._setup
             fresh = Worker(side, python=python, cache=setup.cache, limits=setup.limits, device=setup.device)
             self._workers[side] = self._stack.enter_context(fresh)
+            # before anything is asked of it: the answer comes once the stack is imported, and an interrupt does not wait for that
+            self._crew.add(fresh)
         return self._workers[side]
 
 
@@ -195,8 +203,7 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Take the pair that there is, or start both workers, and end them whatever happens."""
     with ExitStack() as stack:
         pair = setup.pair or stack.enter_context(Pair(setup, package))
-        for worker in (pair.old, pair.candidate):
-            setup.crew.add(worker)
+        pair.join(setup.crew)
         yield pair.sides()
 
 
