@@ -9,15 +9,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viscy_compat.checkpoint import wrapper as module
-from viscy_compat.checkpoint.facts import Checkpoint, View, Wrapper
+from viscy_compat.checkpoint.facts import Checkpoint, FileFacts, Storage, StoredTensor, View, Wrapper
 from viscy_compat.checkpoint.wrapper import (
     common_prefixes,
     default_prefix,
     is_recognised,
+    layout_of,
     names_without_wrappers,
     view_below,
     views_of,
 )
+from viscy_compat.layout import TensorSpec
 
 # a view looks at names only
 HELD: Any = None
@@ -211,3 +213,21 @@ def test_a_witness_keeps_out_what_has_other_wrappers_in_front() -> None:
     assert list(view_below(names, "net.").keys) == ["w", "b", "c"]
     view = view_below(names, "net.", witness="net.w", raw=names.values())
     assert (view.prefix, list(view.keys), view.outside) == ("module.net.", ["w", "c"], ("net.b",))
+
+
+def test_each_checkpoint_has_its_own_layout_of_a_view() -> None:
+    facts = FileFacts("a.pt", size=8, device=0, inode=0, modified_ns=0)
+    specs = {"model.a": TensorSpec((2,)), "model.b": TensorSpec((3,), "int64")}
+    tensors = {
+        key: StoredTensor(key, spec, Storage(key, facts, start=0, size=8), stride=(1,)) for key, spec in specs.items()
+    }
+    whole = Checkpoint(path="a.pt", format="torch-zip", files=(facts,), tensors=tensors)
+    view, other = View("model.", {"a": "model.a", "b": "model.b"}), View("model.", {"a": "model.a"})
+    assert layout_of(whole, view) == {"a": specs["model.a"], "b": specs["model.b"]}
+    assert layout_of(whole, view) is layout_of(whole, view)
+    assert layout_of(whole, other) == {"a": specs["model.a"]}
+    # a copy that lacks a tensor, or has another one of that name
+    lean = whole.without(["model.b"])
+    lean.tensors = {"model.a": tensors["model.b"]}
+    assert layout_of(lean, other) == {"a": specs["model.b"]}
+    assert layout_of(whole, other) == {"a": specs["model.a"]}

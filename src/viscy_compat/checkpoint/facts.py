@@ -10,7 +10,7 @@ from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable, Lit
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.findings import Finding
-from viscy_compat.layout import TensorSpec, fold
+from viscy_compat.layout import Layout, TensorSpec, fold
 from viscy_compat.named import NamedTuple
 
 if TYPE_CHECKING:
@@ -370,6 +370,9 @@ class Checkpoint:
         VC4xx findings that did not stop the reading.
     views : tuple[View, ...] or None
         What `viscy_compat.checkpoint.wrapper.views_of` returned, once it was asked: names are many.
+    layouts : dict[int, tuple[View, Layout]]
+        What `viscy_compat.checkpoint.wrapper.layout_of` returned, by the ``id`` of the view, which is kept with it. Nobody
+        changes one.
     select : Callable[[str], Checkpoint] or None
         Returns the same file with another of its state dicts, without reading it again; None where it has only one.
     """
@@ -389,6 +392,7 @@ class Checkpoint:
         "format",
         "globals",
         "hyper_parameters",
+        "layouts",
         "metadata",
         "module_class",
         "path",
@@ -444,6 +448,7 @@ class Checkpoint:
         self.base: str | None = None
         self.beside = tensors
         self.views: tuple[View, ...] | None = None
+        self.layouts: dict[int, tuple[View, Layout]] = {}
         self.wrapper, self.site, self.sites, self.select = wrapper, site, sites, select
         self.stated, self.decided = stated, decided
         self.entries, self.hyper_parameters, self.metadata = entries, hyper_parameters, metadata
@@ -480,7 +485,7 @@ class Checkpoint:
         copy = Checkpoint.__new__(Checkpoint)
         for name in self.__slots__:
             setattr(copy, name, getattr(self, name))
-        copy.base, copy.views = base, None
+        copy.base, copy.views, copy.layouts = base, None, {}
         under = base or ""
         copy.tensors = {key: tensor for key, tensor in self.beside.items() if key.startswith(under)}
         copy.unreadable = tuple(tensor for tensor in self.unreadable if tensor.key.startswith(under))

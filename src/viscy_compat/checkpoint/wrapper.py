@@ -44,9 +44,13 @@ def views_of(checkpoint: Checkpoint) -> tuple[View, ...]:
 
 
 def layout_of(checkpoint: Checkpoint, view: View) -> Layout:
-    """Return the ordered layout of one view."""
-    tensors = checkpoint.tensors
-    return {name: tensors[key].spec for name, key in view.keys.items()}
+    """Return the ordered layout of one view, which is computed once: it is asked for at every step of a judgement."""
+    known = checkpoint.layouts.get(id(view))
+    if known is None:
+        tensors = checkpoint.tensors
+        known = view, {name: tensors[key].spec for name, key in view.keys.items()}
+        checkpoint.layouts[id(view)] = known
+    return known[1]
 
 
 def names_without_wrappers(keys: Iterable[str]) -> dict[str, str]:
