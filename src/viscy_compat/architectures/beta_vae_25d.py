@@ -143,7 +143,7 @@ def _decoder_stage(name: str, outputs: int, inputs: int, footprint: VaeFootprint
 def _ends(fives: list[Shape]) -> Iterator[tuple[Shape, Shape]]:
     """Yield the stem's weight and that of the head's last convolution, which share the input channels."""
     for stem, head in product(fives, fives):
-        if head[0] == 4 * stem[1] and head[2:] == (1, 1, 1) and not head[1] % head[0]:
+        if head[0] == 4 * stem[1] > 0 == head[1] % head[0] and head[2:] == (1, 1, 1):
             yield stem, head
 
 

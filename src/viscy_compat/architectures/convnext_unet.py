@@ -136,9 +136,20 @@ def slab_counts(channels: int, width: int) -> list[int]:
     --------
     >>> slab_counts(32, 96), slab_counts(8, 96), slab_counts(97, 96)
     ([3], [12, 11], [])
+    >>> slab_counts(1, 10**18)[:2]
+    [1000000000000000000, 500000000000000001]
     """
-    counts = [slabs for slabs in range(1, width + 1) if width // slabs == channels]
-    return sorted(counts, key=lambda slabs: (slabs * channels != width, slabs))
+    if not channels:
+        return []
+    # the sizes of a damaged file may be anything: what shares them out is computed, and never listed by the million
+    fewest, most = width // (channels + 1) + 1, width // channels
+    rounded = range(fewest, min(most + 1, fewest + _MOST_SLABS))
+    exact = [most] if most and most * channels == width else []
+    return [*exact, *(slabs for slabs in rounded if slabs not in exact)]
+
+
+_MOST_SLABS = 4096
+"""Slabs that a stack may be read as: more than any stem of known width, 1,536 at the most, can share out."""
 
 
 def patches(config: Config, shape: tuple[int, ...]) -> tuple[int, int]:

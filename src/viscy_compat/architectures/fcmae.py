@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 
 from viscy_compat.annotations import Any, Iterable, Iterator, Mapping, Sequence, cached_property
 from viscy_compat.architectures.anchors import anchor, count, first_size, parts
@@ -147,9 +147,15 @@ def _arguments_without_head(stem: tuple[int, ...], last: int, width: int) -> dic
 def _depths_for(channels: int, kernel: int, width: int) -> list[int]:
     """Return the depths whose slabs give the stem these channels; those without a remainder come first."""
     slabs = sorted(slab_counts(channels, width))
-    depths = [count_of_slabs * max(1, kernel) + rest for count_of_slabs in slabs for rest in range(max(1, kernel))]
+    listed = (count_of_slabs * max(1, kernel) + rest for count_of_slabs in slabs for rest in range(max(1, kernel)))
+    # a kernel of a damaged file may be as deep as it likes
+    depths = list(islice(listed, _MOST_DEPTHS))
     # a depth that the stem reads whole is likelier than one whose last slices it never reads
     return sorted(depths, key=lambda depth: (depth % max(1, kernel) > 0, depth))
+
+
+_MOST_DEPTHS = 10_000
+"""Depths that are tried: a stem of width 768 with a kernel of 15 slices, far beyond what was published, has fewer."""
 
 
 def _joint_depths(config: Config, stated: Config) -> Iterator[Config]:
@@ -414,8 +420,9 @@ class FullyConvolutionalMAE(ConvnextUnet):
         blocks, dims = tuple(config["encoder_blocks"]), tuple(config["dims"])
         kernel = tuple(config["stem_kernel_size"])
         _check_stages(blocks, dims)
-        # slices behind the last whole kernel are never read, so that any depth builds that has one slab
-        slabs = config["in_stack_depth"] // kernel[0]
+        # slices behind the last whole kernel are never read, so that any depth builds that has one slab; a damaged file
+        # may show a stem without depth
+        slabs = config["in_stack_depth"] // kernel[0] if kernel[0] else 0
         if not slabs:
             raise Unbuildable(
                 f"in_stack_depth={config['in_stack_depth']} is less than the depth {kernel[0]} of the stem"

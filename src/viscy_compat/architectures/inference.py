@@ -491,28 +491,30 @@ def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
 def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
     """Yield the layouts of what the tensors show, then of what they show without one that may be the odd one."""
     reading = _NotingLayout(layout)
-    for attempt in _attempts_of(architecture, generation, layout, reading):
-        yield attempt
-        if attempt.apart < 2:
-            return
-    for dropped in reading.touched[:_MOST_DROPPED]:
-        read = {name: spec for name, spec in layout.items() if name != dropped}
-        for attempt in _attempts_of(architecture, generation, layout, read):
-            yield attempt
-            if attempt.apart < 2:
-                return
-
-
-def _attempts_of(
-    architecture: Architecture, generation: Generation, layout: Layout, read: Layout
-) -> Iterator[_Attempt]:
-    for candidate in architecture.candidates(read):
-        config = complete(architecture, candidate)
+    # most tensors show nothing that another one does not: without one of them the same comes out again
+    tried: set[str] = set()
+    for config in _configurations(architecture, reading, layout):
+        question = repr(config)
+        if question in tried:
+            continue
+        tried.add(question)
         try:
             expected = generation.layout(config)
         except Unbuildable:
             continue
-        yield _Attempt(config, expected, _apart(layout, expected))
+        attempt = _Attempt(config, expected, _apart(layout, expected))
+        yield attempt
+        if attempt.apart < 2:
+            return
+
+
+def _configurations(architecture: Architecture, reading: _NotingLayout, layout: Layout) -> Iterator[dict[str, Any]]:
+    for candidate in architecture.candidates(reading):
+        yield complete(architecture, candidate)
+    for dropped in reading.touched[:_MOST_DROPPED]:
+        read = {name: spec for name, spec in layout.items() if name != dropped}
+        for candidate in architecture.candidates(read):
+            yield complete(architecture, candidate)
 
 
 class _NotingLayout(dict[str, TensorSpec]):

@@ -89,9 +89,9 @@ def _blocks(config: Config) -> int:
 
 def _stem_channels(config: Config, width: int) -> int:
     depth, kernel = config["in_stack_depth"], config["stem_kernel_size"][0]
-    # the stem strides by its own depth in z: each slab gives a part of the encoder's channels
-    slabs = depth // kernel
-    if depth % kernel or not slabs:
+    # the stem strides by its own depth in z: each slab gives a part of the encoder's channels; a damaged file may show none
+    slabs = depth // kernel if kernel else 0
+    if not slabs or depth % kernel:
         raise Unbuildable(f"in_stack_depth={depth} is no multiple of the stem kernel's depth {kernel}")
     # rounded down: what several depths give alike (`_depths`)
     channels = width // slabs

@@ -225,11 +225,12 @@ class VitUnet(Architecture):
             }
         dims = _dims(layout)
         hidden, size = _patch(layout, dims[-1])
-        tokens = (anchor(layout, "bottleneck.img_pos_embed", 3) or (1, 1, hidden))[1]
+        # a damaged file may show no token, and no width of a head
+        tokens = max(1, (anchor(layout, "bottleneck.img_pos_embed", 3) or (1, 1, hidden))[1])
         inner = first_size(
             layout, "bottleneck.blocks.0.attn.to_q.weight", "bottleneck.blocks.0.attn.to_k.weight", default=512
         )
-        heads, dim_head = _heads(inner)[0]
+        heads, dim_head = _heads(max(1, inner))[0]
         levels = len(dims) - 1
         known = {
             "in_channels": (anchor(layout, "inconv.weight", 5) or (dims[0], 1))[1],
