@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import builtins
+import collections.abc
 import doctest
 import importlib
 import os
 import pkgutil
+import re
 import subprocess
 import sys
 import tempfile
@@ -66,6 +70,44 @@ def test_no_two_modules_import_each_other_not_even_late_or_for_type_checkers_alo
 def test_doctests_pass(name: str) -> None:
     failed, _ = doctest.testmod(importlib.import_module(name))
     assert failed == 0
+
+
+def strange_types(path: Path) -> list[str]:
+    """Rows of docstrings (``name : Type``) that name a type which the module does not know."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    known = {*dir(collections.abc), *dir(builtins)}
+    texts = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            known.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Name):
+            known.add(node.id)
+        elif isinstance(node, (ast.ClassDef, ast.FunctionDef)):
+            known.add(node.name)
+            texts.append(ast.get_docstring(node) or "")
+    rows = [row for text in texts for row in re.findall(r"^\w[\w, ]* : .*$", text, re.MULTILINE)]
+    # what is dotted says itself where it is from
+    return [row for row in rows if not known.issuperset(re.findall(r"(?<![.\w])[A-Z]\w+", row.partition(" : ")[2]))]
+
+
+def test_docstrings_name_types_that_there_are() -> None:
+    strange = {path.name: rows for path in (ROOT / "src").rglob("*.py") if (rows := strange_types(path))}
+    assert strange == {}
+
+
+def test_a_type_that_a_module_does_not_know_is_found(tmp_path: Path) -> None:
+    code = '''def f(a: Any, b: Any) -> None:
+    """Do.
+
+    Parameters
+    ----------
+    a : Mapping[str, Any]
+    b, c : tuple[Gone, ...]
+    d : far.Away
+    """
+'''
+    (tmp_path / "a.py").write_text(code)
+    assert strange_types(tmp_path / "a.py") == ["b, c : tuple[Gone, ...]"]
 
 
 def tracked() -> list[Path]:

@@ -113,7 +113,7 @@ class Interrupted(KeyboardInterrupt):
 
     Parameters
     ----------
-    report : Report
+    report : viscy_compat.findings.Report
         What was known by then (a `viscy_compat.findings.Report`); its ``interrupted`` is true.
     """
 

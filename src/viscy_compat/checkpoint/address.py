@@ -64,7 +64,7 @@ def resolve_address(text: str, paths: list[str], names_of: NamesAt, where: str) 
         As the user has it: an address, or short for one (`ema`, `state_dict.ema`), where only one set can be meant.
     paths : list[str]
         Paths of the state dicts in the file.
-    names_of : Names
+    names_of : NamesAt
         The names in each.
     where : str
         The file, for error messages.

@@ -19,7 +19,7 @@ def compare(
 
     Parameters
     ----------
-    old, new : Answer
+    old, new : WorkerAnswer
         With layout, initial weights and passes, where the model was built.
     case : Case
         The case; failures name it.

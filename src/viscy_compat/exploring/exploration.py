@@ -84,13 +84,13 @@ class Exploration:
         Cases by law.
     outcomes : Mapping[str, int]
         Distinct cases by outcome: does not build, does not run, exact, rounded, lossy.
-    broken : tuple[Broken, ...]
+    broken : tuple[BrokenLaw, ...]
         Laws that do not hold.
     used : tuple[str, ...]
         Accepted differences and defects that were met.
     seconds : float
         Wall clock.
-    waived : tuple[tuple[Waiver, Broken], ...]
+    waived : tuple[tuple[Waiver, BrokenLaw], ...]
         Laws that do not hold, and the rows that accept it.
     """
 

@@ -146,7 +146,7 @@ class StageResult:
         What was found; errors block.
     undecided : bool
         Whether the stage could not run to its end.
-    waived : tuple[Waived, ...]
+    waived : tuple[WaivedFinding, ...]
         Findings that are accepted.
     details : Mapping[str, Any]
         What was looked at, as JSON.

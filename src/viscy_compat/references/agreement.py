@@ -67,7 +67,7 @@ def compare_recorded(
     ----------
     record : RecordedCase
         What is recorded of the old class.
-    new : Answer
+    new : WorkerAnswer
         With layout, initial weights and passes, with samples.
     case : Case
         The case; failures name it.

@@ -97,13 +97,13 @@ class RecordedCase:
         Arguments of the migrated class, and of the old one.
     input : tuple[int, ...]
         The shape that was fed.
-    refusal : Refusal or None
+    refusal : RecordedRefusal or None
         What the constructor raised; then there is nothing else.
-    weights : tuple[Row, ...]
+    weights : tuple[TensorRecord, ...]
         The seeded initial weights, in the order of the state dict.
     generator : str
         Short digest of the generator after construction.
-    passes : Mapping[str, RecordedPass or Refusal]
+    passes : Mapping[str, RecordedPass or RecordedRefusal]
         By mode (eval, train).
     modules : tuple[ModuleNumbers, ...]
         Numbers of every call of a submodule in eval mode; of classes alone whose old code is not run.

@@ -86,7 +86,7 @@ def edited_contents(
     ----------
     checkpoint : Checkpoint
         A torch zip file.
-    states : Sequence[State]
+    states : Sequence[OutputStateDict]
         The state dicts that change, the chosen one first.
     without : Iterable[str], optional
         Paths of entries that the output does not have.

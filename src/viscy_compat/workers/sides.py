@@ -25,7 +25,7 @@ class Setup:
     ----------
     legacy_python, candidate_python : str, optional
         Interpreters; the running one by default.
-    limits : Limits
+    limits : WorkerLimits
         Time and memory of each worker.
     jobs : int
         How many workers compute at once; with one, the candidate follows the old side.

@@ -114,7 +114,7 @@ class Worker:
         The interpreter; the running one by default.
     cache : int, optional
         How many built models it keeps for further requests.
-    limits : Limits, optional
+    limits : WorkerLimits, optional
         Time and memory.
     namespace : bool, optional
         Whether it asks the kernel for namespaces of its own for network and mounts.

@@ -78,7 +78,7 @@ class DeferredModule(types.ModuleType):
 
     Parameters
     ----------
-    spec : ModuleSpec
+    spec : importlib.machinery.ModuleSpec
         The module that it stands for.
     load : Callable[[], None]
         Takes the stand-ins away.
