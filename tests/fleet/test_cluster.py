@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from socket import socket
 
 import pytest
 
@@ -157,3 +158,21 @@ def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("viscy_compat.fleet.cluster._PATIENCE", 1)
     with deaf_port() as port, pytest.raises(UsageError, match="there is no Dask scheduler"):
         cluster(f"dask://127.0.0.1:{port}")
+    # somebody else, who takes a connection and waits for what is said to him
+    with socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(UsageError, match="there is no Dask scheduler"):
+            cluster(f"dask://127.0.0.1:{mute.getsockname()[1]}")
+
+
+def test_a_scheduler_of_another_version_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    distributed = pytest.importorskip("distributed")
+
+    def of_another_version(*_: object, **__: object) -> None:
+        raise TypeError("Scheduler.identity() got an unexpected keyword argument 'n_workers'")
+
+    monkeypatch.setattr(distributed, "Client", of_another_version)
+    monkeypatch.setattr(distributed.core, "rpc", of_another_version)
+    with pytest.raises(UsageError, match="the scheduler does not understand this Dask"):
+        cluster("dask://127.0.0.1:1")

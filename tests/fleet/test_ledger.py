@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import os
+from array import array
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import OutputRefused, UsageError
 from viscy_compat.fleet.ledger import Ledger, latest_rows
 from viscy_compat.fleet.row import AuditRow, line_of
 
@@ -50,3 +54,71 @@ def test_a_row_that_was_cut_at_any_byte_is_taken_off_and_what_is_none_stays(tmp_
         with pytest.raises(UsageError, match=f"line {rows + 1} is no row"):
             Ledger(str(path))
         assert path.read_bytes() == whole + other
+
+
+ROWS = [AuditRow(f"{name}.ckpt", "remappable", size=3) for name in "abc"]
+
+
+def places_of(ledger: Ledger, rows: list[AuditRow]) -> array[int]:
+    """Where rows stand, one after the other, in the order in which they were written."""
+    return array("q", [ledger.append(line_of(row), row) for row in rows])
+
+
+def test_a_row_for_which_there_is_no_room_is_taken_off_and_the_rows_before_stay(tmp_path: Path) -> None:
+    class Full(io.FileIO):
+        def write(self, data: Any) -> int:
+            if not super().write(data[:5]) or len(data) < 40:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return 5
+
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places_of(ledger, ROWS[:1])
+        ledger._out = Full(path, "ab")
+        with pytest.raises(OutputRefused, match="No space left on device"):
+            places_of(ledger, ROWS[1:])
+    assert path.read_bytes() == line_of(ROWS[0])
+
+
+def test_a_ledger_that_cannot_be_put_in_order_stays_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places = places_of(ledger, ROWS)[::-1]
+        assert ledger.sort(places) == "Permission denied"
+        assert [ledger.row(place) for place in places] == ROWS[::-1]
+    assert path.read_bytes() == b"".join(map(line_of, ROWS))
+    assert os.listdir(tmp_path) == ["ledger"]
+
+
+def test_a_ledger_behind_a_link_stays_there_and_keeps_who_may_read_it(tmp_path: Path) -> None:
+    (tmp_path / "far").touch(mode=0o640)
+    (tmp_path / "near").symlink_to("far")
+    with Ledger(str(tmp_path / "near")) as ledger:
+        places = places_of(ledger, ROWS)[::-1]
+        assert ledger.sort(places) == ""
+        assert [ledger.row(place) for place in places] == ROWS[::-1]
+    assert (tmp_path / "near").is_symlink()
+    assert (tmp_path / "far").read_bytes() == b"".join(map(line_of, ROWS[::-1]))
+    assert (tmp_path / "far").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_ledger_that_another_run_put_in_order_meanwhile_is_opened_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, lock = tmp_path / "ledger", Ledger._lock
+    path.write_bytes(ROW)
+
+    def replacing(ledger: Ledger) -> None:
+        if path.read_bytes() == ROW:
+            (tmp_path / "new").write_bytes(ROW + line_of(ROWS[1]))
+            (tmp_path / "new").rename(path)
+        lock(ledger)
+
+    monkeypatch.setattr(Ledger, "_lock", replacing)
+    with Ledger(str(path)) as ledger:
+        places_of(ledger, ROWS[2:])
+    assert [row.file for row in latest_rows(str(path))] == ["a.ckpt", "b.ckpt", "c.ckpt"]

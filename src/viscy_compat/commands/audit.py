@@ -117,12 +117,12 @@ def _read_rows(
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2
     outcome = AuditOutcome(audit.read, tally, policy=policy, exit_code=code, aside=aside, interrupted=stop is not None)
-    if stop is None:
-        ledger.sort(audit.places)
+    unsorted = ledger.sort(audit.places) if stop is None else ""
     _report(outcome, arguments)
     if not arguments.quiet:
         known = f"{audit.known:,} known from an earlier run; " if audit.known else ""
-        say(f"{known}ledger: {ledger.path}", to="stderr")
+        order = f", in the order in which files were judged ({unsorted})" if unsorted else ""
+        say(f"{known}ledger: {ledger.path}{order}", to="stderr")
         if tally.count("verdict", "remappable"):
             say(f"next: viscy-compat remap --from-ledger {quote_path(ledger.path)} -o FOLDER/", to="stderr")
     if stop is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
@@ -35,14 +36,21 @@ class Dask:
         except ImportError as error:
             raise lacking(f"--on dask://{address}", "distributed", "dask") from error
         connect: Any = Client
+        _silence("distributed", "tornado", "asyncio")
         try:
+            asyncio.run(asyncio.wait_for(_greet(f"tcp://{address}"), _PATIENCE))
             self._client: Any = connect(f"tcp://{address}", timeout=_PATIENCE, set_as_default=False)
         except (OSError, ValueError) as error:
             fix = "start one: dask scheduler, and dask worker tcp://HOST:8786 on each machine"
             raise UsageError("there is no Dask scheduler", where=f"dask://{address}", fix=fix) from error
+        # what a scheduler of another version does not know is an error of any kind, and comes back as it is
+        except (TypeError, AttributeError, LookupError, ImportError, RuntimeError) as error:
+            fix = "install the same version of distributed here and there"
+            raise UsageError(
+                f"the scheduler does not understand this Dask ({error})", where=f"dask://{address}", fix=fix
+            ) from error
         self._pool = self._client.get_executor(pure=False)
         self._where = f"dask://{address}"
-        _silence("distributed", "tornado", "asyncio")
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged."""
@@ -76,6 +84,15 @@ class Dask:
             if self._client.status == "running":
                 self._pool.shutdown(wait=not at_once)
             self._client.close(timeout=1 if at_once else 10)
+
+
+async def _greet(address: str) -> None:
+    """Ask who is there: a client waits without end for somebody who takes a connection and says nothing."""
+    from distributed.core import rpc
+
+    ask: Any = rpc
+    async with ask(address, timeout=_PATIENCE) as scheduler:
+        await scheduler.identity()
 
 
 class Slurm:
@@ -156,7 +173,10 @@ class Slurm:
 def _silence(*packages: str) -> None:
     """Have packages log nothing: what goes wrong is said here, in one line, and a traceback of theirs tells users nothing."""
     import logging
+    import warnings
 
+    # a client that found nobody to talk to says so once more when it is thrown away
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
     for name in logging.root.manager.loggerDict:
         if name.partition(".")[0] in packages:
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)

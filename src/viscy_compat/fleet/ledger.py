@@ -46,18 +46,33 @@ class Ledger:
         self._fresh: dict[int, int] = {}
         self._replaced = False
         self._places: set[int] = set()
-        try:
-            self._file = open_to_append(path)
-        except OSError as error:
-            raise _refuse_place(path, error) from error
-        except NotOpened as problem:
-            raise UsageError(problem.reason, where=path, fix="give --ledger the name of a file") from problem
+        # a link to a ledger goes on leading there
+        self._place = os.path.realpath(path)
+        self._open()
         try:
             self._lock()
+            # one that another run has put in order meanwhile has no name any more
+            while not os.path.samestat(os.stat(self._place), os.fstat(self._file.fileno())):
+                self.close()
+                self._open()
+                self._lock()
             self._end = self._read()
+        except OSError as error:
+            self.close()
+            raise _refuse_place(path, error) from error
         except BaseException:
-            self._file.close()
+            self.close()
             raise
+
+    def _open(self) -> None:
+        try:
+            self._file = open_to_append(self._place)
+            # what is written is there at once or not at all: nothing is left to write for who closes it on a full disc
+            self._out = open(self._place, "ab", buffering=0)  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise _refuse_place(self.path, error) from error
+        except NotOpened as problem:
+            raise UsageError(problem.reason, where=self.path, fix="give --ledger the name of a file") from problem
 
     def __enter__(self) -> Ledger:
         return self
@@ -68,6 +83,7 @@ class Ledger:
     def close(self) -> None:
         """Close the file; twice is once."""
         self._file.close()
+        self._out.close()
 
     def find(self, target: Target, tool: str, options: str) -> int | None:
         """Return where the row of a file stands, if it was judged by this version, with these options, as it is now.
@@ -82,18 +98,23 @@ class Ledger:
 
     def append(self, line: bytes, row: AuditRow) -> int:
         """Write a row, and return where it stands."""
-        place = self._end
+        place, rest = self._end, line
         try:
-            self._file.write(line)
-            self._file.flush()
+            while rest:
+                rest = rest[self._out.write(rest) :]
         except OSError as error:
+            # half a row is none
+            with suppress(OSError):
+                self._out.truncate(place)
             raise _refuse_place(self.path, error) from error
         self._end += len(line)
         self._note(row, place)
         return place
 
-    def sort(self, places: array[int]) -> None:
+    def sort(self, places: array[int]) -> str:
         """Write the ledger anew in an order, where rows stand in another one or were replaced; other rows come after.
+
+        Where there is no room for it, or none may be made beside the ledger, it stays as it is, and the reason is returned.
 
         Parameters
         ----------
@@ -104,25 +125,28 @@ class Ledger:
             try:
                 self._rewrite(places)
             except OSError as error:
-                raise _refuse_place(self.path, error) from error
+                return error.strerror or str(error)
+        return ""
 
     def _rewrite(self, places: array[int]) -> None:
-        place, files = self.path + _TEMPORARY, set()
+        place, files, moved = self._place + _TEMPORARY, set(), array("q")
         try:
             with open(place, "wb") as out:
-                for index, start in enumerate(places):
+                for start in places:
                     files.add(_number(self.row(start).file))
-                    places[index] = out.tell()
+                    moved.append(out.tell())
                     out.write(self._line_at(start))
                 out.writelines(map(self._line_at, self._others(files)))
                 out.flush()
+                os.fchmod(out.fileno(), os.fstat(self._file.fileno()).st_mode & 0o777)
                 os.fsync(out.fileno())
-            os.replace(place, self.path)
+            os.replace(place, self._place)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(place)
-        self._file.close()
-        self._file = open_to_append(self.path)
+        places[:] = moved
+        self.close()
+        self._open()
 
     def _others(self, files: set[int]) -> list[int]:
         """Return where the last rows of other files stand."""
