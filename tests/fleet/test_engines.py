@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from viscy_compat.fleet.engines import Cores, held_interrupts
+from viscy_compat.fleet.engines import Cores, OwnProcess, held_interrupts
 from viscy_compat.fleet.judging import AuditQuestion
 from viscy_compat.interrupts import ENDING, Interrupts
 
@@ -49,3 +51,40 @@ def test_no_signal_turns_the_parent_away_from_a_process_that_it_is_starting(name
         start()
     assert steps == ["handed over"]
     assert interrupts.number == getattr(signal, name)
+
+
+HANGING = """
+import threading
+from viscy_compat.fleet import engines
+
+begun = threading.Event()
+
+def hang(*_):
+    begun.set()
+    threading.Event().wait()
+
+engines.judge_shard = hang
+engine = engines.OwnProcess()
+engine.submit(None, ())
+begun.wait()
+engine.close(at_once=True)
+print("closed")
+"""
+
+
+def test_a_file_whose_server_does_not_answer_holds_up_nobody_who_gives_up() -> None:
+    done = subprocess.run([sys.executable, "-c", HANGING], capture_output=True, text=True, timeout=600)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "closed\n", "")
+
+
+def test_what_is_raised_in_its_own_thread_reaches_whoever_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    engine = OwnProcess()
+    monkeypatch.setattr("viscy_compat.fleet.engines.judge_shard", fail)
+    with pytest.raises(ZeroDivisionError):
+        engine.submit(QUESTION, ()).result(600)
+    monkeypatch.undo()
+    assert engine.submit(QUESTION, ()).result(600) == []
+    engine.close(at_once=False)

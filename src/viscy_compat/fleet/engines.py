@@ -9,9 +9,10 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from queue import SimpleQueue
 from typing import Any, Final, Protocol
 
 from viscy_compat.errors import UsageError
@@ -54,17 +55,43 @@ class Engine(Protocol):
         """End; at once where nobody waits for answers any more."""
 
 
+class _Answering:
+    """Hands what is raised while it is entered to whoever waits for the answer."""
+
+    def __init__(self, future: Future[list[bytes]]) -> None:
+        self._future = future
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> bool:
+        if error is not None:
+            self._future.set_exception(error)
+        return True
+
+
 class OwnProcess:
     """Judges here, in a thread, so that a signal is noticed meanwhile."""
 
     shard, window, falls_together = SHARD, 2, True
 
     def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(1)
+        self._tasks: SimpleQueue[tuple[Future[list[bytes]], AuditQuestion, Sequence[Target]] | None] = SimpleQueue()
+        self._is_given_up = False
+        # Python waits at its end for the threads of an executor, and one may wait for a server
+        threading.Thread(target=self._work, daemon=True).start()
 
     def submit(self, question: AuditQuestion, targets: Sequence[Target]) -> Future[list[bytes]]:
         """Have a shard judged."""
-        return self._pool.submit(judge_shard, question, targets)
+        future: Future[list[bytes]] = Future()
+        self._tasks.put((future, question, targets))
+        return future
+
+    def _work(self) -> None:
+        while (task := self._tasks.get()) and not self._is_given_up:
+            future, question, targets = task
+            with _Answering(future):
+                future.set_result(judge_shard(question, targets))
 
     def renew(self) -> None:
         """There is nothing to renew."""
@@ -76,8 +103,9 @@ class OwnProcess:
         """Nothing is held back."""
 
     def close(self, *, at_once: bool) -> None:
-        """Wait for the shard in hand, which is some files."""
-        self._pool.shutdown(wait=not at_once, cancel_futures=True)
+        """End once nothing is in hand; nobody waits for that."""
+        self._is_given_up = at_once
+        self._tasks.put(None)
 
 
 class Cores:
