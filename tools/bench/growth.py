@@ -6,6 +6,9 @@ number of files in a folder (`check`, and with ``--audit`` also `audit`), in pro
 format. Each size is run three times and the smallest processor time counts, less that of the smallest input, which is
 start-up; memory is that above start-up, too. The exponent is the slope between neighbouring sizes on logarithmic scales: 1
 is linear, 2 is quadratic.
+
+Objects that no longer fit into the caches of a processor take longer to reach, whatever is done with them. How much that is
+on a machine is printed first: a loop that makes a few objects for each of so many names, and looks at each once more.
 """
 
 from __future__ import annotations
@@ -40,6 +43,16 @@ DTYPES = {"float32": "F32", "int64": "I64"}
 PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
 VISCY = [sys.executable, "-c", f"import sys; from viscy_compat.cli import main; main(); {PEAK}"]
 """The command, which says at its end how much memory it took: what the system says of a child counts its parent, too."""
+
+OBJECTS = """
+import gc, sys
+gc.disable()
+names = [f"stages.{i // 10}.{i % 10}.attn.qkv.weight" for i in range(int(sys.argv[1]))]
+first = {name: [name, (i, i + 1), [i]] for i, name in enumerate(names)}
+second = {name: (name, {name: row}) for name, row in first.items()}
+third = [second[name][1][name] for name in names]
+"""
+"""Makes as many objects for each name as the reader of a safetensors file makes for a tensor."""
 
 Tensors = Iterator[tuple[str, tuple[int, ...], str]]
 
@@ -110,6 +123,11 @@ def check_file(folder: Path, ending: str, count: int) -> Run:
     return least([*VISCY, "check", str(old.with_suffix(ending))])
 
 
+def make_objects(count: int) -> Run:
+    """Run the loop that is linear, whatever its exponent turns out to be."""
+    return least([sys.executable, "-c", OBJECTS + PEAK, str(count)])
+
+
 def of_folder(folder: Path, words: list[str], count: int) -> Run:
     """Run a command on a folder of so many links to one file."""
     place = folder / str(count)
@@ -149,6 +167,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if sizes:
+            show("a linear loop", "names", sizes, len(LEAVES), make_objects)
             for ending in (".safetensors", ".ckpt"):
                 show(f"check FILE{ending}", "tensors", sizes, len(LEAVES), partial(check_file, folder, ending))
             show("remap --against", "tensors", sizes, len(LEAVES), partial(remap_against, folder))

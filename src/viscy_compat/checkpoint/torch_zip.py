@@ -225,21 +225,17 @@ def _storage_of(
 class _ViewsOnDemand(Mapping[int, StorageView | NotExact]):
     """What `storages_of` returns, where every id is known to be right; each is made when it is asked for."""
 
-    __slots__ = ("_dtypes", "_folder", "_made", "_nodes", "_records")
+    __slots__ = ("_dtypes", "_folder", "_nodes", "_records")
 
     def __init__(
         self, pickle: DecodedPickle, records: Mapping[str, Storage], folder: str, dtypes: Mapping[Node, str]
     ) -> None:
         self._nodes = dict(zip(map(id, pickle.persistents), pickle.persistents, strict=True))
         self._records, self._folder, self._dtypes = records, folder, dtypes
-        self._made: dict[str, StorageView] = {}
 
     def __getitem__(self, node_id: int) -> StorageView:
         _, kind, key, _, _ = self._nodes[node_id].id
-        view = self._made.get(key)
-        if view is None:
-            view = self._made[key] = StorageView(self._records[self._folder + key], self._dtypes[kind])
-        return view
+        return StorageView(self._records[self._folder + key], self._dtypes[kind])
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._nodes)
