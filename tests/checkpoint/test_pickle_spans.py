@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, children, entries_of, mapping_of
-from viscy_compat.checkpoint.pickle_spans import RecentSpans
+from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span
 from viscy_compat.errors import UnreadableCheckpoint
 
 
@@ -188,40 +188,145 @@ def test_a_text_that_a_span_reads_from_the_memo_decides() -> None:
     assert_alike(result, decode(other, DEFAULT_LIMITS, spans=None))
 
 
-# after the pickle of a checkpoint: the memo entry of a tensor is got, and something is stored into it
-def stored_into(data: bytes, index: int, opcodes: bytes) -> bytes:
-    return data[:-1] + b"j" + index.to_bytes(4, "little") + opcodes + b"\x86."
+def stored_into(data: bytes, kind: type, opcodes: bytes) -> bytes:
+    """A checkpoint, and something that is stored into the first node of a kind within its optimizer state."""
+    for index in range(300, 400):
+        got = data[:-1] + b"j" + index.to_bytes(4, "little")
+        node = decode(got + b"\x86.", DEFAULT_LIMITS, spans=None).root[1]
+        if type(node) is kind:
+            return got + opcodes + b"\x86."
+    raise AssertionError
 
 
+@pytest.mark.parametrize("kind", [Call, Dict])
 @pytest.mark.parametrize("opcodes", [b"}b", b"(Va\nNu", b"Va\nNs", b"Na", b"(NNe", b"(N\x90"])
-def test_what_is_stored_into_a_node_is_stored_into_no_other_pickle(opcodes: bytes) -> None:
+def test_what_is_stored_into_a_node_is_stored_into_no_other_pickle(kind: type, opcodes: bytes) -> None:
     honest = checkpoint(1)
     spans = taught(honest, honest)
     before = decode(honest, DEFAULT_LIMITS, spans=spans)
-    tensor = next(index for index in range(40, 400) if "R" in _memo_kind(honest, index))
-    hostile = stored_into(honest, tensor, opcodes)
-    result = answer(hostile, spans)
-    alone = answer(hostile, None)
-    assert isinstance(result, DecodedPickle)
-    assert isinstance(alone, DecodedPickle)
-    assert_alike(result, alone)
+    hostile = stored_into(honest, kind, opcodes)
+    result, alone = answer(hostile, spans), answer(hostile, None)
+    if isinstance(result, str) or isinstance(alone, str):
+        # nothing is appended to a dictionary, nor set
+        assert kind is Dict
+        assert result == alone
+    else:
+        assert_alike(result, alone)
     assert_alike(before, decode(honest, DEFAULT_LIMITS, spans=None))
-    assert_alike(decode(honest, DEFAULT_LIMITS, spans=spans), decode(honest, DEFAULT_LIMITS, spans=None))
-
-
-def _memo_kind(data: bytes, index: int) -> str:
-    """``R`` where a memo entry is the result of a call."""
-    probe = data[:-1] + b"j" + index.to_bytes(4, "little") + b"\x86."
-    pair = decode(probe, DEFAULT_LIMITS, spans=None).root
-    return "R" if type(pair[1]) is Call else ""
+    assert_alike(decode(honest, DEFAULT_LIMITS, spans=spans), before)
 
 
 def test_the_pickle_that_a_span_came_from_may_not_change_it_either() -> None:
     honest = checkpoint(1)
     spans = taught(honest)
-    tensor = next(index for index in range(40, 400) if "R" in _memo_kind(honest, index))
-    decode(stored_into(honest, tensor, b"}b"), DEFAULT_LIMITS, spans=spans)
+    hostile = stored_into(honest, Call, b"}b")
+    assert_alike(decode(hostile, DEFAULT_LIMITS, spans=spans), decode(hostile, DEFAULT_LIMITS, spans=None))
     assert_alike(decode(honest, DEFAULT_LIMITS, spans=spans), decode(honest, DEFAULT_LIMITS, spans=None))
+
+
+def entry(place: int, value: bytes) -> bytes:
+    return b"X\x04\0\0\0k%03d" % place + value
+
+
+def test_a_name_that_is_only_mentioned_is_imported_by_each_pickle() -> None:
+    entries = b"".join(entry(place, b"ctorch\nfloat%03d\n" % place) for place in range(60))
+    data = b"\x80\x02}(" + entries + b"u."
+    result = decode(data, DEFAULT_LIMITS, spans=taught(data, data))
+    assert [name.name for name in result.globals] == [f"float{place:03}" for place in range(60)]
+    assert_alike(result, decode(data, DEFAULT_LIMITS, spans=None))
+
+
+def test_what_a_span_reads_and_then_overwrites_is_not_what_it_read() -> None:
+    """Memo entry 1 is got, and then put: what is there afterwards says nothing of what another pickle has there before."""
+    span = (
+        entry(0, b"h\x01")
+        + entry(1, b"X\x05\0\0\0laterq\x01")
+        + b"".join(entry(place, b"K\x01") for place in range(2, 110))
+        + b"u"
+    )
+    pickles = {text: b"V%s\nq\x01}(" % text + span + b"\x86." for text in (b"before", b"later")}
+    spans = taught(pickles[b"before"], pickles[b"before"])
+    for text, data in pickles.items():
+        result = decode(data, DEFAULT_LIMITS, spans=spans)
+        assert result.root[1].entries[1] == text.decode()
+
+
+def test_what_calls_return_may_be_called_in_a_span() -> None:
+    entries = b"".join(entry(place, b"cfunctools\npartial\n)R)R") for place in range(60))
+    data = b"}(" + entries + b"u."
+    result = decode(data, DEFAULT_LIMITS, spans=taught(data, data))
+    assert result.computed
+    assert_alike(result, decode(data, DEFAULT_LIMITS, spans=None))
+
+
+def test_a_mark_that_another_opcode_closes_begins_no_span() -> None:
+    """A tuple above a dictionary, and then a dictionary whose first key is a tuple."""
+    numbers = b"".join(b"K%c" % (place % 251) for place in range(700))
+    data = b"(}(" + numbers + b"t}((K\x01K\x02tK\x03ut."
+    spans = taught(data, data)
+    for each in (data, data.replace(b"K\x03u", b"K\x04u")):
+        assert_alike(decode(each, DEFAULT_LIMITS, spans=spans), decode(each, DEFAULT_LIMITS, spans=None))
+
+
+class Noted(RecentSpans):
+    """Counts the bytes that it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.size = 0
+
+    def keep(self, data: bytes, *rest: Any) -> Span | None:
+        self.size += len(data)
+        return super().keep(data, *rest)
+
+
+@pytest.mark.parametrize("inner", [b"N", b"]", b"]}(" + b"".join(entry(place, b"N") for place in range(120)) + b"ua"])
+def test_no_byte_of_nested_dictionaries_is_looked_at_twice(inner: bytes) -> None:
+    """Ten thousand levels of four bytes are no more work than ten thousand entries."""
+    data = b"}(K\x01" * 2_000 + inner + b"u" * 2_000 + b"."
+    spans = Noted()
+    for times in range(1, 5):
+        decode(data, DEFAULT_LIMITS, spans=spans)
+        assert 0 < spans.size <= times * len(data)
+
+
+def spans_of(count: int, size: int, *, head: bytes = b"") -> list[bytes]:
+    """Different spans of some size that begin with the same bytes, or with different ones."""
+    return [
+        b"X%b%b" % ((len(head) + 6 + size).to_bytes(4, "little"), head + b"%06d" % place + b"a" * size) + b"Nu"
+        for place in range(count)
+    ]
+
+
+def kept(spans: RecentSpans, data: bytes) -> bool:
+    return spans.find(data, 0, {}, DEFAULT_LIMITS) is not None
+
+
+def keep_all(spans: RecentSpans, each: list[bytes], times: int = 2) -> None:
+    for data in times * each:
+        spans.keep(data, {}, ["key", None], [], DEFAULT_LIMITS)
+
+
+def test_what_is_kept_has_bounds() -> None:
+    """One span, all of them, those that begin alike, and hashes of those that came once."""
+    spans = RecentSpans()
+    large, largest = spans_of(1, 90_000)[0], spans_of(1, 100_000)[0]
+    keep_all(spans, [large, largest])
+    assert (kept(spans, large), kept(spans, largest)) == (True, False)
+    many = spans_of(20, 90_000)
+    for data in many:
+        keep_all(spans, [data])
+    assert 1 <= sum(kept(spans, data) for data in many) <= 5
+    assert kept(spans, many[-1])
+    spans = RecentSpans()
+    alike = spans_of(20, 1_000, head=b"b" * 64)
+    keep_all(spans, alike)
+    assert [kept(spans, data) for data in alike] == 12 * [False] + 8 * [True]
+    spans = RecentSpans()
+    first, *others = spans_of(1_001, 1_000)
+    for data in (first, *others, first):
+        keep_all(spans, [data], times=1)
+    assert not kept(spans, first)
 
 
 def test_what_a_pickle_holds_twice_is_two_things() -> None:
@@ -263,8 +368,9 @@ def test_the_limit_of_opcodes_counts_those_of_spans() -> None:
 def test_other_limits_hold_for_what_was_decoded_under_others() -> None:
     data = checkpoint(1)
     spans = taught(data, data)
-    with pytest.raises(UnreadableCheckpoint, match="the limit of string is 5"):
-        decode(data, DEFAULT_LIMITS._replace(string=5), spans=spans)
+    # longer than what stands before the weights, shorter than what they are made by
+    with pytest.raises(UnreadableCheckpoint, match="the limit of string is 20"):
+        decode(data, DEFAULT_LIMITS._replace(string=20), spans=spans)
 
 
 def test_marks_within_a_span_count_as_open() -> None:

@@ -90,8 +90,6 @@ def decode(
     try:
         root = machine.interpret()
     except _StoredIntoSpan:
-        if spans is not None:
-            spans.forget()
         return decode(data, limits, start=start, where=where, whole=whole, spans=None)
     except (IndexError, KeyError) as error:
         if machine.lacks_operand():

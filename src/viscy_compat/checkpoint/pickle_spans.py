@@ -91,8 +91,6 @@ def _survey(data: bytes) -> _Survey | None:
             if not depth and at < len(data):
                 return None
         at += width
-    if depth:
-        return None
     return _Survey(frozenset(gets), puts=frozenset(puts), names=tuple(names), opcodes=opcodes, depth=deepest)
 
 
