@@ -120,6 +120,32 @@ def test_an_audit_ends_with_the_command_that_remaps_where_something_is_remappabl
     assert "next:" not in capsys.readouterr().err
 
 
+def test_a_ledger_of_relative_paths_is_read_from_anywhere(
+    ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path / "models")
+    assert main(["audit", ".", "--ledger", "../relative.jsonl", "-q"]) == 2
+    monkeypatch.chdir(tmp_path / "models" / "a")
+    code, rows = remap(Path("../../relative.jsonl"), Path("../../out"), capsys)
+    assert (code, {row["fortune"] for row in rows}) == (0, {"written"})
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")}
+    monkeypatch.chdir(tmp_path / "models")
+    code, rows = remap(Path("../relative.jsonl"), tmp_path / "out", capsys)
+    assert (code, [row["file"] for row in rows]) == (0, ["./a/old.safetensors", "./b/epoch=1.ckpt", "./b/epoch=1.pt"])
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.safetensors")} == stamps
+    # another folder with the same names is another one, in the same ledger too
+    (tmp_path / "models" / "b" / "old.safetensors").write_bytes(
+        (tmp_path / "models" / "a" / "old.safetensors").read_bytes()
+    )
+    for folder in "ba":
+        monkeypatch.chdir(tmp_path / "models" / folder)
+        main(["audit", "old.safetensors", "--ledger", "../../both.jsonl", "-q"])
+    os.unlink(tmp_path / "models" / "a" / "old.safetensors")
+    code, rows = remap(tmp_path / "both.jsonl", tmp_path / "both", capsys)
+    assert (code, [row["fortune"] for row in rows]) == (2, ["written", "changed"])
+    assert rows[1]["message"] == "the file is not there any more"
+
+
 def test_the_table_counts_by_what_became_of_them(
     ledger: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

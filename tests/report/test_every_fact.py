@@ -102,7 +102,7 @@ IN_OTHER_WORDS = {"severity", "readable", "builds", "runs", "exact", "trains", "
 }
 """What a report says with a word, a sign or a colour of its own."""
 
-OF_THE_LEDGER = {"schema", "mtime_ns", "modified_ns", "mark", "inode", "tool"}
+OF_THE_LEDGER = {"schema", "mtime_ns", "modified_ns", "mark", "inode", "tool", "folder"}
 """By what an audit knows a file again: for programs alone."""
 
 

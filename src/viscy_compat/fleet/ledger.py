@@ -133,7 +133,7 @@ class Ledger:
         try:
             with open(place, "wb") as out:
                 for start in places:
-                    files.add(_number(self.row(start).file))
+                    files.add(_number(self.row(start).place))
                     moved.append(out.tell())
                     out.write(self._line_at(start))
                 out.writelines(map(self._line_at, self._others(files)))
@@ -151,7 +151,7 @@ class Ledger:
     def _others(self, files: set[int]) -> list[int]:
         """Return where the last rows of other files stand."""
         self._file.seek(0)
-        last = {_number(row.file): start for start, row in _rows_in(self._file, self.path)}
+        last = {_number(row.place): start for start, row in _rows_in(self._file, self.path)}
         return [start for number, start in last.items() if number not in files]
 
     def _line_at(self, place: int) -> bytes:
@@ -167,7 +167,7 @@ class Ledger:
 
     def _note(self, row: AuditRow, place: int) -> None:
         self._fresh[freshness(row.target, row.tool, row.options)] = place
-        file = _number(row.file)
+        file = _number(row.place)
         self._replaced = self._replaced or file in self._places
         self._places.add(file)
 
@@ -234,9 +234,9 @@ def latest_rows(path: str) -> Iterator[AuditRow]:
     """
     try:
         with open_file(path, "give the ledger of an audit") as file:
-            last = {_number(row.file): place for place, row in _rows_in(file, path)}
+            last = {_number(row.place): place for place, row in _rows_in(file, path)}
             file.seek(0)
-            yield from (row for place, row in _rows_in(file, path) if last[_number(row.file)] == place)
+            yield from (row for place, row in _rows_in(file, path) if last[_number(row.place)] == place)
     except OSError as error:
         raise UsageError(error.strerror or str(error), where=path, fix="give the ledger of an audit") from error
 

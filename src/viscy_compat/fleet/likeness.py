@@ -7,6 +7,7 @@ hard links, backups.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import OrderedDict
 from hashlib import blake2b
@@ -62,6 +63,7 @@ class Likeness:
             return None
         return answer.row._replace(
             file=target.path,
+            folder="" if os.path.isabs(target.path) else os.getcwd(),
             modified_ns=target.modified_ns,
             inode=target.inode,
             mark=target.mark,

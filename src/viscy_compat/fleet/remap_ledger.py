@@ -132,7 +132,11 @@ def remap_ledger(
 
 
 def _remappable_in(ledger: str) -> Iterator[AuditRow]:
-    return (row for row in latest_rows(ledger) if row.verdict == "remappable")
+    """Yield the rows to remap, each with a path that leads to its file from here."""
+    here = os.getcwd()
+    for row in latest_rows(ledger):
+        if row.verdict == "remappable":
+            yield row if row.folder == here else row._replace(file=row.place)
 
 
 def _shared_folder(ledger: str) -> tuple[str, int]:
@@ -164,7 +168,7 @@ def _place_for(file: str, common: str, folder: str, places: set[str]) -> str:
 
 
 def _record_of(folder: str) -> dict[str, LedgerRemap]:
-    """Return what an earlier run wrote down, by file; half a line of a killed one is passed over."""
+    """Return what an earlier run wrote down, by its marks; half a line of a killed one is passed over."""
     path = os.path.join(folder, RECORD)
     if not os.path.lexists(path):
         return {}
@@ -181,32 +185,31 @@ def _record_of(folder: str) -> dict[str, LedgerRemap]:
             is_row = all(type(value) is type(usual) for value, usual in pairs) and row.fortune in get_args(Fortune)
             # a row without a mark says nothing of its file, and must not stand before one that does: what was written stays so
             if is_row and row.mark:
-                rows[row.file] = row
+                rows[row.mark] = row
         return rows
 
 
 def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
     """Return what is the same as long as the source and what is asked of it are."""
-    target = row.target if is_address(row.file) else target_of(row.file, named=row.named)
+    target = row.target if is_address(row.file) else target_of(row.place, named=row.named)
     return f"{freshness(target, __version__, repr((request._replace(path=''), wish._replace(out='')))):016x}"
 
 
 def _earlier_answer(task: RemapTask, before: dict[str, LedgerRemap]) -> LedgerRemap | None:
     """Return what an earlier run made of the same file, where its output is still what it wrote."""
-    earlier = before.get(task.row.file)
-    if earlier is None or earlier.mark != _mark_of(task.row, task.request, task.wish) or earlier.fortune == "changed":
+    earlier = before.get(_mark_of(task.row, task.request, task.wish))
+    if earlier is None or earlier.fortune == "changed":
         return None
+    # files may be called otherwise where this run is typed
+    earlier = earlier._replace(file=task.row.file)
     if earlier.fortune == "refused":
         return earlier
     try:
-        status = os.stat(earlier.out)
+        status = os.stat(task.out)
     except OSError:
         return None
-    return (
-        earlier
-        if (earlier.out, earlier.size, earlier.modified_ns) == (task.out, status.st_size, status.st_mtime_ns)
-        else None
-    )
+    is_same = (earlier.size, earlier.modified_ns) == (status.st_size, status.st_mtime_ns)
+    return earlier._replace(out=task.out) if is_same else None
 
 
 def remap_and_record(task: RemapTask) -> LedgerRemap:
@@ -253,8 +256,10 @@ def _answer_of_the_dead(task: RemapTask, how: str) -> LedgerRemap:
 
 def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> LedgerRemap:
     mark = _mark_of(row, request, wish)
-    if not is_address(row.file) and target_of(row.file, named=row.named) != row.target:
+    if not is_address(row.file) and target_of(row.place, named=row.named) != row.target:
         message, fix = "the file is not the one that the audit saw", "run the audit again"
+        if not os.path.lexists(row.file):
+            message = "the file is not there any more"
         return LedgerRemap(row.file, "changed", code="VC402", message=message, fix=fix)
     # the folders of the old files are made anew below the one for the new ones
     os.makedirs(os.path.dirname(out), exist_ok=True)

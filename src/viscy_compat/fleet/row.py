@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -22,7 +23,8 @@ class AuditRow(NamedTuple):
     """The verdict on one file, and what it takes to know later whether it still stands.
 
     ``needs`` names the arguments that change predictions and that nothing tells; ``foreign`` says what a file is that
-    lies beside checkpoints without being one; ``options`` stands for the options of the run.
+    lies beside checkpoints without being one; ``options`` stands for the options of the run, and ``folder`` is where it was
+    typed, for a path that begins there.
     """
 
     file: str
@@ -44,6 +46,12 @@ class AuditRow(NamedTuple):
     next: str = ""
     foreign: str = ""
     named: bool = False
+    folder: str = ""
+
+    @property
+    def place(self) -> str:
+        """The file, wherever one is: an absolute path, or an address."""
+        return self.file if is_address(self.file) else os.path.abspath(os.path.join(self.folder, self.file))
 
     @property
     def kind(self) -> str:
@@ -59,7 +67,7 @@ class AuditRow(NamedTuple):
     def target(self) -> Target:
         """The file as it was when it was judged."""
         return Target(
-            self.file, self.named, size=self.size, modified_ns=self.modified_ns, inode=self.inode, mark=self.mark
+            self.place, self.named, size=self.size, modified_ns=self.modified_ns, inode=self.inode, mark=self.mark
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -104,7 +112,12 @@ def row_of(diagnosis: Diagnosis, target: Target, options: str) -> AuditRow:
         next=result.next,
         foreign=_bystander(diagnosis)[:_MOST_TEXT] if not target.named else "",
         named=target.named,
+        folder=_folder_of(target.path),
     )
+
+
+def _folder_of(path: str) -> str:
+    return "" if is_address(path) or os.path.isabs(path) else os.getcwd()
 
 
 def _bystander(diagnosis: Diagnosis) -> str:
@@ -124,6 +137,7 @@ def row_of_failure(target: Target, options: str, why: str) -> AuditRow:
         codes={"VC360": 1},
         message=f"the process that read it ended without an answer ({why})"[:_MOST_TEXT],
         named=target.named,
+        folder=_folder_of(target.path),
     )
 
 

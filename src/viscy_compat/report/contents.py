@@ -247,7 +247,7 @@ def _remap_ledger(result: Result, data: Data) -> Exhibits:
     return Exhibits(sentence=f"Written to {data['out']}, {size(data['size'])}.")
 
 
-_OF_THE_LEDGER = {"schema", "mtime_ns", "modified_ns", "inode", "mark", "tool", "options", "named", "codes"}
+_OF_THE_LEDGER = {"schema", "mtime_ns", "modified_ns", "inode", "mark", "tool", "options", "named", "codes", "folder"}
 """Of a row of an audit: by what it is known again, and codes, which the findings have."""
 
 _OWN_TITLES = {"sets of weights": "sets", "exact nearby": "nearby", "versions of both sides": "conditions"}
