@@ -122,6 +122,24 @@ def test_a_ledger_holds_each_file_once_in_the_order_of_the_run(
     assert sorted(os.listdir(tmp_path)) == ["files", "ledger.jsonl"]
 
 
+def test_what_is_gone_from_a_folder_is_gone_from_its_ledger_and_nothing_else_is(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = tmp_path / "ledger.jsonl"
+    other = tmp_path / "other.ckpt"
+    other.write_bytes(zipped(state()))
+    audit(capsys, other, "--ledger", ledger)
+    audit(capsys, files, "--ledger", ledger)
+    other.unlink()
+    (files / "sub" / "epoch=5.ckpt").unlink()
+    # one that is looked at alone says nothing of the others
+    audit(capsys, files / "old.safetensors", "--ledger", ledger)
+    assert sum("epoch=5" in line for line in ledger.read_text().splitlines()) == 1
+    _, rows, _ = audit(capsys, files, "--ledger", ledger)
+    kept = [json.loads(line)["file"] for line in ledger.read_text().splitlines()]
+    assert kept == [*(row["file"] for row in rows), str(other)]
+
+
 def test_another_question_and_another_version_are_judged_anew(
     files: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, get_args
 
 from viscy_compat.annotations import TYPE_CHECKING
@@ -117,7 +118,7 @@ def _read_rows(
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2
     outcome = AuditOutcome(audit.read, tally, policy=policy, exit_code=code, aside=aside, interrupted=stop is not None)
-    unsorted = ledger.sort(audit.places) if stop is None else ""
+    unsorted = ledger.sort(audit.places, filter(os.path.isdir, arguments.paths)) if stop is None else ""
     _report(outcome, arguments)
     if not arguments.quiet:
         known = f"{audit.known:,} known from an earlier run; " if audit.known else ""

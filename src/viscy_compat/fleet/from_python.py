@@ -97,7 +97,7 @@ def audit(
                 whole = True
             finally:
                 engine.close(at_once=not whole)
-            kept.sort(run.places)
+            kept.sort(run.places, filter(os.path.isdir, names))
     foreign_only = bool(rows) and all(row.foreign for row in rows)
     results = [ReportedRow(row, policy.exit_code(row)) for row in rows]
     return Report("audit", results, exit_code=2 if foreign_only else 0, aside=aside)

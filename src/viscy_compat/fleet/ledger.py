@@ -111,7 +111,7 @@ class Ledger:
         self._note(row, place)
         return place
 
-    def sort(self, places: array[int]) -> str:
+    def sort(self, places: array[int], folders: Iterable[str] = ()) -> str:
         """Write the ledger anew in an order, where rows stand in another one or were replaced; other rows come after.
 
         Where there is no room for it, or none may be made beside the ledger, it stays as it is, and the reason is returned.
@@ -120,15 +120,28 @@ class Ledger:
         ----------
         places : array
             Where the rows of a run stand; they are changed to where these stand afterwards.
+        folders : Iterable[str], optional
+            What was listed: rows of files that are no longer there are left out.
         """
-        if self._replaced or any(one > other for one, other in pairwise(places)):
+        gone = self._gone(places, folders)
+        if gone or self._replaced or any(one > other for one, other in pairwise(places)):
             try:
-                self._rewrite(places)
+                self._rewrite(places, gone)
             except OSError as error:
                 return error.strerror or str(error)
         return ""
 
-    def _rewrite(self, places: array[int]) -> None:
+    def _gone(self, places: array[int], folders: Iterable[str]) -> set[int]:
+        """Return which files of earlier runs should lie in folders, and do not any more."""
+        inside = tuple(os.path.join(os.path.abspath(folder), "") for folder in folders)
+        if not inside or len(self._places) == len(places):
+            return set()
+        self._file.seek(0)
+        known = set(places)
+        others = (row.place for start, row in _rows_in(self._file, self.path) if start not in known)
+        return {_number(place) for place in others if place.startswith(inside) and not os.path.lexists(place)}
+
+    def _rewrite(self, places: array[int], gone: set[int]) -> None:
         place, files, moved = self._place + _TEMPORARY, set(), array("q")
         try:
             with open(place, "wb") as out:
@@ -136,7 +149,7 @@ class Ledger:
                     files.add(_number(self.row(start).place))
                     moved.append(out.tell())
                     out.write(self._line_at(start))
-                out.writelines(map(self._line_at, self._others(files)))
+                out.writelines(map(self._line_at, self._others(files | gone)))
                 out.flush()
                 os.fchmod(out.fileno(), os.fstat(self._file.fileno()).st_mode & 0o777)
                 os.fsync(out.fileno())
