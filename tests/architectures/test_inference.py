@@ -7,6 +7,8 @@ from functools import cached_property
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from support.architectures import variant
 from viscy_compat.architectures import ClassRow, inference
@@ -24,7 +26,7 @@ from viscy_compat.architectures.architecture import (
     complete,
     renames,
 )
-from viscy_compat.architectures.inference import Inference, Nearest, distance, identify, infer, nearest
+from viscy_compat.architectures.inference import Inference, Nearest, RecentAnswers, distance, identify, infer, nearest
 from viscy_compat.architectures.vocabulary import Entries
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout, Mismatch, TensorSpec
@@ -562,3 +564,20 @@ def test_the_distance_counts_what_is_missing_too_many_or_of_another_shape() -> N
     found = near(nearest(odd)).differences
     assert (len(found.missing), len(found.unexpected), len(found.reshaped)) == (1, 2, 1)
     assert distance(found) == 4
+
+
+@given(st.lists(st.sampled_from("abcde"), max_size=30), st.integers(0, 4))
+def test_what_was_asked_longest_ago_is_forgotten(questions: list[str], most: int) -> None:
+    answers, kept = RecentAnswers(most=most), list[str]()
+    for question in questions:
+        found: list[str] = []
+
+        def find(question: str = question, found: list[str] = found) -> str | None:
+            found.append(question)
+            # that nothing was found is an answer, too, and two questions may have one
+            return None if question in "ab" else question.upper()
+
+        assert answers.answer(question, find) == (None if question in "ab" else question.upper())
+        assert bool(found) == (question not in kept)
+        kept = [*(other for other in kept if other != question), question]
+        kept = kept[-most:] if most else []

@@ -134,23 +134,29 @@ class RecentAnswers:
     ('found again', 'C')
     """
 
-    __slots__ = ("_answers", "_most")
+    __slots__ = ("_answers", "_most", "_newest")
 
     def __init__(self, *, most: int) -> None:
-        self._answers: dict[Hashable, Any] = {}
+        self._answers: dict[Hashable, tuple[Any]] = {}
+        self._newest: tuple[Any] | None = None
         self._most = most
 
     def answer(self, question: Hashable, find: Callable[[], AnswerT]) -> AnswerT:
         """Return what was answered before, or find it out; what was asked longest ago is forgotten."""
         answers = self._answers
-        # a question is a layout of hundreds of names, and each look for it goes through all of them
-        answer = answers.pop(question, answers)
-        if answer is answers:
-            answer = find()
-        answers[question] = answer
+        # a question is a layout of hundreds of names, and each look for it goes through all of them: one is enough where
+        # the last question is asked again
+        row = answers.get(question)
+        if row is not None and row is self._newest:
+            return cast("AnswerT", row[0])
+        if row is None:
+            row = (find(),)
+        else:
+            del answers[question]
+        answers[question] = self._newest = row
         if len(answers) > self._most:
             del answers[next(iter(answers))]
-        return cast("AnswerT", answer)
+        return cast("AnswerT", row[0])
 
 
 _recent_inferences: Final = RecentAnswers(most=64)

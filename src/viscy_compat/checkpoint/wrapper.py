@@ -166,7 +166,7 @@ def common_prefixes(keys: list[str]) -> list[str]:
     prefixes, text = [""], "\n".join(["", *keys])
     # One text with a name on each line is searched in a tenth of the time that a look at each name takes.
     is_one_a_line = text.count("\n") == len(keys)
-    while len(prefixes) <= _NESTING and any(part in text for part in _PREFIXES):
+    while len(prefixes) <= _NESTING:
         longer = [prefixes[-1] + part for part in _PREFIXES]
         counts = [
             text.count(f"\n{prefix}") if is_one_a_line else sum(key.startswith(prefix) for key in keys)
@@ -180,7 +180,11 @@ def common_prefixes(keys: list[str]) -> list[str]:
 
 def _views_below(raw: list[str], prefix: str) -> list[View]:
     """Return the view of a prefix; where wrappers sit further in, the view without them comes first."""
-    keys = {key[len(prefix) :]: key for key in raw if key.startswith(prefix)}
+    keys = (
+        {key[len(prefix) :]: key for key in raw if key.startswith(prefix)}
+        if prefix
+        else dict(zip(raw, raw, strict=True))
+    )
     outside = tuple(key for key in raw if not key.startswith(prefix)) if len(keys) < len(raw) else ()
     plain = View(prefix, keys, outside)
     inner = _inner_wrappers(list(keys))
