@@ -90,14 +90,10 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
     _refuse_other_states(top, pickle.root, path)
     if not sites:
         raise _without_weights(pickle.root, path)
-    site = usual(sites, path)
-    decided, site, below = site is not None, site or sites[0], None
+    usual_site = usual(sites)
+    site, below = usual_site or sites[0], None
     if address is not None:
-        from viscy_compat.checkpoint.address import resolve_address
-
-        paths = [each.path for each in sites]
-        chosen = resolve_address(address, paths, lambda place: names_at(sites, place, limits, path), path)
-        site, below = next(each for each in sites if each.path == chosen.path), chosen.prefix
+        site, below = _site_at(address, sites, limits, path)
     entries = _sort_entries(entries_at(site, limits, path), Rebuilder(file.storages, limits))
     _refuse_unusable(entries, limits, path, pickle.root)
     uses = uses_of(pickle.globals, pickle.computed)
@@ -132,10 +128,19 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         dropped=pickle.dropped,
         findings=(*_file_findings(file, entries, uses), *_site_findings(site, sites, address)),
         stated=address is not None,
-        decided=decided or address is not None,
+        decided=usual_site is not None or address is not None,
         select=lambda text: _read_set(file, limits, sites, text),
     )
     return whole if below is None else whole.below(below)
+
+
+def _site_at(address: str, sites: list[Site], limits: Limits, where: str) -> tuple[Site, str | None]:
+    """Return the state dict that an address names, and the prefix below it."""
+    from viscy_compat.checkpoint.address import resolve_address
+
+    paths = [site.path for site in sites]
+    chosen = resolve_address(address, paths, lambda place: names_at(sites, place, limits, where), where)
+    return sites[paths.index(chosen.path)], chosen.prefix
 
 
 def _storages_by_name(file: DecodedFile) -> dict[str, Storage]:

@@ -159,21 +159,12 @@ def _inside_compiled(node: Call) -> Call | None:
     return inner if type(inner) is Call else None
 
 
-def usual(sites: list[Site], where: str) -> Site | None:
-    """Return the site that the writer's own loader would load; None where that cannot be known.
+def usual(sites: list[Site]) -> Site | None:
+    """Return the site, of at least one, that the writer's own loader would load; None where that cannot be known.
 
     Lightning, timm and most training scripts save `state_dict`, and load it where nothing else is asked for; a file
     that is a state dict itself is loaded as it is.
-
-    Raises
-    ------
-    UnreadableCheckpoint
-        VC444 where there is none.
     """
-    if not sites:
-        raise UnreadableCheckpoint(
-            "no state dict and no module in this file", where=where, fix="save model.state_dict()", code="VC444"
-        )
     by_path = {site.path: site for site in sites}
     # a dictionary with both is a checkpoint that has tensors of its own beside the weights
     preferred = [by_path[path] for path in ("state_dict", "") if path in by_path]
