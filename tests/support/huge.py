@@ -8,11 +8,11 @@ from pathlib import Path
 
 from support.assembly import FLOATS, NUMBERS, mapping, pickled, storage, tensor
 
-ELEMENTS = 5 << 28
+ELEMENTS = (1 << 30) + (1 << 20)
 
 
 def zip64(path: Path) -> None:
-    """A torch file with a storage of 5 GiB, whose last six floats are not zero, and a record behind it."""
+    """A torch file with a storage of 4 GiB and 4 MiB, whose last six floats are not zero, and a record behind it."""
     big = tensor((ELEMENTS,), (1,), of=storage("0", FLOATS, ELEMENTS))
     last = tensor((2, 3), (3, 1), ELEMENTS - 6, of=storage("0", FLOATS, ELEMENTS))
     small = tensor(of=storage("1"))
