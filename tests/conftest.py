@@ -43,6 +43,8 @@ REPEATS = (
     "laws/",
     "matching/test_renames_of_libraries.py",
     "references/test_freezing.py",
+    "report/test_audit_page.py",
+    "report/test_every_fact.py",
     "rewrite/test_large_remaps.py",
     "test_building.py",
     "test_house.py",

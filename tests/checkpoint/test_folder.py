@@ -87,6 +87,7 @@ FOLDERS = {
 }
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("name", FOLDERS)
 def test_every_byte_is_that_of_torch(place: Path, name: str) -> None:
     import torch

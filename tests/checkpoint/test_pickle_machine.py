@@ -71,6 +71,7 @@ def decoded(data: bytes) -> DecodedPickle:
     return decode(data, DEFAULT_LIMITS)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("protocol", range(6))
 @given(value=VALUES)
 @settings(max_examples=60)
@@ -217,6 +218,7 @@ def refusal(data: bytes) -> tuple[str, str]:
     return "", ""
 
 
+@pytest.mark.uncounted
 @given(data=st.binary(max_size=60) | mutated())
 @example(b"")
 @example(b"(((ttt.")
@@ -239,6 +241,7 @@ def python_reads(data: bytes) -> bool:
     return True
 
 
+@pytest.mark.uncounted
 @given(data=mutated())
 @settings(max_examples=1500)
 def test_what_the_ordinary_unpickler_reads_is_read(data: bytes) -> None:

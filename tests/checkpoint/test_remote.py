@@ -389,6 +389,7 @@ def test_an_address_that_expires_behind_a_redirection_is_asked_for_again(capsys:
 # --- secrets ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.uncounted
 @needs_nginx
 @pytest.mark.parametrize("path", ["large.ckpt", "nowhere.ckpt", "whole/large.ckpt", "expired/a.ckpt"])
 @pytest.mark.parametrize("command", ["check", "inspect", "audit", "remap"])

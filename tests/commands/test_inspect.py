@@ -178,6 +178,7 @@ def test_one_of_several_state_dicts_is_shown(tmp_path: Path, capsys: pytest.Capt
     assert told_json(capsys, "--state-dict", "disc", str(path))["tensors"][0]["name"] == "v"
 
 
+@pytest.mark.uncounted
 def test_limits_can_be_raised(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.ckpt"
     path.write_bytes(zipped(lightning(x=b"](" + b"N" * 1_600_000 + b"e")))

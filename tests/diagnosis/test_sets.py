@@ -58,6 +58,7 @@ def addresses(result: CheckResult) -> list[str]:
     return [row.address for row in result.sets]
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("prefix", UNUSUAL)
 @pytest.mark.parametrize("name", MODELS)
 def test_a_class_is_recognised_behind_any_prefix_and_the_plan_has_one_row(

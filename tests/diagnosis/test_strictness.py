@@ -124,6 +124,7 @@ def strict_loss(model: Any, state: State, prefix: str) -> str:
     return ""
 
 
+@pytest.mark.uncounted
 def test_compatible_is_what_loads_strictly_remappable_what_a_remap_makes_load(tmp_path: Path) -> None:
     seen = set()
     for title, prefix, model, state in corpus():

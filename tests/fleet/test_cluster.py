@@ -77,6 +77,7 @@ def scheduler(tmp_path: Path) -> Iterator[tuple[dict[str, str], list[subprocess.
         process.wait()
 
 
+@pytest.mark.uncounted
 def test_a_worker_of_dask_that_is_killed_costs_no_file(
     tmp_path: Path, scheduler: tuple[dict[str, str], list[subprocess.Popen[bytes]]]
 ) -> None:

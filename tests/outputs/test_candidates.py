@@ -60,6 +60,7 @@ def test_what_is_known_is_run_alone() -> None:
     assert (tried.configs, tried.names, tried.passed_over) == ((whole,), (), 0)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(
     ("strides", "sides"),
     [

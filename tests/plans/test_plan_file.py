@@ -50,6 +50,7 @@ def test_a_swap_of_two_indices_survives_folding() -> None:
     assert loads(dumps(plan)) == plan
 
 
+@pytest.mark.uncounted
 def test_twenty_thousand_tensors_fold_and_unfold() -> None:
     layout = {f"layers.{i}.{part}": TensorSpec((2,)) for i in range(10_000) for part in ("weight", "bias")}
     shifted = {f"layers.{int(name.split('.')[1]) + 1}.{name.split('.')[2]}": layout[name] for name in layout}

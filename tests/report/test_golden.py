@@ -43,6 +43,7 @@ def constant(text: str) -> str:
     return text.replace(f"viscy-compat {__version__}", "viscy-compat VERSION")
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("name", NAMES)
 def test_the_text(
@@ -72,6 +73,7 @@ def test_the_text_in_full_is_never_wider_than_the_terminal(
     assert [line for line in text.splitlines() if len(line) > 80 and not one_word_is_too_long(line, 80)] == []
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("name", NAMES)
 def test_the_markdown(
     name: str, snapshot: SnapshotAssertion, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -199,6 +199,7 @@ def test_what_one_file_of_a_folder_says_is_not_left_out_of_another_ones_report(t
     assert len(more[1]) == 3
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("format", "most"), [("jsonl", 6_000), ("text", 6_000), ("json", 6_000), ("html", 15_000)])
 def test_a_folder_costs_no_layouts_in_memory(format: str, most: int, tmp_path: Path, capfd: Any) -> None:
     """In bytes for each further file; a layout of this class has 60,000."""

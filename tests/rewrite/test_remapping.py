@@ -200,6 +200,7 @@ def test_an_output_and_in_place_exclude_each_other(place: Path) -> None:
         remap(place / "old.ckpt", place / "new.ckpt", in_place=True)
 
 
+@pytest.mark.uncounted
 @pytest.mark.long
 def test_twenty_thousand_tensors_come_out(tmp_path: Path) -> None:
     sizes = [4] * 20_000
