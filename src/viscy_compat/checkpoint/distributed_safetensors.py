@@ -15,6 +15,7 @@ from viscy_compat.checkpoint.chunks import Chunk, ChunkedStorage, gap, refuse_ga
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite, Storage, StoredTensor, Wrapper, unreadable_findings
 from viscy_compat.checkpoint.folder import SHARD, place_of_shard, shard_names
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.objects_in_front import read_behind_objects
 from viscy_compat.checkpoint.rebuild import is_count
 from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, parse_json, read_safetensors
 from viscy_compat.checkpoint.wrapper import default_prefix
@@ -38,10 +39,11 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
     shards = {}
     for name, place in places.items():
         with ByteSource(place) as source:
-            shards[name] = read_safetensors(source, limits)
+            shards[name] = read_behind_objects(source, limits) or read_safetensors(source, limits)
             source.verify_unchanged()
     tensors = _whole_tensors(shards, folder)
     unreadable = tuple(tensor for shard in shards.values() for tensor in shard.unreadable)
+    in_front = (finding for shard in shards.values() for finding in shard.findings if finding.code == "VC370")
     return Checkpoint(
         path=folder,
         format="distributed-safetensors",
@@ -51,7 +53,7 @@ def read_distributed_safetensors(folder: str, limits: Limits) -> Checkpoint:
         wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
         sites=(StateDictSite("", len(tensors)),),
         find_storages=lambda: _storages(shards),
-        findings=tuple(unreadable_findings(unreadable)),
+        findings=(*in_front, *unreadable_findings(unreadable)),
     )
 
 

@@ -367,7 +367,9 @@ class Checkpoint:
     dropped : tuple[Node, ...]
         Calls that the pickle makes and throws away (state setters); they are not below `root`.
     findings : tuple[Finding, ...]
-        VC4xx findings that did not stop the reading.
+        VC4xx findings that did not stop the reading, and VC370.
+    objects_in_front : int
+        Objects that stand before the tensors of a safetensors file; see `viscy_compat.checkpoint.objects_in_front`.
     views : tuple[View, ...] or None
         What `viscy_compat.checkpoint.wrapper.views_of` returned, once it was asked: names are many.
     layouts : dict[int, tuple[View, Layout]]
@@ -395,6 +397,7 @@ class Checkpoint:
         "layouts",
         "metadata",
         "module_class",
+        "objects_in_front",
         "path",
         "pickle_name",
         "plain_storages",
@@ -446,6 +449,7 @@ class Checkpoint:
         self.path, self.format, self.files, self.findings = path, format, files, findings
         self.tensors, self.unreadable, self.extras = tensors, unreadable, extras
         self.base: str | None = None
+        self.objects_in_front = 0
         self.beside = tensors
         self.views: tuple[View, ...] | None = None
         self.layouts: dict[int, tuple[View, Layout]] = {}

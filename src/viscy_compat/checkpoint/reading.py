@@ -60,7 +60,18 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
             refuse_part(source.path)
         from viscy_compat.checkpoint.torch_zip import read_torch_zip
 
-        return read_torch_zip(source, limits, address)
+        try:
+            return read_torch_zip(source, limits, address)
+        except UnreadableCheckpoint as error:
+            # an archive has no directory at its end, or something follows it
+            if error.code not in ("VC403", "VC410"):
+                raise
+            from viscy_compat.checkpoint.objects_in_front import read_behind_objects
+
+            behind = read_behind_objects(source, limits)
+            if behind is None:
+                raise
+            return _at(_if_whole(behind), address)
     # a pickle of protocol 2 to 5, or torch's magic number in protocol 0 or 1
     is_binary = head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05" and len(head) > 2
     if is_binary or head.startswith((b"L119547037146038801333356L\n", b"I119547037146038801333356\n")):
@@ -76,17 +87,23 @@ def read_open(source: ByteSource, limits: Limits, address: str | None) -> Checkp
 
 
 def _read_safetensors(source: ByteSource, head: bytes, limits: Limits, address: str | None) -> Checkpoint:
-    from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO, read_safetensors
+    from viscy_compat.checkpoint.safetensors_reader import read_safetensors
     from viscy_compat.checkpoint.two_formats import refuse_tar_too, refuse_two_formats
 
     refuse_two_formats(source, head, limits)
     refuse_tar_too(source.path, head)
-    checkpoint = read_safetensors(source, limits)
+    return _at(_if_whole(read_safetensors(source, limits)), address)
+
+
+def _if_whole(checkpoint: Checkpoint) -> Checkpoint:
+    """Return a safetensors file that is no rank's part of a distributed checkpoint."""
+    from viscy_compat.checkpoint.safetensors_reader import SHARDING_INFO
+
     if SHARDING_INFO in checkpoint.metadata:
         from viscy_compat.checkpoint.distributed_safetensors import refuse_lone_part
 
-        refuse_lone_part(checkpoint.metadata, source.path)
-    return _at(checkpoint, address)
+        refuse_lone_part(checkpoint.metadata, checkpoint.path)
+    return checkpoint
 
 
 def _read_pickle(source: ByteSource, head: bytes, limits: Limits, address: str | None) -> Checkpoint:

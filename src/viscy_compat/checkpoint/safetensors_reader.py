@@ -28,10 +28,10 @@ SHARDING_INFO: Final = "DCP_SHARDING_INFO"
 """What torch's Hugging Face storage writer adds to the metadata of one rank's part."""
 
 
-def read_safetensors(source: ByteSource, limits: Limits) -> Checkpoint:
-    """Read a safetensors file; see `viscy_compat.checkpoint.open_checkpoint`."""
+def read_safetensors(source: ByteSource, limits: Limits, *, begin: int = 0) -> Checkpoint:
+    """Read a safetensors file, or what is one from byte `begin`; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
-    start, header = _header(source, limits)
+    start, header = _header(source, limits, begin)
     metadata = _metadata(path, header.pop("__metadata__", {}))
     tensors, unreadable = _tensors(source, header, start, limits)
     if not header:
@@ -51,20 +51,20 @@ def read_safetensors(source: ByteSource, limits: Limits) -> Checkpoint:
     )
 
 
-def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
+def _header(source: ByteSource, limits: Limits, begin: int) -> tuple[int, dict[str, Any]]:
     """Return where the tensors' bytes start, and the header."""
     path = source.path
-    length = int.from_bytes(source.read(0, 8), "little")
-    if 8 + length > source.size:
+    length = int.from_bytes(source.read(begin, 8), "little")
+    if begin + 8 + length > source.size:
         raise UnreadableCheckpoint(
-            f"the header states {length} bytes, and the file has {source.size}",
+            f"the header states {length} bytes, and the file has {source.size - begin}",
             where=path,
             fix="the download was probably cut: fetch it again",
             code="VC403",
         )
     if length > limits.header_bytes:
         raise beyond(limits, "header_bytes", length, f"the header has {length} bytes", where=path)
-    raw = source.read(8, length)
+    raw = source.read(begin + 8, length)
     if raw[:1] != b"{":
         _refuse_header(path, "the header does not begin with '{'")
     names = raw.count(b":")
@@ -74,7 +74,7 @@ def _header(source: ByteSource, limits: Limits) -> tuple[int, dict[str, Any]]:
     header = parse_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
     if len(header) > limits.tensors + 1:
         raise beyond(limits, "tensors", len(header), f"{len(header)} tensors", where=path)
-    return 8 + length, header
+    return begin + 8 + length, header
 
 
 _BRACKETS: Final = 200_000

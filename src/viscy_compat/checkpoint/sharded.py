@@ -96,6 +96,11 @@ def _join_shards(
             places[key] = name
     # loaders open the files that the index names, and look for a key where it says
     by_index = {key: name for name, keys in shards.items() for key in keys}
+    for name, shard in checkpoints.items():
+        # the index lists the objects in front of the tensors among them
+        objects = [key for key in shards[name] if key not in places] if shard.objects_in_front else []
+        if objects and len(objects) == shard.objects_in_front:
+            by_index = {key: place for key, place in by_index.items() if key not in objects}
     if places != by_index:
         key = min(places.keys() ^ by_index.keys() or {key for key in places if places[key] != by_index[key]})
         _clash(path, f"{key[:80]!a} is in {places.get(key, 'no shard')!a}, and the index says {by_index.get(key)!a}")

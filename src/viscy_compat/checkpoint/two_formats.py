@@ -38,7 +38,7 @@ def refuse_two_formats(source: ByteSource, head: bytes, limits: Limits) -> None:
     UnreadableCheckpoint
         VC464.
     """
-    if head.startswith(b"PK\x03\x04") or _ends_like_a_zip(source):
+    if head.startswith(b"PK\x03\x04") or ends_like_a_zip(source):
         _refuse_both(source.path, "a zip archive")
     window, acts = head, begins_to_act(head, _LOOK)
     # None: what was looked at is the beginning of a pickle, and what it does lies further on
@@ -57,7 +57,7 @@ def refuse_zip_too(source: ByteSource) -> None:
     UnreadableCheckpoint
         VC464.
     """
-    if _ends_like_a_zip(source):
+    if ends_like_a_zip(source):
         _refuse_both(source.path, "a zip archive", first="a stream of pickles")
 
 
@@ -98,7 +98,7 @@ _SUM: Final = slice(148, 156)
 """The field with the sum of a tar header's bytes; for the sum it counts as eight spaces."""
 
 
-def _ends_like_a_zip(source: ByteSource) -> bool:
+def ends_like_a_zip(source: ByteSource) -> bool:
     """Say whether an end record of a zip archive, and its comment, are the last bytes of a file."""
     length = min(source.size, _END_SIZE + _COMMENT)
     tail = source.read(source.size - length, length)

@@ -100,7 +100,9 @@ def _of_known_class(
         *_about_surroundings(checkpoint, view, config, user_states=user_states),
     )
     # torch loads what stands behind the usual wrappers with a line of the user's; other prefixes need a remap
-    loads = is_recognised(view) and strictness.loads_strictly(checkpoint, view, inference, plan)
+    # and no reader of safetensors takes a file that begins with something else
+    in_front = any(finding.code == "VC370" for finding in checkpoint.findings)
+    loads = is_recognised(view) and not in_front and strictness.loads_strictly(checkpoint, view, inference, plan)
     verdict = _verdict(plan, findings, loads)
     result = CheckResult(
         checkpoint.path,
