@@ -101,7 +101,7 @@ import sys
 import torch
 from torch import nn
 
-LOADED = ("torch._dynamo.eval_frame", "matplotlib")
+LOADED = ("torch._dynamo.eval_frame", "matplotlib", "gdown", "jsonschema")
 
 class Lists(nn.Linear):
     def forward(self, x):
@@ -268,6 +268,31 @@ def test_a_remembered_backbone_is_the_one_that_would_be_built(worker: Worker) ->
             del answer["seconds"]
         assert told[0] == told[1] == told[2]
         assert len(told[0]["initial"]["digests"]) > 50
+
+
+@pytest.mark.torch
+def test_weights_that_were_not_drawn_change_no_answer_and_are_drawn_when_they_are_asked_for(worker: Worker) -> None:
+    """With a remembered backbone and without, for a kept model and a new one."""
+    asked: dict[str, Any] = {"op": "run", "source": "models", "class": "viscy_models.contrastive:ContrastiveEncoder"}
+    asked |= {
+        "config": {"backbone": "convnext_atto", "in_channels": 1, "in_stack_depth": 5},
+        "input": [2, 1, 5, 32, 32],
+    }
+
+    def answer(*report: str) -> dict[str, Any]:
+        found = worker.request({**asked, "seed": 4, "report": [*report]})
+        return {name: found[name] for name in report}
+
+    def forget_models() -> None:
+        worker.source("models", root="viscy_models", folder=str(SRC))
+
+    forget_models()
+    undrawn = answer("eval", "train")
+    drawn = answer("initial", "eval", "train")
+    assert {name: drawn[name] for name in undrawn} == undrawn
+    for report in (("eval", "train"), ("initial",), ("eval",), ("initial", "eval", "train")):
+        forget_models()
+        assert answer(*report) == {name: drawn[name] for name in report}
 
 
 @pytest.mark.torch

@@ -130,6 +130,8 @@ def _key_of(name: str, arguments: Any) -> str:
     """Tell a construction by its arguments and the generator; empty where it cannot or must not be remembered."""
     import torch
 
+    from .draws import WithoutDraws
+
     device = torch.empty(0).device.type
     if arguments.get("pretrained") or device not in ("cpu", "meta"):
         return ""
@@ -137,4 +139,5 @@ def _key_of(name: str, arguments: Any) -> str:
         text = json.dumps(arguments, sort_keys=True)
     except (TypeError, ValueError):
         return ""
-    return f"{name} {device} {text} {digest_of(torch.get_rng_state())}"
+    drawing = "undrawn" if WithoutDraws.is_on else digest_of(torch.get_rng_state())
+    return f"{name} {device} {text} {drawing}"

@@ -42,6 +42,10 @@ def have_same_bytes(first: Any, second: Any) -> bool:
     """Compare bytes: as integers, since numbers that are equal may have other bytes; eight at a time where that goes."""
     import torch
 
+    # what is shared until it is written need not be read; torch tells where it lies, without parting it, in private alone
+    address = getattr(torch._C, "_data_address", None)
+    if address and first.numel() == second.numel() and address(first) == address(second):
+        return True
     words = first.numel() - first.numel() % 8
     if any(flat.storage_offset() % 8 for flat in (first, second)):
         return torch.equal(first, second)

@@ -50,6 +50,7 @@ Each answer repeats the ``mark`` of its request.
 from __future__ import annotations
 
 import functools
+import gc
 import inspect
 import json
 import os
@@ -62,7 +63,7 @@ from .backbones import ROOM, BackboneMemory
 from .digests import byte_count, tensors_in
 from .guard import BadRequest, Guard, Json
 from .isolation import Isolation
-from .models import BuiltModel, ModelCache, release_memory
+from .models import BuiltModel, ModelCache
 from .session import Session
 from .sources import Source
 from .stack import import_stack, start_gpu
@@ -83,6 +84,7 @@ class Desk:
         self._models = ModelCache(capacity)
         self._backbones = BackboneMemory()
         self._class_name = ""
+        self._has_process = False
 
     def answer(self, request: Json) -> Json:
         """Answer one request; a worker that cannot says why."""
@@ -104,6 +106,7 @@ class Desk:
 
     def _start(self, request: Json) -> Json:
         """Isolate, import the stack, and say under what conditions the numbers will be made."""
+        self._has_process = True
         isolation = Isolation(request)
         isolation.enter()
         versions = import_stack()
@@ -185,10 +188,14 @@ class Desk:
             self._class_name = name
             self._models.clear()
             self._forget()
+            if self._has_process:
+                # no model is there now: what was imported since stays, and the collector need not walk it for each model
+                gc.freeze()
         model = self._models.model_for(request, source)
-        sizes = () if request.get("device") == "meta" else map(byte_count, model.module.state_dict().values())
+        is_fresh = model.seconds and request.get("device") != "meta"
+        sizes = map(byte_count, model.module.state_dict().values()) if is_fresh else ()
         # one of the largest, its weights and what is remembered are too much side by side
-        if model.seconds and sum(sizes) > self._backbones.room:
+        if sum(sizes) > self._backbones.room:
             self._forget()
         return model
 
@@ -196,7 +203,8 @@ class Desk:
         """Make room: what goes is made again where it is wanted again."""
         self._backbones.built.clear()
         filled_tensors.clear()
-        release_memory()
+        # what it frees is kept for the next model: fresh pages would cost a tenth of a run
+        gc.collect()
 
     def _run(self, request: Json) -> Json:
         source = self._source_of(request)

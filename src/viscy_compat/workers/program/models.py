@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
-import sys
 import time
 from collections import OrderedDict
 from typing import Any, NamedTuple
@@ -63,8 +62,10 @@ def _knows(model: BuiltModel, request: Json) -> bool:
 
 
 def build(request: Json, source: Source) -> BuiltModel:
-    """Build one class with one configuration."""
+    """Build one class with one configuration; where the initial weights are not asked for, none are drawn."""
     import torch
+
+    from .draws import WithoutDraws
 
     kind = source.find(request["class"])
     config = as_tuples(request["config"])
@@ -73,22 +74,12 @@ def build(request: Json, source: Source) -> BuiltModel:
     begun = time.perf_counter()
     # torch looks at every call while a device is chosen, so the ordinary one is not
     device = torch.device(request["device"]) if request.get("device") else contextlib.nullcontext()
-    with source, device:
+    # other weights take the place of those that nobody asks for
+    drawing = contextlib.nullcontext() if "initial" in request["report"] else WithoutDraws()
+    with source, device, drawing:
         set_seed(int(request.get("seed", 0)))
         module = kind(**config)
     return BuiltModel(module=module, seconds=time.perf_counter() - begun, initial_facts={})
-
-
-def release_memory() -> None:
-    """Give the system back what nothing uses any more: a worker's malloc is asked to keep it, for the next model."""
-    gc.collect()
-    if sys.platform == "linux":
-        import ctypes
-
-        # glibc has it, other C libraries of Linux may not
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def as_tuples(value: Json) -> Any:

@@ -75,10 +75,9 @@ class Session:
     def _passes(self) -> Json:
         guard = Guard("load")
         with guard:
-            self._time("fill", self._load)
+            result: Json = {"loaded": self._time("fill", self._load)}
         if guard.error:
             return {"error": guard.error}
-        result: Json = {"loaded": len(self.filled)}
         for mode in ("eval", "train"):
             if mode in self.report:
                 result[mode] = self._time(mode, self._forward, mode)
@@ -93,8 +92,8 @@ class Session:
         modes = self.request.get("modes") or [mode for mode in ("eval", "train") if mode in self.report]
         return list(modes) or ["eval", "train"]
 
-    def _load(self) -> None:
-        """Fill the weights, by a strict load of a state dict of this layout or of another one's."""
+    def _load(self) -> int:
+        """Fill the weights, by a strict load of a state dict of this layout or of another one's, and count them."""
         own = self.module.state_dict()
         known = self.facts.pop("filled", {})
         is_its_own = not (self.request.get("weights") or self.request.get("load"))
@@ -104,7 +103,7 @@ class Session:
             self.filled = load_file(self.request["weights"])
         elif self.meta:
             self.filled = own
-            return
+            return len(own)
         elif known and is_its_own:
             self.filled = {name: known.get(name, tensor) for name, tensor in own.items()}
         else:
@@ -119,7 +118,14 @@ class Session:
             self.module.to(self.place)
         # only buffers are filled once more, and the weights of a large model would stand here twice
         buffers = {name for name, _ in self.module.named_buffers()}
-        self.filled = {name: tensor if name in buffers else None for name, tensor in self.filled.items()}
+        self.filled = {name: tensor for name, tensor in self.filled.items() if name in buffers}
+        return len(own)
+
+    def _buffers(self) -> dict[str, Any]:
+        """Return the buffers that were filled, as they are now: a pass may have put others in their place."""
+        # most backbones have none, and finding that out means to walk through all modules
+        named = self.module.named_buffers() if self.filled and not self.meta else ()
+        return {name: buffer for name, buffer in named if name in self.filled}
 
     def _input(self) -> Any:
         if self.request.get("inputs"):
@@ -145,9 +151,8 @@ class Session:
 
         # a pass in train mode moves the buffers: each pass begins with the filled values
         with torch.no_grad():
-            for name, buffer in self.module.named_buffers():
-                if name in self.filled and not self.meta:
-                    buffer.copy_(self.filled[name])
+            for name, buffer in self._buffers().items():
+                buffer.copy_(self.filled[name])
         self.module.train(mode == "train")
         set_seed(int(self.request.get("seed", 0)))
         more = {name: self._tensor(name, shape) for name, shape in self.request.get("tensors", {}).items()}
@@ -190,7 +195,7 @@ class Session:
         facts: Json = {"type": type(outputs).__name__, "outputs": rows}
         if self.meta:
             return facts
-        buffers = {name: buffer for name, buffer in self.module.named_buffers() if name in self.filled}
+        buffers = self._buffers()
         self._keep("buffers", buffers if mode == "train" else {})
         facts["generator"] = digest_of(generator)
         facts["buffers"] = {name: digest_of(buffer) for name, buffer in buffers.items()}

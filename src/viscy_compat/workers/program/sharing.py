@@ -48,7 +48,9 @@ def _copy_module(module: Any, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(module, memo)
     memo[id(module)] = twin = kind.__new__(kind)
     for name, value in vars(module).items():
-        if type(value) in (dict, OrderedDict, set) and not value:
+        if type(value) in (bool, int, float, str):
+            vars(twin)[name] = value
+        elif type(value) in (dict, OrderedDict, set) and not value:
             vars(twin)[name] = type(value)()
         elif name == "_modules":
             children = [(key, child and _copy_module(child, memo)) for key, child in value.items()]

@@ -67,7 +67,8 @@ class Source:
             sys.meta_path.insert(0, self.finder)
         if self.folder:
             sys.path.insert(0, self.folder)
-        importlib.invalidate_caches()
+        if not self.modules:
+            importlib.invalidate_caches()
         if self.folder or self.finder:
             # a package of that name may be there already, as part of the stack
             self.displaced = self._take()

@@ -18,15 +18,15 @@ from typing import Any, Callable, Iterator
 COMPILER = "torch._dynamo"
 """torch's compiler. timm and torchvision import it for decorators that mean something in compiled code alone."""
 
-PLOTS = "matplotlib"
-"""What MONAI draws training curves with, where it is there."""
+LEFT_OUT = ("matplotlib", "gdown", "jsonschema")
+"""What MONAI draws training curves with, fetches data sets with and checks its bundles with, where it is there."""
 
 
 def import_stack() -> dict[str, str]:
     """Import torch, timm and MONAI with one thread, and return their versions."""
     # an import makes no garbage that matters, and looking for it takes a fifth of the time
     gc.disable()
-    with _without(PLOTS):
+    with _without(LEFT_OUT):
         import torch
 
         torch.set_num_threads(1)
@@ -54,9 +54,9 @@ def start_gpu() -> None:
 
 
 @contextlib.contextmanager
-def _without(name: str) -> Iterator[None]:
-    """Let a package that is optional for those who import it here be absent for a while."""
-    finder = _Absence(name)
+def _without(names: tuple[str, ...]) -> Iterator[None]:
+    """Let packages that are optional for those who import them here be absent for a while."""
+    finder = _Absence(names)
     sys.meta_path.insert(0, finder)
     try:
         yield
@@ -65,11 +65,11 @@ def _without(name: str) -> Iterator[None]:
 
 
 class _Absence(importlib.abc.MetaPathFinder):
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self, names: tuple[str, ...]) -> None:
+        self._names = names
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> None:
-        if fullname == self._name:
+        if fullname in self._names:
             raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
 
 
