@@ -130,6 +130,8 @@ def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert ledger_of(tmp_path) == files
     assert len(list((tmp_path / "viscy-compat-jobs").glob("*_result.pkl"))) == 2
+    # addresses stand in there with their credentials
+    assert (tmp_path / "viscy-compat-jobs").stat().st_mode & 0o777 == 0o700
     again = subprocess.run(
         line_with("executor=local"),
         shell=True,

@@ -49,6 +49,18 @@ def full_address(path: str) -> str:
     return _full.get(path, path)
 
 
+def key_and_query(rest: str) -> tuple[str, str]:
+    """Cut the query off an address of S3; a key may hold marks as a query has them.
+
+    Examples
+    --------
+    >>> key_and_query("bucket/what?.ckpt"), key_and_query("bucket/a#1.ckpt?versionId=x")
+    (('bucket/what?.ckpt', ''), ('bucket/a#1.ckpt', 'versionId=x'))
+    """
+    key, _, query = rest.rpartition("?")
+    return (key, query) if "=" in query and key else (rest, "")
+
+
 def name_of(address: str) -> str:
     """Return the name of the file that an address leads to.
 
@@ -102,6 +114,6 @@ def without_secrets(path: str) -> str:
     port = "" if host.startswith("[") else host.partition(":")[2]
     if "@" in rest and "@" not in host and port and not port.isdigit():
         rest = rest.rpartition("@")[2]
-    rest = rest.partition("?")[0].partition("#")[0]
+    rest = key_and_query(rest)[0] if scheme.lower() == "s3" else rest.partition("?")[0].partition("#")[0]
     host, slash, name = rest.partition("/")
     return f"{scheme.lower()}://{host.rpartition('@')[2]}{slash}{name}"

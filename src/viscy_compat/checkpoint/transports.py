@@ -9,6 +9,7 @@ from collections.abc import Coroutine
 from typing import Any, Final, NoReturn, Protocol
 
 from viscy_compat.checkpoint.byte_source import changed_file
+from viscy_compat.checkpoint.locations import key_and_query
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -155,7 +156,7 @@ class _Http:
         if headers.get("Content-Encoding", "identity") != "identity":
             raise _lie(self._where, "its answer is compressed, which was not asked for")
         first, last, total = _range_of(headers.get("Content-Range", ""), self._where)
-        data = await _body(answer, min(length, last - first + 1), self._where)
+        data = await _body(answer.content.read, min(length, last - first + 1), self._where)
         return Piece(data, first, total, mark)
 
     async def _whole(self, answer: Any, length: int, mark: str) -> Piece:
@@ -168,7 +169,7 @@ class _Http:
                 fix=f"fetch the file first: curl -L -O {self._where}",
                 code="VC363",
             )
-        return Piece(await _body(answer, size, self._where), 0, size, mark)
+        return Piece(await _body(answer.content.read, size, self._where), 0, size, mark)
 
 
 def _range_of(text: str, where: str) -> tuple[int, int, int]:
@@ -180,11 +181,11 @@ def _range_of(text: str, where: str) -> tuple[int, int, int]:
     return first, last, total
 
 
-async def _body(answer: Any, length: int, where: str) -> bytes:
-    """Return the body of an answer, which has as many bytes as it says; no more are taken than were asked for."""
+async def _body(read: Any, length: int, where: str) -> bytes:
+    """Return the body of an answer by its way to read on: as many bytes as it says, and no more than were asked for."""
     parts, left = [], length
     # a byte more is asked for than there should be: one that comes is a lie
-    while left >= 0 and (part := await answer.content.read(min(left + 1, 1 << 20))):
+    while left >= 0 and (part := await read(min(left + 1, 1 << 20))):
         parts.append(part)
         left -= len(part)
     if left:
@@ -253,7 +254,7 @@ def settings_of_s3() -> dict[str, Any]:
     return {
         "connect_timeout": min(_CONNECT, patience),
         "read_timeout": patience,
-        "retries": {"max_attempts": 2},
+        "retries": {"total_max_attempts": 2},
     }
 
 
@@ -272,7 +273,9 @@ class _S3:
         self._where = shown
         self._settings = settings_of_s3()
         self._files = self._system(config_kwargs=self._settings)
-        self._bucket, self._key, self._version = self._files.split_path(address.partition("?")[0])
+        path, query = key_and_query(address.removeprefix("s3://"))
+        self._bucket, _, self._key = path.partition("/")
+        self._version = query.removeprefix("versionId=").partition("&")[0] if query.startswith("versionId=") else ""
         if not self._bucket or not self._key:
             raise UnreadableCheckpoint("this names no object", where=self._where, fix="s3://BUCKET/KEY", code="VC362")
 
@@ -280,11 +283,11 @@ class _S3:
         """Return a range; see `Transport.piece`."""
         try:
             try:
-                return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+                return _wait_for(self._files.loop, self._piece(start, length, version), self._where, tries=1)
             # without credentials a bucket may still be public: asked once as anybody, and from then on
             except self._anonymous:
                 self._files = self._system(anon=True, config_kwargs=self._settings)
-                return _wait_for(self._files.loop, self._piece(start, length, version), self._where)
+                return _wait_for(self._files.loop, self._piece(start, length, version), self._where, tries=1)
         except FileNotFoundError:
             _refuse(self._where, 404)
         except PermissionError:
@@ -300,8 +303,8 @@ class _S3:
         answer = await self._files._call_s3("get_object", **question)
         mark = answer.get("ETag", "")
         async with answer["Body"] as body:
-            first, _, total = _range_of(answer.get("ContentRange", ""), self._where)
-            data = await body.read()
+            first, last, total = _range_of(answer.get("ContentRange", ""), self._where)
+            data = await _body(body.read, min(length, last - first + 1), self._where)
         return Piece(data, first, total, mark)
 
     def _problem(self, error: Exception) -> UnreadableCheckpoint:
@@ -318,12 +321,12 @@ class _S3:
 # --- both -------------------------------------------------------------------------------------------------------------
 
 
-def _wait_for(loop: Any, question: Coroutine[Any, Any, Piece], where: str) -> Piece:
+def _wait_for(loop: Any, question: Coroutine[Any, Any, Piece], where: str, *, tries: int = _TRIES) -> Piece:
     """Wait in this thread for what the loop of fsspec does in its own; a signal to end is noticed meanwhile."""
     future = asyncio.run_coroutine_threadsafe(question, loop)
     try:
-        # the waiting for busy servers comes on top of that for each answer
-        return future.result(_TRIES * (seconds_of_patience() + _TRIES))
+        # the waiting for busy servers comes on top of that for each answer; the libraries of S3 try again by themselves
+        return future.result(tries * (seconds_of_patience() + tries))
     except TimeoutError as error:
         raise UnreadableCheckpoint(
             f"no answer within {seconds_of_patience():g} seconds",

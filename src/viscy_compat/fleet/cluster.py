@@ -112,6 +112,9 @@ class Slurm:
         settings_of_jobs = _slurm_options(settings)
         kind = settings_of_jobs.pop("executor", "slurm")
         folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
+        # what is handed in holds addresses as they were given, with their credentials
+        with suppress(OSError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         try:
             self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
             slurm = {

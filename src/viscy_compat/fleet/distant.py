@@ -39,15 +39,22 @@ def _names_in_bucket(address: str) -> list[str]:
     except ImportError as error:
         raise lacking("s3://", error.name, "s3") from error
     system: Any = s3fs.S3FileSystem
+
+    def names_for(*, anon: bool) -> list[str]:
+        files = system(anon=anon, config_kwargs=settings_of_s3())
+        # botocore tries again by itself, and five times five tries are minutes
+        files.retries = 1
+        return list(files.find(address))
+
     try:
         try:
-            names = system(config_kwargs=settings_of_s3()).find(address)
+            names = names_for(anon=False)
         # without credentials a bucket may still be public
         except NoCredentialsError:
-            names = system(anon=True, config_kwargs=settings_of_s3()).find(address)
+            names = names_for(anon=True)
     except (OSError, ValueError, BotoCoreError, ClientError) as error:
         raise _unlisted(address, error) from error
-    return list(names)
+    return names
 
 
 def _names_in_repository(address: str) -> list[str]:
@@ -70,4 +77,6 @@ def _unlisted(address: str, error: Exception) -> UsageError:
     response = getattr(error, "response", None)
     status = getattr(response, "status_code", None)
     why = f"the server answers {status}" if status else getattr(error, "strerror", None) or type(error).__name__
+    if isinstance(error, (FileNotFoundError, PermissionError)):
+        why = "there is none" if isinstance(error, FileNotFoundError) else "it may not be read"
     return UsageError(f"it cannot be listed ({why})", where=address, fix="check the address and the credentials")
