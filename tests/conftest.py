@@ -35,6 +35,7 @@ settings.load_profile("ci")
 
 TESTS = Path(__file__).parent
 REPEATS = (
+    "diagnosis/test_real_old_checkpoints.py",
     "docs/",
     "hostile/test_command.py",
     "hostile/test_damage.py",
@@ -68,14 +69,16 @@ def numbers_as_in_a_fresh_process() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what repeats. Put files that build models first: where files are spread, the longest must not come last."""
+    """Mark what repeats. Put files that build models first, then what is long or repeats: where files are spread, the longest
+    must not come last."""
     for item in items:
         if item.path.relative_to(TESTS).as_posix().startswith(REPEATS):
             item.add_marker("uncounted")
-    long = {item.path for item in items if item.get_closest_marker("torch")}
+    building = {item.path for item in items if item.get_closest_marker("torch")}
+    long = {item.path for item in items if item.get_closest_marker("long") or item.get_closest_marker("uncounted")}
 
-    def place(item: pytest.Item) -> tuple[bool, Path]:
-        return item.path not in long, item.path.parent
+    def place(item: pytest.Item) -> tuple[bool, bool, Path]:
+        return item.path not in building, item.path not in long, item.path.parent
 
     items.sort(key=place)
 

@@ -67,6 +67,7 @@ def equal(first: Mapping[str, torch.Tensor], second: Mapping[str, torch.Tensor])
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
 def test_todays_files_load_strictly_and_give_the_same_bytes(todays: list[Saved], ending: str, tmp_path: Path) -> None:
     for saved in todays:
@@ -94,6 +95,7 @@ def some_v02(v02: list[Saved], request: pytest.FixtureRequest) -> list[Saved]:
     return [saved for saved in v02 if saved.job["wheel"] == request.param]
 
 
+@pytest.mark.uncounted
 def test_v02_embeddings_are_equal_and_projections_once_normalised(some_v02: list[Saved], tmp_path: Path) -> None:
     import torch
 
