@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from support.layouts import hollow
 from viscy_compat.architectures import find, inference, structure
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.inference import RecentAnswers
+from viscy_compat.checkpoint import safetensors_reader
 from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span
 from viscy_compat.diagnosis import diagnose
 from viscy_compat.fleet import judging
@@ -133,6 +135,32 @@ def test_pickles_that_share_their_weights_have_the_rows_of_each_alone(
     for path, row in zip(paths, rows, strict=True):
         monkeypatch.setattr(judging, "_spans", RecentSpans())
         assert line_of(judge_target(question, target_of(str(path), named=True), "")) == row
+
+
+def test_a_header_that_was_read_is_believed_of_files_of_its_length_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "_headers", RecentAnswers(most=16))
+    parsed: list[str] = []
+    parse = safetensors_reader.parse_json
+
+    def noted(raw: bytes, path: str, **options: Any) -> Any:
+        parsed.append(Path(path).stem)
+        return parse(raw, path, **options)
+
+    monkeypatch.setattr(safetensors_reader, "parse_json", noted)
+    architecture = find("BetaVaeMonai")
+    layout = architecture.layout(complete(architecture, SMALL["BetaVaeMonai"]))
+    paths = {name: hollow(tmp_path / f"{name}.safetensors", layout) for name in ("a", "b", "short", "long", "c")}
+    os.truncate(paths["short"], paths["short"].stat().st_size - 4)
+    os.truncate(paths["long"], paths["long"].stat().st_size + 4)
+    rows = {
+        name: json.loads(line_of(judge_target(AuditQuestion(), target_of(str(path), named=True), "")))
+        for name, path in paths.items()
+    }
+    assert {name: row["verdict"] for name, row in rows.items() if name in "abc"} == dict.fromkeys("abc", "compatible")
+    assert [rows[name]["codes"] for name in ("short", "long")] == [{"VC403": 1}, {"VC451": 1}]
+    assert parsed == ["a", "short", "long"]
 
 
 def test_a_layout_is_inferred_once_for_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

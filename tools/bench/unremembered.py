@@ -1,7 +1,7 @@
 """`viscy-compat` that remembers nothing from one file to the next: python tools/bench/unremembered.py audit FOLDER ...
 
-An audit remembers what it found out about a layout, the spans of pickles that come again, and copies of a file that it
-judged. What it costs where no file is like another one is measured with this: worker processes import the program that they
+An audit remembers what it found out about a layout, headers, the spans of pickles that come again, and copies of a file that
+it judged. What it costs where no file is like another one is measured with this: worker processes import the program that they
 are started by, and so this, too. VISCY_COMPAT_FORGET=copies forgets copies alone: what it costs where many files are of one
 architecture, and no two the same.
 """

@@ -6,7 +6,7 @@ without holes and without overlaps.
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Final, NoReturn
+from viscy_compat.annotations import Any, Callable, Final, NoReturn
 from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, SAFETENSORS_DTYPES
 from viscy_compat.checkpoint.facts import (
@@ -23,36 +23,74 @@ from viscy_compat.checkpoint.rebuild import BOUND
 from viscy_compat.checkpoint.wrapper import default_prefix
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec, packed_strides
+from viscy_compat.named import NamedTuple
 
 SHARDING_INFO: Final = "DCP_SHARDING_INFO"
 """What torch's Hugging Face storage writer adds to the metadata of one rank's part."""
 
 
+class _Header(NamedTuple):
+    """What a header says, once it is known to be sound."""
+
+    metadata: dict[str, str]
+    rows: tuple[_Row, ...]
+    unreadable: tuple[UnreadableTensor, ...]
+
+
+class _Row(NamedTuple):
+    """A tensor: where its bytes begin behind the header, and how many they are."""
+
+    key: str
+    spec: TensorSpec
+    stride: tuple[int, ...]
+    begin: int
+    nbytes: int
+
+
+RememberHeader = Callable[[tuple[bytes, int, Limits], Callable[[], _Header]], _Header]
+"""Answers what a header says, given its bytes, those behind it and the limits, and how to find it out."""
+
+headers_in_use: Final[list[RememberHeader]] = []
+"""Who remembers headers while files are judged in a row: those of one architecture are the same. The last one counts."""
+
+_LONGEST_KEPT: Final = 100_000
+"""Bytes of a header that is remembered: a thousand tensors."""
+
+
 def read_safetensors(source: ByteSource, limits: Limits, *, begin: int = 0) -> Checkpoint:
     """Read a safetensors file, or what is one from byte `begin`; see `viscy_compat.checkpoint.open_checkpoint`."""
     path = source.path
-    start, header = _header(source, limits, begin)
-    metadata = _metadata(path, header.pop("__metadata__", {}))
-    tensors, unreadable = _tensors(source, header, start, limits)
-    if not header:
-        raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
+    start, raw = _raw_header(source, limits, begin)
+
+    def find() -> _Header:
+        return _sound_header(path, raw, source.size - start, limits)
+
+    is_remembered = headers_in_use and len(raw) <= _LONGEST_KEPT
+    header = headers_in_use[-1]((raw, source.size - start, limits), find) if is_remembered else find()
+    facts = source.facts
+    tensors = {
+        key: StoredTensor(
+            key, spec, Storage(key, facts, start=start + place, size=nbytes), stride=stride, nbytes=nbytes
+        )
+        for key, spec, stride, place, nbytes in header.rows
+    }
     return Checkpoint(
         path=path,
         format="safetensors",
-        files=(source.facts,),
+        files=(facts,),
         tensors=tensors,
-        unreadable=unreadable,
+        unreadable=header.unreadable,
         wrapper=Wrapper("plain", default_prefix(tensors, "plain")),
         sites=(StateDictSite("", len(tensors)),),
-        metadata=metadata,
+        metadata=dict(header.metadata),
         plain_storages=True,
         find_storages=lambda: {tensor.storage.name: tensor.storage for tensor in tensors.values()},
-        findings=tuple(unreadable_findings(unreadable)),
+        findings=tuple(unreadable_findings(header.unreadable)),
     )
 
 
-def _header(source: ByteSource, limits: Limits, begin: int) -> tuple[int, dict[str, Any]]:
-    """Return where the tensors' bytes start, and the header."""
+def _raw_header(source: ByteSource, limits: Limits, begin: int) -> tuple[int, bytes]:
+    """Return where the tensors' bytes start, and the bytes of the header."""
     path = source.path
     length = int.from_bytes(source.read(begin, 8), "little")
     if begin + 8 + length > source.size:
@@ -71,10 +109,19 @@ def _header(source: ByteSource, limits: Limits, begin: int) -> tuple[int, dict[s
     if names > max(2 * _BRACKETS, 6 * limits.tensors):
         # counted before it is parsed, which takes a hundred bytes of memory for each; an honest tensor has four
         raise beyond(limits, "tensors", names, f"the header has about {names} entries", where=path)
+    return begin + 8 + length, raw
+
+
+def _sound_header(path: str, raw: bytes, size: int, limits: Limits) -> _Header:
+    """Return what a header says of as many bytes behind it."""
     header = parse_json(raw, path, most=max(_BRACKETS, 4 * limits.tensors))
     if len(header) > limits.tensors + 1:
         raise beyond(limits, "tensors", len(header), f"{len(header)} tensors", where=path)
-    return begin + 8 + length, header
+    metadata = _metadata(path, header.pop("__metadata__", {}))
+    rows, unreadable = _rows(path, header, size, limits)
+    if not header:
+        raise UnreadableCheckpoint("the file holds no tensor", where=path, fix="save model.state_dict()", code="VC444")
+    return _Header(metadata, rows, unreadable)
 
 
 _BRACKETS: Final = 200_000
@@ -163,11 +210,10 @@ def _metadata(path: str, value: Any) -> dict[str, str]:
     return dict(value)
 
 
-def _tensors(
-    source: ByteSource, header: dict[str, Any], start: int, limits: Limits
-) -> tuple[dict[str, StoredTensor], tuple[UnreadableTensor, ...]]:
-    path = source.path
-    tensors: dict[str, StoredTensor] = {}
+def _rows(
+    path: str, header: dict[str, Any], size: int, limits: Limits
+) -> tuple[tuple[_Row, ...], tuple[UnreadableTensor, ...]]:
+    rows: list[_Row] = []
     unreadable: list[UnreadableTensor] = []
     ranges: list[tuple[int, int]] = []
     # most tensors of a model have the dtype and the shape of another one
@@ -191,10 +237,9 @@ def _tensors(
                 fix="fetch the file again; no writer of checkpoints makes such a file",
                 code="VC451",
             )
-        storage = Storage(key, source.facts, start=start + begin, size=needed)
-        tensors[key] = StoredTensor(key, spec, storage, stride=stride, nbytes=needed)
-    _refuse_holes(path, ranges, source.size - start)
-    return tensors, tuple(unreadable)
+        rows.append(_Row._make((key, spec, stride, begin, needed)))
+    _refuse_holes(path, ranges, size)
+    return tuple(rows), tuple(unreadable)
 
 
 def _parse_row(path: str, key: str, row: Any, limits: Limits) -> tuple[str, tuple[int, ...], int, int]:

@@ -7,8 +7,10 @@ import os
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from viscy_compat.architectures.inference import RecentAnswers
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
 from viscy_compat.checkpoint.pickle_spans import RecentSpans
+from viscy_compat.checkpoint.safetensors_reader import headers_in_use
 from viscy_compat.checkpoint.sources import ReadTrace
 from viscy_compat.checkpoint.torch_zip import spans_in_use
 from viscy_compat.diagnosis import Depth, diagnose
@@ -69,7 +71,8 @@ _likenesses: dict[tuple[str, ...], Likeness] = {}
 
 
 _spans = RecentSpans()
-"""What this process remembers of their pickles."""
+_headers = RecentAnswers(most=16)
+"""What this process remembers of their pickles, and of headers, which take up to half a megabyte each."""
 
 
 def judge_target(question: AuditQuestion, target: Target, options: str) -> AuditRow:
@@ -79,6 +82,7 @@ def judge_target(question: AuditQuestion, target: Target, options: str) -> Audit
     was_enabled = gc.isenabled()
     gc.disable()
     spans_in_use.append(_spans)
+    headers_in_use.append(_headers.answer)
     try:
         diagnosis = diagnose(
             target.path,
@@ -92,6 +96,7 @@ def judge_target(question: AuditQuestion, target: Target, options: str) -> Audit
         )
         return row_of(diagnosis, target, options)
     finally:
+        headers_in_use.pop()
         spans_in_use.pop()
         if was_enabled:
             gc.enable()
