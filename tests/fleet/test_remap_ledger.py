@@ -7,15 +7,18 @@ import os
 import signal
 import subprocess
 import sys
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 
 from support.assembly import state, zipped
 from support.layouts import hollow
+from support.servers import deaf_port, give, serving
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.cli import main
+from viscy_compat.fleet.row import AuditRow, line_of
 
 PATIENT = """
 import sys
@@ -118,6 +121,36 @@ def test_an_audit_ends_with_the_command_that_remaps_where_something_is_remappabl
     assert last == f"next: viscy-compat remap --from-ledger '{place}' -o FOLDER/"
     main(["audit", str(tmp_path / "models" / "new.safetensors"), "--ledger", str(place)])
     assert "next:" not in capsys.readouterr().err
+
+
+def test_an_address_that_changed_since_the_audit_is_not_remapped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("aiohttp")
+    content = zipped(state())
+
+    def honest(handler: BaseHTTPRequestHandler, first: int, last: int, number: int) -> None:
+        give(handler, content, first, last, tag='"now"')
+
+    with serving(honest) as address, deaf_port() as port:
+        seen = AuditRow(f"{address}/a.ckpt", "remappable", size=len(content), mark='"now"')
+        rows = [
+            seen,
+            seen._replace(file=f"{address}/b.ckpt", mark='"before"'),
+            seen._replace(file=f"{address}/c.ckpt", size=len(content) + 1),
+            seen._replace(file=f"http://127.0.0.1:{port}/d.ckpt"),
+        ]
+        (tmp_path / "far.jsonl").write_bytes(b"".join(map(line_of, rows)))
+        _, told = remap(tmp_path / "far.jsonl", tmp_path / "out", capsys)
+    # the first is what it was: that nothing of it can be remapped is what its own bytes say
+    assert [(row["fortune"], row["code"]) for row in told] == [
+        ("refused", "VC301"),
+        ("changed", "VC402"),
+        ("changed", "VC402"),
+        ("refused", "VC361"),
+    ]
+    # nobody answered: a later run asks again
+    assert ["mark" in row for row in told] == [True, False, False, False]
 
 
 def test_a_ledger_of_relative_paths_is_read_from_anywhere(

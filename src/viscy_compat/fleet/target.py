@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from hashlib import blake2b
+from typing import Final
 
 from viscy_compat.checkpoint.locations import is_address, public_name, without_secrets
 from viscy_compat.checkpoint.sources import open_source
@@ -42,13 +43,17 @@ def target_of(path: str, *, named: bool) -> Target:
     return Target(path, named, size=status.st_size, modified_ns=status.st_mtime_ns, inode=status.st_ino, mark=mark)
 
 
+NO_ANSWER: Final = "no answer"
+"""The mark of an address that cannot be read now: no version is called that."""
+
+
 def probe(target: Target) -> Target:
     """Return an address with the size and version that its server states; one that does not answer is never fresh."""
     try:
         with open_source(public_name(target.path), access="scattered") as source:
             return target._replace(size=source.size, mark=source.facts.version)
     except UnreadableCheckpoint:
-        return target._replace(mark="no answer")
+        return target._replace(mark=NO_ANSWER)
 
 
 def _content(folder: str) -> tuple[int, str]:
