@@ -153,7 +153,8 @@ def parse_json(raw: bytes, path: str, code: str = "VC450", *, most: int = _BRACK
         # as colons right behind a quote mean that there are none; only where the counts differ, objects are built pair
         # by pair, which takes twice as long.
         colons, rows = raw.count(b":"), value.values() if type(value) is dict else ()
-        if colons != raw.count(b'":') or colons != len(rows) + sum(len(row) for row in rows if type(row) is dict):
+        names = len(rows) + sum(map(len, [row for row in rows if type(row) is dict]))
+        if colons != raw.count(b'":') or colons != names:
             from json import loads
 
             value = loads(text, object_pairs_hook=_unique, parse_constant=_refuse_constant)

@@ -99,6 +99,8 @@ def sources_of_view(checkpoint: Checkpoint, view: View) -> Sources:
     PlanRefused
         Where a raw key outside the prefix is also a name inside of it: which of the two is meant is not known.
     """
+    if not view.outside:
+        return Sources(layout_of(checkpoint, view), view.keys)
     twice = [key for key in view.outside if key in view.keys]
     if twice:
         reason = f"source|stands outside {view.prefix!a} too, so that two tensors have this name"
