@@ -41,6 +41,9 @@ def test_the_day_can_be_stated_for_reproducible_runs(tmp_path: Path, monkeypatch
     assert read_waivers(path)[0].expired is False
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1900000000")
     assert read_waivers(path)[0].expired is True
+    # no day that can be: the clock is asked
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "999999999999")
+    assert len(read_waivers(path)) == 1
 
 
 @pytest.mark.parametrize(

@@ -44,3 +44,9 @@ def test_what_is_no_number_is_said_and_is_the_worst(tmp_path: Path, wild: float)
 def test_an_output_of_zeros_has_no_relative_difference(tmp_path: Path) -> None:
     old, new = kept(tmp_path / "old", eval_a=[0.0]), kept(tmp_path / "new", eval_a=[0.25])
     assert str(measure(old, new, "eval")[0]) == "a by up to 0.25, its largest value is 0"
+
+
+def test_outputs_of_other_sizes_or_names_are_not_subtracted(tmp_path: Path) -> None:
+    old = kept(tmp_path / "old", eval_a=[1.0, 1.0], eval_b=[1.0], eval_c=[1.0])
+    new = kept(tmp_path / "new", eval_a=[9.0], eval_b=[1.5], eval_d=[9.0])
+    assert [amount.output for amount in measure(old, new, "eval")] == ["b"]

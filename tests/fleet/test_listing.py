@@ -11,7 +11,7 @@ import pytest
 import viscy_compat as vc
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
-from viscy_compat.fleet.listing import expand_lists, targets_of
+from viscy_compat.fleet.listing import expand_lists, rooms_of, targets_of
 
 
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
@@ -85,3 +85,14 @@ def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch:
     assert [row.file for row in aside] == [str(given / "shut")]
     report = vc.check(str(given))
     assert [row.what for row in report.aside] == [said[str(given / "shut")]]
+
+
+def test_a_file_that_is_given_opens_its_own_folder_and_that_of_what_it_links_to(tmp_path: Path) -> None:
+    for name in ("given", "real", "other"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "real" / "a.ckpt").touch()
+    (tmp_path / "given" / "link.ckpt").symlink_to(tmp_path / "real" / "a.ckpt")
+    paths = [str(tmp_path / "given" / "link.ckpt"), str(tmp_path / "other"), "https://a.example/b.ckpt"]
+    real = os.path.realpath(tmp_path)
+    assert rooms_of(paths, "stay") == (f"{real}/given", f"{real}/real", f"{real}/other")
+    assert rooms_of(paths, "follow") == ()

@@ -86,6 +86,9 @@ def test_a_file_in_the_way_is_never_replaced(ledger: Path, tmp_path: Path, capsy
     code, rows = remap(ledger, tmp_path / "out", capsys)
     assert (code, taken.read_text()) == (1, "mine")
     assert sorted(str(row["fortune"]) for row in rows) == ["refused", "written", "written"]
+    taken.rename(tmp_path / "mine")  # what was in the way is no fact about the source: the next run tries again
+    assert remap(ledger, tmp_path / "out", capsys)[0] == 0
+    (tmp_path / "mine").rename(taken)
     assert remap(ledger, tmp_path / "out", capsys, "--force")[0] == 0
     assert taken.read_bytes()[:4] != b"mine"
 

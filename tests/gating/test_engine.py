@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from datetime import date
 from typing import Any
@@ -21,6 +22,7 @@ from viscy_compat.report import FORMATS, render
 from viscy_compat.report.terminal import Style
 from viscy_compat.waivers import Waiver
 from viscy_compat.workers.candidate import Candidate
+from viscy_compat.workers.environment import CODE as FAULT
 
 NAMES = ("ContrastiveEncoder", "BetaVae25D")
 SETTING = Setting(tuple(find(name) for name in NAMES), Candidate())
@@ -392,3 +394,11 @@ def test_the_headline_names_the_source_and_the_profile_where_explore_runs(name: 
 def test_a_source_that_was_compared_with_is_the_headline() -> None:
     rows = [StageResult("verify", NAMES[0], headline="against wheel 0.4.0"), StageResult("verify", NAMES[1])]
     assert gate(SETTING, [stage("verify", lambda workshop: iter(rows))]).headline == "against wheel 0.4.0"
+
+
+@pytest.mark.parametrize(("reads", "code", "instead"), [(True, "", True), (True, FAULT, False), (False, "", False)])
+def test_a_lack_of_torch_is_no_reason_to_stop_where_text_may_be_read_and_the_candidate_has_what_it_needs(
+    reads: bool, code: str, instead: bool
+) -> None:
+    setting = dataclasses.replace(SETTING, reads=reads)
+    assert setting.reads_instead(MissingExtra("it lacks torch", code=code)) is instead

@@ -61,3 +61,17 @@ def test_the_last_precision_to_be_tried_is_the_one_that_can_be_as_large(
     found, holds = find_precision(emulate)
     assert (found.name, holds) == (name, is_explained)
     assert tried == ["float32", "tf32", "float16", last]
+
+
+@pytest.mark.parametrize(("second", "others"), [(1.05, ("float16",)), (1.08, ())])
+def test_a_precision_that_explains_them_nearly_as_well_is_named_too(second: float, others: tuple[str, ...]) -> None:
+    distances = {"": 1.0, "float32": 0.01, "tf32": 1.0, "float16": second, "tf32-all": 2.0}
+    tried: list[str] = []
+
+    def emulate(precision: str) -> Discrepancies:
+        tried.append(precision)
+        rows = [distances[label] for label in ("", *tried)]
+        return Discrepancies(tuple(tried), {"output": [[[one * other for other in rows] for one in rows]]})
+
+    found, _ = find_precision(emulate)
+    assert (found.name, found.others) == ("tf32", others)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -12,7 +14,8 @@ from support.results import REPORTS
 from support.schema import assert_described
 from support.typed import COMMANDS, furnish
 from viscy_compat.cli import main
-from viscy_compat.findings import Selection
+from viscy_compat.diagnosis import CheckResult
+from viscy_compat.findings import Finding, Report, Result, Selection
 from viscy_compat.report import render
 from viscy_compat.report.selection import in_selection
 from viscy_compat.report.terminal import Style
@@ -104,3 +107,10 @@ def test_commands_that_find_nothing_have_no_such_flag(capsys: pytest.CaptureFixt
     with pytest.raises(SystemExit):
         main(["zoo", "--ignore", "VC302"])
     assert "unrecognized arguments: --ignore" in capsys.readouterr().err
+
+
+def test_findings_of_the_verdict_that_a_refused_remap_shows_are_chosen_too() -> None:
+    verdict = CheckResult("a.ckpt", "incompatible", findings=(Finding("VC101", "a"), Finding("VC105", "b")))
+    refused = SimpleNamespace(title="a.ckpt", exit_code=1, findings=(), check=verdict, to_dict=dict)
+    (shown,) = in_selection(Report("remap", [cast("Result", refused)]), Selection(ignore=("VC101",))).results
+    assert [finding.code for finding in shown.check.findings] == ["VC105"]  # type: ignore[attr-defined]

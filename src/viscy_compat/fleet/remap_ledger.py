@@ -201,7 +201,7 @@ def _mark_of(row: AuditRow, request: RemapRequest, wish: Wish) -> str:
 def _earlier_answer(task: RemapTask, before: dict[str, LedgerRemap]) -> LedgerRemap | None:
     """Return what an earlier run made of the same file, where its output is still what it wrote."""
     earlier = before.get(_mark_of(task.row, task.request, task.wish))
-    if earlier is None or earlier.fortune == "changed":
+    if earlier is None:
         return None
     # files may be called otherwise where this run is typed
     earlier = earlier._replace(file=task.row.file)
