@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from viscy_compat.checkpoint.locations import is_address, without_secrets
 from viscy_compat.errors import OutputRefused, UsageError
-from viscy_compat.fleet.row import AuditRow, row_in
+from viscy_compat.fleet.row import PASSING, AuditRow, row_in
 from viscy_compat.fleet.target import Target, freshness, probe
 from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_append
 
@@ -179,7 +179,8 @@ class Ledger:
         return row
 
     def _note(self, row: AuditRow, place: int) -> None:
-        self._fresh[freshness(row.target, row.tool, row.options)] = place
+        if PASSING.isdisjoint(row.codes):
+            self._fresh[freshness(row.target, row.tool, row.options)] = place
         file = _number(row.place)
         self._replaced = self._replaced or file in self._places
         self._places.add(file)

@@ -12,7 +12,7 @@ from viscy_compat.errors import CompatError, OutputRefused, PlanRefused, UsageEr
 from viscy_compat.findings import Finding, Verdict
 from viscy_compat.fleet.in_order import answers_in_order, jobs_for
 from viscy_compat.fleet.ledger import MOST_LINE, latest_rows
-from viscy_compat.fleet.row import AuditRow
+from viscy_compat.fleet.row import PASSING, AuditRow
 from viscy_compat.fleet.target import NO_ANSWER, freshness, probe, target_of
 from viscy_compat.named import NamedTuple
 from viscy_compat.regular_files import NotOpened, lines_of, open_file, open_to_append
@@ -23,9 +23,6 @@ from viscy_compat.version import __version__
 
 RECORD: Final = "viscy-compat-remap.jsonl"
 """The file in the folder that says what was written from what: from it a later run goes on."""
-
-_PASSING: Final = frozenset(("VC361", "VC362", "VC363", "VC364", "VC365", "VC401", "VC402"))
-"""Codes of what may be otherwise in an hour, with the same file: nobody answers, it may not be read, a package is missing."""
 
 Fortune = Literal["written", "refused", "changed"]
 """``changed``: the file is not the one that the audit saw, so its verdict is not known any more."""
@@ -272,10 +269,10 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
         result = fulfil(request._replace(path=row.file), wish._replace(out=out))
     except (PlanRefused, CompatError) as error:
         # a full disc or a file in the way is no fact about the source: the next run tries again
-        mark = "" if isinstance(error, OutputRefused) or error.code in _PASSING else mark
+        mark = "" if isinstance(error, OutputRefused) or error.code in PASSING else mark
         return LedgerRemap(row.file, "refused", mark=mark, code=error.code, message=error.message, fix=error.fix)
     if result.written is None:
         finding = next(iter(result.findings), Finding("", "no plan was found"))
-        mark = "" if finding.code in _PASSING else mark
+        mark = "" if finding.code in PASSING else mark
         return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
     return _answer_of_written(row, out, mark)

@@ -19,6 +19,11 @@ _MOST_TEXT: Final = 300
 """Characters of a message that are kept: what is more stands in the report of `check`."""
 
 
+PASSING: Final = frozenset(("VC360", "VC361", "VC362", "VC363", "VC364", "VC365", "VC401", "VC402"))
+"""Codes of what may be otherwise in an hour with the same file: its reader was killed, nobody answers, it may not be read, a
+package is missing. No ledger takes them for an answer."""
+
+
 class AuditRow(NamedTuple):
     """The verdict on one file, and what it takes to know later whether it still stands.
 
