@@ -60,6 +60,7 @@ WAYS: dict[str, Any] = {
     "too little": lambda kind: kind(),
     "too much": lambda kind: kind("a", (), 1, 2),
     "an unknown name": lambda kind: kind("a", depth=1),
+    "an unknown name among as many as there are": lambda kind: kind("a", shape=(), depth=1),
     "twice": lambda kind: kind("a", name="b"),
     "replaced by nothing known": lambda kind: kind("a")._replace(depth=1),
     "made of too little": lambda kind: kind._make(["a"]),

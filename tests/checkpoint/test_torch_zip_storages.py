@@ -23,7 +23,11 @@ from support.assembly import (
     tuple_of,
 )
 from viscy_compat.checkpoint import Checkpoint, open_checkpoint
+from viscy_compat.checkpoint.byte_source import ByteSource
 from viscy_compat.checkpoint.facts import UnreadableTensor
+from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
+from viscy_compat.checkpoint.rebuild import StorageView
+from viscy_compat.checkpoint.torch_zip import decode_torch_zip
 
 UNTYPED = name("torch.storage", "UntypedStorage")
 HELD = {"0": NUMBERS, "1": NUMBERS}
@@ -55,6 +59,18 @@ def test_honest_storages_are_known_without_a_look_at_each(tmp_path: Path) -> Non
         held = checkpoint.tensors[key].storage
         assert held is checkpoint.storages[place] is checkpoint.records[place]
         assert (held.name, held.size, held.nbytes, held.start, held.compressed) == (place, 24, 24, -1, False)
+
+
+def test_there_is_a_storage_for_each_id(tmp_path: Path) -> None:
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(archive(records(odd(storage("0")))))
+    with ByteSource(str(path)) as source:
+        file = decode_torch_zip(source, DEFAULT_LIMITS)
+    # tied tensors have an id each
+    assert len(file.storages) == 2
+    assert len(file.records) == 4
+    assert list(file.storages) == [id(node) for node in file.pickle.persistents]
+    assert {each.storage.name for each in file.storages.values() if isinstance(each, StorageView)} == {"archive/data/0"}
 
 
 def test_it_does_not_matter_where_a_storage_was(tmp_path: Path) -> None:

@@ -92,3 +92,7 @@ def test_an_odd_name_needs_a_second_look(name: str) -> None:
 
 def test_a_packed_entry_needs_a_second_look() -> None:
     assert not _is_plain(_archive(["a/data.pkl"], zipfile.ZIP_DEFLATED))
+
+
+def test_an_archive_may_have_no_entries(tmp_path: Path) -> None:
+    assert _directory_of(_archive([]), tmp_path / "empty.zip") == {}
