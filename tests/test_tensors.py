@@ -158,6 +158,7 @@ print(float(found["v.3"].sum()))
 """
 
 
+@pytest.mark.uncounted
 @pytest.mark.skipif(sys.platform != "linux", reason="what a cut map does is a matter of the system")
 def test_where_a_mapped_file_is_cut_the_system_ends_the_process_and_what_was_read_stays(path: Path) -> None:
     """The documentation says so: this is why mapping is asked for, and never done by default."""

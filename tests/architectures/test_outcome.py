@@ -102,6 +102,7 @@ def ran(model: Any, names: tuple[str, ...], fed: Shape, *, train: bool) -> dict[
     return {name: tuple(tensor.shape) for name, tensor in outputs.items()}
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize(("name", "config", "inputs"), ROWS)
 def test_the_rule_predicts_what_the_real_class_does(name: str, config: dict[str, Any], inputs: list[Shape]) -> None:
     architecture, model = find(name), real(name, config)

@@ -91,6 +91,7 @@ def test_a_pickled_module_gives_the_tensors_of_its_state_dict(tmp_path: Path, ma
     assert all(checkpoint.tensors[key].requires_grad == parameters[key].requires_grad for key in parameters)
 
 
+@pytest.mark.uncounted
 def test_a_compiled_module_is_read_through_its_wrapper(tmp_path: Path) -> None:
     module = torch.compile(normed())
     checkpoint = open_checkpoint(save(module, tmp_path / "a.pt"))

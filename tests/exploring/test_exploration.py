@@ -49,6 +49,7 @@ def with_outcome(architecture: Architecture, change: Callable[[Outcome, tuple[in
     return variant(architecture, outcome=lambda config, fed: change(architecture.outcome(config, fed), fed))
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("name", migrated_names())
 def test_the_rules_hold_for_every_class(name: str) -> None:
     report = explore([name], examples=150, laws=["inference", "reconstruction"])

@@ -139,6 +139,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
 """An error of a migration: the class, what is wrong (a builder, arguments, or other weights), what names it."""
 
 
+@pytest.mark.uncounted
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("error", WRONG)
 def test_wrong_models_are_refused_or_named_as_not_excluded(scenes: Any, error: str, mode: str) -> None:
