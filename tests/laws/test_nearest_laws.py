@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from viscy_compat.architectures import class_names, find
+from viscy_compat.architectures import class_names, find, inference
 from viscy_compat.architectures.architecture import Architecture, Config, complete
-from viscy_compat.architectures.inference import distance, identify, nearest
+from viscy_compat.architectures.inference import RecentAnswers, distance, identify, nearest
 from viscy_compat.layout import Layout, TensorSpec
 
 RECORDS = [find(name) for name in class_names()]
@@ -37,6 +37,8 @@ def _layouts_made_once() -> Iterator[None]:
         for architecture in RECORDS:
             rows = (row._replace(layout=remembering(row.layout)) for row in architecture.generations)
             patch.setattr(architecture, "generations", tuple(rows))
+        # an answer names its generation: none of these stays behind for other tests of the same process
+        patch.setattr(inference, "_recent_inferences", RecentAnswers(most=64))
         yield
 
 
