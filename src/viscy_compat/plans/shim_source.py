@@ -155,10 +155,11 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
     >>> '    new["b"] = old.pop("a")' in text.splitlines()
     True
     """
+    losses = "".join(f"\n* {_prose(line)}" for line in plan.loses)
     head = _HEAD.format(
         title=_title(plan),
         example=_example(module, site, safetensors),
-        loses=_losses(plan),
+        loses=f"\nWhat the new model does not do as the old one did:\n{losses}\n" if losses else "",
         version=__version__,
         plan=plan_id(plan),
         prefix=_literal(plan.source.prefix),
@@ -197,11 +198,6 @@ def _example(module: str, site: str, safetensors: bool) -> str:
     )
     lines = [*lines_before[:1], f"from {module} import remap_state_dict", *lines_before[1:]]
     return "\n".join(f"    {line}".rstrip() for line in [*lines, "model.load_state_dict(remap_state_dict(state_dict))"])
-
-
-def _losses(plan: Plan) -> str:
-    lines = "".join(f"\n* {_prose(line)}" for line in plan.loses)
-    return f"\nWhat the new model does not do as the old one did:\n{lines}\n" if lines else ""
 
 
 def _statement(row: Operation) -> Iterator[str]:
