@@ -4,56 +4,24 @@ output is whole or absent, and the next run sweeps what is left."""
 from __future__ import annotations
 
 import os
-import random
 import resource
 import signal
 import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.files import renaming_plan, torch_file
+from support.duress import Place, in_a_child
+from support.uncounted import uncounted
 from viscy_compat.errors import OutputRefused
 from viscy_compat.rewrite import copies, write
 from viscy_compat.rewrite.output import ENDING
-from viscy_compat.rewrite.remapping import remap
 
-SIZES = [70_000, 1, 0, 300_000, 5_000] * 3
 ROOT = Path(__file__).resolve().parents[2]
-
-
-class Place:
-    """A folder with an input, a plan, and the output that a quiet run gives."""
-
-    def __init__(self, folder: Path, ending: str) -> None:
-        self.folder, self.plan = folder, folder / "plan.json"
-        self.source, self.out = folder / "old.ckpt", folder / "out" / f"new{ending}"
-        self.out.parent.mkdir()
-        torch_file(self.source, SIZES, wrapped=True)
-        renaming_plan(self.plan, SIZES)
-        self.run()
-        self.original, self.whole = self.source.read_bytes(), self.out.read_bytes()
-        self.out.unlink()
-
-    def run(self, *, in_place: bool = False) -> None:
-        out = None if in_place else str(self.out)
-        remap(str(self.source), out, in_place=in_place, plan=str(self.plan))
-
-    def left(self) -> list[str]:
-        return sorted(entry.name for entry in self.out.parent.iterdir())
-
-    def holds(self) -> bool:
-        """Whether the input is untouched and the output whole or absent, leftovers aside."""
-        visible = [name for name in self.left() if not name.endswith(ENDING)]
-        return self.source.read_bytes() == self.original and (
-            visible == [] or (visible == [self.out.name] and self.out.read_bytes() == self.whole)
-        )
 
 
 @pytest.fixture(params=[".safetensors", ".ckpt"])
@@ -61,39 +29,25 @@ def place(tmp_path: Path, request: pytest.FixtureRequest) -> Place:
     return Place(tmp_path, request.param)
 
 
-def in_a_child(work: Callable[[], None]) -> int:
-    """Run something in a forked child and return the child's process id."""
-    child = os.fork()
-    if child:
-        return child
-    try:
-        work()
-    finally:
-        os._exit(0)
+@pytest.mark.long
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+def test_killed_at_a_hundred_random_moments_fifty_for_each_format(tmp_path: Path, ending: str) -> None:
+    holds_in_a_small_process("killed at random moments", tmp_path, ending)
 
 
 @pytest.mark.long
-def test_killed_at_a_hundred_random_moments_fifty_for_each_format(place: Place) -> None:
-    started = time.monotonic()
-    os.waitpid(in_a_child(place.run), 0)
-    span = time.monotonic() - started
-    assert place.holds()
-    chance = random.Random(0)
-    seen = set()
-    for _ in range(50):
-        place.out.unlink(missing_ok=True)
-        child = in_a_child(place.run)
-        time.sleep(chance.uniform(0, 1.1 * span))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        assert place.holds()
-        # a machine that becomes crowded, or idle, moves the moments along
-        span *= 0.9 if place.out.exists() else 1.1
-        seen.add(tuple(name.endswith(ENDING) for name in place.left()))
-    assert len(seen) > 1
-    place.out.unlink(missing_ok=True)
-    place.run()
-    assert place.left() == [place.out.name]
+@pytest.mark.parametrize("ending", [".safetensors", ".ckpt"])
+@pytest.mark.parametrize("law", ["killed at each call", "killed at each call in place"])
+def test_killed_at_each_call_of_the_system(tmp_path: Path, ending: str, law: str) -> None:
+    holds_in_a_small_process(law, tmp_path, ending)
+
+
+def holds_in_a_small_process(law: str, folder: Path, ending: str) -> None:
+    """A fork costs what its process holds: these are hundreds, and the process of the tests may hold torch."""
+    words = [sys.executable, "-c", "from support import duress; duress.main()", law, str(folder), ending]
+    environment = {**uncounted(), "PYTHONPATH": str(ROOT / "tests")}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
@@ -119,51 +73,6 @@ def test_a_signal_that_asks_to_end_leaves_nothing_behind(place: Place, number: i
     assert os.waitstatus_to_exitcode(status) == 128 + number
     assert place.left() == []
     assert place.source.read_bytes() == place.original
-
-
-# What a run calls to change anything, and what it calls in between.
-MOMENTS = ("open", "pwrite", "fsync", "link", "replace", "unlink", "close")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("in_place", [False, True])
-def test_killed_at_each_call_of_the_system(place: Place, in_place: bool) -> None:
-    """Dies right before its first call, its second, and so on, until a run gets through."""
-    backup = place.source.with_name("old.ckpt.bak")
-    for moment in range(1000):
-        place.out.unlink(missing_ok=True)
-        if backup.exists():
-            os.replace(backup, place.source)
-        _, status = os.waitpid(in_a_child(lambda moment=moment: _doomed(place, moment, in_place)), 0)  # type: ignore[misc]
-        if in_place:
-            original = backup if backup.exists() else place.source
-            assert original.read_bytes() == place.original
-            assert place.source.exists()
-        else:
-            assert place.holds()
-        if not os.WIFSIGNALED(status):
-            break
-    assert moment > 20
-    assert not os.WIFSIGNALED(status)
-    assert place.left() == ([] if in_place else [place.out.name])
-    assert [entry.name for entry in place.folder.iterdir() if entry.name.endswith(ENDING)] == []
-
-
-def _doomed(place: Place, moment: int, in_place: bool) -> None:
-    left = [moment]
-
-    def counting(call: Callable[..., object]) -> Callable[..., object]:
-        def called(*words: object, **options: object) -> object:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return call(*words, **options)
-
-        return called
-
-    for name in MOMENTS:
-        setattr(os, name, counting(getattr(os, name)))
-    place.run(in_place=in_place)
 
 
 def test_a_limit_on_file_sizes_is_said_and_leaves_nothing(place: Place) -> None:
