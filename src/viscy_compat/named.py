@@ -11,7 +11,7 @@ from itertools import repeat
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Iterable, Iterator, TypeVar
 
-_Record = TypeVar("_Record")
+_Tuple = TypeVar("_Tuple")
 
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
@@ -100,7 +100,7 @@ else:
             return tuple(self)
 
 
-def records_of(kind: type[_Record], *columns: Iterable[Any]) -> Iterator[_Record]:
+def records_of(kind: type[_Tuple], *columns: Iterable[Any]) -> Iterator[_Tuple]:
     """Return many named tuples out of their columns, one for each field; a call for each tuple takes four times as long.
 
     Examples

@@ -117,7 +117,10 @@ def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str
         globals=uses,
         versions=versions,
         metadata=dict(file.metadata),
-        find_storages=lambda: _storages_by_name(file),
+        find_storages=lambda: {
+            **{view.storage.name: view.storage for view in file.storages.values() if type(view) is StorageView},
+            **file.parts,
+        },
         plain_storages=file.plain_storages,
         records=file.records,
         pickle_name=file.pickle_name,
@@ -141,11 +144,6 @@ def _site_at(address: str, sites: list[Site], limits: Limits, where: str) -> tup
     paths = [site.path for site in sites]
     chosen = resolve_address(address, paths, lambda place: names_at(sites, place, limits, where), where)
     return sites[paths.index(chosen.path)], chosen.prefix
-
-
-def _storages_by_name(file: DecodedFile) -> dict[str, Storage]:
-    views = [view for view in file.storages.values() if type(view) is StorageView]
-    return {**{view.storage.name: view.storage for view in views}, **file.parts}
 
 
 def _refuse_other_states(top: Mapping[str, Node], root: Node, path: str) -> None:
@@ -216,8 +214,8 @@ def _file_findings(file: DecodedFile, entries: _StateDictEntries, uses: tuple[Gl
         many = f"{file.trailing} bytes follow" if file.trailing > 1 else "a byte follows"
         message = f"{many} the last storage; where bytes were inserted before it, values moved"
         yield Finding("VC492", message, fix=CATALOGUE["VC492"].remedy)
-    lost = () if file.plain_storages else file.storages.values()
-    reasons = {view.reason for view in lost if type(view) is NotExact and view.code == "VC442"}
+    views = () if file.plain_storages else file.storages.values()
+    reasons = {view.reason for view in views if type(view) is NotExact and view.code == "VC442"}
     if reasons and not any(tensor.code == "VC442" for tensor in entries.unreadable):
         yield Finding(
             "VC442", f"outside of the weights: {spell_count(len(reasons), 'storage', 'is', 'are')} not in the file"

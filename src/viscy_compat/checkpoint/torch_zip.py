@@ -272,17 +272,17 @@ def _plain_storages(
         return None
     entries = archive.entries
     try:
-        held = [entries[folder + key] for key in keys]
+        rows = [entries[folder + key] for key in keys]
     except KeyError:
         return None
     sizes = {kind: ITEMSIZES[dtype] for kind, dtype in dtypes.items() if dtype}
-    stated = [count * sizes[kind] for count, kind in zip(counts, kinds, strict=True)]
-    if stated != [entry.nbytes for entry in held]:
+    sizes_by_ids = [count * sizes[kind] for count, kind in zip(counts, kinds, strict=True)]
+    if sizes_by_ids != [entry.nbytes for entry in rows]:
         return None
     # tied tensors name a storage twice; it has one element type
     if len({*keys}) != len(keys) and len({*zip(keys, kinds, strict=True)}) != len({*keys}):
         return None
     # where no storage has a sum, all of them lose what stands for one
-    if any(entry.deflated for entry in held) or not any(entry.crc and entry.nbytes for entry in held):
+    if any(entry.deflated for entry in rows) or not any(entry.crc and entry.nbytes for entry in rows):
         return None
     return _ViewsOnDemand(pickle, records, folder, {kind: dtype for kind, dtype in dtypes.items() if dtype})

@@ -274,13 +274,13 @@ def _limits_of(
     # from the last to the first, which stays: of two entries at one place, the next one is at that place, too
     limit_at = dict(zip(reversed(in_order), (end, *reversed(in_order[1:])), strict=True))
     limits, least = [limit_at[header] for header in headers], LOCAL.size
-    overlapping = [
+    overlaps = [
         (header, name)
         for name, header, size, limit in zip(names, headers, sizes, limits, strict=True)
         if header + least + len(name) + size > limit
     ]
-    if overlapping:
-        _refuse_overlap(path, min(overlapping, key=lambda each: each[0])[1])
+    if overlaps:
+        _refuse_overlap(path, min(overlaps, key=lambda each: each[0])[1])
     return limits
 
 
