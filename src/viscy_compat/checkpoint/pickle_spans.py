@@ -54,6 +54,15 @@ class _Survey(NamedTuple):
     opcodes: int
     depth: int
 
+    def is_portable(self, memo: dict[int, Node], nodes: list[Node]) -> bool:
+        """Say whether the span can mean the same elsewhere: what it reads can be compared, what it calls has a name."""
+        return (
+            not self.gets & self.puts
+            and all(type(memo[index]) in (str, Global) for index in self.gets)
+            and all(type(node.function) is Global for node in nodes if type(node) is Call)
+            and len(nodes) < _MOST_NODES
+        )
+
 
 def _survey(data: bytes) -> _Survey | None:
     """Go through a span that the machine has decoded without an error; None where it holds other opcodes than weights do."""
@@ -92,16 +101,6 @@ def _survey(data: bytes) -> _Survey | None:
                 return None
         at += width
     return _Survey(frozenset(gets), puts=frozenset(puts), names=tuple(names), opcodes=opcodes, depth=deepest)
-
-
-def _is_portable(survey: _Survey, memo: dict[int, Node], nodes: list[Node]) -> bool:
-    """Say whether a span can mean the same in another pickle: what it reads can be compared, what it calls has a name."""
-    return (
-        not survey.gets & survey.puts
-        and all(type(memo[index]) in (str, Global) for index in survey.gets)
-        and all(type(node.function) is Global for node in nodes if type(node) is Call)
-        and len(nodes) < _MOST_NODES
-    )
 
 
 class Span:
@@ -215,7 +214,7 @@ class RecentSpans:
             return None
         survey = _survey(data)
         nodes = list(walk(entries, most=_MOST_NODES)) if survey is not None else []
-        if survey is None or not _is_portable(survey, memo, nodes):
+        if survey is None or not survey.is_portable(memo, nodes):
             return None
         span = Span(data, survey, memo, entries=entries, nodes=nodes, persistents=persistents, limits=limits)
         self._size += len(data)

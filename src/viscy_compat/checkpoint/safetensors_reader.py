@@ -33,11 +33,11 @@ class _Header(NamedTuple):
     """What a header says, once it is known to be sound."""
 
     metadata: dict[str, str]
-    rows: tuple[_Row, ...]
+    rows: tuple[_HeaderRow, ...]
     unreadable: tuple[UnreadableTensor, ...]
 
 
-class _Row(NamedTuple):
+class _HeaderRow(NamedTuple):
     """A tensor: where its bytes begin behind the header, and how many they are."""
 
     key: str
@@ -213,8 +213,8 @@ def _metadata(path: str, value: Any) -> dict[str, str]:
 
 def _rows(
     path: str, header: dict[str, Any], size: int, limits: Limits
-) -> tuple[tuple[_Row, ...], tuple[UnreadableTensor, ...]]:
-    rows: list[_Row] = []
+) -> tuple[tuple[_HeaderRow, ...], tuple[UnreadableTensor, ...]]:
+    rows: list[_HeaderRow] = []
     unreadable: list[UnreadableTensor] = []
     ranges: list[tuple[int, int]] = []
     # most tensors of a model have the dtype and the shape of another one
@@ -238,7 +238,7 @@ def _rows(
                 fix="fetch the file again; no writer of checkpoints makes such a file",
                 code="VC451",
             )
-        rows.append(_Row._make((key, spec, stride, begin, needed)))
+        rows.append(_HeaderRow._make((key, spec, stride, begin, needed)))
     _refuse_holes(path, ranges, size)
     return tuple(rows), tuple(unreadable)
 
