@@ -234,6 +234,13 @@ class Aside(NamedTuple):
     what: str
 
 
+class ClosedFolder(Aside):
+    """A folder that cannot be listed: nobody knows what lies in it, so that no answer about all files is whole (exit code 2)."""
+
+    file: str
+    what: str
+
+
 ResultT = TypeVar("ResultT", bound=Result, covariant=True)
 
 
@@ -275,7 +282,8 @@ class Report(Generic[ResultT]):
         # a list may be changed by whoever made it
         fixed = results if isinstance(results, Sequence) and not isinstance(results, list) else tuple(results)
         self.results: Sequence[ResultT] = fixed
-        self._floor = max(exit_code, 2 if interrupted else 0)
+        is_whole = not interrupted and not any(isinstance(row, ClosedFolder) for row in aside)
+        self._floor = max(exit_code, 0 if is_whole else 2)
         self.exhibits, self.interrupted, self.aside = exhibits, interrupted, aside
 
     @property

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 import viscy_compat as vc
+from support.layouts import hollow, layout_of
+from viscy_compat.cli import main
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
 from viscy_compat.fleet.listing import expand_lists, rooms_of, targets_of
@@ -85,6 +87,33 @@ def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch:
     assert [row.file for row in aside] == [str(given / "shut")]
     report = vc.check(str(given))
     assert [row.what for row in report.aside] == [said[str(given / "shut")]]
+
+
+def test_a_folder_that_cannot_be_listed_leaves_no_answer_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given, ledger = tmp_path / "given", str(tmp_path / "ledger.jsonl")
+    (given / "shut").mkdir(parents=True)
+    hollow(given / "a.safetensors", layout_of("ResNet3dEncoder", backbone="resnet18", in_channels=1))
+    audit = ["audit", str(given), "--ledger", ledger, "-q"]
+    assert (vc.check(str(given)).exit_code, main(["check", str(given)]), main(audit)) == (0, 0, 0)
+    scan = os.scandir
+
+    def refusing(place: str) -> Any:
+        if os.path.basename(place) == "shut":
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    assert (vc.check(str(given)).exit_code, main(["check", str(given)]), main(audit)) == (2, 2, 2)
+    assert vc.audit(str(given), ledger=ledger).exit_code == 2
+    # where files may be unreadable, so may folders
+    assert vc.audit(str(given), ledger=ledger, allow=["unreadable"]).exit_code == 0
+    assert main([*audit, "--allow", "unreadable"]) == 0
+    capsys.readouterr()
+    for command in ("check", "audit"):
+        assert main([command, str(given / "shut")]) == 2
+        assert "this folder cannot be listed (Permission denied)" in capsys.readouterr().err
 
 
 def test_a_file_that_is_given_opens_its_own_folder_and_that_of_what_it_links_to(tmp_path: Path) -> None:

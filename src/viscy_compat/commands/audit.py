@@ -10,7 +10,7 @@ from viscy_compat.checkpoint.limits import with_limits
 from viscy_compat.commands.check import add_statements, statements_of
 from viscy_compat.commands.idle_flags import IdleFlags, name_idle
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import EXIT_CODES, Aside, Verdict, selection_of
+from viscy_compat.findings import EXIT_CODES, Aside, ClosedFolder, Verdict, selection_of
 from viscy_compat.fleet.audit import Audit
 from viscy_compat.fleet.engines import Engine, engine_for
 from viscy_compat.fleet.judging import AuditQuestion, from_anywhere
@@ -117,6 +117,8 @@ def _read_rows(
     # a folder without a single checkpoint was probably not the one that was meant
     if not code and tally.files and tally.count("verdict", "foreign") == tally.files:
         code = 2
+    aside = policy.settle(aside)
+    code = max([code, *(2 for row in aside if isinstance(row, ClosedFolder))])
     outcome = AuditOutcome(audit.read, tally, policy=policy, exit_code=code, aside=aside, interrupted=stop is not None)
     unsorted = ledger.sort(audit.places, filter(os.path.isdir, arguments.paths)) if stop is None else ""
     _report(outcome, arguments)

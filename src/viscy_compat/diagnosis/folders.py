@@ -6,7 +6,7 @@ import os
 
 from viscy_compat.annotations import Iterable, Iterator
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Aside
+from viscy_compat.findings import Aside, ClosedFolder
 from viscy_compat.named import NamedTuple
 
 
@@ -42,7 +42,10 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         resources: list[str] = []
         unseen: dict[str, str] = {}
         checkpoints = list(checkpoints_below(path, resources, unseen=unseen))
-        aside += (Aside(place, f"this folder cannot be listed ({why})") for place, why in unseen.items() if why)
+        closed = [ClosedFolder(place, f"this folder cannot be listed ({why})") for place, why in unseen.items() if why]
+        aside += closed
+        if not checkpoints and closed:
+            raise UsageError(closed[0].what, where=closed[0].file, fix="have somebody look who may")
         if not checkpoints:
             raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
         if resources:

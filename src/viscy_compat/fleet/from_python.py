@@ -100,4 +100,4 @@ def audit(
             kept.sort(run.places, filter(os.path.isdir, names))
     foreign_only = bool(rows) and all(row.foreign for row in rows)
     results = [ReportedRow(row, policy.exit_code(row)) for row in rows]
-    return Report("audit", results, exit_code=2 if foreign_only else 0, aside=aside)
+    return Report("audit", results, exit_code=2 if foreign_only else 0, aside=policy.settle(aside))

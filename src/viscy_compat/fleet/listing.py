@@ -13,7 +13,7 @@ from typing import IO, Literal
 from viscy_compat.checkpoint.locations import is_address
 from viscy_compat.diagnosis.folder_walk import SUFFIXES, checkpoints_below
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Aside
+from viscy_compat.findings import Aside, ClosedFolder
 from viscy_compat.fleet.distant import objects_below
 from viscy_compat.fleet.target import Target, target_of
 from viscy_compat.regular_files import Rooms, leads_out, open_file
@@ -126,7 +126,7 @@ def _below(path: str, links: Links, aside: list[Aside]) -> Iterator[Target]:
                 yield target_of(place, named=False)
         for folder, why in unseen.items():
             if why:
-                aside.append(Aside(folder, f"this folder cannot be listed ({why})"))
+                aside.append(ClosedFolder(folder, f"this folder cannot be listed ({why})"))
             # what would lie in it: a link to the folder that was given leads back in
             elif leads_out(os.path.join(folder, "any")):
                 aside.append(Aside(folder, "a link to a folder out of this one, which is not followed (--follow)"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from viscy_compat.findings import CATALOGUE, Aside, Finding, Selection, Verdict, html_of, line_of
@@ -29,6 +29,10 @@ class Policy(NamedTuple):
         if row.verdict in self.allow or (row.foreign and self.foreign != "fail"):
             return 0
         return row.exit_code
+
+    def settle(self, aside: Iterable[Aside]) -> list[Aside]:
+        """Return what was passed over; where files may be unreadable, so may folders."""
+        return [Aside(*row) if "unreadable" in self.allow else row for row in aside]
 
     def keeps(self, row: AuditRow) -> bool:
         """Say whether a row is reported."""
