@@ -145,7 +145,8 @@ def test_submitit_judges_every_file_in_an_array_of_jobs(tmp_path: Path) -> None:
     assert "1,203 known from an earlier run" in again.stderr
 
 
-def test_a_place_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_is_none_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     for place, said in (("pbs", "is no place"), ("slurm", "cannot hand jobs to slurm")):
         monkeypatch.setenv("PATH", "")
         pytest.importorskip("submitit")
@@ -154,6 +155,7 @@ def test_a_place_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("VISCY_COMPAT_SLURM", "partition")
     with pytest.raises(UsageError, match="NAME=VALUE"):
         cluster("slurm")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_scheduler_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,12 +111,9 @@ class Slurm:
             raise lacking("--on slurm", "submitit", "slurm") from error
         settings_of_jobs = _slurm_options(settings)
         kind = settings_of_jobs.pop("executor", "slurm")
-        folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
-        # what is handed in holds addresses as they were given, with their credentials
-        with suppress(OSError):
-            os.makedirs(folder, mode=0o700, exist_ok=True)
+        self._folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
         try:
-            self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
+            self._executor = submitit.AutoExecutor(folder=self._folder, cluster=kind)
             slurm = {
                 name if name.startswith("slurm_") else f"slurm_{name}": value
                 for name, value in settings_of_jobs.items()
@@ -147,6 +144,9 @@ class Slurm:
         if self._held:
             questions, shards, futures = zip(*self._held, strict=True)
             self._held = []
+            # what is handed in holds addresses as they were given, with their credentials
+            with suppress(OSError):
+                os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._jobs += zip(self._executor.map_array(judge_shard, questions, shards), futures, strict=True)
         if self._watch is None:
             self._watch = threading.Thread(target=self._gather, daemon=True)
