@@ -111,15 +111,22 @@ class Slurm:
             raise lacking("--on slurm", "submitit", "slurm") from error
         settings_of_jobs = _slurm_options(settings)
         kind = settings_of_jobs.pop("executor", "slurm")
-        self._folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
+        folder = str(settings_of_jobs.pop("folder", os.path.join(os.getcwd(), "viscy-compat-jobs")))
+        is_new = not os.path.lexists(folder)
+        # what is handed in holds addresses as they were given, with their credentials
+        with suppress(OSError):
+            os.makedirs(folder, mode=0o700, exist_ok=True)
         try:
-            self._executor = submitit.AutoExecutor(folder=self._folder, cluster=kind)
+            self._executor = submitit.AutoExecutor(folder=folder, cluster=kind)
             slurm = {
                 name if name.startswith("slurm_") else f"slurm_{name}": value
                 for name, value in settings_of_jobs.items()
             }
             self._executor.update_parameters(name="viscy-compat", **(slurm if kind == "slurm" else {}))
         except (RuntimeError, ValueError, NotImplementedError, TypeError) as error:
+            with suppress(OSError):
+                if is_new:
+                    os.rmdir(folder)
             fix = "run it where sbatch is, and correct $VISCY_COMPAT_SLURM (NAME=VALUE,...)"
             raise UsageError(f"submitit cannot hand jobs to {kind}: {error}", fix=fix) from error
         self._held: list[tuple[AuditQuestion, list[Target], Future[list[bytes]]]] = []
@@ -144,9 +151,6 @@ class Slurm:
         if self._held:
             questions, shards, futures = zip(*self._held, strict=True)
             self._held = []
-            # what is handed in holds addresses as they were given, with their credentials
-            with suppress(OSError):
-                os.makedirs(self._folder, mode=0o700, exist_ok=True)
             self._jobs += zip(self._executor.map_array(judge_shard, questions, shards), futures, strict=True)
         if self._watch is None:
             self._watch = threading.Thread(target=self._gather, daemon=True)
