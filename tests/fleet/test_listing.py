@@ -57,6 +57,18 @@ def test_an_empty_path_is_refused() -> None:
         list(expand_lists(["a", ""]))
 
 
+def close_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody list what is called ``shut``: permissions do not stop the user that tests often run as."""
+    scan = os.scandir
+
+    def refusing(place: str) -> Any:
+        if os.path.basename(place) == "shut":
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+
+
 def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("given/run/a.ckpt", "given/shut/b.ckpt", "other/c.ckpt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -66,14 +78,7 @@ def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch:
     # these lead to what is looked into anyway
     (given / "run" / "back").symlink_to("..")
     (given / "again").symlink_to("run")
-    scan = os.scandir
-
-    def refusing(place: str) -> Any:
-        if os.path.basename(place) == "shut":
-            raise PermissionError(13, "Permission denied", place)
-        return scan(place)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    close_folders(monkeypatch)
     said = {
         str(given / "out"): "a link to a folder out of this one, which is not followed (--follow)",
         str(given / "shut"): "this folder cannot be listed (Permission denied)",
@@ -97,14 +102,7 @@ def test_a_folder_that_cannot_be_listed_leaves_no_answer_whole(
     hollow(given / "a.safetensors", layout_of("ResNet3dEncoder", backbone="resnet18", in_channels=1))
     audit = ["audit", str(given), "--ledger", ledger, "-q"]
     assert (vc.check(str(given)).exit_code, main(["check", str(given)]), main(audit)) == (0, 0, 0)
-    scan = os.scandir
-
-    def refusing(place: str) -> Any:
-        if os.path.basename(place) == "shut":
-            raise PermissionError(13, "Permission denied", place)
-        return scan(place)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    close_folders(monkeypatch)
     assert (vc.check(str(given)).exit_code, main(["check", str(given)]), main(audit)) == (2, 2, 2)
     assert vc.audit(str(given), ledger=ledger).exit_code == 2
     # where files may be unreadable, so may folders
