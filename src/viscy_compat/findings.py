@@ -237,6 +237,7 @@ class Aside(NamedTuple):
 class ClosedFolder(Aside):
     """A folder that cannot be listed: nobody knows what lies in it, so that no answer about all files is whole (exit code 2)."""
 
+    # said again: such a tuple has the fields of its own body, and inherits none
     file: str
     what: str
 

@@ -53,7 +53,7 @@ def absence_of_weights(checkpoint: Checkpoint) -> WeightsAbsence:
 
 def lacks_its_sums(checkpoint: Checkpoint) -> bool:
     """Say whether the pickle of a torch file has a CRC-32 and none of its storages has: they were left out."""
-    # one sum is enough, and a file that has any has that of its first tensor
+    # one sum is enough; where a file states them, the first tensor has its own, and nothing else is looked at
     if any(tensor.storage.crc and tensor.storage.nbytes for tensor in checkpoint.tensors.values()):
         return False
     pickle = checkpoint.records.get(checkpoint.pickle_name)

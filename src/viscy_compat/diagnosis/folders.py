@@ -45,7 +45,7 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         closed = [ClosedFolder(place, f"this folder cannot be listed ({why})") for place, why in unseen.items() if why]
         aside += closed
         if not checkpoints and closed:
-            raise UsageError(closed[0].what, where=closed[0].file, fix="have somebody look who may")
+            raise UsageError(closed[0].what, where=closed[0].file, fix="run this as a user who may list it")
         if not checkpoints:
             raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
         if resources:
