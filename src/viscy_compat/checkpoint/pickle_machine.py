@@ -122,7 +122,7 @@ def names_until_it_fails(data: bytes, limits: Limits, *, start: int = 0) -> Deco
 
     Returns
     -------
-    Pickled
+    DecodedPickle
         ``root`` is None and ``end`` 0 where the pickle did not come to its end.
 
     Examples
