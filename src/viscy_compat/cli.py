@@ -117,9 +117,11 @@ def _overview() -> str:
     rows = "\n".join(f"  {name:<11}{summary}" for name, summary in COMMANDS.items())
     return (
         "usage: viscy-compat COMMAND ...\n\n"
-        "Does an old VisCy checkpoint load into the migrated models, how to make it load, and the proof.\n\n"
+        "Does an old VisCy checkpoint load into the migrated models,\n"
+        "how to make it load, and the proof.\n\n"
         f"commands:\n{rows}\n\n"
-        "'viscy-compat COMMAND --help' tells more. Exit codes: 0 holds, 1 findings, 2 could not decide, 130 interrupted."
+        "'viscy-compat COMMAND --help' tells more.\n"
+        "Exit codes: 0 holds, 1 findings, 2 could not decide, 130 interrupted."
     )
 
 

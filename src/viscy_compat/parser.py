@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from argparse import SUPPRESS, Action, ArgumentParser, RawDescriptionHelpFormatter
 
 from viscy_compat.annotations import Any, NoReturn
 from viscy_compat.layout import printable, quote_path
-from viscy_compat.report import say
+from viscy_compat.report import columns_of_the_terminal, say
+from viscy_compat.words import NOT_IN_THE_HELP
 
 
 class _Formatter(RawDescriptionHelpFormatter):
     """argparse makes a formatter for every argument; told the width, it need not import `shutil` to measure it."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
+        # a terminal breaks a line that is as long as it is wide
+        super().__init__(prog, width=min(columns_of_the_terminal() - 1, 100))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Lay the lines of a description out anew where one is too long; as they are written else."""
+        if all(len(line) <= width for line in text.splitlines()):
+            return text
+        # lazy: only help on a narrow terminal needs it; a flag or a path is not broken at its hyphens
+        import textwrap
+
+        paragraphs = text.split("\n\n")
+        return "\n\n".join(textwrap.fill(part, width, break_on_hyphens=False) for part in paragraphs)
 
 
 class CommandParser(ArgumentParser):
@@ -24,6 +36,12 @@ class CommandParser(ArgumentParser):
     def __init__(self, *, prog: str, description: str | None) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter)
         self._words: tuple[str, ...] = ()
+
+    def add_argument(self, *names: Any, **statement: Any) -> Action:
+        """State an argument; argparse knows its own mark of one that is not listed by identity, not by what it says."""
+        if statement.get("help") == NOT_IN_THE_HELP:
+            statement["help"] = SUPPRESS
+        return super().add_argument(*names, **statement)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Keep the words, for what `error` says of them."""

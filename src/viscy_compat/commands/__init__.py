@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 COMMANDS = {
-    "check": "does each checkpoint load into the migrated class, and what fixes it",
+    "check": "does each checkpoint load into the migrated class; what fixes it",
     "audit": "thousands of checkpoints: a row each, a ledger, a summary",
     "remap": "write a checkpoint that loads, or print the plan",
     "diff": "two checkpoints: names, shapes, dtypes, bytes",
     "inspect": "what is in this file, without loading it",
     "verify": "old classes from history against the migrated ones, byte for byte",
     "zoo": "the published checkpoints, and what each needs",
-    "explore": "hunt for shape breakage; ask what a configuration does before you train it",
+    "explore": "hunt for shape breakage; --ask answers before you train",
     "gate": "everything that must hold before a release, as one command",
-    "record": "write legacy_refs from history, or freeze a candidate as a generation",
+    "record": "write legacy_refs from history; freeze a candidate as a generation",
     "explain": "what a finding code means and what to do",
     "doctor": "what would stop each command here: versions, extras, the cache",
     "completion": "a script that completes all this in bash, zsh or fish",
@@ -32,7 +32,13 @@ def declare_arguments(parser: PlainWords | ArgumentParser, module: Any) -> None:
     formats: Sequence[str] = getattr(module, "FORMATS", FORMATS)
     parser.set_defaults(formats=formats)
     common = parser.add_argument_group("report")
-    common.add_argument("--format", choices=formats, default="text", help="how the report on stdout is written")
+    common.add_argument(
+        "--format",
+        metavar="FORMAT",
+        choices=formats,
+        default="text",
+        help=f"how the report on stdout is written: {', '.join(formats)}",
+    )
     common.add_argument(
         "--output",
         metavar="FORMAT:PATH",

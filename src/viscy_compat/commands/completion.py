@@ -1,7 +1,9 @@
 """A script that completes commands, flags, classes and finding codes in a shell.
 
 bash: viscy-compat completion bash > ~/.local/share/bash-completion/completions/viscy-compat
+
 zsh: viscy-compat completion zsh > a folder of $fpath, as _viscy-compat
+
 fish: viscy-compat completion fish > ~/.config/fish/completions/viscy-compat.fish
 """
 

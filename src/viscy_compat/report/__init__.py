@@ -192,14 +192,18 @@ def style_for(arguments: Namespace) -> Style:
     # NO_COLOR goes before FORCE_COLOR: who sets both cannot read colours; empty, either counts as not set
     by_default = not os.environ.get("NO_COLOR") and (bool(os.environ.get("FORCE_COLOR")) or _on_a_terminal())
     colors = arguments.color == "always" or (arguments.color == "auto" and by_default)
-    try:
-        columns = os.get_terminal_size(sys.stdout.fileno()).columns
-    except (OSError, ValueError, AttributeError):
-        # a pipe, a stdout that was closed, or one of a notebook: where tables are laid out all the same
-        columns = 100
     # a longer line is hard to read, however wide the screen is
-    width = min(columns, 120)
+    width = min(columns_of_the_terminal(), 120)
     return Style(colors, arguments.verbose, quiet=arguments.quiet, width=width, terminal=_on_a_terminal())
+
+
+def columns_of_the_terminal() -> int:
+    """Return how wide the terminal is that stdout goes to; 100 where it goes to none."""
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns
+    except (OSError, ValueError, AttributeError):
+        # a pipe, a stdout that was closed, or one of a notebook
+        return 100
 
 
 def _on_a_terminal() -> bool:
