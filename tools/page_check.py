@@ -136,6 +136,18 @@ PRINT = """(() => {
   return [document.querySelectorAll("#rows tr").length, document.getElementById("unprinted").textContent];
 })()"""
 
+BROKEN = """[...document.querySelectorAll("#view th, #rows td:not(:nth-child(2))")].flatMap(cell => {
+  const walk = document.createTreeWalker(cell, NodeFilter.SHOW_TEXT), broken = [], range = document.createRange();
+  for (let node; (node = walk.nextNode());)
+    for (const word of node.data.matchAll(/\\S+/g)) {
+      range.setStart(node, word.index);
+      range.setEnd(node, word.index + word[0].length);
+      if (new Set([...range.getClientRects()].map(part => part.top)).size > 1) broken.push(word[0]);
+    }
+  return broken;
+})"""
+"""Words that go on in a second line; the name of a file may."""
+
 
 def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
     """Open a page, filter it, and return what was seen."""
@@ -154,6 +166,7 @@ def look_at(page: Path, *, width: int, text: str) -> dict[str, Any]:
             "filtering": round(tab.run(FILTER.replace("WORDS", json.dumps(text))), 3),
             "filtered": tab.run("document.getElementById('count').value"),
             "first": tab.run("document.querySelector('#rows tr')?.innerText ?? ''"),
+            "broken": tab.run(BROKEN),
             "sorting": round(tab.run(SORT), 3),
             "wider_than_the_window": tab.run("document.documentElement.scrollWidth > window.innerWidth"),
             "width": tab.run("window.innerWidth"),

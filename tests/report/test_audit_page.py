@@ -28,7 +28,12 @@ def outcome(count: int) -> AuditOutcome:
             f"/data/run {number % 7}/epoch={number}.ckpt",
             KINDS[number % 3],  # type: ignore[arg-type]
             size=1_000 * number,
-            class_name="Unet2d",
+            format="torch-zip",
+            tensors=2,
+            bytes=900 * number,
+            needs=("stem_stride",),
+            message="a sentence that is longer than a window is wide: " * 5,
+            class_name="FullyConvolutionalMAE",
             generation="v0.4",
             codes={"VC105": 1} if number % 3 else {},
             next=f"viscy-compat remap epoch={number}.ckpt",
@@ -72,7 +77,8 @@ def test_ten_thousand_rows_stand_there_and_filter(page: Path) -> None:
     assert said.startswith("The first 1,000 of 10,001 files follow, in the order of the page; 9,001 are not printed.")
     matching = [number for number in range(10_000) if f"epoch={number}".startswith("epoch=77") and number % 3 == 1]
     assert found["filtered"] == f"{len(matching)} of 10,001"
-    assert f"epoch={matching[0]}.ckpt" in found["first"]
+    assert f"epoch={matching[0]}.ckpt torch-zip, 2 tensors, {900 * matching[0] / 1000:.1f} kB\n" in found["first"]
+    assert found["broken"] == []
     assert not found["wider_than_the_window"]
     assert found["said"] == []
 
@@ -95,6 +101,7 @@ def test_the_page_asks_for_nothing_and_holds_the_summary(page: Path) -> None:
     assert "default-src 'none'" in text
     assert "http" not in text.replace("http-equiv", "")
     assert "<td>remappable</td><td>3,333</td>" in text
+    assert "<td>VC105<small>the layout is that of an older generation</small></td><td>6,666</td>" in text
     assert text.count("<script") == 2
 
 

@@ -33,7 +33,7 @@ function element(row) {
     if (!text) continue;
     const part = document.createElement(name);
     part.textContent = text;
-    file.append(part);
+    file.append(" ", part);
   }
   made.append(
     cell(row[KIND], "verdict", row[KIND]), file, cell(row[CLASS], "class"),

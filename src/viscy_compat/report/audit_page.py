@@ -12,6 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
+from viscy_compat.findings import CATALOGUE
 from viscy_compat.fleet.outcome import AuditOutcome
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.layout import printable, spell_count
@@ -69,13 +70,14 @@ def _summary_table(outcome: AuditOutcome) -> Iterator[str]:
     yield "<tr><th>by</th><th>value</th><th>files</th><th>bytes</th><th>for example</th></tr>\n"
     for row in outcome.tally.rows():
         examples = "<br>".join(escape(printable(name)) for name in row.examples)
-        cells = (row.group, row.value, f"{row.files:,}", size(row.bytes))
-        yield "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + f"<td>{examples}</td></tr>\n"
+        meaning = f"<small>{escape(CATALOGUE[row.value].title)}</small>" if row.value in CATALOGUE else ""
+        amounts = f"<td>{row.files:,}</td><td>{size(row.bytes)}</td>"
+        yield f"<tr><td>{row.group}</td><td>{escape(row.value)}{meaning}</td>{amounts}<td>{examples}</td></tr>\n"
     yield "</table></div></details>\n"
 
 
 def _data(row: AuditRow) -> str:
-    told: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "kind": row.kind,
         "file": printable(row.file),
         "class": f"{row.class_name} {row.generation}".strip(),
@@ -87,7 +89,7 @@ def _data(row: AuditRow) -> str:
         "facts": f"{row.format}, {spell_count(row.tensors, 'tensor')}, {size(row.bytes)}" if row.format else "",
     }
     # a script element ends at "</script" whatever its type; JSON reads the escape as the sign itself
-    text = json.dumps([told[name] for name in _FIELDS], separators=(",", ":"))
+    text = json.dumps([fields[name] for name in _FIELDS], separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("##", "#\\u0023")
 
 
