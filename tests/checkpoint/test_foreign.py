@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 import subprocess
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,24 @@ def test_programs_that_torch_writes_hold_what_is_said_of_them(tmp_path: Path) ->
     assert messages["frozen.pt"].startswith("this is a frozen TorchScript archive"), messages
     assert torch.jit.load(tmp_path / "whole.pt").state_dict().keys() - model.state_dict().keys() == {"scale"}
     assert not torch.jit.load(tmp_path / "frozen.pt").state_dict()
+
+
+@pytest.mark.parametrize("protocol", [0, 1])
+@pytest.mark.parametrize("value", [{"a": 1}, [1, 2], OrderedDict(a=1), {}, (1, 2)])
+def test_a_pickle_of_an_old_protocol_is_called_one(tmp_path: Path, protocol: int, value: object) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps(value, protocol=protocol))
+    if type(value) is tuple:
+        # a number comes first here, as in any text
+        with pytest.raises(UnreadableCheckpoint) as caught:
+            open_checkpoint(str(path))
+        assert "pickle" not in caught.value.message
+    else:
+        assert said(path).startswith("this is a pickle that torch.save did not write")
+
+
+@pytest.mark.parametrize("text", [b"(dp or not)\n", b"config\nlr = 1\n", b"}quoted\n", b"classes\ncell\nbackground\n"])
+def test_texts_that_begin_alike_are_texts(tmp_path: Path, text: bytes) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(text)
+    assert "a text file" in said(path)

@@ -242,3 +242,22 @@ def test_the_average_of_a_callback_is_listed_and_scores_are_not(tmp_path: Path) 
     average = open_checkpoint(checkpoint.path, state_dict=AVERAGE)
     assert (role_of(checkpoint), role_of(average)) == ("", "averaged")
     assert checkpoint.site == "state_dict"
+
+
+def test_averages_of_other_callbacks_are_listed_under_the_names_that_these_give_them(tmp_path: Path) -> None:
+    """A callback keeps the state dict in its own state, or returns it as that; scores and counters are none."""
+    weights = {"model.a": tensor(), "model.b": tensor()}
+    states = {
+        "EMA": mapping({"decay": number(9), "ema_state_dict": mapping(weights)}),
+        "Whole": mapping(weights),
+        "ModelCheckpoint": SCORES,
+        "Few": mapping({"seen": mapping({"x.y": tensor(), "a": number(1), "b": number(2), "c": number(3)})}),
+        "Curves": mapping({"loss": mapping({"train": tensor()})}),
+    }
+    (tmp_path / "a.ckpt").write_bytes(zipped(lightning_file(callbacks=mapping(states)), {"0": bytes(24)}))
+    checkpoint = open_checkpoint(str(tmp_path / "a.ckpt"))
+    listed = [("state_dict", 1), ("callbacks.EMA.ema_state_dict", 2), ("callbacks.Whole", 2)]
+    assert [(site.path, site.tensors) for site in checkpoint.sites] == listed
+    assert checkpoint.site == "state_dict"
+    for place, tensors in listed:
+        assert len(open_checkpoint(checkpoint.path, state_dict=place).tensors) == tensors

@@ -272,6 +272,36 @@ def test_what_torch_reads_and_this_does_not_is_named(tmp_path: Path, kind: str) 
     assert codes == [code]
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_protocol_0_is_said_to_be_beyond_torch_itself(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({"a": torch.ones(3)}, path, pickle_protocol=0, _use_new_zipfile_serialization=zipped)
+    with pytest.raises(AssertionError, match="saved_id must be a tuple"):
+        torch.load(path, weights_only=False)
+    with pytest.raises(UnreadableCheckpoint, match=r"torch\.load cannot read it either") as caught:
+        open_checkpoint(str(path))
+    assert caught.value.code == "VC441"
+    torch.save({"a": torch.ones(3)}, path, pickle_protocol=1, _use_new_zipfile_serialization=zipped)
+    assert list(open_checkpoint(str(path)).tensors) == ["a"]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "advice"),
+    [("sparse", "v.to_dense()"), ("quantised", "v.dequantize()"), ("negated", "v.resolve_conj().resolve_neg()")],
+)
+def test_the_advice_for_a_tensor_that_cannot_be_read_gives_one_that_can(tmp_path: Path, kind: str, advice: str) -> None:
+    state = UNREAD[kind][1]()
+    path = tmp_path / "a.ckpt"
+    path.write_bytes(saved(state))
+    (finding,) = open_checkpoint(str(path)).findings
+    assert (finding.code, advice in finding.fix) == ("VC441", True)
+    plain = {"to_dense": torch.Tensor.to_dense, "dequantize": torch.Tensor.dequantize}
+    call = next((plain[name] for name in plain if name in advice), lambda v: v.resolve_conj().resolve_neg())
+    path.write_bytes(saved({name: call(v) for name, v in state.items()}))
+    same(open_checkpoint(str(path)), {name: call(v) for name, v in state.items()})
+
+
 @st.composite
 def views(draw: st.DrawFn) -> Any:
     """A tensor of any dtype that looks into its storage in any way that torch allows."""

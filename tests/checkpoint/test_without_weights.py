@@ -53,6 +53,21 @@ KINDS: dict[str, tuple[bytes, str, str]] = {
         "in which [1]['net'] is",
         "[1]['net'], 'NEW.pt')",
     ),
+    "a state dict beside an optimizer": (
+        tuple_of(mapping({"a.w": tensor()}), ADAM),
+        "a tuple, in which [0] is a state dict of 1 tensor",
+        "save that alone: torch.save(torch.load({file!r}, weights_only=True)[0], 'NEW.pt')",
+    ),
+    "several state dicts": (
+        list_of(state(), mapping({"last": state()}), state()),
+        "a list, in which [0] is a state dict of 1 tensor, and so are [2], [1]['last']",
+        "save the one that is meant alone: torch.save(torch.load({file!r}, weights_only=True)[0], 'NEW.pt')",
+    ),
+    "state dicts by their epochs": (
+        b"}(" + number(1) + state() + number(20) + state() + b"u",
+        "a dictionary, in which [1] is a state dict of 1 tensor, and so is [20]",
+        "weights_only=True)[1], 'NEW.pt')",
+    ),
     "numpy arrays": (mapping({"w": ARRAY}), "1 numpy arrays, and no tensors", "torch.as_tensor(v)"),
     "numpy arrays in a state dict": (
         mapping({"state_dict": mapping({"w": ARRAY})}),
@@ -82,6 +97,12 @@ KINDS: dict[str, tuple[bytes, str, str]] = {
 }
 BESIDE: dict[str, tuple[bytes, str, str]] = {
     "an optimizer": (ADAM, "an optimizer's state", MODEL),
+    "an optimizer of several numbered parameters": (
+        mapping({"0": mapping({"state": b"}(" + number(7) + state() + b"u", "param_groups": list_of(EMPTY)})}),
+        "an optimizer's state",
+        MODEL,
+    ),
+    "an optimizer in a list": (list_of(ADAM, mapping({"seed": tensor()})), "an optimizer's state", MODEL),
     "an optimizer below a name": (mapping({"optimizer": ADAM, "epoch": number(3)}), "an optimizer's state", MODEL),
     "an optimizer of named tensors": (
         mapping({"state": mapping({"a.w": mapping({"exp_avg": tensor()})}), "param_groups": list_of()}),

@@ -409,6 +409,9 @@ def test_who_is_far_from_every_class_is_a_stranger_with_a_nearest(path: Path) ->
     result = judged(path, half)
     assert (result.verdict, codes(result)) == ("unknown", ["VC301", "VC101"])
     assert result.findings[0].message.endswith("; nearest is BetaVaeMonai (v0.4) but for 5 keys")
+    # nothing makes what is not there
+    assert result.next == f"viscy-compat inspect {path}"
+    result = judged(path, {**half, "model.more": TensorSpec((3,))})
     assert result.next == f"viscy-compat remap {path} --as BetaVaeMonai"
 
 

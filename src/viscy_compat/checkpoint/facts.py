@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Iterable, Literal
+from viscy_compat.annotations import TYPE_CHECKING, Any, Callable, Final, Iterable, Literal
 from viscy_compat.checkpoint.dtypes import ITEMSIZES
 from viscy_compat.checkpoint.pickle_nodes import Node
 from viscy_compat.findings import Finding
@@ -196,6 +196,15 @@ class UnreadableTensor(NamedTuple):
     reason: str
 
 
+_PLAIN_FORMS: Final = (
+    ("a sparse", "with the torch that wrote it, save v.to_dense() of each"),
+    ("a quantised", "save the float model from before it was quantised, or v.dequantize() of each"),
+    ("a lazily conjugated", "with the torch that wrote it, save v.resolve_conj().resolve_neg() of each"),
+    ("a meta", "it never had numbers: save where the weights were, after they were loaded"),
+)
+"""What makes a plain tensor of one that cannot be read exactly, by the words that say what it is."""
+
+
 def unreadable_findings(unreadable: tuple[UnreadableTensor, ...]) -> Iterable[Finding]:
     """Yield one finding for each cause, with the folded keys of its tensors."""
     causes: dict[tuple[str, str], list[str]] = {}
@@ -203,7 +212,8 @@ def unreadable_findings(unreadable: tuple[UnreadableTensor, ...]) -> Iterable[Fi
         causes.setdefault((tensor.code, tensor.reason), []).append(tensor.key)
     for (code, reason), keys in causes.items():
         many = f"{len(keys)} tensors cannot" if len(keys) > 1 else "a tensor cannot"
-        yield Finding(code, f"{many} be read exactly: {reason}", tuple(fold(keys)))
+        fix = next((call for kind, call in _PLAIN_FORMS if code == "VC441" and kind in reason), "")
+        yield Finding(code, f"{many} be read exactly: {reason}", tuple(fold(keys)), fix)
 
 
 class GlobalUse(NamedTuple):

@@ -10,6 +10,7 @@ from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent
+from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
 from viscy_compat.named import NamedTuple
 
@@ -117,6 +118,23 @@ def is_count(value: object) -> bool:
     (True, True, False, False, False)
     """
     return type(value) is int and 0 <= value < BOUND
+
+
+def refuse_text_ids(persistents: tuple[Persistent, ...], where: str) -> None:
+    """Refuse what torch.save(pickle_protocol=0) writes: ids are texts there, which no torch takes back.
+
+    Raises
+    ------
+    UnreadableCheckpoint
+        VC441 where a storage has a text for an id.
+    """
+    if any(type(node.id) is str for node in persistents):
+        raise UnreadableCheckpoint(
+            "saved with pickle_protocol=0, which turns the ids of storages into texts: torch.load cannot read it either",
+            where=where,
+            fix="save it again with the protocol that torch.save takes by itself",
+            code="VC441",
+        )
 
 
 def storage_id(node: Persistent) -> tuple[str, str, int]:

@@ -33,8 +33,8 @@ _NO_WEIGHTS: Final = frozenset(
 """Entries of trainers whose tensors belong to no model (moments of optimizers, states of callbacks): not looked
 into."""
 _AVERAGE: Final = "average_model_state"
-"""The exception: under this name Lightning's StochasticWeightAveraging (2.6) keeps the average among the states of callbacks,
-while `state_dict` holds the trained weights until the very end of the training."""
+"""Callbacks of averages are the exception. Under this name Lightning's StochasticWeightAveraging (2.6) keeps the average, while
+`state_dict` holds the trained weights until the very end of the training; others name it as they like."""
 
 _USUAL: Final = ("state_dict", "model_state_dict")
 """Under these names a dictionary is a state dict even where most of its entries are no tensors."""
@@ -104,11 +104,26 @@ def _sites(root: Node) -> Iterator[Site]:
 def _averages(root: Node, states: _ModuleStates) -> Iterator[Site]:
     """Yield the averages among the states of callbacks; a state that several share is looked at once."""
     for name, callback in (mapping_of((mapping_of(root) or {}).get("callbacks")) or {}).items():
-        held = (mapping_of(callback) or {}).get(_AVERAGE) if states.is_new(callback) else None
-        entries = mapping_of(held) if len(name) <= _NAME and states.is_new(held) else None
-        if tensors := sum(is_tensor(value) for value in (entries or {}).values()):
-            path = f"callbacks.{name}.{_AVERAGE}"
-            yield Site(path, held, is_module=False, tensors=tensors, entry="callbacks")
+        state = mapping_of(callback) if len(name) <= _NAME and states.is_new(callback) else None
+        if state is None:
+            continue
+        # some return the state dict of their model as their own state
+        held = [("", callback, state), *((f".{key}", node, _entries_once(node, states)) for key, node in state.items())]
+        for below, node, entries in held:
+            tensors = sum(map(is_tensor, entries.values()))
+            if tensors and (below == f".{_AVERAGE}" or _names_weights(entries, tensors)) and len(below) <= _NAME:
+                path = f"callbacks.{name}{below}"
+                yield Site(path, node, is_module=False, tensors=tensors, entry="callbacks")
+
+
+def _entries_once(node: Node, states: _ModuleStates) -> dict[str, Node]:
+    """Return the entries of a dictionary that has not been looked at; none of another node."""
+    return (type(node) in (Dict, Call) and states.is_new(node) and mapping_of(node)) or {}
+
+
+def _names_weights(entries: dict[str, Node], tensors: int) -> bool:
+    """Say whether these are a model's, and not scores of a callback: those stand under the paths of checkpoints."""
+    return 3 * tensors >= len(entries) and any("." in name and "/" not in name for name in entries)
 
 
 class _ModuleStates:

@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_machine import TORCH_MAGIC, DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Call, Node, Persistent, is_global
-from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, storage_id
+from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, refuse_text_ids, storage_id
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
 
@@ -41,6 +41,7 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
         of_a_zip = any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in first.persistents[:1])
         raise lone_pickle(source.path) if of_a_zip else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
+    refuse_text_ids(main.persistents, source.path)
     if protocol.root != _PROTOCOL:
         _refuse_stream(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)

@@ -10,7 +10,7 @@ from viscy_compat.checkpoint.graph import DecodedFile, checkpoint_of
 from viscy_compat.checkpoint.limits import Limits
 from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Global, Node, Persistent
-from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, storage_dtype, storage_id
+from viscy_compat.checkpoint.rebuild import NotExact, StorageView, is_count, refuse_text_ids, storage_dtype, storage_id
 from viscy_compat.checkpoint.record_names import refuse_near_names
 from viscy_compat.checkpoint.zip_archive import ZipArchive, start_of
 from viscy_compat.errors import UnreadableCheckpoint
@@ -45,6 +45,7 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits, spans: Rec
     archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
     pickle = decode_record(archive.pickle(pickle_name, limits), limits, where, spans)
+    refuse_text_ids(pickle.persistents, source.path)
     records, folder = _RecordsOnDemand(archive, _byte_order(archive, root)), root + "data/"
     plain = _plain_storages(pickle, archive, records, folder)
     return DecodedFile(

@@ -6,7 +6,7 @@ in another form (numpy arrays, a tuple). Each is told by what is in it, never by
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final, Iterator
+from viscy_compat.annotations import Any, Final, Iterator
 from viscy_compat.checkpoint.foreign import NotWeights, Role
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, entries_of, is_global, mapping_of
 from viscy_compat.checkpoint.plain import plain
@@ -104,8 +104,18 @@ def _held_mappings(root: Node) -> Iterator[_PlacedNode]:
 def _children(node: Node) -> list[tuple[str, Node]]:
     if type(node) in (list, tuple):
         return [(str(index), child) for index, child in enumerate(node[:100])]
-    mapping = mapping_of(node) or {}
-    return [(repr(key), child) for key, child in list(mapping.items())[:_LOOKED_AT] if len(key) < 100]
+    # numbers count epochs and folds, and the parameters of an optimizer
+    pairs = _numbered_entries(node) or list((mapping_of(node) or {}).items())
+    return [(repr(key), child) for key, child in pairs[:_LOOKED_AT] if type(key) is int or len(key) < 100]
+
+
+def _numbered_entries(node: Node) -> list[tuple[Any, Node]]:
+    """Return all entries of a dictionary of which a key is a number; nothing of another node."""
+    entries = entries_of(node) or []
+    if not any(type(key) is int for key in entries[:_LOOKED_AT:2]):
+        return []
+    pairs = zip(entries[::2], entries[1::2], strict=True)
+    return [(key, child) for key, child in pairs if type(key) in (int, str)]
 
 
 def _mapping(place: _PlacedNode) -> dict[str, Node]:
@@ -170,15 +180,32 @@ def _length_of_bytes(node: Node) -> int:
 
 
 def _about_packed_state_dict(places: list[_PlacedNode], path: str) -> NotWeights | None:
-    """Find a state dict in a tuple or list, which no address of ours leads to."""
-    for place in places:
-        tensors = sum(map(is_tensor, _mapping(place).values()))
-        # a third, as for the state dicts that an address leads to
-        if place.path and tensors and 3 * tensors >= len(_mapping(place)):
-            what = f"a {_kind_of(places[0].node)}, in which {place.path} is a state dict of {spell_count(tensors, 'tensor')}"
-            fix = f"save that alone: {_save_line(path, place.path)}"
-            return NotWeights(what, fix, where=path, role="instead")
-    return None
+    """Find state dicts in a tuple or list, or under a number, where no address of ours leads to."""
+    states = [place.path for place in places if {"state", "param_groups"} <= _mapping(place).keys()]
+    found = [place for place in places if place.path and _holds_mostly_tensors(place)]
+    # the moments of an optimizer lie below it; where there is one, only names with a dot are those of a model
+    packed = [
+        place
+        for place in found
+        if not any(place.path.startswith(state) for state in states)
+        and (not states or any("." in name for name in _mapping(place)))
+    ]
+    if not packed:
+        return None
+    first, *others = packed
+    tensors = spell_count(sum(map(is_tensor, _mapping(first).values())), "tensor")
+    what = f"a {_kind_of(places[0].node)}, in which {first.path} is a state dict of {tensors}"
+    if not others:
+        return NotWeights(what, f"save that alone: {_save_line(path, first.path)}", where=path, role="instead")
+    also = ", ".join(place.path for place in others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+    fix = f"save the one that is meant alone: {_save_line(path, first.path)}"
+    return NotWeights(f"{what}, and so {'is' if len(others) == 1 else 'are'} {also}", fix, where=path, role="instead")
+
+
+def _holds_mostly_tensors(place: _PlacedNode) -> bool:
+    """Say whether a third are tensors, as in the state dicts that an address leads to."""
+    tensors = sum(map(is_tensor, _mapping(place).values()))
+    return 0 < len(_mapping(place)) <= 3 * tensors
 
 
 def _kind_of(node: Node) -> str:
@@ -261,13 +288,14 @@ def _about_anything(root: Node, path: str) -> NotWeights:
     return NotWeights(what, "save model.state_dict()", where=path, role="instead")
 
 
-# The first that fits speaks: DeepSpeed's part holds an optimizer's state too, and an empty state dict may lie beside any.
+# The first that fits speaks: DeepSpeed's part holds an optimizer's state too, the weights may be packed beside one, and an
+# empty state dict may lie beside any.
 _KINDS: Final = (
     _about_deepspeed,
-    _about_optimizer,
     _about_schedule,
     _about_generators,
     _about_packed_state_dict,
+    _about_optimizer,
     _about_arrays,
     _about_empty,
 )

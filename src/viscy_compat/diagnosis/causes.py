@@ -361,18 +361,21 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
     """Say that no class accepts a file, and what its tensors are called."""
     whom = class_name or "any class that this version knows"
     message = f"{spell_count(len(checkpoint.tensors), 'tensor')}, not those of {whom}"
+    if not checkpoint.tensors:
+        message = "no tensor can be read, so that no class can be told"
     if near:
         message += f"; nearest is {near}"
     architecture = _architecture_in(checkpoint)
     message += f"; the hyper-parameters name {architecture}" if architecture else ""
     tops: dict[str, list[int]] = {}
     for name, key in view.keys.items():
-        tops.setdefault(name.partition(".")[0], []).append(checkpoint.tensors[key].nbytes)
+        top, dot, _ = name.partition(".")
+        tops.setdefault(f"{top}.*" if dot else top, []).append(checkpoint.tensors[key].nbytes)
     first = list(tops)[:12]
     if len(tops) > 1:
-        parts = (f"{top}.* {spell_count(len(tops[top]), 'tensor')}, {_megabytes(sum(tops[top]))}" for top in first)
+        parts = (f"{top} {spell_count(len(tops[top]), 'tensor')}, {_megabytes(sum(tops[top]))}" for top in first)
         message += f"; {'; '.join(parts)}{'; ...' if len(tops) > len(first) else ''}"
-    return Finding("VC301", message, keys=tuple(f"{top}.*" for top in first))
+    return Finding("VC301", message, keys=tuple(first))
 
 
 def _architecture_in(checkpoint: Checkpoint) -> str:
