@@ -43,6 +43,15 @@ ROOMS = {
     "write": Room("rewrite/write.py", ("tests/rewrite/test_write.py", "tests/rewrite/test_remapping.py")),
     "engine": Room("gating/engine.py", ("tests/gating/test_engine.py",)),
     "judgement": Room("diagnosis/judgement.py", ("tests/diagnosis/test_judgement.py",)),
+    "objects": Room("checkpoint/objects_in_front.py", ("tests/checkpoint/test_objects_in_front.py",)),
+    "spans": Room("checkpoint/pickle_spans.py", ("tests/checkpoint/test_pickle_spans.py",)),
+    "zeros": Room("checkpoint/zeros.py", ("tests/checkpoint/test_zeros.py",)),
+    "folders": Room("diagnosis/folders.py", ("tests/diagnosis/test_folders.py",)),
+    "listing": Room("fleet/listing.py", ("tests/fleet/test_listing.py",)),
+    "ledger": Room("fleet/ledger.py", ("tests/fleet/test_ledger.py",)),
+    "remap-ledger": Room("fleet/remap_ledger.py", ("tests/fleet/test_remap_ledger.py",)),
+    "hints": Room("matching/hints.py", ("tests/matching/test_hints.py",)),
+    "patterns": Room("matching/patterns.py", ("tests/matching/test_patterns.py",)),
 }
 
 

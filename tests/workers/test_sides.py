@@ -122,6 +122,17 @@ def test_what_one_run_ended_is_started_anew_for_the_next(stubs: list[Stub]) -> N
             assert len(stubs) == count
 
 
+def test_a_worker_that_no_run_asks_for_is_started_anew_after_a_run_that_failed(stubs: list[Stub]) -> None:
+    with Pair(Setup(), Told()) as pair:
+        setup = Setup(pair=pair)
+        with suppress(KeyboardInterrupt), sides(setup, Told()):
+            setup.crew.end()
+            raise KeyboardInterrupt
+        # it was refused for the reason that it was not needed any more
+        assert [cast("Stub", pair.old), cast("Stub", pair.candidate)] == stubs[2:]
+        assert [one.is_over for one in stubs] == [True, True, False, False]
+
+
 def test_a_run_without_a_pair_has_workers_of_its_own_and_ends_them_whatever_happens(stubs: list[Stub]) -> None:
     with suppress(KeyboardInterrupt), sides(Setup(), Told()):
         raise KeyboardInterrupt

@@ -174,11 +174,17 @@ class Pair:
             self._prepared = worker
         return worker
 
-    def join(self, crew: Crew) -> None:
-        """Let a crew end both workers from now on, those that are started later too."""
-        self._crew = crew
-        for worker in self._workers.values():
-            crew.add(worker)
+    @contextmanager
+    def under(self, crew: Crew) -> Iterator[None]:
+        """Let a crew end both workers for a while, those that are started meanwhile too."""
+        before, self._crew = self._crew, crew
+        try:
+            for worker in self._workers.values():
+                crew.add(worker)
+            yield
+        finally:
+            # a crew that was ended, since one of its runs failed, takes no more workers: the next run has its own
+            self._crew = before
 
     def sides(self) -> Sides:
         """Return both, for whoever compares them."""
@@ -203,7 +209,7 @@ def sides(setup: Setup, package: Candidate) -> Iterator[Sides]:
     """Take the pair that there is, or start both workers, and end them whatever happens."""
     with ExitStack() as stack:
         pair = setup.pair or stack.enter_context(Pair(setup, package))
-        pair.join(setup.crew)
+        stack.enter_context(pair.under(setup.crew))
         yield pair.sides()
 
 
