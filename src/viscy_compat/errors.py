@@ -66,7 +66,49 @@ def lacking(what: str, package: str | None, extra: str) -> MissingExtra:
     "--config needs yaml, which is not installed; pip install 'viscy-compat[config]'"
     """
     message = f"{what} needs {package or 'a package'}, which is not installed"
-    return MissingExtra(message, fix=f"pip install 'viscy-compat[{extra}]'")
+    return MissingExtra(message, fix=install_line(extra))
+
+
+def install_line(*extras: str, upgrade: bool = False) -> str:
+    """Return the command that installs extras.
+
+    The index has a ``viscy-models`` for Python 3.12 and newer alone, which is upstream's. Older ones get that of the clone
+    which this package was installed from.
+
+    Examples
+    --------
+    >>> install_line("remote", "s3"), install_line("config", upgrade=True)
+    ("pip install 'viscy-compat[remote,s3]'", "pip install --upgrade 'viscy-compat[config]'")
+    """
+    command = f"pip install {'--upgrade ' if upgrade else ''}"
+    clone = _clone_with_models() if {"models", "explore"}.intersection(extras) else ""
+    if not clone:
+        return f"{command}'viscy-compat[{','.join(extras)}]'"
+    from shlex import quote
+
+    models, tools = f"{clone}/src/viscy_models", f"{clone}[{','.join(extras)}]"
+    return f"{command}{quote(models)} {quote(tools)}"
+
+
+def _clone_with_models() -> str:
+    """Return the folder that this package was installed from, where it must bring the models; an empty text else."""
+    # lazy, all of it: somebody lacks something, and waits for one line
+    import json
+    import sys
+    from importlib.metadata import PackageNotFoundError, distribution
+    from importlib.util import find_spec
+    from os.path import isdir
+    from urllib.parse import unquote, urlsplit
+
+    if sys.version_info >= (3, 12) or find_spec("viscy_models"):
+        return ""
+    try:
+        # PEP 610: where pip and uv write what was installed from
+        origin = urlsplit(json.loads(distribution("viscy-compat").read_text("direct_url.json") or "{}").get("url", ""))
+    except (PackageNotFoundError, ValueError):
+        return ""
+    folder = unquote(origin.path) if origin.scheme == "file" else ""
+    return folder if folder and isdir(f"{folder}/src/viscy_models") else ""
 
 
 class SourceUnavailable(CompatError):

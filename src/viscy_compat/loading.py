@@ -17,7 +17,7 @@ from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import Identity
 from viscy_compat.diagnosis.address_flags import flag
 from viscy_compat.diagnosis.causes import settings
-from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError
+from viscy_compat.errors import CompatError, MissingExtra, PlanRefused, UnreadableCheckpoint, UsageError, install_line
 from viscy_compat.layout import quote_path
 from viscy_compat.plans.streams import target_tensors
 from viscy_compat.rewrite.choosing import FilePlan, NoPlan, RemapRequest, choose
@@ -202,6 +202,5 @@ def _torch() -> Any:
 
 
 def _missing_extra(error: ImportError) -> MissingExtra:
-    return MissingExtra(
-        f"{error.name or 'a package'} is not installed", fix="pip install 'viscy-compat[models]', then try again"
-    )
+    fix = f"{install_line('models')}, then try again"
+    return MissingExtra(f"{error.name or 'a package'} is not installed", fix=fix)

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
-from viscy_compat.errors import UsageError
+from viscy_compat.errors import UsageError, install_line
 from viscy_compat.exhibits import Exhibits, Fact, Table
 from viscy_compat.findings import Finding, Report
 from viscy_compat.named import NamedTuple
@@ -101,7 +101,7 @@ class Readiness(NamedTuple):
     @property
     def fix(self) -> str:
         """The line that installs what is lacking."""
-        return f"pip install '{DISTRIBUTION}[{','.join(self.extras)}]'" if self.reasons else ""
+        return install_line(*self.extras) if self.reasons else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as the JSON of the contract has it."""
@@ -236,20 +236,16 @@ def _judge_extras(
         # too old before broken: what is too old was not even imported
         if row.outdated:
             message = f"{row.package} is {row.found}, and {row.least} or newer is needed"
-            findings.append(Finding("VC396", message, fix=_install(extras)))
+            findings.append(Finding("VC396", message, fix=install_line(*extras, upgrade=True)))
         elif row.package in failed:
             message = f"{row.package} {row.found} cannot be imported: {failed[row.package]}"
             findings.append(Finding("VC397", message, fix="install it again, for this Python and this machine"))
     if missing:
         reasons.append(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
         # an extra that nobody has installed is not broken, whatever else there is of what it needs
-        findings = [Finding("VC395", reasons[0], fix=_install(extras)), *findings] if must else []
+        findings = [Finding("VC395", reasons[0], fix=install_line(*extras, upgrade=True)), *findings] if must else []
     reasons += [finding.message for finding in findings if finding.code != "VC395"]
     return Readiness(title, extras, requirements=requirements, reasons=tuple(reasons), findings=tuple(findings))
-
-
-def _install(extras: Sequence[str]) -> str:
-    return f"pip install --upgrade '{DISTRIBUTION}[{','.join(extras)}]'"
 
 
 def _surroundings() -> Surroundings:

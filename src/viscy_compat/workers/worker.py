@@ -26,7 +26,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
 
-from viscy_compat.errors import CompatError, MissingExtra, OutputRefused, UsageError, WorkerFailed
+from viscy_compat.errors import CompatError, MissingExtra, OutputRefused, UsageError, WorkerFailed, install_line
 from viscy_compat.layout import printable
 from viscy_compat.workers.pipes import Pipes
 
@@ -39,7 +39,6 @@ PROGRAM = Path(__file__).with_name("program")
 LAUNCHER = Path(__file__).with_name("launcher.py")
 """The program that starts it on Linux, and ends what it leaves behind."""
 
-STACK = "pip install 'viscy-compat[models]'"
 _KEPT_VARIABLES = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "PATHEXT", "WINDIR")
 """Without these an interpreter may not find its own libraries; nothing else of the environment is passed on."""
 
@@ -317,7 +316,9 @@ class Worker:
         kind = words.get("type")
         message = printable(f"{kind}: {words.get('message')}")[:_LONGEST]
         if kind in ("ModuleNotFoundError", "ImportError") and self._conditions is None:
-            return MissingExtra(f"{self.python} cannot import the stack ({message})", fix=f"install it: {STACK}")
+            return MissingExtra(
+                f"{self.python} cannot import the stack ({message})", fix=f"install it: {install_line('models')}"
+            )
         if kind == "NoGpu":
             fix = "leave it out: on the CPU everything is compared too"
             return UsageError(f"torch of {self.python} sees no GPU", where="--device cuda", fix=fix)
