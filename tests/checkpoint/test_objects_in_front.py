@@ -14,6 +14,7 @@ from support.layouts import hollow, layout_of
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.facts import Checkpoint
 from viscy_compat.checkpoint.limits import Limits
+from viscy_compat.checkpoint.objects_in_front import _FIRST_LOOK, _MOST
 from viscy_compat.checkpoint.tensor_bytes import TensorReader
 from viscy_compat.diagnosis import diagnose
 from viscy_compat.errors import UnreadableCheckpoint
@@ -61,6 +62,17 @@ def test_the_tensors_are_those_of_the_file_without_the_objects(
         # a reader of zip archives would take another tensor than a reader of safetensors
         ((zipped(number(3), {"0": NUMBERS}), HONEST_SAFETENSORS), "VC410"),
         ((archive(records(pickled(number(3)), {}), End(comment=b"of the end")), HONEST_SAFETENSORS), "VC410"),
+        # fewer bytes behind it than an archive, or a header, begins with
+        ((EPOCH, b"PK"), "VC410"),
+        ((EPOCH, b"\x02\x00\x00"), "VC410"),
+        # something between its directory and its end record
+        (
+            (
+                archive(records(pickled(number(3)), {})).replace(b"PK\x05\x06", b"?" * 9 + b"PK\x05\x06"),
+                HONEST_SAFETENSORS,
+            ),
+            "VC410",
+        ),
         # what the tensors hold is an archive of its own
         ((EPOCH, safetensors({"w": row((len(NAME),), 0, len(NAME), "U8")}, NAME)), "VC410"),
     ],
@@ -69,6 +81,46 @@ def test_what_only_looks_like_it_is_refused(tmp_path: Path, pieces: tuple[bytes,
     with pytest.raises(UnreadableCheckpoint) as caught:
         open_checkpoint(written(tmp_path / "a.safetensors", *pieces))
     assert caught.value.code == code
+
+
+def sized(length: int) -> bytes:
+    """An object of this many bytes."""
+    return zipped(text("a" * (length - len(zipped(text(""), {})))), {})
+
+
+@pytest.mark.parametrize("length", [_FIRST_LOOK - 1, _FIRST_LOOK, *range(_FIRST_LOOK + 1, _FIRST_LOOK + 23), _MOST])
+def test_an_object_is_read_wherever_its_end_lies(length: int, tmp_path: Path) -> None:
+    assert len(sized(length)) == length
+    found = open_checkpoint(written(tmp_path / "a.safetensors", sized(length), HONEST_SAFETENSORS))
+    assert (found.objects_in_front, list(found.tensors)) == (1, ["w"])
+
+
+def test_a_larger_object_is_not_looked_for(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableCheckpoint, match="bytes follow the end of the archive"):
+        open_checkpoint(written(tmp_path / "a.safetensors", sized(_MOST + 1), HONEST_SAFETENSORS))
+
+
+@pytest.mark.parametrize(
+    "archive_of_a_number",
+    [
+        archive(records(pickled(number(3)), {}), End(zip64=False)),
+        # in what it holds: the signature of an end record, twice, and the folder of storages
+        zipped(text("PK\x05\x06" * 2 + "PK\x05\x06and so on, as long as an end record is"), {}),
+        zipped(text("of /data/models"), {}),
+    ],
+)
+def test_what_an_object_holds_is_not_taken_for_its_end(archive_of_a_number: bytes, tmp_path: Path) -> None:
+    tensors = safetensors({"__metadata__": {"from": "/data/models"}, "w": row()})
+    found = open_checkpoint(written(tmp_path / "a.safetensors", archive_of_a_number, EPOCH, tensors))
+    assert (found.objects_in_front, bytes_of(found)) == (2, {"w": NUMBERS})
+
+
+def test_what_is_said_of_the_tensors_is_said_too(tmp_path: Path) -> None:
+    header = {"w": row(), "q": row((2,), 24, 25, "F4")}
+    found = open_checkpoint(written(tmp_path / "a.safetensors", EPOCH, safetensors(header, NUMBERS + b"\0")))
+    plain = open_checkpoint(written(tmp_path / "b.safetensors", safetensors(header, NUMBERS + b"\0")))
+    assert found.findings[:-1] == plain.findings
+    assert [finding.code for finding in found.findings] == ["VC452", "VC370"]
 
 
 def test_more_objects_than_a_pickle_may_have_bytes_are_not_looked_through(tmp_path: Path) -> None:

@@ -26,15 +26,16 @@ from support.assembly import (
     text,
     zipped,
 )
-from support.folders import distributed, whole
+from support.folders import close_folders, distributed, whole
 from support.layouts import hollow, layout_of
 from viscy_compat import check
 from viscy_compat.checkpoint import facts
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import check_paths
+from viscy_compat.diagnosis.folders import NamedPath, checkpoint_files
 from viscy_compat.diagnosis.judgement import target_beside
 from viscy_compat.errors import UsageError
-from viscy_compat.findings import Aside
+from viscy_compat.findings import Aside, ClosedFolder
 from viscy_compat.report.text_inspect import _WITHOUT_SUMS
 
 SMALL = layout_of(
@@ -297,8 +298,39 @@ def test_one_shard_names_its_index(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_checkpoint_says_what_was_looked_for(tmp_path: Path) -> None:
     written(tmp_path, {"a.txt": b"x"})
-    with pytest.raises(UsageError, match="no checkpoint below this folder"):
+    with pytest.raises(UsageError) as caught:
         check(tmp_path)
+    endings = ".ckpt, .pt, .pth, .bin, .pkl, .pth.tar, .pt.tar, .ckpt.tar, .safetensors, "
+    endings += ".safetensors.index.json, .bin.index.json"
+    assert str(caught.value) == f"{tmp_path}: no checkpoint below this folder; looked for {endings}"
+
+
+def test_files_keep_their_place_among_folders_and_which_of_them_the_user_named(tmp_path: Path) -> None:
+    written(tmp_path, {"run/epoch=10.ckpt": b"", "run/epoch=2.ckpt": b"", "a.txt": b"", "run/b.txt": b""})
+    one, other, run = str(tmp_path / "a.txt"), str(tmp_path / "gone.ckpt"), tmp_path / "run"
+    assert list(checkpoint_files([one, str(run), other])) == [
+        NamedPath(one, is_named=True),
+        NamedPath(str(run / "epoch=2.ckpt"), is_named=False),
+        NamedPath(str(run / "epoch=10.ckpt"), is_named=False),
+        NamedPath(other, is_named=True),
+    ]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_alone_it_is_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights(tmp_path / "a.pt")
+    weights(tmp_path / "shut" / "b.pt")
+    # what a link leads to is not looked into either, and that is no fault
+    (tmp_path / "elsewhere").symlink_to(tmp_path / "shut")
+    close_folders(monkeypatch)
+    report = check(tmp_path)
+    what = "this folder cannot be listed (Permission denied)"
+    assert ([row.verdict for row in report.results], report.exit_code) == (["compatible"], 2)
+    assert [(type(row), *row) for row in report.aside] == [(ClosedFolder, str(tmp_path / "shut"), what)]
+    with pytest.raises(UsageError) as caught:
+        check(tmp_path / "shut")
+    assert str(caught.value) == f"{tmp_path / 'shut'}: {what}; run this as a user who may list it"
 
 
 def test_asides_are_in_the_json_and_not_in_a_quiet_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import viscy_compat as vc
+from support.folders import close_folders
 from support.layouts import hollow, layout_of
 from viscy_compat.cli import main
 from viscy_compat.errors import UsageError
@@ -55,18 +55,6 @@ def test_blank_lines_and_the_mark_of_windows_are_no_paths(tmp_path: Path) -> Non
 def test_an_empty_path_is_refused() -> None:
     with pytest.raises(UsageError, match="an empty path was given"):
         list(expand_lists(["a", ""]))
-
-
-def close_folders(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let nobody list what is called ``shut``: permissions do not stop the user that tests often run as."""
-    scan = os.scandir
-
-    def refusing(place: str) -> Any:
-        if os.path.basename(place) == "shut":
-            raise PermissionError(13, "Permission denied", place)
-        return scan(place)
-
-    monkeypatch.setattr(os, "scandir", refusing)
 
 
 def test_folders_that_are_not_looked_into_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

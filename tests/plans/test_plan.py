@@ -17,7 +17,9 @@ from viscy_compat.plans.plan import (
     inverse_of,
     layout_digest,
     leftovers_of,
+    list_leftovers,
     plan_of,
+    plan_without_changes,
     require_fit,
     result_of,
     with_casts,
@@ -56,6 +58,30 @@ def test_a_name_that_no_side_has_is_refused() -> None:
     assert error.leftovers == (("x", "source|there is no such tensor"), ("y", "target|there is no such tensor"))
 
 
+def test_every_row_that_gives_nothing_fitting_is_listed() -> None:
+    rows = (Rename("x", "b"), Reshape("c", "d", (7,)), Rename("a", "b"), Transpose("e", "f", (0, 0)))
+    specs = {"b": TensorSpec((9,)), "d": TensorSpec((7,)), "f": W}
+    assert refused(*rows, source={"a": W, "c": W, "e": W}, target=specs).leftovers == (
+        ("x", "source|there is no such tensor"),
+        ("b", "target|2 operations name it"),
+        ("b", "(2, 3) float32 does not fit (9,) float32"),
+        ("c", "(2, 3) float32 cannot be reshaped to (7,)"),
+        ("e", "(0, 0) does not permute the axes of (2, 3) float32"),
+    )
+
+
+@pytest.mark.parametrize("row", [Drop("x", "unused"), Split("a", (), 0, ())])
+def test_a_row_that_has_no_place_in_either_layout_is_refused_beside_others(row: Operation) -> None:
+    error = refused(row, Rename("a", "b"), Drop("c", "unused"), source={"a": W, "c": W}, target={"b": W})
+    name, reason = ("x", "there is no such tensor") if isinstance(row, Drop) else ("a", "2 operations name it")
+    assert error.leftovers[0] == (name, f"source|{reason}")
+
+
+def test_names_are_listed_by_what_keeps_them_and_a_bar_in_a_reason_is_no_side() -> None:
+    leftovers = [("a", "lost"), ("z.1", "source|no operation takes it"), ("b", "lost"), ("c", "x|y|z")]
+    assert list_leftovers(leftovers) == "a, b: lost; z.1 (source): no operation takes it; c: x|y|z"
+
+
 @pytest.mark.parametrize(
     ("row", "spec", "reason"),
     [
@@ -84,6 +110,13 @@ def test_an_operation_that_does_not_give_what_the_target_needs_is_refused(
 )
 def test_a_fill_is_float32_or_an_integer_of_its_kind(dtype: str, value: float) -> None:
     assert refused(Fill("b", (2,), dtype, value, "why"), source={}, target={"b": TensorSpec((2,), dtype)})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int64", "int32", "uint8", "bool"])
+def test_a_filled_value_is_a_float_however_it_was_stated(dtype: str) -> None:
+    plan = plan_of(PlanEnd({}), PlanEnd({"n": TensorSpec((2,), dtype)}), [Fill("n", (2,), dtype, 1, "why")])
+    assert [(row.dtype, repr(row.value)) for row in plan.operations if isinstance(row, Fill)] == [(dtype, "1.0")]
+    assert plan.count(Fill) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float64", "int64", "uint8", "complex64"])
@@ -118,6 +151,10 @@ def test_drops_and_casts_have_no_inverse_and_it_says_why() -> None:
         ("b", "it was cast to float32, and casting back could round what was written since"),
         ("a", "it was dropped (unused), and its numbers are gone"),
     )
+    assert str(caught.value) == (
+        "the plan cannot be reversed: b: it was cast to float32, and casting back could round what was written since; "
+        "a: it was dropped (unused), and its numbers are gone"
+    )
 
 
 def test_a_fill_leads_back_as_a_drop_that_demands_the_value() -> None:
@@ -137,7 +174,8 @@ def test_a_plan_fits_its_own_layout_in_any_order_and_no_other(plan: Plan, data: 
     assert layout_digest(other) != layout_digest(layout)
 
 
-WIDE = {"w": TensorSpec((2, 3), "float64"), "v": TensorSpec((2, 4), "float64"), "n": TensorSpec((), "float64")}
+SHAPES = {"w": (2, 3), "v": (2, 4), "n": (), "one": (1,), "none": (0, 2)}
+WIDE = {name: TensorSpec(shape, "float64") for name, shape in SHAPES.items()}
 
 
 @pytest.mark.parametrize(
@@ -146,6 +184,8 @@ WIDE = {"w": TensorSpec((2, 3), "float64"), "v": TensorSpec((2, 4), "float64"), 
         (Rename("w", "x"), {"x": TensorSpec((2, 3), "float64")}),
         (Reshape("w", "x", (3, 2)), {"x": TensorSpec((3, 2), "float64")}),
         (Reshape("n", "x", (1,)), {"x": TensorSpec((1,), "float64")}),
+        (Reshape("one", "x", ()), {"x": TensorSpec((), "float64")}),
+        (Reshape("none", "x", (3, 0)), {"x": TensorSpec((3, 0), "float64")}),
         (Transpose("w", "x", (1, 0)), {"x": TensorSpec((3, 2), "float64")}),
         (Split("w", ("x", "y"), 1, (1, 2)), {"x": TensorSpec((2, 1), "float64"), "y": TensorSpec((2, 2), "float64")}),
         (Split("w", ("x", "y"), 0, (0, 2)), {"x": TensorSpec((0, 3), "float64"), "y": TensorSpec((2, 3), "float64")}),
@@ -212,3 +252,17 @@ def test_a_plan_for_another_layout_says_what_is_missing_and_what_is_new() -> Non
         require_fit(plan, {"w": TensorSpec((2,)), "c": TensorSpec((2,))})
     assert caught.value.leftovers == (("b", "not in the file"), ("c", "not in the plan"))
     assert str(caught.value) == "the plan was made for another layout: b: not in the file; c: not in the plan"
+
+
+def test_a_plan_without_changes_keeps_every_tensor_and_what_is_lost() -> None:
+    source, target = PlanEnd({"w": W, "b": W}, generation="v0.2"), PlanEnd({"w": W, "b": W}, generation="v0.3")
+    plan = plan_without_changes(source, target, loses=["nothing"])
+    assert plan == plan_of(source, target, [Rename("b", "b"), Rename("w", "w")], loses=["nothing"])
+    with pytest.raises(ValueError, match=r"^the two ends have different layouts$"):
+        plan_without_changes(source, PlanEnd({"w": W}))
+
+
+def test_the_digest_of_a_layout_is_the_one_that_plan_files_have() -> None:
+    layout = {"b": TensorSpec((3,), "int64"), "a.\u00e9": TensorSpec(())}
+    # two lines, names escaped as ascii() does it: "'a.\\xe9' float32 ()" and "'b' int64 (3,)"
+    assert layout_digest(layout) == "85b68badb59051e125f52b3162489050e7573b4fb3dc634d30250e2cb1974288"

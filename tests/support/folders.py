@@ -1,11 +1,14 @@
-"""Folders of torch.distributed.checkpoint put together by hand, so that each part of them can lie. Nothing needs torch."""
+"""Folders of torch.distributed.checkpoint put together by hand, so that each part can lie, and folders that nobody may list."""
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pytest
 
 from support.assembly import (
     built,
@@ -126,3 +129,15 @@ def _info(block: Block, start: int, length: int) -> bytes:
 
 def size(shape: Shape) -> bytes:
     return call(name("torch", "Size"), numbers(*shape))
+
+
+def close_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nobody list what is called ``shut``: permissions do not stop the user that tests often run as."""
+    scan = os.scandir
+
+    def refusing(place: str) -> Any:
+        if os.path.basename(place) == "shut":
+            raise PermissionError(13, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refusing)

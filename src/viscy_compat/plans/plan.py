@@ -203,9 +203,11 @@ def list_leftovers(leftovers: Iterable[tuple[str, str]]) -> str:
         groups.setdefault(reason, []).append(name)
     lines = []
     for reason, names in groups.items():
-        side, bracket, rest = reason.partition("|")
+        side, _, rest = reason.partition("|")
         names_in_short = printable(", ".join(fold(dict.fromkeys(names))))
-        lines.append(f"{names_in_short} ({side}): {rest}" if bracket else f"{names_in_short}: {reason}")
+        # a reason that a plan file states may hold a bar of its own
+        has_side = side in ("source", "target")
+        lines.append(f"{names_in_short} ({side}): {rest}" if has_side else f"{names_in_short}: {reason}")
     return "; ".join(lines)
 
 
