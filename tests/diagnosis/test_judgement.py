@@ -415,6 +415,18 @@ def test_who_is_far_from_every_class_is_a_stranger_with_a_nearest(path: Path) ->
     assert result.next == f"viscy-compat remap {path} --as BetaVaeMonai"
 
 
+def test_a_stranger_whose_names_a_class_has_is_called_a_part_of_it(path: Path) -> None:
+    part = {name: spec for name, spec in OURS.items() if ".encode." in name}
+    result = judged(path, part)
+    assert (result.verdict, codes(result)) == ("unknown", ["VC301"])
+    named = "the names are those of a part of BetaVaeMonai: BetaVaeMonai has model.decode.*, model.mu.*, "
+    assert named in result.findings[0].message
+    without = {name.removeprefix("model."): spec for name, spec in part.items()}
+    assert "a part of BetaVaeMonai (there behind model.): " in judged(path, without).findings[0].message
+    near_miss = {**part, "model.encode.encode_0.scale": TensorSpec((3,))}
+    assert "a part of" not in judged(path, near_miss).findings[0].message
+
+
 @pytest.mark.parametrize(("extra", "verdict"), [(3, "incompatible"), (4, "unknown")])
 def test_a_fifth_at_fault_is_the_class_and_more_is_a_stranger(path: Path, extra: int, verdict: str) -> None:
     # 16 tensors are shared and one is gone: with three too many, four of twenty are at fault

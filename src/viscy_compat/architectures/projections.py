@@ -21,7 +21,7 @@ _NEEDED = "embeddings do not depend on it, and projections need that module (pro
 CUSTOM = (
     (
         "projection.",
-        f"the projection is another module than the one of the class, as upstream's engine takes any: {_NEEDED}",
+        f"the projection is not the one of the class: another module, as upstream's engine takes any, or none: {_NEEDED}",
     ),
     (
         "projection.backbone.1.running_",

@@ -365,6 +365,8 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
         message = "no tensor can be read, so that no class can be told"
     if near:
         message += f"; nearest is {near}"
+    elif part := _as_a_part(view, class_name):
+        message += f"; {part}"
     architecture = _architecture_in(checkpoint)
     message += f"; the hyper-parameters name {architecture}" if architecture else ""
     tops: dict[str, list[int]] = {}
@@ -376,6 +378,21 @@ def about_a_stranger(checkpoint: Checkpoint, view: View, near: Nearest | None, c
         parts = (f"{top} {spell_count(len(tops[top]), 'tensor')}, {_megabytes(sum(tops[top]))}" for top in first)
         message += f"; {'; '.join(parts)}{'; ...' if len(tops) > len(first) else ''}"
     return Finding("VC301", message, keys=tuple(first))
+
+
+def _as_a_part(view: View, class_name: str) -> str:
+    """Say of which classes these are some names, and what the nearest has besides; empty where of none."""
+    from viscy_compat.architectures.parts import beginnings, wholes_of
+
+    wholes = wholes_of(view.keys, class_name)
+    if not wholes:
+        return ""
+    first = wholes[0]
+    lacking = beginnings(first.missing, [first.prefix + name for name in view.keys])
+    rest = ", ".join(lacking[:6]) + (f" and {len(lacking) - 6} more" if len(lacking) > 6 else "")
+    behind = f" (there behind {first.prefix})" if first.prefix else ""
+    classes = " and of ".join(whole.class_name for whole in wholes)
+    return f"the names are those of a part of {classes}{behind}: {first.class_name} has {rest} besides"
 
 
 def _architecture_in(checkpoint: Checkpoint) -> str:
