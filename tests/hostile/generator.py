@@ -719,6 +719,11 @@ def tensors() -> Iterator[Hostile]:
     for kind, (code, node) in lies.items():
         content = zipped(state(a=node), {"0": NUMBERS, "1": bytes(4)})
         yield Hostile(f"tensor: {kind}", code, content, twins.get(kind, zipped(state(a=tensor()))), True)
+    one = tensor((1,), (1,))
+    true = one.replace(numbers(1), tuple_of(b"\x88"))
+    # what is known of the first may not be taken for the second, although True equals 1
+    lie, twin = zipped(state(a=one, b=true)), zipped(state(a=one, b=one))
+    yield Hostile("tensor: a boolean size after a size of 1", "VC440", lie, twin, True)
     yield Hostile("nothing", "VC444", zipped(b"N"), HONEST)
     yield Hostile("an empty state dict", "VC444", zipped(mapping({"state_dict": b"}"})), HONEST)
     yield Hostile(
