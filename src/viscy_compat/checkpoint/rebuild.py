@@ -9,6 +9,7 @@ from viscy_compat.annotations import Final, Mapping, NoReturn
 from viscy_compat.checkpoint.dtypes import ITEMSIZES, STORAGE_DTYPES
 from viscy_compat.checkpoint.facts import Storage, StoredTensor, UnreadableTensor
 from viscy_compat.checkpoint.limits import Limits, beyond
+from viscy_compat.checkpoint.pickle_machine import DecodedPickle
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.layout import TensorSpec
@@ -119,7 +120,7 @@ def is_count(value: object) -> bool:
     return type(value) is int and 0 <= value < BOUND
 
 
-def refuse_text_ids(persistents: tuple[Persistent, ...], where: str) -> None:
+def refuse_text_ids(pickle: DecodedPickle, where: str) -> None:
     """Refuse what torch.save(pickle_protocol=0) writes: ids are texts there, which no torch takes back.
 
     Raises
@@ -127,7 +128,7 @@ def refuse_text_ids(persistents: tuple[Persistent, ...], where: str) -> None:
     UnreadableCheckpoint
         VC441 where a storage has a text for an id.
     """
-    if any(type(node.id) is str for node in persistents):
+    if not pickle.protocol and any(type(node.id) is str for node in pickle.persistents):
         raise UnreadableCheckpoint(
             "saved with pickle_protocol=0, which turns the ids of storages into texts: torch.load cannot read it either",
             where=where,

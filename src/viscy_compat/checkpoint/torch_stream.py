@@ -41,7 +41,7 @@ def read_torch_legacy(source: ByteSource, limits: Limits, address: str | None) -
         of_a_zip = any(type(node.id) is tuple and node.id[:1] == ("storage",) for node in first.persistents[:1])
         raise lone_pickle(source.path) if of_a_zip else foreign_pickle(source.path)
     protocol, machine, main, keys = pickles.next(), pickles.next(), pickles.next(), pickles.next()
-    refuse_text_ids(main.persistents, source.path)
+    refuse_text_ids(main, source.path)
     if protocol.root != _PROTOCOL:
         _refuse_stream(source.path, f"its second pickle is not the protocol number {_PROTOCOL}")
     storages = _read_storages(source, keys.root, _roots(main), keys.end)

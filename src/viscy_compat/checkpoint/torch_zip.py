@@ -48,7 +48,7 @@ def decode_torch_zip(source: ByteSource | ByteWindow, limits: Limits, spans: Rec
     archive.verify_headers()
     where = f"{source.path}: {pickle_name!a}"
     pickle = decode_record(archive.pickle(pickle_name, limits), limits, where, spans)
-    refuse_text_ids(pickle.persistents, source.path)
+    refuse_text_ids(pickle, source.path)
     records, folder = _RecordsOnDemand(archive, _byte_order(archive, root)), root + "data/"
     plain = _plain_storages(pickle, archive, records, folder)
     return DecodedFile(
