@@ -52,3 +52,11 @@ def test_few_names_or_one_of_nobody_are_a_part_of_nothing() -> None:
     assert wholes_of([*names[:4], "mine.weight"]) == []
     # the norms are called alike in both, and both are named
     assert {whole.class_name for whole in wholes_of(names[:4])} == {"Unet2d", "Unet25d"}
+
+
+@pytest.mark.parametrize("class_name", class_names())
+def test_no_class_is_too_large_for_its_parts_to_be_found(class_name: str) -> None:
+    whole = names_of(class_name)
+    assert [found.class_name for found in wholes_of(whole[1:], class_name)] == [class_name]
+    assert len(whole) < 1_000
+    assert wholes_of([*whole, *map(str, range(1_000))], class_name) == []

@@ -13,6 +13,8 @@ from viscy_compat.named import NamedTuple
 
 _FEWEST: Final = 4
 """Names below which it may be chance: any block of torch has a weight and a bias."""
+_LARGEST: Final = 1_000
+"""Names above which it is no part: the largest class has four hundred, and all are built to be compared."""
 _CASES: Final = 4
 """Recorded configurations of a generation that are looked at: among the first are all backbones and depths."""
 
@@ -35,7 +37,7 @@ def wholes_of(names: Collection[str], class_name: str = "") -> list[Whole]:
     >>> whole.class_name, whole.prefix, "model.mu.weight" in whole.missing
     ('BetaVaeMonai', 'model.', True)
     """
-    if len(names) < _FEWEST:
+    if not _FEWEST <= len(names) <= _LARGEST:
         return []
     rows = (row for row in CLASSES if class_name in ("", row.name))
     nearest = (min(_wholes(names, find(row.name)), key=_count_missing, default=None) for row in rows)
@@ -56,7 +58,7 @@ def _wholes(names: Collection[str], architecture: Architecture) -> Iterator[Whol
             # an encoder that was taken out of the model has lost the model's name for it; of several equal blocks nobody knows
             # which one it was
             prefixes = dict.fromkeys(("", *(f"{name.partition('.')[0]}." for name in layout)))
-            fitting = [prefix for prefix in prefixes if layout.keys() >= {prefix + name for name in names}]
+            fitting = [prefix for prefix in prefixes if all(prefix + name in layout for name in names)]
             if fitting[:1] == [""] or len(fitting) == 1:
                 missing = layout.keys() - {fitting[0] + name for name in names}
                 yield Whole(architecture.name, fitting[0], tuple(name for name in layout if name in missing))
