@@ -23,6 +23,8 @@ def small_model() -> Any:
             self.first, self.norm, self.last = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 4)
             self.extra = {"sizes": [1, 2], "again": self.first}
             self.register_buffer("steps", torch.arange(3))
+            self.empty, self.none = nn.Sequential(), None
+            self.register_parameter("absent", None)
 
         def forward(self, x: Any) -> Any:
             return self.last(self.norm(self.first(x)).mean((2, 3)))
@@ -69,6 +71,8 @@ class TestTwin:
         assert (twin.training, twin.norm.training) == (False, False)
         # what a module holds outside its children is copied with them, and is the same object there
         assert twin.extra["again"] is twin.first
+        assert twin.empty is not model.empty
+        assert (twin.absent, twin.none) == (None, None)
         assert twin.extra["sizes"] == [1, 2]
         assert twin.extra["sizes"] is not model.extra["sizes"]
 

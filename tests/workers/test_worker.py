@@ -101,7 +101,7 @@ import sys
 import torch
 from torch import nn
 
-LOADED = ("torch._dynamo.eval_frame", "matplotlib", "gdown", "jsonschema")
+LOADED = ("torch._dynamo.eval_frame", "matplotlib", "gdown", "jsonschema", "requests", "bs4", "cuda")
 
 class Lists(nn.Linear):
     def forward(self, x):
@@ -337,6 +337,27 @@ def test_backbones_with_the_same_bytes_share_a_digest() -> None:
         known.digest = told
         memory.built[name] = KeptBackbone(None, None, 0, {head_of(flat): known})
     assert memory.digest(torch.linspace(-1, 1, 9)) == "remembered"
+
+
+@pytest.mark.torch
+def test_a_backbone_that_is_asked_for_once_drives_out_none_that_others_share() -> None:
+    import torch
+    from torch import nn
+
+    from viscy_compat.workers.program.backbones import BackboneMemory
+
+    memory, built = BackboneMemory(), []
+
+    def make(name: str) -> Any:
+        built.append(name)
+        return nn.Linear(24, 4)  # 400 bytes
+
+    memory.room = 1000
+    recall = memory._before(make, make)
+    for name in ("shared", "shared", "once", "odd", "shared", "odd", "once", "shared"):
+        torch.manual_seed(0)
+        recall(name)
+    assert built == ["shared", "once", "odd", "once"]
 
 
 @pytest.mark.torch

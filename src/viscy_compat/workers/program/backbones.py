@@ -12,7 +12,7 @@ from .digests import byte_count, byte_view, digest_of, have_same_bytes, head_of
 from .sharing import shared_copy, twin_of
 
 ROOM = 256 << 20
-"""Bytes of backbones that are remembered, the one that was used longest ago going first: two of ordinary size."""
+"""Bytes of backbones that are remembered, the one that was asked for least going first: two of ordinary size."""
 
 
 class BackboneMemory:
@@ -78,8 +78,9 @@ class BackboneMemory:
             self._remember(key, module)
             return module
         self.built.move_to_end(key)
-        torch.set_rng_state(self.built[key].generator)
-        return twin_of(self.built[key].module)
+        kept = self.built[key] = self.built[key]._replace(uses=self.built[key].uses + 1)
+        torch.set_rng_state(kept.generator)
+        return twin_of(kept.module)
 
     def _remember(self, key: str, module: Any) -> None:
         import torch
@@ -91,9 +92,11 @@ class BackboneMemory:
         # copies of their own: a tensor that further ones refer to is not shared again
         flats = [byte_view(shared_copy(tensor)) for tensor in kept.state_dict().values() if not tensor.is_meta]
         tensors = {head_of(flat): KnownTensor(flat) for flat in flats}
-        self.built[key] = KeptBackbone(kept, torch.get_rng_state(), size, tensors)
-        while sum(row.size for row in self.built.values()) > self.room:
-            self.built.popitem(last=False)
+        while self.built and sum(row.size for row in self.built.values()) + size > self.room:
+            # of those asked for equally often the oldest; one odd case must not drive out what the next ones share
+            del self.built[min(self.built, key=lambda name: self.built[name].uses)]
+        generator = torch.get_rng_state()
+        self.built[key] = KeptBackbone(module=kept, generator=generator, size=size, tensors=tensors)
 
     def digest(self, tensor: Any) -> str:
         """Return the SHA-256 of a tensor; where remembered bytes are the same, which is quicker to see, theirs."""
@@ -118,12 +121,13 @@ class KnownTensor:
 
 
 class KeptBackbone(NamedTuple):
-    """A backbone as it was built, the generator afterwards, its size in bytes, and its tensors by their heads."""
+    """A backbone as it was built, the generator afterwards, its size in bytes, its tensors by their heads, and its copies."""
 
     module: Any
     generator: Any
     size: int
     tensors: dict[tuple[int, bytes], KnownTensor]
+    uses: int = 0
 
 
 def _key_of(name: str, arguments: Any) -> str:

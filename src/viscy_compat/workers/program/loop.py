@@ -109,7 +109,7 @@ class Desk:
         self._has_process = True
         isolation = Isolation(request)
         isolation.enter()
-        versions = import_stack()
+        versions = import_stack(request.get("device", "cpu"))
         if request.get("device") == "cuda":
             start_gpu()
         self._backbones.room = int(request.get("backbones", ROOM))

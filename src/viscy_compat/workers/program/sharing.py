@@ -48,16 +48,25 @@ def _copy_module(module: Any, memo: dict[int, Any]) -> Any:
         return copy.deepcopy(module, memo)
     memo[id(module)] = twin = kind.__new__(kind)
     for name, value in vars(module).items():
-        if type(value) in (bool, int, float, str):
+        if value is None or type(value) in (bool, int, float, str):
             vars(twin)[name] = value
         elif type(value) in (dict, OrderedDict, set) and not value:
             vars(twin)[name] = type(value)()
-        elif name == "_modules":
-            children = [(key, child and _copy_module(child, memo)) for key, child in value.items()]
-            vars(twin)[name] = type(value)(children)
+        elif name in ("_modules", "_parameters", "_buffers"):
+            pairs = [(key, _copy_part(part, memo)) for key, part in value.items()]
+            vars(twin)[name] = type(value)(pairs)
         else:
             vars(twin)[name] = copy.deepcopy(value, memo)
     return twin
+
+
+def _copy_part(part: Any, memo: dict[int, Any]) -> Any:
+    """Copy what a module has by name: a module, a tensor, or None where it was taken out."""
+    import torch
+
+    if isinstance(part, torch.nn.Module):
+        return _copy_module(part, memo)
+    return None if part is None else memo[id(part)] if id(part) in memo else copy.deepcopy(part, memo)
 
 
 def place(module: Any, own: Any, state: Any) -> bool:

@@ -18,25 +18,32 @@ from typing import Any, Callable, Iterator
 COMPILER = "torch._dynamo"
 """torch's compiler. timm and torchvision import it for decorators that mean something in compiled code alone."""
 
-LEFT_OUT = ("matplotlib", "gdown", "jsonschema")
+OF_A_GPU = ("cuda",)
+"""The package by which torch and MONAI call a GPU's driver, where it is there."""
+
+LEFT_OUT = ("matplotlib", "gdown", "requests", "bs4", "jsonschema")
 """What MONAI draws training curves with, fetches data sets with and checks its bundles with, where it is there."""
 
 
-def import_stack() -> dict[str, str]:
+def import_stack(device: str = "cpu") -> dict[str, str]:
     """Import torch, timm and MONAI with one thread, and return their versions."""
     # an import makes no garbage that matters, and looking for it takes a fifth of the time
     gc.disable()
-    with _without(LEFT_OUT):
+    of_a_gpu = () if device == "cuda" else OF_A_GPU
+    with _without(of_a_gpu):
         import torch
 
-        torch.set_num_threads(1)
-        torch.set_num_interop_threads(1)
-        _defer_compiler(torch)
-        names = ("torch", "timm", "monai")
-        versions = {name: getattr(importlib.import_module(name), "__version__", "") for name in names}
-        import monai.networks.nets  # noqa: F401  the old classes need it, and it is part of the price of the import
+    torch.set_num_threads(1)
+    torch.set_num_interop_threads(1)
+    _defer_compiler(torch)
+    import timm
+
+    # by now what timm itself wants of them is there
+    with _without((*of_a_gpu, *LEFT_OUT)):
+        import monai
+        import monai.networks.nets  # the old classes need it, and it is part of the price of the import
     gc.enable()
-    return versions
+    return {module.__name__: getattr(module, "__version__", "") for module in (torch, timm, monai)}
 
 
 class NoGpu(Exception):

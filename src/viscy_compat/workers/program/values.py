@@ -100,7 +100,9 @@ def set_seed(seed: int) -> None:
 
     random.seed(seed)
     numpy.random.seed(seed % (1 << 32))
-    torch.manual_seed(seed)
+    # for a GPU that was never started torch notes with each seed who asked, line by line: half of what a seed costs
+    seed_torch = torch.manual_seed if torch.cuda.is_initialized() else torch.default_generator.manual_seed
+    seed_torch(seed)
 
 
 def fill_state(layout: list[Json], own: Any) -> Any:
