@@ -193,3 +193,15 @@ def test_a_header_is_parsed_as_json_parses_it_with_its_scanner_and_without(text:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "_json", None)
         assert said(safetensors_reader._loads) == expected
+
+
+@pytest.mark.parametrize("text", ["{", '{"a"', "{a: 1}", '{"a": 1,}', '{"a": 1 "b": 2}', '{"a": "\\q"}', '["\\u12"]'])
+def test_what_is_no_json_is_refused_by_a_program_that_has_not_imported_json(
+    text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python 3.11's scanner looks for the error that it raises among the modules that are there, and finds none."""
+    for module in [name for name in sys.modules if name.partition(".")[0] == "json"]:
+        monkeypatch.delitem(sys.modules, module)
+    with pytest.raises(UnreadableCheckpoint, match=r"the header is no JSON: ") as caught:
+        parse_json(text.encode(), "a")
+    assert "line 1 column" in caught.value.message

@@ -176,8 +176,9 @@ def _loads(text: str) -> Any:
         value, end = make_scanner(_Scanning)(text, 0)  # type: ignore[arg-type]
         if not text[end:].strip(" \t\n\r"):
             return value
-    except (ImportError, AttributeError, StopIteration, ValueError):
-        # a Python that has no such scanner, or a text that is no JSON: `json` says why it is none
+    except (ImportError, AttributeError, StopIteration, ValueError, SystemError):
+        # a Python that has no such scanner, or a text that is no JSON: `json` says why it is none (the scanner of Python 3.11
+        # fails without an exception, which is a SystemError, where `json.decoder` has not been imported)
         pass
     from json import loads
 

@@ -39,9 +39,9 @@ def refuse_damage(checkpoint: Checkpoint) -> None:
     """Raise VC414 where `damaged_records` finds one; what it raises otherwise."""
     names = damaged_records(checkpoint)
     if names:
-        more = f" and {len(names) - 1} more records are" if len(names) > 1 else " is"
+        more, whose = (f" and {len(names) - 1} more records are", "their") if len(names) > 1 else (" is", "its")
         raise UnreadableCheckpoint(
-            f"{names[0][:80]!a}{more} damaged: their bytes do not have the CRC-32 that the file states",
+            f"{names[0][:80]!a}{more} damaged: {whose} bytes do not have the CRC-32 that the file states",
             where=checkpoint.path,
             fix="fetch or copy the file again; the original is the only cure",
             code="VC414",
