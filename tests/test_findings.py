@@ -20,7 +20,7 @@ from unittest import mock
 
 import pytest
 
-from hostile.generator import GROUPS, HONEST, HONEST_SAFETENSORS
+from hostile.generator import HONEST, HONEST_SAFETENSORS, all_cases
 from support import assembly
 from support.assembly import (
     FLOATS,
@@ -888,6 +888,6 @@ def test_what_needs_real_workers_has_a_test_that_speaks_of_it(code: str) -> None
 
 
 def test_no_code_is_without_its_pair() -> None:
-    hostile = {case.code for group in GROUPS.values() for case in group()} - {""}
+    hostile = {case.code for case in all_cases()} - {""}
     assert not hostile & set(PAIRS)
     assert {*hostile, *PAIRS, *WHOLE_TESTS} == set(CATALOGUE)

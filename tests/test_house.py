@@ -10,6 +10,7 @@ import importlib
 import os
 import pkgutil
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,9 +42,14 @@ def modules() -> list[str]:
     return ["viscy_compat", *(module.name for module in found if module.name not in UNIMPORTED)]
 
 
+def run(*words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """Run a tool of this environment."""
+    return subprocess.run([TOOLS / words[0], *words[1:]], cwd=folder, capture_output=True, text=True)
+
+
 def passes(*words: str) -> None:
     """Run a tool of this environment in the clone and expect exit code 0."""
-    done = subprocess.run([TOOLS / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True)
+    done = run(*words)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -52,8 +58,54 @@ def test_ruff_finds_nothing() -> None:
     passes("ruff", "format", "--check", ".")
 
 
-def test_mypy_strict_finds_nothing() -> None:
-    passes("mypy")
+@pytest.fixture(scope="module")
+def typing() -> subprocess.CompletedProcess[str]:
+    """What mypy says of the house; its cache stays where everybody has it who runs mypy in a clone."""
+    return run("mypy", "--cache-dir", ".mypy_cache")
+
+
+def test_mypy_strict_finds_nothing(typing: subprocess.CompletedProcess[str]) -> None:
+    assert typing.returncode == 0, typing.stdout + typing.stderr
+
+
+SCRIPT = """
+import viscy_compat as vc
+
+report = vc.check("old.ckpt")
+verdict: str = report.results[0].verdict
+identity = report.results[0].identity
+name: str = identity.class_name if identity else ""
+plan = vc.remap("old.ckpt").results[0].plan
+tensors = vc.inspect("old.ckpt").results[0].checkpoint
+exact: bool = vc.ask("BetaVae25D", latent_dim=256).results[0].outcome.exact
+needs = vc.zoo("vscyto2d").results[0].needs
+title: str = vc.explain("VC105").results[0].entry.title
+row = vc.audit("runs", jobs=2, allow=["remappable"]).results[0]
+kind: str = row.verdict + row.row.class_name
+card: str = vc.remap("old.ckpt", "new.safetensors", force=True, card="card.md").results[0].files["card"]
+module: str = vc.verify(["BetaVae25D"], repo="VisCy").results[0].failures[0].module
+hunt = vc.explore(["BetaVae25D"], examples=200).results[0].to_dict()
+changed: bool = vc.record(["BetaVae25D"], check=True).results[0].changed
+shapes = [tensor.shape for tensor in vc.load_state_dict("old.ckpt").values()]
+model = vc.load_model("old.ckpt", config={"stem_stride": (5, 4, 4)}).eval()
+print(verdict, name, plan, tensors, exact, needs, title, report.findings[0].code, kind, card, module, hunt, changed)
+print(shapes, model(None), str(report), report.to_dict()["results"], bool(report), vc.__version__)
+"""
+
+
+@pytest.mark.usefixtures("typing")
+def test_mypy_strict_takes_a_script_of_a_user(tmp_path: Path) -> None:
+    """The package is found where it is installed, not where this clone has it; what mypy knows of torch it has read before."""
+    shutil.copytree(ROOT / ".mypy_cache", tmp_path / "cache")
+    settings = (ROOT / "pyproject.toml").read_text()
+    (tmp_path / "pyproject.toml").write_text(re.sub(r"(?m)^(files|mypy_path) = .*\n", "", settings))
+    script = tmp_path / "user.py"
+    script.write_text(SCRIPT + "reveal_type(report.results[0].verdict)\n")
+    done = run("mypy", "--strict", "--cache-dir", "cache", "user.py", folder=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "compatible" in done.stdout
+    script.write_text(SCRIPT + "report.results[0].no_such_field\n")
+    assert "no_such_field" in run("mypy", "--strict", "--cache-dir", "cache", "user.py", folder=tmp_path).stdout
 
 
 def test_imports_point_downwards() -> None:

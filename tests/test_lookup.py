@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -124,40 +122,3 @@ def test_a_function_of_the_package_keeps_its_name_its_words_and_its_identity() -
     assert "without torch" in str(vc.ask.__doc__)
     with pytest.raises(CompatError):
         vc.zoo("no such word")
-
-
-SCRIPT = """
-import viscy_compat as vc
-
-report = vc.check("old.ckpt")
-verdict: str = report.results[0].verdict
-identity = report.results[0].identity
-name: str = identity.class_name if identity else ""
-plan = vc.remap("old.ckpt").results[0].plan
-tensors = vc.inspect("old.ckpt").results[0].checkpoint
-exact: bool = vc.ask("BetaVae25D", latent_dim=256).results[0].outcome.exact
-needs = vc.zoo("vscyto2d").results[0].needs
-title: str = vc.explain("VC105").results[0].entry.title
-row = vc.audit("runs", jobs=2, allow=["remappable"]).results[0]
-kind: str = row.verdict + row.row.class_name
-card: str = vc.remap("old.ckpt", "new.safetensors", force=True, card="card.md").results[0].files["card"]
-module: str = vc.verify(["BetaVae25D"], repo="VisCy").results[0].failures[0].module
-hunt = vc.explore(["BetaVae25D"], examples=200).results[0].to_dict()
-changed: bool = vc.record(["BetaVae25D"], check=True).results[0].changed
-shapes = [tensor.shape for tensor in vc.load_state_dict("old.ckpt").values()]
-model = vc.load_model("old.ckpt", config={"stem_stride": (5, 4, 4)}).eval()
-print(verdict, name, plan, tensors, exact, needs, title, report.findings[0].code, kind, card, module, hunt, changed)
-print(shapes, model(None), str(report), report.to_dict()["results"], bool(report), vc.__version__)
-"""
-
-
-def test_mypy_strict_takes_a_script_of_a_user(tmp_path: Path) -> None:
-    script = tmp_path / "user.py"
-    script.write_text(SCRIPT + "reveal_type(report.results[0].verdict)\n")
-    words = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache")]
-    done = subprocess.run([*words, str(script)], capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "compatible" in done.stdout
-    script.write_text(SCRIPT + "report.results[0].no_such_field\n")
-    done = subprocess.run([*words, str(script)], capture_output=True, text=True, cwd=tmp_path)
-    assert "no_such_field" in done.stdout

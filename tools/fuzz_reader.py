@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from hostile.generator import GROUPS, HONEST, HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM
+from hostile.generator import HONEST, HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM, all_cases
 from support.assembly import archive, lightning, module, pickled, records, tensor, zipped
 from support.mutation import mutated, mutated_json
 from viscy_compat.checkpoint import open_checkpoint
@@ -68,7 +68,7 @@ class Subject(NamedTuple):
 def corpus() -> list[bytes]:
     """Honest files first, then every small hostile one."""
     honest = [HONEST, HONEST_LIGHTNING, HONEST_STREAM, HONEST_SAFETENSORS, zipped(module({"w": tensor()}))]
-    hostile = [case.content for group in GROUPS.values() for case in group() if len(case.content) < 20_000]
+    hostile = [case.content for case in all_cases() if len(case.content) < 20_000]
     return honest * 20 + hostile
 
 

@@ -10,6 +10,7 @@ import json
 import struct
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any, NamedTuple
 
 from support.assembly import (
@@ -398,11 +399,11 @@ def doubled_module(levels: int) -> bytes:
 
 
 def deep_modules(levels: int) -> bytes:
-    root = module({"w": tensor()}) + put(2000)
+    parts = [module({"w": tensor()}) + put(2000)]
     for level in range(levels):
         state_of = mapping({"_parameters": b"}", "_modules": mapping({"a": get(2000 + level)})})
-        root = root + b"0" + built(name("a", "M"), state_of) + put(2001 + level)
-    return root
+        parts.append(b"0" + built(name("a", "M"), state_of) + put(2001 + level))
+    return b"".join(parts)
 
 
 def tied(count: int) -> bytes:
@@ -894,3 +895,14 @@ GROUPS: dict[str, Callable[[], Iterator[Hostile]]] = {
     "two formats": two_formats,
     "foreigners": foreigners,
 }
+
+
+@cache
+def cases_of(group: str) -> tuple[Hostile, ...]:
+    """The files of a group, made once in a process: the bombs have 60 MB."""
+    return tuple(GROUPS[group]())
+
+
+def all_cases() -> list[Hostile]:
+    """The files of every group."""
+    return [case for group in GROUPS for case in cases_of(group)]

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM, bombs
+from hostile.generator import HONEST_LIGHTNING, HONEST_SAFETENSORS, HONEST_STREAM, cases_of
 from support.pace import slowness
 from support.uncounted import uncounted
 from viscy_compat.report.script import SCRIPT
 
 COMMAND = Path(sys.executable).parent / "viscy-compat"
-BOMBS = list(bombs())
+BOMBS = cases_of("bombs")
 HEAVY = {
     "torch",
     "numpy",

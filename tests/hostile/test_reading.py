@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hostile.generator import GROUPS, Hostile
+from hostile.generator import Hostile, all_cases
 from support.pace import slowness
 from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.checkpoint.inspection import inspect_checkpoint
@@ -16,7 +16,7 @@ from viscy_compat.findings import CATALOGUE, Report
 from viscy_compat.report import render
 from viscy_compat.report.terminal import Style
 
-CASES = [case for group in GROUPS.values() for case in group()]
+CASES = all_cases()
 LONG = 300_000
 """Bytes of a pickle or header that runs the same few lines a million times: to count each of them says no more."""
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import pytest
 
-from hostile.generator import GROUPS, MARKER, execution
+from hostile.generator import MARKER, cases_of, execution
 from support.browser import Browser, program, served
 from support.huge import zip64
 from support.old_checkpoints import make
@@ -220,7 +220,7 @@ def test_hostile_files_run_nothing_and_get_the_json_of_the_command(page: Page, t
 
 def test_a_file_that_ends_python_is_a_sentence_and_the_page_goes_on(page: Page, small: Path) -> None:
     """Modules within modules overflow the stack of the browser when they are let go, where a terminal has room."""
-    deep = next(row for group in GROUPS.values() for row in group() if row.name == "deep modules")
+    deep = next(row for row in cases_of("bombs") if row.name == "deep modules")
     (small.parent / "deep.ckpt").write_bytes(deep.content)
     answer = page.choose([small.parent / "deep.ckpt"])
     assert answer.json == ""
@@ -237,7 +237,7 @@ def test_a_file_that_ends_python_costs_its_folder_no_other_verdict(page: Page, s
     (runs / "b").mkdir(parents=True)
     small.rename(runs / "a.safetensors")
     shutil.copy(runs / "a.safetensors", runs / "b" / "last.safetensors")
-    deep = next(row for group in GROUPS.values() for row in group() if row.name == "deep modules")
+    deep = next(row for row in cases_of("bombs") if row.name == "deep modules")
     without = check(small.parent, "runs")
     for name in ("0.ckpt", "b/deep.ckpt"):
         (runs / name).write_bytes(deep.content)
