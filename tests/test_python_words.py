@@ -36,6 +36,8 @@ from viscy_compat.references.recording import ReferenceResult
         ("a -- b, epoch--3.ckpt", "a -- b, epoch--3.ckpt"),
         ("--config FILE.yml", "what FILE.yml has as config={...}"),
         ("the rest with --hint OLD=NEW", "the rest with hints=['OLD=NEW']"),
+        ("another (--set NAME=VALUE) or (--against FILE)", "another (config={'NAME': ...}) or (against=FILE)"),
+        ("add --set stem_stride=(5,4,4), then", "add config={'stem_stride': (5, 4, 4)}, then"),
         ("--drop NAME, if it may change", "drop=[NAME], if it may change"),
         ("prove it: --expect IO.safetensors", "prove it: the command's --expect IO.safetensors"),
         ("viscy-compat remap FILE -o OUT writes it", "viscy_compat.remap(FILE, OUT) writes it"),

@@ -83,10 +83,24 @@ def test_a_row_that_is_none_is_refused(tmp_path: Path, change: tuple[str, str], 
     assert "accepted.eps" in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["accepted = 3", "[[accepted]]\na=1", "[accepted]\neps = 1", "nonsense"])
-def test_a_file_without_proper_rows_is_refused(tmp_path: Path, text: str) -> None:
-    with pytest.raises(UsageError):
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("accepted = 3", r"'accepted' holds no rows; write each row as a table \[accepted\.ID\]$"),
+        ("[[accepted]]\na=1", "'accepted' holds no rows"),
+        ("[accepted]\neps = 1", "accepted.eps: is no table; a row has class, code"),
+        ("nonsense", "is no TOML"),
+    ],
+)
+def test_a_file_without_proper_rows_is_refused(tmp_path: Path, text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
         read_waivers(written(tmp_path, text))
+
+
+def test_rows_of_a_project_are_asked_for_where_a_project_has_them(tmp_path: Path) -> None:
+    path = written(tmp_path, "[tool.viscy-compat]\naccepted = 3", "pyproject.toml")
+    with pytest.raises(UsageError, match=r"as a table \[tool\.viscy-compat\.accepted\.ID\]$"):
+        read_waivers(path)
 
 
 def test_a_named_file_must_exist(tmp_path: Path) -> None:

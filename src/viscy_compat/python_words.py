@@ -84,7 +84,8 @@ _TEXT: Final = r"(?:'[^']*'|[^\s'\";]*[^\s'\";,.])"
 # behind a command prose may go on: only what is a flag, or looks like a file or a placeholder, belongs to it
 _WORDS: Final = rf"(?: (?:{_SWITCH}|(?:-o|--[a-z-]+) {_TEXT}|--[a-z-]+|'[^']*'|[A-Z][\w.-]*|[^\s'\";]*[./]{_TEXT}))*"
 _COMMAND: Final = rf"'(?P<quoted>viscy-compat [^']*)'|(?P<bare>viscy-compat [a-z]+{_WORDS})"
-_OBJECT: Final = r"(?:(?P<setting>\w+)=(?P<value>[^\s;]*[^\s;,])|(?P<word>[A-Z][\w.:-]*))"
+# a bracket at the end is the sentence's, but for one that the value itself opens
+_OBJECT: Final = r"(?:(?P<setting>\w+)=(?P<value>\([^\s;]*\)|[^\s;]*[^\s;,)])|(?P<word>[A-Z][\w.:-]*))"
 _FLAG: Final = rf"(?<!the command's )--(?P<flag>[a-z][a-z-]*)(?: {_OBJECT})?"
 
 

@@ -274,7 +274,9 @@ def _suggest(name: str, names: Iterable[str], likeness: float = 0.6) -> str:
 def _configuration(table: Mapping[str, Any], version: str, day: date, where: str) -> Configuration:
     rows = table.get("accepted", {})
     if not isinstance(rows, Mapping):
-        raise UsageError("'accepted' holds no rows", where=where, fix="write each row as a table [....accepted.ID]")
+        parents = "tool.viscy-compat." if where.endswith("pyproject.toml") else ""
+        fix = f"write each row as a table [{parents}accepted.ID]"
+        raise UsageError("'accepted' holds no rows", where=where, fix=fix)
     waivers = tuple(_waiver(key, row, version, day, f"{where}: accepted.{key}") for key, row in rows.items())
     names = _list_of_names(table, "names", where) if "names" in table else None
     return Configuration(waivers=waivers, names=names, classes=_list_of_names(table, "classes", where))

@@ -166,7 +166,10 @@ def test_a_stated_argument_that_the_class_does_not_have_is_refused(tmp_path: Pat
 def test_a_statement_that_contradicts_the_shapes_is_refused(tmp_path: Path) -> None:
     layout = forked(layout_of("Unet2d", num_filters=(4, 6), num_blocks=1), "one to one")
 
-    with pytest.raises(PlanRefused):
+    with pytest.raises(
+        PlanRefused,
+        match=r"compared with Unet2d with in_channels=3 .*another configuration \(config={'NAME': \.\.\.}\) or",
+    ):
         remapped(tmp_path, layout, "Unet2d", config={"in_channels": 3})
 
 

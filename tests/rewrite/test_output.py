@@ -101,9 +101,10 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'no'}: there is no such folder" in refused(tmp_path / "no" / "file", "refuse")
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "nul\0byte"])
-def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str) -> None:
-    assert refused(tmp_path / name, "refuse")
+@pytest.mark.parametrize(("name", "why"), [("x" * 300, "File name too long"), ("nul\0byte", "embedded null byte")])
+def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, why: str) -> None:
+    said = f"{tmp_path / name}: no file can be there ({why}); choose another name"
+    assert refused(tmp_path / name, "refuse") == said
 
 
 def test_a_long_name_still_gets_a_temporary_one(tmp_path: Path) -> None:

@@ -103,18 +103,27 @@ def test_a_file_of_no_known_class_is_exit_2_and_writes_nothing(place: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "line"),
     [
-        ["--against", "old.ckpt", "--plan", "plan.json"],
-        ["--against", "old.ckpt", "--reverse"],
-        ["--hint", "a=b"],
-        ["--weights-only"],
-        ["--plan", "plan.json", "-o", "new.txt"],
+        ("--against old.ckpt --plan plan.json", "--plan and --against exclude each other; give one of them"),
+        (
+            "--against old.ckpt --reverse",
+            "--against and --reverse exclude each other; give the files the other way round",
+        ),
+        ("--hint a=b", "--hint needs to know the target; say it: --as CLASS or --against FILE"),
+        ("--weights-only", "--weights-only says how to write, and nothing is written; add -o OUT or --in-place"),
+        (
+            "--plan plan.json -o new.txt",
+            "new.txt: the ending '.txt' says no format; choose one of .safetensors, .ckpt, .pt, .pth, .bin",
+        ),
     ],
 )
-def test_what_cannot_be_meant_is_exit_2(place: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_meant_is_exit_2_and_one_line(
+    place: Path, words: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(place)
-    assert main(["remap", "old.ckpt", *words]) == 2
+    assert main(["remap", "old.ckpt", *words.split()]) == 2
+    assert capsys.readouterr().err == f"viscy-compat: {line}\n"
 
 
 @pytest.mark.parametrize("way", ["--plan", "--against"])
@@ -196,7 +205,7 @@ def test_names_against_another_file_are_inferred_or_refused(place: Path) -> None
 
 
 def test_an_output_and_in_place_exclude_each_other(place: Path) -> None:
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError, match="an output and in_place=True exclude each other"):
         remap(place / "old.ckpt", place / "new.ckpt", in_place=True)
 
 

@@ -299,7 +299,8 @@ def _status(path: str) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise OutputRefused(f"no file can be there ({error})", where=path, fix="choose another name") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise OutputRefused(f"no file can be there ({why})", where=path, fix="choose another name") from error
 
 
 def _no_file(path: str, mode: int) -> OutputRefused:
