@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import os
 from array import array
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pytest
 
 from viscy_compat.errors import OutputRefused, UsageError
-from viscy_compat.fleet.ledger import Ledger, latest_rows
+from viscy_compat.fleet import ledger as module
+from viscy_compat.fleet.ledger import Ledger, latest_rows, usual_ledger
 from viscy_compat.fleet.row import AuditRow, line_of
+from viscy_compat.fleet.target import Target
 
 ROW = line_of(AuditRow("a.ckpt", "remappable", size=3))
 
@@ -133,3 +136,152 @@ def test_a_ledger_that_another_run_put_in_order_meanwhile_is_opened_anew(
     with Ledger(str(path)) as ledger:
         places_of(ledger, ROWS[2:])
     assert [row.file for row in latest_rows(str(path))] == ["a.ckpt", "b.ckpt", "c.ckpt"]
+
+
+def lines_in(path: Path) -> list[str]:
+    """The files of a ledger's lines, whatever they hold besides."""
+    return [json.loads(line)["file"] for line in path.read_text().splitlines()]
+
+
+def test_a_place_where_no_ledger_can_be_is_named_with_what_to_do(tmp_path: Path) -> None:
+    path = str(tmp_path / "no" / "ledger")
+    with pytest.raises(OutputRefused) as refused:
+        Ledger(path)
+    assert str(refused.value) == f"{path}: No such file or directory; choose another place with --ledger"
+    with pytest.raises(UsageError) as wrong:
+        Ledger(str(tmp_path))
+    assert str(wrong.value).startswith(f"{tmp_path}: this is a folder")
+    assert str(wrong.value).endswith("; give --ledger the name of a file")
+
+
+def test_two_runs_do_not_write_one_ledger(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger")
+    with Ledger(path), pytest.raises(UsageError) as refused:
+        Ledger(path)
+    said = "another audit writes this ledger; wait for it, or choose another --ledger"
+    assert str(refused.value) == f"{path}: {said}"
+    Ledger(path).close()
+
+
+@pytest.mark.parametrize(
+    ("change", "known"),
+    [
+        ({}, True),
+        ({"size": 4}, False),
+        ({"modified_ns": 8}, False),
+        ({"inode": 9}, False),
+        ({"tool": "0.0.9"}, False),
+        ({"options": "--thorough"}, False),
+    ],
+)
+def test_a_row_is_an_answer_for_the_file_as_it_was_the_version_and_the_options(
+    change: dict[str, Any], known: bool, tmp_path: Path
+) -> None:
+    row = ROWS[0]._replace(modified_ns=7, inode=5)
+    with Ledger(str(tmp_path / "ledger")) as ledger:
+        places_of(ledger, [ROWS[1], row])
+        asked = row._replace(**change)
+        assert ledger.find(asked.target, asked.tool, asked.options) == (len(line_of(ROWS[1])) if known else None)
+
+
+def test_only_a_server_that_an_earlier_run_asked_is_asked_whether_its_file_is_still_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = AuditRow("https://host/a.ckpt", "remappable", size=3, mark="v1")
+    asked: list[str] = []
+
+    def probe(target: Target) -> Target:
+        asked.append(target.path)
+        return target._replace(size=3, mark="v2" if "token=2" in target.path else "v1")
+
+    monkeypatch.setattr(module, "probe", probe)
+    with Ledger(str(tmp_path / "ledger")) as ledger:
+        places_of(ledger, [row])
+        for address, place in {"b.ckpt": None, "a.ckpt": 0, "a.ckpt?token=1": 0, "a.ckpt?token=2": None}.items():
+            target = Target(f"https://host/{address}", named=False)
+            assert ledger.find(target, row.tool, row.options) == place
+    assert asked == [f"https://host/a.ckpt{query}" for query in ("", "?token=1", "?token=2")]
+
+
+def test_a_row_that_was_replaced_is_left_out_and_other_rows_come_after_in_their_order(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places_of(ledger, [*ROWS, ROWS[0]._replace(verdict="compatible")])
+    with Ledger(str(path)) as ledger:
+        # what this run judged: the last file alone
+        places = places_of(ledger, [ROWS[2]._replace(size=4)])
+        assert ledger.sort(places) == ""
+        assert ledger.row(places[0]) == ROWS[2]._replace(size=4)
+    assert lines_in(path) == ["c.ckpt", "a.ckpt", "b.ckpt"]
+    assert [row.verdict for row in latest_rows(str(path))] == ["remappable", "compatible", "remappable"]
+
+
+def test_a_ledger_in_order_is_not_written_again(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places = places_of(ledger, ROWS)
+        before = path.stat().st_ino
+        assert ledger.sort(places, [str(tmp_path)]) == ""
+        assert path.stat().st_ino == before
+    assert lines_in(path) == ["a.ckpt", "b.ckpt", "c.ckpt"]
+
+
+def test_files_that_are_gone_leave_the_ledger_where_their_folder_was_listed(tmp_path: Path) -> None:
+    for name in ("listed", "listed-too", "other"):
+        (tmp_path / name).mkdir()
+    names = ["listed/gone", "listed/there", "listed-too/gone", "other/gone", "listed/new"]
+    rows = [AuditRow(str(tmp_path / name), "unknown") for name in names]
+    (tmp_path / "listed" / "there").touch()
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places_of(ledger, rows[:4])
+        assert ledger.sort(places_of(ledger, rows[4:]), [str(tmp_path / "listed")]) == ""
+    assert lines_in(path) == [str(tmp_path / names[place]) for place in (4, 1, 2, 3)]
+
+
+def test_a_line_that_something_else_changed_is_no_row(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    with Ledger(str(path)) as ledger:
+        places = places_of(ledger, ROWS)
+        path.write_bytes(path.read_bytes().replace(b"remappable", b"remappabel"))
+        with pytest.raises(UsageError) as refused:
+            ledger.row(places[1])
+    assert str(refused.value) == f"{path}: the ledger was changed by something else; run the audit again"
+
+
+def test_a_file_that_is_no_ledger_is_refused_untouched(tmp_path: Path) -> None:
+    path = tmp_path / "ledger"
+    path.write_bytes(ROW + b"a line\n")
+    with pytest.raises(UsageError) as refused:
+        Ledger(str(path))
+    said = "line 2 is no row of an audit; give --ledger another name: nothing of this file was changed"
+    assert str(refused.value) == f"{path}: {said}"
+    assert path.read_bytes() == ROW + b"a line\n"
+    with pytest.raises(UsageError) as read:
+        list(latest_rows(str(path)))
+    assert str(read.value) == f"{path}: this is no ledger of an audit; give the file of audit --ledger"
+    absent = str(tmp_path / "absent")
+    with pytest.raises(UsageError) as missing:
+        list(latest_rows(absent))
+    assert str(missing.value) == f"{absent}: No such file or directory; give the ledger of an audit"
+
+
+def test_the_usual_ledger_is_one_for_the_same_paths_wherever_they_are_typed_and_in_no_folder_of_theirs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISCY_COMPAT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    place = usual_ledger(["runs", "https://me:secret@host/a.ckpt?token=1"])
+    assert os.path.dirname(place) == str(tmp_path / "cache" / "audits")
+    assert place.endswith(".jsonl")
+    assert len(os.path.basename(place)) == 16 + len(".jsonl")
+    assert os.listdir(os.path.dirname(place)) == []
+    assert usual_ledger([str(tmp_path / "runs"), "https://host/a.ckpt"]) == place
+    others = [["runs"], ["https://host/a.ckpt", "runs"], ["runs2", "https://host/a.ckpt"]]
+    assert place not in [usual_ledger(paths) for paths in others]
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VISCY_COMPAT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputRefused) as refused:
+        usual_ledger(["runs"])
+    where = tmp_path / "file" / "audits"
+    assert str(refused.value) == f"{where}: Not a directory; choose another place with --ledger"

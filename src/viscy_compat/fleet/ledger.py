@@ -115,6 +115,7 @@ class Ledger:
         """Write the ledger anew in an order, where rows stand in another one or were replaced; other rows come after.
 
         Where there is no room for it, or none may be made beside the ledger, it stays as it is, and the reason is returned.
+        It is the last that a run does: afterwards rows are read by `places` alone, and none is found or appended.
 
         Parameters
         ----------
