@@ -190,7 +190,14 @@ def test_the_table_counts_by_what_became_of_them(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["written"] * 3
     assert lines[4].startswith("3 remappable files, ")
-    assert lines[5].split()[:2] == ["written", "3"]
+    # what nobody stated is in no file that was written, and is said as `remap` of one file says it
+    assert lines[0].endswith("a/old.safetensors  VC302")
+    meaning = "the weights do not tell an argument that changes predictions"
+    assert lines[5].startswith(f"  written  VC302         3  {meaning}  e.g. ")
+    assert main(["remap", "--from-ledger", str(ledger), "-o", str(tmp_path / "o"), "--set", "stem_stride=5,4,4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("a/old.safetensors")
+    assert lines[5].startswith("  written                3  e.g. ")
 
 
 @pytest.mark.parametrize(

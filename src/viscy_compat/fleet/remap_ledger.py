@@ -58,7 +58,7 @@ class LedgerRemap(NamedTuple):
 
     @property
     def findings(self) -> Sequence[Finding]:
-        """Why it was not written."""
+        """Why it was not written; of what was written, what still has to be stated before predictions are known."""
         return [Finding(self.code, self.message, fix=self.fix)] if self.code else []
 
     def to_dict(self) -> dict[str, Any]:
@@ -222,9 +222,9 @@ def remap_and_record(task: RemapTask) -> LedgerRemap:
         # what is in its place already is whole, and a later run would find it in the way
         stamp = _stamp(task.out)
         if stamp and stamp != before:
-            _write_down(
-                _answer_of_written(task.row, task.out, _mark_of(task.row, task.request, task.wish)), task.record
-            )
+            # what there is to say of it was said to nobody, and a later run only finds it written
+            mark = _mark_of(task.row, task.request, task.wish)
+            _write_down(_answer_of_written(task.row, task.out, mark=mark, findings=()), task.record)
         raise
     return answer
 
@@ -243,9 +243,13 @@ def _write_down(answer: LedgerRemap, path: str) -> None:
         record.write(json.dumps(answer.to_dict()).encode("ascii") + b"\n")
 
 
-def _answer_of_written(row: AuditRow, out: str, mark: str) -> LedgerRemap:
+def _answer_of_written(row: AuditRow, out: str, *, mark: str, findings: Sequence[Finding]) -> LedgerRemap:
     status = os.stat(out)
-    return LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
+    answer = LedgerRemap(row.file, "written", out=out, size=status.st_size, modified_ns=status.st_mtime_ns, mark=mark)
+    unstated = next((finding for finding in findings if finding.code == "VC302"), None)
+    if unstated is None:
+        return answer
+    return answer._replace(code=unstated.code, message=unstated.message, fix=unstated.fix)
 
 
 def _answer_of_the_dead(task: RemapTask, how: str) -> LedgerRemap:
@@ -275,4 +279,4 @@ def _remap(row: AuditRow, out: str, request: RemapRequest, wish: Wish) -> Ledger
         finding = next(iter(result.findings), Finding("", "no plan was found"))
         mark = "" if finding.code in PASSING else mark
         return LedgerRemap(row.file, "refused", mark=mark, code=finding.code, message=finding.message, fix=finding.fix)
-    return _answer_of_written(row, out, mark)
+    return _answer_of_written(row, out, mark=mark, findings=result.findings)

@@ -7,7 +7,7 @@ where its language goes on with the next line. A pipe gets every sentence whole,
 from __future__ import annotations
 
 from viscy_compat.annotations import Iterable, Iterator, Literal, Protocol, Sequence
-from viscy_compat.findings import Severity
+from viscy_compat.findings import CATALOGUE, Severity
 from viscy_compat.layout import printable, spell_count
 from viscy_compat.named import NamedTuple
 
@@ -127,6 +127,28 @@ def sentence_lines(text: str, style: Style, *, first: str = "", rest: str = MARG
         break_on_hyphens=False,
     )
     return [line.replace(_NO_BREAK, " ") for line in lines]
+
+
+def explained(head: str, length: int, code: str, examples: Iterable[str], style: Style) -> list[str]:
+    """Return a row of a table with what its code means and examples: beside it, or below where a terminal has no room.
+
+    Examples
+    --------
+    >>> explained("VC201  3", 8, "VC201", ["a.ckpt"], Style())
+    ['VC201  3  tensors have another shape  e.g. a.ckpt']
+    >>> explained("none  3", 7, "", ["a.ckpt"], Style(terminal=True, width=10))
+    ['none  3', '      e.g.', '      a.ckpt']
+    """
+    plain = [*([CATALOGUE[code].title] if code in CATALOGUE else []), f"e.g. {', '.join(examples)}"]
+    lines = [head]
+    for part, painted in zip(plain, [*plain[:-1], style.paint(plain[-1], "dim")], strict=True):
+        length += 2 + len(part)
+        if not style.terminal or length <= style.width:
+            lines[-1] += f"  {painted}"
+        else:
+            lines += sentence_lines(painted, style, first=" " * 6, rest=" " * 6)
+            length = style.width
+    return lines
 
 
 def labelled_lines(label: str, text: str, style: Style, *, margin: str = MARGIN) -> Iterator[str]:

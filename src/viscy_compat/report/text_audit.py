@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from viscy_compat.findings import CATALOGUE, Report
+from viscy_compat.findings import Report
 from viscy_compat.fleet.outcome import AuditOutcome, Policy, ReportedRow
 from viscy_compat.fleet.row import AuditRow
 from viscy_compat.fleet.tally import Tally, TallyRow
 from viscy_compat.layout import printable, spell_count
 from viscy_compat.report.runners import spelled_out
-from viscy_compat.report.terminal import Style, pasted_lines, sentence_lines, size
+from viscy_compat.report.terminal import Style, explained, pasted_lines, sentence_lines, size
 
 _MOST_ROWS: Final = 6
 """Values of a group that are shown; -v shows them all."""
@@ -113,14 +113,5 @@ def summary(outcome: AuditOutcome, style: Style) -> str:
 def _table_row(row: TallyRow, style: Style) -> list[str]:
     name = f"{row.value:<26}"
     counts = f" {row.files:>8,} {size(row.bytes):>10}"
-    examples = f"e.g. {', '.join(map(printable, row.examples))}"
-    parts = [*([CATALOGUE[row.value].title] if row.value in CATALOGUE else []), style.paint(examples, "dim")]
-    lines, length = [f"  {style.tint(row.value, name)}{counts}"], 2 + len(name) + len(counts)
-    for part, plain in zip(parts, [*parts[:-1], examples], strict=True):
-        length += 2 + len(plain)
-        if not style.terminal or length <= style.width:
-            lines[-1] += f"  {part}"
-        else:
-            lines += sentence_lines(part, style, first=" " * 6, rest=" " * 6)
-            length = style.width
-    return lines
+    head = f"  {style.tint(row.value, name)}{counts}"
+    return explained(head, 2 + len(name) + len(counts), row.value, map(printable, row.examples), style)

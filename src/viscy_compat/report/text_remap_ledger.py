@@ -8,7 +8,7 @@ from typing import cast
 from viscy_compat.findings import Report, Result
 from viscy_compat.fleet.remap_ledger import LedgerRemap
 from viscy_compat.layout import printable, spell_count
-from viscy_compat.report.terminal import Style, size
+from viscy_compat.report.terminal import Style, explained, size
 
 _EXAMPLES = 2
 """As the summary of `audit` shows."""
@@ -32,7 +32,10 @@ def remap_line(row: LedgerRemap, style: Style) -> str:
     'refused   a.ckpt  the file exists; --force replaces it'
     """
     reason = "; ".join(text for text in (row.message, row.fix) if text)
-    rest = row.out if row.fortune == "written" else f"{row.code}: {reason}" if row.code else reason
+    if row.fortune == "written":
+        rest = f"{row.out}  {row.code}".rstrip()
+    else:
+        rest = f"{row.code}: {reason}" if row.code else reason
     word = style.tint(row.verdict if row.fortune != "written" else "written", f"{row.fortune:<8}")
     return f"{word}  {printable(row.file)}  {printable(rest)}"
 
@@ -45,5 +48,5 @@ def fortune_lines(rows: tuple[LedgerRemap, ...], style: Style) -> Iterator[str]:
     yield ""
     yield style.heading(f"{spell_count(len(rows), 'remappable file')}, {size(sum(row.size for row in rows))} written")
     for (fortune, code), members in sorted(groups.items(), key=lambda item: -len(item[1])):
-        examples = ", ".join(printable(row.file) for row in members[:_EXAMPLES])
-        yield f"  {fortune:<8} {code:<6} {len(members):>8,}  {style.paint('e.g. ' + examples, 'dim')}"
+        head = f"  {fortune:<8} {code:<6} {len(members):>8,}"
+        yield from explained(head, len(head), code, (printable(row.file) for row in members[:_EXAMPLES]), style)
