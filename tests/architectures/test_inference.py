@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.architectures import variant
-from viscy_compat.architectures import ClassRow, inference
+from viscy_compat.architectures import ClassRow, inference, nearest_class
 from viscy_compat.architectures.architecture import (
     Ambiguity,
     Architecture,
@@ -26,7 +26,8 @@ from viscy_compat.architectures.architecture import (
     complete,
     renames,
 )
-from viscy_compat.architectures.inference import Inference, Nearest, RecentAnswers, distance, identify, infer, nearest
+from viscy_compat.architectures.inference import Inference, RecentAnswers, identify, infer
+from viscy_compat.architectures.nearest_class import Nearest, distance, nearest
 from viscy_compat.architectures.vocabulary import Entries
 from viscy_compat.errors import Unbuildable
 from viscy_compat.layout import Layout, Mismatch, TensorSpec
@@ -170,8 +171,9 @@ def made_up_classes(monkeypatch: pytest.MonkeyPatch) -> None:
         return BY_NAME[name]
 
     asked.clear()
-    monkeypatch.setattr(inference, "CLASSES", ROWS)
-    monkeypatch.setattr(inference, "find", find)
+    for module in (inference, nearest_class):
+        monkeypatch.setattr(module, "CLASSES", ROWS)
+        monkeypatch.setattr(module, "find", find)
 
 
 def layout(architecture: Architecture = STACK, **config: Any) -> Layout:

@@ -54,7 +54,11 @@ CLASSES = (
     ClassRow("BetaVaeMonai", "beta_vae_monai", ("model.mu.weight", "model.decodeL.weight")),
     ClassRow("UNeXt2", "unext2", ("stem.conv.weight", "encoder_stages.stem_1.weight")),
     ClassRow(
-        "FullyConvolutionalMAE", "fcmae", ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight"), _FCMAE_WORDS
+        "FullyConvolutionalMAE",
+        "fcmae",
+        # a stem that was lost takes two of them with it
+        ("encoder.stem.conv3d.weight", "encoder.stem.conv2d.weight", "encoder.stages.0.blocks.0.layernorm.weight"),
+        _FCMAE_WORDS,
     ),
     ClassRow("Unet2d", "unet2d", ("down_conv_block_0.Conv2d_0.weight", "terminal_block.Conv2d_0.weight"), ("2D",)),
     ClassRow("Unet25d", "unet25d", ("down_conv_block_0.Conv3d_0.weight", "skip_conv_layer_0.weight"), ("2.5D",)),

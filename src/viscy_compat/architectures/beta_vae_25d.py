@@ -203,7 +203,8 @@ def _decoder_arguments(layout: Layout, slice_width: int) -> dict[str, Any]:
         "out_stack_depth": max(1, width // slice_width - 2),
         "decoder_stages": _stages(layout, stages or pre_convs),
         "upsample_mode": "deconv" if f"{first}upsample.conv.weight" in layout else "pixelshuffle",
-        "conv_blocks": count(layout, f"{first}{unit}.weight", f"{first}{unit}.bias") if stages else 0,
+        # the stages are alike: where the first has lost its blocks, the last one shows how many there are
+        "conv_blocks": max(count(layout, f"{one}{unit}.weight", f"{one}{unit}.bias") for one in (first, last)),
         "norm_name": "batch" if f"{first}conv.0.conv.unit0.adn.N.weight" in layout else "instance",
         "upsample_pre_conv": "default" if pre_convs else None,
     }

@@ -383,7 +383,8 @@ class ContrastiveEncoder(stems.StemmedArchitecture):
         width = first_size(layout, "stem.conv.weight", "stem.conv.bias", default=32)
         stem = anchor(layout, "stem.conv.weight", 5) or (width, 1, 5, 4, 4)
         hidden = first_size(layout, *_FIRST, default=768)
-        outputs = first_size(layout, *_LAST, default=128)
+        # where the last layer was lost: v0.2, which has no norm after the first, made that three times as wide
+        outputs = first_size(layout, *_LAST, default=128 if "projection.1.weight" in layout else max(1, hidden // 3))
         yield _configuration(backbone_in(layout, "encoder.", "stages."), (width, *stem[1:]), hidden, outputs)
 
     def sketches(self, bag: Bag) -> Iterator[Config]:

@@ -6,33 +6,24 @@ not tell is computed: another value of an argument that leaves the footprint as 
 
 from __future__ import annotations
 
-from itertools import groupby
-
-from viscy_compat.annotations import Any, Callable, Collection, Final, Hashable, Iterator, TypeVar, cast
+from viscy_compat.annotations import Any, Callable, Collection, Final, Hashable, TypeVar, cast
 from viscy_compat.architectures import CLASSES, ClassRow, find
 from viscy_compat.architectures.architecture import (
     NOTHING,
     Ambiguity,
     Architecture,
     Argument,
-    Choice,
     Config,
     Effect,
     Generation,
-    Integers,
     complete,
 )
 from viscy_compat.architectures.domains import is_a_value, is_whole, some_values
 from viscy_compat.errors import Unbuildable
-from viscy_compat.layout import Differences, Layout, Mismatch, TensorSpec, differences, is_batch_counter, spell_count
+from viscy_compat.layout import Layout, Mismatch, differences, is_batch_counter, spell_count
 from viscy_compat.named import NamedTuple
 
 AnswerT = TypeVar("AnswerT")
-
-_MOST_ROUNDS = 3
-_MOST_DROPPED = 64
-_MOST_SIZES = 16
-"""Bounds on the search: settled arguments unsettle others twice at the most, and a longer list is not read to its end."""
 
 
 class Undetermined(NamedTuple):
@@ -162,25 +153,6 @@ class RecentAnswers:
 _recent_inferences: Final = RecentAnswers(most=64)
 
 
-class Nearest(NamedTuple):
-    """The known class and configuration that a layout comes nearest to.
-
-    ``differences`` compares the file with the layout of that configuration; ``custom`` says which argument was a module
-    of the user's own, where the differences show one.
-    """
-
-    architecture: Architecture
-    generation: Generation
-    config: dict[str, Any]
-    differences: Differences
-    shared: int
-    custom: str = ""
-
-    def __str__(self) -> str:
-        count = distance(self.differences)
-        return f"{self.architecture.name} ({self.generation.name}) but for {spell_count(count, 'key')}"
-
-
 def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
     """Find the class whose layout this is; only classes that share a telling name are imported.
 
@@ -191,7 +163,7 @@ def identify(layout: Layout, stated: Config = NOTHING) -> Inference | None:
     """
     whole = [row for row in CLASSES if any(all(name in layout for name in names) for names in row.marks)]
     # a telling name may have got another one since: it saves an import, and never decides
-    partly = [row for row in CLASSES if row not in whole and _shares(row, layout)]
+    partly = [row for row in CLASSES if row not in whole and shares_a_mark(row, layout)]
     # each row costs the import of its class: those that are surely meant come first
     for row in (*whole, *partly):
         inference = infer(find(row.name), layout, stated)
@@ -429,186 +401,6 @@ _WHY: dict[Effect, str] = {
 }
 
 
-def nearest(layout: Layout, name: str = "") -> Nearest | None:
-    """Find the known class and configuration whose layout differs least from one that no class accepts.
-
-    Parameters
-    ----------
-    layout : Layout
-        Names without wrapper prefixes.
-    name : str, optional
-        The class, where it was stated; otherwise each that shares a telling name is tried.
-
-    Returns
-    -------
-    Nearest or None
-        None where no class has at least half of its names in the layout. A class with more of its telling names there
-        comes before one that happens to have more tensors in common.
-    """
-    rows = [row for row in CLASSES if row.name == name or (not name and _shares(row, layout))]
-
-    def lacking(row: ClassRow) -> int:
-        return min(sum(known not in layout for known in names) for names in row.marks)
-
-    for _, alike in groupby(sorted(rows, key=lacking), lacking):
-        found = [near for row in alike for near in _near(find(row.name), layout)]
-        if found:
-            best = min(found, key=lambda near: distance(near.differences))
-            # a class that has all of another, and more, may lack one of its telling names
-            others = [row for row in rows if row.telling and _shares(row, best.differences.unexpected)]
-            found += [near for row in others for near in _near(find(row.name), layout)]
-            return min(found, key=lambda near: distance(near.differences))
-    return None
-
-
-def distance(found: Differences) -> int:
-    """Count the tensors that are missing, unexpected or of another shape."""
-    return len(found.missing) + len(found.unexpected) + len(found.reshaped)
-
-
-def _shares(row: ClassRow, names: Collection[str]) -> bool:
+def shares_a_mark(row: ClassRow, names: Collection[str]) -> bool:
+    """Whether one of the telling names of a class is among some names; a class without any may always be meant."""
     return not row.telling or any(name in names for marks in row.marks for name in marks)
-
-
-def _near(architecture: Architecture, layout: Layout) -> Iterator[Nearest]:
-    """Yield the best attempt for each generation, improved as far as single arguments can."""
-    for generation in reversed(architecture.generations):
-        attempts = list(_attempts(architecture, generation, layout))
-        if not attempts:
-            continue
-        best = min(attempts, key=lambda attempt: attempt.apart)
-        # only a file that may be of this class at all is worth it: trying arguments costs a layout each
-        if best.apart > 1 and len(layout) < 2 * len(best.expected) + 64:
-            best = _improve(architecture, generation, layout, best)
-        found = differences(layout, best.expected)
-        shared = len(best.expected) - len(found.missing) - len(found.reshaped)
-        # with fewer than half of its names there, likeness is chance
-        if 2 * len(found.missing) <= len(best.expected):
-            yield Nearest(
-                architecture,
-                generation,
-                config=best.config,
-                differences=found,
-                shared=shared,
-                custom=_custom(architecture, found, best.expected),
-            )
-
-
-def _attempts(architecture: Architecture, generation: Generation, layout: Layout) -> Iterator[_Attempt]:
-    """Yield the layouts of what the tensors show, then of what they show without one that may be the odd one."""
-    reading = _NotingLayout(layout)
-    # most tensors show nothing that another one does not: without one of them the same comes out again
-    tried: set[str] = set()
-    for config in _configurations(architecture, reading, layout):
-        question = repr(config)
-        if question in tried:
-            continue
-        tried.add(question)
-        try:
-            expected = generation.layout(config)
-        except Unbuildable:
-            continue
-        attempt = _Attempt(config, expected, _apart(layout, expected))
-        yield attempt
-        if attempt.apart < 2:
-            return
-
-
-def _configurations(architecture: Architecture, reading: _NotingLayout, layout: Layout) -> Iterator[dict[str, Any]]:
-    for candidate in architecture.candidates(reading):
-        yield complete(architecture, candidate)
-    for dropped in reading.touched[:_MOST_DROPPED]:
-        read = {name: spec for name, spec in layout.items() if name != dropped}
-        for candidate in architecture.candidates(read):
-            yield complete(architecture, candidate)
-
-
-class _NotingLayout(dict[str, TensorSpec]):
-    """A layout that notes which of its tensors are asked for."""
-
-    def __init__(self, layout: Layout) -> None:
-        super().__init__(layout)
-        self._touched: dict[object, None] = {}
-
-    @property
-    def touched(self) -> list[object]:
-        """The names that were asked for and are there, in that order."""
-        return [name for name in self._touched if super(_NotingLayout, self).__contains__(name)]
-
-    def __contains__(self, name: object) -> bool:
-        self._touched[name] = None
-        return super().__contains__(name)
-
-    def __getitem__(self, name: str) -> TensorSpec:
-        self._touched[name] = None
-        return super().__getitem__(name)
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """Return a tensor, and note that it was asked for."""
-        self._touched[name] = None
-        return super().get(name, default)
-
-
-class _Attempt(NamedTuple):
-    """A configuration, its layout, and how many tensors of the file are otherwise."""
-
-    config: dict[str, Any]
-    expected: Layout
-    apart: int
-
-
-def _apart(layout: Layout, expected: Layout) -> int:
-    """Count as `distance` does, without listing."""
-    same = sum(name in layout and layout[name].shape == spec.shape for name, spec in expected.items())
-    return len(expected) - same + len(layout.keys() - expected.keys())
-
-
-def _improve(architecture: Architecture, generation: Generation, layout: Layout, best: _Attempt) -> _Attempt:
-    """Change one argument after the other as long as the file comes nearer."""
-    for _ in range(_MOST_ROUNDS):
-        before = best.apart
-        for argument in architecture.arguments:
-            for value in _proposals(argument, best, layout) if best.apart > 1 else ():
-                config = {**best.config, argument.name: value}
-                try:
-                    expected = generation.layout(config)
-                except Unbuildable:
-                    continue
-                # of two that are as near the first stays: a change must help
-                best = min(best, _Attempt(config, expected, _apart(layout, expected)), key=lambda one: one.apart)
-        # nothing helped in a whole round, or no argument can: one tensor apart is a tensor, not a
-        # configuration
-        if best.apart in (before, 0, 1):
-            break
-    return best
-
-
-def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
-    """Return values worth trying: all of a small domain, else the sizes of tensors that do not fit."""
-    domain = argument.values(best.config)
-    if argument.effect != "predictions" or not isinstance(domain, Choice | Integers):
-        return []
-    if isinstance(domain, Choice):
-        return [value for value in domain.values if value != best.config[argument.name]]
-    if domain.high - domain.low < _MOST_SIZES:
-        return list(range(domain.low, domain.high + 1))
-    # an argument that is wrong shows as a size of tensors that do not fit
-    unfit = (spec for name, spec in layout.items() if best.expected.get(name) != spec)
-    sizes = dict.fromkeys(size for spec in unfit for size in spec.shape)
-    return [size for size in list(sizes)[:_MOST_SIZES] if is_a_value(domain, size)]
-
-
-def _custom(architecture: Architecture, found: Differences, expected: Layout) -> str:
-    """Say which argument was a module of the user's own: one with other tensors, or with none."""
-    names, missing = (*found.unexpected, *(mismatch.name for mismatch in found.reshaped)), {*found.missing}
-    for part, sentence in architecture.custom:
-        absent = {name for name in expected if part in name} or {""}
-        # a layer that lacks with all that it has was never there; a single tensor may have been lost
-        layers: dict[str, list[str]] = {}
-        for name in expected:
-            if name.startswith(part):
-                layers.setdefault(name.rpartition(".")[0], []).append(name)
-        lacks_a_layer = any(missing.issuperset(layer) for layer in layers.values())
-        if any(part in name for name in names) or absent <= missing or lacks_a_layer:
-            return sentence
-    return ""

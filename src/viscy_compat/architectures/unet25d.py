@@ -195,7 +195,11 @@ class Unet25d(PlainUnet):
         """Yield the configuration that the anchors show; of the depths only the difference does, and one comes out."""
         blocks = count(layout, *parts("down_conv_block_{}.Conv3d_0")) or 1
         first = anchor(layout, "down_conv_block_0.Conv3d_0.weight", 5) or (16, 1, 3, 3, 3)
-        names = [*(f"down_conv_block_{level}.Conv3d_0" for level in range(blocks)), "bottom_transition_block"]
+        names = [f"down_conv_block_{level}.Conv3d_0" for level in range(blocks)]
+        down = [first_size(layout, *parts(name), default=16) for name in names]
+        # what goes up first takes the bottom and the last skip together
+        up = (anchor(layout, "up_conv_block_0.Conv3d_0.weight", 5) or (1, 3 * down[-1]))[1] - down[-1]
+        bottom = first_size(layout, *parts("bottom_transition_block"), default=max(1, up))
         yield {
             "in_channels": first[1],
             "out_channels": first_size(layout, *parts("terminal_block.Conv3d_0"), default=1),
@@ -204,8 +208,11 @@ class Unet25d(PlainUnet):
             "out_stack_depth": 1,
             "xy_kernel_size": (anchor(layout, "up_conv_block_0.Conv3d_0.weight", 5) or first)[3:],
             "num_blocks": blocks,
-            "num_block_layers": count(layout, *parts("down_conv_block_0.Conv3d_{}")),
-            "num_filters": tuple(first_size(layout, *parts(name), default=16) for name in names),
+            # every block has as many: where the first was lost, one on the way up tells
+            "num_block_layers": max(
+                count(layout, *parts(f"{block}.Conv3d_{{}}")) for block in ("down_conv_block_0", "up_conv_block_0")
+            ),
+            "num_filters": (*down, bottom),
             "task": "seg" if "terminal_block.batch_norm_0.weight" in layout else "reg",
         }
 

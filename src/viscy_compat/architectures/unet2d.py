@@ -145,14 +145,22 @@ class Unet2d(PlainUnet):
         """Yield the configuration that the convolutions show: widths, kernel, layers and channels."""
         blocks = count(layout, *parts("down_conv_block_{}.Conv2d_0")) or 1
         first = anchor(layout, "down_conv_block_0.Conv2d_0.weight", 4) or (16, 1, 3, 3)
-        names = [*(f"down_conv_block_{level}" for level in range(blocks)), "bottom_transition_block"]
+        names = [f"down_conv_block_{level}.Conv2d_0" for level in range(blocks)]
+        down = [first_size(layout, *parts(name), default=16) for name in names]
+        # what goes up first takes the bottom and the last skip together
+        up = (anchor(layout, "up_conv_block_0.Conv2d_0.weight", 4) or (1, 3 * down[-1]))[1] - down[-1]
+        bottom = first_size(layout, *parts("bottom_transition_block.Conv2d_0"), default=max(1, up))
         yield {
             "in_channels": first[1],
             "out_channels": first_size(layout, *parts("terminal_block.Conv2d_0"), default=1),
             "kernel_size": (anchor(layout, "up_conv_block_0.Conv2d_0.weight", 4) or first)[2:],
             "num_blocks": blocks,
-            "num_block_layers": count(layout, *parts("down_conv_block_0.Conv2d_{}")),
-            "num_filters": tuple(first_size(layout, *parts(f"{name}.Conv2d_0"), default=16) for name in names),
+            # every block has as many: where the first was lost, the last one tells
+            "num_block_layers": max(
+                count(layout, *parts(f"{block}.Conv2d_{{}}"))
+                for block in ("down_conv_block_0", "bottom_transition_block")
+            ),
+            "num_filters": (*down, bottom),
         }
 
     def sketches(self, bag: Bag) -> Iterator[Config]:

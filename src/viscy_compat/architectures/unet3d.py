@@ -132,7 +132,9 @@ class Unet3d(Architecture):
 
     def candidates(self, layout: Layout) -> Iterator[Config]:
         """Yield the configuration that the anchors show, of either state."""
-        if "conv_out.bias" in layout or "conv_out.weight" in layout:
+        if any(
+            name in layout for name in ("conv_out.bias", "conv_out.weight", "net_recurse.sub_2conv_more.conv1.weight")
+        ):
             # the first state, in which each level holds the next: its depth is how often one is within another
             name, depth = "net_recurse", 0
             while f"{name}.conv_down.weight" in layout or f"{name}.bn0.weight" in layout:

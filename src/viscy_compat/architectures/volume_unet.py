@@ -389,7 +389,8 @@ def _dims(layout: Layout) -> tuple[int, ...]:
 
 
 def _blocks(layout: Layout, level: int) -> int:
-    return count(layout, *parts(f"_encoder_blocks.{level}.{{}}.block1.proj"))
+    # no level is without a block: where none is there, the first was lost
+    return count(layout, *parts(f"_encoder_blocks.{level}.{{}}.block1.proj")) or 1
 
 
 def level_chains(bag: Bag, up: Shape) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:

@@ -6,7 +6,8 @@ from viscy_compat.annotations import Any
 from viscy_compat.architectures import find, resolve_class
 from viscy_compat.architectures.architecture import REQUIRED, Architecture, Config, complete
 from viscy_compat.architectures.bags import TooManyWays
-from viscy_compat.architectures.inference import Inference, infer, nearest
+from viscy_compat.architectures.inference import Inference, infer
+from viscy_compat.architectures.nearest_class import nearest
 from viscy_compat.architectures.structure import alike, classes_alike
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import layout_of, views_of

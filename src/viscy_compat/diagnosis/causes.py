@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from viscy_compat.annotations import TYPE_CHECKING, Any, Iterable, Mapping
-from viscy_compat.architectures.inference import Contradiction, Inference, Nearest
+from viscy_compat.architectures.inference import Contradiction, Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
@@ -15,6 +15,7 @@ from viscy_compat.operations import NARROW_FLOATS
 from viscy_compat.stated import Knowledge, spell
 
 if TYPE_CHECKING:
+    from viscy_compat.architectures.nearest_class import Nearest
     from viscy_compat.diagnosis.weight_set import SetChoice
 
 _SEVERITIES = ("error", "warning", "note")

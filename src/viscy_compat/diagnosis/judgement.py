@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from viscy_compat.annotations import Any, Iterable, Iterator
-from viscy_compat.architectures.inference import Inference, distance, nearest
+from viscy_compat.architectures.inference import Inference
 from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.locations import is_address, name_of
 from viscy_compat.checkpoint.wrapper import is_recognised, layout_of
@@ -165,6 +165,7 @@ def _ask_which_set(checkpoint: Checkpoint, choice: SetChoice) -> Unreadable:
 
 def _not_recognised(checkpoint: Checkpoint, views: list[View], class_name: str, choice: SetChoice) -> Stranger:
     """Judge a file that no known class accepts: name the nearest class, or say that there is none."""
+    from viscy_compat.architectures.nearest_class import distance, nearest
     from viscy_compat.diagnosis import computed_weights
     from viscy_compat.plans.parametrisations import find_parametrisations
 
