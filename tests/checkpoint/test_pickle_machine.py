@@ -181,6 +181,34 @@ class Stub:
         pass
 
 
+ORDERS = {
+    "counted up": b"(K\x05q\x00K\x06q\x01K\x07r\x02\x00\x00\x00h\x00j\x01\x00\x00\x00h\x02t.",
+    "with a gap": b"(K\x05q\x00K\x06q\x09h\x09h\x00K\x07r\x00\x01\x00\x00j\x00\x01\x00\x00h\x09t.",
+    "from one": b"(K\x05q\x01K\x06q\x00K\x07q\x02h\x00h\x01h\x02t.",
+    "one of them twice": b"(K\x05q\x00K\x06q\x00K\x07q\x01h\x00h\x01t.",
+    "counted by the reader": b"\x80\x04(K\x05\x94K\x06\x94h\x01h\x00t.",
+    "counted by the reader behind a gap": b"\x80\x04(K\x05q\x07K\x06\x94h\x01h\x07t.",
+    "in decimals": b"(K\x05p0\nK\x06p1\ng0\ng1\nK\x07q\x02h\x02h\x01t.",
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_memo_holds_what_was_put_there_in_whatever_order(order: str) -> None:
+    assert decode(ORDERS[order], DEFAULT_LIMITS).root == pickle.loads(ORDERS[order])
+
+
+@pytest.mark.parametrize("gap", [b"", b"q\x20"])
+@pytest.mark.parametrize("get", [b"h\x02", b"j\x02\x00\x00\x00", b"g2\n"])
+def test_an_entry_that_was_never_put_does_not_exist(gap: bytes, get: bytes) -> None:
+    with pytest.raises(UnreadableCheckpoint, match="memo entry 2 does not exist"):
+        decode(b"K\x05q\x00q\x01" + gap + get + b".", DEFAULT_LIMITS)
+
+
+def test_no_entry_is_counted_from_the_end() -> None:
+    with pytest.raises(UnreadableCheckpoint, match="memo entry -1 does not exist"):
+        decode(b"K\x05q\x00g-1\n.", DEFAULT_LIMITS)
+
+
 class Unpickler(pickle._Unpickler):
     """Python's own unpickler, kept from importing anything. (The one in C allocates memory by memo index.)"""
 

@@ -216,6 +216,15 @@ _F64: Final = struct.Struct(">d").unpack_from
 """Big-endian, as BINFLOAT alone among the opcodes is."""
 
 
+class _KeyedMemo(dict[int, Node]):
+    """A memo whose entries were not put one after the other; else a list holds them, in a third of the memory."""
+
+    __slots__ = ()
+
+    def append(self, value: Node) -> None:
+        self[len(self)] = value
+
+
 class _Machine:
     """The state of one run: data, position, stack, the stacks below open marks, and the memo."""
 
@@ -245,7 +254,7 @@ class _Machine:
         self.at, self.limits = start, limits
         self.stack: list[Node] = []
         self.below: list[list[Node]] = []
-        self.memo: dict[int, Node] = {}
+        self.memo: list[Node] | _KeyedMemo = []
         self.globals: dict[tuple[str, str], Global] = {}
         self.persistents: list[Persistent] = []
         self.dropped: list[Node] = []
@@ -276,9 +285,9 @@ class _Machine:
         doubles the time. They stand in two halves, most frequent first, since the right one is looked for from the top. The
         others go through a table of methods.
         """
-        data, memo, stack, below = self.data, self.memo, self.stack, self.below
+        data, stack, below, spans = self.data, self.stack, self.below, self.spans
         string, depth, end = self.limits.string, self.limits.depth, self.size
-        at, op, spans = self.at, 0, self.spans
+        at, op, memo = self.at, 0, self.memo if spans is None else self.keyed_memo()
         steps = repeat(None, self.limits.opcodes)
         try:
             for _ in steps:
@@ -286,7 +295,11 @@ class _Machine:
                 at += 1
                 if op > 0x5F:
                     if op == 0x72:  # LONG_BINPUT
-                        memo[_U32(data, at)[0]] = stack[-1]
+                        index = _U32(data, at)[0]
+                        if index == len(memo):
+                            memo.append(stack[-1])
+                        else:
+                            memo = self.put(index, stack[-1])
                         at += 4
                     elif op == 0x68:  # BINGET
                         stack.append(memo[data[at]])
@@ -298,7 +311,10 @@ class _Machine:
                     elif op == 0x85:  # TUPLE1
                         stack[-1] = (stack[-1],)
                     elif op == 0x71:  # BINPUT
-                        memo[data[at]] = stack[-1]
+                        if data[at] == len(memo):
+                            memo.append(stack[-1])
+                        else:
+                            memo = self.put(data[at], stack[-1])
                         at += 1
                     elif op == 0x89:  # NEWFALSE
                         stack.append(False)
@@ -315,7 +331,7 @@ class _Machine:
                     else:
                         self.at, self.stack = at, stack
                         _HANDLERS.get(op, _Machine.unknown)(self)
-                        at, stack = self.at, self.stack
+                        at, stack, memo = self.at, self.stack, self.memo
                 elif op == 0x4B:  # BININT1
                     stack.append(data[at])
                     at += 1
@@ -362,14 +378,19 @@ class _Machine:
                 else:
                     self.at, self.stack = at, stack
                     _HANDLERS.get(op, _Machine.unknown)(self)
-                    at, stack = self.at, self.stack
+                    at, stack, memo = self.at, self.stack, self.memo
+        except IndexError as error:
+            if op in _GETS:
+                raise KeyError(data[at] if op == 0x68 else _U32(data, at)[0]) from error
+            raise
         finally:
             self.at, self.op = max(at, self.at), op
         raise _BeyondLimit("opcodes", self.size)
 
     def repeat_span(self, spans: RecentSpans) -> bool:
         """Do at once what the opcodes up to ``SETITEMS`` do, where they were decoded before; else note where they begin."""
-        span = spans.find(self.data, self.at, self.memo, self.limits)
+        memo = self.keyed_memo()
+        span = spans.find(self.data, self.at, memo, self.limits)
         # what a pickle holds twice is two things to an unpickler
         if span is None or span in self.shared or len(self.below) + span.depth > self.limits.depth:
             self.starts[len(self.below)] = self.at, len(self.persistents)
@@ -378,9 +399,9 @@ class _Machine:
             self.intern(*name)
         for name in span.calls:
             self.intern(*name).use = "called"
-        self.memo.update(span.puts)
+        memo.update(span.puts)
         for index, name in span.imports.items():
-            self.memo[index] = self.intern(*name)
+            memo[index] = self.intern(*name)
         self.persistents += span.persistents
         self.fill(list(span.entries))
         self.shared.append(span)
@@ -617,7 +638,8 @@ class _Machine:
         start, persistents = self.starts.pop(len(self.below), (self.at, 0))
         if self.at - start < _SPAN:
             return
-        span = spans.keep(self.data[start : self.at], self.memo, entries, self.persistents[persistents:], self.limits)
+        data, memo = self.data[start : self.at], self.keyed_memo()
+        span = spans.keep(data, memo, entries, self.persistents[persistents:], self.limits)
         self.shared += [span] if span is not None else []
         # no byte is looked at twice: what this one lies in is no span
         self.starts.clear()
@@ -672,16 +694,31 @@ class _Machine:
         self.stack.append(self.stack[-1])
 
     def get_line(self) -> None:
-        self.stack.append(self.memo[self.parsed_int(self.line())])
+        index = self.parsed_int(self.line())
+        self.stack.append(self.keyed_memo()[index])
 
     def put_line(self) -> None:
         index = self.parsed_int(self.line())
         if index < 0:
             raise BrokenPickle("a memo index is negative")
-        self.memo[index] = self.stack[-1]
+        self.put(index, self.stack[-1])
 
     def memoize(self) -> None:
-        self.memo[len(self.memo)] = self.stack[-1]
+        self.memo.append(self.stack[-1])
+
+    def put(self, index: int, value: Node) -> list[Node] | _KeyedMemo:
+        """Put a value into the memo, and return that: picklers count up, which is all that a list can hold."""
+        if index == len(self.memo):
+            self.memo.append(value)
+        else:
+            self.keyed_memo()[index] = value
+        return self.memo
+
+    def keyed_memo(self) -> _KeyedMemo:
+        """Return the memo as a dictionary, which it is from then on."""
+        if type(self.memo) is not _KeyedMemo:
+            self.memo = _KeyedMemo(enumerate(self.memo))
+        return self.memo
 
     # Names, calls and ids -----------------------------------------------------------------------------------------
 
@@ -810,6 +847,9 @@ def _pairs_only(entries: list[Node]) -> list[Node]:
 
 _FILLED: Final = (Dict, Call)
 """What ``SETITEMS`` stores into."""
+
+_GETS: Final = (0x68, 0x6A)
+"""BINGET and LONG_BINGET."""
 
 _OPERANDS: Final = {0x71: 1, 0x68: 1, 0x72: 4, 0x6A: 4}
 """BINPUT, BINGET and their long forms, with the bytes of their operand."""
