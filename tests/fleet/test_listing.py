@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,9 @@ from support.layouts import hollow, layout_of
 from viscy_compat.cli import main
 from viscy_compat.errors import UsageError
 from viscy_compat.findings import Aside
-from viscy_compat.fleet.listing import expand_lists, rooms_of, targets_of
+from viscy_compat.fleet import listing
+from viscy_compat.fleet.listing import TargetSpool, expand_lists, rooms_of, targets_of
+from viscy_compat.fleet.target import Target
 
 
 @pytest.mark.parametrize("end", ["\n", "\0", "\r\n"])
@@ -111,3 +116,135 @@ def test_a_file_that_is_given_opens_its_own_folder_and_that_of_what_it_links_to(
     real = os.path.realpath(tmp_path)
     assert rooms_of(paths, "stay") == (f"{real}/given", f"{real}/real", f"{real}/other")
     assert rooms_of(paths, "follow") == ()
+
+
+def test_a_list_comes_from_stdin_where_a_dash_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a.ckpt\nb.ckpt")))
+    assert list(expand_lists(["x", "-", "y"])) == ["x", "a.ckpt", "b.ckpt", "y"]
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"a\0\0")))
+    with pytest.raises(UsageError) as refused:
+        list(expand_lists(["-"]))
+    assert str(refused.value) == "stdin: this is no list of paths; one path a line is expected"
+
+
+def test_what_is_wrong_with_a_list_is_said_with_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError) as absent:
+        list(expand_lists(["@list"]))
+    assert str(absent.value) == "list: No such file or directory; a file of that name is meant by ./@list"
+    with pytest.raises(UsageError) as empty:
+        list(expand_lists([""]))
+    assert str(empty.value) == "an empty path was given; name files or folders"
+    Path("list").write_bytes(b"\xff\xfea\0")
+    with pytest.raises(UsageError) as strange:
+        list(expand_lists(["@list"]))
+    said = "this list is written in UTF-16, as older PowerShells do; UTF-8 is read"
+    assert str(strange.value) == f"list: {said}; one path a line is expected"
+
+    class Torn(io.BytesIO):
+        def read(self, _: int | None = -1) -> bytes:
+            raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Torn()))
+    with pytest.raises(UsageError) as torn:
+        list(expand_lists(["-"]))
+    assert str(torn.value) == "stdin: Input/output error; one path a line is expected"
+
+
+def test_the_longest_line_of_a_list_is_one_byte_short_of_a_block(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    path.write_bytes(b"a" * 65_535 + b"\nb")
+    assert [len(name) for name in expand_lists([f"@{path}"])] == [65_535, 1]
+    path.write_bytes(b"a" * 65_536 + b"\nb")
+    with pytest.raises(UsageError) as refused:
+        list(expand_lists([f"@{path}"]))
+    assert str(refused.value) == f"{path}: a line has more than 65536 bytes; one path a line is expected"
+
+
+def test_only_the_beginning_of_a_list_may_hold_a_mark_and_says_how_names_end(tmp_path: Path) -> None:
+    path = tmp_path / "list"
+    block = b"a" * 65_535
+    path.write_bytes(block + b"\n" + "\ufeffb".encode())
+    assert list(expand_lists([f"@{path}"]))[1] == "\ufeffb"
+    # a NUL further on is part of a line, as wrong as it is
+    path.write_bytes(block + b"\nb\0c\nd")
+    assert list(expand_lists([f"@{path}"]))[1:] == ["b\0c", "d"]
+    path.write_bytes(b"a\0b\r")
+    assert list(expand_lists([f"@{path}"])) == ["a", "b\r"]
+
+
+def test_a_name_without_a_folder_lies_in_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert rooms_of(["a.ckpt"], "stay") == (os.path.realpath(tmp_path),)
+
+
+def test_each_file_is_judged_once_as_it_was_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    for name in ("run/epoch=10.ckpt", "run/epoch=2.ckpt"):
+        Path(name).touch()
+    paths = [
+        "run/epoch=2.ckpt",
+        "run",
+        "./run/epoch=10.ckpt",
+        "gone.ckpt",
+        "https://a.example/x",
+        "https://a.example/x",
+    ]
+    aside: list[Aside] = []
+    found = [(target.path, target.named) for target in targets_of(paths, "stay", aside)]
+    assert found == [
+        ("run/epoch=2.ckpt", True),
+        ("run/epoch=10.ckpt", False),
+        ("gone.ckpt", True),
+        ("https://a.example/x", True),
+    ]
+    assert aside == []
+
+
+def test_what_is_passed_over_is_said_of_each_folder(tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for name in ("given/a.ckpt", "given/__MACOSX/b.ckpt", "other/c.ckpt", "bare/notes.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (given / "inside.ckpt").symlink_to("a.ckpt")
+    (given / "outside.ckpt").symlink_to(tmp_path / "other" / "c.ckpt")
+    aside: list[Aside] = []
+    targets = targets_of([str(given), str(tmp_path / "bare")], "stay", aside)
+    assert [os.path.basename(target.path) for target in targets] == ["a.ckpt", "inside.ckpt"]
+    endings = ".ckpt, .pt, .pth, .bin, .pkl, .pth.tar, .pt.tar, .ckpt.tar, .safetensors, "
+    endings += ".safetensors.index.json, .bin.index.json"
+    assert [*map(tuple, aside)] == [
+        (str(given / "outside.ckpt"), "a link out of the folder, which is not followed (--follow)"),
+        (str(given), "resource files that a Mac left are skipped: 1"),
+        (str(tmp_path / "bare"), f"no checkpoint below this folder (looked for {endings})"),
+    ]
+    followed = [os.path.basename(target.path) for target in targets_of([str(given)], "follow", [])]
+    assert followed == ["a.ckpt", "inside.ckpt", "outside.ckpt"]
+
+
+def test_an_address_with_a_slash_is_a_folder_of_objects_where_there_are_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def objects_below(address: str, aside: list[Aside]) -> Iterator[Target]:
+        asked.append(address)
+        aside.append(Aside(address, "seen"))
+        yield Target(f"{address}a.ckpt", named=False)
+
+    monkeypatch.setattr(listing, "objects_below", objects_below)
+    aside: list[Aside] = []
+    paths = ["s3://bucket/runs/", "HF://org/repo/", "s3://bucket/b.ckpt", "https://a.example/c/"]
+    assert [(target.path, target.named) for target in targets_of(paths, "stay", aside)] == [
+        ("s3://bucket/runs/a.ckpt", False),
+        ("HF://org/repo/a.ckpt", False),
+        ("s3://bucket/b.ckpt", True),
+        ("https://a.example/c/", True),
+    ]
+    assert [row.file for row in aside] == asked == paths[:2]
+
+
+def test_targets_are_counted_before_the_first_is_judged_and_come_as_they_are() -> None:
+    targets = [Target("a\udcff.ckpt", True, size=3, modified_ns=5, inode=7, mark="m"), Target("b.ckpt", False)]
+    with TargetSpool(iter(targets)) as spool:
+        assert spool.count == 2
+        assert [*spool] == [*spool] == targets
