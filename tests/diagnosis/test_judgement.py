@@ -10,6 +10,7 @@ import pytest
 from support import assembly
 from support.files import torch_file_of
 from support.layouts import hollow, layout_of
+from viscy_compat.checkpoint import open_checkpoint
 from viscy_compat.cli import main
 from viscy_compat.diagnosis import CheckResult, Diagnosis, Recognised, Stranger, Unreadable, diagnose
 from viscy_compat.diagnosis.judgement import target_beside, unreadable
@@ -556,3 +557,55 @@ def test_what_the_reader_refuses_is_said_once(where: str, message: str) -> None:
 )
 def test_a_printed_command_writes_beside_the_source(path: str, target: str) -> None:
     assert target_beside(path) == target
+
+
+@pytest.mark.parametrize("closer", ["one.", "two."])
+def test_of_two_models_the_one_that_is_closer_to_its_class_is_spoken_of(path: Path, closer: str) -> None:
+    one_gone = {name: spec for name, spec in OURS.items() if name != "model.mu.bias"}
+    four_gone = {name: spec for place, (name, spec) in enumerate(OURS.items()) if place not in (2, 5, 8, 11)}
+    sides = (one_gone, four_gone) if closer == "one." else (four_gone, one_gone)
+    diagnosis = diagnose(str(hollow(path, {**under("one.", sides[0]), **under("two.", sides[1])})))
+    assert isinstance(diagnosis, Stranger)
+    result = diagnosis.result
+    assert (result.verdict, named(result, "VC101")) == ("incompatible", ["model.mu.bias"])
+    assert (result.wrapper["prefix"], diagnosis.view.prefix) == (closer, closer)
+
+
+def test_a_custom_module_is_of_the_class_however_much_else_differs(path: Path) -> None:
+    rest = {name: spec for name, spec in OURS.items() if not name.startswith("model.mu.")}
+    layout = {**rest, **{f"model.more_{place}": TensorSpec((3,)) for place in range(2)}}
+    assert judged(path, layout).verdict == "unknown"
+    customs = {f"model.encode.encode_{place}.adn.A.beta": TensorSpec((1,)) for place in (0, 1)}
+    result = judged(path, {**layout, **customs})
+    assert (result.verdict, codes(result)[0]) == ("incompatible", "VC307")
+
+
+def test_a_stranger_among_several_is_named_by_its_address(tmp_path: Path) -> None:
+    def top(held: bytes) -> bytes:
+        return assembly.mapping({"state_dict": held, "ema": held})
+
+    diagnosis = diagnose(str(torch_file_of(tmp_path / "a.pt", STRANGE, top)), state_dict="ema")
+    assert isinstance(diagnosis, Stranger)
+    assert (diagnosis.result.verdict, codes(diagnosis.result)) == ("unknown", ["VC301"])
+    assert diagnosis.result.next == f"viscy-compat inspect {tmp_path / 'a.pt'} --state-dict ema"
+    assert diagnosis.checkpoint.path == str(tmp_path / "a.pt")
+
+
+def test_where_nothing_was_chosen_nothing_is_said_to_have_been_read(tmp_path: Path) -> None:
+    def top(held: bytes) -> bytes:
+        return assembly.mapping({"state_dict": held, "ema": held})
+
+    file = torch_file_of(tmp_path / "a.pt", {**under("one.", OURS), **under("two.", OURS)}, top)
+    assert "VC448" in [finding.code for finding in open_checkpoint(str(file)).findings]
+    result = diagnose(str(file)).result
+    assert (result.verdict, codes(result)) == ("unknown", ["VC320"])
+    assert [row.address for row in result.sets] == ["state_dict:one.", "state_dict:two.", "ema:one.", "ema:two."]
+
+
+@pytest.mark.parametrize("stated", [False, True])
+def test_a_configuration_beside_the_file_is_offered_to_who_states_nothing(tmp_path: Path, stated: bool) -> None:
+    (tmp_path / "config.yaml").write_text("model: {}\n")
+    statements = (Statement("--set", {"embedding_dim": 768}),) if stated else ()
+    result = judged(tmp_path / "a.safetensors", layout_of("ContrastiveEncoder", **CONTRASTIVE), statements=statements)
+    assert ("VC308" in codes(result)) is not stated
+    assert "VC302" in codes(result)
