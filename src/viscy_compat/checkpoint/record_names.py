@@ -50,8 +50,11 @@ def two_alike(names: Iterable[str]) -> tuple[str, str] | None:
     names = list(names)
     # at once where nothing but case can be different, which is where the names are those of an honest file
     text = "\n".join([*names, ""])
-    if text.isascii() and not (" \n" in text or ".\n" in text) and len({*text.lower().split("\n")}) == len(names) + 1:
-        return None
+    if text.isascii() and not (" \n" in text or ".\n" in text):
+        lower = text.lower()
+        # most have no capital: what differs then differs for every reader
+        if lower == text or len({*lower.split("\n")}) == len(names) + 1:
+            return None
     by_likeness: dict[str, str] = {}
     for name in names:
         before = by_likeness.setdefault(likeness_of(name), name)

@@ -6,13 +6,16 @@ the buffers that its state dict leaves out; this is what ``Module.state_dict`` r
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final, Iterable, Iterator
+from viscy_compat.annotations import TYPE_CHECKING, Final, Iterable, Iterator
 from viscy_compat.checkpoint.facts import Checkpoint, StateDictSite
 from viscy_compat.checkpoint.limits import Limits, beyond
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Items, Node, Persistent, entries_of, mapping_of
 from viscy_compat.checkpoint.rebuild import is_tensor
 from viscy_compat.errors import UnreadableCheckpoint
 from viscy_compat.named import NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DEPTH: Final = 4
 """Dictionaries around a state dict: trainers nest two at most."""
@@ -43,7 +46,8 @@ _USUAL: Final = ("state_dict", "model_state_dict")
 class Site(NamedTuple):
     """A place that holds weights: its dotted path, its node, whether that is a module, and the entry at the top it is in.
 
-    The path of the top is empty, and that of an entry whose name is empty a dot.
+    The path of the top is empty, and that of an entry whose name is empty a dot. ``mapping`` is what `mapping_of` returns of
+    the node, empty for a module.
     """
 
     path: str
@@ -51,6 +55,7 @@ class Site(NamedTuple):
     is_module: bool
     tensors: int
     entry: str = ""
+    mapping: Mapping[str, Node] = {}
 
 
 def sites_of(root: Node) -> list[Site]:
@@ -78,11 +83,13 @@ def _sites(root: Node) -> Iterator[Site]:
     visited = {id(root)}
     states = _ModuleStates()
     queue: list[tuple[str, Node, str, int]] = [("", root, "", 0)]
+    top: dict[str, Node] | None = None
     for path, node, entry, depth in queue:
         if states.module_of(node) is not None:
             yield Site(path, node, is_module=True, tensors=0, entry=entry)
             continue
         mapping = mapping_of(node) if states.is_new(node) else None
+        top = mapping if node is root else top
         if mapping is None or {"state", "param_groups"} <= mapping.keys():
             continue  # no dictionary, or the state of an optimizer, whatever its name is
         others = {key: value for key, value in mapping.items() if not is_tensor(value)}
@@ -90,7 +97,7 @@ def _sites(root: Node) -> Iterator[Site]:
         # a third: state dicts may hold numbers beside tensors, and trainers hold a tensor or two among
         # numbers
         if 3 * tensors >= len(mapping) > 0 or (mapping and path.rpartition(".")[2] in _USUAL):
-            yield Site(path, node, is_module=False, tensors=tensors, entry=entry)
+            yield Site(path, node, is_module=False, tensors=tensors, entry=entry, mapping=mapping)
         for key, value in others.items() if depth < _DEPTH else ():
             is_candidate = key not in _NO_WEIGHTS and len(key) <= _NAME
             if is_candidate and type(value) in (Dict, Call) and id(value) not in visited:
@@ -98,12 +105,12 @@ def _sites(root: Node) -> Iterator[Site]:
                 # the empty path is that of the top
                 below = f"{path}.{key}" if depth else key or "."
                 queue.append((below, value, entry if depth else key, depth + 1))
-    yield from _averages(root, states)
+    yield from _averages((top or mapping_of(root) or {}).get("callbacks"), states)
 
 
-def _averages(root: Node, states: _ModuleStates) -> Iterator[Site]:
+def _averages(callbacks: Node, states: _ModuleStates) -> Iterator[Site]:
     """Yield the averages among the states of callbacks; a state that several share is looked at once."""
-    for name, callback in (mapping_of((mapping_of(root) or {}).get("callbacks")) or {}).items():
+    for name, callback in (mapping_of(callbacks) or {}).items():
         state = mapping_of(callback) if len(name) <= _NAME and states.is_new(callback) else None
         if state is None:
             continue
@@ -113,7 +120,7 @@ def _averages(root: Node, states: _ModuleStates) -> Iterator[Site]:
             tensors = sum(map(is_tensor, entries.values()))
             if tensors and (below == f".{_AVERAGE}" or _names_weights(entries, tensors)) and len(below) <= _NAME:
                 path = f"callbacks.{name}{below}"
-                yield Site(path, node, is_module=False, tensors=tensors, entry="callbacks")
+                yield Site(path, node, is_module=False, tensors=tensors, entry="callbacks", mapping=entries)
 
 
 def _entries_once(node: Node, states: _ModuleStates) -> dict[str, Node]:
@@ -194,7 +201,7 @@ def names_at(sites: list[Site], path: str, limits: Limits, where: str) -> list[s
 
 def entries_at(site: Site, limits: Limits, where: str) -> Iterable[tuple[str, Node]]:
     """Return the entries of the state dict at a site, or those that a module there would give."""
-    return module_entries(site.node, limits, where) if site.is_module else (mapping_of(site.node) or {}).items()
+    return module_entries(site.node, limits, where) if site.is_module else site.mapping.items()
 
 
 def sites_with_counts(sites: list[Site]) -> tuple[StateDictSite, ...]:
@@ -287,7 +294,7 @@ def module_class(node: Node) -> str:
 
 def has_other_keys(node: Node) -> bool:
     """Say whether a dictionary has keys that are no text."""
-    return any(type(key) is not str for key in (entries_of(node) or [])[::2])
+    return not {*map(type, (entries_of(node) or [])[::2])} <= {str}
 
 
 def several_state_dicts(checkpoint: Checkpoint) -> UnreadableCheckpoint:

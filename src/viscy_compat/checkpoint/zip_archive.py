@@ -270,10 +270,13 @@ def _limits_of(
     path: str, names: Sequence[str], headers: Sequence[int], sizes: Sequence[int], end: int
 ) -> Sequence[int]:
     """Return where each entry must have ended: at the local header of the next one, and the last one at the directory."""
-    in_order = sorted(headers)
-    # from the last to the first, which stays: of two entries at one place, the next one is at that place, too
-    limit_at = dict(zip(reversed(in_order), (end, *reversed(in_order[1:])), strict=True))
-    limits, least = [limit_at[header] for header in headers], LOCAL.size
+    in_order, least = sorted(headers), LOCAL.size
+    limits = [*in_order[1:], end]
+    # as in torch's own archives, the directory lists entries as they lie
+    if in_order != [*headers]:
+        # from the last to the first, which stays: of two entries at one place, the next one is at that place, too
+        limit_at = dict(zip(reversed(in_order), reversed(limits), strict=True))
+        limits = [limit_at[header] for header in headers]
     overlaps = [
         (header, name)
         for name, header, size, limit in zip(names, headers, sizes, limits, strict=True)

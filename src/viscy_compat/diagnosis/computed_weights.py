@@ -20,7 +20,8 @@ from viscy_compat.plans.parametrisations import (
 )
 
 _CODES: dict[Family, str] = {"weights": "VC120", "adapter": "VC121", "quantised": "VC122", "slopes": "VC123"}
-_PEFT = "base_model.model."
+_PEFT_TOP = "base_model."
+_PEFT = _PEFT_TOP + "model."
 """What a `PeftModel` puts in front of every name of the model that it adapts."""
 
 _RECORD = "viscy_compat.changes_predictions"
@@ -37,7 +38,9 @@ class BakedSet(NamedTuple):
 def recognise_baked(checkpoint: Checkpoint, views: Iterable[View], class_name: str) -> BakedSet | None:
     """Find the class that a file has once its parametrised weights are baked; None where it is none."""
     # last what PEFT adapted: usual wrappers are far more common, and a view costs a pass over all names
-    adapter_view = view_below(names_without_wrappers(checkpoint.tensors), _PEFT, raw=checkpoint.tensors)
+    # (wrappers may stand in the middle of it)
+    names = checkpoint.tensors if _PEFT_TOP in "\n".join(checkpoint.tensors) else ()
+    adapter_view = view_below(names_without_wrappers(names), _PEFT, raw=names)
     for view in (*views, *([adapter_view] if adapter_view.keys else ())):
         layout = layout_of(checkpoint, view)
         parts = find_parametrisations(layout)

@@ -103,12 +103,14 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
     whole = whole_set(checkpoint, class_name)
     if whole is not None and not whole.view.outside:
         return [whole]
-    sets = list(_known_sets(checkpoint, class_name))
+    names = names_without_wrappers(checkpoint.tensors)
+    places = places_of(names, class_name)
+    sets = list(_known_sets(checkpoint, names, places))
     # a few tensors outside of a whole set are a loss or a metric, no second set
     if whole is not None and len(sets) < 2 and len(whole.view.outside) < _FEW:
         return [whole]
     if not sets:
-        return [whole or _stranger(checkpoint, class_name)]
+        return [whole or _stranger(checkpoint, likely=bool(places))]
     rest = list(_unknown_sets(checkpoint, sets))
     if len(sets) == 1 and not rest:
         # the only set of a state dict has all that stands beside it outside of its view
@@ -120,22 +122,19 @@ def sets_in(checkpoint: Checkpoint, class_name: str = "") -> list[WeightSet]:
     return [*sets, *rest]
 
 
-def _stranger(checkpoint: Checkpoint, class_name: str) -> WeightSet:
+def _stranger(checkpoint: Checkpoint, *, likely: bool) -> WeightSet:
     """Return a state dict in which nothing is known, as one set."""
-    names = names_without_wrappers(checkpoint.tensors)
     view = plausible_views(checkpoint)[0]
     if checkpoint.base and not view.prefix.startswith(checkpoint.base):
         view = view_below({key: key for key in checkpoint.tensors}, checkpoint.base)
-    return WeightSet(
-        checkpoint, view=view, inference=None, address=checkpoint.address, likely=bool(places_of(names, class_name))
-    )
+    return WeightSet(checkpoint, view=view, inference=None, address=checkpoint.address, likely=likely)
 
 
 def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
     """Return the views in which something near a known class may be seen, the usual ones first."""
     usual = plausible_views(checkpoint)
     names = names_without_wrappers(checkpoint.tensors)
-    places = _plausible_places(checkpoint, names, class_name)[:_FEW]
+    places = _plausible_places(checkpoint, names, places_of(names, class_name))[:_FEW]
     views = [_view_at(place, names, raw=checkpoint.tensors) for place in places]
     if checkpoint.base:
         views.append(view_below(names, checkpoint.base, raw=checkpoint.tensors))
@@ -143,11 +142,10 @@ def views_to_try(checkpoint: Checkpoint, class_name: str) -> list[View]:
     return [*usual, *(view for view in views if view.keys and tuple(view.keys) not in key_lists)]
 
 
-def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
+def _known_sets(checkpoint: Checkpoint, names: dict[str, str], found: list[Place]) -> Iterator[WeightSet]:
     """Yield the sets of known classes below any prefix, in the order of the file; none takes a tensor of another."""
-    names = names_without_wrappers(checkpoint.tensors)
     pairs: list[tuple[View, Inference]] = []
-    places = _plausible_places(checkpoint, names, class_name)
+    places = _plausible_places(checkpoint, names, found)
     for place in (*places, *places):  # once more, for what a set that was found later stood in the way of
         view = _view_at(place, _without_the_other_copy(place, names))
         inference = _infer(place, layout_of(checkpoint, view), pairs, checkpoint) if view.keys else None
@@ -156,9 +154,10 @@ def _known_sets(checkpoint: Checkpoint, class_name: str) -> Iterator[WeightSet]:
             used = set(view.keys.values())
             names = {name: key for name, key in names.items() if key not in used}
     pairs.extend(_dotless(checkpoint, pairs, list(names.values())))
-    first = {key: place for place, key in enumerate(checkpoint.tensors)}
-    # in the order of the file, so that what is called first is what was written first
-    pairs.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
+    if len(pairs) > 1:
+        first = {key: place for place, key in enumerate(checkpoint.tensors)}
+        # in the order of the file, so that what is called first is what was written first
+        pairs.sort(key=lambda pair: min(first[key] for key in pair[0].keys.values()))
     yield from _told_apart([_set_of(checkpoint, view, inference) for view, inference in pairs])
 
 
@@ -173,17 +172,13 @@ def _without_the_other_copy(place: Place, names: dict[str, str]) -> dict[str, st
     return {name: key for name, key in names.items() if name.startswith(inner) != bool(place.lacks)}
 
 
-def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], class_name: str) -> list[Place]:
-    """Return the places to try; what a LightningModule holds always stands below an attribute of it."""
+def _plausible_places(checkpoint: Checkpoint, names: dict[str, str], found: list[Place]) -> list[Place]:
+    """Return the places to try, of those of all names; what a LightningModule holds always stands below an attribute of it."""
     # names that seem to lack their first name have it where it is the end of what stands in front of them
-    places = [
-        place
-        for place in places_of(names, class_name)
-        if not (place.lacks and f".{place.prefix}".endswith(f".{place.lacks}"))
-    ]
+    places = [place for place in found if not (place.lacks and f".{place.prefix}".endswith(f".{place.lacks}"))]
     if checkpoint.wrapper.kind != "lightning":
         return places
-    below = [place for place in places_of(names, class_name) if place.prefix or _view_at(place, names).prefix]
+    below = [place for place in found if place.prefix or _view_at(place, names).prefix]
     return [place for place in below if place in places or place.prefix == place.lacks] or places
 
 
@@ -216,14 +211,17 @@ def _dotless(
     checkpoint: Checkpoint, pairs: list[tuple[View, Inference]], rest: list[str]
 ) -> Iterator[tuple[View, Inference]]:
     """Yield copies whose names have lost their dots, as the averages of Stable Diffusion's trainer (``model_ema``)."""
-    groups: dict[str, list[str]] = {}
-    for key in rest:
-        groups.setdefault(key.partition(".")[0] + ".", []).append(key)
     originals = pairs
     # a part of the state dict was asked for: what it is a copy of may stand beside it
     if not pairs and len(checkpoint.tensors) < len(checkpoint.beside):
-        beside = _known_sets(checkpoint.below(None), "")
+        whole = checkpoint.below(None)
+        names = names_without_wrappers(whole.tensors)
+        beside = _known_sets(whole, names, places_of(names))
         originals = [(row.view, row.inference) for row in beside if row.inference]
+    groups: dict[str, list[str]] = {}
+    # most files have no known set, and so no copy of one
+    for key in rest if originals else ():
+        groups.setdefault(key.partition(".")[0] + ".", []).append(key)
     for prefix, keys in groups.items():
         for view, inference in originals if len(keys) > 1 else ():
             flat = {name.replace(".", ""): name for name in view.keys}
@@ -239,7 +237,7 @@ def _unknown_sets(checkpoint: Checkpoint, sets: list[WeightSet]) -> Iterator[Wei
     """Yield what no known class has: what has the telling names of one, then what is too much for a loss."""
     used = {key for row in sets for key in row.view.keys.values()}
     names = names_without_wrappers(key for key in checkpoint.tensors if key not in used)
-    for place in _plausible_places(checkpoint, names, ""):
+    for place in _plausible_places(checkpoint, names, places_of(names)):
         view = _view_at(place, names)
         if view.keys and not used.intersection(view.keys.values()):
             used.update(view.keys.values())
