@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Any
@@ -49,8 +48,6 @@ class Isolation:
 
     def seal(self) -> list[str]:
         """Give up everything else, and say what is in force."""
-        # what the import of the stack made stays: the collector need not walk it again and again
-        gc.freeze()
         sys.dont_write_bytecode = True
         self._confinement.seal(self._folder)
         measured = list(self._confinement.measured(self._folder))
