@@ -103,3 +103,17 @@ def test_strides_of_their_own_along_an_axis_are_run_last() -> None:
     tried = find_candidates(architecture, found.config, rows, (2, 1, 16, 64, 64), {})
     assert tried.passed_over
     assert (1, 2, 2) in [row["strides"] for row in tried.configs]
+
+
+def test_an_input_of_another_rank_is_tried_with_every_value() -> None:
+    """Unet2d takes images without the axis of slices too, which its rule does not know: nothing is settled by not trying."""
+    architecture = find("Unet2d")
+    found = infer(architecture, architecture.layout(complete(architecture, {"residual": True, "task": "reg"})))
+    assert found is not None
+    rows = {row.name: row for row in found.undetermined}
+    tried = find_candidates(architecture, found.config, rows, (2, 1, 32, 32), {"output": (2, 1, 1, 32, 32)})
+    values = [(row["residual"], row["task"]) for row in tried.configs]
+    assert values == [(False, "seg"), (False, "reg"), (True, "seg"), (True, "reg")]
+    # of the documented rank, and of a size that no configuration takes: the rule is right, and says why
+    tried = find_candidates(architecture, found.config, rows, (2, 1, 1, 33, 32), {"output": (2, 1, 1, 32, 32)})
+    assert tried.configs == (found.config,)

@@ -80,6 +80,10 @@ def find_candidates(
     plain = [each for each in found.values() if not _by_axis(each, names)]
     possible = [*plain, *filter(lambda each: _by_axis(each, names), as_file if plain else found.values())]
     if not possible:
+        # the rule is right about inputs of the documented rank; some models take others too, and what runs is seen by running it
+        is_documented = len(input_shape) == len(architecture.input_shape(config))
+        possible = [] if is_documented else list(_of_layout(architecture, _combinations(config, rows), config))
+    if not possible:
         return Candidates((config,), names if rows else ())
     configs = tuple(possible[:MOST_RUN])
     return Candidates(configs, names, len(possible) - len(configs))
@@ -93,19 +97,27 @@ def _possible(
     shapes: Mapping[str, tuple[int, ...]],
 ) -> list[Mapping[str, Any]]:
     """Return the combinations that have the layout of the file, and give outputs of these shapes."""
-    footprint = architecture.footprint(config)
     possible = []
+    for combination in _of_layout(architecture, combinations, config):
+        outcome = architecture.outcome(combination, input_shape)
+        if outcome.runs and all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items()):
+            possible.append(combination)
+    return possible
+
+
+def _of_layout(
+    architecture: Architecture, combinations: Iterable[Mapping[str, Any]], config: Mapping[str, Any]
+) -> Iterator[Mapping[str, Any]]:
+    """Yield the combinations that have the layout of the file."""
+    footprint = architecture.footprint(config)
     for combination in islice(combinations, _MOST_TRIED):
         try:
             # candidates of two arguments may exclude each other, and give no model or one of another layout
             has_layout = architecture.footprint(combination) == footprint
         except Unbuildable:
             continue
-        outcome = architecture.outcome(combination, input_shape)
-        agrees = all(outcome.outputs.get(name, shape) == shape for name, shape in shapes.items())
-        if has_layout and outcome.runs and agrees:
-            possible.append(combination)
-    return possible
+        if has_layout:
+            yield combination
 
 
 def _as_fed(
