@@ -68,6 +68,15 @@ def numbers_as_in_a_fresh_process() -> None:
         sys.modules["torch"].manual_seed(FRESH_SEED)
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[None]:
+    """Fork workers from a process that has imported the stack: for tests of what workers answer, not of how they start."""
+    from support.warm import warm_workers
+
+    with warm_workers():
+        yield
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what repeats. Put files that build models first, then what is long or repeats: where files are spread, the longest
     must not come last."""

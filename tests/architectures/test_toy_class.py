@@ -31,6 +31,8 @@ from viscy_compat.workers.candidate import read_candidate
 
 ROOT = Path(__file__).resolve().parents[2]
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 KNOWLEDGE = """
 from functools import cached_property
 

@@ -29,6 +29,8 @@ from viscy_compat.waivers import Waiver
 from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 SMALL = "BetaVaeMonai"
 Rule = Callable[[Config, tuple[int, ...]], Outcome]
 

@@ -39,7 +39,7 @@ from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Sides
 from viscy_compat.workers.worker import Worker
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("warm")]
 
 ENCODER, RESNET, VAE, UNEXT = (
     "contrastive/encoder.py",

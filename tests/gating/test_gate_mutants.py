@@ -23,7 +23,7 @@ from viscy_compat.gating.stages import stages_of
 from viscy_compat.workers.candidate import read_candidate
 from viscy_compat.workers.worker import Worker
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("warm")]
 
 
 ENCODER, RESNET, PACKAGE = "contrastive/encoder.py", "contrastive/resnet3d.py", "contrastive/__init__.py"

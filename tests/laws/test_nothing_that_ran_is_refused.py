@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from support.sides import Answer, Sides, both_sides
 
-pytestmark = [pytest.mark.torch, pytest.mark.index]
+pytestmark = [pytest.mark.torch, pytest.mark.index, pytest.mark.usefixtures("warm")]
 
 either = st.booleans()
 usual, odd = [(64, 64), (32, 32), (128, 64)], [(31, 64), (64, 16), (65, 95), (96, 97), (-64, -64), (0, 64)]

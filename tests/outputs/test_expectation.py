@@ -13,7 +13,7 @@ from viscy_compat.outputs import expectation
 from viscy_compat.outputs.expectation import Expectation
 from viscy_compat.workers.candidate import Candidate
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("warm")]
 
 CONFIG: dict[str, Any] = {
     "spatial_dims": 2,

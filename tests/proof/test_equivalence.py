@@ -26,7 +26,7 @@ from viscy_compat.workers.answers import REPORT, Run
 from viscy_compat.workers.candidate import Candidate, read_candidate
 from viscy_compat.workers.sides import Setup, Sides, sides, source_name
 
-pytestmark = [pytest.mark.torch, pytest.mark.index]
+pytestmark = [pytest.mark.torch, pytest.mark.index, pytest.mark.usefixtures("warm")]
 
 ENCODER, RESNET, VAE = "contrastive/encoder.py", "contrastive/resnet3d.py", "vae/beta_vae_25d.py"
 SRC = Path(__file__).resolve().parents[2] / "src"

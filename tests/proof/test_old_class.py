@@ -19,7 +19,7 @@ from viscy_compat.proof.old_class import _compare_normalised, _verdicts
 from viscy_compat.workers.answers import Pass, Run, WorkerAnswer, WorkerOutput
 from viscy_compat.workers.arrays import read_arrays, write_arrays
 
-pytestmark = [pytest.mark.torch, pytest.mark.index]
+pytestmark = [pytest.mark.torch, pytest.mark.index, pytest.mark.usefixtures("warm")]
 
 CONFIG = {
     "spatial_dims": 2,

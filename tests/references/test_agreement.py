@@ -28,7 +28,7 @@ from viscy_compat.workers import worker as workers
 from viscy_compat.workers.candidate import read_candidate
 from viscy_compat.workers.worker import Worker
 
-pytestmark = [pytest.mark.torch, pytest.mark.index]
+pytestmark = [pytest.mark.torch, pytest.mark.index, pytest.mark.usefixtures("warm")]
 
 SRC = Path(__file__).resolve().parents[2] / "src"
 ROOT = SRC.parent / "legacy_refs"

@@ -17,7 +17,7 @@ from support.old_checkpoints import cache
 from viscy_compat.architectures import find
 from viscy_compat.architectures.architecture import complete
 
-pytestmark = [pytest.mark.torch, pytest.mark.index]
+pytestmark = [pytest.mark.torch, pytest.mark.index, pytest.mark.usefixtures("warm")]
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "src/viscy_models/contrastive/resnet3d.py"

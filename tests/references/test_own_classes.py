@@ -26,7 +26,7 @@ from viscy_compat.references.records import Reference
 from viscy_compat.workers.candidate import Candidate
 from viscy_compat.workers.worker import Worker
 
-pytestmark = pytest.mark.torch
+pytestmark = [pytest.mark.torch, pytest.mark.usefixtures("warm")]
 
 MODEL = """
 import torch
