@@ -305,6 +305,26 @@ def test_a_folder_without_a_checkpoint_says_what_was_looked_for(tmp_path: Path) 
     assert str(caught.value) == f"{tmp_path}: no checkpoint below this folder; looked for {endings}"
 
 
+@pytest.mark.parametrize(
+    ("names", "what"),
+    [
+        (["runs/b.ckpt.part"], "runs/b.ckpt.part (by its name a download that did not finish)"),
+        (["a.ckpt.dvc", "b.txt"], "a.ckpt.dvc (a pointer to another file)"),
+        (["data/model.pt2", "MLmodel"], "data/model.pt2 (an exported model)"),
+        (["b.CKPT.ZST", "a.mar"], "a.mar (packed) and 1 more"),
+    ],
+)
+def test_what_may_stand_for_a_checkpoint_is_named_where_a_folder_has_none(
+    tmp_path: Path, names: list[str], what: str
+) -> None:
+    written(tmp_path, dict.fromkeys(names, b"-"))
+    with pytest.raises(UsageError) as caught:
+        list(checkpoint_files([str(tmp_path)]))
+    assert caught.value.message == f"no checkpoint below this folder, but {what}"
+    first = what.partition(" (")[0]
+    assert caught.value.fix.startswith(f"viscy-compat check {tmp_path / first} says what it is; looked for ")
+
+
 def test_files_keep_their_place_among_folders_and_which_of_them_the_user_named(tmp_path: Path) -> None:
     written(tmp_path, {"run/epoch=10.ckpt": b"", "run/epoch=2.ckpt": b"", "a.txt": b"", "run/b.txt": b""})
     one, other, run = str(tmp_path / "a.txt"), str(tmp_path / "gone.ckpt"), tmp_path / "run"

@@ -84,7 +84,14 @@ def foreign(head: bytes, path: str, size: int, tail: bytes = b"") -> UnreadableC
         return UnreadableCheckpoint(
             "the file is empty", where=path, fix="fetch it again: the download or the save did not finish", code="VC405"
         )
+    from viscy_compat.checkpoint.pointers import numbers_of_another_format, what_stands_instead
+
+    instead = what_stands_instead(head, path, size)
+    if instead:
+        return _foreign_file(path, *instead)
     for magic, what, fix in _MAGIC:
+        if head.startswith(magic) and _holds_a_tar(head, path):
+            return _foreign_file(path, f"a tar archive, {what}", _unpack("tar -xf", path, "-C"))
         if head.startswith(magic) and fix.endswith(" -dc"):
             # into a file with a name of its own: gunzip takes no .ckpt, whatever is in it
             stem, ending = splitext(path)
@@ -95,7 +102,40 @@ def foreign(head: bytes, path: str, size: int, tail: bytes = b"") -> UnreadableC
             return _foreign_file(path, what, fix)
     if tail.endswith(_TABLE_END):
         return _foreign_file(path, "the index of a TensorFlow checkpoint", _TENSORFLOW)
-    return _by_content(head, path)
+    found = _by_content(head, path)
+    # the bytes of plain numbers say nothing of themselves, or look like whatever they like
+    numbers = numbers_of_another_format(path)
+    if numbers:
+        return _foreign_file(path, numbers, "it holds no state dict: give the checkpoint that it was converted from")
+    return found
+
+
+def _holds_a_tar(head: bytes, path: str) -> bool:
+    """Say whether what is packed is a tar archive, by its first bytes, or by its name where they are not to be had."""
+    name = path.lower()
+    if name.endswith((".tgz", ".txz", ".tbz", ".tbz2")) or ".tar." in name[name.rfind("/") + 1 :]:
+        return head.startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"(\xb5/\xfd"))
+    if head.startswith(b"\x1f\x8b"):
+        import zlib
+
+        try:
+            # 31: a header of gzip is meant; a tar archive names itself at 257, in the first of its blocks of 512
+            return zlib.decompressobj(31).decompress(head, 512)[257:262] == b"ustar"
+        except zlib.error:
+            return False
+    return False
+
+
+def _unpack(command: str, path: str, option: str) -> str:
+    """Return the line that unpacks an archive into a folder of its own beside it, and checks that."""
+    from viscy_compat.checkpoint.locations import is_address, name_of
+
+    # what came from an address is unpacked where the command is typed
+    place = name_of(path) if is_address(path) else path
+    stem = place.removesuffix(splitext(place)[1]).removesuffix(".tar")
+    folder = quote_path(f"{stem}.unpacked")
+    lines = (f"mkdir {folder}", f"{command} {quote_path(place)} {option} {folder}", f"viscy-compat check {folder}")
+    return f"unpack it and check what is in it: {' && '.join(lines)}"
 
 
 def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
@@ -116,7 +156,9 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
         return _foreign_file(path, "a TensorFlow checkpoint", _TENSORFLOW)
     if head[257:262] == b"ustar" or (head[:1].isalnum() and head[100:108].rstrip(b"\0 ").isdigit() and len(head) > 500):
         return _foreign_file(
-            path, "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)", "unpack it first"
+            path,
+            "a tar archive (torch before 0.1.10, a .nemo file, or a packed folder)",
+            _unpack("tar -xf", path, "-C"),
         )
     if head[4:8] == b"ftyp":
         return _foreign_file(path, "a video", "give a checkpoint file")
@@ -216,6 +258,8 @@ def other_archive(path: str, names: list[str], pickles: list[str]) -> Unreadable
     'a.pt: this is a TorchScript archive'
     """
     last = {name.rpartition("/")[2] for name in names}
+    if "MAR-INF/MANIFEST.json" in names:
+        return _foreign_file(path, "a TorchServe archive", _unpack("unzip", path, "-d"))
     if "constants.pkl" in last:
         return _torchscript(path, names)
     if len(pickles) > 1 or (pickles and len({name.partition("/")[0] for name in names}) > 1):

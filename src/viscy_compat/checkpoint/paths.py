@@ -34,6 +34,11 @@ def explain_path(path: str, reason: str) -> tuple[str, str]:
         return "this is an address, not a file", f"fetch the file first: {_fetch(path, address[1].lower())}"
     if os.path.islink(path):
         target = os.readlink(path)
+        if "annex/objects/" in target.replace(os.sep, "/"):
+            return (
+                "this is a git-annex link, and its file is not here",
+                f"fetch the file: git annex get {quote_path(path)}",
+            )
         return f"this is a link to {ascii(target)[1:-1]}, which is not there", "make the link anew, or remove it"
     for place in (place for place, letter in enumerate(path) if letter == ":"):
         # as addresses are written in reports: a colon more would name the prefix in a set

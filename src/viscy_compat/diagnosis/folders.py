@@ -47,7 +47,11 @@ def checkpoint_files(paths: Iterable[str], aside: list[Aside] | None = None) -> 
         if not checkpoints and closed:
             raise UsageError(closed[0].what, where=closed[0].file, fix="run this as a user who may list it")
         if not checkpoints:
-            raise UsageError("no checkpoint below this folder", where=path, fix=f"looked for {', '.join(SUFFIXES)}")
+            from viscy_compat.diagnosis.almost import almost_checkpoints
+
+            what, fix = almost_checkpoints(path)
+            message = f"no checkpoint below this folder{what}"
+            raise UsageError(message, where=path, fix=f"{fix}looked for {', '.join(SUFFIXES)}")
         if resources:
             few = resources[0] if len(resources) == 1 else f"{resources[0]} and {len(resources) - 1} more"
             aside.append(Aside(path, f"resource files that a Mac left are skipped: {few}"))
