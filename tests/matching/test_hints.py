@@ -87,11 +87,12 @@ def test_every_path_that_a_hint_fits_is_moved() -> None:
         (["a.0=n.1", "a.{i}=n.2"], "another hint sends a.0 elsewhere", "--hint a.{i}=n.2", ""),
         (["a.0=n.1", "a.0="], "another hint sends a.0 elsewhere", "--hint a.0=", ""),
         (["a.0=n.1", "a.1=n.1"], "two tensors or modules would become n.1", "--hint", ""),
+        (["a.{i}=n.2", "a=n.1", "b=n.1"], "two tensors or modules would become n.1", "--hint", ""),
     ],
 )
 def test_hints_that_cannot_all_hold_are_refused(hints: list[str], message: str, where: str, fix: str) -> None:
     with pytest.raises(UsageError) as caught:
-        place(hints, ["a", "a.0", "a.1"], frozenset({"n.1", "n.2"}))
+        place(hints, ["a", "a.0", "a.1", "b"], frozenset({"n.1", "n.2"}))
     assert (caught.value.message, caught.value.where, caught.value.fix) == (message, where, fix)
 
 

@@ -8,6 +8,7 @@ say ``{i+1}``. ``OLD=`` states that the target has no place for OLD, which must 
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from viscy_compat.annotations import Iterable, Mapping, Sequence
 from viscy_compat.errors import UsageError
@@ -111,14 +112,10 @@ def place(hints: Sequence[str], paths: Iterable[str], targets: frozenset[str]) -
     moves: dict[str, str | None] = {}
     for hint in map(parse_hint, hints):
         _place_one(hint, paths := list(paths), targets, moves)
-    targets_hit = [new for new in moves.values() if new is not None]
-    twice = (
-        sorted({new for new in targets_hit if targets_hit.count(new) > 1})
-        if len(set(targets_hit)) < len(targets_hit)
-        else []
-    )
-    if twice:
-        raise UsageError(f"two tensors or modules would become {printable(twice[0])}", where="--hint")
+    targets_hit = sorted(new for new in moves.values() if new is not None)
+    twice = next((new for new, other in pairwise(targets_hit) if new == other), None)
+    if twice is not None:
+        raise UsageError(f"two tensors or modules would become {printable(twice)}", where="--hint")
     return Placed(moves)
 
 
