@@ -66,6 +66,8 @@ def test_modules_and_tensors_are_dropped_from_their_start() -> None:
     names = ["head.weight", "head.bias", "header.weight", "x.head.weight", "aux"]
     assert dropped_by(["head=", "aux=", "x=y"], names) == {"head.weight", "head.bias", "aux"}
     assert dropped_by([], names) == set()
+    deep = ["a.b.c.weight", "a.b.weight", "b.c.weight"]
+    assert dropped_by(["a.b.c="], deep) == {"a.b.c.weight"}
 
 
 def test_every_path_that_a_hint_fits_is_moved() -> None:

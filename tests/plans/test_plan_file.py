@@ -112,7 +112,8 @@ def test_what_a_plan_file_may_not_say_is_refused(case: str) -> None:
     [
         ("{", "not JSON"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"schema": 1, "schema": 1}', "stands twice"),
+        ('{"schema": 1, "schema": 1}', "'schema' stands twice in one object"),
+        (json.dumps(dict.fromkeys(map(str, range(20_000)), 0))[:-1] + ', "y": 1, "y": 1}', "'y' stands twice"),
         ('{"schema": NaN}', "NaN is no number"),
         ("1" * 5000, "this is no plan|the plan is no object"),
     ],

@@ -6,6 +6,7 @@ A plan file carries names, shapes and numbers; it carries no paths, and nothing 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 from viscy_compat.annotations import Any, Callable, Iterator, Mapping
 from viscy_compat.errors import NoPlanFile, PlanRefused
@@ -143,8 +144,10 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     # json takes the last of two equal names: what a person reads first would count for nothing
     if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise _Malformed(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+        # in one pass: an object of a plan that somebody made up may have a million names
+        names = sorted(name for name, _ in pairs)
+        twice = next(name for name, other in pairwise(names) if name == other)
+        raise _Malformed(f"{twice!r} stands twice in one object")
     return fields
 
 
