@@ -244,6 +244,19 @@ def test_the_average_of_a_callback_is_listed_and_scores_are_not(tmp_path: Path) 
     assert checkpoint.site == "state_dict"
 
 
+def test_a_state_dict_of_state_dicts_is_none_itself(tmp_path: Path) -> None:
+    both = mapping({"g": mapping({"w": tensor()}), "d": mapping({"v": tensor()})})
+    (tmp_path / "a.pt").write_bytes(zipped(mapping({"state_dict": both, "epoch": number(1)}), {"0": bytes(24)}))
+    checkpoint = open_checkpoint(str(tmp_path / "a.pt"), state_dict="state_dict.d")
+    assert [(site.path, site.tensors) for site in checkpoint.sites] == [("state_dict.g", 1), ("state_dict.d", 1)]
+    assert list(checkpoint.tensors) == ["v"]
+    # with numbers alone it is one, whose tensors are elsewhere
+    flat = mapping({"state_dict": mapping({"epoch": number(1)}), "state_dict_ema": mapping({"w": tensor()})})
+    (tmp_path / "b.pt").write_bytes(zipped(flat, {"0": bytes(24)}))
+    with pytest.raises(UnreadableCheckpoint):
+        open_checkpoint(str(tmp_path / "b.pt"))
+
+
 def test_averages_of_other_callbacks_are_listed_under_the_names_that_these_give_them(tmp_path: Path) -> None:
     """A callback keeps the state dict in its own state, or returns it as that; scores and counters are none."""
     weights = {"model.a": tensor(), "model.b": tensor()}

@@ -75,7 +75,10 @@ def sites_of(root: Node) -> list[Site]:
             # the entry `a.b`, and the entry `b` of `a`
             path, count = f"{site.path}#{count + 1}", count + 1
         sites[path] = site._replace(path=path)
-    return list(sites.values())
+    # a `state_dict` that holds nothing but the state dicts of several models is none itself
+    outer = {path for path, site in sites.items() if not site.tensors and not site.is_module}
+    around = {path for path in outer if any(other.startswith(f"{path}.") for other in sites)}
+    return [site for path, site in sites.items() if path not in around]
 
 
 def _sites(root: Node) -> Iterator[Site]:
@@ -130,7 +133,8 @@ def _entries_once(node: Node, states: _ModuleStates) -> dict[str, Node]:
 
 def _names_weights(entries: dict[str, Node], tensors: int) -> bool:
     """Say whether these are a model's, and not scores of a callback: those stand under the paths of checkpoints."""
-    return 3 * tensors >= len(entries) and any("." in name and "/" not in name for name in entries)
+    is_path = any("/" in name or name.endswith(".ckpt") for name in entries)
+    return 3 * tensors >= len(entries) and not is_path and any("." in name for name in entries)
 
 
 class _ModuleStates:
