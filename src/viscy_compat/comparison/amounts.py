@@ -32,6 +32,8 @@ class Amount:
     --------
     >>> print(Amount("projection", 0.003, 0.5))
     projection by up to 0.003, 0.6 % of its largest value 0.5
+    >>> print(Amount("projection", 1.43, 1.33))
+    projection by up to 1.43, 108 % of its largest value 1.33
     """
 
     output: str
@@ -47,8 +49,12 @@ class Amount:
     def __str__(self) -> str:
         if not isfinite(self.largest):
             return f"{self.output} is not finite on one side"
-        part = f"{100 * self.relative:.2g} % of its {self.of} {self.scale:.3g}" if self.scale else f"its {self.of} is 0"
-        return f"{self.output} by up to {self.largest:.3g}, {part}"
+        if not self.scale:
+            return f"{self.output} by up to {self.largest:.3g}, its {self.of} is 0"
+        percent = 100 * self.relative
+        # two digits of what is more than all of it would be 1.1e+02
+        part = f"{percent:.2g}" if percent < 99.5 else f"{percent:.0f}"
+        return f"{self.output} by up to {self.largest:.3g}, {part} % of its {self.of} {self.scale:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON, which knows no infinity."""

@@ -98,7 +98,11 @@ class ClassResult:
             worst = max(failures, key=lambda failure: worst_of(failure.amounts))
             names = list(dict.fromkeys(failure.case.name for failure in failures if failure.case))
             few = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
-            cases = f" (in {spell_count(len(names), 'case')}: {few})" if names else ""
+            # where the words of the worst name its mode, what differs in the other too is no matter of that mode alone
+            others = {failure.mode for failure in failures} - {worst.mode}
+            is_named = f"in {worst.mode} mode" in worst.message
+            too = "".join(f", in {mode} mode too" for mode in sorted(others) if mode and is_named)
+            cases = f" (in {spell_count(len(names), 'case')}{too}: {few})" if names else ""
             remedy = self.wording(CATALOGUE[worst.code].remedy)
             found.append(Finding(worst.code, f"{worst.sentence}{cases}", worst.keys, remedy))
         notes = (note._replace(fix=self.wording(note.fix)) for note in self.notes)
