@@ -239,3 +239,43 @@ class TestReports:
         ]
         assert report.exhibits is not None
         assert report.exhibits.tables[0].rows == (("BetaVaeMonai", "holds"), ("ResNet3dEncoder", "undecided"))
+
+
+INTERRUPTED_IMPORT = """
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "viscy_compat.cli":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+from viscy_compat.__main__ import main
+sys.argv = ["viscy-compat", "--version"]
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "code", "out", "err"),
+    [
+        ("", 130, "", "viscy-compat: interrupted\n"),
+        ("import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)", 0, "viscy-compat ", ""),
+    ],
+)
+def test_ctrl_c_while_modules_are_imported_is_one_line_and_130(before: str, code: int, out: str, err: str) -> None:
+    done = subprocess.run([sys.executable, "-c", before + INTERRUPTED_IMPORT], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, err)
+    assert done.stdout.startswith(out)
+
+
+def test_a_signal_before_the_command_has_begun_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def come(*_: object) -> int:
+        signal.raise_signal(signal.SIGINT)
+        return 0
+
+    monkeypatch.setattr(cli, "_ended", come)
+    assert cli.main(["check", "a.ckpt"]) == 130
+    assert capsys.readouterr() == ("", "viscy-compat: interrupted\n")

@@ -62,11 +62,16 @@ def _run(command: str, words: list[str]) -> int:
         return _complain(CompatError(f"there is no command {printable(command)!r}", fix=fix))
     before = gc.get_threshold()
     gc.set_threshold(_GARBAGE, *before[1:])
+    interrupts = Interrupts()
     try:
-        with Interrupts() as interrupts:
+        with interrupts:
             return _ended(command, words, interrupts)
     except CompatError as error:
         return _complain(error)
+    # between the signal being taken in hand and the command, or behind it
+    except KeyboardInterrupt:
+        say("viscy-compat: interrupted", to="stderr")
+        return interrupts.exit_code
     finally:
         gc.set_threshold(*before)
 
