@@ -15,7 +15,7 @@ from viscy_compat.architectures import find
 from viscy_compat.errors import CompatError, Interrupted, MissingExtra, SourceUnavailable
 from viscy_compat.findings import Finding, Report
 from viscy_compat.gating.engine import WAIVERS, could_not_run, gate, results_of, waive
-from viscy_compat.gating.stage import Setting, Stage, StageResult, Workshop
+from viscy_compat.gating.stage import Setting, Stage, StageKind, StageResult, Workshop
 from viscy_compat.gating.stages import STAGES, stages_of
 from viscy_compat.references.records import Reference
 from viscy_compat.report import FORMATS, render
@@ -386,9 +386,11 @@ def test_the_headline_names_the_source_and_the_profile_where_explore_runs(name: 
     def run(workshop: Workshop) -> Iterator[StageResult]:
         yield from (StageResult(name, subject) for subject in NAMES)
 
-    headline = gate(SETTING, [Stage(name, "static", "made up", run)]).headline
     recorded = f"{SETTING.candidate.title} against recorded layouts"
-    assert headline == (f"{recorded}; profile {SETTING.profile}" if name == "explore" else recorded)
+    kinds: tuple[tuple[StageKind, str], ...] = (("static", ", no numbers compared"), ("numeric", ""))
+    for kind, numbers in kinds:
+        headline = gate(SETTING, [Stage(name, kind, "made up", run)]).headline
+        assert headline == f"{recorded}{numbers}" + (f"; profile {SETTING.profile}" if name == "explore" else "")
 
 
 def test_a_source_that_was_compared_with_is_the_headline() -> None:

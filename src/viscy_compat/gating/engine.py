@@ -171,7 +171,9 @@ def _headline(found: Sequence[StageResult], setting: Setting, stages: Sequence[S
     """Name the source of the old classes; without one it was the recorded layouts."""
     headlines = [row.headline for row in found if row.headline]
     if all(row.left_out for row in found if row.headline):
-        headlines = [f"{setting.candidate.title} against recorded layouts", *headlines]
+        # an open gate says nothing of eps, activations or dropout then, and nobody who reads on must think that it does
+        static = ", no numbers compared" if all(row.kind == "static" for row in stages) else ""
+        headlines = [f"{setting.candidate.title} against recorded layouts{static}", *headlines]
     return "; ".join(
         [*headlines, f"profile {setting.profile}"] if any(row.name == "explore" for row in stages) else headlines
     )
