@@ -257,6 +257,32 @@ def test_a_state_dict_of_state_dicts_is_none_itself(tmp_path: Path) -> None:
         open_checkpoint(str(tmp_path / "b.pt"))
 
 
+@pytest.mark.parametrize(
+    ("hub", "roles"), [({"message_hub": mapping({})}, ("averaged", "in training")), ({}, ("", ""))]
+)
+def test_mmengine_keeps_the_averages_where_others_keep_what_was_trained(
+    tmp_path: Path, hub: dict[str, bytes], roles: tuple[str, str]
+) -> None:
+    """Its hook exchanges the two while it saves (findings/mmengine_calls_the_trained_weights_the_average.sh)."""
+    trained = mapping({"steps": tensor(), "module.w": tensor()})
+    top = mapping({"meta": mapping({}), **hub, "state_dict": mapping({"w": tensor()}), "ema_state_dict": trained})
+    (tmp_path / "epoch_1.pth").write_bytes(zipped(top, {"0": bytes(24)}))
+    checkpoint = open_checkpoint(str(tmp_path / "epoch_1.pth"))
+    assert checkpoint.site == "state_dict"
+    other = open_checkpoint(checkpoint.path, state_dict="ema_state_dict")
+    assert (role_of(checkpoint), role_of(other)) == roles
+
+
+def test_what_deepspeed_keeps_of_frozen_weights_is_no_second_model(tmp_path: Path) -> None:
+    """Stage 2 of ZeRO repeats them in pieces beside the whole model (deepspeed 0.19.8)."""
+    frozen = mapping({"encoder.w": tensor()})
+    top = mapping({"module": mapping({"encoder.w": tensor(), "w": tensor()}), "frozen_param_fragments": frozen})
+    (tmp_path / "mp_rank_00_model_states.pt").write_bytes(zipped(top, {"0": bytes(24)}))
+    checkpoint = open_checkpoint(str(tmp_path / "mp_rank_00_model_states.pt"))
+    assert ([site.path for site in checkpoint.sites], checkpoint.site) == (["module"], "module")
+    assert [*checkpoint.tensors] == ["encoder.w", "w"]
+
+
 def test_averages_of_other_callbacks_are_listed_under_the_names_that_these_give_them(tmp_path: Path) -> None:
     """A callback keeps the state dict in its own state, or returns it as that; scores and counters are none."""
     weights = {"model.a": tensor(), "model.b": tensor()}

@@ -134,6 +134,21 @@ def test_a_program_reads_the_same(path: Path, capsys: pytest.CaptureFixture[str]
     assert result["absolute_paths"] == ["/hpc/ada/runs/3"]
 
 
+@pytest.mark.parametrize(("mode", "words"), [(b"\x88", True), (b"\x89", False), (number(1), False)])
+def test_weights_in_training_of_a_schedule_free_optimizer_are_called_that(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: bytes, words: bool
+) -> None:
+    """Its state says in which of two places the weights of the model were when the file was saved."""
+    slots = b"}" + number(0) + mapping({"z": tensor(), "exp_avg_sq": tensor()}) + b"s"
+    groups = list_of(mapping({"train_mode": mode, "params": list_of(number(0))}))
+    top = lightning(optimizer_states=list_of(mapping({"state": slots, "param_groups": groups})))
+    (tmp_path / "a.ckpt").write_bytes(zipped(top))
+    code, output = told(capsys, str(tmp_path / "a.ckpt"))
+    assert code == 0
+    assert "state of 1 parameter (z, exp_avg_sq)" in output
+    assert ("schedule-free, in train mode" in output) is words
+
+
 def test_crc_reads_every_byte_and_finds_the_damage(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, output = told(capsys, "--crc", str(path))
     assert code == 0

@@ -120,7 +120,7 @@ WRITTEN: Mapping[str, tuple[str, Layout, Layout]] = {
         {"q.weight": FULL},
     ),
     "an adapter alone": ("LoRA", {"q.lora_A.weight": LOW, "q.lora_B.weight": HIGH}, {}),
-    "loralib": ("LoRA", {"q.weight": FULL, "q.lora_A": LOW, "q.lora_B": HIGH}, {"q.weight": FULL}),
+    "loralib": ("LoRA of loralib", {"q.weight": FULL, "q.lora_A": LOW, "q.lora_B": HIGH}, {"q.weight": FULL}),
     "IA3": ("a PEFT adapter", {"q.base_layer.weight": FULL, "q.ia3_l.default": FLAT}, {"q.weight": FULL}),
     "LoHa": (
         "a PEFT adapter",
@@ -166,6 +166,13 @@ def test_what_other_libraries_write_is_known(case: str) -> None:
     parts = find_parametrisations(layout)
     assert [part.kind.name for part in parts] == [kind]
     assert bake(layout, parts) == plain
+
+
+def test_loralib_is_not_told_to_call_what_only_peft_has() -> None:
+    """Whether its product is in the weight already depends on the mode at the save, which no file says."""
+    (part,) = find_parametrisations(WRITTEN["loralib"][1])
+    assert "merge_and_unload" not in part.remedy
+    assert "before that if in eval mode" in part.remedy
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ _NO_WEIGHTS: Final = frozenset(
         "callbacks",
         "loops",
         "hyper_parameters",
+        "frozen_param_fragments",
     }
 )
-"""Entries of trainers whose tensors belong to no model (moments of optimizers, states of callbacks): not looked
-into."""
+"""Entries of trainers whose tensors belong to no model (moments of optimizers, states of callbacks), or to one that is whole
+elsewhere in the file (what DeepSpeed's second stage of ZeRO keeps of frozen weights, which `module` has): not looked into."""
 _AVERAGE: Final = "average_model_state"
 """Callbacks of averages are the exception. Under this name Lightning's StochasticWeightAveraging (2.6) keeps the average, while
 `state_dict` holds the trained weights until the very end of the training; others name it as they like."""

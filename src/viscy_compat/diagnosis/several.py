@@ -340,10 +340,13 @@ def _facts(row: WeightSet, pick: WeightSet | None, choice: SetChoice) -> Weights
 
 
 def role_of(checkpoint: Checkpoint) -> str:
-    """Return which of the two states of Lightning's averaging callbacks a state dict is; empty for others."""
+    """Return which of the two states of an averaging callback (Lightning's, mmengine's) a state dict is; empty for others."""
     if checkpoint.site.startswith("callbacks.") and checkpoint.site.endswith(".average_model_state"):
         return "averaged"  # of `StochasticWeightAveraging`
     top = {site.path for site in checkpoint.sites}
+    if {"state_dict", "ema_state_dict"} <= top and "message_hub" in checkpoint.entries:
+        # mmengine 0.10.7: the hook exchanges the two while it saves, so that `ema_state_dict` is no average
+        return {"state_dict": "averaged", "ema_state_dict": "in training"}.get(checkpoint.site, "")
     if checkpoint.wrapper.kind != "lightning" or not {"state_dict", "current_model_state"} <= top:
         return ""
     return "averaged" if checkpoint.site == "state_dict" else "in training"

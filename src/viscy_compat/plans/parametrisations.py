@@ -98,6 +98,13 @@ PRUNING: Final = Parametrisation(
 LORA: Final = Parametrisation(
     "LoRA", family="adapter", formula="the base's plus scale * B @ A", call="model = model.merge_and_unload()"
 )
+LORALIB: Final = Parametrisation(
+    "LoRA of loralib",
+    family="adapter",
+    # eval() adds the product to the weight, and the flag that remembers it is in no state dict (loralib 0.1.2)
+    formula="the base's plus scale * B @ A, which is in the base's already if it was saved in eval mode",
+    call="load this file, and call model.eval() after that if it was saved in train mode, before that if in eval mode",
+)
 ADAPTER: Final = Parametrisation(
     "a PEFT adapter",
     family="adapter",
@@ -336,7 +343,9 @@ def _adapters(layout: Layout) -> Iterator[ParametrisedModule]:
             yield _adapted_module(SAVED_MODULE, module, names, layout, "original_module.")
         elif firsts - {*_HOLDERS}:
             low_rank = any(rest.startswith("lora_") for rest in names)
-            yield _adapted_module(LORA if low_rank else ADAPTER, module, names, layout, "base_layer.")
+            # PEFT's factors are modules, with a name of their own below; loralib's are parameters of the layer itself
+            kind = LORALIB if names.keys() == {"lora_A", "lora_B"} else LORA if low_rank else ADAPTER
+            yield _adapted_module(kind, module, names, layout, "base_layer.")
 
 
 _COPIES: Final = frozenset(("modules_to_save", "original_module"))

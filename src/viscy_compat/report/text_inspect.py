@@ -158,6 +158,10 @@ def _optimizer(optimizer: OptimizerFacts) -> str:
     slots = f" ({', '.join(map(printable, optimizer.slots))})" if optimizer.slots else ""
     rates = [group.get("lr") for group in optimizer.groups if type(group) is dict]
     settings = f", lr {printable(', '.join(map(str, rates)))}" if rates else ""
+    # schedulefree 1.4.1 moves the weights of the model itself between those that it trains and those that it evaluates
+    modes = [group.get("train_mode") for group in optimizer.groups if type(group) is dict]
+    if "z" in optimizer.slots and any(mode is True for mode in modes):
+        settings += "; schedule-free, in train mode: the weights of its evaluation are those after optimizer.eval()"
     return f"state of {spell_count(optimizer.parameters, 'parameter')}{slots}, {size(optimizer.nbytes)}{settings}"
 
 
