@@ -87,6 +87,12 @@ CONTRASTIVE = dict(layout_of("ContrastiveEncoder", **STEM))
 FIRST = next(iter(SMALL))
 FEWER = {name: spec for name, spec in SMALL.items() if name != FIRST}
 NORMED = dict(layout_of("Unet2d", num_blocks=1, num_filters=(2, 3)))
+
+
+def counted_in(dtype: str) -> Layout:
+    return {name: TensorSpec(spec.shape, dtype) if name.endswith("tracked") else spec for name, spec in NORMED.items()}
+
+
 UNCOUNTED = {name: spec for name, spec in NORMED.items() if not name.endswith("num_batches_tracked")}
 
 
@@ -298,6 +304,10 @@ FILES: dict[str, tuple[Scene, Scene]] = {
     "VC203": (
         lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "float64"))),
         lambda path: checked(path, with_first(TensorSpec(SMALL[FIRST].shape, "bfloat16"))),
+    ),
+    "VC381": (
+        lambda path: checked(path, counted_in("float32")),
+        lambda path: checked(path, counted_in("int64")),
     ),
     "VC301": (
         lambda path: checked(path, {f"{name}.renamed": spec for name, spec in SMALL.items()}),

@@ -48,11 +48,30 @@ NARROW_FLOATS = (
     "float8_e5m2fnuz",
     "float8_e8m0fnu",
 )
-"""The only dtypes that are cast: float32 holds each of their values exactly."""
+"""The only dtypes that are cast to float32, which holds each of their values exactly."""
+
+_FLOATED = ("float16", "bfloat16", "float32", "float64")
+"""What a batch counter becomes where a program casts a whole state dict; each whole number of theirs is cast back."""
+
+
+def casts_exactly(found: str, needed: str, shape: tuple[int, ...]) -> bool:
+    """Say whether a tensor is cast from one dtype to another, with every value kept.
+
+    Examples
+    --------
+    >>> casts_exactly("float16", "float32", (3,)), casts_exactly("float64", "float32", (3,))
+    (True, False)
+    >>> casts_exactly("float32", "int64", ()), casts_exactly("float32", "int64", (3,))
+    (True, False)
+    """
+    if needed == "float32":
+        return found in NARROW_FLOATS
+    # a single integer of a class is a counter; that it is whole is seen when it is read
+    return needed == "int64" and shape == () and found in _FLOATED
 
 
 class Cast(NamedTuple):
-    """A float of 16 or 8 bits to float32, under a new name or the same one."""
+    """A float of 16 or 8 bits to float32, or a counter to int64, under a new name or the same one."""
 
     source: str
     target: str

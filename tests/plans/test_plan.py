@@ -237,6 +237,7 @@ def test_tensors_of_two_dtypes_are_not_joined() -> None:
     [
         ("float16", "float32", Cast("w", "w")),
         ("bfloat16", "float32", Cast("w", "w")),
+        ("float32", "int64", Rename("w", "w")),
         ("float16", "float64", Rename("w", "w")),
         ("float32", "float32", Rename("w", "w")),
     ],
@@ -248,6 +249,17 @@ def test_only_narrow_floats_on_their_way_to_float32_become_casts(here: str, ther
     assert with_casts([drop], source, target) == (drop,)
     unknown = Rename("elsewhere", "w")
     assert with_casts([unknown], source, target) == (unknown,)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_counter_becomes_an_integer_and_nothing_else_does(dtype: str) -> None:
+    counter, whole = TensorSpec((), dtype), {"n": TensorSpec((), "int64")}
+    (row,) = with_casts([Rename("n", "n")], {"n": counter}, whole)
+    assert row == Cast("n", "n", "int64")
+    assert result_of(row, {"n": counter}) == whole
+    assert result_of(row, {"n": TensorSpec((2,), dtype)}) == f"{dtype} cannot be cast to int64 without loss"
+    with pytest.raises(PlanRefused, match="it was cast to int64"):
+        inverse_of(plan_of(PlanEnd({"n": counter}), PlanEnd(whole), [row]))
 
 
 def test_a_plan_for_another_layout_says_what_is_missing_and_what_is_new() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import viscy_compat
+from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import TensorSpec
 from viscy_compat.operations import Drop, Rename
 from viscy_compat.plans.plan import PlanEnd, plan_of
@@ -51,11 +52,16 @@ def around(names: dict[str, Any], what: str) -> dict[str, Any]:
         state = {name.replace(inner, f"{inner}_orig_mod."): tensor for name, tensor in state.items()}
     if what == "no counters":
         state = {name: tensor for name, tensor in state.items() if not name.endswith("tracked")}
+    if what == "counters as floats":
+        state = {name: tensor.float() for name, tensor in state.items()}
     return state
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("what", ["a loss buffer", "an epoch", "a compiled block", "no counters", "a foreign prefix"])
+@pytest.mark.parametrize(
+    "what",
+    ["a loss buffer", "an epoch", "a compiled block", "no counters", "a foreign prefix", "counters as floats"],
+)
 def test_the_shim_takes_the_file_that_it_was_written_for(tmp_path: Path, what: str) -> None:
     import torch
 
@@ -66,9 +72,43 @@ def test_the_shim_takes_the_file_that_it_was_written_for(tmp_path: Path, what: s
     new = space["remap_state_dict"](torch.load(tmp_path / "a.ckpt", weights_only=True)["state_dict"])
 
     assert list(new) == list(old)
-    assert all(torch.equal(new[name], tensor) for name, tensor in old.items())
+    assert all(new[name].dtype == tensor.dtype and torch.equal(new[name], tensor) for name, tensor in old.items())
     unet().load_state_dict(new, strict=True)
     assert all(torch.equal(tensor, new[name]) for name, tensor in space["remap_state_dict"](new).items())
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("count", [2.5, float("inf"), float("nan")])
+def test_a_counter_that_is_not_whole_is_cast_by_nobody(tmp_path: Path, count: float) -> None:
+    import torch
+
+    state = {name: tensor.float() for name, tensor in unet().state_dict().items()}
+    shim = written(tmp_path, state)["remap_state_dict"]
+    name = next(name for name in state if name.endswith("tracked"))
+    torch.save({**state, name: torch.tensor(count)}, tmp_path / "a.ckpt")
+    with pytest.raises(ValueError, match="which is no whole number"):
+        shim(torch.load(tmp_path / "a.ckpt"))
+    with pytest.raises(PlanRefused, match=f"{name}: {count} is no whole number"):
+        viscy_compat.remap(tmp_path / "a.ckpt", tmp_path / "b.safetensors")
+    with pytest.raises(PlanRefused, match="is no whole number"):
+        viscy_compat.load_state_dict(tmp_path / "a.ckpt")
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_a_counter_of_any_float_is_the_integer_that_torch_makes_of_it(tmp_path: Path, dtype: str) -> None:
+    import torch
+
+    old = {name: tensor + 384 if "tracked" in name else tensor for name, tensor in unet().state_dict().items()}
+    floats = {name: tensor.to(getattr(torch, dtype)) if "tracked" in name else tensor for name, tensor in old.items()}
+    torch.save(floats, tmp_path / "a.ckpt")
+    viscy_compat.remap(tmp_path / "a.ckpt", tmp_path / "b.ckpt")
+    for new in (torch.load(tmp_path / "b.ckpt"), viscy_compat.load_state_dict(tmp_path / "a.ckpt")):
+        assert {name: tensor.dtype for name, tensor in new.items()} == {
+            name: tensor.dtype for name, tensor in old.items()
+        }
+        assert all(torch.equal(new[name], tensor) for name, tensor in old.items())
 
 
 @pytest.mark.torch

@@ -10,8 +10,8 @@ from viscy_compat.checkpoint.facts import Checkpoint, View
 from viscy_compat.checkpoint.wrapper import is_recognised
 from viscy_compat.checkpoint.zeros import absence_of_weights
 from viscy_compat.findings import CATALOGUE, Finding
-from viscy_compat.layout import fold, printable, quote_path, spell_count
-from viscy_compat.operations import NARROW_FLOATS
+from viscy_compat.layout import Mismatch, fold, printable, quote_path, spell_count
+from viscy_compat.operations import casts_exactly
 from viscy_compat.stated import Knowledge, spell
 
 if TYPE_CHECKING:
@@ -50,24 +50,23 @@ def forbid_loading(findings: Iterable[Finding]) -> bool:
 
 
 def about_halves(inference: Inference) -> list[Finding]:
-    """Say which tensors are floats of 16 or 8 bits."""
-    halves = [pair for pair in inference.retyped if pair.found.dtype in NARROW_FLOATS]
-    if not halves:
-        return []
-    dtypes = " and ".join(sorted({pair.found.dtype for pair in halves}))
-    names = tuple(fold(pair.name for pair in halves))
-    return [
-        Finding(
-            "VC202",
-            f"{spell_count(len(halves), 'tensor', 'is', 'are')} {dtypes}; float32 holds every such value exactly",
-            keys=names,
-        )
-    ]
+    """Say which tensors are floats of 16 or 8 bits, and which counters are floats."""
+    findings = []
+    for code, needed, word, why in (
+        ("VC202", "float32", "tensor", "float32 holds every such value exactly"),
+        ("VC381", "int64", "batch counter", "the class counts in int64"),
+    ):
+        pairs = [pair for pair in inference.retyped if pair.expected.dtype == needed and _is_cast(pair)]
+        if pairs:
+            dtypes = " and ".join(sorted({pair.found.dtype for pair in pairs}))
+            message = f"{spell_count(len(pairs), word, 'is', 'are')} {dtypes}; {why}"
+            findings.append(Finding(code, message, keys=tuple(fold(pair.name for pair in pairs))))
+    return findings
 
 
 def about_dtypes(inference: Inference) -> list[Finding]:
     """Say which tensors have a dtype from which there is no exact way to the class's."""
-    others = [pair for pair in inference.retyped if pair.found.dtype not in NARROW_FLOATS]
+    others = [pair for pair in inference.retyped if not _is_cast(pair)]
     causes: dict[tuple[str, str], list[str]] = {}
     for pair in others:
         causes.setdefault((pair.found.dtype, pair.expected.dtype), []).append(pair.name)
@@ -79,6 +78,10 @@ def about_dtypes(inference: Inference) -> list[Finding]:
         )
         for (has, needs), names in causes.items()
     ]
+
+
+def _is_cast(pair: Mismatch) -> bool:
+    return casts_exactly(pair.found.dtype, pair.expected.dtype, pair.found.shape)
 
 
 def about_container(checkpoint: Checkpoint, view: View) -> list[Finding]:

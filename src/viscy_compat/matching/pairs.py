@@ -12,7 +12,7 @@ from viscy_compat.matching.evidence import Ground
 from viscy_compat.matching.name_tree import OrderState
 from viscy_compat.matching.shapes import Change, harmless_reason, neutral_reason
 from viscy_compat.named import NamedTuple
-from viscy_compat.operations import NARROW_FLOATS, Cast, Drop, Fill, Operation, Rename, Reshape, Transpose
+from viscy_compat.operations import Cast, Drop, Fill, Operation, Rename, Reshape, Transpose, casts_exactly
 
 
 class Match(NamedTuple):
@@ -257,7 +257,7 @@ def _add_companions(source: Layout, target: Layout, pairs: dict[str, Match], ope
 
 def _operation(pair: Match, spec: TensorSpec, target: TensorSpec) -> Operation:
     casts = spec.dtype != target.dtype
-    if casts and (target.dtype != "float32" or spec.dtype not in NARROW_FLOATS):
+    if casts and not casts_exactly(spec.dtype, target.dtype, spec.shape):
         raise PlanRefused(f"no exact way from {spec.dtype} to {target.dtype}", where=printable(pair.source))
     # a plan has one operation for each tensor
     if casts and pair.change != "none":

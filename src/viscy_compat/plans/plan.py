@@ -14,7 +14,6 @@ from viscy_compat.errors import PlanRefused
 from viscy_compat.layout import Layout, TensorSpec, differences, fold, printable
 from viscy_compat.named import NamedTuple, records_of
 from viscy_compat.operations import (
-    NARROW_FLOATS,
     Cast,
     Concat,
     Drop,
@@ -24,6 +23,7 @@ from viscy_compat.operations import (
     Reshape,
     Split,
     Transpose,
+    casts_exactly,
     sources_of,
     targets_of,
 )
@@ -223,7 +223,7 @@ def identity_rows(layout: Layout) -> tuple[Operation, ...]:
 
 
 def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tuple[Operation, ...]:
-    """Turn renames of floats of 16 and 8 bits into casts where the target is float32.
+    """Turn renames of floats of 16 and 8 bits into casts where the target is float32, and of counters where it is int64.
 
     Examples
     --------
@@ -234,8 +234,9 @@ def with_casts(rows: Iterable[Operation], source: Layout, target: Layout) -> tup
     for row in rows:
         # what one of the layouts lacks is a leftover, which `plan_of` tells
         if isinstance(row, Rename) and row.source in source and row.target in target:
-            is_narrow = source[row.source].dtype in NARROW_FLOATS and target[row.target].dtype == "float32"
-            rows_with_casts.append(Cast(row.source, row.target) if is_narrow else row)
+            spec, dtype = source[row.source], target[row.target].dtype
+            casts = casts_exactly(spec.dtype, dtype, spec.shape)
+            rows_with_casts.append(Cast(row.source, row.target, dtype) if casts else row)
         else:
             rows_with_casts.append(row)
     return tuple(rows_with_casts)
@@ -295,7 +296,9 @@ def inverse_of(plan: Plan) -> Plan:
             reasons.append((row.source, f"it was dropped ({row.reason}), and its numbers are gone"))
         if isinstance(row, Cast):
             # its numbers are all there; what a training wrote since need not be any that the narrow type has
-            reasons.append((row.target, "it was cast to float32, and casting back could round what was written since"))
+            reasons.append(
+                (row.target, f"it was cast to {row.dtype}, and casting back could round what was written since")
+            )
     if reasons:
         raise PlanRefused(f"the plan cannot be reversed: {list_leftovers(reasons)}", leftovers=tuple(reasons))
     rows = [_inverse(row, plan.source.layout) for row in plan.operations]
@@ -375,7 +378,7 @@ def _miscounts(names: list[str], layout: Layout, side: str, verb: str) -> Iterab
 def _result_of_one(row: Rename | Cast | Reshape | Transpose, spec: TensorSpec) -> dict[str, TensorSpec] | str:
     """Return what becomes of one tensor that stays one, or the reason why it cannot."""
     if isinstance(row, Cast):
-        if spec.dtype not in NARROW_FLOATS or row.dtype != "float32":
+        if not casts_exactly(spec.dtype, row.dtype, spec.shape):
             return f"{spec.dtype} cannot be cast to {row.dtype} without loss"
         return {row.target: TensorSpec(spec.shape, row.dtype)}
     if isinstance(row, Reshape):

@@ -132,6 +132,15 @@ def _drop(old, name, value):
         raise ValueError(name + " no longer holds the value that was filled in: dropping it would lose numbers")
 '''
 
+_COUNTED = '''
+
+def _count(number):
+    """Return a batch counter as an integer; refuse one that is not whole."""
+    if not bool(torch.isfinite(number) & (number == number.round())):
+        raise ValueError(f"a batch counter is {number.item()}, which is no whole number")
+    return number.to(torch.int64)
+'''
+
 
 def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", safetensors: bool = False) -> str:
     """Return the text of a Python file that does what a plan says.
@@ -170,13 +179,14 @@ def shim_source(plan: Plan, *, module: str = "shim", site: str = "state_dict", s
     outside = [row.source for row in plan.operations if isinstance(row, Drop) and row.reason == OUTSIDE]
     rows = [row for row in plan.changes if not (isinstance(row, Drop) and row.reason == OUTSIDE)]
     statements = [f"    {line}" for row in rows for line in _statement(row)]
+    count_function = _COUNTED if any(isinstance(row, Cast) and row.dtype == "int64" for row in plan.operations) else ""
     drop_function = _HELD if any(isinstance(row, Drop) and row.holding is not None for row in plan.operations) else ""
     unchanged = [row.source for row in plan.operations if row not in set(plan.changes) and isinstance(row, Rename)]
     body = "\n".join([*statements, "    return new"])
     source = {name: spec for name, spec in plan.source.layout.items() if name not in outside}
     lists = f"KEPT = (\n{_literals(unchanged)})\n\nOUTSIDE = (\n{_literals(outside)})"
     tables = f"\n\n{lists}\n\n{_spec_table('SOURCE', source)}\n{_spec_table('TARGET', plan.target.layout)}"
-    return f"{head}{body}\n{drop_function}{tables}"
+    return f"{head}{body}\n{drop_function}{count_function}{tables}"
 
 
 def _title(plan: Plan) -> str:
@@ -219,6 +229,8 @@ def _statement(row: Operation) -> Iterator[str]:
     elif isinstance(row, Concat):
         parts = ", ".join(f"old.pop({_literal(name)})" for name in row.sources)
         yield f"new[{_literal(row.target)}] = torch.cat([{parts}], {row.axis})"
+    elif isinstance(row, Cast) and row.dtype == "int64":
+        yield f"new[{_literal(row.target)}] = _count(old.pop({_literal(row.source)}))"
     else:
         yield f"new[{_literal(row.target)}] = old.pop({_literal(row.source)}){_change(row)}"
 

@@ -79,7 +79,7 @@ def _tensor_of_row(
         )
     whole = stored[row.source]
     if isinstance(row, Cast):
-        widen = _widener(whole.spec.dtype)
+        widen = _widener(whole.spec.dtype) if row.dtype == "float32" else _counter(whole)
         return TargetTensor(
             row.target, spec=spec, parts=(whole,), chunks=lambda reader: map(widen, reader.chunks(whole, size=PIECE))
         )
@@ -108,6 +108,32 @@ def _widener(dtype: str) -> Callable[[bytes], bytes]:
 
         return lambda data: float32_of_float8(data, dtype)
     return float32_of_float16 if dtype == "float16" else float32_of_bfloat16
+
+
+def _counter(tensor: StoredTensor) -> Callable[[bytes], bytes]:
+    """Return what makes the integer of a counter that is stored as a float.
+
+    Raises
+    ------
+    PlanRefused
+        By what is returned, where the number is not whole, or is none.
+    """
+    codes = {"float16": "<e", "float32": "<f", "float64": "<d", "bfloat16": "<f"}
+
+    def count(data: bytes) -> bytes:
+        wide = float32_of_bfloat16(data) if tensor.spec.dtype == "bfloat16" else data
+        (number,) = struct.unpack(codes[tensor.spec.dtype], wide)
+        # 2**53: from there on a float64 is not each integer, and no training has as many batches
+        if not (number.is_integer() and abs(number) < 2**53):
+            raise PlanRefused(
+                f"{number} is no whole number, and the class counts batches in int64",
+                where=tensor.key,
+                fix="save it again with a counter of integers",
+                code="VC203",
+            )
+        return struct.pack("<q", int(number))
+
+    return count
 
 
 # little-endian, like the bytes that they are written among and compared with

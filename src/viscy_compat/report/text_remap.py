@@ -102,7 +102,8 @@ def _set_lines(result: RemapResult, style: Style) -> Iterator[str]:
 
 
 def _counts(plan: Plan) -> Iterator[str]:
-    words = {Rename: "renamed", Fill: "filled", Drop: "dropped", Cast: "cast to float32"}
+    dtypes = sorted({row.dtype for row in plan.changes if isinstance(row, Cast)})
+    words = {Rename: "renamed", Fill: "filled", Drop: "dropped", Cast: f"cast to {' and '.join(dtypes)}"}
     for kind, word in words.items():
         if plan.count(kind):
             yield f"{plan.count(kind)} {word}"
