@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Any, Callable
+from viscy_compat.annotations import Any, Callable, suppress
 
 
 class CompatError(Exception):
@@ -80,35 +80,27 @@ def install_line(*extras: str, upgrade: bool = False) -> str:
     >>> install_line("remote", "s3"), install_line("config", upgrade=True)
     ("pip install 'viscy-compat[remote,s3]'", "pip install --upgrade 'viscy-compat[config]'")
     """
-    command = f"pip install {'--upgrade ' if upgrade else ''}"
-    clone = _clone_with_models() if {"models", "explore"}.intersection(extras) else ""
-    if not clone:
-        return f"{command}'viscy-compat[{','.join(extras)}]'"
-    from shlex import quote
-
-    models, tools = f"{clone}/src/viscy_models", f"{clone}[{','.join(extras)}]"
-    return f"{command}{quote(models)} {quote(tools)}"
-
-
-def _clone_with_models() -> str:
-    """Return the folder that this package was installed from, where it must bring the models; an empty text else."""
     # lazy, all of it: somebody lacks something, and waits for one line
     import json
     import sys
     from importlib.metadata import PackageNotFoundError, distribution
     from importlib.util import find_spec
     from os.path import isdir
+    from shlex import quote
     from urllib.parse import unquote, urlsplit
 
-    if sys.version_info >= (3, 12) or find_spec("viscy_models"):
-        return ""
-    try:
-        # PEP 610: where pip and uv write what was installed from
-        origin = urlsplit(json.loads(distribution("viscy-compat").read_text("direct_url.json") or "{}").get("url", ""))
-    except (PackageNotFoundError, ValueError):
-        return ""
-    folder = unquote(origin.path) if origin.scheme == "file" else ""
-    return folder if folder and isdir(f"{folder}/src/viscy_models") else ""
+    names, clone = ",".join(extras), ""
+    brings_models = not {"models", "explore"}.isdisjoint(extras)
+    if brings_models and sys.version_info < (3, 12) and not find_spec("viscy_models"):
+        with suppress(PackageNotFoundError, ValueError):
+            # PEP 610: where pip and uv write what was installed from
+            record = json.loads(distribution("viscy-compat").read_text("direct_url.json") or "{}")
+            origin = urlsplit(record.get("url", ""))
+            clone = unquote(origin.path) if origin.scheme == "file" else ""
+    command = f"pip install {'--upgrade ' if upgrade else ''}"
+    if not clone or not isdir(f"{clone}/src/viscy_models"):
+        return f"{command}'viscy-compat[{names}]'"
+    return f"{command}{quote(f'{clone}/src/viscy_models')} {quote(f'{clone}[{names}]')}"
 
 
 class SourceUnavailable(CompatError):
