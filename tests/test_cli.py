@@ -94,3 +94,17 @@ def test_only_a_process_that_ends_leaves_what_it_loaded_out_of_the_search_for_ci
     assert main(argv) == 0
     assert "VC101" in capsys.readouterr().out
     assert bool(calls) is frozen
+
+
+@pytest.mark.parametrize("words", [["check", "a.ckpt", "--config", "a.yml"], ["gate", "--static", "--recorded"]])
+def test_a_folder_that_is_gone_is_said_in_one_line(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lost = tmp_path / "lost"
+    lost.mkdir()
+    monkeypatch.chdir(lost)
+    lost.rmdir()
+    assert main(words) == 2
+    said = capsys.readouterr()
+    line = "viscy-compat: the current folder is gone: it was deleted or moved; cd to one that exists\n"
+    assert (said.out, said.err) == ("", line)

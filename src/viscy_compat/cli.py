@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from io import TextIOWrapper
 
@@ -68,12 +69,27 @@ def _run(command: str, words: list[str]) -> int:
             return _ended(command, words, interrupts)
     except CompatError as error:
         return _complain(error)
+    except FileNotFoundError:
+        # nothing that is relative has a place then, and what asks where it is comes from many commands
+        if not _folder_is_gone():
+            raise
+        return _complain(
+            CompatError("the current folder is gone: it was deleted or moved", fix="cd to one that exists")
+        )
     # between the signal being taken in hand and the command, or behind it
     except KeyboardInterrupt:
         say("viscy-compat: interrupted", to="stderr")
         return interrupts.exit_code
     finally:
         gc.set_threshold(*before)
+
+
+def _folder_is_gone() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
