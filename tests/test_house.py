@@ -166,7 +166,7 @@ def tracked() -> list[Path]:
     """Every file that git tracks here, or every file of an unpacked sdist."""
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True)
     if done.returncode:
-        return [path for path in ROOT.rglob("*") if path.is_file() and ".venv" not in path.parts]
+        return [path for path in ROOT.rglob("*") if path.is_file() and not {".venv", "__pycache__"} & set(path.parts)]
     return [ROOT / name for name in done.stdout.decode().split("\0") if name]
 
 

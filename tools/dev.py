@@ -80,14 +80,18 @@ def _install() -> None:
 
 
 def _compile(statement: str) -> None:
-    """Write the bytecode of what a statement imports, and of our own modules.
+    """Write the bytecode of what a statement imports, beside it that of our own modules and tests.
 
     uv installs none, and where PYTHONDONTWRITEBYTECODE is set every process would compile these thousands of modules anew.
     It stays set for the tests: of a module that one of them writes, runs and changes within a second, bytecode may be stale.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    for words in (["-c", statement], ["-m", "compileall", "-q", str(ROOT / "src")]):
-        subprocess.run([str(PYTHON), *words], env=environment, check=True)
+    ours = [str(ROOT / place) for place in ("src", "tests/support", "tests/hostile/generator.py", "tools")]
+    with subprocess.Popen([str(PYTHON), "-c", statement], env=environment) as importing:
+        for words in (["-m", "compileall", "-q", *ours], [str(ROOT / "tools" / "compile_tests.py")]):
+            subprocess.run([str(PYTHON), *words], env=environment, check=True)
+    if importing.returncode:
+        raise subprocess.CalledProcessError(importing.returncode, importing.args)
 
 
 def _uv_of_the_environment() -> str | None:
