@@ -9,7 +9,7 @@ from _pytest.assertion import rewrite
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-from compile_tests import compile_tests  # noqa: E402
+from compile_tests import compile_tests
 
 
 def test_pytest_takes_what_was_written_until_the_file_changes(tmp_path: Path) -> None:
