@@ -3,12 +3,14 @@
 With the number of tensors in a file (`check` of a safetensors and of a torch file of no known class, which our own remap
 writes, and `remap --against`; 45,000 are nearly all that the limits of the reader allow in a torch file), and with the
 number of files in a folder (`check`, and with ``--audit`` also `audit`), in processor time and in peak memory, for each
-format. Each size is run three times and the smallest processor time counts, less that of the smallest input, which is
-start-up; memory is that above start-up, too. The exponent is the slope between neighbouring sizes on logarithmic scales: 1
-is linear, 2 is quadratic.
+format. Each size is run five times and the smallest processor time counts, less that of the smallest input; memory is that
+above it, too, and sizes count from it. The exponent is the slope between neighbouring sizes on logarithmic scales: 1 is
+linear, 2 is quadratic.
 
-Objects that no longer fit into the caches of a processor take longer to reach, whatever is done with them. How much that is
-on a machine is printed first: a loop that makes a few objects for each of so many names, and looks at each once more.
+Two things tell work that grows from a machine that gets slower. Beside the exponent of time stands that of calls: all that
+Python counts of functions, its own included, in one more run; it has no noise. And objects that no longer fit into the
+caches of a processor, and memory that the system has to give, take longer whatever is done with them: how much that is on a
+machine is printed first, of a loop that makes a few objects for each of so many names, and looks at each once more.
 """
 
 from __future__ import annotations
@@ -41,8 +43,25 @@ BLOCKS = 10
 that the rows of a plan fold stage by stage."""
 DTYPES = {"float32": "F32", "int64": "I64"}
 PEAK = "print(next(line.split()[1] for line in open('/proc/self/status') if line.startswith('VmHWM')), file=sys.stderr)"
+SMALLEST = 2_500
+"""Tensors of the input that is taken for start-up. The shapes of up to 2,048 tensors are compared with every class, which takes
+ten milliseconds that larger files are spared: taken off those, they made the first step look steep (1.25 instead of 1.0)."""
 VISCY = [sys.executable, "-c", f"import sys; from viscy_compat.cli import main; main(); {PEAK}"]
 """The command, which says at its end how much memory it took: what the system says of a child counts its parent, too."""
+
+COUNTED = """
+import sys
+from viscy_compat.cli import main
+calls = 0
+def count(frame, event, argument):
+    global calls
+    calls += event in ("call", "c_call")
+sys.setprofile(count)
+main()
+sys.setprofile(None)
+print(calls, file=sys.stderr)
+"""
+"""The command, which says at its end how many functions it called."""
 
 OBJECTS = """
 import gc, sys
@@ -89,10 +108,11 @@ def write(path: Path, tensors: Tensors) -> None:
 
 
 class Run(NamedTuple):
-    """Seconds of processor time, and megabytes of memory at most."""
+    """Seconds of processor time, megabytes of memory at most, and calls of functions, where they were counted."""
 
     cpu: float
     memory: float
+    calls: int = 0
 
 
 def once(command: list[str]) -> Run:
@@ -106,8 +126,20 @@ def once(command: list[str]) -> Run:
 
 
 def least(command: list[str]) -> Run:
-    """Run a command three times, and return the run that took the least processor time."""
-    return min(once(command) for _ in range(3))
+    """Run a command five times, and return the run that took the least processor time."""
+    return min(once(command) for _ in range(5))
+
+
+def with_calls(words: list[str]) -> Run:
+    """Run our command as `least`, and once more to count its calls."""
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTED, *words],
+        check=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return least([*VISCY, *words])._replace(calls=int(done.stderr.split()[-1]))
 
 
 def remap_against(folder: Path, count: int) -> Run:
@@ -115,7 +147,7 @@ def remap_against(folder: Path, count: int) -> Run:
     old, new, plan = folder / "old.safetensors", folder / "new.safetensors", folder / "plan.json"
     write(old, names(count, LEAVES, "stages."))
     write(new, names(count, RENAMED, "stage_"))
-    return least([*VISCY, "remap", str(old), "--against", str(new), "--write-plan", str(plan), "--force"])
+    return with_calls(["remap", str(old), "--against", str(new), "--write-plan", str(plan), "--force"])
 
 
 def check_file(folder: Path, ending: str, count: int) -> Run:
@@ -124,7 +156,7 @@ def check_file(folder: Path, ending: str, count: int) -> Run:
     write(old, names(count, LEAVES, "stages."))
     if ending == ".ckpt":
         once([*VISCY, "remap", str(old), "--against", str(old), "-o", str(torch_file), "--force"])
-    return least([*VISCY, "check", str(old.with_suffix(ending))])
+    return with_calls(["check", str(old.with_suffix(ending))])
 
 
 def make_objects(count: int) -> Run:
@@ -147,14 +179,17 @@ def show(title: str, unit: str, sizes: list[int], smallest: int, run: Callable[[
     """Measure and print."""
     start = run(smallest)
     rows = [(size, run(size)) for size in sizes]
-    print(f"{title}: {start.cpu:.2f} s and {start.memory:.0f} MB of it are start-up")
+    print(f"{title}: {start.cpu:.3f} s and {start.memory:.0f} MB of it are those of {smallest} {unit}")
     for size, spent in rows:
-        print(f"  {size:6} {unit} {spent.cpu - start.cpu:7.2f} s {spent.memory - start.memory:7.1f} MB")
+        print(f"  {size:6} {unit} {spent.cpu - start.cpu:7.3f} s {spent.memory - start.memory:7.1f} MB")
     for (small, before), (large, after) in pairwise(rows):
-        ratio = math.log(large / small)
+        ratio = math.log((large - smallest) / (small - smallest))
         time = math.log((after.cpu - start.cpu) / (before.cpu - start.cpu)) / ratio
+        counted = before.calls > start.calls
+        calls = math.log((after.calls - start.calls) / (before.calls - start.calls)) / ratio if counted else math.nan
+        of_calls = f", of calls {calls:.2f}" if counted else ""
         each = 1e3 * (after.memory - before.memory) / (large - small)
-        print(f"  {small} to {large}: exponent of time {time:.2f}, {each:.1f} kB for each further one")
+        print(f"  {small} to {large}: exponent of time {time:.2f}{of_calls}, {each:.1f} kB for each further one")
 
 
 def main() -> int:
@@ -171,10 +206,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if sizes:
-            show("a linear loop", "names", sizes, len(LEAVES), make_objects)
+            show("a linear loop", "names", sizes, SMALLEST, make_objects)
             for ending in (".safetensors", ".ckpt"):
-                show(f"check FILE{ending}", "tensors", sizes, len(LEAVES), partial(check_file, folder, ending))
-            show("remap --against", "tensors", sizes, len(LEAVES), partial(remap_against, folder))
+                show(f"check FILE{ending}", "tensors", sizes, SMALLEST, partial(check_file, folder, ending))
+            show("remap --against", "tensors", sizes, SMALLEST, partial(remap_against, folder))
         commands = [["check", "--format", form] for form in asked.formats.split(",")]
         if asked.audit:
             more = ["--jobs", "1", "--fresh", "--ledger", str(folder / "ledger")]
