@@ -14,6 +14,8 @@ PRECISIONS: Final[Mapping[str, str]] = {
     "tf32-all": 'convolutions and matrix products in TF32, as set_float32_matmul_precision("high") on a GPU gives it',
     "float16": "float16, as autocast (16-mixed) gives it",
     "bfloat16": "bfloat16, as autocast (bf16-mixed) gives it",
+    "float16-model": "a model of float16, as model.half() (16-true) makes it",
+    "bfloat16-model": "a model of bfloat16, as model.bfloat16() (bf16-true) makes it",
 }
 """What outputs can have been made in, and how a report says it."""
 

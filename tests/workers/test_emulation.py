@@ -108,3 +108,41 @@ def test_a_change_is_made_for_one_pass_and_undone(tmp_path: Path) -> None:
         assert told["equal"]
         assert sum(piece[1][1] for piece in told["pieces"]) > 0
         assert sum(piece[2][2] for piece in told["pieces"]) == 0
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_a_model_of_halves_is_emulated_on_a_copy_as_torch_computes_it(tmp_path: Path, name: str) -> None:
+    import torch
+    from safetensors.torch import save_file
+    from torch import nn
+
+    from viscy_compat.workers.program.digests import tensors_in
+    from viscy_compat.workers.program.emulation import Gallery
+    from viscy_compat.workers.program.values import set_seed
+
+    torch.manual_seed(1)
+    # torch has no pool of halves in three dimensions on the CPU, and a batch norm has a buffer that is a whole number
+    layers = [nn.Conv3d(2, 8, 3), nn.BatchNorm3d(8), nn.ReLU(), nn.Flatten(2), nn.Linear(216, 8)]
+    model: Any = nn.Sequential(*layers).eval()
+    pooled: Any = nn.Sequential(nn.Conv3d(2, 8, 3), nn.AvgPool3d(2))
+    model.register_buffer("unsaved", torch.tensor([1.1]), persistent=False)
+    x = torch.randn(1, 2, 8, 8, 8)
+    save_file({"input": x}, tmp_path / "x.safetensors")
+    for one in (model, pooled):
+        save_file(one.state_dict(), tmp_path / "w.safetensors")
+        files = {"weights": str(tmp_path / "w.safetensors"), "inputs": str(tmp_path / "x.safetensors")}
+        gallery = Gallery(tensors_in, set_seed)
+        for label in ("", f"{name}-model"):
+            gallery.run(one, {**files, "label": label, "precision": label, "modules": ["0"]})
+        halves, ours = gallery.held[f"{name}-model"], gallery.held[""]
+        half = getattr(torch, name)
+        with torch.no_grad():
+            # the first layer alone: torch computes it in halves, and the emulation rounds its sum once
+            weight, bias = (tensor.to(half).float() for tensor in (one[0].weight, one[0].bias))
+            sums = torch.nn.functional.conv3d(x.to(half).float(), weight, bias).to(half).float()
+        assert torch.equal(halves["modules/0"], sums)
+        assert halves["output"].dtype == torch.float32
+        assert torch.equal(halves["output"], halves["output"].to(half).float())
+        assert not torch.equal(halves["output"], ours["output"])
+        assert one[0].weight.dtype == torch.float32
+    assert float(model.unsaved) == float(torch.tensor(1.1))

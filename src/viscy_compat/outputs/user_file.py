@@ -37,6 +37,8 @@ _SPELLINGS: Final[Mapping[str, str]] = {
     "16-mixed": "float16",
     "bf16": "bfloat16",
     "bf16-mixed": "bfloat16",
+    "16-true": "float16-model",
+    "bf16-true": "bfloat16-model",
 }
 """Other names of precisions: those of Lightning, and short ones."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import copy
 import time
 from typing import Any, Callable, Iterator
 
@@ -18,6 +19,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .guard import Json
 
 HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+OF_MODELS = {"float16-model": torch.float16, "bfloat16-model": torch.bfloat16}
+"""Precisions in which the weights are halved too, and everything between the layers with them."""
+
 _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm")
 """How ATen calls the matrix products that a linear layer or an attention ends in."""
 
@@ -37,9 +41,9 @@ class Rounding(TorchDispatchMode):
     """Computes convolutions and matrix products as a GPU would in a precision.
 
     ``tf32`` rounds what goes into convolutions to 10 bits, nearest even, but for depthwise ones (measured on an H100:
-    those stay in float32); ``tf32-all`` matrix products too. Under autocast a product of halves is summed in float32,
-    as a GPU does it, and rounded once. ``float32`` sums in float64 and rounds once: what another order of summing may
-    change at most is of that size.
+    those stay in float32); ``tf32-all`` matrix products too. A product of halves, under autocast or in a model of halves,
+    is summed in float32, as a GPU does it, and rounded once. ``float32`` sums in float64 and rounds once: what another
+    order of summing may change at most is of that size.
     """
 
     def __init__(self, name: str) -> None:
@@ -50,8 +54,8 @@ class Rounding(TorchDispatchMode):
         kwargs = kwargs or {}
         kind = function.overloadpacket.__name__
         if kind != "convolution" and kind not in _PRODUCTS:
-            return function(*args, **kwargs)
-        if self.name == "float32" or self.name in HALVES:
+            return self._as_it_stands(function, args, kwargs)
+        if self.name == "float32" or self.name in HALVES or self.name in OF_MODELS:
             wide = torch.float64 if self.name == "float32" else torch.float32
             floats = [isinstance(value, torch.Tensor) and value.is_floating_point() for value in args]
             wide_args = [value.to(wide) if is_float else value for value, is_float in zip(args, floats)]
@@ -64,6 +68,19 @@ class Rounding(TorchDispatchMode):
             # addmm and baddbmm begin with what is added to the product
             args = _round_to_tf32(args, (1, 2) if kind in ("addmm", "baddbmm") else (0, 1))
         return function(*args, **kwargs)
+
+    def _as_it_stands(self, function: Any, args: Any, kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except NotImplementedError:
+            # avg_pool3d and others take no halves on the CPU, and do on a GPU, which sums them in float32
+            half = OF_MODELS.get(self.name)
+            if half is None:
+                raise
+            halves = [isinstance(value, torch.Tensor) and value.dtype == half for value in args]
+            return function(
+                *(value.float() if is_half else value for value, is_half in zip(args, halves)), **kwargs
+            ).to(half)
 
 
 def _round_to_tf32(args: Any, places: Any) -> Any:
@@ -216,6 +233,10 @@ class Gallery:
 
     def _pass(self, module: Any, x: Any, request: Json) -> Any:
         inner: dict[str, Any] = {}
+        half = OF_MODELS.get(request.get("precision", ""))
+        if half is not None:
+            # a copy: no load brings back the bits of a buffer that is not saved
+            module, x = copy.deepcopy(module).to(half), x.to(half)
 
         def note(name: str) -> Callable[[Any, Any, Any], None]:
             def hook(part: Any, given: Any, returned: Any) -> None:
