@@ -159,7 +159,8 @@ def old_equals_new(subject: Subject, drawn: DrawnCase) -> None:
         return
     ours, theirs = subject.seen(drawn)
     rows = rows_for(subject.architecture, subject.old.generation.name, drawn.config)
-    judgement = compare(ours, theirs, Case("drawn", drawn.config, drawn.input), rows)
+    case = Case("drawn", drawn.config, drawn.input)
+    judgement = compare(ours, theirs, case, rows, subject.architecture.outputs)
     subject.used.update(judgement.accepted)
     broken = [failure for failure in judgement.failures if CATALOGUE[failure.code].severity == "error"]
     if broken and broken[0].code == UNDECIDED:

@@ -65,7 +65,11 @@ def run(workshop: Workshop) -> Iterator[StageResult]:
 
 def _stage_result(result: Exploration) -> StageResult:
     """Name the broken law as the key of each finding, so that a waiver can be about it."""
-    findings = tuple(Finding("VC510", f"{row.law}: {row.message}", (row.law,)) for row in result.broken)
+    # the page of a gate has no room for the script of every smallest case
+    command = f"see the smallest case and a script of it: viscy-compat explore {result.name} --law"
+    findings = tuple(
+        Finding("VC510", f"{row.law}: {row.message}", (row.law,), f"{command} {row.law}") for row in result.broken
+    )
     facts = result.to_dict()
     details = {name: facts[name] for name in ("source", "cases", "outcomes", "accepted", "failures")}
     undecided = not result.exit_code and not sum(result.cases.values())
