@@ -97,6 +97,10 @@ def _ended(command: str, words: list[str], interrupts: Interrupts) -> int:
     arguments = None
     try:
         _refuse_empty_names(words)
+        if any("://" in word for word in words):
+            from viscy_compat.checkpoint.locations import know_plain
+
+            know_plain(words)
         module = import_module(f"viscy_compat.commands.{command}")
         arguments = _read_words(command, module, words)
         outputs_of(arguments)

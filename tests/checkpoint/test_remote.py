@@ -456,6 +456,26 @@ def test_files_that_differ_in_what_is_hidden_alone_are_told_apart(
     assert len({row["file"] for row in rows}) == 2
 
 
+def test_a_plain_address_is_its_own_behind_one_that_has_a_query_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VISCY_COMPAT_CACHE", str(tmp_path))
+
+    def by_query(handler: BaseHTTPRequestHandler, first: int, last: int, number: int) -> None:
+        give(handler, SMALL if "versionId" in handler.path else CONTENT, first, last)
+
+    with serving(by_query) as address:
+        one, plain = f"{address}/b.ckpt?versionId=1", f"{address}/b.ckpt"
+        for command in ("check", "inspect", "audit"):
+            for words, sizes in (([one, plain], [1, 900]), ([plain, one], [900, 1])):
+                main([command, *words, "--format", "jsonl" if command != "inspect" else "json"])
+                out = capsys.readouterr().out
+                rows = json.loads(out)["results"] if command == "inspect" else map(json.loads, out.splitlines())
+                rows = [row for row in rows if "tensors" in row]
+                found = [row["tensors"] if isinstance(row["tensors"], int) else len(row["tensors"]) for row in rows]
+                assert found == sizes, (command, words)
+
+
 def test_a_redirection_on_one_host_is_asked_under_the_same_name(capsys: pytest.CaptureFixture[str]) -> None:
     asked: list[tuple[str, bool]] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from viscy_compat.annotations import Final
+from viscy_compat.annotations import Final, Iterable
 
 SCHEMES: Final = ("https://", "http://", "hf://", "s3://")
 """Addresses that are read over the network."""
@@ -42,6 +42,20 @@ def public_name(path: str) -> str:
         count += 1
         name = f"{public}#{count}"
     return name
+
+
+def know_plain(words: Iterable[str]) -> None:
+    """Note that addresses without a secret are meant as they stand, as they are among the words of a command.
+
+    Elsewhere such a one may be the public name of another that was opened before; known first, it stays its own.
+
+    Examples
+    --------
+    >>> know_plain(["https://host/plain.ckpt", "check"])
+    >>> public_name("https://host/plain.ckpt?id=1"), public_name("https://host/plain.ckpt")
+    ('https://host/plain.ckpt#2', 'https://host/plain.ckpt')
+    """
+    _full.update({word: word for word in words if is_address(word) and without_secrets(word) == word})
 
 
 def full_address(path: str) -> str:

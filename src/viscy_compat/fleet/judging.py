@@ -9,6 +9,7 @@ from hashlib import blake2b
 
 from viscy_compat.architectures.inference import RecentAnswers
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS, Limits
+from viscy_compat.checkpoint.locations import know_plain
 from viscy_compat.checkpoint.pickle_spans import RecentSpans
 from viscy_compat.checkpoint.safetensors_reader import headers_in_use
 from viscy_compat.checkpoint.sources import ReadTrace
@@ -83,6 +84,8 @@ def judge_target(question: AuditQuestion, target: Target, options: str) -> Audit
     gc.disable()
     spans_in_use.append(_spans)
     headers_in_use.append(_headers.answer)
+    # each target is as somebody gave it, whatever else this process has opened under that name
+    know_plain((target.path,))
     try:
         diagnosis = diagnose(
             target.path,
