@@ -94,5 +94,15 @@ def test_a_packed_entry_needs_a_second_look() -> None:
     assert not _is_plain(_archive(["a/data.pkl"], zipfile.ZIP_DEFLATED))
 
 
+def test_an_entry_ends_before_the_one_that_lies_behind_it_in_whatever_order_they_are_listed(tmp_path: Path) -> None:
+    data = _archive(["archive/data.pkl", "archive/data/0", "archive/data/1"])
+    first, end = data.index(b"PK\x01\x02"), data.index(b"PK\x05\x06")
+    rows = [b"PK\x01\x02" + row for row in data[first:end].split(b"PK\x01\x02")[1:]]
+    turned = data[:first] + rows[1] + rows[2] + rows[0] + data[end:]
+    as_it_lies, listed = _directory_of(data, tmp_path / "a"), _directory_of(turned, tmp_path / "b")
+    assert list(listed) == ["archive/data/0", "archive/data/1", "archive/data.pkl"]
+    assert listed == as_it_lies
+
+
 def test_an_archive_may_have_no_entries(tmp_path: Path) -> None:
     assert _directory_of(_archive([]), tmp_path / "empty.zip") == {}

@@ -86,7 +86,7 @@ def checkpoint_of(file: DecodedFile, limits: Limits, address: str | None) -> Che
 def _read_set(file: DecodedFile, limits: Limits, sites: list[Site], address: str | None) -> Checkpoint:
     """Return what the file holds at an address, or at the usual place; `Checkpoint.select` comes back here."""
     path, pickle = file.path or file.source.path, file.pickle
-    is_top = bool(sites) and sites[0].node is pickle.root and not sites[0].is_module
+    is_top = bool(sites) and sites[0].node is pickle.root
     top = sites[0].mapping if is_top else mapping_of(pickle.root) or {}
     _refuse_other_states(top, pickle.root, path)
     if not sites:

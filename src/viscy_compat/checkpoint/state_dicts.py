@@ -47,8 +47,8 @@ _USUAL: Final = ("state_dict", "model_state_dict")
 class Site(NamedTuple):
     """A place that holds weights: its dotted path, its node, whether that is a module, and the entry at the top it is in.
 
-    The path of the top is empty, and that of an entry whose name is empty a dot. ``mapping`` is what `mapping_of` returns of
-    the node, empty for a module.
+    The path of the top is empty, and that of an entry whose name is empty a dot. ``mapping`` holds what `mapping_of`
+    returns of the node: nothing, for an honest module.
     """
 
     path: str
@@ -90,7 +90,7 @@ def _sites(root: Node) -> Iterator[Site]:
     top: dict[str, Node] | None = None
     for path, node, entry, depth in queue:
         if states.module_of(node) is not None:
-            yield Site(path, node, is_module=True, tensors=0, entry=entry)
+            yield Site(path, node, is_module=True, tensors=0, entry=entry, mapping=mapping_of(node) or {})
             continue
         mapping = mapping_of(node) if states.is_new(node) else None
         top = mapping if node is root else top
