@@ -50,8 +50,9 @@ NARROW_FLOATS = (
 )
 """The only dtypes that are cast to float32, which holds each of their values exactly."""
 
-_FLOATED = ("float16", "bfloat16", "float32", "float64")
-"""What a batch counter becomes where a program casts a whole state dict; each whole number of theirs is cast back."""
+_COUNTER_DTYPES = ("float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "uint8")
+"""What a batch counter becomes where a program casts a whole state dict, or keeps no integers of 64 bits (JAX); each whole
+number of theirs is cast back."""
 
 
 def casts_exactly(found: str, needed: str, shape: tuple[int, ...]) -> bool:
@@ -67,7 +68,7 @@ def casts_exactly(found: str, needed: str, shape: tuple[int, ...]) -> bool:
     if needed == "float32":
         return found in NARROW_FLOATS
     # a single integer of a class is a counter; that it is whole is seen when it is read
-    return needed == "int64" and shape == () and found in _FLOATED
+    return needed == "int64" and shape == () and found in _COUNTER_DTYPES
 
 
 class Cast(NamedTuple):

@@ -204,6 +204,14 @@ def test_a_view_below_a_prefix_says_what_it_took_off_and_what_is_outside() -> No
     assert view_below(names_without_wrappers(raw), "net.").outside == ()
 
 
+@pytest.mark.parametrize("prefix", [".", "..", "a..", "net."])
+def test_a_prefix_may_have_empty_parts(prefix: str) -> None:
+    names = {f"{prefix}a.w": f"{prefix}a.w", f"{prefix}b": f"{prefix}b"}
+    view = view_below(names, prefix)
+    assert (view.prefix, view.keys) == (prefix, {"a.w": f"{prefix}a.w", "b": f"{prefix}b"})
+    assert not is_recognised(view)
+
+
 def test_what_a_view_lacks_stands_in_front_of_its_names() -> None:
     assert view_below({"w": "w"}, "", lacks="model.") == View("", keys={"model.w": "w"}, lacks="model.")
 

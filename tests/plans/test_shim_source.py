@@ -96,11 +96,12 @@ def test_a_counter_that_is_not_whole_is_cast_by_nobody(tmp_path: Path, count: fl
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
-def test_a_counter_of_any_float_is_the_integer_that_torch_makes_of_it(tmp_path: Path, dtype: str) -> None:
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "uint8"])
+def test_a_counter_of_any_other_dtype_is_the_integer_that_torch_makes_of_it(tmp_path: Path, dtype: str) -> None:
     import torch
 
-    old = {name: tensor + 384 if "tracked" in name else tensor for name, tensor in unet().state_dict().items()}
+    count = 96 if dtype in ("int8", "uint8") else 384
+    old = {name: tensor + count if "tracked" in name else tensor for name, tensor in unet().state_dict().items()}
     floats = {name: tensor.to(getattr(torch, dtype)) if "tracked" in name else tensor for name, tensor in old.items()}
     torch.save(floats, tmp_path / "a.ckpt")
     viscy_compat.remap(tmp_path / "a.ckpt", tmp_path / "b.ckpt")

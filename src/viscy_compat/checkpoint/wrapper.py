@@ -131,7 +131,8 @@ def is_recognised(view: View) -> bool:
 def _raw_prefix(keys: list[str], prefix: str) -> str:
     """Return the longest beginning that all keys share and that is a prefix once wrappers are taken out."""
     first = keys[0].split(".") if keys else []
-    best, sought = "", [part for part in prefix.split(".") if part]
+    # a part may be empty: who puts `prefix + "."` in front of each name may have had none
+    best, sought = "", prefix.removesuffix(".").split(".") if prefix else []
     for depth in range(len(first)):
         parts = [part for part in first[:depth] if part not in _FRAMEWORKS or part in sought]
         front = "".join(f"{part}." for part in first[:depth])

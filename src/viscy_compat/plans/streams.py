@@ -111,7 +111,7 @@ def _widener(dtype: str) -> Callable[[bytes], bytes]:
 
 
 def _counter(tensor: StoredTensor) -> Callable[[bytes], bytes]:
-    """Return what makes the integer of a counter that is stored as a float.
+    """Return what makes the integer of a counter that is stored as a float, or in fewer bits.
 
     Raises
     ------
@@ -119,12 +119,13 @@ def _counter(tensor: StoredTensor) -> Callable[[bytes], bytes]:
         By what is returned, where the number is not whole, or is none.
     """
     codes = {"float16": "<e", "float32": "<f", "float64": "<d", "bfloat16": "<f"}
+    codes |= {"int8": "<b", "int16": "<h", "int32": "<i", "uint8": "<B"}
 
     def count(data: bytes) -> bytes:
         wide = float32_of_bfloat16(data) if tensor.spec.dtype == "bfloat16" else data
         (number,) = struct.unpack(codes[tensor.spec.dtype], wide)
         # 2**53: from there on a float64 is not each integer, and no training has as many batches
-        if not (number.is_integer() and abs(number) < 2**53):
+        if not (float(number).is_integer() and abs(number) < 2**53):
             raise PlanRefused(
                 f"{number} is no whole number, and the class counts batches in int64",
                 where=tensor.key,
