@@ -122,7 +122,10 @@ def _averages(callbacks: Node, states: _ModuleStates) -> Iterator[Site]:
         held = [("", callback, state), *((f".{key}", node, _entries_once(node, states)) for key, node in state.items())]
         for below, node, entries in held:
             tensors = sum(map(is_tensor, entries.values()))
-            if tensors and (below == f".{_AVERAGE}" or _names_weights(entries, tensors)) and len(below) <= _NAME:
+            # those of a model, and not scores: these stand under the paths of checkpoints
+            is_path = any("/" in key or key.endswith(".ckpt") for key in entries)
+            is_model = 3 * tensors >= len(entries) and not is_path and any("." in key for key in entries)
+            if tensors and (below == f".{_AVERAGE}" or is_model) and len(below) <= _NAME:
                 path = f"callbacks.{name}{below}"
                 yield Site(path, node, is_module=False, tensors=tensors, entry="callbacks", mapping=entries)
 
@@ -130,12 +133,6 @@ def _averages(callbacks: Node, states: _ModuleStates) -> Iterator[Site]:
 def _entries_once(node: Node, states: _ModuleStates) -> dict[str, Node]:
     """Return the entries of a dictionary that has not been looked at; none of another node."""
     return (type(node) in (Dict, Call) and states.is_new(node) and mapping_of(node)) or {}
-
-
-def _names_weights(entries: dict[str, Node], tensors: int) -> bool:
-    """Say whether these are a model's, and not scores of a callback: those stand under the paths of checkpoints."""
-    is_path = any("/" in name or name.endswith(".ckpt") for name in entries)
-    return 3 * tensors >= len(entries) and not is_path and any("." in name for name in entries)
 
 
 class _ModuleStates:

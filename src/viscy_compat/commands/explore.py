@@ -17,7 +17,7 @@ from viscy_compat.commands.sources import PACKAGE, add_sources, options_of, refu
 from viscy_compat.errors import UsageError, lacking
 from viscy_compat.findings import Report
 from viscy_compat.report import emit
-from viscy_compat.waivers import Waiver, read_configuration
+from viscy_compat.waivers import read_configuration
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -71,25 +71,21 @@ def run(arguments: Namespace) -> int:
         from viscy_compat.exploring.exploration import explore
     except ModuleNotFoundError as error:
         raise lacking("exploring", error.name, "explore") from error
+    # a project's rows lie beside its code, wherever the command is typed
+    folder = [arguments.candidate] if os.path.isdir(arguments.candidate) else []
+    waivers = read_configuration(arguments.waivers, near=[*folder, "."]).waivers
+    refuse_strange(waivers)
     report = explore(
         arguments.classes or None,
         profile=arguments.profile,
         examples=arguments.examples,
         seed=arguments.seed,
         laws=arguments.law,
-        waivers=_waivers(arguments),
+        waivers=waivers,
         progress=teller(arguments, "explore"),
         **options_of(arguments, _OLD, _NEW),
     )
     return emit(report, arguments)
-
-
-def _waivers(arguments: Namespace) -> tuple[Waiver, ...]:
-    # a project's rows lie beside its code, wherever the command is typed
-    folder = [arguments.candidate] if os.path.isdir(arguments.candidate) else []
-    found = read_configuration(arguments.waivers, near=[*folder, "."]).waivers
-    refuse_strange(found)
-    return found
 
 
 def _answer(arguments: Namespace) -> int:

@@ -17,7 +17,7 @@ from viscy_compat.diagnosis.settlement import SettledConfig, settle
 from viscy_compat.diagnosis.weight_set import SetChoice
 from viscy_compat.errors import CompatError, PlanRefused
 from viscy_compat.findings import Finding, Verdict
-from viscy_compat.layout import Differences, quote_path, quote_word
+from viscy_compat.layout import quote_path, quote_word
 from viscy_compat.plans.maker import known_plan, unmade_by
 from viscy_compat.plans.plan import Plan
 from viscy_compat.stated import Statement, spell
@@ -189,21 +189,20 @@ def _not_recognised(checkpoint: Checkpoint, views: list[View], class_name: str, 
         # what the file is comes before what it lacks
         findings.insert(0, causes.about_a_stranger(checkpoint, view, near[1] if near else None, class_name))
     file = quote_path(checkpoint.path) + flag(needed_address(choice))
+    # no plan and no flag makes tensors that are not in the file, or cannot be read
+    can_be_made = (
+        near and not checkpoint.unreadable and (near[1].differences.unexpected or near[1].differences.reshaped)
+    )
     result = CheckResult(
         checkpoint.path,
         verdict,
         causes.most_severe_first(findings),
         **_facts(checkpoint, view, choice),
         next=f"viscy-compat remap {file} --as {near[1].architecture.name}"
-        if near and _can_be_made(checkpoint, near[1].differences)
+        if near and can_be_made
         else f"viscy-compat inspect {file}",
     )
     return Stranger(result, checkpoint=checkpoint, view=view, choice=choice)
-
-
-def _can_be_made(checkpoint: Checkpoint, differences: Differences) -> bool:
-    """Say whether a plan or a flag could make the layout; tensors that are not in the file, or cannot be read, nothing makes."""
-    return not checkpoint.unreadable and bool(differences.unexpected or differences.reshaped)
 
 
 def _verdict(plan: Plan | None, findings: Iterable[Finding], loads: bool) -> Verdict:
