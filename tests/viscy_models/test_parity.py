@@ -57,10 +57,13 @@ def told(sides: Sides, request: pytest.FixtureRequest) -> Told:
     return Told(sides, *request.param)
 
 
-def test_keys_shapes_and_dtypes_are_equal_and_in_the_same_order(told: Told) -> None:
+def test_keys_shapes_and_dtypes_are_equal_in_the_same_order_and_as_the_toolkit_says(told: Told) -> None:
     old, new = told.layouts
     assert new == old
     assert len(old) > 10
+    architecture = find(told.name)
+    stated = architecture.layout(complete(architecture, told.case.config))
+    assert new == [[name, list(spec.shape), spec.dtype] for name, spec in stated.items()]
 
 
 def test_one_seed_gives_the_same_initial_weights_and_leaves_the_generator_in_the_same_state(told: Told) -> None:
