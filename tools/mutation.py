@@ -8,7 +8,8 @@ leaves with exit code 1.
 Looked at and left, because no result differs: ``strict=`` of a zip over lists made of one another; a CRC that is not handed
 on, so that `ZipWriter` computes the same; defaults that every caller states; ``size=PIECE`` left out; a sort that puts
 equals in another order of equal worth; a shortcut that is not taken and ends the same (`layout == expected`,
-`_worth_improving`, `_attempts` ending at one difference); a helper's argument that is read in another branch alone.
+`_worth_improving`, `_attempts` ending at one difference); a helper's argument that is read in another branch alone; the size
+of a buffer, or of a window that grows; another spelling of an encoding.
 """
 
 from __future__ import annotations
