@@ -111,9 +111,9 @@ def _csv(outcome: AuditOutcome) -> Iterator[str]:
     yield ",".join(COLUMNS)
     for row in outcome.rows():
         text = io.StringIO()
-        told = row.to_dict()
+        fields = row.to_dict()
         # csv quotes a letter that ends a line only where it is one of these
-        csv.writer(text, lineterminator="\r\n").writerow([_cell(told.get(name)) for name in COLUMNS])
+        csv.writer(text, lineterminator="\r\n").writerow([_cell(fields.get(name)) for name in COLUMNS])
         yield text.getvalue().removesuffix("\r\n")
 
 
@@ -146,8 +146,8 @@ def write_parquet(outcome: AuditOutcome, place: str) -> None:
 
 
 def _parquet_row(row: AuditRow) -> dict[str, Any]:
-    told = row.to_dict()
-    record: dict[str, Any] = {name: told.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
+    fields = row.to_dict()
+    record: dict[str, Any] = {name: fields.get(name, 0 if name in _NUMBERS else "") for name in COLUMNS}
     record.update(needs=list(row.needs), codes=list(row.codes))
     # text in Parquet is UTF-8, and a name on a disc may be any bytes: two of them must not become one
     texts = {name: value for name, value in record.items() if isinstance(value, str)}
