@@ -58,18 +58,19 @@ class Nursery:
         for descriptor in (0, self.listener.fileno()):
             self.poller.register(descriptor, select.POLLIN)
         while True:
-            for descriptor, _ in self.poller.poll():
-                if descriptor == 0:
-                    return
-                if descriptor == self.listener.fileno():
-                    self.take(self.listener.accept()[0])
-                elif descriptor in self.ends:
-                    self.report(descriptor)
-                elif descriptor in self.askers:
-                    # nobody waits for it any more
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self.askers[descriptor][1], signal.SIGKILL)
-                    self.poller.unregister(descriptor)
+            # one at a time: what is told of a descriptor is no longer true once another event has closed it
+            descriptor = self.poller.poll()[0][0]
+            if descriptor == 0:
+                return
+            if descriptor == self.listener.fileno():
+                self.take(self.listener.accept()[0])
+            elif descriptor in self.ends:
+                self.report(descriptor)
+            else:
+                # nobody waits for it any more
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self.askers[descriptor][1], signal.SIGKILL)
+                self.poller.unregister(descriptor)
 
     def take(self, asker: socket.socket) -> None:
         """Fork a worker for one asker."""
