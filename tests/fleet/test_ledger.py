@@ -7,6 +7,7 @@ import io
 import json
 import os
 from array import array
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def test_a_fifo_a_folder_and_a_terabyte_are_no_ledgers(tmp_path: Path) -> None:
     os.truncate(tmp_path / "zeros", 1 << 40)
     for name, words in {"fifo": "a fifo, not a file", "zeros": "more than 1048576 bytes", "": "a folder"}.items():
         for read in (Ledger, lambda path: list(latest_rows(path))):
-            with pytest.raises(UsageError, match=words):
+            with pytest.raises(UsageError, match=words) as refused:
                 read(str(tmp_path / name))
+            assert str(refused.value).startswith(f"{tmp_path / name}: ")
     assert (tmp_path / "zeros").stat().st_size == 1 << 40
 
 
@@ -89,8 +91,9 @@ def test_a_row_for_which_there_is_no_room_is_taken_off_and_the_rows_before_stay(
     with Ledger(str(path)) as ledger:
         places_of(ledger, ROWS[:1])
         ledger._out = Full(path, "ab")
-        with pytest.raises(OutputRefused, match="No space left on device"):
+        with pytest.raises(OutputRefused) as refused:
             places_of(ledger, ROWS[1:])
+    assert str(refused.value) == f"{path}: No space left on device; choose another place with --ledger"
     assert path.read_bytes() == line_of(ROWS[0])
 
 
@@ -285,3 +288,19 @@ def test_the_usual_ledger_is_one_for_the_same_paths_wherever_they_are_typed_and_
         usual_ledger(["runs"])
     where = tmp_path / "file" / "audits"
     assert str(refused.value) == f"{where}: Not a directory; choose another place with --ledger"
+
+
+def test_a_ledger_that_cannot_be_read_to_its_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def torn(*_: object) -> Iterator[bytes]:
+        yield ROW
+        raise OSError(errno.EIO, "Input/output error")
+
+    path = tmp_path / "ledger"
+    path.write_bytes(ROW)
+    monkeypatch.setattr(module, "lines_of", torn)
+    with pytest.raises(UsageError) as read:
+        list(latest_rows(str(path)))
+    assert str(read.value) == f"{path}: Input/output error; give the ledger of an audit"
+    with pytest.raises(OutputRefused) as opened:
+        Ledger(str(path))
+    assert str(opened.value) == f"{path}: Input/output error; choose another place with --ledger"
