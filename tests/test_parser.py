@@ -8,6 +8,7 @@ import pytest
 
 from viscy_compat.cli import main
 from viscy_compat.commands import COMMANDS
+from viscy_compat.report import columns_of_the_terminal
 
 
 def help_of(command: str, columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
@@ -59,8 +60,10 @@ def test_a_description_is_broken_between_words_and_paragraphs_stay_apart(
 
 
 def test_a_terminal_is_asked_how_wide_it_is_and_a_pipe_is_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from viscy_compat.report import columns_of_the_terminal
+    def refuse(_: int) -> os.terminal_size:
+        raise OSError(25, "Inappropriate ioctl for device")
 
+    monkeypatch.setattr(os, "get_terminal_size", refuse)
     assert columns_of_the_terminal() == 100
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((63, 20)))
     assert columns_of_the_terminal() == 63
