@@ -68,6 +68,9 @@ TENSOR_FUNCTIONS: Final = frozenset({*_TENSORS, *_PARAMETERS, *(path for path in
 """Every function that rebuilds a tensor of some kind."""
 
 
+_NUMBERS: Final = frozenset({int})
+"""The type of whole numbers, and not that of True."""
+
 BOUND: Final = 1 << 63
 """Numbers of elements and bytes are below it, in torch and in safetensors."""
 
@@ -231,7 +234,10 @@ class Rebuilder:
         if not (len(args) == arity == 6 and dtype in ITEMSIZES):
             dtype = _dtype_of(args, arity, view)
         offset, shape, stride = args[1:4]
-        facts = self._known.get((shape, stride, dtype)) if _are_plain(shape, stride, self._limits.rank) else None
+        # short tuples of numbers can be looked up: a stranger's could be anything, and True equals 1
+        is_plain = type(shape) is type(stride) is tuple and len(shape) == len(stride) <= self._limits.rank
+        is_plain = is_plain and {*map(type, shape + stride)} <= _NUMBERS
+        facts = self._known.get((shape, stride, dtype)) if is_plain else None
         if facts is None:
             shape, stride = sizes_of(shape, self._limits), sizes_of(stride, self._limits)
         if type(offset) is not int or not 0 <= offset < BOUND:
@@ -248,8 +254,12 @@ class Rebuilder:
         # strides of 0 make a tensor of any size of one element: it would be written out in full
         if nbytes > holds + self._limits.expansion:
             _refuse_limit(self._limits, "expansion", nbytes - holds, f"shape {shape} is expanded")
-        # by place: with names the call takes twice the time, and there are tens of thousands
-        return StoredTensor(key, spec, storage, stride, offset, False, grad, node, nbytes)
+        # without its constructor: a call with names takes twice the time, and there are tens of thousands
+        tensor = StoredTensor.__new__(StoredTensor)
+        tensor.key, tensor.spec, tensor.nbytes, tensor.node = key, spec, nbytes, node
+        tensor.storage, tensor.stride, tensor.offset = storage, stride, offset
+        tensor.parameter, tensor.requires_grad = False, grad
+        return tensor
 
     def _facts_of_shape(self, shape: tuple[int, ...], stride: tuple[int, ...], dtype: str) -> _ShapeFacts:
         """Return what all tensors of a shape have in common; most have that of another one."""
@@ -303,16 +313,6 @@ def _dtype_of(args: tuple[Node, ...], arity: int, view: StorageView) -> str:
     ):
         _refuse_tensor("VC441", "a lazily conjugated or negated tensor")
     return dtype
-
-
-def _are_plain(shape: Node, stride: Node, rank: int) -> bool:
-    """Say whether two nodes are short tuples of whole numbers, which can be looked up: a stranger's could be anything."""
-    if type(shape) is not tuple or type(stride) is not tuple or not len(shape) == len(stride) <= rank:
-        return False
-    for size in shape + stride:  # noqa: SIM110 (a generator for each takes twice as long)
-        if type(size) is not int:
-            return False
-    return True
 
 
 def sizes_of(node: Node, limits: Limits) -> tuple[int, ...]:
