@@ -272,6 +272,28 @@ def test_what_torch_reads_and_this_does_not_is_named(tmp_path: Path, kind: str) 
     assert codes == [code]
 
 
+@pytest.mark.parametrize("version", [b"3\n", b"2", b"10\n", b"3.5", None, b"", b"x", b"0", b"-1", b"00"])
+def test_an_archive_is_read_where_torch_reads_the_version_that_it_states(tmp_path: Path, version: bytes | None) -> None:
+    path = tmp_path / "a.ckpt"
+    torch.save({"a": torch.ones(3)}, path)
+    with zipfile.ZipFile(path) as whole:
+        records = {name: whole.read(name) for name in whole.namelist()}
+    with zipfile.ZipFile(path, "w") as changed:
+        for name, content in records.items():
+            if not name.endswith("/version"):
+                changed.writestr(name, content)
+            elif version is not None:
+                changed.writestr(name, version)
+    if version is not None and version[:1].isdigit() and version.strip(b"0"):
+        same(open_checkpoint(str(path)), torch.load(path, weights_only=True))
+        return
+    with pytest.raises(RuntimeError, match="version"):
+        torch.load(path, weights_only=True)
+    with pytest.raises(UnreadableCheckpoint, match="torch reads no such one") as caught:
+        open_checkpoint(str(path))
+    assert caught.value.code == "VC410"
+
+
 @pytest.mark.parametrize("zipped", [True, False])
 def test_protocol_0_is_said_to_be_beyond_torch_itself(tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "a.ckpt"

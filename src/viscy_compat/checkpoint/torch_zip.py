@@ -129,6 +129,16 @@ def _versions(archive: ZipArchive, root: str) -> dict[str, str]:
     for record, name in (("version", "archive"), (".format_version", "format"), (".storage_alignment", "alignment")):
         if root + record in archive.entries:
             versions[name] = archive.read(root + record, _SMALL).decode("ascii", "replace").strip()
+    # torch reads the digits that the record begins with, and no archive without them; what is above 10, a later torch may read
+    number = versions.get("archive", "")
+    if not number[:1].isdecimal() or not number.lstrip("0")[:1].isdecimal():
+        said = f"states {number[:20]!a} as the version of its format" if number else "lacks the record 'version'"
+        raise UnreadableCheckpoint(
+            f"the archive {said}, and torch reads no such one",
+            where=archive.source.path,
+            fix="fetch it again: another program than torch wrote or changed it",
+            code="VC410",
+        )
     return versions
 
 
