@@ -25,22 +25,17 @@ PYTHON = sys.executable
 @cache
 def _nursery() -> str:
     """Start the process that has imported the stack, once a test process, and return the path of its socket."""
-    folder = tempfile.TemporaryDirectory(prefix="warm-")
-    path = os.path.join(folder.name, "socket")
-    environment = {**uncounted(), **worker._environment(folder.name, "cpu")}
+    # that process removes it
+    folder = tempfile.mkdtemp(prefix="warm-")
+    path = os.path.join(folder, "socket")
+    environment = {**uncounted(), **worker._environment(folder, "cpu")}
     words = [PYTHON, "-I", str(PROGRAM), "serve", path]
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
     )
-    assert process.stdin
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
-
-    def end() -> None:
-        process.communicate()
-        folder.cleanup()
-
-    atexit.register(end)
+    atexit.register(process.communicate)
     return path
 
 

@@ -15,6 +15,7 @@ import importlib.util
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -61,7 +62,8 @@ class Nursery:
             # one at a time: what is told of a descriptor is no longer true once another event has closed it
             descriptor = self.poller.poll()[0][0]
             if descriptor == 0:
-                return
+                # whoever has this process has ended, or was ended before it could tidy up
+                return shutil.rmtree(os.path.dirname(self.listener.getsockname()), ignore_errors=True)
             if descriptor == self.listener.fileno():
                 self.take(self.listener.accept()[0])
             elif descriptor in self.ends:
