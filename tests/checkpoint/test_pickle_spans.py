@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from viscy_compat.checkpoint.limits import DEFAULT_LIMITS
 from viscy_compat.checkpoint.pickle_machine import DecodedPickle, EndOfData, decode
 from viscy_compat.checkpoint.pickle_nodes import Call, Dict, Global, Node, Persistent, children, entries_of, mapping_of
-from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span
+from viscy_compat.checkpoint.pickle_spans import RecentSpans, Span, _is_same
 from viscy_compat.errors import UnreadableCheckpoint
 
 
@@ -413,3 +413,12 @@ def test_whatever_a_pickle_holds_it_reads_the_same_with_spans_of_others(data: by
         assert result == alone
     else:
         assert_alike(result, alone)
+
+
+def test_a_name_is_the_same_as_its_equal_and_as_no_text() -> None:
+    one, text = Global("torch", "FloatStorage"), "torch.FloatStorage"
+    assert _is_same(one, Global("torch", "FloatStorage"))
+    assert _is_same(text, "torch.FloatStorage")
+    others: list[Node] = [text, Global("torch", "LongStorage"), Global("torch.cuda", "FloatStorage"), 3]
+    assert [_is_same(one, other) for other in others] == [False] * 4
+    assert [_is_same(other, one) for other in others] == [False] * 4
