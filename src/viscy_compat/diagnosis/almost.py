@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from viscy_compat.annotations import Iterator
 from viscy_compat.layout import printable, quote_path
 
 _UNFINISHED = "by its name a download that did not finish"
@@ -25,7 +24,14 @@ def almost_checkpoints(folder: str) -> tuple[str, str]:
 
     Both are empty where nothing there may stand for a checkpoint.
     """
-    found = list(_named_alike(folder))
+    from viscy_compat.diagnosis.folder_walk import natural
+
+    found: list[tuple[str, str]] = []
+    for place, folders, names in os.walk(folder):
+        folders.sort(key=natural)
+        for name in sorted(names, key=natural):
+            kinds = [kind for endings, kind in _KINDS if name.lower().endswith(endings)]
+            found += [(os.path.join(place, name), kind) for kind in kinds[:1]]
     if not found:
         return "", ""
     first, kind = found[0]
@@ -34,14 +40,3 @@ def almost_checkpoints(folder: str) -> tuple[str, str]:
         f", but {printable(os.path.relpath(first, folder))} ({kind}){more}",
         f"viscy-compat check {quote_path(first)} says what it is; ",
     )
-
-
-def _named_alike(folder: str) -> Iterator[tuple[str, str]]:
-    from viscy_compat.diagnosis.folder_walk import natural
-
-    for place, folders, names in os.walk(folder):
-        folders.sort(key=natural)
-        for name in sorted(names, key=natural):
-            kind = next((kind for endings, kind in _KINDS if name.lower().endswith(endings)), "")
-            if kind:
-                yield os.path.join(place, name), kind
