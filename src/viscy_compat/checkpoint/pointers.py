@@ -101,25 +101,20 @@ def what_stands_instead(head: bytes, path: str, size: int) -> tuple[str, str] | 
 
 def _page(text: bytes) -> tuple[str, str] | None:
     """Quote the title of a web page: what asks to sign in, and what a disc in a cloud says before it gives a file."""
-    title = _between(text, b"<title", b"</title>").partition(">")[2].strip()
+    small = text.lower()
+    first = small.find(b"<title")
+    last = small.find(b"</title>", first) if first >= 0 else -1
+    title = text[first : max(first, last)].decode("utf-8", "replace").partition(">")[2].strip()
     if not title or text.startswith(b"<?xml"):
         return None
     what = f"a web page, not the file behind it ({title[:_MOST_QUOTED]!a})"
-    if b'type="password"' in text.lower():
+    if b'type="password"' in small:
         return f"{what[:-1]}: it asks to sign in)", "sign in, or fetch the file with an access token"
     if title.startswith("Google Drive - Virus scan"):
         return what, "press the button of that page in a browser, or fetch it with gdown, which presses it"
     if title.startswith("Google Drive - Quota"):
         return what, "too many people fetched it: try again tomorrow, or ask its owner for another copy"
     return what, _PAGE_FIX
-
-
-def _between(text: bytes, start: bytes, end: bytes) -> str:
-    """Return what stands between two marks in whatever case; nothing where either is missing."""
-    small = text.lower()
-    first = small.find(start)
-    last = small.find(end, first)
-    return text[first + len(start) : last].decode("utf-8", "replace") if 0 <= first < last else ""
 
 
 def _refusal(text: bytes) -> str:
