@@ -52,6 +52,18 @@ def test_an_agreement_says_how_well_and_what_it_leaves_open() -> None:
     ]
 
 
+def test_what_was_found_in_halves_may_have_been_a_model_of_halves_and_what_was_stated_is_not_asked() -> None:
+    halves = Precision("float16", ratio=1.0, bound=1.5, noise=1e-3)
+    figures = "1.00 of the rounding that explains (0.001; bound 1.5)"
+    autocast, model = (
+        "float16, as autocast (16-mixed) gives it",
+        "a model of float16, as model.half() (16-true) makes it",
+    )
+    assert f"made in {autocast}, or {model}: {figures}" in lines(FOUND._replace(precision=halves))
+    stated = FOUND._replace(precision=halves._replace(stated=True))
+    assert f"made in {autocast}: {figures}, as stated" in lines(stated)
+
+
 def test_nothing_is_called_proven() -> None:
     for agreement in (FOUND, FOUND._replace(precision=Precision("bytes")), FOUND._replace(refusal="no", code="VC350")):
         assert not any("prove" in line for line in lines(agreement))

@@ -170,7 +170,11 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
         return _foreign_file(
             path, "filled with zeros: a download that reserved its space and did not finish", "fetch it again"
         )
-    if _begins_like_an_old_pickle(head):
+    import re
+
+    # protocols 0 and 1 have no mark of their own: a dictionary or list that is remembered at once, as no text begins, or the
+    # name of a class before its arguments
+    if re.match(rb"\((?:dp|lp)\d+\n|[}\]]q\0|c[A-Za-z_][\w.]*\n\w+\n(?:[(]|p\d+\n|q\0)", head):
         return foreign_pickle(path)
     if what := _kind_of_text(head, text):
         fix = (
@@ -183,16 +187,6 @@ def _by_content(head: bytes, path: str) -> UnreadableCheckpoint:
         fix="give a file written by torch.save or safetensors; if it is one, fetch it again",
         code="VC407",
     )
-
-
-def _begins_like_an_old_pickle(head: bytes) -> bool:
-    """Say whether these are the first operations of protocol 0 or 1, which have no mark of their own.
-
-    A dictionary or list that is remembered at once, as no text begins, or the name of a class before its arguments.
-    """
-    import re
-
-    return re.match(rb"\((?:dp|lp)\d+\n|[}\]]q\0|c[A-Za-z_][\w.]*\n\w+\n(?:[(]|p\d+\n|q\0)", head) is not None
 
 
 def _xml(head: bytes) -> tuple[str, str]:

@@ -119,7 +119,10 @@ def _averages(callbacks: Node, states: _ModuleStates) -> Iterator[Site]:
         if state is None:
             continue
         # some return the state dict of their model as their own state
-        held = [("", callback, state), *((f".{key}", node, _entries_once(node, states)) for key, node in state.items())]
+        held = [("", callback, state)]
+        for key, node in state.items():
+            if type(node) in (Dict, Call) and states.is_new(node):
+                held.append((f".{key}", node, mapping_of(node) or {}))
         for below, node, entries in held:
             tensors = sum(map(is_tensor, entries.values()))
             # those of a model, and not scores: these stand under the paths of checkpoints
@@ -128,11 +131,6 @@ def _averages(callbacks: Node, states: _ModuleStates) -> Iterator[Site]:
             if tensors and (below == f".{_AVERAGE}" or is_model) and len(below) <= _NAME:
                 path = f"callbacks.{name}{below}"
                 yield Site(path, node, is_module=False, tensors=tensors, entry="callbacks", mapping=entries)
-
-
-def _entries_once(node: Node, states: _ModuleStates) -> dict[str, Node]:
-    """Return the entries of a dictionary that has not been looked at; none of another node."""
-    return (type(node) in (Dict, Call) and states.is_new(node) and mapping_of(node)) or {}
 
 
 class _ModuleStates:

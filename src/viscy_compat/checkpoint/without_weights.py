@@ -181,31 +181,26 @@ def _length_of_bytes(node: Node) -> int:
 
 def _about_packed_state_dict(places: list[_PlacedNode], path: str) -> NotWeights | None:
     """Find state dicts in a tuple or list, or under a number, where no address of ours leads to."""
-    states = [place.path for place in places if {"state", "param_groups"} <= _mapping(place).keys()]
-    found = [place for place in places if place.path and _holds_mostly_tensors(place)]
-    # the moments of an optimizer lie below it; where there is one, only names with a dot are those of a model
-    packed = [
-        place
-        for place in found
-        if not any(place.path.startswith(state) for state in states)
-        and (not states or any("." in name for name in _mapping(place)))
-    ]
+    states = tuple(place.path for place in places if {"state", "param_groups"} <= _mapping(place).keys())
+    packed = []
+    for place in places:
+        # the moments of an optimizer lie below it; where there is one, only names with a dot are those of a model
+        entries = {} if not place.path or place.path.startswith(states) else _mapping(place)
+        tensors = sum(map(is_tensor, entries.values()))
+        # a third, as in the state dicts that an address leads to
+        if 0 < len(entries) <= 3 * tensors and (not states or any("." in name for name in entries)):
+            packed.append((place, spell_count(tensors, "tensor")))
     if not packed:
         return None
-    first, *others = packed
-    tensors = spell_count(sum(map(is_tensor, _mapping(first).values())), "tensor")
-    what = f"a {_kind_of(places[0].node)}, in which {first.path} is a state dict of {tensors}"
+    (first, tensors_of_first), *others = packed
+    what = f"a {_kind_of(places[0].node)}, in which {first.path} is a state dict of {tensors_of_first}"
     if not others:
         return NotWeights(what, f"save that alone: {_save_line(path, first.path)}", where=path, role="instead")
-    also = ", ".join(place.path for place in others[:4]) + (f" and {len(others) - 4} more" if len(others) > 4 else "")
+    also = ", ".join(place.path for place, _ in others[:4]) + (
+        f" and {len(others) - 4} more" if len(others) > 4 else ""
+    )
     fix = f"save the one that is meant alone: {_save_line(path, first.path)}"
     return NotWeights(f"{what}, and so {'is' if len(others) == 1 else 'are'} {also}", fix, where=path, role="instead")
-
-
-def _holds_mostly_tensors(place: _PlacedNode) -> bool:
-    """Say whether a third are tensors, as in the state dicts that an address leads to."""
-    tensors = sum(map(is_tensor, _mapping(place).values()))
-    return 0 < len(_mapping(place)) <= 3 * tensors
 
 
 def _kind_of(node: Node) -> str:

@@ -78,6 +78,9 @@ def describe_precision(agreement: Agreement) -> str:
     words = PRECISIONS[found.name]
     if found.name == "bytes":
         return words
+    if f"{found.name}-model" in PRECISIONS and not found.stated:
+        # nothing in outputs tells the two apart for sure
+        words += f", or {PRECISIONS[f'{found.name}-model']}"
     said = f"{words}: {found.ratio:.2f} of the rounding that explains ({found.noise:.2g}; bound {found.bound:g})"
     said += ", as stated" if found.stated else ""
     return said + (f"; {' or '.join(found.others)} would explain it too" if found.others else "")
