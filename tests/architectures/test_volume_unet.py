@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from viscy_compat.architectures import find
+from viscy_compat.architectures import find, volume_unet
 from viscy_compat.architectures.architecture import complete
 from viscy_compat.architectures.asking import ask
 from viscy_compat.architectures.inference import Inference, identify
@@ -107,3 +107,23 @@ def test_questions_are_answered_by_the_shape_rules() -> None:
     assert exact.outcome.exact
     assert find("CELLDiffNet").companions(exact.input) == {"cond": (2, 1, 4, 16, 16), "t": (2,)}
     assert "asks for 4 x 16 x 16" in ask(find("UNetViT3D"), SMALL, (1, 1, 4, 16, 32)).outcome.why
+
+
+def test_what_only_a_damaged_file_shows_is_not_divided() -> None:
+    assert volume_unet._heads(96 * 64)[0] == (96, 64)
+    assert volume_unet._heads(10**18) == [(1, 10**18)]
+    assert volume_unet._sizes(10**18, 2, 3) == [(2, 16, 16 * 10**18)]
+    assert volume_unet._sizes(8 * 9, 1, 3)[0] == (8, 24, 24)
+
+
+def test_the_kernels_of_a_depth_are_those_whose_slabs_share_out_the_channels() -> None:
+    (kernel,) = (argument for argument in find("UNeXt2").arguments if argument.name == "stem_kernel_size")
+
+    def deep(depth: int) -> tuple[int, ...]:
+        domain: Any = kernel.values({"in_stack_depth": depth, "backbone": "convnextv2_tiny"})
+        return tuple(domain.domains[0].values)
+
+    for depth in (1, 5, 21, 96, 500):
+        assert deep(depth) == tuple(k for k in range(1, depth + 1) if depth % k == 0 and 96 % (depth // k) == 0)
+    # no depth that a damaged file may show takes longer
+    assert deep(10**18) == tuple(10**18 // slabs for slabs in (32, 16, 8, 4, 2, 1))

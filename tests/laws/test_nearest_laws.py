@@ -84,9 +84,9 @@ def asked(architecture: Architecture, layout: Layout) -> list[str]:
     return [name for name in layout if name in reading.asked]
 
 
-def places(architecture: Architecture) -> Iterator[tuple[Layout, str]]:
-    """Every tensor that the class reads its configuration off, and each seventeenth of the others."""
-    for layout in layouts(architecture):
+def places(architecture: Architecture, first: int = 0) -> Iterator[tuple[Layout, str]]:
+    """Every tensor that the class reads its configuration off, and each seventeenth of the others, in every second case."""
+    for layout in layouts(architecture)[first::2]:
         read = set(asked(architecture, layout))
         yield from ((layout, name) for at, name in enumerate(layout) if name in read or at % 17 == 0)
 
@@ -105,7 +105,7 @@ def test_a_missing_tensor_is_the_only_difference_from_the_nearest(architecture: 
         assert distance(near.differences) == 1, name
         assert str(near).endswith("but for 1 key")
         tried += 1
-    assert tried > 100
+    assert tried > 60
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_module_that_is_lost_is_all_that_differs(architecture: Architecture) -
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
 def test_a_tensor_of_another_shape_leads_to_the_class_and_is_among_the_differences(architecture: Architecture) -> None:
     tried = 0
-    for whole, name in places(architecture):
+    for whole, name in places(architecture, 1):
         spec = whole[name]
         odd = (*spec.shape[:-1], spec.shape[-1] + 1) if spec.shape else (1,)
         layout = {**whole, name: TensorSpec(odd, spec.dtype)}
@@ -173,7 +173,7 @@ def test_a_tensor_of_another_shape_leads_to_the_class_and_is_among_the_differenc
         assert distance(near.differences) == 1 or name in near.differences.names
         assert distance(near.differences) <= 2, (name, near.differences.names)
         tried += 1
-    assert tried > 100
+    assert tried > 60
 
 
 @pytest.mark.parametrize("architecture", RECORDS, ids=ids)
@@ -185,7 +185,7 @@ def test_no_layout_whatever_raises(architecture: Architecture) -> None:
     sizes = st.one_of(st.integers(0, 5), st.sampled_from([0, 1, 96, 10**6, 10**18]))
     shapes = st.lists(sizes, max_size=6).map(tuple)
 
-    @settings(max_examples=25)
+    @settings(max_examples=12)
     @given(st.dictionaries(st.sampled_from(names), shapes))
     def law(odd: dict[str, tuple[int, ...]]) -> None:
         for start in ({}, first):
@@ -205,6 +205,21 @@ def test_a_tensor_of_no_numbers_is_no_configuration_and_raises_nothing(architect
             for shape in ((0,) * rank, *((*[1] * axis, 0, *[1] * (rank - axis - 1)) for axis in range(rank))):
                 assert identify({**first, name: TensorSpec(shape)}) is None
                 assert identify({name: TensorSpec(shape)}) is None
+
+
+@pytest.mark.parametrize("architecture", RECORDS, ids=ids)
+def test_a_tensor_of_a_size_beyond_all_measure_ends_no_search(architecture: Architecture) -> None:
+    first = layouts(architecture)[0]
+    for at, name in enumerate(asked(architecture, first)):
+        shape = first[name].shape
+        axis = at % len(shape) if shape else 0
+        layout = {**first, name: TensorSpec((*shape[:axis], 10**18, *shape[axis + 1 :]))}
+        if identify(layout) is None:
+            near = nearest(layout)
+            # it may be taken at its word, and the tensor beside it disagrees
+            assert near is not None
+            assert near.architecture is architecture
+            assert near.causes <= 2
 
 
 def test_an_unknown_class_costs_next_to_nothing() -> None:

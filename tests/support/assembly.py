@@ -172,7 +172,8 @@ class End:
 
 
 def archive(entries: list[Record], end: End = End()) -> bytes:
-    body, central = b"", b""
+    # bytes would be copied with each of ten thousands of records
+    body, central = bytearray(), bytearray()
     for entry in entries:
         place = len(body)
         stored = deflated(entry.data) if entry.method == 8 else entry.data
@@ -190,7 +191,7 @@ def archive(entries: list[Record], end: End = End()) -> bytes:
         body += struct.pack("<4sIQI", b"PK\x06\x07", 0, place, 1)
     said = (min(count, 0xFFFF), min(size, 0xFFFFFFFF), min(start, 0xFFFFFFFF)) if end.classic is None else end.classic
     closing = (end.disk, end.disk, said[0], said[0], said[1], said[2], len(end.comment))
-    return body + struct.pack("<4sHHHHIIH", b"PK\x05\x06", *closing) + end.comment + end.after
+    return bytes(body) + struct.pack("<4sHHHHIIH", b"PK\x05\x06", *closing) + end.comment + end.after
 
 
 def _central(entry: Record, place: int, stored: bytes) -> bytes:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -20,6 +21,8 @@ from viscy_compat.workers import worker
 PROGRAM = Path(__file__).with_name("warm_program.py")
 PYTHON = sys.executable
 """A test may say that another one runs it, in which workers then start cold."""
+_STARTING = threading.Lock()
+"""Both sides start at once, each in a thread of its own, and what one of them patches the other must not put back."""
 
 
 @cache
@@ -45,11 +48,10 @@ def warm_workers() -> Iterator[None]:
     started = worker.Worker._launch
 
     def launch(self: worker.Worker) -> subprocess.Popen[bytes]:
-        if self.python != PYTHON or self.device != "cpu":
-            return started(self)
-        with pytest.MonkeyPatch.context() as patch:
-            words = [PYTHON, "-I", "-S", str(PROGRAM), "ask", _nursery()]
-            patch.setattr(worker, "_launcher", lambda folder: [*words, folder])
+        with _STARTING, pytest.MonkeyPatch.context() as patch:
+            if self.python == PYTHON and self.device == "cpu":
+                words = [PYTHON, "-I", "-S", str(PROGRAM), "ask", _nursery()]
+                patch.setattr(worker, "_launcher", lambda folder: [*words, folder])
             return started(self)
 
     with pytest.MonkeyPatch.context() as patch:

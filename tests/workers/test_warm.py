@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.warm import warm_workers
 from viscy_compat.errors import WorkerFailed
+from viscy_compat.workers import worker
 from viscy_compat.workers.worker import Worker
 
 pytestmark = pytest.mark.torch
@@ -31,3 +33,12 @@ def test_it_ends_when_it_is_ended_and_another_one_is_none_the_worse() -> None:
             ended.request({"op": "names", "source": "none", "names": []})
         other.source("none", root="os")
         assert other.request({"op": "names", "source": "none", "names": ["os"]}) == {"names": {"os": None}}
+
+
+def test_workers_that_start_at_once_leave_nothing_behind_for_those_that_start_cold() -> None:
+    before = worker._launcher
+    with warm_workers(), ThreadPoolExecutor(4) as pool:
+        crew = list(pool.map(Worker, ["old"] * 4))
+        list(pool.map(Worker.__enter__, crew))
+        list(pool.map(Worker.end, crew))
+    assert worker._launcher is before

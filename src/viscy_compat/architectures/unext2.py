@@ -152,7 +152,9 @@ def _depths(config: Config, stated: Config) -> Iterator[Config]:
 def _kernels(config: Config) -> Domain:
     """Return stem kernels whose depth divides the stack and whose slabs can share out the encoder's channels."""
     depth, width = config["in_stack_depth"], CONVNEXTS[config["backbone"]].width
-    deep = [kernel for kernel in range(1, depth + 1) if depth % kernel == 0 and width % (depth // kernel) == 0]
+    # a damaged file may show any depth: the slabs are at most as many as the channels
+    slabs = [count for count in range(min(width, depth), 0, -1) if depth % count == 0 and width % count == 0]
+    deep = [depth // count for count in slabs]
     return TupleOf((Choice(tuple(deep)), Choice((1, 2, 3, 4, 8)), Choice((1, 2, 3, 4, 8))))
 
 

@@ -428,6 +428,8 @@ def _block_counts(bag: Bag, dims: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
 
 def _heads(inner: int) -> list[tuple[int, int]]:
     """Return the numbers of heads, each with its width, that make a width together; heads of 64 first, upstream's own."""
+    if inner > _MOST_DIVIDED:
+        return [(1, inner)]
     pairs = [(inner // width, width) for width in range(1, inner + 1) if inner % width == 0]
     return sorted(pairs, key=lambda pair: (pair[1] != 64, pair[0] != 8, abs(pair[1] - 64)))
 
@@ -435,6 +437,8 @@ def _heads(inner: int) -> list[tuple[int, int]]:
 def _sizes(tokens: int, patch: int, levels: int) -> list[tuple[int, int, int]]:
     """Return the sizes of inputs with so many patches, eight slices and square ones first."""
     factor = patch << levels
+    if tokens > _MOST_DIVIDED:
+        return [(patch, factor, tokens * factor)]
     found = []
     for depth in range(1, min(tokens, 256) + 1):
         if tokens % depth == 0:
@@ -443,6 +447,9 @@ def _sizes(tokens: int, patch: int, levels: int) -> list[tuple[int, int, int]]:
             found += [(depth * patch, row * factor, area // row * factor) for row in rows]
     return sorted(found, key=lambda size: (max(size[1:]) / min(size[1:]), size[0] != 8, size))[:_MOST_SIZES]
 
+
+_MOST_DIVIDED = 1 << 16
+"""A width of heads or a number of patches beyond it is that of a damaged file, and is not divided: that could take for ever."""
 
 _MOST_SIZES = 64
 """Bounds how many sizes are offered: a longer list is not read to its end."""
