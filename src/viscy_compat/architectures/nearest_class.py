@@ -330,8 +330,8 @@ def _proposals(argument: Argument, best: _Attempt, layout: Layout) -> list[Any]:
         return []
     items = domain.domains if isinstance(domain, TupleOf) else (domain.domain,) * len(now)
     # values of another length are those of a damaged file
-    places = enumerate(zip(items, now, strict=False))
-    return [(*now[:at], value, *now[at + 1 :]) for at, (item, old) in places for value in _values(item, old, sizes)]
+    places = range(min(len(items), len(now)))
+    return [(*now[:at], value, *now[at + 1 :]) for at in places for value in _values(items[at], now[at], sizes)]
 
 
 def _values(domain: Domain, now: Any, sizes: list[int]) -> list[Any]:
